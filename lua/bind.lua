@@ -1,0 +1,78 @@
+--[[
+  bind: attach a connection, and the node that holds it, to a live session, and make it active.
+
+  KEYS[1]   record          string  {ns:p}:session:<id>
+  KEYS[2]   connection      string  {ns:p}:connection:<connection>:session
+  KEYS[3]   node            zset    {ns:p}:node:<node>:sessions
+  KEYS[4]   new_connection  string  {ns:p}:connection:<new_connection>:session
+  KEYS[5]   new_node        zset    {ns:p}:node:<new_node>:sessions
+  KEYS[6]   holder_record   string  {ns:p}:session:<holder_id>
+  KEYS[7]   holder_node     zset    {ns:p}:node:<holder_node>:sessions
+  ARGV[1]   now_ms          integer, empty for the server's clock
+  ARGV[2]   op_id           8 bytes, may be empty
+  ARGV[3]   id              text
+  ARGV[4]   connection      text, may be empty
+  ARGV[5]   node            text, may be empty
+  ARGV[6]   new_connection  text
+  ARGV[7]   new_node        text, may be empty
+  ARGV[8]   holder_id       text, may be empty
+  ARGV[9]   holder_node     text, may be empty
+  ARGV[10]  policy          word: refuse, takeover
+  ARGV[11]  grace_ms        integer
+
+  Replies
+    {"ok", version, connection, node, holder_id}  what the session had before, and who lost the connection
+    {"unchanged", version, connection, node, ""}  it was so already; nothing was written
+    {"missing"}
+    {"moved", new_id}
+    {"frozen"}                                    the session is, or the one to take over from
+    {"taken", holder_id}                          the connection is another live session's
+    {"need", "routing", user, connection, node}
+    {"need", "holder", id, node}                  the connection points to this session: declare it
+    {"need", "reap", id}                          this expired session is in the way: reap it first
+    {"corrupt", key}
+  Writes: all of the keys, or nothing.
+  Again:  same op_id → same reply.
+  Uses:   clock, record, index, session
+]]
+
+if #KEYS ~= 7 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom bind: 7 KEYS and 11 ARGV') end
+local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key = unpack(KEYS)
+local now = clock_now(ARGV[1])
+local op_id, id, connection, node, new_connection, new_node, holder_id, holder_node = unpack(ARGV, 2, 9)
+local takeover, grace = ARGV[10] == 'takeover', tonumber(ARGV[11])
+local keys = { connection = connection_key, node = node_key }
+local new_keys = { connection = new_connection_key, node = new_node_key }
+
+local record, refusal = record_live(record_key, now)
+if not record then return refusal end
+local first = record_version_of(record, op_id)
+if first then return { 'ok', first, connection, node, holder_id } end
+if record.status == RECORD_MIGRATING then return { 'frozen' } end
+refusal = session_need(record, record.user, connection, node)
+if refusal then return refusal end
+local holder
+refusal, holder = session_holder(new_connection_key, new_connection, id, holder_id, holder_key, now)
+if refusal and not (holder and takeover) then return refusal end
+if holder then
+  if holder.status == RECORD_MIGRATING then return { 'frozen' } end
+  if holder.node ~= holder_node then return { 'need', 'holder', holder_id, holder.node } end
+end
+if connection == new_connection and node == new_node and record.status == RECORD_STATUS.active
+  and index_pointer(new_connection_key) == id then
+  return { 'unchanged', record.version, connection, node, '' }
+end
+local pointer, foreign = index_pointer(connection_key)
+if foreign and connection ~= '' then return { 'corrupt', 'connection' } end
+if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
+if new_node ~= '' and index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
+if holder and holder_node ~= '' and index_foreign(holder_node_key) then return { 'corrupt', 'holder_node' } end
+
+-- A pointer that was lost is written anew.
+local old = { user = record.user, connection = pointer == id and connection or '', node = node }
+record.connection, record.node, record.status = new_connection, new_node, RECORD_STATUS.active
+record_change(record, op_id)
+if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
+session_reroute(keys, new_keys, id, old, record, grace, now)
+record_store(record_key, record, now)
+return { 'ok', record.version, connection, node, holder and holder_id or '' }

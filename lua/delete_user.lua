@@ -1,0 +1,56 @@
+--[[
+  delete_user: remove a batch of a user's sessions with every index entry, and leave tombstones.
+
+  KEYS[1]   expiry        zset   {ns:p}:expiry
+  KEYS[2]   user          zset   {ns:p}:user:<user>:sessions
+  KEYS[3+]  session       group  record, connection and node key of each session, at most 200
+  ARGV[1]   now_ms        integer, empty for the server's clock
+  ARGV[2]   op_id         8 bytes, may be empty
+  ARGV[3]   user          text
+  ARGV[4]   tombstone_ms  integer
+  ARGV[5+]  session       group  id, connection and node of each session
+
+  Replies
+    {"ok", removed, stale, corrupt, id...}  how many of each kind, then the ids by kind. Stale: the connection or node is
+                                            another now. An entry without a session of this user is dropped and in none.
+    {"corrupt", key}
+  Writes: all of the keys of each session that it removes.
+  Again:  same op_id → same reply, while the tombstones last.
+  Uses:   clock, record, index, session
+]]
+
+if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
+  return redis.error_reply('ERR cloakroom delete_user: 2 KEYS and 4 ARGV, and 3 of each a session, at most 200')
+end
+local expiry_key, user_key = unpack(KEYS, 1, 2)
+local now = clock_now(ARGV[1])
+local op_id, user, tombstone = ARGV[2], ARGV[3], tonumber(ARGV[4])
+if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
+if index_foreign(user_key) then return { 'corrupt', 'user' } end
+
+local removed, stale, corrupt = {}, {}, {}
+for at = 3, #KEYS, 3 do
+  local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
+  local id, connection, node = unpack(ARGV, at + 2, at + 4)
+  local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+  local record, pointer, foreign = session_read(record_key, connection_key, connection)
+  if foreign then
+    corrupt[#corrupt + 1] = id
+  elseif record and record.kind == RECORD_DELETED and record_version_of(record, op_id) then
+    removed[#removed + 1] = id
+  elseif not record or record.kind ~= RECORD_LIVE or record.user ~= user then
+    redis.call('ZREM', user_key, id)
+  elseif session_need(record, user, connection, node) then
+    stale[#stale + 1] = id
+  elseif session_remove(keys, id, record, pointer, now) then
+    corrupt[#corrupt + 1] = id
+  else
+    record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone)
+    removed[#removed + 1] = id
+  end
+end
+local reply = { 'ok', #removed, #stale, #corrupt }
+for _, ids in ipairs({ removed, stale, corrupt }) do
+  for _, id in ipairs(ids) do reply[#reply + 1] = id end
+end
+return reply

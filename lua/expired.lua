@@ -1,0 +1,34 @@
+--[[
+  expired: read a page of the sessions that expired before a time, oldest first.
+
+  KEYS[1]  expiry     zset     {ns:p}:expiry
+  ARGV[1]  now_ms     integer, empty for the server's clock
+  ARGV[2]  before_ms  integer, empty for now; a later time counts as now
+  ARGV[3]  skip       integer, how many of the oldest to pass over
+  ARGV[4]  limit      integer, at most 1000
+
+  Replies
+    {"ok", id, expires_at...}
+    {"corrupt", key}
+  Writes: nothing.
+  Again:  reads again.
+  Uses:   clock
+]]
+
+if #KEYS ~= 1 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom expired: 1 KEYS and 4 ARGV') end
+local expiry_key = KEYS[1]
+local now = clock_now(ARGV[1])
+local before = math.min(tonumber(ARGV[2]) or now, now)
+local skip, limit = tonumber(ARGV[3]), math.min(tonumber(ARGV[4]), 1000)
+
+local page = redis.pcall('ZRANGEBYSCORE', expiry_key, '-inf', before, 'WITHSCORES', 'LIMIT', skip, limit)
+if page.err then return { 'corrupt', 'expiry' } end
+local reply = { 'ok' }
+for at = 1, #page, 2 do
+  -- The empty member is the index's own note, see index_expiry.
+  if page[at] ~= '' then
+    reply[#reply + 1] = page[at]
+    reply[#reply + 1] = tonumber(page[at + 1])
+  end
+end
+return reply

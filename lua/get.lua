@@ -1,0 +1,23 @@
+--[[
+  get: read one live session.
+
+  KEYS[1]  record  string  {ns:p}:session:<id>
+  ARGV[1]  now_ms  integer, empty for the server's clock
+
+  Replies
+    {"ok", record}
+    {"moved", new_id}  the session has a new id: get that, once
+    {"missing"}
+    {"corrupt", key}
+  Writes: nothing.
+  Again:  reads again.
+  Uses:   clock, record
+]]
+
+if #KEYS ~= 1 or #ARGV ~= 1 then return redis.error_reply('ERR cloakroom get: 1 KEYS and 1 ARGV') end
+local record_key = KEYS[1]
+local now = clock_now(ARGV[1])
+
+local record, refusal = record_live(record_key, now)
+if not record then return refusal end
+return { 'ok', record.raw }

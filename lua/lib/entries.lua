@@ -1,0 +1,46 @@
+-- entries: a record's attributes and extensions, without understanding their JSON.
+-- An entry is kind (1 byte), key length (2), value length (4), key, value. An empty value, which is no JSON,
+-- removes the entry in a list of changes.
+
+local ENTRY_HEADER = '>BI2I4'
+local ENTRY_HEADER_SIZE = 7
+
+-- Walks over entries: next_position, name (kind and key), value. Nil at the end; false where they are broken.
+local function entries_next(entries, position)
+  if position > #entries then return nil end
+  local key_start = position + ENTRY_HEADER_SIZE
+  if key_start - 1 > #entries then return false end
+  local kind, key_size, value_size = struct.unpack(ENTRY_HEADER, entries, position)
+  local value_start = key_start + key_size
+  local next_position = value_start + value_size
+  if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
+  return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
+end
+
+-- The entries with the changes made. Nil: the entries are corrupt.
+local function entries_changed(entries, changes)
+  local changed, names = {}, {}
+  local position = 1
+  while true do
+    local next_position, name, value_size = entries_next(changes, position)
+    if next_position == false then error('changes: not a list of entries') end
+    if not next_position then break end
+    if not changed[name] then names[#names + 1] = name end
+    changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''
+    position = next_position
+  end
+  local result, placed = {}, {}
+  position = 1
+  while true do
+    local next_position, name = entries_next(entries, position)
+    if next_position == false then return nil end
+    if not next_position then break end
+    result[#result + 1] = changed[name] or entries:sub(position, next_position - 1)
+    placed[name] = true
+    position = next_position
+  end
+  for _, name in ipairs(names) do
+    if not placed[name] then result[#result + 1] = changed[name] end
+  end
+  return table.concat(result)
+end

@@ -1,0 +1,31 @@
+-- index: the sorted sets that lead to sessions (user, node, expiry) and the pointer of a connection.
+
+-- Redis checks a type only when a command runs. Where that would come after the first write, ask before.
+local function index_foreign(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'zset' and kind ~= 'none'
+end
+
+-- Lets a user or node index live as long as its longest-lived session, and a grace more, so that the next
+-- sessions find it long enough. Known to be fresh, it needs no question.
+local function index_keep(key, ttl, grace, fresh)
+  if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+
+-- Puts a session into the expiry index. The index notes its own TTL deadline as the score of the empty
+-- member (no id is empty, and it sorts last): the reply of one ZADD tells whether the TTL has to follow.
+-- Deadlines are whole graces, so it does about once a grace. Returns the error of a foreign type.
+local function index_expiry(key, id, record, grace, now)
+  local deadline = (math.floor(record.stored_until / grace) + 1) * grace
+  local changed = redis.pcall('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
+  if type(changed) == 'table' then return changed end
+  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  return nil
+end
+
+-- The session id that a connection points to. Absent: nil. A foreign type: nil and true.
+local function index_pointer(key)
+  local id = redis.pcall('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
+end

@@ -1,0 +1,98 @@
+-- limit: how many sessions a user may have.
+
+local LIMIT_SCAN = 1000 -- index entries looked at in one call
+local LIMIT_BATCH = 200 -- sessions one call removes
+
+local function limit_first(ids, count)
+  local first = {}
+  for i = 1, math.min(#ids, count) do first[i] = ids[i] end
+  return first
+end
+
+local function limit_need(what, ids)
+  return { 'need', what, unpack(limit_first(ids, LIMIT_BATCH)) }
+end
+
+-- Room for one more session of a user: the ids of the oldest live sessions that have to go, mostly none; or
+-- nil and the reply to give. Expired sessions do not count. A user with more than LIMIT_SCAN entries is
+-- cleared first, by batches: of expired ones if there are, else of sessions that any count would evict.
+local function limit_victims(user_key, expiry_key, limit, evict, now)
+  local stored = redis.pcall('ZCARD', user_key)
+  if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
+  if stored < limit then return {} end
+  local ids = redis.call('ZRANGE', user_key, 0, LIMIT_SCAN - 1)
+  local expiries = redis.pcall('ZMSCORE', expiry_key, unpack(ids))
+  if expiries.err then return nil, { 'corrupt', 'expiry' } end
+  local live, expired = {}, {}
+  for i, id in ipairs(ids) do
+    local expires_at = expiries[i] and tonumber(expiries[i])
+    local side = expires_at and expires_at > now and live or expired
+    side[#side + 1] = id
+  end
+  if #live >= limit and not evict then return nil, { 'limit', #live } end
+  if stored > #ids then return nil, limit_need('remove', #expired > 0 and expired or live) end
+  local excess = #live - limit + 1
+  if excess > LIMIT_BATCH then return nil, limit_need('remove', live) end
+  return limit_first(live, excess)
+end
+
+-- The sessions that the caller declared for eviction, in order and by id: record, connection and node key from
+-- KEYS[key_at] on, id, connection and node from ARGV[arg_at] on.
+local function limit_declared(key_at, arg_at, user_key, expiry_key)
+  local declared = {}
+  for at = 0, #KEYS - key_at, 3 do
+    local id, connection, node = unpack(ARGV, arg_at + at, arg_at + at + 2)
+    local record_key, connection_key, node_key = unpack(KEYS, key_at + at, key_at + at + 2)
+    declared[#declared + 1] = id
+    declared[id] = {
+      record_key = record_key, connection = connection, node = node,
+      keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
+    }
+  end
+  return declared
+end
+
+-- Whom to evict for one more session of a user, all checked, so that limit_evict cannot fail; or nil and the
+-- reply to give. No limit, or no user: nobody.
+local function limit_admit(declared, user_key, expiry_key, user, limit, evict, now)
+  if limit == 0 or user == '' then return {} end
+  local victims, refusal = limit_victims(user_key, expiry_key, limit, evict, now)
+  if refusal then return nil, refusal end
+  for _, id in ipairs(victims) do
+    local victim = declared[id]
+    if not victim then return nil, limit_need('evict', victims) end
+    local record, pointer, foreign = session_read(victim.record_key, victim.keys.connection, victim.connection)
+    if foreign then return nil, { 'corrupt', 'victim' } end
+    if record and record.kind == RECORD_LIVE then
+      if session_need(record, user, victim.connection, victim.node) then return nil, limit_need('evict', victims) end
+      if record.node ~= '' and index_foreign(victim.keys.node) then return nil, { 'corrupt', 'victim' } end
+      victim.live, victim.pointer = record, pointer
+    end
+  end
+  return victims
+end
+
+-- Evicts, and appends the ids to the reply. An entry that has lost its record is only dropped.
+local function limit_evict(victims, declared, op_id, tombstone, now, reply)
+  for _, id in ipairs(victims) do
+    local victim = declared[id]
+    if victim.live then
+      session_remove(victim.keys, id, victim.live, victim.pointer, now)
+      record_leave(victim.record_key, victim.live, op_id, RECORD_DELETED, '', tombstone)
+      reply[#reply + 1] = id
+    else
+      redis.call('ZREM', victim.keys.expiry, id)
+      redis.call('ZREM', victim.keys.user, id)
+    end
+  end
+  return reply
+end
+
+-- The same reply for a call that comes again: whom it evicted the first time.
+local function limit_evicted(declared, op_id, reply)
+  for _, id in ipairs(declared) do
+    local record = record_read(declared[id].record_key)
+    if record and record.kind == RECORD_DELETED and record_version_of(record, op_id) then reply[#reply + 1] = id end
+  end
+  return reply
+end

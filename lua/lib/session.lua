@@ -1,0 +1,151 @@
+-- session: all that a session has in Redis besides its record, put in and taken out as a whole.
+-- `keys` is { user, connection, node, expiry } by name; an empty user, connection or node has no entry.
+
+-- Indexes a session that was not there. `fresh` names the indexes known not to exist yet.
+-- Returns the reply for a foreign type, with all taken back.
+local function session_index(keys, id, record, grace, now, fresh)
+  local ttl = record.stored_until - now
+  local user, node = record.user ~= '', record.node ~= ''
+  if user and type(redis.pcall('ZADD', keys.user, record.created_at, id)) == 'table' then
+    return { 'corrupt', 'user' }
+  end
+  if node and type(redis.pcall('ZADD', keys.node, record.created_at, id)) == 'table' then
+    if user then redis.call('ZREM', keys.user, id) end
+    return { 'corrupt', 'node' }
+  end
+  if index_expiry(keys.expiry, id, record, grace, now) then
+    if user then redis.call('ZREM', keys.user, id) end
+    if node then redis.call('ZREM', keys.node, id) end
+    return { 'corrupt', 'expiry' }
+  end
+  if user then index_keep(keys.user, ttl, grace, fresh.user) end
+  if node then index_keep(keys.node, ttl, grace, fresh.node) end
+  return nil
+end
+
+-- Puts back what session_unindex took out. An index that lost its last member lost its TTL with it.
+local function session_unindex_undo(key, id, score, ttl)
+  redis.call('ZADD', key, score, id)
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ttl) end
+end
+
+-- Returns the reply for a foreign type, with all put back.
+local function session_unindex(keys, id, record, now)
+  local ttl = math.max(record.stored_until - now, 1)
+  local expiry = redis.pcall('ZREM', keys.expiry, id)
+  if type(expiry) == 'table' then return { 'corrupt', 'expiry' } end
+  local user = record.user ~= '' and redis.pcall('ZREM', keys.user, id)
+  if type(user) == 'table' then
+    if expiry == 1 then session_unindex_undo(keys.expiry, id, record.expires_at, ttl) end
+    return { 'corrupt', 'user' }
+  end
+  local node = record.node ~= '' and redis.pcall('ZREM', keys.node, id)
+  if type(node) == 'table' then
+    if expiry == 1 then session_unindex_undo(keys.expiry, id, record.expires_at, ttl) end
+    if user == 1 then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+    return { 'corrupt', 'node' }
+  end
+  return nil
+end
+
+-- The record and, in the same call, the pointer of its connection; and which of the two is foreign, if one is.
+local function session_read(record_key, connection_key, connection)
+  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  local record = raw and record_decode(raw) or nil
+  -- MGET reads a foreign type as absent.
+  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
+  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
+    return record, nil, 'connection'
+  end
+  return record, pointer or nil, nil
+end
+
+-- Takes out the index entries, and the pointer if it is still this session's; the caller sees to the record.
+-- Returns the reply for a foreign type, with all put back.
+local function session_remove(keys, id, record, pointer, now)
+  local refusal = session_unindex(keys, id, record, now)
+  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  return refusal
+end
+
+-- Nil when the caller named the session's user, connection and node rightly, else the reply that names them.
+local function session_need(record, user, connection, node)
+  if record.user == user and record.connection == connection and record.node == node then return nil end
+  return { 'need', 'routing', record.user, record.connection, record.node }
+end
+
+-- Whether a connection is free for session `id`. Nil: it is, or its pointer is stale. Else the reply to give,
+-- and with `taken` the record of the session that has it.
+local function session_holder(connection_key, connection, id, holder_id, holder_key, now)
+  local pointer, foreign = index_pointer(connection_key)
+  if foreign then return { 'corrupt', 'connection' } end
+  if not pointer or pointer == id then return nil end
+  if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
+  local holder, corrupt = record_read(holder_key)
+  if corrupt then return { 'corrupt', 'holder' } end
+  if not holder or holder.kind ~= RECORD_LIVE or holder.connection ~= connection then return nil end
+  if holder.expires_at <= now then return { 'need', 'reap', pointer } end
+  return { 'taken', pointer }, holder
+end
+
+-- The same as session_need for a record of which only the header was read.
+local function session_routing_need(record_key, record, user, connection, node)
+  if not record.user then record_decode_routing(record, redis.call('GETRANGE', record_key, 0, record.node_end - 1)) end
+  return session_need(record, user, connection, node)
+end
+
+-- Asks for the types of all that a session has, where a foreign one would come too late. Nil, or the reply.
+local function session_foreign(keys, record)
+  if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
+  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
+  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  local _, foreign = index_pointer(keys.connection)
+  if foreign and record.connection ~= '' then return { 'corrupt', 'connection' } end
+  return nil
+end
+
+-- Lets the user, connection and node keys live as long as the record.
+local function session_keep(keys, record, grace, now)
+  local ttl = record.stored_until - now
+  if record.user ~= '' then index_keep(keys.user, ttl, grace) end
+  if record.connection ~= '' then index_keep(keys.connection, ttl, grace) end
+  if record.node ~= '' then index_keep(keys.node, ttl, grace) end
+end
+
+-- Brings the expiry index and the TTLs of the keys to a record's new expires_at, later or sooner.
+local function session_reschedule(keys, id, record, grace, now)
+  local keep = record_keep(record, grace)
+  redis.call('ZREM', keys.expiry, id) -- index_expiry moves a score later only
+  index_expiry(keys.expiry, id, record, grace, now)
+  if keep then session_keep(keys, record, grace, now) end
+end
+
+-- Moves the entry of one session from an owner's index to another's.
+local function session_move_entry(old_key, old_owner, new_key, new_owner, id, record, grace, now)
+  if old_owner == new_owner then return end
+  if old_owner ~= '' then redis.call('ZREM', old_key, id) end
+  if new_owner ~= '' then
+    redis.call('ZADD', new_key, record.created_at, id)
+    index_keep(new_key, record.stored_until - now, grace)
+  end
+end
+
+-- Moves user, node and connection entries from where `old` had them to where `record` has them.
+local function session_reroute(old_keys, new_keys, id, old, record, grace, now)
+  session_move_entry(old_keys.user, old.user, new_keys.user, record.user, id, record, grace, now)
+  session_move_entry(old_keys.node, old.node, new_keys.node, record.node, id, record, grace, now)
+  if old.connection ~= '' and old.connection ~= record.connection and index_pointer(old_keys.connection) == id then
+    redis.call('DEL', old_keys.connection)
+  end
+  if record.connection ~= '' and record.connection ~= old.connection then
+    redis.call('SET', new_keys.connection, id, 'PX', record.stored_until - now)
+  end
+end
+
+-- Leaves a session without connection and node. The pointer is the caller's to delete or to hand on.
+local function session_detach(record_key, node_key, id, record, op_id, now)
+  if record.node ~= '' then redis.call('ZREM', node_key, id) end
+  record.connection, record.node, record.status = '', '', RECORD_STATUS.suspended
+  record_change(record, op_id)
+  record_store(record_key, record, now)
+end

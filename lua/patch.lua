@@ -1,0 +1,70 @@
+--[[
+  patch: set and remove single attributes and extensions of a live session, its status, its ttl.
+
+  KEYS[1]   record         string  {ns:p}:session:<id>
+  KEYS[2]   expiry         zset    {ns:p}:expiry
+  KEYS[3]   user           zset    {ns:p}:user:<user>:sessions
+  KEYS[4]   connection     string  {ns:p}:connection:<connection>:session
+  KEYS[5]   node           zset    {ns:p}:node:<node>:sessions
+  ARGV[1]   now_ms         integer, empty for the server's clock
+  ARGV[2]   op_id          8 bytes, may be empty
+  ARGV[3]   id             text
+  ARGV[4]   user           text, may be empty
+  ARGV[5]   connection     text, may be empty
+  ARGV[6]   node           text, may be empty
+  ARGV[7]   version        integer, empty for any
+  ARGV[8]   status         word: active, suspended; empty to keep
+  ARGV[9]   ttl_ms         integer, empty to keep
+  ARGV[10]  grace_ms       integer
+  ARGV[11]  entries_bytes  integer, the most that all entries may take
+  ARGV[12]  changes        entries, an empty value removes
+
+  Replies
+    {"ok", version, last_active, expires_at}
+    {"unchanged", version, last_active, expires_at}  it was so already; nothing was written
+    {"missing"}
+    {"moved", new_id}
+    {"frozen"}
+    {"conflict", version}                            the session moved on
+    {"limit", bytes}                                 the entries would take that many bytes
+    {"need", "routing", user, connection, node}      asked only where a new ttl touches the indexes
+    {"corrupt", key}
+  Writes: record; with a new ttl all of the keys; or nothing.
+  Again:  same op_id → same reply.
+  Uses:   clock, record, entries, index, session
+]]
+
+if #KEYS ~= 5 or #ARGV ~= 12 then return redis.error_reply('ERR cloakroom patch: 5 KEYS and 12 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local now = clock_now(ARGV[1])
+local op_id, id, user, connection, node = unpack(ARGV, 2, 6)
+local version, status, ttl = tonumber(ARGV[7]), RECORD_STATUS[ARGV[8]], tonumber(ARGV[9])
+local grace, entries_bytes, changes = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
+
+local record, refusal = record_live(record_key, now)
+if not record then return refusal end
+local first = record_version_of(record, op_id)
+if first then return { 'ok', first, record.last_active, record.expires_at } end
+if record.status == RECORD_MIGRATING then return { 'frozen' } end
+if version and version ~= record.version then return { 'conflict', record.version } end
+local body = entries_changed(record.body, changes)
+if not body then return { 'corrupt', 'record' } end
+if #body > entries_bytes and #body > #record.body then return { 'limit', #body } end
+local new_ttl = ttl and ttl ~= record.ttl
+if body == record.body and (status or record.status) == record.status and not new_ttl then
+  return { 'unchanged', record.version, record.last_active, record.expires_at }
+end
+if new_ttl then
+  refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
+  if refusal then return refusal end
+end
+
+record.body, record.status = body, status or record.status
+record_change(record, op_id)
+if new_ttl then
+  record_set_ttl(record, ttl, now)
+  session_reschedule(keys, id, record, grace, now)
+end
+record_store(record_key, record, now)
+return { 'ok', record.version, record.last_active, record.expires_at }

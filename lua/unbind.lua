@@ -1,0 +1,46 @@
+--[[
+  unbind: detach a connection and its node from a live session, which is then suspended. Only if the session still
+  has that connection: the late disconnect of an old one does nothing.
+
+  KEYS[1]  record      string  {ns:p}:session:<id>
+  KEYS[2]  connection  string  {ns:p}:connection:<connection>:session
+  KEYS[3]  node        zset    {ns:p}:node:<node>:sessions
+  ARGV[1]  now_ms      integer, empty for the server's clock
+  ARGV[2]  op_id       8 bytes, may be empty
+  ARGV[3]  id          text
+  ARGV[4]  connection  text
+  ARGV[5]  node        text, may be empty
+
+  Replies
+    {"ok", version}
+    {"unchanged", version}  the session has another connection, or none
+    {"missing"}
+    {"moved", new_id}
+    {"frozen"}
+    {"need", "routing", user, connection, node}
+    {"corrupt", key}
+  Writes: all of the keys, or nothing.
+  Again:  same op_id → same reply.
+  Uses:   clock, record, index, session
+]]
+
+if #KEYS ~= 3 or #ARGV ~= 5 then return redis.error_reply('ERR cloakroom unbind: 3 KEYS and 5 ARGV') end
+local record_key, connection_key, node_key = unpack(KEYS)
+local now = clock_now(ARGV[1])
+local op_id, id, connection, node = unpack(ARGV, 2, 5)
+
+local record, refusal = record_live(record_key, now)
+if not record then return refusal end
+local first = record_version_of(record, op_id)
+if first then return { 'ok', first } end
+if record.connection ~= connection then return { 'unchanged', record.version } end
+if record.status == RECORD_MIGRATING then return { 'frozen' } end
+refusal = session_need(record, record.user, connection, node)
+if refusal then return refusal end
+local pointer, foreign = index_pointer(connection_key)
+if foreign then return { 'corrupt', 'connection' } end
+if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
+
+if pointer == id then redis.call('DEL', connection_key) end
+session_detach(record_key, node_key, id, record, op_id, now)
+return { 'ok', record.version }

@@ -1,0 +1,82 @@
+--[[
+  update: save a whole session against the version it was read at, moving the index entries that changed.
+
+  KEYS[1]   record          string  {ns:p}:session:<id>
+  KEYS[2]   expiry          zset    {ns:p}:expiry
+  KEYS[3]   user            zset    {ns:p}:user:<user>:sessions
+  KEYS[4]   connection      string  {ns:p}:connection:<connection>:session
+  KEYS[5]   node            zset    {ns:p}:node:<node>:sessions
+  KEYS[6]   new_user        zset    {ns:p}:user:<new_user>:sessions
+  KEYS[7]   new_connection  string  {ns:p}:connection:<new_connection>:session
+  KEYS[8]   new_node        zset    {ns:p}:node:<new_node>:sessions
+  KEYS[9]   holder_record   string  {ns:p}:session:<holder_id>
+  ARGV[1]   now_ms          integer, empty for the server's clock
+  ARGV[2]   op_id           8 bytes, may be empty
+  ARGV[3]   id              text
+  ARGV[4]   user            text, may be empty
+  ARGV[5]   connection      text, may be empty
+  ARGV[6]   node            text, may be empty
+  ARGV[7]   version         integer
+  ARGV[8]   new_user        text, may be empty
+  ARGV[9]   new_connection  text, may be empty
+  ARGV[10]  new_node        text, may be empty
+  ARGV[11]  holder_id       text, may be empty
+  ARGV[12]  status          word: active, suspended
+  ARGV[13]  ttl_ms          integer
+  ARGV[14]  grace_ms        integer
+  ARGV[15]  entries         entries
+
+  Replies
+    {"ok", version, last_active, expires_at}
+    {"missing"}
+    {"moved", new_id}
+    {"frozen"}
+    {"conflict", version}       the session moved on
+    {"taken", holder_id}        the new connection is another live session's
+    {"need", "routing", user, connection, node}
+    {"need", "holder", id, ""}  the new connection points to this session: declare its record
+    {"need", "reap", id}        this expired session is in the way: reap it first
+    {"corrupt", key}
+  Writes: all of the keys, or nothing.
+  Again:  same op_id → same reply.
+  Uses:   clock, record, index, session
+]]
+
+if #KEYS ~= 9 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom update: 9 KEYS and 15 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
+  holder_key = unpack(KEYS)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local now = clock_now(ARGV[1])
+local op_id, id, user, connection, node = unpack(ARGV, 2, 6)
+local version = tonumber(ARGV[7])
+local new_user, new_connection, new_node, holder_id = unpack(ARGV, 8, 11)
+local status, ttl, grace, entries = RECORD_STATUS[ARGV[12]], tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15]
+
+local record, refusal = record_live(record_key, now)
+if not record then return refusal end
+local first = record_version_of(record, op_id)
+if first then return { 'ok', first, record.last_active, record.expires_at } end
+if record.status == RECORD_MIGRATING then return { 'frozen' } end
+if version ~= record.version then return { 'conflict', record.version } end
+local old = { user = record.user, connection = record.connection, node = record.node }
+refusal = session_need(record, user, connection, node)
+if not refusal and new_connection ~= '' and new_connection ~= connection then
+  refusal = session_holder(new_connection_key, new_connection, id, holder_id, holder_key, now)
+end
+record.user, record.connection, record.node = new_user, new_connection, new_node
+local rerouted = new_user ~= user or new_connection ~= connection or new_node ~= node
+if not refusal and (rerouted or ttl ~= record.ttl) then
+  refusal = session_foreign(keys, old) or session_foreign(new_keys, record)
+end
+if refusal then return refusal end
+
+record.body, record.status = entries, status
+record_change(record, op_id)
+if ttl ~= record.ttl then
+  record_set_ttl(record, ttl, now)
+  session_reschedule(new_keys, id, record, grace, now)
+end
+if rerouted then session_reroute(keys, new_keys, id, old, record, grace, now) end
+record_store(record_key, record, now)
+return { 'ok', record.version, record.last_active, record.expires_at }

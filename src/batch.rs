@@ -1,0 +1,175 @@
+//! Bulk work: many sessions' records read in one round trip, then one script with all their keys declared.
+
+use redis::{Pipeline, Value};
+
+use crate::error::{Error, Result};
+use crate::id::SessionId;
+use crate::operation::Operation;
+use crate::record::Record;
+use crate::reply::Reply;
+use crate::routing::{Routing, some};
+use crate::script;
+use crate::session::Session;
+
+/// How many sessions one script call handles at most.
+pub(crate) const BATCH: usize = 200;
+
+/// A session that an operation removed from a user, and the connection to close.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removed {
+    /// The id that it had.
+    pub id: SessionId,
+    /// The connection that it had.
+    pub connection: Option<String>,
+    /// The node that held the connection.
+    pub node: Option<String>,
+}
+
+/// A session to remove, and where it was indexed when its record was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) id: SessionId,
+    pub(crate) routing: Routing,
+}
+
+impl Candidate {
+    pub(crate) fn into_removed(self) -> Removed {
+        let Routing { connection, node, .. } = self.routing;
+        Removed {
+            id: self.id,
+            connection: some(&connection).map(Into::into),
+            node: some(&node).map(Into::into),
+        }
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) struct Outcome<T> {
+    pub(crate) removed: Vec<T>,
+    /// Changed between the reading and the script: to be tried again.
+    pub(crate) stale: Vec<SessionId>,
+    pub(crate) corrupt: Vec<SessionId>,
+}
+
+/// Reads where sessions are indexed. What has no record of a session is indexed nowhere that we know.
+pub(crate) async fn candidates(operation: &Operation<'_>, ids: Vec<SessionId>) -> Result<Vec<Candidate>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // MGET, because it reads a foreign type as absent, which the script then finds out.
+    let mut pipeline = Pipeline::with_capacity(1);
+    pipeline.cmd("MGET");
+    for id in &ids {
+        pipeline.arg(operation.keys().session(id.as_str()));
+    }
+    let Some(Value::Array(records)) = operation.read(&pipeline).await?.pop() else {
+        return Err(Error::corrupt("reply to MGET"));
+    };
+    Ok(ids
+        .into_iter()
+        .zip(&records)
+        .map(|(id, value)| candidate(id, value))
+        .collect())
+}
+
+fn candidate(id: SessionId, value: &Value) -> Candidate {
+    let record = match value {
+        Value::BulkString(bytes) => Record::decode(&id, bytes),
+        _ => None,
+    };
+    let routing = match record {
+        Some(Record::Session(session)) => session.stored,
+        _ => Routing::default(),
+    };
+    Candidate { id, routing }
+}
+
+/// Removes those that have expired. One that lives again survives.
+pub(crate) async fn reap(
+    operation: &Operation<'_>,
+    candidates: &[Candidate],
+) -> Result<(Outcome<Session>, u64)> {
+    let mut keys = vec![operation.keys().expiry()];
+    for candidate in candidates {
+        let [record, _, user, connection, node] = operation
+            .keys()
+            .of_session(candidate.id.as_str(), &candidate.routing);
+        keys.extend([record, user, connection, node]);
+    }
+    let mut call = operation.call(&script::REAP, keys.iter().map(String::as_str));
+    for Candidate { id, routing } in candidates {
+        call.arg(id.as_str())
+            .arg(&routing.user)
+            .arg(&routing.connection)
+            .arg(&routing.node);
+    }
+    let mut reply = expect_ok(operation.run(&script::REAP, &call).await?)?;
+    let [removed, stale, corrupt, dropped] =
+        [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
+    let outcome = outcome(&mut reply, removed, stale, corrupt, |reply, id| {
+        reply.session(&id)
+    })?;
+    Ok((outcome, dropped))
+}
+
+/// Removes sessions of a user, live or expired.
+pub(crate) async fn remove(
+    operation: &Operation<'_>,
+    user: &str,
+    candidates: &[Candidate],
+) -> Result<Outcome<Removed>> {
+    let mut keys = vec![operation.keys().expiry(), operation.keys().user(user)];
+    for candidate in candidates {
+        let [record, _, _, connection, node] = operation
+            .keys()
+            .of_session(candidate.id.as_str(), &candidate.routing);
+        keys.extend([record, connection, node]);
+    }
+    let mut call = operation.call(&script::DELETE_USER, keys.iter().map(String::as_str));
+    call.arg(operation.id().as_bytes())
+        .arg(user)
+        .arg(crate::rules::ms(operation.rules().tombstone));
+    for Candidate { id, routing } in candidates {
+        call.arg(id.as_str()).arg(&routing.connection).arg(&routing.node);
+    }
+    let mut reply = expect_ok(operation.run(&script::DELETE_USER, &call).await?)?;
+    let [removed, stale, corrupt] = [reply.number()?, reply.number()?, reply.number()?];
+    outcome(&mut reply, removed, stale, corrupt, |_, id| {
+        removed_of(candidates, id)
+    })
+}
+
+/// The removed sessions that a script names, with what was declared of them.
+pub(crate) fn removed_of(candidates: &[Candidate], id: SessionId) -> Result<Removed> {
+    let candidate = candidates.iter().find(|candidate| candidate.id == id);
+    candidate
+        .cloned()
+        .map(Candidate::into_removed)
+        .ok_or_else(|| Error::corrupt("reply that names another session"))
+}
+
+fn expect_ok(reply: Reply) -> Result<Reply> {
+    if reply.word == "ok" {
+        Ok(reply)
+    } else {
+        Err(reply.into_error())
+    }
+}
+
+fn outcome<T>(
+    reply: &mut Reply,
+    removed: u64,
+    stale: u64,
+    corrupt: u64,
+    read: impl Fn(&mut Reply, SessionId) -> Result<T>,
+) -> Result<Outcome<T>> {
+    Ok(Outcome {
+        removed: (0..removed)
+            .map(|_| reply.session_id().and_then(|id| read(reply, id)))
+            .collect::<Result<_>>()?,
+        stale: (0..stale).map(|_| reply.session_id()).collect::<Result<_>>()?,
+        corrupt: (0..corrupt).map(|_| reply.session_id()).collect::<Result<_>>()?,
+    })
+}

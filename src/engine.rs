@@ -1,0 +1,66 @@
+//! What all calls of a Redis store share.
+
+use std::time::Duration;
+
+use redis::Pipeline;
+use tokio::time::Instant;
+
+use crate::clock::TestClock;
+use crate::error::{Cause, Error, Obstacle, Result};
+use crate::keys::Keys;
+use crate::pool::Pool;
+use crate::rules::Rules;
+use crate::script;
+
+/// What all calls of a Redis store share.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) keys: Keys,
+    pub(crate) rules: Rules,
+    pub(crate) clock: Option<TestClock>,
+    pub(crate) deadline: Duration,
+}
+
+/// Loads all scripts, so that the first call of each finds its own, and warns of a server that evicts keys.
+///
+/// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
+pub(crate) async fn prepare(pool: &Pool, deadline: Duration) -> Result<()> {
+    let until = Instant::now() + deadline;
+    let mut connection = pool.connection(until).await?;
+    let mut pipeline = Pipeline::new();
+    for script in script::ALL {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source).ignore();
+    }
+    pipeline.cmd("INFO").arg("memory");
+    let (info,): (String,) =
+        match tokio::time::timeout_at(until, pipeline.query_async(&mut connection.link)).await {
+            Ok(Ok(info)) => info,
+            Ok(Err(error)) => return Err(Error::obstacle(Obstacle::Server, Cause::from(error))),
+            Err(elapsed) => return Err(Error::obstacle(Obstacle::Deadline, Cause::from(elapsed))),
+        };
+    match eviction_policy(&info) {
+        Some("noeviction") => {}
+        Some(policy) => tracing::warn!(
+            maxmemory_policy = policy,
+            "the server may evict keys, which breaks sessions; set maxmemory-policy to noeviction"
+        ),
+        None => tracing::debug!("the server does not tell its maxmemory-policy"),
+    }
+    Ok(())
+}
+
+fn eviction_policy(info: &str) -> Option<&str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix("maxmemory_policy:"))
+        .map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_eviction_policy_is_read_from_info() {
+        let info = "# Memory\r\nused_memory:1\r\nmaxmemory_policy:allkeys-lru\r\n";
+        assert_eq!(super::eviction_policy(info), Some("allkeys-lru"));
+        assert_eq!(super::eviction_policy("# Memory\r\n"), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! Every key name. Nothing else in the crate builds one, and no script does.
+
+use crate::error::{Error, Result};
+use crate::routing::Routing;
+
+/// The longest namespace, in bytes.
+const NAMESPACE_BYTES: usize = 64;
+
+/// A share of the keys that lives in one slot of a cluster. There is one for now.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Partition(u16);
+
+/// The keys of one partition of a namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    tag: String,
+}
+
+impl Keys {
+    pub(crate) fn new(namespace: &str, partition: Partition) -> Result<Self> {
+        if namespace.is_empty() || namespace.len() > NAMESPACE_BYTES {
+            let reason = format!("is {} bytes, must be 1 to {NAMESPACE_BYTES}", namespace.len());
+            return Err(Error::invalid("namespace", reason));
+        }
+        if namespace.contains(['{', '}']) {
+            return Err(Error::invalid(
+                "namespace",
+                "has a brace, which would change the hash tag",
+            ));
+        }
+        Ok(Self {
+            tag: hash_tag(namespace, partition),
+        })
+    }
+
+    pub(crate) fn session(&self, id: &str) -> String {
+        format!("{}:session:{id}", self.tag)
+    }
+
+    pub(crate) fn user(&self, user: &str) -> String {
+        format!("{}:user:{user}:sessions", self.tag)
+    }
+
+    pub(crate) fn connection(&self, connection: &str) -> String {
+        format!("{}:connection:{connection}:session", self.tag)
+    }
+
+    pub(crate) fn node(&self, node: &str) -> String {
+        format!("{}:node:{node}:sessions", self.tag)
+    }
+
+    pub(crate) fn expiry(&self) -> String {
+        format!("{}:expiry", self.tag)
+    }
+
+    /// The five keys that a session has at most, in the order in which the scripts take them: record, expiry, user,
+    /// connection, node. Those of an empty user, connection or node are declared and never touched.
+    pub(crate) fn of_session(&self, id: &str, routing: &Routing) -> [String; 5] {
+        [
+            self.session(id),
+            self.expiry(),
+            self.user(&routing.user),
+            self.connection(&routing.connection),
+            self.node(&routing.node),
+        ]
+    }
+}
+
+/// All keys of a partition share this, so they share a slot.
+fn hash_tag(namespace: &str, partition: Partition) -> String {
+    format!("{{{namespace}:{}}}", partition.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_begins_with_the_tag_and_ends_with_a_fixed_suffix() {
+        let keys = Keys::new("shop", Partition::default()).unwrap();
+        assert_eq!(keys.session("a:b"), "{shop:0}:session:a:b");
+        assert_eq!(keys.user("{x}:y"), "{shop:0}:user:{x}:y:sessions");
+        assert_eq!(keys.connection("c"), "{shop:0}:connection:c:session");
+        assert_eq!(keys.node("n"), "{shop:0}:node:n:sessions");
+        assert_eq!(keys.expiry(), "{shop:0}:expiry");
+    }
+
+    #[test]
+    fn a_bad_namespace_is_refused() {
+        for namespace in ["", "a{b", "a}b", &"x".repeat(65)] {
+            assert!(Keys::new(namespace, Partition::default()).is_err());
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! One call of a store: its deadline, its operation id, its round trips.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::engine::Engine;
+use crate::error::{Cause, Error, Obstacle, Result};
+use crate::id::OperationId;
+use crate::keys::Keys;
+use crate::pool::{Connection, Pool, server_code};
+use crate::reply::Reply;
+use crate::rules::Rules;
+use crate::script::{Effect, Script};
+
+/// How often one call is sent at most, when its connection breaks under it.
+const ATTEMPTS: u32 = 3;
+
+/// One call of a store.
+#[derive(Debug)]
+pub(crate) struct Operation<'a> {
+    engine: &'a Engine,
+    pool: Pool,
+    id: OperationId,
+    deadline: Instant,
+    round_trips: AtomicU32,
+    span: tracing::Span,
+}
+
+/// How an attempt failed that was on its way.
+enum Lost {
+    /// The connection broke.
+    Connection(Cause),
+    /// The deadline passed.
+    Deadline(Cause),
+}
+
+impl<'a> Operation<'a> {
+    pub(crate) fn new(engine: &'a Engine, pool: Pool, name: &'static str, id: OperationId) -> Self {
+        let span = tracing::debug_span!(
+            "cloakroom",
+            operation = name,
+            outcome = tracing::field::Empty,
+            round_trips = tracing::field::Empty
+        );
+        let deadline = Instant::now() + engine.deadline;
+        Self {
+            engine,
+            pool,
+            id,
+            deadline,
+            round_trips: AtomicU32::new(0),
+            span,
+        }
+    }
+
+    pub(crate) fn id(&self) -> OperationId {
+        self.id
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.engine.keys
+    }
+
+    pub(crate) fn rules(&self) -> &Rules {
+        &self.engine.rules
+    }
+
+    /// The first argument of every script: empty for the server's clock.
+    pub(crate) fn now_argument(&self) -> String {
+        self.engine
+            .clock
+            .as_ref()
+            .map(|clock| clock.now_ms().to_string())
+            .unwrap_or_default()
+    }
+
+    /// The time that a pipeline read, unless a test set another.
+    pub(crate) fn now(&self, time: &Value) -> Result<u64> {
+        if let Some(clock) = &self.engine.clock {
+            return Ok(clock.now_ms());
+        }
+        let (seconds, micros): (u64, u64) =
+            redis::from_redis_value_ref(time).map_err(|_| Error::corrupt("reply to TIME"))?;
+        Ok(seconds * 1000 + micros / 1000)
+    }
+
+    /// Runs the body of the call in its span, and notes how it went.
+    pub(crate) async fn observe<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
+        let result = body.instrument(self.span.clone()).await;
+        self.span
+            .record("round_trips", self.round_trips.load(Ordering::Relaxed));
+        self.span.record(
+            "outcome",
+            match &result {
+                Ok(_) => "ok",
+                Err(Error::Refused(_)) => "refused",
+                Err(Error::Ambiguous { .. }) => "ambiguous",
+                Err(Error::NotExecuted { .. }) => "not executed",
+                Err(_) => "error",
+            },
+        );
+        result
+    }
+
+    /// An EVALSHA of a script with its keys; the caller adds the arguments, without the clock, which is the first.
+    pub(crate) fn call<'k>(&self, script: &Script, keys: impl IntoIterator<Item = &'k str>) -> Cmd {
+        let keys: Vec<&str> = keys.into_iter().collect();
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(script.sha()).arg(keys.len());
+        for key in keys {
+            cmd.arg(key);
+        }
+        cmd.arg(self.now_argument());
+        cmd
+    }
+
+    /// Sends a script call, as often as its effect allows when the connection breaks under it.
+    pub(crate) async fn run(&self, script: &'static Script, call: &Cmd) -> Result<Reply> {
+        let mut lost: Option<Cause> = None;
+        for _ in 0..ATTEMPTS {
+            match self.attempt(script, call).await {
+                Ok(Ok(value)) => return Reply::parse(value),
+                Ok(Err(Lost::Connection(cause))) => lost = Some(cause),
+                Ok(Err(Lost::Deadline(cause))) => return Err(self.lost(script, Obstacle::Deadline, cause)),
+                // What was lost before may have happened, whatever became of this attempt.
+                Err(error) => {
+                    return Err(lost.map_or(error, |cause| self.lost(script, Obstacle::ConnectionLost, cause)));
+                }
+            }
+            if script.effect == Effect::ReportedOnce {
+                break;
+            }
+        }
+        let cause = lost.unwrap_or_else(|| "no attempt was made".into());
+        Err(self.lost(script, Obstacle::ConnectionLost, cause))
+    }
+
+    fn lost(&self, script: &Script, obstacle: Obstacle, source: Cause) -> Error {
+        match script.effect {
+            Effect::Reads => Error::obstacle(obstacle, source),
+            Effect::Repeatable | Effect::ReportedOnce => Error::Ambiguous {
+                operation_id: self.id,
+                source,
+            },
+        }
+    }
+
+    /// Sends a script call once. NOSCRIPT means that it was not executed, so it is loaded and sent again: a flushed
+    /// script cache or a failover stays invisible.
+    async fn attempt(&self, script: &Script, call: &Cmd) -> Result<Result<Value, Lost>> {
+        match self.send(call).await? {
+            Ok(Err(error)) if server_code(&error).as_deref() == Some("NOSCRIPT") => {}
+            other => return Self::answered(other),
+        }
+        tracing::debug!(
+            script = script.stem,
+            "loading a script that the server does not have"
+        );
+        // In one pipeline, or a second flush could come between.
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source).ignore();
+        pipeline.add_command(call.clone());
+        let sent = self.send_pipeline(&pipeline).await?;
+        Self::answered(sent.map(|reply| reply.map(|values| values.into_iter().last().unwrap_or(Value::Nil))))
+    }
+
+    /// Tells a server's error from a reply: it means not executed, since nothing in a script fails after its first
+    /// write.
+    fn answered(sent: Result<RedisResult<Value>, Lost>) -> Result<Result<Value, Lost>> {
+        match sent {
+            Ok(Ok(value)) => Ok(Ok(value)),
+            Ok(Err(error)) => Err(Error::obstacle(Obstacle::Server, Cause::from(error))),
+            Err(lost) => Ok(Err(lost)),
+        }
+    }
+
+    /// Sends commands that only read, again if the connection breaks.
+    pub(crate) async fn read(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
+        let mut lost: Option<Cause> = None;
+        for _ in 0..ATTEMPTS {
+            match self.send_pipeline(pipeline).await? {
+                Ok(Ok(values)) => return Ok(values),
+                Ok(Err(error)) if wrong_type(&error) => return Err(Error::corrupt("key of a foreign type")),
+                Ok(Err(error)) => return Err(Error::obstacle(Obstacle::Server, Cause::from(error))),
+                Err(Lost::Connection(cause)) => lost = Some(cause),
+                Err(Lost::Deadline(cause)) => return Err(Error::obstacle(Obstacle::Deadline, cause)),
+            }
+        }
+        Err(Error::obstacle(Obstacle::ConnectionLost, lost))
+    }
+
+    async fn send(&self, cmd: &Cmd) -> Result<Result<RedisResult<Value>, Lost>> {
+        let connection = self.pool.connection(self.deadline).await?;
+        let mut link = connection.link.clone();
+        Ok(self.await_reply(&connection, cmd.query_async(&mut link)).await)
+    }
+
+    async fn send_pipeline(&self, pipeline: &Pipeline) -> Result<Result<RedisResult<Vec<Value>>, Lost>> {
+        let connection = self.pool.connection(self.deadline).await?;
+        let mut link = connection.link.clone();
+        Ok(self
+            .await_reply(&connection, pipeline.query_async(&mut link))
+            .await)
+    }
+
+    /// The reply or the server's error, or how it was lost.
+    ///
+    /// Cancellation safety: a call that is dropped here may still run at the server, whole or not at all.
+    async fn await_reply<T>(
+        &self,
+        connection: &Connection,
+        sent: impl Future<Output = RedisResult<T>>,
+    ) -> Result<RedisResult<T>, Lost> {
+        self.round_trips.fetch_add(1, Ordering::Relaxed);
+        match tokio::time::timeout_at(self.deadline, sent).await {
+            Ok(Ok(value)) => Ok(Ok(value)),
+            Ok(Err(error)) => {
+                connection.note(&error);
+                if server_code(&error).is_some() {
+                    Ok(Err(error))
+                } else {
+                    Err(Lost::Connection(Cause::from(error)))
+                }
+            }
+            Err(elapsed) => {
+                connection.suspect();
+                Err(Lost::Deadline(Cause::from(elapsed)))
+            }
+        }
+    }
+}
+
+fn wrong_type(error: &RedisError) -> bool {
+    server_code(error).as_deref() == Some("WRONGTYPE")
+}

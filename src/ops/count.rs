@@ -1,0 +1,25 @@
+//! count: how many live sessions a user or node has.
+
+use crate::error::Result;
+use crate::operation::Operation;
+use crate::owner::Owner;
+use crate::script;
+
+pub(crate) async fn run(operation: &Operation<'_>, owner: &Owner) -> Result<u64> {
+    owner.validate()?;
+    let keys = [owner.key(operation.keys()), operation.keys().expiry()];
+    let (mut total, mut start) = (0, 0);
+    loop {
+        let mut call = operation.call(&script::COUNT, keys.iter().map(String::as_str));
+        call.arg(start);
+        let mut reply = operation.run(&script::COUNT, &call).await?;
+        if reply.word != "ok" {
+            return Err(reply.into_error());
+        }
+        total += reply.number()?;
+        start = reply.number()?;
+        if start == 0 {
+            return Ok(total);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! delete: a live session gone with every index entry.
+
+use crate::declared::{Declared, Moved};
+use crate::error::Result;
+use crate::operation::Operation;
+use crate::rules::ms;
+use crate::script;
+use crate::target::Target;
+
+/// What a delete came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deleted {
+    /// The session was deleted.
+    Deleted,
+    /// There was no live session with this id.
+    Missing,
+}
+
+pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<Deleted> {
+    let mut declared = Declared::of(target, Moved::Follow);
+    let call = |declared: &Declared| {
+        let keys = operation
+            .keys()
+            .of_session(declared.id.as_str(), &declared.routing);
+        let mut call = operation.call(&script::DELETE, keys.iter().map(String::as_str));
+        call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
+        call.arg(&declared.routing.user)
+            .arg(&declared.routing.connection)
+            .arg(&declared.routing.node);
+        call.arg(ms(operation.rules().tombstone));
+        call
+    };
+    let reply = declared.settle(operation, &script::DELETE, call).await?;
+    match reply.word.as_str() {
+        "ok" => Ok(Deleted::Deleted),
+        "missing" | "moved" => Ok(Deleted::Missing),
+        _ => Err(reply.into_error()),
+    }
+}

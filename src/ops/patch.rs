@@ -1,0 +1,175 @@
+//! patch: single attributes and extensions, status and ttl of a live session.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::declared::{Declared, Moved};
+use crate::entries::{EntryKind, EntryWriter};
+use crate::error::{Error, Refusal, Result};
+use crate::id::{SessionId, Version};
+use crate::operation::Operation;
+use crate::rules::{check_ttl, ms};
+use crate::script;
+use crate::session::Status;
+use crate::target::Target;
+
+/// Changes to single attributes and extensions of a session, its status, its ttl. What it does not name stays.
+///
+/// ```
+/// use cloakroom::Patch;
+///
+/// let patch = Patch::new().set("theme", "dark")?.remove("draft");
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Patch {
+    /// In the order given; the last change of a key counts. No value removes.
+    changes: Vec<(EntryKind, String, Option<String>)>,
+    status: Option<Status>,
+    ttl: Option<Duration>,
+    expected: Option<Version>,
+}
+
+impl Patch {
+    /// No change.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets an attribute.
+    ///
+    /// # Errors
+    /// [`Error::Value`] when the value cannot be told in JSON.
+    pub fn set<T: Serialize + ?Sized>(self, key: impl Into<String>, value: &T) -> Result<Self> {
+        self.set_entry(EntryKind::Attribute, key.into(), value)
+    }
+
+    /// Removes an attribute; one that is not there is no error.
+    #[must_use]
+    pub fn remove(mut self, key: impl Into<String>) -> Self {
+        self.changes.push((EntryKind::Attribute, key.into(), None));
+        self
+    }
+
+    /// Sets an extension.
+    ///
+    /// # Errors
+    /// [`Error::Value`] when the value cannot be told in JSON.
+    pub fn set_extension<T: Serialize + ?Sized>(self, key: impl Into<String>, value: &T) -> Result<Self> {
+        self.set_entry(EntryKind::Extension, key.into(), value)
+    }
+
+    /// Removes an extension; one that is not there is no error.
+    #[must_use]
+    pub fn remove_extension(mut self, key: impl Into<String>) -> Self {
+        self.changes.push((EntryKind::Extension, key.into(), None));
+        self
+    }
+
+    /// Makes it suspended: kept, not connected.
+    #[must_use]
+    pub fn suspend(mut self) -> Self {
+        self.status = Some(Status::Suspended);
+        self
+    }
+
+    /// Makes it active.
+    #[must_use]
+    pub fn activate(mut self) -> Self {
+        self.status = Some(Status::Active);
+        self
+    }
+
+    /// Gives it another idle time, which begins anew.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Changes only a session at this version. Defaults to any.
+    #[must_use]
+    pub fn expect(mut self, version: Version) -> Self {
+        self.expected = Some(version);
+        self
+    }
+
+    fn set_entry<T: Serialize + ?Sized>(mut self, kind: EntryKind, key: String, value: &T) -> Result<Self> {
+        match serde_json::to_string(value) {
+            Ok(json) => {
+                self.changes.push((kind, key, Some(json)));
+                Ok(self)
+            }
+            Err(source) => Err(Error::Value { key, source }),
+        }
+    }
+}
+
+/// What a patch came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Patched {
+    /// The session's id, a new one if it was rotated.
+    pub id: SessionId,
+    /// The version that it is at.
+    pub version: Version,
+    /// When it expires, in milliseconds since the epoch.
+    pub expires_at_ms: u64,
+    /// False: it was so already, and nothing was written.
+    pub changed: bool,
+}
+
+pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target, patch: Patch) -> Result<Patched> {
+    if let Some(ttl) = patch.ttl {
+        check_ttl("ttl", ttl)?;
+    }
+    let mut changes = EntryWriter::new(operation.rules());
+    for (kind, key, json) in &patch.changes {
+        changes.add(*kind, key, json.as_deref())?;
+    }
+    let changes = changes.finish_changes();
+
+    let mut declared = Declared::of(target, Moved::Follow);
+    let call = |declared: &Declared| call(operation, declared, &patch, &changes);
+    let mut reply = declared.settle(operation, &script::PATCH, call).await?;
+    match reply.word.as_str() {
+        "ok" | "unchanged" => {
+            let changed = reply.word == "ok";
+            let (version, _last_active, expires_at_ms) = (reply.version()?, reply.number()?, reply.number()?);
+            Ok(Patched {
+                id: declared.id,
+                version,
+                expires_at_ms,
+                changed,
+            })
+        }
+        "limit" => Err(Error::Refused(Refusal::TooLarge {
+            bytes: reply.number()?,
+        })),
+        _ => Err(reply.into_error()),
+    }
+}
+
+fn call(operation: &Operation<'_>, declared: &Declared, patch: &Patch, changes: &[u8]) -> redis::Cmd {
+    let rules = operation.rules();
+    let keys = operation
+        .keys()
+        .of_session(declared.id.as_str(), &declared.routing);
+    let mut call = operation.call(&script::PATCH, keys.iter().map(String::as_str));
+    call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
+    call.arg(&declared.routing.user)
+        .arg(&declared.routing.connection)
+        .arg(&declared.routing.node);
+    call.arg(
+        patch
+            .expected
+            .map(|version| version.get().to_string())
+            .unwrap_or_default(),
+    );
+    call.arg(patch.status.map_or("", Status::word));
+    call.arg(patch.ttl.map(|ttl| ms(ttl).to_string()).unwrap_or_default());
+    call.arg(ms(rules.grace)).arg(rules.session_bytes).arg(changes);
+    call
+}

@@ -1,0 +1,47 @@
+//! unbind: a connection that is gone, detached from the session that still has it.
+
+use crate::declared::{Declared, Moved};
+use crate::error::Result;
+use crate::operation::Operation;
+use crate::routing::require_name;
+use crate::script;
+use crate::target::Target;
+
+/// What an unbind came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unbound {
+    /// The connection was detached, and the session is suspended.
+    Detached,
+    /// The session has another connection, or none: nothing to do.
+    NotBound,
+    /// There is no live session with this id.
+    Missing,
+}
+
+pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target, connection: &str) -> Result<Unbound> {
+    require_name("connection id", connection)?;
+    let mut declared = Declared::of(target, Moved::Follow);
+    let call = |declared: &Declared| {
+        let keys = operation.keys();
+        let node = &declared.routing.node;
+        let names = [
+            keys.session(declared.id.as_str()),
+            keys.connection(connection),
+            keys.node(node),
+        ];
+        let mut call = operation.call(&script::UNBIND, names.iter().map(String::as_str));
+        call.arg(operation.id().as_bytes())
+            .arg(declared.id.as_str())
+            .arg(connection)
+            .arg(node);
+        call
+    };
+    let reply = declared.settle(operation, &script::UNBIND, call).await?;
+    match reply.word.as_str() {
+        "ok" => Ok(Unbound::Detached),
+        "unchanged" => Ok(Unbound::NotBound),
+        "missing" | "moved" => Ok(Unbound::Missing),
+        _ => Err(reply.into_error()),
+    }
+}

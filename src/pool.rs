@@ -1,0 +1,218 @@
+//! Connections: a bb8 pool of multiplexed ones, each cloned out and given back at once.
+//!
+//! Held for a whole call and checked with PING at each check-out, a pool of four serves four calls at a time; cloned,
+//! its connections are pipes that any number of calls share. Without PING a connection must know for itself that it
+//! broke, which is what [`Health`] is for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use bb8_redis::RedisConnectionManager;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, RedisError};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::{Error, Obstacle, Result};
+
+/// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
+const WRITE_QUEUE: usize = 1024;
+
+/// What a connection knows about itself.
+#[derive(Debug, Default)]
+struct Health(AtomicU8);
+
+const SOUND: u8 = 0;
+/// A reply did not come in time. The server may be slow or the connection dead: PING tells, at the next check-out.
+const SUSPECT: u8 = 1;
+const BROKEN: u8 = 2;
+
+/// One multiplexed connection, cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) link: MultiplexedConnection,
+    health: Arc<Health>,
+}
+
+impl Connection {
+    fn new(link: MultiplexedConnection) -> Self {
+        Self {
+            link,
+            health: Arc::default(),
+        }
+    }
+
+    /// Notes that a reply did not come in time.
+    pub(crate) fn suspect(&self) {
+        let _ = self
+            .health
+            .0
+            .compare_exchange(SOUND, SUSPECT, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Notes an error, if it says that the connection is of no more use: broken, or to a server that does not take
+    /// our writes, so that the next connection may lead to the one that does.
+    pub(crate) fn note(&self, error: &RedisError) {
+        match server_code(error).as_deref() {
+            None | Some("READONLY" | "LOADING" | "MASTERDOWN" | "NOAUTH") => {
+                self.health.0.store(BROKEN, Ordering::Relaxed);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// The code of an error that the server answered with; `None` for one of the connection. In a pipeline redis-rs
+/// wraps it.
+pub(crate) fn server_code(error: &RedisError) -> Option<String> {
+    let of_pipeline = || Some(error.clone().into_server_errors()?.first()?.1.code().to_owned());
+    error.code().map(str::to_owned).or_else(of_pipeline)
+}
+
+/// Makes connections for the pool that is ours.
+#[derive(Debug)]
+struct Manager {
+    client: Client,
+    config: AsyncConnectionConfig,
+    timeout: Duration,
+}
+
+/// Why the pool could not make or keep a connection.
+#[derive(Debug)]
+enum Failure {
+    Connect(RedisError),
+    Broken,
+}
+
+impl bb8::ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = Failure;
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let link = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.config)
+            .await;
+        link.map(Connection::new).map_err(Failure::Connect)
+    }
+
+    /// Called at each check-out, and free unless the connection is suspect.
+    async fn is_valid(&self, connection: &mut Connection) -> Result<(), Failure> {
+        match connection.health.0.load(Ordering::Relaxed) {
+            SOUND => Ok(()),
+            SUSPECT => {
+                let ping = redis::cmd("PING");
+                let pong = ping.query_async::<()>(&mut connection.link);
+                if !matches!(tokio::time::timeout(self.timeout, pong).await, Ok(Ok(()))) {
+                    connection.health.0.store(BROKEN, Ordering::Relaxed);
+                    return Err(Failure::Broken);
+                }
+                connection.health.0.store(SOUND, Ordering::Relaxed);
+                Ok(())
+            }
+            _ => Err(Failure::Broken),
+        }
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.health.0.load(Ordering::Relaxed) == BROKEN
+    }
+}
+
+/// bb8 tells connect errors to nobody else, and who waits for a connection wants to know them.
+#[derive(Clone, Debug)]
+struct Sink(watch::Sender<Option<Arc<RedisError>>>);
+
+impl bb8::ErrorSink<Failure> for Sink {
+    fn sink(&self, failure: Failure) {
+        if let Failure::Connect(error) = failure {
+            tracing::debug!(%error, "no connection to redis");
+            self.0.send_replace(Some(Arc::new(error)));
+        }
+    }
+
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<Failure>> {
+        Box::new(self.clone())
+    }
+}
+
+/// The connections of a store.
+#[derive(Clone, Debug)]
+pub(crate) enum Pool {
+    /// Ours.
+    Own(OwnPool),
+    /// The service's, handed in. Its own settings hold; PING at check-out, its default, is how it finds out that a
+    /// connection broke.
+    Given(bb8::Pool<RedisConnectionManager>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OwnPool {
+    pool: bb8::Pool<Manager>,
+    failures: watch::Receiver<Option<Arc<RedisError>>>,
+}
+
+impl Pool {
+    /// A pool of up to `size` connections, made as they are asked for.
+    pub(crate) fn own(client: Client, size: u32, connect_timeout: Duration) -> Self {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(connect_timeout))
+            .set_response_timeout(None) // the operation has the deadline
+            .set_pipeline_buffer_size(WRITE_QUEUE);
+        let (sender, failures) = watch::channel(None);
+        let pool = bb8::Pool::builder()
+            .max_size(size)
+            .test_on_check_out(true) // runs is_valid, which looks at a flag
+            .retry_connection(false) // whoever waits is told at once, and who comes next tries again
+            .error_sink(Box::new(Sink(sender)))
+            .build_unchecked(Manager {
+                client,
+                config,
+                timeout: connect_timeout,
+            });
+        Self::Own(OwnPool { pool, failures })
+    }
+
+    /// A connection to send on. It is already back in the pool.
+    pub(crate) async fn connection(&self, deadline: Instant) -> Result<Connection> {
+        match self {
+            Self::Own(own) => own.connection(deadline).await,
+            Self::Given(pool) => match tokio::time::timeout_at(deadline, pool.get()).await {
+                Ok(Ok(connection)) => {
+                    let mut link = connection.clone();
+                    link.set_response_timeout(Duration::from_secs(3600)); // the operation has the deadline
+                    Ok(Connection::new(link))
+                }
+                Ok(Err(bb8::RunError::User(error))) => Err(connect_error(error)),
+                Ok(Err(bb8::RunError::TimedOut)) | Err(_) => {
+                    Err(Error::obstacle(Obstacle::PoolExhausted, None))
+                }
+            },
+        }
+    }
+}
+
+impl OwnPool {
+    async fn connection(&self, deadline: Instant) -> Result<Connection> {
+        let mut failures = self.failures.clone();
+        failures.mark_unchanged();
+        tokio::select! {
+            biased;
+            got = self.pool.get() => match got {
+                Ok(connection) => Ok(connection.clone()),
+                Err(_) => Err(Error::obstacle(Obstacle::PoolExhausted, None)),
+            },
+            Ok(()) = failures.changed() => match failures.borrow().clone() {
+                Some(error) => Err(connect_error(error)),
+                None => Err(Error::obstacle(Obstacle::Connect, None)),
+            },
+            () = tokio::time::sleep_until(deadline) => Err(Error::obstacle(Obstacle::PoolExhausted, None)),
+        }
+    }
+}
+
+fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    let cause: crate::error::Cause = Box::new(error);
+    Error::obstacle(Obstacle::Connect, cause)
+}

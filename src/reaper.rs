@@ -1,0 +1,162 @@
+//! The task that clears expired sessions away.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::error::{Error, Result};
+use crate::id::random;
+use crate::session::Session;
+use crate::store::SessionStore;
+
+/// Takes each session that a reaper removed. It runs in the reaper's task, so it should hand on and return.
+pub type OnRemoved = Box<dyn FnMut(Session) + Send>;
+
+/// A task that reaps. It ends with [`stop`](Self::stop), or when this handle is dropped.
+pub struct Reaper {
+    stop: watch::Sender<bool>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    sweeps: AtomicU64,
+    removed: AtomicU64,
+    dropped: AtomicU64,
+    corrupt: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// What a reaper did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReaperStats {
+    /// How often it looked until nothing was left.
+    pub sweeps: u64,
+    /// How many expired sessions it removed.
+    pub removed: u64,
+    /// How many entries of the expiry index led to no session.
+    pub dropped: u64,
+    /// How often it met a session that is corrupt and stays.
+    pub corrupt: u64,
+    /// How many calls failed. The next sweep tries again.
+    pub errors: u64,
+}
+
+impl fmt::Debug for Reaper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reaper")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reaper {
+    pub(crate) fn spawn(
+        store: Arc<dyn SessionStore>,
+        every: Duration,
+        batch: usize,
+        on_removed: OnRemoved,
+    ) -> Result<Self> {
+        if every.is_zero() {
+            return Err(Error::invalid("every", "is zero"));
+        }
+        let (stop, stopped) = watch::channel(false);
+        let counters = Arc::new(Counters::default());
+        let sweeper = Sweeper {
+            store,
+            batch,
+            on_removed,
+            counters: counters.clone(),
+            stopped,
+        };
+        tokio::spawn(sweeper.run(every));
+        Ok(Self { stop, counters })
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn stats(&self) -> ReaperStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ReaperStats {
+            sweeps: read(&self.counters.sweeps),
+            removed: read(&self.counters.removed),
+            dropped: read(&self.counters.dropped),
+            corrupt: read(&self.counters.corrupt),
+            errors: read(&self.counters.errors),
+        }
+    }
+
+    /// Lets it finish the batch it is at, hand out what that removed, and end.
+    pub async fn stop(self) -> ReaperStats {
+        self.stop.send_replace(true);
+        // The receiver goes with the task, whether that returned or a callback panicked.
+        self.stop.closed().await;
+        self.stats()
+    }
+}
+
+/// The task's own side.
+struct Sweeper {
+    store: Arc<dyn SessionStore>,
+    batch: usize,
+    on_removed: OnRemoved,
+    counters: Arc<Counters>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Sweeper {
+    async fn run(mut self, every: Duration) {
+        while !self.is_stopped() {
+            self.sweep().await;
+            let pause = jittered(every);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                // An error means that the handle was dropped, which ends it too.
+                _ = self.stopped.wait_for(|stopped| *stopped) => {}
+            }
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stopped.borrow() || self.stopped.has_changed().is_err()
+    }
+
+    /// A batch after the other, until there are no more.
+    async fn sweep(&mut self) {
+        let count = |counter: &AtomicU64, by: usize| counter.fetch_add(by as u64, Ordering::Relaxed);
+        loop {
+            let reaped = match self.store.reap(self.batch).await {
+                Ok(reaped) => reaped,
+                Err(error) => {
+                    tracing::warn!(%error, "reaping failed; the next sweep tries again");
+                    count(&self.counters.errors, 1);
+                    return;
+                }
+            };
+            count(&self.counters.removed, reaped.sessions.len());
+            self.counters.dropped.fetch_add(reaped.dropped, Ordering::Relaxed);
+            count(&self.counters.corrupt, reaped.corrupt.len());
+            let progress = !reaped.sessions.is_empty() || reaped.dropped > 0;
+            for session in reaped.sessions {
+                (self.on_removed)(session);
+            }
+            if !reaped.more || !progress {
+                count(&self.counters.sweeps, 1);
+                return;
+            }
+            if self.is_stopped() {
+                return;
+            }
+        }
+    }
+}
+
+/// A tenth more or less.
+fn jittered(every: Duration) -> Duration {
+    let part = f64::from(u16::from_be_bytes(random())) / f64::from(u16::MAX);
+    every.mul_f64(0.9 + 0.2 * part)
+}

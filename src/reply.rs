@@ -1,0 +1,102 @@
+//! What a script answers: a flat array, a word first.
+
+use std::collections::VecDeque;
+
+use redis::Value;
+
+use crate::error::{Error, Refusal, Result};
+use crate::id::{SessionId, Version};
+use crate::record::Record;
+use crate::session::Session;
+
+/// A reply that is read from its front.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) word: String,
+    rest: VecDeque<Value>,
+}
+
+impl Reply {
+    pub(crate) fn parse(value: Value) -> Result<Self> {
+        let Value::Array(items) = value else {
+            return Err(not_ours("a reply that is no array"));
+        };
+        let mut reply = Self {
+            word: String::new(),
+            rest: items.into(),
+        };
+        reply.word = reply.text()?;
+        Ok(reply)
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<Vec<u8>> {
+        match self.rest.pop_front() {
+            Some(Value::BulkString(bytes)) => Ok(bytes),
+            Some(Value::SimpleString(text)) => Ok(text.into_bytes()),
+            _ => Err(not_ours("a reply without the text it should have")),
+        }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String> {
+        String::from_utf8(self.bytes()?).map_err(|_| not_ours("a reply with text that is not UTF-8"))
+    }
+
+    pub(crate) fn number(&mut self) -> Result<u64> {
+        match self.rest.pop_front() {
+            Some(Value::Int(number)) => {
+                u64::try_from(number).map_err(|_| not_ours("a reply with a negative number"))
+            }
+            _ => Err(not_ours("a reply without the number it should have")),
+        }
+    }
+
+    pub(crate) fn version(&mut self) -> Result<Version> {
+        self.number().map(Version::new)
+    }
+
+    pub(crate) fn session_id(&mut self) -> Result<SessionId> {
+        SessionId::new(self.text()?).map_err(|_| not_ours("a reply with an impossible session id"))
+    }
+
+    /// The record of a session.
+    pub(crate) fn session(&mut self, id: &SessionId) -> Result<Session> {
+        match Record::decode(id, &self.bytes()?) {
+            Some(Record::Session(session)) => Ok(*session),
+            _ => Err(Error::corrupt("record")),
+        }
+    }
+
+    /// All the session ids that are left.
+    pub(crate) fn session_ids(&mut self) -> Result<Vec<SessionId>> {
+        let mut ids = Vec::with_capacity(self.rest.len());
+        while !self.is_empty() {
+            ids.push(self.session_id()?);
+        }
+        Ok(ids)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The error for a word that is no success of the operation.
+    pub(crate) fn into_error(mut self) -> Error {
+        let refusal = match self.word.as_str() {
+            "missing" => Ok(Refusal::Missing),
+            "exists" => Ok(Refusal::Exists),
+            "gone" => Ok(Refusal::Gone),
+            "frozen" => Ok(Refusal::Frozen),
+            "taken" => Ok(Refusal::Taken),
+            "conflict" => self.version().map(|current| Refusal::Conflict { current }),
+            "moved" => self.session_id().map(|to| Refusal::Moved { to }),
+            "limit" => self.number().map(|live| Refusal::Limit { live }),
+            "corrupt" => return self.text().map_or_else(|error| error, Error::corrupt),
+            _ => Err(not_ours("a reply with an unknown word")),
+        };
+        refusal.map_or_else(|error| error, Error::Refused)
+    }
+}
+
+fn not_ours(what: &str) -> Error {
+    Error::corrupt(what)
+}

@@ -1,0 +1,280 @@
+//! What holds for all sessions of a store.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::id::IdScheme;
+
+/// The longest idle time and lifetime: ten years.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// The most sessions that a limit may allow a user; the limit check of one script call rests on it.
+const MOST_SESSIONS: u32 = 500;
+/// What a session's entries may take at most, for one command must carry them.
+const MOST_BYTES: usize = 256 * 1024 * 1024;
+
+/// How long sessions live, how large they may be, how many a user may have.
+///
+/// All processes that share a namespace should share the rules. Each session keeps the ttl and the deadline it was
+/// made with.
+///
+/// ```
+/// use cloakroom::{OnLimit, Rules};
+/// use std::time::Duration;
+///
+/// let rules = Rules::new()
+///     .ttl(Duration::from_secs(20 * 60))
+///     .max_lifetime(Duration::from_secs(12 * 3600))
+///     .sessions_per_user(5, OnLimit::EvictOldest);
+/// assert!(rules.validate().is_ok());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub(crate) ttl: Duration,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) refresh_threshold: f64,
+    pub(crate) touch_interval: Duration,
+    pub(crate) grace: Duration,
+    pub(crate) rotation_grace: Duration,
+    pub(crate) tombstone: Duration,
+    pub(crate) limit: Option<(u32, OnLimit)>,
+    pub(crate) id_scheme: IdScheme,
+    pub(crate) value_bytes: usize,
+    pub(crate) session_bytes: usize,
+}
+
+/// What a login does when the user has as many sessions as allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnLimit {
+    /// It is refused.
+    Reject,
+    /// The user's oldest sessions are deleted, all above the limit, and returned so that they can be closed.
+    EvictOldest,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(30 * 60),
+            max_lifetime: None,
+            refresh_threshold: 0.5,
+            touch_interval: Duration::ZERO,
+            grace: Duration::from_secs(3600),
+            rotation_grace: Duration::from_secs(30),
+            tombstone: Duration::from_secs(30),
+            limit: None,
+            id_scheme: IdScheme::Uuid,
+            value_bytes: 1024 * 1024,
+            session_bytes: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl Rules {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How long a session lives without being used. Defaults to 30 minutes.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// How long a session lives at most, however much it is used. Defaults to no limit.
+    #[must_use]
+    pub fn max_lifetime(mut self, max_lifetime: Duration) -> Self {
+        self.max_lifetime = Some(max_lifetime);
+        self
+    }
+
+    /// A refresh extends a session when less than this part of its ttl is left; 1.0 extends it each time.
+    /// Defaults to 0.5.
+    #[must_use]
+    pub fn refresh_threshold(mut self, part: f64) -> Self {
+        self.refresh_threshold = part;
+        self
+    }
+
+    /// A refresh writes nothing when the session was used no longer ago than this, unless it would expire within
+    /// that time. Defaults to zero: each refresh is noted.
+    #[must_use]
+    pub fn touch_interval(mut self, interval: Duration) -> Self {
+        self.touch_interval = interval;
+        self
+    }
+
+    /// How long an expired session stays stored, for a reaper to find out what it was. Defaults to one hour.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long the old id of a rotated session still leads to it. Defaults to 30 seconds.
+    #[must_use]
+    pub fn rotation_grace(mut self, grace: Duration) -> Self {
+        self.rotation_grace = grace;
+        self
+    }
+
+    /// How long the id of a deleted session cannot be created again. Defaults to 30 seconds.
+    #[must_use]
+    pub fn tombstone(mut self, tombstone: Duration) -> Self {
+        self.tombstone = tombstone;
+        self
+    }
+
+    /// How many live sessions a user may have, 1 to 500, checked when a session is created for a user or rotated to
+    /// one, and what happens to one more. Defaults to no limit.
+    #[must_use]
+    pub fn sessions_per_user(mut self, limit: u32, then: OnLimit) -> Self {
+        self.limit = Some((limit, then));
+        self
+    }
+
+    /// How ids are made for sessions that were given none. Defaults to [`IdScheme::Uuid`].
+    #[must_use]
+    pub fn id_scheme(mut self, scheme: IdScheme) -> Self {
+        self.id_scheme = scheme;
+        self
+    }
+
+    /// The largest JSON text of one attribute or extension, in bytes. Defaults to 1 MiB.
+    #[must_use]
+    pub fn value_bytes(mut self, bytes: usize) -> Self {
+        self.value_bytes = bytes;
+        self
+    }
+
+    /// What all attributes and extensions of a session may take, in bytes, with their keys and seven bytes each.
+    /// Defaults to 4 MiB.
+    #[must_use]
+    pub fn session_bytes(mut self, bytes: usize) -> Self {
+        self.session_bytes = bytes;
+        self
+    }
+
+    /// Checks the rules, as a store does when it is built.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names the rule and its limits.
+    pub fn validate(&self) -> Result<()> {
+        check_ttl("ttl", self.ttl)?;
+        if let Some(lifetime) = self.max_lifetime {
+            check_duration("max_lifetime", lifetime, Duration::from_millis(1), LONGEST)?;
+        }
+        if !(self.refresh_threshold > 0.0 && self.refresh_threshold <= 1.0) {
+            return Err(Error::invalid(
+                "refresh_threshold",
+                "must be above 0.0 and at most 1.0",
+            ));
+        }
+        check_duration("touch_interval", self.touch_interval, Duration::ZERO, self.ttl)?;
+        check_duration("grace", self.grace, Duration::from_secs(1), LONGEST)?;
+        check_duration(
+            "rotation_grace",
+            self.rotation_grace,
+            Duration::from_millis(1),
+            LONGEST,
+        )?;
+        check_duration("tombstone", self.tombstone, Duration::from_millis(1), LONGEST)?;
+        if let Some((limit, _)) = self.limit
+            && !(1..=MOST_SESSIONS).contains(&limit)
+        {
+            return Err(Error::invalid(
+                "sessions_per_user",
+                format!("is {limit}, must be 1 to {MOST_SESSIONS}"),
+            ));
+        }
+        for (field, bytes) in [
+            ("value_bytes", self.value_bytes),
+            ("session_bytes", self.session_bytes),
+        ] {
+            if !(1..=MOST_BYTES).contains(&bytes) {
+                return Err(Error::invalid(
+                    field,
+                    format!("is {bytes}, must be 1 to {MOST_BYTES}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The limit of sessions a user and the policy, as the scripts take them.
+    pub(crate) fn limit_arguments(&self) -> (u32, &'static str) {
+        match self.limit {
+            None => (0, "reject"),
+            Some((limit, OnLimit::Reject)) => (limit, "reject"),
+            Some((limit, OnLimit::EvictOldest)) => (limit, "evict"),
+        }
+    }
+
+    /// The threshold as the scripts take it, for there are no floats in their arguments.
+    pub(crate) fn threshold_thousandths(&self) -> u64 {
+        // In (0, 1], so the cast neither truncates nor loses a sign.
+        (self.refresh_threshold * 1000.0).ceil() as u64
+    }
+}
+
+/// A ttl that a caller gave, for all sessions or for one.
+pub(crate) fn check_ttl(field: &'static str, ttl: Duration) -> Result<()> {
+    check_duration(field, ttl, Duration::from_millis(1), LONGEST)
+}
+
+fn check_duration(field: &'static str, value: Duration, least: Duration, most: Duration) -> Result<()> {
+    if value < least || value > most {
+        return Err(Error::invalid(
+            field,
+            format!("is {value:?}, must be {least:?} to {most:?}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whole milliseconds, as Redis counts.
+pub(crate) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bad_rule_is_named_with_its_limits() {
+        let zero = Duration::ZERO;
+        for (rules, field) in [
+            (Rules::new().ttl(zero), "ttl"),
+            (Rules::new().ttl(LONGEST * 2), "ttl"),
+            (Rules::new().max_lifetime(zero), "max_lifetime"),
+            (Rules::new().refresh_threshold(0.0), "refresh_threshold"),
+            (Rules::new().refresh_threshold(1.1), "refresh_threshold"),
+            (Rules::new().refresh_threshold(f64::NAN), "refresh_threshold"),
+            (Rules::new().touch_interval(LONGEST), "touch_interval"),
+            (Rules::new().grace(zero), "grace"),
+            (Rules::new().rotation_grace(zero), "rotation_grace"),
+            (Rules::new().tombstone(zero), "tombstone"),
+            (
+                Rules::new().sessions_per_user(0, OnLimit::Reject),
+                "sessions_per_user",
+            ),
+            (
+                Rules::new().sessions_per_user(501, OnLimit::Reject),
+                "sessions_per_user",
+            ),
+            (Rules::new().value_bytes(0), "value_bytes"),
+            (Rules::new().session_bytes(MOST_BYTES + 1), "session_bytes"),
+        ] {
+            let error = rules.validate().unwrap_err();
+            assert!(
+                matches!(error, Error::Invalid { field: named, .. } if named == field),
+                "{error}"
+            );
+        }
+        assert!(Rules::new().validate().is_ok());
+    }
+}

@@ -1,0 +1,78 @@
+//! Every script as one typed constant, and its name at the server.
+
+use std::sync::LazyLock;
+
+/// One operation's script, whole.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) stem: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) effect: Effect,
+    sha: LazyLock<String>,
+}
+
+/// What a second execution of the same call would mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It only reads: a lost reply is as if it had never run.
+    Reads,
+    /// The same state and reply again, so a call whose reply was lost is sent again.
+    Repeatable,
+    /// The same state again, but not the same report: a lost reply is the caller's to know.
+    ReportedOnce,
+}
+
+impl Script {
+    /// The name by which EVALSHA runs it.
+    pub(crate) fn sha(&self) -> &str {
+        &self.sha
+    }
+}
+
+/// A script is its fragments, each before what uses it, and its own file; the header of the file names them.
+macro_rules! script {
+    ($name:ident, $stem:literal, $effect:ident, $($fragment:literal)+) => {
+        pub(crate) static $name: Script = Script {
+            stem: $stem,
+            source: concat!(
+                $(include_str!(concat!("../lua/lib/", $fragment, ".lua")), "\n",)+
+                include_str!(concat!("../lua/", $stem, ".lua")),
+            ),
+            effect: Effect::$effect,
+            sha: LazyLock::new(|| sha1_smol::Sha1::from($name.source).hexdigest()),
+        };
+    };
+}
+
+script!(CREATE, "create", Repeatable, "clock" "record" "index" "session" "limit");
+script!(GET, "get", Reads, "clock" "record");
+script!(UPDATE, "update", Repeatable, "clock" "record" "index" "session");
+script!(PATCH, "patch", Repeatable, "clock" "record" "entries" "index" "session");
+script!(REFRESH, "refresh", Repeatable, "clock" "record" "index" "session");
+script!(ROTATE, "rotate", Repeatable, "clock" "record" "index" "session" "limit");
+script!(BIND, "bind", Repeatable, "clock" "record" "index" "session");
+script!(UNBIND, "unbind", Repeatable, "clock" "record" "index" "session");
+script!(DELETE, "delete", Repeatable, "clock" "record" "index" "session");
+script!(LIST, "list", Repeatable, "clock" "record");
+script!(COUNT, "count", Reads, "clock");
+script!(DELETE_USER, "delete_user", Repeatable, "clock" "record" "index" "session");
+script!(EXPIRED, "expired", Reads, "clock");
+script!(REAP, "reap", ReportedOnce, "clock" "record" "index" "session");
+
+/// All of them, to be loaded when a store connects.
+pub(crate) static ALL: [&Script; 14] = [
+    &CREATE,
+    &GET,
+    &UPDATE,
+    &PATCH,
+    &REFRESH,
+    &ROTATE,
+    &BIND,
+    &UNBIND,
+    &DELETE,
+    &LIST,
+    &COUNT,
+    &DELETE_USER,
+    &EXPIRED,
+    &REAP,
+];

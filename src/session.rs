@@ -1,0 +1,233 @@
+//! A session as the application sees it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::entries::Entries;
+use crate::error::Result;
+use crate::id::{SessionId, Version};
+use crate::routing::{Routing, some};
+use crate::target::{Hint, Target};
+
+/// Whether a session is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// In use.
+    #[default]
+    Active,
+    /// Kept, not connected.
+    Suspended,
+    /// Frozen by a migration: it can be read and deleted, not changed.
+    Migrating,
+}
+
+impl Status {
+    /// As the scripts take it. A migration freezes and thaws by scripts of its own.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Migrating => "migrating",
+        }
+    }
+}
+
+/// One session, as it was when it was read: a copy in hand.
+///
+/// Changes to it are local until [`SessionStore::update`](crate::SessionStore::update) saves them. Times are
+/// milliseconds since the epoch, from the server's clock.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) status: Status,
+    pub(crate) version: Version,
+    pub(crate) ttl: Duration,
+    pub(crate) times: Times,
+    /// As the store has it: what an operation tells the script.
+    pub(crate) stored: Routing,
+    /// As the application wants it.
+    pub(crate) routing: Routing,
+    pub(crate) attributes: Entries,
+    pub(crate) extensions: Entries,
+}
+
+/// The instants of a session, in milliseconds since the epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) created_at: u64,
+    pub(crate) last_active: u64,
+    pub(crate) expires_at: u64,
+    /// 0 for none.
+    pub(crate) deadline: u64,
+}
+
+impl Session {
+    /// The session's id, a secret.
+    #[must_use]
+    pub fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// The user, if it is not anonymous.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        some(&self.routing.user)
+    }
+
+    /// The connection, if it has one.
+    #[must_use]
+    pub fn connection(&self) -> Option<&str> {
+        some(&self.routing.connection)
+    }
+
+    /// The node that holds the connection, if it has one.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        some(&self.routing.node)
+    }
+
+    /// Whether it is in use.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The version that this copy was read at.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How long it lives without being used.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created_at_ms(&self) -> u64 {
+        self.times.created_at
+    }
+
+    /// When it was last used.
+    #[must_use]
+    pub fn last_active_ms(&self) -> u64 {
+        self.times.last_active
+    }
+
+    /// When it expires, if it is not used before.
+    #[must_use]
+    pub fn expires_at_ms(&self) -> u64 {
+        self.times.expires_at
+    }
+
+    /// When it expires at the latest, if it has a lifetime.
+    #[must_use]
+    pub fn deadline_ms(&self) -> Option<u64> {
+        (self.times.deadline > 0).then_some(self.times.deadline)
+    }
+
+    /// The attribute of a key.
+    ///
+    /// # Errors
+    /// [`Error::Value`](crate::Error::Value) when it is of another type.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        self.attributes.get(key)
+    }
+
+    /// Sets an attribute in this copy.
+    ///
+    /// # Errors
+    /// [`Error::Value`](crate::Error::Value) when the value cannot be told in JSON.
+    pub fn set<T: Serialize + ?Sized>(&mut self, key: impl Into<String>, value: &T) -> Result<()> {
+        self.attributes.set(key, value)
+    }
+
+    /// Removes an attribute from this copy, and tells whether it was there.
+    pub fn remove(&mut self, key: &str) -> bool {
+        self.attributes.remove(key)
+    }
+
+    /// The application's data.
+    #[must_use]
+    pub fn attributes(&self) -> &Entries {
+        &self.attributes
+    }
+
+    /// The application's data, to change in this copy.
+    pub fn attributes_mut(&mut self) -> &mut Entries {
+        &mut self.attributes
+    }
+
+    /// The data of layers around the application.
+    #[must_use]
+    pub fn extensions(&self) -> &Entries {
+        &self.extensions
+    }
+
+    /// The data of layers around the application, to change in this copy.
+    pub fn extensions_mut(&mut self) -> &mut Entries {
+        &mut self.extensions
+    }
+
+    /// Makes it another user's, or nobody's with an empty text, in this copy.
+    pub fn set_user(&mut self, user: impl Into<String>) {
+        self.routing.user = user.into();
+    }
+
+    /// Gives it another connection, or none with an empty text, in this copy.
+    pub fn set_connection(&mut self, connection: impl Into<String>) {
+        self.routing.connection = connection.into();
+    }
+
+    /// Gives it another node, or none with an empty text, in this copy.
+    pub fn set_node(&mut self, node: impl Into<String>) {
+        self.routing.node = node.into();
+    }
+
+    /// Suspends it, in this copy.
+    pub fn suspend(&mut self) {
+        self.status = Status::Suspended;
+    }
+
+    /// Makes it active, in this copy.
+    pub fn activate(&mut self) {
+        self.status = Status::Active;
+    }
+
+    /// Gives it another idle time, in this copy. Once saved, it begins anew from then.
+    pub fn set_ttl(&mut self, ttl: Duration) {
+        self.ttl = ttl;
+    }
+}
+
+/// Without the id, and without the data, which may be secret too.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("status", &self.status)
+            .field("version", &self.version.get())
+            .field("ttl", &self.ttl)
+            .field("times", &self.times)
+            .field("routing", &self.routing)
+            .field("attributes", &self.attributes.len())
+            .field("extensions", &self.extensions.len())
+            .finish()
+    }
+}
+
+impl Target for Session {
+    fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    fn hint(&self) -> Hint<'_> {
+        Hint(Some(&self.stored))
+    }
+}

@@ -1,0 +1,275 @@
+//! The operations, whatever stores the sessions.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::{Error, Obstacle, Result};
+use crate::id::{OperationId, SessionId};
+use crate::ops::bind::{Binding, Bound};
+use crate::ops::create::{Created, NewSession};
+use crate::ops::delete::Deleted;
+use crate::ops::delete_user::UserDeleted;
+use crate::ops::expired::Expired;
+use crate::ops::list::{Page, PageRequest};
+use crate::ops::patch::{Patch, Patched};
+use crate::ops::reap::Reaped;
+use crate::ops::refresh::Refreshed;
+use crate::ops::rotate::{Rotated, Rotation};
+use crate::ops::unbind::Unbound;
+use crate::owner::Owner;
+use crate::reaper::{OnRemoved, Reaper};
+use crate::session::Session;
+use crate::target::Target;
+
+/// How often `modify` reads and tries again, when others change the session meanwhile.
+const MODIFY_ATTEMPTS: u32 = 32;
+
+/// A store of sessions: every operation, usable as `Arc<dyn SessionStore>`.
+///
+/// A *live* session is one that was made, has not expired and was not deleted. Only `create` makes one: nothing else
+/// brings a session back that is gone.
+///
+/// # Errors
+/// Each operation may fail with [`Error::NotExecuted`], one that writes also with [`Error::Ambiguous`], and with
+/// [`Error::Corrupt`] when something foreign is stored under its keys. What else an operation may answer stands there.
+/// "The server is down" is an error everywhere and never looks like "no such session".
+///
+/// # Atomicity
+/// Each operation that writes is one script, named there: all of its writes happen, or none, and no other call sees
+/// some of them. The operations on many sessions say how much of them is one script.
+#[async_trait]
+pub trait SessionStore: Debug + Send + Sync + 'static {
+    /// Makes a session.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Exists`](crate::Refusal::Exists), with
+    /// [`Gone`](crate::Refusal::Gone) for an id that was deleted a moment ago, with
+    /// [`Moved`](crate::Refusal::Moved) for one that was rotated away, with [`Taken`](crate::Refusal::Taken) when the
+    /// connection is another session's, with [`Limit`](crate::Refusal::Limit) when the user has too many sessions,
+    /// with [`TooLarge`](crate::Refusal::TooLarge).
+    ///
+    /// # Atomicity
+    /// `create.lua`: the session, all its index entries, and the evictions that it takes.
+    async fn create(&self, new: NewSession) -> Result<Created>;
+
+    /// Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn get(&self, id: &SessionId) -> Result<Option<Session>>;
+
+    /// Saves a whole session, if nobody changed it since it was read. The copy in hand takes the new version and times.
+    ///
+    /// A new ttl starts a new idle time. The limit of sessions a user is not checked.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
+    /// [`Conflict`](crate::Refusal::Conflict) when it was changed, with [`Taken`](crate::Refusal::Taken) when the
+    /// new connection is another session's, with [`TooLarge`](crate::Refusal::TooLarge), with
+    /// [`Frozen`](crate::Refusal::Frozen).
+    ///
+    /// # Atomicity
+    /// `update.lua`: the record, and the index entries where user, connection or node changed.
+    async fn update(&self, session: &mut Session) -> Result<()>;
+
+    /// Changes single attributes and extensions, status or ttl of a live session. Patches of different attributes
+    /// never conflict.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
+    /// [`Conflict`](crate::Refusal::Conflict) when the patch expects another version, with
+    /// [`TooLarge`](crate::Refusal::TooLarge), with [`Frozen`](crate::Refusal::Frozen).
+    ///
+    /// # Atomicity
+    /// `patch.lua`: the record, and the expiry where the ttl changed.
+    async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched>;
+
+    /// Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no
+    /// live session.
+    ///
+    /// # Errors
+    /// Refused with [`Frozen`](crate::Refusal::Frozen).
+    ///
+    /// # Atomicity
+    /// `refresh.lua`: record and expiry.
+    async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>>;
+
+    /// Refreshes a session and returns it, in the same round trip: what a web request begins with.
+    ///
+    /// # Errors
+    /// Refused with [`Frozen`](crate::Refusal::Frozen).
+    ///
+    /// # Atomicity
+    /// `refresh.lua`: record and expiry.
+    async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>>;
+
+    /// Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
+    /// login does. For a while the old id leads to the session. Two rotations at once end with one new id, which
+    /// both callers learn.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
+    /// [`Exists`](crate::Refusal::Exists) when the new id is in use, with [`Limit`](crate::Refusal::Limit) when the
+    /// new user has too many sessions, with [`Frozen`](crate::Refusal::Frozen).
+    ///
+    /// # Atomicity
+    /// `rotate.lua`: both records, all index entries, and the evictions that a login takes.
+    async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated>;
+
+    /// Attaches a connection, and the node that holds it, to a live session, which becomes active.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
+    /// [`Taken`](crate::Refusal::Taken) when the connection is another session's and is not to be taken over, with
+    /// [`Frozen`](crate::Refusal::Frozen).
+    ///
+    /// # Atomicity
+    /// `bind.lua`: the record, both connections, both nodes, and the session that loses the connection.
+    async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound>;
+
+    /// Detaches a connection and its node from a session, which becomes suspended; but only if the session still has
+    /// that connection, so the late disconnect of an old one does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Frozen`](crate::Refusal::Frozen).
+    ///
+    /// # Atomicity
+    /// `unbind.lua`: record, connection and node.
+    async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound>;
+
+    /// Deletes a live session with every index entry. For a while its id cannot be created again.
+    ///
+    /// # Errors
+    /// Only those of all operations: a session that is not there is an answer.
+    ///
+    /// # Atomicity
+    /// `delete.lua`: record, index entries, tombstone.
+    async fn delete(&self, target: &dyn Target) -> Result<Deleted>;
+
+    /// Reads a page of the live sessions of a user or node, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field.
+    ///
+    /// # Atomicity
+    /// `list.lua`: the page is read as it is at one instant, and index entries without a session are dropped.
+    async fn list(&self, owner: &Owner, page: &PageRequest) -> Result<Page>;
+
+    /// Counts the live sessions of a user or node: 1,000 at one instant.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field.
+    async fn count(&self, owner: &Owner) -> Result<u64>;
+
+    /// Reads the live session that has a connection.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field.
+    async fn session_by_connection(&self, connection: &str) -> Result<Option<Session>>;
+
+    /// Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
+    /// created meanwhile survives.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. After any other error some may be deleted: call it again.
+    ///
+    /// # Atomicity
+    /// `delete_user.lua`: each session with its index entries, 200 sessions at one instant.
+    async fn delete_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted>;
+
+    /// Reads which sessions expired before a time and were not reaped, oldest first; changes nothing. `before_ms` is in
+    /// milliseconds since the epoch, `None` for now; `skip` passes over the oldest; at most 1,000 at once.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field.
+    async fn expired(&self, before_ms: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>>;
+
+    /// Removes a batch of expired sessions, 1 to 200, with all their index entries, and returns them. Any number of
+    /// processes may: each expired session is returned to one of them. One that is refreshed meanwhile survives.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. After [`Error::Ambiguous`] the sessions may be removed and their list is
+    /// lost: the one call that does not answer the same when it is repeated.
+    ///
+    /// # Atomicity
+    /// `reap.lua`: each session with its index entries, the batch at one instant.
+    async fn reap(&self, batch: usize) -> Result<Reaped>;
+
+    /// Lets go of all connections. Calls on their way end by themselves, later ones fail.
+    async fn close(&self);
+
+    /// The same store, with each call under this operation id: to repeat a call that ended in [`Error::Ambiguous`],
+    /// and that call only. If it happened, it does not happen again, and answers as it would have.
+    ///
+    /// The last four changes of a session are recognized, for as long as it lives; a deletion as long as its
+    /// [tombstone](crate::Rules::tombstone), a rotation as long as its [grace](crate::Rules::rotation_grace).
+    ///
+    /// ```
+    /// # use cloakroom::{Error, SessionId, SessionStore};
+    /// # async fn logout(store: &dyn SessionStore, id: &SessionId) -> Result<(), Error> {
+    /// match store.delete(id).await {
+    ///     Err(Error::Ambiguous { operation_id, .. }) => store.with_operation_id(operation_id).delete(id).await?,
+    ///     answer => answer?,
+    /// };
+    /// # Ok(())
+    /// # }
+    /// ```
+    fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore>;
+
+    /// Reaps in the background, a batch after the other until none is left, then again after `every`, within a tenth
+    /// more or less so that processes do not march in step. Any number of processes may.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `every` is zero or the batch not 1 to 200.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    fn spawn_reaper(&self, every: Duration, batch: usize) -> Result<Reaper> {
+        self.spawn_reaper_with(every, batch, Box::new(|_| {}))
+    }
+
+    /// The same, with each removed session handed out.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `every` is zero or the batch not 1 to 200.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    fn spawn_reaper_with(&self, every: Duration, batch: usize, on_removed: OnRemoved) -> Result<Reaper>;
+}
+
+/// What is built from the operations.
+#[async_trait]
+pub trait SessionStoreExt: SessionStore {
+    /// Reads a session, changes the copy and saves it, again when others changed it meanwhile. `change` runs once an
+    /// attempt, each time on a fresh copy.
+    ///
+    /// # Errors
+    /// Those of [`update`](SessionStore::update), [`Missing`](crate::Refusal::Missing) included; what `change` returns;
+    /// [`Error::NotExecuted`] after 32 conflicts in a row.
+    ///
+    /// # Atomicity
+    /// `update.lua`, against the version that was read: no change of others is lost.
+    async fn modify<F>(&self, id: &SessionId, mut change: F) -> Result<Session>
+    where
+        F: FnMut(&mut Session) -> Result<()> + Send,
+    {
+        for _ in 0..MODIFY_ATTEMPTS {
+            let Some(mut session) = self.get(id).await? else {
+                return Err(Error::Refused(crate::error::Refusal::Missing));
+            };
+            change(&mut session)?;
+            match self.update(&mut session).await {
+                Ok(()) => return Ok(session),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::obstacle(Obstacle::Contended, None))
+    }
+}
+
+impl<S: SessionStore + ?Sized> SessionStoreExt for S {}

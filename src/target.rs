@@ -1,0 +1,34 @@
+//! What an operation acts on.
+
+use std::fmt::Debug;
+
+use crate::id::SessionId;
+use crate::routing::Routing;
+
+/// What an operation acts on: a [`Session`](crate::Session) in hand, or only its [`SessionId`].
+///
+/// Both work alike. With the session in hand the call knows its user, connection and node, and takes one round trip;
+/// with the id it may take two. The trait is sealed.
+pub trait Target: Debug + Sync {
+    /// The session's id.
+    fn id(&self) -> &SessionId;
+
+    /// Where it is indexed, as far as known.
+    #[doc(hidden)]
+    fn hint(&self) -> Hint<'_>;
+}
+
+/// Nothing, if only the id is known. Nobody outside can make one, which seals [`Target`].
+#[derive(Debug)]
+#[allow(unnameable_types)]
+pub struct Hint<'a>(pub(crate) Option<&'a Routing>);
+
+impl Target for SessionId {
+    fn id(&self) -> &SessionId {
+        self
+    }
+
+    fn hint(&self) -> Hint<'_> {
+        Hint(None)
+    }
+}

@@ -1,0 +1,10 @@
+//! What the tests stand on: a real server, a fresh namespace, a look at what is stored.
+
+pub(crate) mod calls;
+pub(crate) mod context;
+pub(crate) mod invariants;
+pub(crate) mod proxy;
+pub(crate) mod record;
+pub(crate) mod server;
+
+pub(crate) use context::Context;

@@ -1,0 +1,106 @@
+//! A TCP proxy that cuts connections at a chosen moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// A TCP proxy before a server.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    switch: Arc<Switch>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Switch {
+    /// Replies still to swallow, each with its connection.
+    cuts: AtomicU64,
+    /// Replies are kept back, connections stay open.
+    silent: AtomicBool,
+    swallowed: AtomicU64,
+}
+
+impl Proxy {
+    pub(crate) async fn start(address: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}/", listener.local_addr().unwrap());
+        let switch = Arc::new(Switch::default());
+        let task = tokio::spawn(accept(listener, address, switch.clone()));
+        Self { url, switch, task }
+    }
+
+    /// The next `count` replies do not arrive: the server has executed, the connection is cut instead.
+    pub(crate) fn cut_replies(&self, count: u64) {
+        self.switch.cuts.store(count, Ordering::SeqCst);
+    }
+
+    /// Replies no longer arrive, and nothing is cut: the server seems to hang.
+    pub(crate) fn silence(&self, silent: bool) {
+        self.switch.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// How many replies were swallowed.
+    pub(crate) fn swallowed(&self) -> u64 {
+        self.switch.swallowed.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, address: String, switch: Arc<Switch>) {
+    let mut pipes = tokio::task::JoinSet::new();
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            return;
+        };
+        let Ok(server) = TcpStream::connect(&address).await else {
+            continue;
+        };
+        pipes.spawn(pipe(client, server, switch.clone()));
+    }
+}
+
+/// Passes bytes on both ways until either side ends, or a reply is to be cut.
+async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let requests = async {
+        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+    };
+    let replies = async {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let Ok(length @ 1..) = from_server.read(&mut buffer).await else {
+                return;
+            };
+            let take_one = |left: u64| left.checked_sub(1);
+            if switch
+                .cuts
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one)
+                .is_ok()
+            {
+                switch.swallowed.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+            if switch.silent.load(Ordering::SeqCst) {
+                switch.swallowed.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+            if to_client.write_all(&buffer[..length]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = requests => {}
+        () = replies => {}
+    }
+}

@@ -1,0 +1,203 @@
+//! A real Redis server: `REDIS_URL`, or one that is spawned, or a container.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use testcontainers_modules::redis::Redis;
+use testcontainers_modules::testcontainers::runners::AsyncRunner;
+use testcontainers_modules::testcontainers::{ContainerAsync, ImageExt};
+use tokio::process::{Child, Command};
+
+/// The image that the container path uses.
+const IMAGE_TAG: &str = "7.4";
+
+const NONE_FOUND: &str = "no Redis server for the tests: set REDIS_URL, or put redis-server on PATH \
+    (Debian: apt-get install redis-server), or start a container engine; ./tests/run does that";
+
+/// A server, stopped when it is dropped, if it was started here.
+#[derive(Debug)]
+pub(crate) struct Server {
+    url: String,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Url,
+    Spawned(Spawned),
+    Container { _handle: Box<ContainerAsync<Redis>> },
+}
+
+#[derive(Debug)]
+struct Spawned {
+    child: Child,
+    port: u16,
+    options: Vec<String>,
+    directory: TempDir,
+}
+
+impl Server {
+    /// The first that there is of `REDIS_URL`, `redis-server` on PATH, and a container; or the one that
+    /// `CLOAKROOM_TEST_SERVER` (`url`, `spawn`, `container`) asks for.
+    pub(crate) async fn start() -> Self {
+        match std::env::var("CLOAKROOM_TEST_SERVER").as_deref() {
+            Ok("url") => Self::from_url().expect("CLOAKROOM_TEST_SERVER=url needs REDIS_URL"),
+            Ok("spawn") => Self::spawn(&[]).await,
+            Ok("container") => Self::container().await,
+            Ok(other) => panic!("CLOAKROOM_TEST_SERVER is {other:?}, must be url, spawn or container"),
+            Err(_) => match Self::from_url() {
+                Some(server) => server,
+                None if on_path() => Self::spawn(&[]).await,
+                None => Self::container().await,
+            },
+        }
+    }
+
+    fn from_url() -> Option<Self> {
+        Some(Self {
+            url: std::env::var("REDIS_URL").ok()?,
+            kind: Kind::Url,
+        })
+    }
+
+    /// A server of the test's own, with options: one that may be stopped, flushed and filled.
+    pub(crate) async fn spawn(options: &[&str]) -> Self {
+        assert!(on_path(), "{NONE_FOUND}");
+        let directory = tempfile::tempdir().unwrap();
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        // Between finding a free port and the server's taking it, another test may be faster: then it exits.
+        loop {
+            let port = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
+            let mut child = launch(port, &options, &directory);
+            let url = format!("redis://127.0.0.1:{port}/");
+            if ready(&url, Some(&mut child)).await {
+                return Self {
+                    url,
+                    kind: Kind::Spawned(Spawned {
+                        child,
+                        port,
+                        options,
+                        directory,
+                    }),
+                };
+            }
+        }
+    }
+
+    async fn container() -> Self {
+        let container = Redis::default().with_tag(IMAGE_TAG).start().await;
+        let container = container.unwrap_or_else(|error| panic!("{NONE_FOUND}\n{error}"));
+        let port = container.get_host_port_ipv4(6379).await.unwrap();
+        let url = format!("redis://{}:{port}/", container.get_host().await.unwrap());
+        assert!(ready(&url, None).await, "the container's server does not answer");
+        Self {
+            url,
+            kind: Kind::Container {
+                _handle: Box::new(container),
+            },
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.url
+            .trim_start_matches("redis://")
+            .trim_end_matches('/')
+            .to_owned()
+    }
+
+    /// Whether this server is the test's alone.
+    pub(crate) fn is_own(&self) -> bool {
+        !matches!(self.kind, Kind::Url)
+    }
+
+    pub(crate) async fn connect(&self) -> redis::aio::MultiplexedConnection {
+        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
+        let client = redis::Client::open(self.url.as_str()).unwrap();
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+            .unwrap()
+    }
+
+    /// SIGKILL: no goodbye, no last save.
+    pub(crate) async fn kill(&mut self) {
+        self.spawned().child.kill().await.unwrap();
+    }
+
+    /// A new server in the place of a killed one, with what it has on disk.
+    pub(crate) async fn restart(&mut self) {
+        let url = self.url.clone();
+        let spawned = self.spawned();
+        loop {
+            spawned.child = launch(spawned.port, &spawned.options, &spawned.directory);
+            if ready(&url, Some(&mut spawned.child)).await {
+                return;
+            }
+        }
+    }
+
+    fn spawned(&mut self) -> &mut Spawned {
+        match &mut self.kind {
+            Kind::Spawned(spawned) => spawned,
+            _ => panic!("only a spawned server can be killed"),
+        }
+    }
+}
+
+fn on_path() -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join("redis-server").is_file()))
+}
+
+fn launch(port: u16, options: &[String], directory: &TempDir) -> Child {
+    Command::new("redis-server")
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--dir",
+        ])
+        .arg(directory.path())
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a server answers at the URL. False: its process ended before.
+async fn ready(url: &str, mut child: Option<&mut Child>) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let client = redis::Client::open(url).unwrap();
+    loop {
+        if let Some(child) = &mut child
+            && child.try_wait().unwrap().is_some()
+        {
+            return false;
+        }
+        if let Ok(mut connection) = client.get_multiplexed_async_connection().await
+            && redis::cmd("PING")
+                .query_async::<()>(&mut connection)
+                .await
+                .is_ok()
+        {
+            return true;
+        }
+        assert!(Instant::now() < deadline, "the server at {url} does not answer");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
