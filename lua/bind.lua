@@ -33,7 +33,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, record, index, session
+  Uses:   clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 7 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom bind: 7 KEYS and 11 ARGV') end

@@ -11,7 +11,7 @@
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   clock
+  Uses:   clock, typed
 ]]
 
 if #KEYS ~= 2 or #ARGV ~= 2 then return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV') end
@@ -19,10 +19,10 @@ local owner_key, expiry_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local start, span = tonumber(ARGV[2]), 1000
 
-local ids = redis.pcall('ZRANGE', owner_key, start, start + span - 1)
+local ids = typed_call('ZRANGE', owner_key, start, start + span - 1)
 if ids.err then return { 'corrupt', 'owner' } end
 if #ids == 0 then return { 'ok', 0, 0 } end
-local expiries = redis.pcall('ZMSCORE', expiry_key, unpack(ids))
+local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
 if expiries.err then return { 'corrupt', 'expiry' } end
 local live = 0
 for _, expires_at in ipairs(expiries) do

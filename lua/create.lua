@@ -39,7 +39,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, record, index, session, limit
+  Uses:   clock, typed, record, index, session, limit
 ]]
 
 if #KEYS < 6 or #KEYS % 3 ~= 0 or #ARGV ~= #KEYS + 9 then

@@ -22,7 +22,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the tombstone lasts.
-  Uses:   clock, record, index, session
+  Uses:   clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 5 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom delete: 5 KEYS and 7 ARGV') end

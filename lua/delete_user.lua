@@ -16,7 +16,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  same op_id → same reply, while the tombstones last.
-  Uses:   clock, record, index, session
+  Uses:   clock, typed, record, index, session
 ]]
 
 if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then

@@ -12,7 +12,7 @@
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   clock
+  Uses:   clock, typed
 ]]
 
 if #KEYS ~= 1 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom expired: 1 KEYS and 4 ARGV') end
@@ -21,7 +21,7 @@ local now = clock_now(ARGV[1])
 local before = math.min(tonumber(ARGV[2]) or now, now)
 local skip, limit = tonumber(ARGV[3]), math.min(tonumber(ARGV[4]), 1000)
 
-local page = redis.pcall('ZRANGEBYSCORE', expiry_key, '-inf', before, 'WITHSCORES', 'LIMIT', skip, limit)
+local page = typed_call('ZRANGEBYSCORE', expiry_key, '-inf', before, 'WITHSCORES', 'LIMIT', skip, limit)
 if page.err then return { 'corrupt', 'expiry' } end
 local reply = { 'ok' }
 for at = 1, #page, 2 do

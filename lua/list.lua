@@ -13,7 +13,7 @@
     {"corrupt", key}
   Writes: owner: entries without a record of this owner.
   Again:  reads again.
-  Uses:   clock, record
+  Uses:   clock, typed, record
 ]]
 
 if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 2 then
@@ -40,7 +40,7 @@ for at, raw in ipairs(raws) do
   end
 end
 if #dead > 0 then
-  local dropped = redis.pcall('ZREM', owner_key, unpack(dead))
+  local dropped = typed_call('ZREM', owner_key, unpack(dead))
   if type(dropped) == 'table' then return { 'corrupt', 'owner' } end
   reply[2] = dropped
 end

@@ -31,7 +31,7 @@
     {"corrupt", key}
   Writes: record; with a new ttl all of the keys; or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, record, entries, index, session
+  Uses:   clock, typed, record, entries, index, session
 ]]
 
 if #KEYS ~= 5 or #ARGV ~= 12 then return redis.error_reply('ERR cloakroom patch: 5 KEYS and 12 ARGV') end

@@ -26,7 +26,7 @@
     {"corrupt", key}
   Writes: record; expiry when it extends; rarely the TTL of each key.
   Again:  the same state but for the time of use.
-  Uses:   clock, record, index, session
+  Uses:   clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 5 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom refresh: 5 KEYS and 9 ARGV') end
@@ -37,7 +37,7 @@ local id, user, connection, node = unpack(ARGV, 2, 5)
 local threshold, touch, grace, wanted = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == 'record'
 
 -- The header is enough, whatever the payload's size.
-local raw = redis.pcall('GETRANGE', record_key, 0, wanted and -1 or RECORD_HEADER_SIZE - 1)
+local raw = typed_call('GETRANGE', record_key, 0, wanted and -1 or RECORD_HEADER_SIZE - 1)
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
 local record = raw ~= '' and record_decode_header(raw) or nil
 if record and wanted then record = record_decode(raw) end

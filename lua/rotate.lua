@@ -37,7 +37,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the old id answers moved.
-  Uses:   clock, record, index, session, limit
+  Uses:   clock, typed, record, index, session, limit
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #ARGV ~= #KEYS + 6 then

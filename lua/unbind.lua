@@ -21,7 +21,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, record, index, session
+  Uses:   clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 3 or #ARGV ~= 5 then return redis.error_reply('ERR cloakroom unbind: 3 KEYS and 5 ARGV') end

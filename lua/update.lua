@@ -39,7 +39,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, record, index, session
+  Uses:   clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 9 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom update: 9 KEYS and 15 ARGV') end

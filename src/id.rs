@@ -80,10 +80,15 @@ pub enum IdScheme {
 }
 
 impl IdScheme {
-    pub(crate) fn generate(self) -> SessionId {
+    /// The id that a call makes: the same when the call is repeated, or its retry would make another session.
+    pub(crate) fn generate(self, operation: &OperationId) -> SessionId {
+        let seed = &operation.seed;
         SessionId(match self {
-            Self::Uuid => uuid::Uuid::new_v4().to_string(),
-            Self::Token => random::<32>().iter().map(|byte| format!("{byte:02x}")).collect(),
+            Self::Uuid => {
+                let bytes = *seed.first_chunk().expect("32 bytes have 16");
+                uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+            }
+            Self::Token => hex(seed),
         })
     }
 }
@@ -114,19 +119,40 @@ impl fmt::Display for Version {
 ///
 /// The store makes one for each call. A caller needs one of its own only to repeat a call that ended in
 /// [`Error::Ambiguous`], see [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OperationId([u8; 8]);
+///
+/// The session id that the engine makes for a call comes of it, so `Debug` shows only the part that is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OperationId {
+    stored: [u8; 8],
+    /// Of a new session id, and as secret.
+    seed: [u8; 32],
+}
 
 impl OperationId {
     /// A new random operation id.
     #[must_use]
     pub fn random() -> Self {
-        Self(random())
+        let bytes = random::<40>();
+        let (stored, seed) = bytes.split_first_chunk().expect("40 bytes have 8");
+        Self {
+            stored: *stored,
+            seed: *seed.first_chunk().expect("32 bytes are left"),
+        }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.stored
     }
+}
+
+impl fmt::Debug for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OperationId({})", hex(&self.stored))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Random bytes from the operating system. It has no way to go on without them, and neither have we.
@@ -149,8 +175,24 @@ mod tests {
 
     #[test]
     fn generated_ids_have_the_length_of_their_scheme_and_differ() {
-        assert_eq!(IdScheme::Uuid.generate().as_str().len(), 36);
-        assert_eq!(IdScheme::Token.generate().as_str().len(), 64);
-        assert_ne!(IdScheme::Token.generate(), IdScheme::Token.generate());
+        let (one, two) = (OperationId::random(), OperationId::random());
+        for (scheme, length) in [(IdScheme::Uuid, 36), (IdScheme::Token, 64)] {
+            assert_eq!(scheme.generate(&one).as_str().len(), length);
+            assert_ne!(scheme.generate(&one), scheme.generate(&two));
+        }
+    }
+
+    #[test]
+    fn a_call_that_is_repeated_makes_the_same_id_and_shows_it_nowhere() {
+        let operation = OperationId::random();
+        for scheme in [IdScheme::Uuid, IdScheme::Token] {
+            let id = scheme.generate(&operation);
+            assert_eq!(scheme.generate(&operation), id);
+            assert!(!format!("{operation:?}").contains(&id.as_str()[..8]));
+        }
+        assert_eq!(
+            format!("{operation:?}"),
+            format!("OperationId({})", hex(operation.as_bytes()))
+        );
     }
 }

@@ -1,5 +1,4 @@
-//! Cloakroom.
-#![doc = ""]
+#![doc = include_str!("../README.md")]
 
 mod batch;
 mod clock;

@@ -128,7 +128,9 @@ impl<'a> Operation<'a> {
                 Ok(Err(Lost::Deadline(cause))) => return Err(self.lost(script, Obstacle::Deadline, cause)),
                 // What was lost before may have happened, whatever became of this attempt.
                 Err(error) => {
-                    return Err(lost.map_or(error, |cause| self.lost(script, Obstacle::ConnectionLost, cause)));
+                    return Err(
+                        lost.map_or(error, |cause| self.lost(script, Obstacle::ConnectionLost, cause))
+                    );
                 }
             }
             if script.effect == Effect::ReportedOnce {

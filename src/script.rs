@@ -44,20 +44,20 @@ macro_rules! script {
     };
 }
 
-script!(CREATE, "create", Repeatable, "clock" "record" "index" "session" "limit");
-script!(GET, "get", Reads, "clock" "record");
-script!(UPDATE, "update", Repeatable, "clock" "record" "index" "session");
-script!(PATCH, "patch", Repeatable, "clock" "record" "entries" "index" "session");
-script!(REFRESH, "refresh", Repeatable, "clock" "record" "index" "session");
-script!(ROTATE, "rotate", Repeatable, "clock" "record" "index" "session" "limit");
-script!(BIND, "bind", Repeatable, "clock" "record" "index" "session");
-script!(UNBIND, "unbind", Repeatable, "clock" "record" "index" "session");
-script!(DELETE, "delete", Repeatable, "clock" "record" "index" "session");
-script!(LIST, "list", Repeatable, "clock" "record");
-script!(COUNT, "count", Reads, "clock");
-script!(DELETE_USER, "delete_user", Repeatable, "clock" "record" "index" "session");
-script!(EXPIRED, "expired", Reads, "clock");
-script!(REAP, "reap", ReportedOnce, "clock" "record" "index" "session");
+script!(CREATE, "create", Repeatable, "clock" "typed" "record" "index" "session" "limit");
+script!(GET, "get", Reads, "clock" "typed" "record");
+script!(UPDATE, "update", Repeatable, "clock" "typed" "record" "index" "session");
+script!(PATCH, "patch", Repeatable, "clock" "typed" "record" "entries" "index" "session");
+script!(REFRESH, "refresh", Repeatable, "clock" "typed" "record" "index" "session");
+script!(ROTATE, "rotate", Repeatable, "clock" "typed" "record" "index" "session" "limit");
+script!(BIND, "bind", Repeatable, "clock" "typed" "record" "index" "session");
+script!(UNBIND, "unbind", Repeatable, "clock" "typed" "record" "index" "session");
+script!(DELETE, "delete", Repeatable, "clock" "typed" "record" "index" "session");
+script!(LIST, "list", Repeatable, "clock" "typed" "record");
+script!(COUNT, "count", Reads, "clock" "typed");
+script!(DELETE_USER, "delete_user", Repeatable, "clock" "typed" "record" "index" "session");
+script!(EXPIRED, "expired", Reads, "clock" "typed");
+script!(REAP, "reap", ReportedOnce, "clock" "typed" "record" "index" "session");
 
 /// All of them, to be loaded when a store connects.
 pub(crate) static ALL: [&Script; 14] = [

@@ -17,7 +17,7 @@ end
 -- Deadlines are whole graces, so it does about once a grace. Returns the error of a foreign type.
 local function index_expiry(key, id, record, grace, now)
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = redis.pcall('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
+  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
   if type(changed) == 'table' then return changed end
   if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
@@ -25,7 +25,7 @@ end
 
 -- The session id that a connection points to. Absent: nil. A foreign type: nil and true.
 local function index_pointer(key)
-  local id = redis.pcall('GET', key)
+  local id = typed_call('GET', key)
   if type(id) == 'table' then return nil, true end
   return id or nil, false
 end

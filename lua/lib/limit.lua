@@ -17,11 +17,11 @@ end
 -- nil and the reply to give. Expired sessions do not count. A user with more than LIMIT_SCAN entries is
 -- cleared first, by batches: of expired ones if there are, else of sessions that any count would evict.
 local function limit_victims(user_key, expiry_key, limit, evict, now)
-  local stored = redis.pcall('ZCARD', user_key)
+  local stored = typed_call('ZCARD', user_key)
   if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
   if stored < limit then return {} end
   local ids = redis.call('ZRANGE', user_key, 0, LIMIT_SCAN - 1)
-  local expiries = redis.pcall('ZMSCORE', expiry_key, unpack(ids))
+  local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
   if expiries.err then return nil, { 'corrupt', 'expiry' } end
   local live, expired = {}, {}
   for i, id in ipairs(ids) do

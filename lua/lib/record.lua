@@ -54,7 +54,7 @@ end
 
 -- Absent: nil. A foreign type or no record of ours: nil and true.
 local function record_read(key)
-  local raw = redis.pcall('GET', key)
+  local raw = typed_call('GET', key)
   if not raw then return nil, false end
   if type(raw) == 'table' then return nil, true end
   local record = record_decode(raw)

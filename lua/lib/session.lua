@@ -6,10 +6,10 @@
 local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
-  if user and type(redis.pcall('ZADD', keys.user, record.created_at, id)) == 'table' then
+  if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
     return { 'corrupt', 'user' }
   end
-  if node and type(redis.pcall('ZADD', keys.node, record.created_at, id)) == 'table' then
+  if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
     if user then redis.call('ZREM', keys.user, id) end
     return { 'corrupt', 'node' }
   end
@@ -32,14 +32,14 @@ end
 -- Returns the reply for a foreign type, with all put back.
 local function session_unindex(keys, id, record, now)
   local ttl = math.max(record.stored_until - now, 1)
-  local expiry = redis.pcall('ZREM', keys.expiry, id)
+  local expiry = typed_call('ZREM', keys.expiry, id)
   if type(expiry) == 'table' then return { 'corrupt', 'expiry' } end
-  local user = record.user ~= '' and redis.pcall('ZREM', keys.user, id)
+  local user = record.user ~= '' and typed_call('ZREM', keys.user, id)
   if type(user) == 'table' then
     if expiry == 1 then session_unindex_undo(keys.expiry, id, record.expires_at, ttl) end
     return { 'corrupt', 'user' }
   end
-  local node = record.node ~= '' and redis.pcall('ZREM', keys.node, id)
+  local node = record.node ~= '' and typed_call('ZREM', keys.node, id)
   if type(node) == 'table' then
     if expiry == 1 then session_unindex_undo(keys.expiry, id, record.expires_at, ttl) end
     if user == 1 then session_unindex_undo(keys.user, id, record.created_at, ttl) end
@@ -114,6 +114,7 @@ end
 
 -- Brings the expiry index and the TTLs of the keys to a record's new expires_at, later or sooner.
 local function session_reschedule(keys, id, record, grace, now)
+  record.stored_until = math.min(record.stored_until, record.expires_at + grace)
   local keep = record_keep(record, grace)
   redis.call('ZREM', keys.expiry, id) -- index_expiry moves a score later only
   index_expiry(keys.expiry, id, record, grace, now)

@@ -136,7 +136,7 @@ pub(crate) async fn run(operation: &Operation<'_>, new: NewSession) -> Result<Cr
     entries.add_all(EntryKind::Extension, &extensions)?;
     let entries = entries.finish_whole()?;
 
-    let id = id.unwrap_or_else(|| rules.id_scheme.generate());
+    let id = id.unwrap_or_else(|| rules.id_scheme.generate(&operation.id()));
     let mut declared = Declared::new(id, routing, Moved::Answer);
     let reply = declared.settle(operation, &script::CREATE, |declared| {
         call(operation, declared, status, ttl, &entries)

@@ -42,16 +42,17 @@ pub(crate) async fn run(
             return Ok(done);
         }
         let outcome = batch::remove(operation, user, &candidates).await?;
+        let removed = outcome.removed.len();
         done.removed.extend(outcome.removed);
+        // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or
+        // it had none.
+        let settled = removed + outcome.corrupt.len() == candidates.len();
         done.corrupt.extend(outcome.corrupt);
-        if whole && outcome.stale.is_empty() {
+        if whole && settled {
             return Ok(done);
         }
-        idle_rounds = if outcome.stale.len() == candidates.len() {
-            idle_rounds + 1
-        } else {
-            0
-        };
+        let idle = outcome.stale.len() == candidates.len() || (whole && removed == 0);
+        idle_rounds = if idle { idle_rounds + 1 } else { 0 };
     }
     Err(Error::obstacle(Obstacle::Contended, None))
 }

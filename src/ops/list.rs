@@ -108,20 +108,37 @@ struct Entry {
     created_at: u64,
 }
 
-/// Reads from the cursor's score on, inclusive, and passes over what came before.
+/// A page's entries: from the cursor's score on, inclusive, without those that came before.
 async fn read_index(operation: &Operation<'_>, key: &str, page: &PageRequest) -> Result<Vec<Entry>> {
-    let (from, ties) = page
-        .after
-        .as_ref()
-        .map_or((0, 0), |cursor| (cursor.created_at, cursor.ties));
+    let Some(cursor) = &page.after else {
+        return read_from(operation, key, 0, page.size).await;
+    };
+    let passed = |entry: &Entry| entry.created_at == cursor.created_at && entry.id <= cursor.id;
+    let mut ties = cursor.ties;
+    loop {
+        let mut entries = read_from(operation, key, cursor.created_at, page.size + ties).await?;
+        let is_last = entries.len() < page.size + ties;
+        let read = entries.len();
+        entries.retain(|entry| !passed(entry));
+        // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
+        if is_last || entries.len() >= page.size {
+            entries.truncate(page.size);
+            return Ok(entries);
+        }
+        ties = read - entries.len();
+    }
+}
+
+/// Entries from a score on.
+async fn read_from(operation: &Operation<'_>, key: &str, score: u64, limit: usize) -> Result<Vec<Entry>> {
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline
         .cmd("ZRANGEBYSCORE")
         .arg(key)
-        .arg(from)
+        .arg(score)
         .arg("+inf")
         .arg("WITHSCORES");
-    pipeline.arg("LIMIT").arg(0).arg(page.size + ties);
+    pipeline.arg("LIMIT").arg(0).arg(limit);
     let value = operation.read(&pipeline).await?.pop().unwrap_or(Value::Nil);
     let pairs: Vec<(String, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt("owner"))?;
     let entries = pairs.into_iter().map(|(id, score)| {
@@ -131,15 +148,7 @@ async fn read_index(operation: &Operation<'_>, key: &str, page: &PageRequest) ->
             created_at: score as u64,
         })
     });
-    let passed = |entry: &Entry| {
-        page.after
-            .as_ref()
-            .is_some_and(|cursor| entry.created_at == cursor.created_at && entry.id <= cursor.id)
-    };
-    let mut entries = entries.collect::<Result<Vec<_>>>()?;
-    entries.retain(|entry| !passed(entry));
-    entries.truncate(page.size);
-    Ok(entries)
+    entries.collect()
 }
 
 fn cursor(entries: &[Entry], before: Option<&Cursor>) -> Option<Cursor> {

@@ -66,7 +66,7 @@ pub(crate) async fn run(
 ) -> Result<Rotated> {
     let Rotation { new_id, user } = rotation;
     check_name("user id", &user)?;
-    let new_id = new_id.unwrap_or_else(|| operation.rules().id_scheme.generate());
+    let new_id = new_id.unwrap_or_else(|| operation.rules().id_scheme.generate(&operation.id()));
     let mut declared = Declared::of(target, Moved::Answer).for_user(&user);
     let call = |declared: &Declared| call(operation, declared, &new_id, &user);
     let mut reply = declared.settle(operation, &script::ROTATE, call).await?;

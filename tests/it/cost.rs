@@ -1,1 +1,212 @@
-//! cost
+//! What an operation costs, counted at the server: round trips, and calls of a script.
+
+use std::time::Duration;
+
+use cloakroom::{
+    Binding, NewSession, OnLimit, Owner, PageRequest, Patch, RedisStore, Rotation, Rules, Session,
+    SessionStore as _,
+};
+
+use crate::support::Context;
+use crate::support::calls::Cost;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A store by the server's clock, as in life: a script then asks for the time. The connections are made and the first
+/// session is there, so that what a namespace pays once is paid.
+async fn warm(rules: Rules) -> (Context, RedisStore) {
+    let context = Context::own(&[]).await;
+    let store = context.builder(rules).pool_size(1).build().await.unwrap();
+    store.create(NewSession::new()).await.unwrap();
+    (context, store)
+}
+
+/// What some work costs, on a server of its own.
+async fn cost<T>(context: &Context, work: impl Future<Output = cloakroom::Result<T>>) -> Cost {
+    let before = context.count().await;
+    work.await.unwrap();
+    context.cost_since(&before).await
+}
+
+async fn session(store: &RedisStore, name: &str) -> Session {
+    let new = NewSession::new()
+        .user(name)
+        .connection(name)
+        .set("a", &1)
+        .unwrap();
+    store.create(new).await.unwrap().session
+}
+
+#[tokio::test]
+async fn get_takes_one_round_trip_and_two_by_connection() {
+    let (context, store) = warm(Rules::new()).await;
+    let session = session(&store, "ann").await;
+    assert_eq!(cost(&context, store.get(session.id())).await.round_trips, 1);
+    assert_eq!(
+        cost(&context, store.session_by_connection("ann"))
+            .await
+            .round_trips,
+        2
+    );
+}
+
+#[tokio::test]
+async fn create_with_user_and_connection_takes_one_round_trip_and_seven_calls() {
+    let (context, store) = warm(Rules::new()).await;
+    let new = || {
+        NewSession::new()
+            .user("ann")
+            .connection(fastrand::u64(..).to_string())
+            .set("a", &1)
+            .unwrap()
+    };
+    for expected in ["the user's first", "the user's second"] {
+        let cost = cost(&context, store.create(new())).await;
+        assert_eq!((cost.round_trips, cost.calls()), (1, 7), "{expected}: {cost:?}");
+    }
+}
+
+#[tokio::test]
+async fn refresh_takes_one_round_trip_and_four_calls_when_it_slides_and_two_when_there_is_nothing_to_write() {
+    let (context, store) = warm(Rules::new().refresh_threshold(1.0)).await;
+    let session = session(&store, "ann").await;
+    let touching = context.store(Rules::new().touch_interval(MINUTE)).await;
+    touching.get(session.id()).await.unwrap();
+
+    let slides = cost(&context, store.refresh(session.id())).await;
+    assert_eq!((slides.round_trips, slides.calls()), (1, 4), "{slides:?}");
+    let whole = cost(&context, store.refresh_and_get(session.id())).await;
+    assert_eq!((whole.round_trips, whole.calls()), (1, 4), "{whole:?}");
+    let nothing = cost(&context, touching.refresh(session.id())).await;
+    assert_eq!((nothing.round_trips, nothing.calls()), (1, 2), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn a_change_takes_one_round_trip_with_the_session_in_hand_and_at_most_two_with_its_id() {
+    let (context, store) = warm(Rules::new()).await;
+    let patch = || Patch::new().set("b", &2).unwrap();
+
+    let mut held = session(&store, "ann").await;
+    held.set("b", &1).unwrap();
+    assert_eq!(cost(&context, store.update(&mut held)).await.round_trips, 1);
+    assert_eq!(cost(&context, store.patch(&held, patch())).await.round_trips, 1);
+    assert_eq!(
+        cost(&context, store.bind(&held, Binding::new("ann-2")))
+            .await
+            .round_trips,
+        1
+    );
+    let held = store.get(held.id()).await.unwrap().unwrap();
+    assert_eq!(
+        cost(&context, store.rotate(&held, Rotation::new()))
+            .await
+            .round_trips,
+        1
+    );
+
+    let id = session(&store, "bob").await.id().clone();
+    assert_eq!(cost(&context, store.patch(&id, patch())).await.round_trips, 1);
+    assert_eq!(
+        cost(&context, store.patch(&id, Patch::new().ttl(MINUTE)))
+            .await
+            .round_trips,
+        2
+    );
+    assert_eq!(
+        cost(&context, store.bind(&id, Binding::new("bob-2")))
+            .await
+            .round_trips,
+        2
+    );
+    assert_eq!(cost(&context, store.unbind(&id, "bob-2")).await.round_trips, 1);
+    assert_eq!(
+        cost(&context, store.rotate(&id, Rotation::new()))
+            .await
+            .round_trips,
+        2
+    );
+}
+
+#[tokio::test]
+async fn delete_takes_six_calls_in_one_round_trip_or_two_and_one_call_more_for_a_node() {
+    let (context, store) = warm(Rules::new()).await;
+    let held = session(&store, "ann").await;
+    let deletion = cost(&context, store.delete(&held)).await;
+    assert_eq!((deletion.round_trips, deletion.calls()), (1, 6), "{deletion:?}");
+
+    let id = session(&store, "bob").await.id().clone();
+    // Two more: the first script reads the time and the record, and says what it needs.
+    let deletion = cost(&context, store.delete(&id)).await;
+    assert_eq!((deletion.round_trips, deletion.calls()), (2, 8), "{deletion:?}");
+
+    let new = NewSession::new().user("eve").connection("eve").node("n");
+    let held = store.create(new).await.unwrap().session;
+    let deletion = cost(&context, store.delete(&held)).await;
+    assert_eq!((deletion.round_trips, deletion.calls()), (1, 7), "{deletion:?}");
+}
+
+#[tokio::test]
+async fn create_at_the_limit_takes_three_round_trips() {
+    let (context, store) = warm(Rules::new().sessions_per_user(2, OnLimit::EvictOldest)).await;
+    let new = || {
+        NewSession::new()
+            .user("ann")
+            .connection(fastrand::u64(..).to_string())
+            .node("n")
+    };
+    for expected in [1, 1, 3, 3] {
+        assert_eq!(cost(&context, store.create(new())).await.round_trips, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_batch_of_200_expired_sessions_is_reaped_in_three_round_trips() {
+    let context = Context::own(&[]).await;
+    let store = context
+        .builder(Rules::new())
+        .pool_size(1)
+        .clock(context.clock.clone())
+        .build()
+        .await
+        .unwrap();
+    for at in 0..200 {
+        session(&store, &at.to_string()).await;
+    }
+    context.clock.advance(31 * MINUTE);
+    let before = context.count().await;
+    assert_eq!(store.reap(200).await.unwrap().sessions.len(), 200);
+    let cost = context.cost_since(&before).await;
+    // What is longer than a read buffer of the server (16 KiB) is read in pieces, so commands are counted here: a
+    // script for the index, one MGET for the records, a script that asks for one type and takes five calls a session
+    // (record with pointer, expiry, user, pointer, record).
+    assert_eq!(cost.scripts, 2);
+    let calls: Vec<(&str, u64)> = cost
+        .commands
+        .iter()
+        .map(|(name, calls)| (name.as_str(), *calls))
+        .collect();
+    assert_eq!(
+        calls,
+        [
+            ("del", 400),
+            ("mget", 201),
+            ("type", 1),
+            ("zrangebyscore", 1),
+            ("zrem", 400)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_page_of_a_list_takes_two_round_trips() {
+    let (context, store) = warm(Rules::new()).await;
+    for at in 0..20 {
+        store
+            .create(NewSession::new().user("ann").connection(at.to_string()))
+            .await
+            .unwrap();
+    }
+    let (owner, page) = (Owner::user("ann"), PageRequest::first(10));
+    let cost = cost(&context, store.list(&owner, &page)).await;
+    assert_eq!(cost.round_trips, 2);
+}

@@ -1,1 +1,309 @@
-//! reap
+//! reap: expired sessions removed with all their entries, each returned to one caller.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cloakroom::{Error, NewSession, Reaped, RedisStore, Rotation, Rules, SessionStore as _};
+
+use crate::support::Context;
+use crate::support::expect::session_id as id;
+use crate::support::sessions::{create_many, ids};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn rules() -> Rules {
+    Rules::new().ttl(MINUTE)
+}
+
+fn of_ann(name: &str) -> NewSession {
+    let new = NewSession::new().id(id(name)).user("ann");
+    new.connection(format!("socket-{name}")).node("gateway")
+}
+
+fn assert_nothing_done(reaped: &Reaped) {
+    assert!(reaped.sessions.is_empty() && reaped.corrupt.is_empty());
+    assert!(reaped.dropped == 0 && !reaped.more);
+}
+
+#[tokio::test]
+async fn expired_sessions_are_removed_with_every_entry_and_returned_with_their_data() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let mut made = Vec::new();
+    for name in ["b", "a"] {
+        let new = of_ann(name).set("n", name).unwrap();
+        made.push(store.create(new).await.unwrap().session);
+        context.clock.advance(SECOND);
+    }
+    made.push(
+        store
+            .create(NewSession::new().id(id("plain")))
+            .await
+            .unwrap()
+            .session,
+    );
+    context.clock.advance(SECOND);
+    let live = store.create(of_ann("live")).await.unwrap().session;
+    context.clock.advance(MINUTE - SECOND);
+    let reaped = store.reap(10).await.unwrap();
+
+    assert_eq!(reaped.sessions, made);
+    assert!(reaped.corrupt.is_empty() && reaped.dropped == 0 && !reaped.more);
+    for name in ["a", "b"] {
+        assert_eq!(context.pointer(&format!("socket-{name}")).await, None);
+    }
+    for index in [
+        context.user_key("ann"),
+        context.node_key("gateway"),
+        context.key("expiry"),
+    ] {
+        assert_eq!(context.entries(&index).await, ["live"]);
+    }
+    // No tombstone: the record, the pointer and three indexes of the live one are all there is.
+    assert_eq!(context.keys().await.len(), 5);
+    assert_eq!(store.get(&id("live")).await.unwrap(), Some(live));
+    context.check().await;
+
+    let before = context.dump().await;
+    assert_nothing_done(&store.reap(10).await.unwrap());
+    assert_eq!(context.dump().await, before);
+}
+
+#[tokio::test]
+async fn a_reaped_id_can_be_created_again_at_once() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    store.create(of_ann("s")).await.unwrap();
+    context.clock.advance(MINUTE);
+    store.reap(10).await.unwrap();
+    let created = store.create(of_ann("s")).await.unwrap();
+    assert!(created.reaped.is_empty());
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_takes_the_oldest_and_tells_whether_there_may_be_more() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    for number in 0..5 {
+        store.create(of_ann(&format!("s{number}"))).await.unwrap();
+        context.clock.advance(SECOND);
+    }
+    context.clock.advance(MINUTE);
+    for (expected, more) in [
+        (&["s0", "s1"][..], true),
+        (&["s2", "s3"], true),
+        (&["s4"], false),
+        (&[], false),
+    ] {
+        let reaped = store.reap(2).await.unwrap();
+        let expected: Vec<_> = expected.iter().map(|name| id(name)).collect();
+        assert_eq!((ids(&reaped.sessions), reaped.more), (expected, more));
+        context.check().await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_was_refreshed_survives() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    for name in ["used", "idle"] {
+        store.create(of_ann(name)).await.unwrap();
+    }
+    context.clock.advance(MINUTE - Duration::from_millis(1));
+    store.refresh(&id("used")).await.unwrap().unwrap();
+    context.clock.advance(Duration::from_millis(1));
+    let reaped = store.reap(10).await.unwrap();
+    assert_eq!(ids(&reaped.sessions), [id("idle")]);
+    assert!(store.get(&id("used")).await.unwrap().is_some());
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_live_session_survives_whatever_the_expiry_index_says() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let session = store.create(of_ann("s")).await.unwrap().session;
+    // As a reaper sees it that read the index before a refresh extended the session.
+    let index = context.key("expiry");
+    let _: i64 = context.command(&["ZADD", &index, "1", "s"]).await;
+    let before = context.dump().await;
+    let reaped = store.reap(10).await.unwrap();
+    assert_nothing_done(&reaped);
+    assert_eq!(context.dump().await, before);
+    assert_eq!(store.get(&id("s")).await.unwrap(), Some(session));
+}
+
+#[tokio::test]
+async fn a_pointer_that_leads_to_another_session_is_left_alone() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    store.create(of_ann("s")).await.unwrap();
+    let pointer = context.connection_key("socket-s");
+    let _: () = context.command(&["SET", &pointer, "another", "KEEPTTL"]).await;
+    context.clock.advance(MINUTE);
+    assert_eq!(store.reap(10).await.unwrap().sessions.len(), 1);
+    assert_eq!(context.pointer("socket-s").await.as_deref(), Some("another"));
+}
+
+#[tokio::test]
+async fn a_rotated_session_is_reaped_once_under_its_new_id() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    store.create(of_ann("old")).await.unwrap();
+    store
+        .rotate(&id("old"), Rotation::new().new_id(id("new")))
+        .await
+        .unwrap();
+    context.clock.advance(MINUTE);
+    let reaped = store.reap(10).await.unwrap();
+    assert_eq!(ids(&reaped.sessions), [id("new")]);
+    assert_eq!(reaped.dropped, 0);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn eight_reapers_at_once_return_each_of_600_sessions_to_one_of_them() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let made = create_many(&store, 600, |number| {
+        let new = NewSession::new().user(format!("user-{}", number % 50));
+        new.connection(format!("socket-{number}")).node("gateway")
+    })
+    .await;
+    context.clock.advance(MINUTE);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        tasks.spawn(reap_all(context.store_at(rules()).await));
+    }
+    let returned = tasks.join_all().await.concat();
+    assert_eq!(returned.len(), 600);
+    let returned: BTreeSet<_> = returned.into_iter().collect();
+    assert_eq!(returned, ids(&made).into_iter().collect());
+    assert_eq!(context.keys().await, [context.key("expiry")]);
+    context.check().await;
+}
+
+/// Small batches, so that the reapers meet often.
+async fn reap_all(store: RedisStore) -> Vec<cloakroom::SessionId> {
+    let mut returned = Vec::new();
+    loop {
+        let reaped = store.reap(25).await.unwrap();
+        assert!(reaped.corrupt.is_empty());
+        returned.extend(ids(&reaped.sessions));
+        if !reaped.more {
+            return returned;
+        }
+    }
+}
+
+#[tokio::test]
+async fn entries_of_the_expiry_index_without_a_session_are_dropped_and_counted() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    for name in ["s", "deleted"] {
+        store.create(of_ann(name)).await.unwrap();
+    }
+    store.delete(&id("deleted")).await.unwrap();
+    context.clock.advance(MINUTE);
+    let index = context.key("expiry");
+    for planted in ["ghost", "deleted"] {
+        let _: i64 = context.command(&["ZADD", &index, "1", planted]).await;
+    }
+    let reaped = store.reap(10).await.unwrap();
+    assert_eq!(ids(&reaped.sessions), [id("s")]);
+    assert_eq!(reaped.dropped, 2);
+    assert!(context.entries(&index).await.is_empty());
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_corrupt_session_is_reported_stays_as_it_is_and_does_not_hold_up_others() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    for name in ["broken", "foreign", "good"] {
+        store.create(of_ann(name)).await.unwrap();
+    }
+    context.clock.advance(MINUTE);
+    let (broken, foreign) = (
+        context.record_key(&id("broken")),
+        context.record_key(&id("foreign")),
+    );
+    let _: () = context.command(&["SET", &broken, "garbage"]).await;
+    let _: i64 = context.command(&["DEL", &foreign]).await;
+    let _: i64 = context.command(&["LPUSH", &foreign, "x"]).await;
+    let reaped = store.reap(10).await.unwrap();
+    assert_eq!(ids(&reaped.sessions), [id("good")]);
+    assert_eq!(reaped.corrupt, ["broken", "foreign"].map(id));
+    let before = context.dump().await;
+    assert_eq!(store.reap(10).await.unwrap().corrupt, reaped.corrupt);
+    assert_eq!(context.dump().await, before);
+    for index in [
+        context.user_key("ann"),
+        context.node_key("gateway"),
+        context.key("expiry"),
+    ] {
+        assert_eq!(context.entries(&index).await, ["broken", "foreign"]);
+    }
+    assert_eq!(context.command::<String>(&["GET", &broken]).await, "garbage");
+}
+
+#[tokio::test]
+async fn whole_batches_of_corrupt_sessions_do_not_hold_up_those_behind_them() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let made = create_many(&store, 25, |number| of_ann(&format!("s{number:02}"))).await;
+    context.clock.advance(MINUTE);
+    for session in &made[..20] {
+        let _: () = context
+            .command(&["SET", &context.record_key(session.id()), "garbage"])
+            .await;
+    }
+    // The first twenty fill two batches, and begin a third with smaller ones.
+    for (batch, expected) in [(10, &made[20..]), (8, &[][..])] {
+        let reaped = store.reap(batch).await.unwrap();
+        assert_eq!(reaped.sessions, expected);
+        assert_eq!(reaped.corrupt, ids(&made[..20]));
+        assert!(!reaped.more);
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_type_at_a_key_of_a_session_leaves_it_as_it_is_and_at_the_index_stops_the_reap() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    store.create(of_ann("s")).await.unwrap();
+    context.clock.advance(MINUTE);
+    let index = context.key("expiry");
+    assert_eq!(context.foreign_at(&index, store.reap(10)).await, "expiry");
+    for key in [
+        context.user_key("ann"),
+        context.node_key("gateway"),
+        context.connection_key("socket-s"),
+    ] {
+        let _: () = context.command(&["RENAME", &key, "aside"]).await;
+        let _: i64 = context.command(&["LPUSH", &key, "foreign"]).await;
+        let before = context.dump().await;
+        let reaped = store.reap(10).await.unwrap();
+        assert_eq!((reaped.sessions.len(), reaped.corrupt), (0, vec![id("s")]));
+        assert_eq!(context.dump().await, before);
+        let _: () = context.command(&["RENAME", "aside", &key]).await;
+    }
+    assert_eq!(store.reap(10).await.unwrap().sessions.len(), 1);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_batch_outside_1_to_200_is_invalid() {
+    let context = Context::new().await;
+    let store = context.store(rules()).await;
+    for batch in [0, 201] {
+        let error = store.reap(batch).await.unwrap_err();
+        assert!(
+            matches!(error, Error::Invalid { field: "batch", .. }),
+            "{error:?}"
+        );
+    }
+    assert_nothing_done(&store.reap(200).await.unwrap());
+}

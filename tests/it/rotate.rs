@@ -1,1 +1,421 @@
-//! rotate
+//! rotate: a new id for a live session, and a login in the same step.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cloakroom::{NewSession, OnLimit, RedisStore, Refusal, Rotation, Rules, Session, SessionStore as _};
+
+use crate::support::Context;
+use crate::support::context::eventually;
+use crate::support::expect::{ms, refusal, session_id};
+use crate::support::record::{DELETED, LIVE, MOVED};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_secs(30 * 60);
+const GRACE: Duration = Duration::from_secs(60 * 60);
+
+#[tokio::test]
+async fn rotate_keeps_data_and_deadline_under_a_new_id() {
+    let context = Context::new().await;
+    let store = context.store_at(Rules::new().max_lifetime(TTL * 3)).await;
+    let session = context.session(&store, "a").await;
+    context.clock.advance(MINUTE);
+    let rotated = store.rotate(&session, Rotation::new()).await.unwrap();
+    assert!(!rotated.by_another && rotated.evicted.is_empty());
+    let rotated = rotated.session;
+    assert_ne!(rotated.id(), session.id());
+    assert_eq!(rotated.version().get(), 2);
+
+    let stored = context.stored(rotated.id()).await.unwrap();
+    assert_eq!((stored.kind, stored.version), (LIVE, 2));
+    assert_eq!(
+        (
+            stored.created_at,
+            stored.last_active,
+            stored.expires_at,
+            stored.deadline
+        ),
+        (
+            session.created_at_ms(),
+            session.created_at_ms(),
+            session.expires_at_ms(),
+            session.created_at_ms() + ms(TTL * 3)
+        )
+    );
+    assert_eq!(rotated.attributes(), session.attributes());
+    assert_eq!(store.get(rotated.id()).await.unwrap(), Some(rotated.clone()));
+    context
+        .assert_ttl(&context.record_key(rotated.id()), TTL + GRACE - MINUTE)
+        .await;
+    context.check().await;
+}
+
+#[tokio::test]
+async fn rotate_moves_all_indexes_and_the_pointer() {
+    let context = Context::new().await;
+    let store = context.store_at(Rules::new()).await;
+    let old = context.session(&store, "a").await;
+    let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
+    for key in [context.user_key("user-a"), context.node_key("node-a")] {
+        let members = context.members(&key).await;
+        assert_eq!(
+            members.into_iter().collect::<Vec<_>>(),
+            [(new.id().as_str().to_owned(), old.created_at_ms())]
+        );
+        assert!(context.pttl(&key).await >= i64::try_from(ms(TTL + GRACE)).unwrap() - 60_000);
+    }
+    assert_eq!(context.expiry_of(old.id()).await, None);
+    assert_eq!(context.expiry_of(new.id()).await, Some(old.expires_at_ms()));
+    assert_eq!(
+        context.pointer("connection-a").await.as_deref(),
+        Some(new.id().as_str())
+    );
+    context
+        .assert_ttl(&context.connection_key("connection-a"), TTL + GRACE)
+        .await;
+    let found = store.session_by_connection("connection-a").await.unwrap();
+    assert_eq!(found, Some(new));
+    context.check().await;
+}
+
+#[tokio::test]
+async fn the_old_id_leads_to_the_new_one_for_the_rotation_grace() {
+    let context = Context::new().await;
+    let store = context
+        .store(Rules::new().rotation_grace(Duration::from_secs(600)))
+        .await;
+    let old = context.session(&store, "a").await;
+    let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
+    let stored = context.stored(old.id()).await.unwrap();
+    assert_eq!((stored.kind, stored.version), (MOVED, 2));
+    assert_eq!(stored.body, new.id().as_str().as_bytes());
+    assert_eq!(
+        [stored.user, stored.connection, stored.node],
+        ["", "", ""],
+        "no data is left under it"
+    );
+    context
+        .assert_ttl(&context.record_key(old.id()), Duration::from_secs(600))
+        .await;
+    assert_eq!(store.get(old.id()).await.unwrap(), Some(new));
+    context.check().await;
+}
+
+#[tokio::test]
+async fn after_the_rotation_grace_the_old_id_is_missing() {
+    let context = Context::new().await;
+    let store = context
+        .store(Rules::new().rotation_grace(Duration::from_millis(1)))
+        .await;
+    let old = context.session(&store, "a").await;
+    let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
+    eventually("the old id goes", async || {
+        !context.exists(&context.record_key(old.id())).await
+    })
+    .await;
+    assert_eq!(store.get(old.id()).await.unwrap(), None);
+    let again = store.rotate(old.id(), Rotation::new()).await;
+    assert_eq!(refusal(again), Refusal::Missing);
+    assert_eq!(store.get(new.id()).await.unwrap(), Some(new));
+    context.check().await;
+}
+
+#[tokio::test]
+async fn login_makes_an_anonymous_session_the_users_in_the_same_step() {
+    let context = Context::new().await;
+    let store = context.store_at(Rules::new()).await;
+    let visit = NewSession::new().set("cart", &[3, 5]).unwrap();
+    let visit = store.create(visit).await.unwrap().session;
+    context.clock.advance(MINUTE);
+    let login = store
+        .rotate(visit.id(), Rotation::new().user("ann"))
+        .await
+        .unwrap();
+    let session = login.session;
+    assert_eq!(session.user(), Some("ann"));
+    assert_eq!(session.get::<Vec<u32>>("cart").unwrap(), Some(vec![3, 5]));
+    assert_eq!(
+        context
+            .members(&context.user_key("ann"))
+            .await
+            .into_iter()
+            .collect::<Vec<_>>(),
+        [(session.id().as_str().to_owned(), visit.created_at_ms())]
+    );
+    context
+        .assert_ttl(&context.user_key("ann"), TTL + GRACE * 2 - MINUTE)
+        .await;
+    assert_eq!(context.stored(session.id()).await.unwrap().user, "ann");
+    context.check().await;
+}
+
+#[tokio::test]
+async fn login_as_another_user_leaves_the_first_users_index() {
+    let context = Context::new().await;
+    let store = context.store(Rules::new()).await;
+    let session = context.session(&store, "a").await;
+    let login = Rotation::new().user("ann").new_id(session_id("chosen"));
+    let session = store.rotate(&session, login).await.unwrap().session;
+    assert_eq!((session.id().as_str(), session.user()), ("chosen", Some("ann")));
+    assert!(!context.exists(&context.user_key("user-a")).await);
+    assert_eq!(
+        context.members(&context.node_key("node-a")).await["chosen"],
+        session.created_at_ms()
+    );
+    context.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotations_at_once_end_with_one_new_id_that_all_learn() {
+    let context = Context::new().await;
+    let store = context.store(Rules::new()).await;
+    for tasks in [2, 20] {
+        let session = context.session(&store, &format!("{tasks}")).await;
+        let rotations = (0..tasks).map(|_| {
+            let (store, session) = (store.clone(), session.clone());
+            tokio::spawn(async move { store.rotate(&session, Rotation::new()).await.unwrap() })
+        });
+        let rotated = futures::future::try_join_all(rotations).await.unwrap();
+        let ids: BTreeSet<_> = rotated
+            .iter()
+            .map(|rotated| rotated.session.id().clone())
+            .collect();
+        assert_eq!(ids.len(), 1);
+        assert_eq!(rotated.iter().filter(|rotated| !rotated.by_another).count(), 1);
+        assert_eq!(
+            context
+                .members(&context.user_key(&format!("user-{tasks}")))
+                .await
+                .len(),
+            1
+        );
+    }
+    assert_eq!(
+        context.members(&context.key("expiry")).await.len(),
+        3,
+        "two sessions and the note"
+    );
+    context.check().await;
+}
+
+#[tokio::test]
+async fn rotate_of_an_id_that_was_rotated_away_changes_nothing_and_tells_the_new_one() {
+    let context = Context::new().await;
+    let store = context.store(Rules::new()).await;
+    let first = context.session(&store, "a").await;
+    let second = store.rotate(&first, Rotation::new()).await.unwrap().session;
+    let before = context.dump().await;
+    let late = store.rotate(&first, Rotation::new().user("ann")).await.unwrap();
+    assert!(late.by_another);
+    assert_eq!(late.session, second);
+    assert_eq!(context.dump().await, before);
+
+    // And when it was rotated again meanwhile, the one after that.
+    let third = store.rotate(&second, Rotation::new()).await.unwrap().session;
+    let late = store.rotate(&first, Rotation::new()).await.unwrap();
+    assert!(late.by_another);
+    assert_eq!(late.session, third);
+    store.delete(&third).await.unwrap();
+    assert_eq!(
+        refusal(store.rotate(&second, Rotation::new()).await),
+        Refusal::Missing
+    );
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_new_id_that_is_in_use_is_refused_and_nothing_changes() {
+    let context = Context::new().await;
+    let store = context.store_at(Rules::new()).await;
+    let expired = NewSession::new().ttl(MINUTE);
+    let expired = store.create(expired).await.unwrap().session;
+    context.clock.advance(MINUTE);
+    let deleted = context.session(&store, "deleted").await;
+    store.delete(&deleted).await.unwrap();
+    let rotated = context.session(&store, "rotated").await;
+    store.rotate(&rotated, Rotation::new()).await.unwrap();
+    let live = context.session(&store, "live").await;
+    let session = context.session(&store, "a").await;
+    let before = context.dump().await;
+    for taken in [live.id(), expired.id(), deleted.id(), rotated.id(), session.id()] {
+        let rotation = Rotation::new().new_id(taken.clone()).user("ann");
+        assert_eq!(refusal(store.rotate(&session, rotation).await), Refusal::Exists);
+    }
+    assert_eq!(context.dump().await, before);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn rotate_of_a_session_that_is_not_live_changes_nothing() {
+    let context = Context::new().await;
+    let store = context.store_at(Rules::new()).await;
+    let expired = context.session(&store, "expired").await;
+    context.clock.advance(TTL);
+    let deleted = context.session(&store, "deleted").await;
+    store.delete(&deleted).await.unwrap();
+    let before = context.dump().await;
+    for id in [expired.id(), deleted.id(), &session_id("never")] {
+        let login = Rotation::new().user("ann");
+        assert_eq!(refusal(store.rotate(id, login).await), Refusal::Missing);
+    }
+    assert_eq!(context.dump().await, before);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn rotate_of_a_frozen_session_is_refused_and_changes_nothing() {
+    let context = Context::new().await;
+    let store = context.store(Rules::new()).await;
+    let session = context.session(&store, "a").await;
+    context.freeze(session.id()).await;
+    let before = context.dump().await;
+    assert_eq!(
+        refusal(store.rotate(&session, Rotation::new()).await),
+        Refusal::Frozen
+    );
+    assert_eq!(context.dump().await, before);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_pointer_that_is_another_sessions_is_not_taken_along() {
+    let context = Context::new().await;
+    let store = context.store(Rules::new()).await;
+    let session = context.session(&store, "a").await;
+    let other = context.session(&store, "b").await;
+    let key = context.connection_key("connection-a");
+    let _: () = context
+        .command(&["SET", &key, other.id().as_str(), "PX", "600000"])
+        .await;
+    let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
+    assert_eq!(
+        context.pointer("connection-a").await.as_deref(),
+        Some(other.id().as_str())
+    );
+    assert_eq!(store.session_by_connection("connection-a").await.unwrap(), None);
+    assert!(store.get(rotated.id()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_stale_copy_and_a_bare_id_rotate_as_well() {
+    let context = Context::new().await;
+    let store = context.store(Rules::new()).await;
+    let stale = context.session(&store, "a").await;
+    let mut moved = stale.clone();
+    moved.set_user("user-b");
+    moved.set_connection("connection-b");
+    moved.set_node("");
+    store.update(&mut moved).await.unwrap();
+    let first = store.rotate(&stale, Rotation::new()).await.unwrap().session;
+    assert_eq!(
+        (first.user(), first.connection(), first.node()),
+        (Some("user-b"), Some("connection-b"), None)
+    );
+    let second = store.rotate(first.id(), Rotation::new()).await.unwrap().session;
+    assert_eq!((second.version().get(), second.user()), (4, Some("user-b")));
+    context.check().await;
+}
+
+/// Sessions of a user, oldest first, each with a connection of its own, the clock a minute on after each.
+async fn sessions_of(context: &Context, store: &RedisStore, user: &str, count: usize) -> Vec<Session> {
+    let mut sessions = Vec::new();
+    for number in 0..count {
+        let new = NewSession::new().user(user).node("gateway");
+        let new = new.connection(format!("{user}-{number}"));
+        sessions.push(store.create(new).await.unwrap().session);
+        context.clock.advance(Duration::from_millis(1));
+    }
+    sessions
+}
+
+#[tokio::test]
+async fn a_login_over_the_limit_is_refused_and_changes_nothing() {
+    let context = Context::new().await;
+    let store = context
+        .store_at(Rules::new().sessions_per_user(2, OnLimit::Reject))
+        .await;
+    let own = sessions_of(&context, &store, "ann", 2).await;
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    let before = context.dump().await;
+    let login = Rotation::new().user("ann");
+    assert_eq!(
+        refusal(store.rotate(&visit, login.clone()).await),
+        Refusal::Limit { live: 2 }
+    );
+    assert_eq!(context.dump().await, before);
+
+    // A session that is the user's already is not one more.
+    let again = store.rotate(&own[0], login.clone()).await.unwrap().session;
+    store.delete(&again).await.unwrap();
+    store.rotate(&visit, login).await.unwrap();
+    assert_eq!(context.members(&context.user_key("ann")).await.len(), 2);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn expired_sessions_do_not_count_against_a_login() {
+    let context = Context::new().await;
+    let store = context
+        .store_at(Rules::new().sessions_per_user(1, OnLimit::Reject))
+        .await;
+    sessions_of(&context, &store, "ann", 1).await;
+    context.clock.advance(TTL);
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap();
+    assert!(login.evicted.is_empty());
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_login_evicts_the_oldest_with_all_that_they_have() {
+    let context = Context::new().await;
+    let unlimited = context.store_at(Rules::new()).await;
+    let store = context
+        .store_at(Rules::new().sessions_per_user(2, OnLimit::EvictOldest))
+        .await;
+    let own = sessions_of(&context, &unlimited, "ann", 4).await;
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap();
+
+    let evicted: Vec<_> = login.evicted.iter().map(|removed| &removed.id).collect();
+    assert_eq!(evicted, [own[0].id(), own[1].id(), own[2].id()]);
+    assert_eq!(login.evicted[1].connection.as_deref(), Some("ann-1"));
+    assert_eq!(login.evicted[1].node.as_deref(), Some("gateway"));
+    for gone in &own[..3] {
+        let tombstone = context.stored(gone.id()).await.unwrap();
+        assert_eq!((tombstone.kind, tombstone.version), (DELETED, 2));
+        assert_eq!(context.expiry_of(gone.id()).await, None);
+        assert_eq!(context.pointer(gone.connection().unwrap()).await, None);
+    }
+    let left: BTreeSet<_> = context
+        .members(&context.user_key("ann"))
+        .await
+        .into_keys()
+        .collect();
+    assert_eq!(
+        left,
+        BTreeSet::from([own[3].id(), login.session.id()].map(|id| id.as_str().to_owned()))
+    );
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_login_with_hundreds_over_the_limit_evicts_them_by_batches() {
+    let context = Context::new().await;
+    let unlimited = context.store_at(Rules::new()).await;
+    let store = context
+        .store_at(Rules::new().sessions_per_user(1, OnLimit::EvictOldest))
+        .await;
+    let own = sessions_of(&context, &unlimited, "ann", 450).await;
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap();
+    let evicted: BTreeSet<_> = login.evicted.iter().map(|removed| &removed.id).collect();
+    assert_eq!((login.evicted.len(), evicted.len()), (own.len(), own.len()));
+    let left: Vec<_> = context
+        .members(&context.user_key("ann"))
+        .await
+        .into_keys()
+        .collect();
+    assert_eq!(left, [login.session.id().as_str()]);
+    context.check().await;
+}

@@ -16,6 +16,8 @@ pub(crate) struct Count {
 pub(crate) struct Cost {
     /// Times that something arrived at the server: a pipeline is one.
     pub(crate) round_trips: u64,
+    /// Scripts run.
+    pub(crate) scripts: u64,
     /// Commands by name, those that scripts called included, EVALSHA itself not.
     pub(crate) commands: BTreeMap<String, u64>,
 }
@@ -63,10 +65,12 @@ impl Context {
         for (name, calls) in &before.commands {
             *commands.get_mut(name).unwrap() -= calls;
         }
+        let scripts = commands.get("evalsha").copied().unwrap_or_default();
         commands.retain(|name, calls| *calls > 0 && name != "info" && name != "evalsha");
         // One read is the second count's own.
         Cost {
             round_trips: now.reads - before.reads - 1,
+            scripts,
             commands,
         }
     }

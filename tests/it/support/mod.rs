@@ -2,9 +2,11 @@
 
 pub(crate) mod calls;
 pub(crate) mod context;
+pub(crate) mod expect;
 pub(crate) mod invariants;
 pub(crate) mod proxy;
 pub(crate) mod record;
 pub(crate) mod server;
+pub(crate) mod sessions;
 
 pub(crate) use context::Context;

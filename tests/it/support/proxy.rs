@@ -17,6 +17,8 @@ pub(crate) struct Proxy {
 
 #[derive(Debug, Default)]
 struct Switch {
+    /// Replies to let through before those to swallow.
+    skips: AtomicU64,
     /// Replies still to swallow, each with its connection.
     cuts: AtomicU64,
     /// Replies are kept back, connections stay open.
@@ -35,6 +37,12 @@ impl Proxy {
 
     /// The next `count` replies do not arrive: the server has executed, the connection is cut instead.
     pub(crate) fn cut_replies(&self, count: u64) {
+        self.cut_replies_after(0, count);
+    }
+
+    /// The same for the replies that come after the next `skips`.
+    pub(crate) fn cut_replies_after(&self, skips: u64, count: u64) {
+        self.switch.skips.store(skips, Ordering::SeqCst);
         self.switch.cuts.store(count, Ordering::SeqCst);
     }
 
@@ -82,11 +90,11 @@ async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
                 return;
             };
             let take_one = |left: u64| left.checked_sub(1);
-            if switch
-                .cuts
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one)
-                .is_ok()
-            {
+            let take = |left: &AtomicU64| {
+                left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one)
+                    .is_ok()
+            };
+            if !take(&switch.skips) && take(&switch.cuts) {
                 switch.swallowed.fetch_add(1, Ordering::SeqCst);
                 return;
             }

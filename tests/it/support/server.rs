@@ -26,7 +26,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 enum Kind {
     Url,
-    Spawned(Spawned),
+    Spawned(Box<Spawned>),
     Container { _handle: Box<ContainerAsync<Redis>> },
 }
 
@@ -68,26 +68,24 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         // Between finding a free port and the server's taking it, another test may be faster: then it exits.
-        loop {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
+        for _ in 0..20 {
+            let port = free_port();
             let mut child = launch(port, &options, &directory);
             let url = format!("redis://127.0.0.1:{port}/");
             if ready(&url, Some(&mut child)).await {
+                let spawned = Spawned {
+                    child,
+                    port,
+                    options,
+                    directory,
+                };
                 return Self {
                     url,
-                    kind: Kind::Spawned(Spawned {
-                        child,
-                        port,
-                        options,
-                        directory,
-                    }),
+                    kind: Kind::Spawned(Box::new(spawned)),
                 };
             }
         }
+        panic!("redis-server does not start with {options:?}");
     }
 
     async fn container() -> Self {
@@ -134,6 +132,23 @@ impl Server {
         self.spawned().child.kill().await.unwrap();
     }
 
+    /// SIGSTOP: it takes connections and answers nothing.
+    pub(crate) async fn freeze(&mut self) {
+        self.signal("STOP").await;
+    }
+
+    /// Lets a frozen one go on.
+    pub(crate) async fn thaw(&mut self) {
+        self.signal("CONT").await;
+    }
+
+    async fn signal(&mut self, name: &str) {
+        let id = self.spawned().child.id().unwrap();
+        let command = format!("kill -{name} {id}");
+        let sent = Command::new("sh").args(["-c", &command]).status().await.unwrap();
+        assert!(sent.success(), "{command}");
+    }
+
     /// A new server in the place of a killed one, with what it has on disk.
     pub(crate) async fn restart(&mut self) {
         let url = self.url.clone();
@@ -152,6 +167,14 @@ impl Server {
             _ => panic!("only a spawned server can be killed"),
         }
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn on_path() -> bool {
@@ -179,7 +202,7 @@ fn launch(port: u16, options: &[String], directory: &TempDir) -> Child {
         .unwrap()
 }
 
-/// Waits until a server answers at the URL. False: its process ended before.
+/// Waits until a server answers at the URL, and the child, if there is one, is who answers. False: it ended before.
 async fn ready(url: &str, mut child: Option<&mut Child>) -> bool {
     let deadline = Instant::now() + Duration::from_secs(60);
     let client = redis::Client::open(url).unwrap();
@@ -189,15 +212,29 @@ async fn ready(url: &str, mut child: Option<&mut Child>) -> bool {
         {
             return false;
         }
-        if let Ok(mut connection) = client.get_multiplexed_async_connection().await
-            && redis::cmd("PING")
-                .query_async::<()>(&mut connection)
-                .await
-                .is_ok()
+        let pid = child.as_ref().and_then(|child| child.id());
+        if let Some(answered) = process_id(&client).await
+            && pid.is_none_or(|pid| pid == answered)
         {
             return true;
         }
         assert!(Instant::now() < deadline, "the server at {url} does not answer");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// The process of the server that answers, once it has loaded its data.
+async fn process_id(client: &redis::Client) -> Option<u32> {
+    let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+    redis::cmd("PING").query_async::<()>(&mut connection).await.ok()?;
+    let info: String = redis::cmd("INFO")
+        .arg("server")
+        .query_async(&mut connection)
+        .await
+        .ok()?;
+    info.lines()
+        .find_map(|line| line.strip_prefix("process_id:"))?
+        .trim()
+        .parse()
+        .ok()
 }

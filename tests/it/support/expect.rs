@@ -1,0 +1,68 @@
+//! What tests ask of a reply and of the stored state, told in one line.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use cloakroom::{Error, Refusal, Result, SessionId};
+
+use super::context::Context;
+use super::record::{FROZEN, STATUS_AT};
+
+/// Why a call was refused. Anything else fails the test.
+pub(crate) fn refusal<T: Debug>(result: Result<T>) -> Refusal {
+    match result {
+        Err(Error::Refused(refusal)) => refusal,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub(crate) fn session_id(text: &str) -> SessionId {
+    SessionId::new(text).unwrap()
+}
+
+pub(crate) fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap()
+}
+
+impl Context {
+    /// Freezes a session as a migration does, for which there is no operation yet.
+    pub(crate) async fn freeze(&self, id: &SessionId) {
+        let status = char::from(FROZEN).to_string();
+        let key = self.record_key(id);
+        let _: u64 = self
+            .command(&["SETRANGE", &key, &STATUS_AT.to_string(), &status])
+            .await;
+    }
+
+    pub(crate) fn user_key(&self, user: &str) -> String {
+        self.key(format!("user:{user}:sessions"))
+    }
+
+    pub(crate) fn connection_key(&self, connection: &str) -> String {
+        self.key(format!("connection:{connection}:session"))
+    }
+
+    pub(crate) fn node_key(&self, node: &str) -> String {
+        self.key(format!("node:{node}:sessions"))
+    }
+
+    /// Which session a connection points to.
+    pub(crate) async fn pointer(&self, connection: &str) -> Option<String> {
+        self.command(&["GET", &self.connection_key(connection)]).await
+    }
+
+    /// What the expiry index says of a session.
+    pub(crate) async fn expiry_of(&self, id: &SessionId) -> Option<u64> {
+        self.members(&self.key("expiry")).await.get(id.as_str()).copied()
+    }
+
+    /// A TTL was set to this a moment ago. The moment may be long on a busy machine.
+    pub(crate) async fn assert_ttl(&self, key: &str, expected: Duration) {
+        let left = self.pttl(key).await;
+        let expected = i64::try_from(expected.as_millis()).unwrap();
+        assert!(
+            left > 0 && left <= expected && left > expected - 60_000,
+            "{key} goes in {left} ms, not {expected}"
+        );
+    }
+}
