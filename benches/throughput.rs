@@ -79,10 +79,7 @@ async fn elapsed<R: Reader>(reader: &R, reads: u64) -> Duration {
 fn measure<R: Reader>(criterion: &mut Criterion, runtime: &Runtime, name: &str, reader: &R) -> f64 {
     let (mut reads, mut time) = (0, Duration::ZERO);
     let mut group = criterion.benchmark_group(format!("get, {TASKS} tasks, {CONNECTIONS} connections"));
-    group
-        .throughput(Throughput::Elements(1))
-        .sample_size(20)
-        .measurement_time(Duration::from_secs(8));
+    group.throughput(Throughput::Elements(1)).sample_size(20).measurement_time(Duration::from_secs(8));
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|count| {
             let took = runtime.block_on(elapsed(reader, count));
@@ -99,36 +96,22 @@ fn main() {
     let runtime = Runtime::new().unwrap();
     let (server, store, id) = runtime.block_on(async {
         let server = server::Server::start().await;
-        let builder = RedisStore::builder(server.url())
-            .namespace(NAMESPACE)
-            .pool_size(CONNECTIONS);
+        let builder = RedisStore::builder(server.url()).namespace(NAMESPACE).pool_size(CONNECTIONS);
         let store = Arc::new(builder.build().await.unwrap());
-        let new = NewSession::new()
-            .user("ann")
-            .set("data", &"x".repeat(300))
-            .unwrap();
+        let new = NewSession::new().user("ann").set("data", &"x".repeat(300)).unwrap();
         let id = store.create(new).await.unwrap().session.id().clone();
         (server, store, id)
     });
     let manager = RedisConnectionManager::new(server.url()).unwrap();
-    let pool = runtime
-        .block_on(bb8::Pool::builder().max_size(CONNECTIONS).build(manager))
-        .unwrap();
-    let held = Held {
-        pool,
-        key: format!("{{{NAMESPACE}:0}}:session:{}", id.as_str()),
-    };
+    let pool = runtime.block_on(bb8::Pool::builder().max_size(CONNECTIONS).build(manager)).unwrap();
+    let held = Held { pool, key: format!("{{{NAMESPACE}:0}}:session:{}", id.as_str()) };
     let cloned = Cloned { store, id };
 
     let mut criterion = Criterion::default().configure_from_args();
     let held = measure(&mut criterion, &runtime, "bb8-redis, held", &held);
     let cloned_rate = measure(&mut criterion, &runtime, "cloakroom, cloned", &cloned);
     criterion.final_summary();
-    println!(
-        "{:.0} reads a second against {held:.0}: {:.1} times as many",
-        cloned_rate,
-        cloned_rate / held
-    );
+    println!("{:.0} reads a second against {held:.0}: {:.1} times as many", cloned_rate, cloned_rate / held);
     runtime.block_on(cloned.store.delete(&cloned.id)).unwrap();
     // A spawned server is stopped here, within the runtime that waits for it.
     let _guard = runtime.enter();

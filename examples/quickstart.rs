@@ -18,33 +18,23 @@ use cloakroom::{
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::start()?;
-    let rules = Rules::new()
-        .ttl(Duration::from_secs(2))
-        .refresh_threshold(1.0)
-        .grace(Duration::from_secs(60));
+    let rules =
+        Rules::new().ttl(Duration::from_secs(2)).refresh_threshold(1.0).grace(Duration::from_secs(60));
     let namespace = format!("quickstart-{}", std::process::id());
     let store = server.store(&namespace, rules).await?;
 
     println!("A visitor comes. The session is anonymous, and in nobody's index.");
-    let visit = store
-        .create(NewSession::new().set("cart", &["umbrella"])?)
-        .await?
-        .session;
+    let visit = store.create(NewSession::new().set("cart", &["umbrella"])?).await?.session;
     show(&visit);
 
     println!("\nAnn logs in: a new id, the same data, her index, in one step.");
     let login = store.rotate(&visit, Rotation::new().user("ann")).await?.session;
     show(&login);
     let by_old_id = store.get(visit.id()).await?.ok_or("the old id leads nowhere")?;
-    println!(
-        "  A late request with the old id gets the new one: {}",
-        by_old_id.id() == login.id()
-    );
+    println!("  A late request with the old id gets the new one: {}", by_old_id.id() == login.id());
 
     println!("\nHer browser opens a WebSocket at gateway-1.");
-    let bound = store
-        .bind(&login, Binding::new("socket-7").node("gateway-1"))
-        .await?;
+    let bound = store.bind(&login, Binding::new("socket-7").node("gateway-1")).await?;
     println!(
         "  version {} now, it had no connection before: {}",
         bound.version,
@@ -54,15 +44,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("\nOther processes find the session:");
     let page = store.list(&Owner::user("ann"), &PageRequest::first(10)).await?;
     println!("  by user:       {} session", page.sessions.len());
-    let found = store
-        .session_by_connection("socket-7")
-        .await?
-        .ok_or("no session has socket-7")?;
-    println!(
-        "  by connection: {:?}, cart {:?}",
-        found.user(),
-        found.get::<Vec<String>>("cart")?
-    );
+    let found = store.session_by_connection("socket-7").await?.ok_or("no session has socket-7")?;
+    println!("  by connection: {:?}, cart {:?}", found.user(), found.get::<Vec<String>>("cart")?);
 
     println!("\nTwo requests change the cart at once. Neither change is lost.");
     let add = |item: &'static str| {
@@ -83,32 +66,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("\nShe is active, so the session lives on.");
     tokio::time::sleep(Duration::from_millis(500)).await;
     let refreshed = store.refresh(&session).await?.ok_or("the session is gone")?;
-    println!(
-        "  expires {} ms later than before",
-        refreshed.expires_at_ms - session.expires_at_ms()
-    );
+    println!("  expires {} ms later than before", refreshed.expires_at_ms - session.expires_at_ms());
 
     println!("\nShe goes away. A reaper, in any process, collects what expires.");
     let (sender, mut removed) = tokio::sync::mpsc::unbounded_channel();
     let hand_on = Box::new(move |session: Session| drop(sender.send(session)));
     let reaper = store.spawn_reaper_with(Duration::from_millis(200), 100, hand_on)?;
     let session = removed.recv().await.ok_or("the reaper ended")?;
-    println!(
-        "  {:?} expired; close {:?} at {:?}",
-        session.user(),
-        session.connection(),
-        session.node()
-    );
+    println!("  {:?} expired; close {:?} at {:?}", session.user(), session.connection(), session.node());
     let stats = reaper.stop().await;
     println!(
         "  reaped {}, still stored of Ann's: {}",
         stats.removed,
         store.count(&Owner::user("ann")).await?
     );
-    println!(
-        "  a late refresh brings nothing back: {}",
-        store.refresh(&session).await?.is_none()
-    );
+    println!("  a late refresh brings nothing back: {}", store.refresh(&session).await?.is_none());
 
     store.close().await;
     Ok(())
@@ -145,19 +117,14 @@ impl Server {
                 format!("cannot start redis-server ({error}): install it (Debian: apt-get install redis-server), or set REDIS_URL")
             })?;
         println!("Started a redis-server of its own on port {port}.\n");
-        Ok(Self {
-            url: format!("redis://127.0.0.1:{port}/"),
-            own: Some(child),
-        })
+        Ok(Self { url: format!("redis://127.0.0.1:{port}/"), own: Some(child) })
     }
 
     /// A store, as soon as a server that was just started takes connections.
     async fn store(&self, namespace: &str, rules: Rules) -> Result<RedisStore, Box<dyn Error>> {
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         loop {
-            let builder = RedisStore::builder(&self.url)
-                .namespace(namespace)
-                .rules(rules.clone());
+            let builder = RedisStore::builder(&self.url).namespace(namespace).rules(rules.clone());
             match builder.build().await {
                 Err(error)
                     if error.is_not_executed()

@@ -33,14 +33,17 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, typed, record, index, session
+  Uses:   args, clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 7 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom bind: 7 KEYS and 11 ARGV') end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local op_id, id, connection, node, new_connection, new_node, holder_id, holder_node = unpack(ARGV, 2, 9)
-local takeover, grace = ARGV[10] == 'takeover', tonumber(ARGV[11])
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local connection, node, new_connection, new_node = args_names(ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+local holder_id, holder_node = ARGV[8], ARGV[9]
+local takeover = args_word(ARGV[10], 'policy', { refuse = false, takeover = true })
+local grace = args_integer(ARGV[11], 'grace_ms', 1)
 local keys = { connection = connection_key, node = node_key }
 local new_keys = { connection = new_connection_key, node = new_node_key }
 

@@ -11,13 +11,13 @@
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   clock, typed
+  Uses:   args, clock, typed
 ]]
 
 if #KEYS ~= 2 or #ARGV ~= 2 then return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV') end
 local owner_key, expiry_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local start, span = tonumber(ARGV[2]), 1000
+local start, span = args_integer(ARGV[2], 'start', 0), 1000
 
 local ids = typed_call('ZRANGE', owner_key, start, start + span - 1)
 if ids.err then return { 'corrupt', 'owner' } end

@@ -39,7 +39,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, typed, record, index, session, limit
+  Uses:   args, clock, typed, record, index, session, limit
 ]]
 
 if #KEYS < 6 or #KEYS % 3 ~= 0 or #ARGV ~= #KEYS + 9 then
@@ -48,10 +48,14 @@ end
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key = unpack(KEYS, 1, 6)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id, user, connection, node, holder_id = unpack(ARGV, 2, 7)
-local status = RECORD_STATUS[ARGV[8]]
-local ttl, lifetime, grace, tombstone = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local limit, evict = tonumber(ARGV[13]), ARGV[14] == 'evict'
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local holder_id = ARGV[7]
+local status = args_word(ARGV[8], 'status', RECORD_STATUS)
+local ttl, lifetime = args_integer(ARGV[9], 'ttl_ms', 1), args_integer(ARGV[10], 'lifetime_ms', 0)
+local grace, tombstone = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'tombstone_ms', 1)
+local limit = args_integer(ARGV[13], 'limit', 0, ARGS_LIMIT)
+local evict = args_word(ARGV[14], 'policy', LIMIT_POLICY)
 local entries = ARGV[15]
 local declared = limit_declared(7, 16, user_key, expiry_key)
 

@@ -22,15 +22,16 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the tombstone lasts.
-  Uses:   clock, typed, record, index, session
+  Uses:   args, clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 5 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom delete: 5 KEYS and 7 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id, user, connection, node = unpack(ARGV, 2, 6)
-local tombstone = tonumber(ARGV[7])
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local tombstone = args_integer(ARGV[7], 'tombstone_ms', 1)
 
 local record, pointer, foreign = session_read(record_key, connection_key, connection)
 local first = record and record.kind == RECORD_DELETED and record_version_of(record, op_id)

@@ -16,7 +16,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  same op_id → same reply, while the tombstones last.
-  Uses:   clock, typed, record, index, session
+  Uses:   args, clock, typed, record, index, session
 ]]
 
 if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
@@ -24,7 +24,8 @@ if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
 end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
-local op_id, user, tombstone = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local op_id, user = args_op_id(ARGV[2]), args_names(ARGV[3])
+local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end
 

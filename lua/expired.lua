@@ -12,14 +12,14 @@
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   clock, typed
+  Uses:   args, clock, typed
 ]]
 
 if #KEYS ~= 1 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom expired: 1 KEYS and 4 ARGV') end
 local expiry_key = KEYS[1]
 local now = clock_now(ARGV[1])
-local before = math.min(tonumber(ARGV[2]) or now, now)
-local skip, limit = tonumber(ARGV[3]), math.min(tonumber(ARGV[4]), 1000)
+local before = math.min(args_optional_integer(ARGV[2], 'before_ms', 0) or now, now)
+local skip, limit = args_integer(ARGV[3], 'skip', 0), args_integer(ARGV[4], 'limit', 1, 1000)
 
 local page = typed_call('ZRANGEBYSCORE', expiry_key, '-inf', before, 'WITHSCORES', 'LIMIT', skip, limit)
 if page.err then return { 'corrupt', 'expiry' } end

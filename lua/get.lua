@@ -11,7 +11,7 @@
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   clock, typed, record
+  Uses:   args, clock, typed, record
 ]]
 
 if #KEYS ~= 1 or #ARGV ~= 1 then return redis.error_reply('ERR cloakroom get: 1 KEYS and 1 ARGV') end

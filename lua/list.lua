@@ -13,7 +13,7 @@
     {"corrupt", key}
   Writes: owner: entries without a record of this owner.
   Again:  reads again.
-  Uses:   clock, typed, record
+  Uses:   args, clock, typed, record
 ]]
 
 if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 2 then
@@ -21,7 +21,8 @@ if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 2 then
 end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
-local kind, owner = ARGV[2], ARGV[3]
+local kind = args_word(ARGV[2], 'kind', { user = 'user', node = 'node' })
+local owner = ARGV[3]
 if #KEYS == 1 then return { 'ok', 0 } end
 local raws = redis.call('MGET', unpack(KEYS, 2))
 

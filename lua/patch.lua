@@ -31,16 +31,20 @@
     {"corrupt", key}
   Writes: record; with a new ttl all of the keys; or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, typed, record, entries, index, session
+  Uses:   args, clock, typed, record, entries, index, session
 ]]
 
 if #KEYS ~= 5 or #ARGV ~= 12 then return redis.error_reply('ERR cloakroom patch: 5 KEYS and 12 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id, user, connection, node = unpack(ARGV, 2, 6)
-local version, status, ttl = tonumber(ARGV[7]), RECORD_STATUS[ARGV[8]], tonumber(ARGV[9])
-local grace, entries_bytes, changes = tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12]
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local version = args_optional_integer(ARGV[7], 'version', 1)
+local status = ARGV[8] ~= '' and args_word(ARGV[8], 'status', RECORD_STATUS) or nil
+local ttl = args_optional_integer(ARGV[9], 'ttl_ms', 1)
+local grace, entries_bytes = args_integer(ARGV[10], 'grace_ms', 1), args_integer(ARGV[11], 'entries_bytes', 0)
+local changes = ARGV[12]
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end

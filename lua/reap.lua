@@ -14,7 +14,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  the same state; what was removed is reported once.
-  Uses:   clock, typed, record, index, session
+  Uses:   args, clock, typed, record, index, session
 ]]
 
 if #KEYS % 4 ~= 1 or #KEYS > 801 or #ARGV ~= #KEYS then

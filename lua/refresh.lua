@@ -26,24 +26,30 @@
     {"corrupt", key}
   Writes: record; expiry when it extends; rarely the TTL of each key.
   Again:  the same state but for the time of use.
-  Uses:   clock, typed, record, index, session
+  Uses:   args, clock, typed, record, entries, index, session
 ]]
 
 if #KEYS ~= 5 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom refresh: 5 KEYS and 9 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local id, user, connection, node = unpack(ARGV, 2, 5)
-local threshold, touch, grace, wanted = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9] == 'record'
+local id = args_id(ARGV[2])
+local user, connection, node = args_names(ARGV[3], ARGV[4], ARGV[5])
+local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integer(ARGV[7], 'touch_ms', 0)
+local grace = args_integer(ARGV[8], 'grace_ms', 1)
+local wanted = args_word(ARGV[9], 'want', { times = false, record = true })
 
 -- The header is enough, whatever the payload's size.
 local raw = typed_call('GETRANGE', record_key, 0, wanted and -1 or RECORD_HEADER_SIZE - 1)
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
+-- An absent key reads as an empty string, and so does an empty string.
+if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 'record' } end
 local record = raw ~= '' and record_decode_header(raw) or nil
 if record and wanted then record = record_decode(raw) end
 if record and record.kind == RECORD_MOVED then record = record_read(record_key) end
 local refusal = record_refusal(record, raw ~= '' and not record, now)
 if refusal then return refusal end
+if wanted and not entries_whole(record.body) then return { 'corrupt', 'record' } end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
 
 local function reply(word)

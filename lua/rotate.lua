@@ -37,7 +37,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the old id answers moved.
-  Uses:   clock, typed, record, index, session, limit
+  Uses:   args, clock, typed, record, entries, index, session, limit
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #ARGV ~= #KEYS + 6 then
@@ -45,9 +45,13 @@ if #KEYS < 7 or #KEYS % 3 ~= 1 or #ARGV ~= #KEYS + 6 then
 end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
-local op_id, id, user, connection, node, new_id, new_user = unpack(ARGV, 2, 8)
-local grace, rotation_grace, tombstone = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local limit, evict = tonumber(ARGV[12]), ARGV[13] == 'evict'
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local new_id, new_user = args_id(ARGV[7]), args_names(ARGV[8])
+local grace, rotation_grace = args_integer(ARGV[9], 'grace_ms', 1), args_integer(ARGV[10], 'rotation_grace_ms', 1)
+local tombstone = args_integer(ARGV[11], 'tombstone_ms', 1)
+local limit = args_integer(ARGV[12], 'limit', 0, ARGS_LIMIT)
+local evict = args_word(ARGV[13], 'policy', LIMIT_POLICY)
 local declared = limit_declared(8, 14, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
@@ -63,6 +67,7 @@ if rotated then
   refusal = record_refusal(taken, false, now)
   return refusal or limit_evicted(declared, op_id, { 'ok', taken.raw })
 end
+if not entries_whole(record.body) then return { 'corrupt', 'record' } end
 if taken then return { 'exists' } end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
 refusal = session_need(record, user, connection, node) or session_foreign(keys, record)

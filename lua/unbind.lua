@@ -21,13 +21,14 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, typed, record, index, session
+  Uses:   args, clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 3 or #ARGV ~= 5 then return redis.error_reply('ERR cloakroom unbind: 3 KEYS and 5 ARGV') end
 local record_key, connection_key, node_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local op_id, id, connection, node = unpack(ARGV, 2, 5)
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local connection, node = args_names(ARGV[4], ARGV[5])
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end

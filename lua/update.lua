@@ -39,7 +39,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   clock, typed, record, index, session
+  Uses:   args, clock, typed, record, index, session
 ]]
 
 if #KEYS ~= 9 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom update: 9 KEYS and 15 ARGV') end
@@ -48,10 +48,14 @@ local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, 
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
-local op_id, id, user, connection, node = unpack(ARGV, 2, 6)
-local version = tonumber(ARGV[7])
-local new_user, new_connection, new_node, holder_id = unpack(ARGV, 8, 11)
-local status, ttl, grace, entries = RECORD_STATUS[ARGV[12]], tonumber(ARGV[13]), tonumber(ARGV[14]), ARGV[15]
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local version = args_integer(ARGV[7], 'version', 1)
+local new_user, new_connection, new_node = args_names(ARGV[8], ARGV[9], ARGV[10])
+local holder_id = ARGV[11]
+local status = args_word(ARGV[12], 'status', RECORD_STATUS)
+local ttl, grace = args_integer(ARGV[13], 'ttl_ms', 1), args_integer(ARGV[14], 'grace_ms', 1)
+local entries = ARGV[15]
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end

@@ -31,6 +31,8 @@ pub struct Removed {
 pub(crate) struct Candidate {
     pub(crate) id: SessionId,
     pub(crate) routing: Routing,
+    /// What is stored cannot be read, so nobody knows where it is indexed.
+    pub(crate) broken: bool,
 }
 
 impl Candidate {
@@ -64,14 +66,10 @@ pub(crate) async fn candidates(operation: &Operation<'_>, ids: Vec<SessionId>) -
     for id in &ids {
         pipeline.arg(operation.keys().session(id.as_str()));
     }
-    let Some(Value::Array(records)) = operation.read(&pipeline).await?.pop() else {
+    let Some(Value::Array(records)) = operation.read(&pipeline, "record").await?.pop() else {
         return Err(Error::corrupt("reply to MGET"));
     };
-    Ok(ids
-        .into_iter()
-        .zip(&records)
-        .map(|(id, value)| candidate(id, value))
-        .collect())
+    Ok(ids.into_iter().zip(&records).map(|(id, value)| candidate(id, value)).collect())
 }
 
 fn candidate(id: SessionId, value: &Value) -> Candidate {
@@ -79,11 +77,25 @@ fn candidate(id: SessionId, value: &Value) -> Candidate {
         Value::BulkString(bytes) => Record::decode(&id, bytes),
         _ => None,
     };
+    let broken = record.is_none() && *value != Value::Nil;
     let routing = match record {
         Some(Record::Session(session)) => session.stored,
         _ => Routing::default(),
     };
-    Candidate { id, routing }
+    Candidate { id, routing, broken }
+}
+
+/// Those that a script is to handle, and the ids of the broken ones.
+fn sound(candidates: &[Candidate]) -> (Vec<&Candidate>, Vec<SessionId>) {
+    let (broken, sound): (Vec<&Candidate>, _) = candidates.iter().partition(|candidate| candidate.broken);
+    let broken = broken.into_iter().map(|candidate| candidate.id.clone());
+    (sound, broken.collect())
+}
+
+/// The candidates' ids that are among these, in the candidates' order.
+fn in_order(candidates: &[Candidate], ids: &[SessionId]) -> Vec<SessionId> {
+    let of = candidates.iter().map(|candidate| &candidate.id);
+    of.filter(|id| ids.contains(id)).cloned().collect()
 }
 
 /// Removes those that have expired. One that lives again survives.
@@ -91,26 +103,22 @@ pub(crate) async fn reap(
     operation: &Operation<'_>,
     candidates: &[Candidate],
 ) -> Result<(Outcome<Session>, u64)> {
+    let (sound, broken) = sound(candidates);
     let mut keys = vec![operation.keys().expiry()];
-    for candidate in candidates {
-        let [record, _, user, connection, node] = operation
-            .keys()
-            .of_session(candidate.id.as_str(), &candidate.routing);
+    for candidate in &sound {
+        let [record, _, user, connection, node] =
+            operation.keys().of_session(candidate.id.as_str(), &candidate.routing);
         keys.extend([record, user, connection, node]);
     }
     let mut call = operation.call(&script::REAP, keys.iter().map(String::as_str));
-    for Candidate { id, routing } in candidates {
-        call.arg(id.as_str())
-            .arg(&routing.user)
-            .arg(&routing.connection)
-            .arg(&routing.node);
+    for Candidate { id, routing, .. } in sound {
+        call.arg(id.as_str()).arg(&routing.user).arg(&routing.connection).arg(&routing.node);
     }
     let mut reply = expect_ok(operation.run(&script::REAP, &call).await?)?;
     let [removed, stale, corrupt, dropped] =
         [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
-    let outcome = outcome(&mut reply, removed, stale, corrupt, |reply, id| {
-        reply.session(&id)
-    })?;
+    let mut outcome = outcome(&mut reply, removed, stale, corrupt, |reply, id| reply.session(&id))?;
+    outcome.corrupt = in_order(candidates, &[outcome.corrupt, broken].concat());
     Ok((outcome, dropped))
 }
 
@@ -120,25 +128,23 @@ pub(crate) async fn remove(
     user: &str,
     candidates: &[Candidate],
 ) -> Result<Outcome<Removed>> {
+    let (sound, broken) = sound(candidates);
     let mut keys = vec![operation.keys().expiry(), operation.keys().user(user)];
-    for candidate in candidates {
-        let [record, _, _, connection, node] = operation
-            .keys()
-            .of_session(candidate.id.as_str(), &candidate.routing);
+    for candidate in &sound {
+        let [record, _, _, connection, node] =
+            operation.keys().of_session(candidate.id.as_str(), &candidate.routing);
         keys.extend([record, connection, node]);
     }
     let mut call = operation.call(&script::DELETE_USER, keys.iter().map(String::as_str));
-    call.arg(operation.id().as_bytes())
-        .arg(user)
-        .arg(crate::rules::ms(operation.rules().tombstone));
-    for Candidate { id, routing } in candidates {
+    call.arg(operation.id().as_bytes()).arg(user).arg(crate::rules::ms(operation.rules().tombstone));
+    for Candidate { id, routing, .. } in sound {
         call.arg(id.as_str()).arg(&routing.connection).arg(&routing.node);
     }
     let mut reply = expect_ok(operation.run(&script::DELETE_USER, &call).await?)?;
     let [removed, stale, corrupt] = [reply.number()?, reply.number()?, reply.number()?];
-    outcome(&mut reply, removed, stale, corrupt, |_, id| {
-        removed_of(candidates, id)
-    })
+    let mut outcome = outcome(&mut reply, removed, stale, corrupt, |_, id| removed_of(candidates, id))?;
+    outcome.corrupt = in_order(candidates, &[outcome.corrupt, broken].concat());
+    Ok(outcome)
 }
 
 /// The removed sessions that a script names, with what was declared of them.
@@ -151,11 +157,7 @@ pub(crate) fn removed_of(candidates: &[Candidate], id: SessionId) -> Result<Remo
 }
 
 fn expect_ok(reply: Reply) -> Result<Reply> {
-    if reply.word == "ok" {
-        Ok(reply)
-    } else {
-        Err(reply.into_error())
-    }
+    if reply.word == "ok" { Ok(reply) } else { Err(reply.into_error()) }
 }
 
 fn outcome<T>(

@@ -25,9 +25,7 @@ impl TestClock {
     /// A clock that shows the present time of this machine.
     #[must_use]
     pub fn new() -> Self {
-        let since_epoch = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self(Arc::new(AtomicU64::new(crate::rules::ms(since_epoch))))
     }
 

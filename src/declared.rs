@@ -12,9 +12,10 @@ use crate::script::Script;
 use crate::session::Session;
 use crate::target::Target;
 
-/// How often a script may say that it needs something else before the call gives up: twice what the longest honest
-/// way takes, so only a session that changes under each attempt gets there.
-const ROUNDS: u32 = 12;
+/// How often a script may say that it needs something else before the call gives up. The longest way that needs no
+/// luck takes four rounds; each more means that another call was faster, and a hundred logins of one user at once
+/// stand in each other's way that often. The deadline ends it too.
+const ROUNDS: u32 = 128;
 
 /// What a call declares: a guess, which the script corrects.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub(crate) struct Declared {
 pub(crate) enum Moved {
     /// Acts on the session under its new id, once.
     Follow,
+    /// Did so. An id that was rotated away twice leads nowhere.
+    Followed,
     /// Takes the new id for an answer.
     Answer,
 }
@@ -46,11 +49,7 @@ pub(crate) enum Moved {
 impl Declared {
     /// What is known of a session that is there.
     pub(crate) fn of(target: &dyn Target, moved: Moved) -> Self {
-        Self::new(
-            target.id().clone(),
-            target.hint().0.cloned().unwrap_or_default(),
-            moved,
-        )
+        Self::new(target.id().clone(), target.hint().0.cloned().unwrap_or_default(), moved)
     }
 
     pub(crate) fn new(id: SessionId, routing: Routing, moved: Moved) -> Self {
@@ -80,6 +79,7 @@ impl Declared {
         script: &'static Script,
         call: impl Fn(&Self) -> Cmd,
     ) -> Result<Reply> {
+        operation.about(&self.id);
         let mut rounds = 0;
         while rounds < ROUNDS {
             let mut reply = operation.run(script, &call(self)).await?;
@@ -91,8 +91,9 @@ impl Declared {
                 }
                 "moved" if self.moved == Moved::Follow => {
                     self.id = reply.session_id()?;
-                    self.moved = Moved::Answer;
+                    self.moved = Moved::Followed;
                 }
+                "moved" if self.moved == Moved::Followed => return Ok(Reply::missing()),
                 _ => return Ok(reply),
             }
         }
@@ -104,22 +105,15 @@ impl Declared {
     async fn supply(&mut self, operation: &Operation<'_>, reply: &mut Reply) -> Result<bool> {
         match reply.text()?.as_str() {
             "routing" => {
-                self.routing = Routing {
-                    user: reply.text()?,
-                    connection: reply.text()?,
-                    node: reply.text()?,
-                };
+                self.routing =
+                    Routing { user: reply.text()?, connection: reply.text()?, node: reply.text()? };
                 Ok(false)
             }
             "holder" => {
-                let (id, node) = (reply.session_id()?, reply.text()?);
-                self.holder = Some(Candidate {
-                    id,
-                    routing: Routing {
-                        node,
-                        ..Routing::default()
-                    },
-                });
+                let id = reply.session_id().map_err(|_| Error::corrupt("connection"))?;
+                let node = reply.text()?;
+                self.holder =
+                    Some(Candidate { id, routing: Routing { node, ..Routing::default() }, broken: false });
                 Ok(false)
             }
             "reap" => {
@@ -127,14 +121,13 @@ impl Declared {
                 let (outcome, _) = batch::reap(operation, &expired).await?;
                 let progress = !outcome.removed.is_empty();
                 self.reaped.extend(outcome.removed);
-                if outcome.corrupt.is_empty() {
-                    Ok(progress)
-                } else {
-                    Err(Error::corrupt("record"))
-                }
+                if outcome.corrupt.is_empty() { Ok(progress) } else { Err(Error::corrupt("record")) }
             }
             "evict" => {
                 self.victims = batch::candidates(operation, reply.session_ids()?).await?;
+                if self.victims.iter().any(|victim| victim.broken) {
+                    return Err(Error::corrupt("victim"));
+                }
                 Ok(false)
             }
             "remove" => {
@@ -174,9 +167,7 @@ impl Declared {
     /// Three arguments of each victim.
     pub(crate) fn victim_arguments(&self, call: &mut Cmd) {
         for victim in &self.victims {
-            call.arg(victim.id.as_str())
-                .arg(&victim.routing.connection)
-                .arg(&victim.routing.node);
+            call.arg(victim.id.as_str()).arg(&victim.routing.connection).arg(&victim.routing.node);
         }
     }
 

@@ -31,13 +31,13 @@ pub(crate) async fn prepare(pool: &Pool, deadline: Duration) -> Result<()> {
     for script in script::ALL {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source).ignore();
     }
-    pipeline.cmd("INFO").arg("memory");
-    let (info,): (String,) =
-        match tokio::time::timeout_at(until, pipeline.query_async(&mut connection.link)).await {
-            Ok(Ok(info)) => info,
-            Ok(Err(error)) => return Err(Error::obstacle(Obstacle::Server, Cause::from(error))),
-            Err(elapsed) => return Err(Error::obstacle(Obstacle::Deadline, Cause::from(elapsed))),
-        };
+    within(until, pipeline.query_async::<()>(&mut connection.link))
+        .await?
+        .map_err(|error| Error::obstacle(Obstacle::Server, Cause::from(error)))?;
+    let mut info = redis::cmd("INFO");
+    info.arg("memory");
+    // Where INFO is forbidden there is nothing to warn of.
+    let info: String = within(until, info.query_async(&mut connection.link)).await?.unwrap_or_default();
     match eviction_policy(&info) {
         Some("noeviction") => {}
         Some(policy) => tracing::warn!(
@@ -49,10 +49,13 @@ pub(crate) async fn prepare(pool: &Pool, deadline: Duration) -> Result<()> {
     Ok(())
 }
 
+async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Result<T> {
+    let elapsed = |elapsed| Error::obstacle(Obstacle::Deadline, Cause::from(elapsed));
+    tokio::time::timeout_at(until, work).await.map_err(elapsed)
+}
+
 fn eviction_policy(info: &str) -> Option<&str> {
-    info.lines()
-        .find_map(|line| line.strip_prefix("maxmemory_policy:"))
-        .map(str::trim)
+    info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Attributes and extensions: text keys, JSON values.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,7 +32,7 @@ pub(crate) enum EntryKind {
 /// assert_eq!(entries.get::<String>("name")?, None);
 /// # Ok::<(), cloakroom::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Entries(BTreeMap<String, String>);
 
 impl Entries {
@@ -43,12 +44,7 @@ impl Entries {
         let Some(json) = self.0.get(key) else {
             return Ok(None);
         };
-        serde_json::from_str(json)
-            .map(Some)
-            .map_err(|source| Error::Value {
-                key: key.to_owned(),
-                source,
-            })
+        serde_json::from_str(json).map(Some).map_err(|source| Error::Value { key: key.to_owned(), source })
     }
 
     /// Sets a key, `null` included.
@@ -93,6 +89,13 @@ impl Entries {
     }
 }
 
+/// The keys only: the values may be secret.
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
 /// Encodes entries for a script: kind, key length, value length, key, value. No value removes, in a list of changes.
 #[derive(Debug)]
 pub(crate) struct EntryWriter<'a> {
@@ -102,16 +105,11 @@ pub(crate) struct EntryWriter<'a> {
 
 impl<'a> EntryWriter<'a> {
     pub(crate) fn new(rules: &'a Rules) -> Self {
-        Self {
-            rules,
-            bytes: Vec::new(),
-        }
+        Self { rules, bytes: Vec::new() }
     }
 
     pub(crate) fn add_all(&mut self, kind: EntryKind, entries: &Entries) -> Result<()> {
-        entries
-            .iter()
-            .try_for_each(|(key, json)| self.add(kind, key, Some(json)))
+        entries.iter().try_for_each(|(key, json)| self.add(kind, key, Some(json)))
     }
 
     pub(crate) fn add(&mut self, kind: EntryKind, key: &str, json: Option<&str>) -> Result<()> {
@@ -121,11 +119,7 @@ impl<'a> EntryWriter<'a> {
         }
         let json = json.unwrap_or_default();
         if json.len() > self.rules.value_bytes {
-            let reason = format!(
-                "of {key:?} is {} bytes, at most {}",
-                json.len(),
-                self.rules.value_bytes
-            );
+            let reason = format!("of {key:?} is {} bytes, at most {}", json.len(), self.rules.value_bytes);
             return Err(Error::invalid("attribute value", reason));
         }
         self.bytes.reserve(7 + key.len() + json.len());
@@ -141,9 +135,7 @@ impl<'a> EntryWriter<'a> {
     /// All that a session is to hold.
     pub(crate) fn finish_whole(self) -> Result<Vec<u8>> {
         if self.bytes.len() > self.rules.session_bytes {
-            return Err(Error::Refused(Refusal::TooLarge {
-                bytes: self.bytes.len() as u64,
-            }));
+            return Err(Error::Refused(Refusal::TooLarge { bytes: self.bytes.len() as u64 }));
         }
         Ok(self.bytes)
     }

@@ -116,7 +116,7 @@ pub enum Refusal {
     },
     /// The user has as many sessions as allowed.
     Limit {
-        /// How many are live.
+        /// How many are live, counted up to 1,000.
         live: u64,
     },
     /// The session's attributes and extensions would take more than allowed.
@@ -148,10 +148,7 @@ impl fmt::Display for Refusal {
 
 impl Error {
     pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
-        Self::Invalid {
-            field,
-            reason: reason.into(),
-        }
+        Self::Invalid { field, reason: reason.into() }
     }
 
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
@@ -159,10 +156,7 @@ impl Error {
     }
 
     pub(crate) fn obstacle(reason: Obstacle, source: impl Into<Option<Cause>>) -> Self {
-        Self::NotExecuted {
-            reason,
-            source: source.into(),
-        }
+        Self::NotExecuted { reason, source: source.into() }
     }
 
     /// There is no live session with this id: log in again.

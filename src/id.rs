@@ -134,10 +134,7 @@ impl OperationId {
     pub fn random() -> Self {
         let bytes = random::<40>();
         let (stored, seed) = bytes.split_first_chunk().expect("40 bytes have 8");
-        Self {
-            stored: *stored,
-            seed: *seed.first_chunk().expect("32 bytes are left"),
-        }
+        Self { stored: *stored, seed: *seed.first_chunk().expect("32 bytes are left") }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -190,9 +187,6 @@ mod tests {
             assert_eq!(scheme.generate(&operation), id);
             assert!(!format!("{operation:?}").contains(&id.as_str()[..8]));
         }
-        assert_eq!(
-            format!("{operation:?}"),
-            format!("OperationId({})", hex(operation.as_bytes()))
-        );
+        assert_eq!(format!("{operation:?}"), format!("OperationId({})", hex(operation.as_bytes())));
     }
 }

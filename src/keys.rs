@@ -23,14 +23,9 @@ impl Keys {
             return Err(Error::invalid("namespace", reason));
         }
         if namespace.contains(['{', '}']) {
-            return Err(Error::invalid(
-                "namespace",
-                "has a brace, which would change the hash tag",
-            ));
+            return Err(Error::invalid("namespace", "has a brace, which would change the hash tag"));
         }
-        Ok(Self {
-            tag: hash_tag(namespace, partition),
-        })
+        Ok(Self { tag: hash_tag(namespace, partition) })
     }
 
     pub(crate) fn session(&self, id: &str) -> String {

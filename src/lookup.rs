@@ -13,6 +13,7 @@ use crate::session::Session;
 
 /// The live session with an id, or with the id that it was rotated to.
 pub(crate) async fn session(operation: &Operation<'_>, id: &SessionId) -> Result<Option<Session>> {
+    operation.about(id);
     let found = match read(operation, id).await? {
         Found::Moved(to) => read(operation, &to).await?,
         found => found,
@@ -32,11 +33,8 @@ enum Found {
 
 async fn read(operation: &Operation<'_>, id: &SessionId) -> Result<Found> {
     let mut pipeline = Pipeline::with_capacity(2);
-    pipeline
-        .cmd("TIME")
-        .cmd("GET")
-        .arg(operation.keys().session(id.as_str()));
-    let values = operation.read(&pipeline).await?;
+    pipeline.cmd("TIME").cmd("GET").arg(operation.keys().session(id.as_str()));
+    let values = operation.read(&pipeline, "record").await?;
     let [time, record] = values.as_slice() else {
         return Err(Error::corrupt("reply to TIME and GET"));
     };

@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 
 use crate::engine::Engine;
 use crate::error::{Cause, Error, Obstacle, Result};
-use crate::id::OperationId;
+use crate::id::{OperationId, SessionId};
 use crate::keys::Keys;
 use crate::pool::{Connection, Pool, server_code};
 use crate::reply::Reply;
@@ -18,6 +18,11 @@ use crate::script::{Effect, Script};
 
 /// How often one call is sent at most, when its connection breaks under it.
 const ATTEMPTS: u32 = 3;
+
+/// How often a script is loaded for one call. Sent in one pipeline with the call, it is mostly there for it, but a
+/// server reads a long pipeline in parts, and a flush may come in between. A transaction would keep it out, and be
+/// refused as a whole where memory is full, reads included.
+const LOADS: u32 = 16;
 
 /// One call of a store.
 #[derive(Debug)]
@@ -43,22 +48,23 @@ impl<'a> Operation<'a> {
         let span = tracing::debug_span!(
             "cloakroom",
             operation = name,
+            session = tracing::field::Empty,
             outcome = tracing::field::Empty,
             round_trips = tracing::field::Empty
         );
         let deadline = Instant::now() + engine.deadline;
-        Self {
-            engine,
-            pool,
-            id,
-            deadline,
-            round_trips: AtomicU32::new(0),
-            span,
-        }
+        Self { engine, pool, id, deadline, round_trips: AtomicU32::new(0), span }
     }
 
     pub(crate) fn id(&self) -> OperationId {
         self.id
+    }
+
+    /// Notes which session it is about, by a hash: ids are secrets.
+    pub(crate) fn about(&self, session: &SessionId) {
+        if !self.span.is_disabled() {
+            self.span.record("session", session.short_hash());
+        }
     }
 
     pub(crate) fn keys(&self) -> &Keys {
@@ -71,11 +77,7 @@ impl<'a> Operation<'a> {
 
     /// The first argument of every script: empty for the server's clock.
     pub(crate) fn now_argument(&self) -> String {
-        self.engine
-            .clock
-            .as_ref()
-            .map(|clock| clock.now_ms().to_string())
-            .unwrap_or_default()
+        self.engine.clock.as_ref().map(|clock| clock.now_ms().to_string()).unwrap_or_default()
     }
 
     /// The time that a pipeline read, unless a test set another.
@@ -91,8 +93,7 @@ impl<'a> Operation<'a> {
     /// Runs the body of the call in its span, and notes how it went.
     pub(crate) async fn observe<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
         let result = body.instrument(self.span.clone()).await;
-        self.span
-            .record("round_trips", self.round_trips.load(Ordering::Relaxed));
+        self.span.record("round_trips", self.round_trips.load(Ordering::Relaxed));
         self.span.record(
             "outcome",
             match &result {
@@ -144,10 +145,7 @@ impl<'a> Operation<'a> {
     fn lost(&self, script: &Script, obstacle: Obstacle, source: Cause) -> Error {
         match script.effect {
             Effect::Reads => Error::obstacle(obstacle, source),
-            Effect::Repeatable | Effect::ReportedOnce => Error::Ambiguous {
-                operation_id: self.id,
-                source,
-            },
+            Effect::Repeatable | Effect::ReportedOnce => Error::Ambiguous { operation_id: self.id, source },
         }
     }
 
@@ -158,16 +156,21 @@ impl<'a> Operation<'a> {
             Ok(Err(error)) if server_code(&error).as_deref() == Some("NOSCRIPT") => {}
             other => return Self::answered(other),
         }
-        tracing::debug!(
-            script = script.stem,
-            "loading a script that the server does not have"
-        );
-        // In one pipeline, or a second flush could come between.
+        tracing::debug!(script = script.stem, "loading a script that the server does not have");
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source).ignore();
         pipeline.add_command(call.clone());
-        let sent = self.send_pipeline(&pipeline).await?;
-        Self::answered(sent.map(|reply| reply.map(|values| values.into_iter().last().unwrap_or(Value::Nil))))
+        let mut flushed = None;
+        for _ in 0..LOADS {
+            match self.send_pipeline(&pipeline).await? {
+                Ok(Err(error)) if server_code(&error).as_deref() == Some("NOSCRIPT") => flushed = Some(error),
+                other => {
+                    let last = |values: Vec<Value>| values.into_iter().last().unwrap_or(Value::Nil);
+                    return Self::answered(other.map(|reply| reply.map(last)));
+                }
+            }
+        }
+        Err(Error::obstacle(Obstacle::Server, flushed.map(Cause::from)))
     }
 
     /// Tells a server's error from a reply: it means not executed, since nothing in a script fails after its first
@@ -180,13 +183,13 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Sends commands that only read, again if the connection breaks.
-    pub(crate) async fn read(&self, pipeline: &Pipeline) -> Result<Vec<Value>> {
+    /// Sends commands that only read the key `what`, again if the connection breaks.
+    pub(crate) async fn read(&self, pipeline: &Pipeline, what: &'static str) -> Result<Vec<Value>> {
         let mut lost: Option<Cause> = None;
         for _ in 0..ATTEMPTS {
             match self.send_pipeline(pipeline).await? {
                 Ok(Ok(values)) => return Ok(values),
-                Ok(Err(error)) if wrong_type(&error) => return Err(Error::corrupt("key of a foreign type")),
+                Ok(Err(error)) if wrong_type(&error) => return Err(Error::corrupt(what)),
                 Ok(Err(error)) => return Err(Error::obstacle(Obstacle::Server, Cause::from(error))),
                 Err(Lost::Connection(cause)) => lost = Some(cause),
                 Err(Lost::Deadline(cause)) => return Err(Error::obstacle(Obstacle::Deadline, cause)),
@@ -204,9 +207,7 @@ impl<'a> Operation<'a> {
     async fn send_pipeline(&self, pipeline: &Pipeline) -> Result<Result<RedisResult<Vec<Value>>, Lost>> {
         let connection = self.pool.connection(self.deadline).await?;
         let mut link = connection.link.clone();
-        Ok(self
-            .await_reply(&connection, pipeline.query_async(&mut link))
-            .await)
+        Ok(self.await_reply(&connection, pipeline.query_async(&mut link)).await)
     }
 
     /// The reply or the server's error, or how it was lost.

@@ -5,12 +5,12 @@
 //! broke, which is what [`Health`] is for.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError};
+use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -21,7 +21,11 @@ const WRITE_QUEUE: usize = 1024;
 
 /// What a connection knows about itself.
 #[derive(Debug, Default)]
-struct Health(AtomicU8);
+struct Health {
+    state: AtomicU8,
+    /// How many connections of the pool had broken when this one was last found sound.
+    breaks: AtomicU64,
+}
 
 const SOUND: u8 = 0;
 /// A reply did not come in time. The server may be slow or the connection dead: PING tells, at the next check-out.
@@ -33,22 +37,21 @@ const BROKEN: u8 = 2;
 pub(crate) struct Connection {
     pub(crate) link: MultiplexedConnection,
     health: Arc<Health>,
+    /// How many connections of the pool have broken. Where one did, the others may have too, since a server that
+    /// restarts ends them all; so each is asked before its next use, or a call would spend its attempts on them.
+    breaks: Arc<AtomicU64>,
 }
 
 impl Connection {
-    fn new(link: MultiplexedConnection) -> Self {
-        Self {
-            link,
-            health: Arc::default(),
-        }
+    fn new(link: MultiplexedConnection, breaks: Arc<AtomicU64>) -> Self {
+        let health =
+            Health { state: AtomicU8::new(SOUND), breaks: AtomicU64::new(breaks.load(Ordering::Relaxed)) };
+        Self { link, health: Arc::new(health), breaks }
     }
 
     /// Notes that a reply did not come in time.
     pub(crate) fn suspect(&self) {
-        let _ = self
-            .health
-            .0
-            .compare_exchange(SOUND, SUSPECT, Ordering::Relaxed, Ordering::Relaxed);
+        let _ = self.health.state.compare_exchange(SOUND, SUSPECT, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Notes an error, if it says that the connection is of no more use: broken, or to a server that does not take
@@ -56,7 +59,9 @@ impl Connection {
     pub(crate) fn note(&self, error: &RedisError) {
         match server_code(error).as_deref() {
             None | Some("READONLY" | "LOADING" | "MASTERDOWN" | "NOAUTH") => {
-                self.health.0.store(BROKEN, Ordering::Relaxed);
+                if self.health.state.swap(BROKEN, Ordering::Relaxed) != BROKEN {
+                    self.breaks.fetch_add(1, Ordering::Relaxed);
+                }
             }
             Some(_) => {}
         }
@@ -64,10 +69,17 @@ impl Connection {
 }
 
 /// The code of an error that the server answered with; `None` for one of the connection. In a pipeline redis-rs
-/// wraps it.
+/// wraps it; and Redis 6.2 wraps what a command in a script ran into, as `ERR Error running script …: -READONLY …`.
 pub(crate) fn server_code(error: &RedisError) -> Option<String> {
-    let of_pipeline = || Some(error.clone().into_server_errors()?.first()?.1.code().to_owned());
-    error.code().map(str::to_owned).or_else(of_pipeline)
+    let of_pipeline = || Some(error.clone().into_server_errors()?.first()?.1.clone());
+    let (code, details) = match error.code() {
+        Some(code) => (code.to_owned(), error.detail().map(str::to_owned)),
+        None => of_pipeline().map(|error| (error.code().to_owned(), error.details().map(str::to_owned)))?,
+    };
+    let wrapped =
+        details.as_deref().filter(|details| code == "ERR" && details.starts_with("Error running script"));
+    let inner = wrapped.and_then(|details| details.split(": -").nth(1)?.split(' ').next());
+    Some(inner.map_or(code, str::to_owned))
 }
 
 /// Makes connections for the pool that is ours.
@@ -76,6 +88,7 @@ struct Manager {
     client: Client,
     config: AsyncConnectionConfig,
     timeout: Duration,
+    breaks: Arc<AtomicU64>,
 }
 
 /// Why the pool could not make or keep a connection.
@@ -85,30 +98,49 @@ enum Failure {
     Broken,
 }
 
+impl Manager {
+    async fn ping(&self, connection: &Connection) -> RedisResult<()> {
+        let mut link = connection.link.clone();
+        let command = redis::cmd("PING");
+        let pong = command.query_async(&mut link);
+        match tokio::time::timeout(self.timeout, pong).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(std::io::Error::from(elapsed).into()),
+        }
+    }
+}
+
 impl bb8::ManageConnection for Manager {
     type Connection = Connection;
     type Error = Failure;
 
     async fn connect(&self) -> Result<Connection, Failure> {
-        let link = self
-            .client
-            .get_multiplexed_async_connection_with_config(&self.config)
-            .await;
-        link.map(Connection::new).map_err(Failure::Connect)
+        let link = self.client.get_multiplexed_async_connection_with_config(&self.config).await;
+        let connection = Connection::new(link.map_err(Failure::Connect)?, self.breaks.clone());
+        // A server that wants a password closes the connection at the first long command, which looks like a lost
+        // reply. This short one it answers.
+        match self.ping(&connection).await {
+            Err(error) if server_code(&error).is_none_or(|code| code == "NOAUTH") => {
+                Err(Failure::Connect(error))
+            }
+            _ => Ok(connection),
+        }
     }
 
     /// Called at each check-out, and free unless the connection is suspect.
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), Failure> {
-        match connection.health.0.load(Ordering::Relaxed) {
-            SOUND => Ok(()),
-            SUSPECT => {
-                let ping = redis::cmd("PING");
-                let pong = ping.query_async::<()>(&mut connection.link);
-                if !matches!(tokio::time::timeout(self.timeout, pong).await, Ok(Ok(()))) {
-                    connection.health.0.store(BROKEN, Ordering::Relaxed);
+        let health = &connection.health;
+        let breaks = self.breaks.load(Ordering::Relaxed);
+        match health.state.load(Ordering::Relaxed) {
+            SOUND if health.breaks.load(Ordering::Relaxed) == breaks => Ok(()),
+            SOUND | SUSPECT => {
+                if self.ping(connection).await.is_err() {
+                    health.state.store(BROKEN, Ordering::Relaxed);
                     return Err(Failure::Broken);
                 }
-                connection.health.0.store(SOUND, Ordering::Relaxed);
+                // Unless a call found it broken meanwhile.
+                let _ = health.state.compare_exchange(SUSPECT, SOUND, Ordering::Relaxed, Ordering::Relaxed);
+                health.breaks.store(breaks, Ordering::Relaxed);
                 Ok(())
             }
             _ => Err(Failure::Broken),
@@ -116,7 +148,7 @@ impl bb8::ManageConnection for Manager {
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        connection.health.0.load(Ordering::Relaxed) == BROKEN
+        connection.health.state.load(Ordering::Relaxed) == BROKEN
     }
 }
 
@@ -166,11 +198,7 @@ impl Pool {
             .test_on_check_out(true) // runs is_valid, which looks at a flag
             .retry_connection(false) // whoever waits is told at once, and who comes next tries again
             .error_sink(Box::new(Sink(sender)))
-            .build_unchecked(Manager {
-                client,
-                config,
-                timeout: connect_timeout,
-            });
+            .build_unchecked(Manager { client, config, timeout: connect_timeout, breaks: Arc::default() });
         Self::Own(OwnPool { pool, failures })
     }
 
@@ -182,7 +210,7 @@ impl Pool {
                 Ok(Ok(connection)) => {
                     let mut link = connection.clone();
                     link.set_response_timeout(Duration::from_secs(3600)); // the operation has the deadline
-                    Ok(Connection::new(link))
+                    Ok(Connection::new(link, Arc::default()))
                 }
                 Ok(Err(bb8::RunError::User(error))) => Err(connect_error(error)),
                 Ok(Err(bb8::RunError::TimedOut)) | Err(_) => {
@@ -215,4 +243,22 @@ impl OwnPool {
 fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     let cause: crate::error::Cause = Box::new(error);
     Error::obstacle(Obstacle::Connect, cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(code: &str, detail: &str) -> Option<String> {
+        server_code(&redis::make_extension_error(code.to_owned(), Some(detail.to_owned())))
+    }
+
+    #[test]
+    fn the_code_of_a_server_error_is_found_in_what_redis_6_2_makes_of_it() {
+        assert_eq!(code("OOM", "command not allowed").as_deref(), Some("OOM"));
+        let wrapped = "Error running script (call to f_8a1b): @user_script:17: @user_script: 17: -READONLY You can't write";
+        assert_eq!(code("ERR", wrapped).as_deref(), Some("READONLY"));
+        assert_eq!(code("ERR", "cloakroom get: 1 KEYS and 1 ARGV").as_deref(), Some("ERR"));
+        assert_eq!(server_code(&RedisError::from(std::io::Error::other("cut"))), None);
+    }
 }

@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::random;
+use crate::rules::check_duration;
 use crate::session::Session;
 use crate::store::SessionStore;
+
+/// The longest time between two sweeps: a week.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Takes each session that a reaper removed. It runs in the reaper's task, so it should hand on and return.
 pub type OnRemoved = Box<dyn FnMut(Session) + Send>;
@@ -48,9 +52,7 @@ pub struct ReaperStats {
 
 impl fmt::Debug for Reaper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reaper")
-            .field("stats", &self.stats())
-            .finish_non_exhaustive()
+        f.debug_struct("Reaper").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
@@ -61,18 +63,10 @@ impl Reaper {
         batch: usize,
         on_removed: OnRemoved,
     ) -> Result<Self> {
-        if every.is_zero() {
-            return Err(Error::invalid("every", "is zero"));
-        }
+        check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
         let (stop, stopped) = watch::channel(false);
         let counters = Arc::new(Counters::default());
-        let sweeper = Sweeper {
-            store,
-            batch,
-            on_removed,
-            counters: counters.clone(),
-            stopped,
-        };
+        let sweeper = Sweeper { store, batch, on_removed, counters: counters.clone(), stopped };
         tokio::spawn(sweeper.run(every));
         Ok(Self { stop, counters })
     }

@@ -32,15 +32,7 @@ impl Record {
         let lengths = [input.u16()?, input.u16()?, input.u16()?];
         let body_length = input.u32()?;
         input.take::<32>()?;
-        let [
-            version,
-            created_at,
-            ttl,
-            deadline,
-            last_active,
-            expires_at,
-            _stored_until,
-        ] = input.numbers()?;
+        let [version, created_at, ttl, deadline, last_active, expires_at, _stored_until] = input.numbers()?;
         let status = match status {
             1 => Status::Active,
             2 => Status::Suspended,
@@ -48,11 +40,8 @@ impl Record {
             _ => return None,
         };
         let [user, connection, node] = lengths;
-        let routing = Routing {
-            user: input.text(user)?,
-            connection: input.text(connection)?,
-            node: input.text(node)?,
-        };
+        let routing =
+            Routing { user: input.text(user)?, connection: input.text(connection)?, node: input.text(node)? };
         let body = input.bytes(body_length)?;
         if format != FORMAT || !input.0.is_empty() {
             return None;
@@ -65,12 +54,7 @@ impl Record {
                     status,
                     version: Version::new(version),
                     ttl: Duration::from_millis(ttl),
-                    times: Times {
-                        created_at,
-                        last_active,
-                        expires_at,
-                        deadline,
-                    },
+                    times: Times { created_at, last_active, expires_at, deadline },
                     stored: routing.clone(),
                     routing,
                     attributes,
@@ -145,19 +129,10 @@ mod tests {
         let Some(Record::Session(session)) = Record::decode(&id, &record(1, &body)) else {
             panic!("no session")
         };
-        assert_eq!(
-            (session.version().get(), session.user(), session.connection()),
-            (7, Some("ann"), None)
-        );
+        assert_eq!((session.version().get(), session.user(), session.connection()), (7, Some("ann"), None));
         assert_eq!(session.created_at_ms(), 1000);
-        assert_eq!(
-            (session.ttl(), session.deadline_ms()),
-            (Duration::from_secs(60), None)
-        );
-        assert_eq!(
-            (session.last_active_ms(), session.expires_at_ms()),
-            (1500, 61_500)
-        );
+        assert_eq!((session.ttl(), session.deadline_ms()), (Duration::from_secs(60), None));
+        assert_eq!((session.last_active_ms(), session.expires_at_ms()), (1500, 61_500));
         assert_eq!(session.get::<u32>("a").unwrap(), Some(42));
         assert_eq!(session.extensions().iter().collect::<Vec<_>>(), [("b", "[]")]);
     }

@@ -28,7 +28,7 @@ use crate::ops::unbind::Unbound;
 use crate::owner::Owner;
 use crate::pool::Pool;
 use crate::reaper::{OnRemoved, Reaper};
-use crate::rules::Rules;
+use crate::rules::{Rules, check_duration};
 use crate::session::Session;
 use crate::store::SessionStore;
 use crate::target::Target;
@@ -49,11 +49,12 @@ struct Shared {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore")
-            .field("keys", &self.shared.engine.keys)
-            .finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("keys", &self.shared.engine.keys).finish_non_exhaustive()
     }
 }
+
+/// The longest deadline and connect timeout.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Configures a [`RedisStore`].
 #[derive(Debug)]
@@ -67,11 +68,21 @@ pub struct RedisStoreBuilder {
     clock: Option<TestClock>,
 }
 
-#[derive(Debug)]
 enum Source {
     Url(String),
-    Client(redis::Client),
+    Client(Box<redis::Client>),
     Pool(bb8::Pool<RedisConnectionManager>),
+}
+
+/// Without the URL and the client, which have the password.
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Url(_) => "Url",
+            Self::Client(_) => "Client",
+            Self::Pool(_) => "Pool",
+        })
+    }
 }
 
 impl RedisStore {
@@ -84,7 +95,7 @@ impl RedisStore {
     /// Configures a store on a client that the service has.
     #[must_use]
     pub fn builder_with_client(client: redis::Client) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(Source::Client(client))
+        RedisStoreBuilder::new(Source::Client(Box::new(client)))
     }
 
     /// Configures a store on a pool that the service has. Leave its check at check-out on (bb8's default): it is how
@@ -102,15 +113,13 @@ impl RedisStore {
 
     /// Begins a call.
     fn operation(&self, name: &'static str) -> Result<Operation<'_>> {
+        self.operation_as(name, self.operation_id.unwrap_or_else(OperationId::random))
+    }
+
+    fn operation_as(&self, name: &'static str, id: OperationId) -> Result<Operation<'_>> {
         // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
-        let pool = self
-            .shared
-            .pool
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let pool = self.shared.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
         let pool = pool.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
-        let id = self.operation_id.unwrap_or_else(OperationId::random);
         Ok(Operation::new(&self.shared.engine, pool, name, id))
     }
 }
@@ -149,14 +158,15 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long making a connection may take. Defaults to 1 second.
+    /// How long making a connection may take, 1 ms to 1 hour. Defaults to 1 second.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long an operation may take in all: waiting for a connection, round trips, attempts. Defaults to 2 seconds.
+    /// How long an operation may take in all: waiting for a connection, round trips, attempts. 1 ms to
+    /// 1 hour. Defaults to 2 seconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -179,18 +189,10 @@ impl RedisStoreBuilder {
         self.rules.validate()?;
         let keys = Keys::new(&self.namespace, Partition::default())?;
         if !(1..=1000).contains(&self.pool_size) {
-            return Err(Error::invalid(
-                "pool_size",
-                format!("is {}, must be 1 to 1000", self.pool_size),
-            ));
+            return Err(Error::invalid("pool_size", format!("is {}, must be 1 to 1000", self.pool_size)));
         }
-        for (field, duration) in [
-            ("connect_timeout", self.connect_timeout),
-            ("deadline", self.deadline),
-        ] {
-            if duration.is_zero() {
-                return Err(Error::invalid(field, "is zero"));
-            }
+        for (field, duration) in [("connect_timeout", self.connect_timeout), ("deadline", self.deadline)] {
+            check_duration(field, duration, Duration::from_millis(1), LONGEST_WAIT)?;
         }
         let own = |client| Pool::own(client, self.pool_size, self.connect_timeout);
         let pool = match self.source {
@@ -198,21 +200,13 @@ impl RedisStoreBuilder {
             Source::Url(url) => {
                 own(redis::Client::open(url).map_err(|_| Error::invalid("url", "is no redis URL"))?)
             }
-            Source::Client(client) => own(client),
+            Source::Client(client) => own(*client),
             Source::Pool(pool) => Pool::Given(pool),
         };
         engine::prepare(&pool, self.deadline).await?;
-        let engine = Engine {
-            keys,
-            rules: self.rules,
-            clock: self.clock,
-            deadline: self.deadline,
-        };
+        let engine = Engine { keys, rules: self.rules, clock: self.clock, deadline: self.deadline };
         Ok(RedisStore {
-            shared: Arc::new(Shared {
-                engine,
-                pool: RwLock::new(Some(pool)),
-            }),
+            shared: Arc::new(Shared { engine, pool: RwLock::new(Some(pool)) }),
             operation_id: None,
         })
     }
@@ -237,9 +231,7 @@ impl SessionStore for RedisStore {
 
     async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched> {
         let operation = self.operation("patch")?;
-        operation
-            .observe(ops::patch::run(&operation, target, patch))
-            .await
+        operation.observe(ops::patch::run(&operation, target, patch)).await
     }
 
     async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>> {
@@ -249,30 +241,22 @@ impl SessionStore for RedisStore {
 
     async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>> {
         let operation = self.operation("refresh")?;
-        operation
-            .observe(ops::refresh::run_and_get(&operation, target))
-            .await
+        operation.observe(ops::refresh::run_and_get(&operation, target)).await
     }
 
     async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
         let operation = self.operation("rotate")?;
-        operation
-            .observe(ops::rotate::run(&operation, target, rotation))
-            .await
+        operation.observe(ops::rotate::run(&operation, target, rotation)).await
     }
 
     async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound> {
         let operation = self.operation("bind")?;
-        operation
-            .observe(ops::bind::run(&operation, target, binding))
-            .await
+        operation.observe(ops::bind::run(&operation, target, binding)).await
     }
 
     async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound> {
         let operation = self.operation("unbind")?;
-        operation
-            .observe(ops::unbind::run(&operation, target, connection))
-            .await
+        operation.observe(ops::unbind::run(&operation, target, connection)).await
     }
 
     async fn delete(&self, target: &dyn Target) -> Result<Deleted> {
@@ -292,23 +276,23 @@ impl SessionStore for RedisStore {
 
     async fn session_by_connection(&self, connection: &str) -> Result<Option<Session>> {
         let operation = self.operation("session_by_connection")?;
-        operation
-            .observe(ops::get::by_connection(&operation, connection))
-            .await
+        operation.observe(ops::get::by_connection(&operation, connection)).await
     }
 
     async fn delete_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
-        let operation = self.operation("delete_user")?;
-        operation
-            .observe(ops::delete_user::run(&operation, user, keep))
-            .await
+        let mut deletion = ops::delete_user::Deletion::new(user, keep)?;
+        let id = self.operation_id.unwrap_or_else(OperationId::random);
+        loop {
+            let operation = self.operation_as("delete_user", id)?;
+            if operation.observe(deletion.batch(&operation)).await? {
+                return Ok(deletion.done);
+            }
+        }
     }
 
     async fn expired(&self, before_ms: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
         let operation = self.operation("expired")?;
-        operation
-            .observe(ops::expired::run(&operation, before_ms, skip, limit))
-            .await
+        operation.observe(ops::expired::run(&operation, before_ms, skip, limit)).await
     }
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
@@ -325,11 +309,7 @@ impl SessionStore for RedisStore {
                 let stuck = more && reaped.corrupt.len() == batch;
                 corrupt.append(&mut reaped.corrupt);
                 if !stuck {
-                    return Ok(Reaped {
-                        corrupt,
-                        more,
-                        ..reaped
-                    });
+                    return Ok(Reaped { corrupt, more, ..reaped });
                 }
             }
         };
@@ -337,18 +317,11 @@ impl SessionStore for RedisStore {
     }
 
     async fn close(&self) {
-        self.shared
-            .pool
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.shared.pool.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore> {
-        Arc::new(Self {
-            operation_id: Some(id),
-            ..self.clone()
-        })
+        Arc::new(Self { operation_id: Some(id), ..self.clone() })
     }
 
     fn spawn_reaper_with(&self, every: Duration, batch: usize, on_removed: OnRemoved) -> Result<Reaper> {

@@ -21,12 +21,14 @@ impl Reply {
         let Value::Array(items) = value else {
             return Err(not_ours("a reply that is no array"));
         };
-        let mut reply = Self {
-            word: String::new(),
-            rest: items.into(),
-        };
+        let mut reply = Self { word: String::new(), rest: items.into() };
         reply.word = reply.text()?;
         Ok(reply)
+    }
+
+    /// The answer that there is no live session.
+    pub(crate) fn missing() -> Self {
+        Self { word: "missing".to_owned(), rest: VecDeque::new() }
     }
 
     pub(crate) fn bytes(&mut self) -> Result<Vec<u8>> {

@@ -24,10 +24,7 @@ impl Routing {
 /// Any bytes are legal, up to a length.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<()> {
     if name.len() > NAME_BYTES {
-        return Err(Error::invalid(
-            field,
-            format!("is {} bytes, at most {NAME_BYTES}", name.len()),
-        ));
+        return Err(Error::invalid(field, format!("is {} bytes, at most {NAME_BYTES}", name.len())));
     }
     Ok(())
 }

@@ -168,19 +168,11 @@ impl Rules {
             check_duration("max_lifetime", lifetime, Duration::from_millis(1), LONGEST)?;
         }
         if !(self.refresh_threshold > 0.0 && self.refresh_threshold <= 1.0) {
-            return Err(Error::invalid(
-                "refresh_threshold",
-                "must be above 0.0 and at most 1.0",
-            ));
+            return Err(Error::invalid("refresh_threshold", "must be above 0.0 and at most 1.0"));
         }
         check_duration("touch_interval", self.touch_interval, Duration::ZERO, self.ttl)?;
         check_duration("grace", self.grace, Duration::from_secs(1), LONGEST)?;
-        check_duration(
-            "rotation_grace",
-            self.rotation_grace,
-            Duration::from_millis(1),
-            LONGEST,
-        )?;
+        check_duration("rotation_grace", self.rotation_grace, Duration::from_millis(1), LONGEST)?;
         check_duration("tombstone", self.tombstone, Duration::from_millis(1), LONGEST)?;
         if let Some((limit, _)) = self.limit
             && !(1..=MOST_SESSIONS).contains(&limit)
@@ -190,15 +182,9 @@ impl Rules {
                 format!("is {limit}, must be 1 to {MOST_SESSIONS}"),
             ));
         }
-        for (field, bytes) in [
-            ("value_bytes", self.value_bytes),
-            ("session_bytes", self.session_bytes),
-        ] {
+        for (field, bytes) in [("value_bytes", self.value_bytes), ("session_bytes", self.session_bytes)] {
             if !(1..=MOST_BYTES).contains(&bytes) {
-                return Err(Error::invalid(
-                    field,
-                    format!("is {bytes}, must be 1 to {MOST_BYTES}"),
-                ));
+                return Err(Error::invalid(field, format!("is {bytes}, must be 1 to {MOST_BYTES}")));
             }
         }
         Ok(())
@@ -225,12 +211,15 @@ pub(crate) fn check_ttl(field: &'static str, ttl: Duration) -> Result<()> {
     check_duration(field, ttl, Duration::from_millis(1), LONGEST)
 }
 
-fn check_duration(field: &'static str, value: Duration, least: Duration, most: Duration) -> Result<()> {
+/// A duration within bounds.
+pub(crate) fn check_duration(
+    field: &'static str,
+    value: Duration,
+    least: Duration,
+    most: Duration,
+) -> Result<()> {
     if value < least || value > most {
-        return Err(Error::invalid(
-            field,
-            format!("is {value:?}, must be {least:?} to {most:?}"),
-        ));
+        return Err(Error::invalid(field, format!("is {value:?}, must be {least:?} to {most:?}")));
     }
     Ok(())
 }
@@ -258,22 +247,13 @@ mod tests {
             (Rules::new().grace(zero), "grace"),
             (Rules::new().rotation_grace(zero), "rotation_grace"),
             (Rules::new().tombstone(zero), "tombstone"),
-            (
-                Rules::new().sessions_per_user(0, OnLimit::Reject),
-                "sessions_per_user",
-            ),
-            (
-                Rules::new().sessions_per_user(501, OnLimit::Reject),
-                "sessions_per_user",
-            ),
+            (Rules::new().sessions_per_user(0, OnLimit::Reject), "sessions_per_user"),
+            (Rules::new().sessions_per_user(501, OnLimit::Reject), "sessions_per_user"),
             (Rules::new().value_bytes(0), "value_bytes"),
             (Rules::new().session_bytes(MOST_BYTES + 1), "session_bytes"),
         ] {
             let error = rules.validate().unwrap_err();
-            assert!(
-                matches!(error, Error::Invalid { field: named, .. } if named == field),
-                "{error}"
-            );
+            assert!(matches!(error, Error::Invalid { field: named, .. } if named == field), "{error}");
         }
         assert!(Rules::new().validate().is_ok());
     }

@@ -14,7 +14,7 @@ pub(crate) struct Script {
 /// What a second execution of the same call would mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It only reads: a lost reply is as if it had never run.
+    /// For the caller it only reads: a lost reply is as if it had never run.
     Reads,
     /// The same state and reply again, so a call whose reply was lost is sent again.
     Repeatable,
@@ -44,20 +44,20 @@ macro_rules! script {
     };
 }
 
-script!(CREATE, "create", Repeatable, "clock" "typed" "record" "index" "session" "limit");
-script!(GET, "get", Reads, "clock" "typed" "record");
-script!(UPDATE, "update", Repeatable, "clock" "typed" "record" "index" "session");
-script!(PATCH, "patch", Repeatable, "clock" "typed" "record" "entries" "index" "session");
-script!(REFRESH, "refresh", Repeatable, "clock" "typed" "record" "index" "session");
-script!(ROTATE, "rotate", Repeatable, "clock" "typed" "record" "index" "session" "limit");
-script!(BIND, "bind", Repeatable, "clock" "typed" "record" "index" "session");
-script!(UNBIND, "unbind", Repeatable, "clock" "typed" "record" "index" "session");
-script!(DELETE, "delete", Repeatable, "clock" "typed" "record" "index" "session");
-script!(LIST, "list", Repeatable, "clock" "typed" "record");
-script!(COUNT, "count", Reads, "clock" "typed");
-script!(DELETE_USER, "delete_user", Repeatable, "clock" "typed" "record" "index" "session");
-script!(EXPIRED, "expired", Reads, "clock" "typed");
-script!(REAP, "reap", ReportedOnce, "clock" "typed" "record" "index" "session");
+script!(CREATE, "create", Repeatable, "args" "clock" "typed" "record" "index" "session" "limit");
+script!(GET, "get", Reads, "args" "clock" "typed" "record");
+script!(UPDATE, "update", Repeatable, "args" "clock" "typed" "record" "index" "session");
+script!(PATCH, "patch", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session");
+script!(REFRESH, "refresh", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session");
+script!(ROTATE, "rotate", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "limit");
+script!(BIND, "bind", Repeatable, "args" "clock" "typed" "record" "index" "session");
+script!(UNBIND, "unbind", Repeatable, "args" "clock" "typed" "record" "index" "session");
+script!(DELETE, "delete", Repeatable, "args" "clock" "typed" "record" "index" "session");
+script!(LIST, "list", Reads, "args" "clock" "typed" "record");
+script!(COUNT, "count", Reads, "args" "clock" "typed");
+script!(DELETE_USER, "delete_user", Repeatable, "args" "clock" "typed" "record" "index" "session");
+script!(EXPIRED, "expired", Reads, "args" "clock" "typed");
+script!(REAP, "reap", ReportedOnce, "args" "clock" "typed" "record" "index" "session");
 
 /// All of them, to be loaded when a store connects.
 pub(crate) static ALL: [&Script; 14] = [

@@ -63,7 +63,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Saves a whole session, if nobody changed it since it was read. The copy in hand takes the new version and times.
     ///
-    /// A new ttl starts a new idle time. The limit of sessions a user is not checked.
+    /// A new ttl starts a new idle time. The limit of sessions a user is not checked. An expired session that still has
+    /// the new connection is reaped by this call, and reported to nobody.
     ///
     /// # Errors
     /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
@@ -171,7 +172,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     async fn session_by_connection(&self, connection: &str) -> Result<Option<Session>>;
 
     /// Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
-    /// created meanwhile survives.
+    /// created meanwhile survives, and so does the one to keep if it was rotated a moment ago. The deadline is that of
+    /// each batch.
     ///
     /// # Errors
     /// [`Error::Invalid`] names a bad field. After any other error some may be deleted: call it again.
@@ -205,7 +207,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// and that call only. If it happened, it does not happen again, and answers as it would have.
     ///
     /// The last four changes of a session are recognized, for as long as it lives; a deletion as long as its
-    /// [tombstone](crate::Rules::tombstone), a rotation as long as its [grace](crate::Rules::rotation_grace).
+    /// [tombstone](crate::Rules::tombstone), a rotation as long as its [grace](crate::Rules::rotation_grace). Give the
+    /// same target and input. What the call told of other sessions (evicted, taken from, a user's) is not told again. Not
+    /// for `modify`, which is several calls.
     ///
     /// ```
     /// # use cloakroom::{Error, SessionId, SessionStore};
@@ -223,7 +227,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// more or less so that processes do not march in step. Any number of processes may.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `every` is zero or the batch not 1 to 200.
+    /// [`Error::Invalid`] when `every` is not 1 ms to a week or the batch not 1 to 200.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
@@ -234,7 +238,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// The same, with each removed session handed out.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when `every` is zero or the batch not 1 to 200.
+    /// [`Error::Invalid`] when `every` is not 1 ms to a week or the batch not 1 to 200.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.

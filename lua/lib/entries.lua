@@ -17,6 +17,15 @@ local function entries_next(entries, position)
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
 
+-- Whether entries are whole. What returns them to Rust asks before it writes.
+local function entries_whole(entries)
+  local position = 1
+  while position do
+    position = entries_next(entries, position)
+  end
+  return position == nil
+end
+
 -- The entries with the changes made. Nil: the entries are corrupt.
 local function entries_changed(entries, changes)
   local changed, names = {}, {}

@@ -19,6 +19,8 @@ local function index_expiry(key, id, record, grace, now)
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
   local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
   if type(changed) == 'table' then return changed end
+  -- An entry that had outlived its record said that it expires later.
+  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
   if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end

@@ -1,6 +1,7 @@
 -- limit: how many sessions a user may have.
 
 local LIMIT_SCAN = 1000 -- index entries looked at in one call
+local LIMIT_POLICY = { reject = false, evict = true }
 local LIMIT_BATCH = 200 -- sessions one call removes
 
 local function limit_first(ids, count)
@@ -63,7 +64,8 @@ local function limit_admit(declared, user_key, expiry_key, user, limit, evict, n
     if not victim then return nil, limit_need('evict', victims) end
     local record, pointer, foreign = session_read(victim.record_key, victim.keys.connection, victim.connection)
     if foreign then return nil, { 'corrupt', 'victim' } end
-    if record and record.kind == RECORD_LIVE then
+    -- A record that was lost, or made anew for another user, leaves a dead entry in this user's index.
+    if record and record.kind == RECORD_LIVE and record.user == user then
       if session_need(record, user, victim.connection, victim.node) then return nil, limit_need('evict', victims) end
       if record.node ~= '' and index_foreign(victim.keys.node) then return nil, { 'corrupt', 'victim' } end
       victim.live, victim.pointer = record, pointer
@@ -72,7 +74,7 @@ local function limit_admit(declared, user_key, expiry_key, user, limit, evict, n
   return victims
 end
 
--- Evicts, and appends the ids to the reply. An entry that has lost its record is only dropped.
+-- Evicts, and appends the ids to the reply. A dead entry is only dropped.
 local function limit_evict(victims, declared, op_id, tombstone, now, reply)
   for _, id in ipairs(victims) do
     local victim = declared[id]
@@ -81,7 +83,6 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
       record_leave(victim.record_key, victim.live, op_id, RECORD_DELETED, '', tombstone)
       reply[#reply + 1] = id
     else
-      redis.call('ZREM', victim.keys.expiry, id)
       redis.call('ZREM', victim.keys.user, id)
     end
   end

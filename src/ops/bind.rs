@@ -7,6 +7,7 @@ use crate::operation::Operation;
 use crate::routing::{check_name, require_name, some};
 use crate::rules::ms;
 use crate::script;
+use crate::session::Session;
 use crate::target::Target;
 
 /// A connection to attach to a session.
@@ -27,11 +28,7 @@ impl Binding {
     /// A connection id of 1 to 256 bytes.
     #[must_use]
     pub fn new(connection: impl Into<String>) -> Self {
-        Self {
-            connection: connection.into(),
-            node: String::new(),
-            policy: "refuse",
-        }
+        Self { connection: connection.into(), node: String::new(), policy: "refuse" }
     }
 
     /// The node that holds the connection. Defaults to none.
@@ -50,7 +47,7 @@ impl Binding {
 }
 
 /// What a bind came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Bound {
     /// The session's id, a new one if it was rotated.
@@ -63,6 +60,8 @@ pub struct Bound {
     pub previous_node: Option<String>,
     /// The session that lost the connection to this one.
     pub taken_from: Option<SessionId>,
+    /// Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    pub reaped: Vec<Session>,
     /// False: it was so already, and nothing was written.
     pub changed: bool,
 }
@@ -84,6 +83,7 @@ pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target, binding:
         previous_connection: some(&connection).map(Into::into),
         previous_node: some(&node).map(Into::into),
         taken_from: some(&holder).map(SessionId::new).transpose()?,
+        reaped: declared.reaped,
         changed,
     })
 }
@@ -102,14 +102,8 @@ fn call(operation: &Operation<'_>, declared: &Declared, binding: &Binding) -> re
         keys.node(holder_node),
     ];
     let mut call = operation.call(&script::BIND, names.iter().map(String::as_str));
-    call.arg(operation.id().as_bytes())
-        .arg(declared.id.as_str())
-        .arg(&old.connection)
-        .arg(&old.node);
-    call.arg(&binding.connection)
-        .arg(&binding.node)
-        .arg(declared.holder_id())
-        .arg(holder_node);
+    call.arg(operation.id().as_bytes()).arg(declared.id.as_str()).arg(&old.connection).arg(&old.node);
+    call.arg(&binding.connection).arg(&binding.node).arg(declared.holder_id()).arg(holder_node);
     call.arg(binding.policy).arg(ms(operation.rules().grace));
     call
 }

@@ -120,14 +120,7 @@ pub struct Created {
 
 pub(crate) async fn run(operation: &Operation<'_>, new: NewSession) -> Result<Created> {
     let rules = operation.rules();
-    let NewSession {
-        id,
-        routing,
-        status,
-        ttl,
-        attributes,
-        extensions,
-    } = new;
+    let NewSession { id, routing, status, ttl, attributes, extensions } = new;
     routing.validate()?;
     let ttl = ttl.unwrap_or(rules.ttl);
     check_ttl("ttl", ttl)?;
@@ -138,9 +131,8 @@ pub(crate) async fn run(operation: &Operation<'_>, new: NewSession) -> Result<Cr
 
     let id = id.unwrap_or_else(|| rules.id_scheme.generate(&operation.id()));
     let mut declared = Declared::new(id, routing, Moved::Answer);
-    let reply = declared.settle(operation, &script::CREATE, |declared| {
-        call(operation, declared, status, ttl, &entries)
-    });
+    let reply = declared
+        .settle(operation, &script::CREATE, |declared| call(operation, declared, status, ttl, &entries));
     let mut reply = reply.await?;
     if reply.word != "ok" {
         return Err(reply.into_error());
@@ -148,30 +140,19 @@ pub(crate) async fn run(operation: &Operation<'_>, new: NewSession) -> Result<Cr
     let (version, created_at, expires_at) = (reply.version()?, reply.number()?, reply.number()?);
     let evicted = declared.evicted(&mut reply)?;
     let deadline = rules.max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
-    let Declared {
-        id, routing, reaped, ..
-    } = declared;
+    let Declared { id, routing, reaped, .. } = declared;
     let session = Session {
         id,
         status,
         version,
         ttl,
-        times: Times {
-            created_at,
-            last_active: created_at,
-            expires_at,
-            deadline,
-        },
+        times: Times { created_at, last_active: created_at, expires_at, deadline },
         stored: routing.clone(),
         routing,
         attributes,
         extensions,
     };
-    Ok(Created {
-        session,
-        evicted,
-        reaped,
-    })
+    Ok(Created { session, evicted, reaped })
 }
 
 fn call(
@@ -182,30 +163,15 @@ fn call(
     entries: &[u8],
 ) -> redis::Cmd {
     let rules = operation.rules();
-    let keys = operation
-        .keys()
-        .of_session(declared.id.as_str(), &declared.routing);
+    let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
     let (holder_key, victim_keys) = (declared.holder_key(operation), declared.victim_keys(operation));
-    let keys = keys
-        .iter()
-        .chain([&holder_key])
-        .chain(&victim_keys)
-        .map(String::as_str);
+    let keys = keys.iter().chain([&holder_key]).chain(&victim_keys).map(String::as_str);
     let (limit, policy) = rules.limit_arguments();
     let mut call = operation.call(&script::CREATE, keys);
     call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
-    call.arg(&declared.routing.user)
-        .arg(&declared.routing.connection)
-        .arg(&declared.routing.node);
-    call.arg(declared.holder_id())
-        .arg(status.word())
-        .arg(ms(ttl))
-        .arg(rules.max_lifetime.map_or(0, ms));
-    call.arg(ms(rules.grace))
-        .arg(ms(rules.tombstone))
-        .arg(limit)
-        .arg(policy)
-        .arg(entries);
+    call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
+    call.arg(declared.holder_id()).arg(status.word()).arg(ms(ttl)).arg(rules.max_lifetime.map_or(0, ms));
+    call.arg(ms(rules.grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy).arg(entries);
     declared.victim_arguments(&mut call);
     call
 }

@@ -20,21 +20,17 @@ pub enum Deleted {
 pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<Deleted> {
     let mut declared = Declared::of(target, Moved::Follow);
     let call = |declared: &Declared| {
-        let keys = operation
-            .keys()
-            .of_session(declared.id.as_str(), &declared.routing);
+        let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
         let mut call = operation.call(&script::DELETE, keys.iter().map(String::as_str));
         call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
-        call.arg(&declared.routing.user)
-            .arg(&declared.routing.connection)
-            .arg(&declared.routing.node);
+        call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
         call.arg(ms(operation.rules().tombstone));
         call
     };
     let reply = declared.settle(operation, &script::DELETE, call).await?;
     match reply.word.as_str() {
         "ok" => Ok(Deleted::Deleted),
-        "missing" | "moved" => Ok(Deleted::Missing),
+        "missing" => Ok(Deleted::Missing),
         _ => Err(reply.into_error()),
     }
 }

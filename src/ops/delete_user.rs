@@ -5,6 +5,7 @@ use redis::{Pipeline, Value};
 use crate::batch::{self, BATCH, Removed};
 use crate::error::{Error, Obstacle, Result};
 use crate::id::SessionId;
+use crate::lookup;
 use crate::operation::Operation;
 use crate::routing::require_name;
 
@@ -21,40 +22,53 @@ pub struct UserDeleted {
     pub corrupt: Vec<SessionId>,
 }
 
-/// Those that there were when it began: what is created meanwhile survives, so that it comes to an end.
-pub(crate) async fn run(
-    operation: &Operation<'_>,
-    user: &str,
-    keep: Option<&SessionId>,
-) -> Result<UserDeleted> {
-    require_name("user id", user)?;
-    let mut done = UserDeleted::default();
-    let mut start = None;
-    let mut idle_rounds = 0;
-    while idle_rounds < ROUNDS {
-        let (now, mut ids) = page(operation, user, start, done.corrupt.len()).await?;
-        start.get_or_insert(now);
-        ids.retain(|id| Some(id) != keep && !done.corrupt.contains(id));
+/// The deletion of those sessions that there were when it began: what is created meanwhile survives, so that it comes
+/// to an end.
+#[derive(Debug)]
+pub(crate) struct Deletion<'a> {
+    user: &'a str,
+    keep: Option<SessionId>,
+    start: Option<u64>,
+    idle_rounds: u32,
+    pub(crate) done: UserDeleted,
+}
+
+impl<'a> Deletion<'a> {
+    pub(crate) fn new(user: &'a str, keep: Option<&SessionId>) -> Result<Self> {
+        require_name("user id", user)?;
+        Ok(Self { user, keep: keep.cloned(), start: None, idle_rounds: 0, done: UserDeleted::default() })
+    }
+
+    /// Deletes a batch, and tells whether none is left.
+    pub(crate) async fn batch(&mut self, operation: &Operation<'_>) -> Result<bool> {
+        if let (None, Some(keep)) = (self.start, &self.keep)
+            && let Some(session) = lookup::session(operation, keep).await?
+        {
+            self.keep = Some(session.id); // it may have been rotated
+        }
+        let (now, mut ids) = page(operation, self.user, self.start, self.done.corrupt.len()).await?;
+        self.start.get_or_insert(now);
+        ids.retain(|id| Some(id) != self.keep.as_ref() && !self.done.corrupt.contains(id));
         let whole = ids.len() <= BATCH;
         ids.truncate(BATCH);
         let candidates = batch::candidates(operation, ids).await?;
         if candidates.is_empty() {
-            return Ok(done);
+            return Ok(true);
         }
-        let outcome = batch::remove(operation, user, &candidates).await?;
+        let outcome = batch::remove(operation, self.user, &candidates).await?;
         let removed = outcome.removed.len();
-        done.removed.extend(outcome.removed);
+        self.done.removed.extend(outcome.removed);
         // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or
         // it had none.
         let settled = removed + outcome.corrupt.len() == candidates.len();
-        done.corrupt.extend(outcome.corrupt);
+        self.done.corrupt.extend(outcome.corrupt);
         if whole && settled {
-            return Ok(done);
+            return Ok(true);
         }
         let idle = outcome.stale.len() == candidates.len() || (whole && removed == 0);
-        idle_rounds = if idle { idle_rounds + 1 } else { 0 };
+        self.idle_rounds = if idle { self.idle_rounds + 1 } else { 0 };
+        if self.idle_rounds == ROUNDS { Err(Error::obstacle(Obstacle::Contended, None)) } else { Ok(false) }
     }
-    Err(Error::obstacle(Obstacle::Contended, None))
 }
 
 /// The server's time, and a batch of the oldest entries, with one more that tells whether there are others. Room is
@@ -66,14 +80,10 @@ async fn page(
     corrupt: usize,
 ) -> Result<(u64, Vec<SessionId>)> {
     let mut pipeline = Pipeline::with_capacity(2);
-    pipeline
-        .cmd("TIME")
-        .cmd("ZRANGEBYSCORE")
-        .arg(operation.keys().user(user))
-        .arg("-inf");
+    pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(operation.keys().user(user)).arg("-inf");
     pipeline.arg(start.map_or_else(|| "+inf".to_owned(), |start| start.to_string()));
     pipeline.arg("LIMIT").arg(0).arg(BATCH + 2 + corrupt);
-    let values = operation.read(&pipeline).await?;
+    let values = operation.read(&pipeline, "user").await?;
     let [time, ids] = values.as_slice() else {
         return Err(Error::corrupt("reply to TIME and ZRANGEBYSCORE"));
     };

@@ -26,16 +26,11 @@ pub(crate) async fn run(
     limit: usize,
 ) -> Result<Vec<Expired>> {
     if limit == 0 || limit > PAGE {
-        return Err(Error::invalid(
-            "page size",
-            format!("is {limit}, must be 1 to {PAGE}"),
-        ));
+        return Err(Error::invalid("page size", format!("is {limit}, must be 1 to {PAGE}")));
     }
     let keys = [operation.keys().expiry()];
     let mut call = operation.call(&script::EXPIRED, keys.iter().map(String::as_str));
-    call.arg(before.map(|before| before.to_string()).unwrap_or_default())
-        .arg(skip)
-        .arg(limit);
+    call.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);
     let mut reply = operation.run(&script::EXPIRED, &call).await?;
     if reply.word != "ok" {
         return Err(reply.into_error());
@@ -43,7 +38,7 @@ pub(crate) async fn run(
     let mut expired = Vec::new();
     while !reply.is_empty() {
         expired.push(Expired {
-            id: reply.session_id()?,
+            id: reply.session_id().map_err(|_| Error::corrupt("expiry"))?,
             expired_at_ms: reply.number()?,
         });
     }

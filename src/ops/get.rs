@@ -13,18 +13,31 @@ pub(crate) async fn run(operation: &Operation<'_>, id: &SessionId) -> Result<Opt
     lookup::session(operation, id).await
 }
 
-/// The pointer, then the record, which must agree: a stale pointer is no answer.
+/// The pointer, then the record, which must agree: a stale pointer is no answer. But between the two the connection may
+/// have been taken over, so a pointer that disagrees is read again, and followed if it leads elsewhere now.
 pub(crate) async fn by_connection(operation: &Operation<'_>, connection: &str) -> Result<Option<Session>> {
     require_name("connection id", connection)?;
+    let mut passed = None;
+    loop {
+        let Some(id) = pointer(operation, connection).await? else {
+            return Ok(None);
+        };
+        if passed.as_ref() == Some(&id) {
+            return Ok(None);
+        }
+        match lookup::session(operation, &id).await? {
+            Some(session) if session.connection() == Some(connection) => return Ok(Some(session)),
+            _ => passed = Some(id),
+        }
+    }
+}
+
+async fn pointer(operation: &Operation<'_>, connection: &str) -> Result<Option<SessionId>> {
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("GET").arg(operation.keys().connection(connection));
-    let id = match operation.read(&pipeline).await?.pop() {
-        Some(Value::BulkString(bytes)) => String::from_utf8(bytes).ok(),
-        _ => return Ok(None),
+    let Some(Value::BulkString(bytes)) = operation.read(&pipeline, "connection").await?.pop() else {
+        return Ok(None);
     };
-    let id = id
-        .and_then(|id| SessionId::new(id).ok())
-        .ok_or_else(|| Error::corrupt("connection"))?;
-    let session = lookup::session(operation, &id).await?;
-    Ok(session.filter(|session| session.connection() == Some(connection)))
+    let id = String::from_utf8(bytes).ok().and_then(|id| SessionId::new(id).ok());
+    id.map(Some).ok_or_else(|| Error::corrupt("connection"))
 }

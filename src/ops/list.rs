@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::id::SessionId;
 use crate::operation::Operation;
 use crate::owner::Owner;
+use crate::record::Record;
 use crate::script;
 use crate::session::Session;
 
@@ -29,15 +30,12 @@ impl PageRequest {
     /// The page behind a cursor, of 1 to 500 entries.
     #[must_use]
     pub fn after(cursor: Cursor, size: usize) -> Self {
-        Self {
-            size,
-            after: Some(cursor),
-        }
+        Self { size, after: Some(cursor) }
     }
 }
 
-/// Where a page ended. What is made or removed meanwhile shifts nothing: no session that lives throughout is passed
-/// over or given twice.
+/// Where a page ended. What is made or removed meanwhile shifts nothing: no session that keeps its id throughout is
+/// passed over or given twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     created_at: u64,
@@ -60,29 +58,17 @@ pub struct Page {
 pub(crate) async fn run(operation: &Operation<'_>, owner: &Owner, page: &PageRequest) -> Result<Page> {
     owner.validate()?;
     if page.size == 0 || page.size > PAGE {
-        return Err(Error::invalid(
-            "page size",
-            format!("is {}, must be 1 to {PAGE}", page.size),
-        ));
+        return Err(Error::invalid("page size", format!("is {}, must be 1 to {PAGE}", page.size)));
     }
     let owner_key = owner.key(operation.keys());
     let entries = read_index(operation, &owner_key, page).await?;
-    let next = (entries.len() == page.size)
-        .then(|| cursor(&entries, page.after.as_ref()))
-        .flatten();
+    let next = (entries.len() == page.size).then(|| cursor(&entries, page.after.as_ref())).flatten();
     if entries.is_empty() {
-        return Ok(Page {
-            sessions: Vec::new(),
-            next,
-        });
+        return Ok(Page { sessions: Vec::new(), next });
     }
 
     let mut keys = vec![owner_key];
-    keys.extend(
-        entries
-            .iter()
-            .map(|entry| operation.keys().session(entry.id.as_str())),
-    );
+    keys.extend(entries.iter().map(|entry| operation.keys().session(entry.id.as_str())));
     let mut call = operation.call(&script::LIST, keys.iter().map(String::as_str));
     let (kind, name) = owner.words();
     call.arg(kind).arg(name);
@@ -97,7 +83,10 @@ pub(crate) async fn run(operation: &Operation<'_>, owner: &Owner, page: &PageReq
     let mut sessions = Vec::new();
     while !reply.is_empty() {
         let id = reply.session_id()?;
-        sessions.push(reply.session(&id)?);
+        // One that cannot be read is passed over, as the script does; its entry stays.
+        if let Some(Record::Session(session)) = Record::decode(&id, &reply.bytes()?) {
+            sessions.push(*session);
+        }
     }
     Ok(Page { sessions, next })
 }
@@ -132,37 +121,20 @@ async fn read_index(operation: &Operation<'_>, key: &str, page: &PageRequest) ->
 /// Entries from a score on.
 async fn read_from(operation: &Operation<'_>, key: &str, score: u64, limit: usize) -> Result<Vec<Entry>> {
     let mut pipeline = Pipeline::with_capacity(1);
-    pipeline
-        .cmd("ZRANGEBYSCORE")
-        .arg(key)
-        .arg(score)
-        .arg("+inf")
-        .arg("WITHSCORES");
+    pipeline.cmd("ZRANGEBYSCORE").arg(key).arg(score).arg("+inf").arg("WITHSCORES");
     pipeline.arg("LIMIT").arg(0).arg(limit);
-    let value = operation.read(&pipeline).await?.pop().unwrap_or(Value::Nil);
+    let value = operation.read(&pipeline, "owner").await?.pop().unwrap_or(Value::Nil);
     let pairs: Vec<(String, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt("owner"))?;
     let entries = pairs.into_iter().map(|(id, score)| {
         let id = SessionId::new(id).map_err(|_| Error::corrupt("owner"))?;
-        Ok(Entry {
-            id,
-            created_at: score as u64,
-        })
+        Ok(Entry { id, created_at: score as u64 })
     });
     entries.collect()
 }
 
 fn cursor(entries: &[Entry], before: Option<&Cursor>) -> Option<Cursor> {
     let last = entries.last()?;
-    let here = entries
-        .iter()
-        .filter(|entry| entry.created_at == last.created_at)
-        .count();
-    let ties = before
-        .filter(|before| before.created_at == last.created_at)
-        .map_or(0, |before| before.ties);
-    Some(Cursor {
-        created_at: last.created_at,
-        id: last.id.clone(),
-        ties: ties + here,
-    })
+    let here = entries.iter().filter(|entry| entry.created_at == last.created_at).count();
+    let ties = before.filter(|before| before.created_at == last.created_at).map_or(0, |before| before.ties);
+    Some(Cursor { created_at: last.created_at, id: last.id.clone(), ties: ties + here })
 }

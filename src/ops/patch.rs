@@ -1,5 +1,6 @@
 //! patch: single attributes and extensions, status and ttl of a live session.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -22,13 +23,25 @@ use crate::target::Target;
 /// let patch = Patch::new().set("theme", "dark")?.remove("draft");
 /// # Ok::<(), cloakroom::Error>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Patch {
     /// In the order given; the last change of a key counts. No value removes.
     changes: Vec<(EntryKind, String, Option<String>)>,
     status: Option<Status>,
     ttl: Option<Duration>,
     expected: Option<Version>,
+}
+
+/// The keys only: the values may be secret.
+impl fmt::Debug for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patch")
+            .field("keys", &self.changes.iter().map(|(_, key, _)| key).collect::<Vec<_>>())
+            .field("status", &self.status)
+            .field("ttl", &self.ttl)
+            .field("expected", &self.expected)
+            .finish()
+    }
 }
 
 impl Patch {
@@ -138,36 +151,20 @@ pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target, patch: P
         "ok" | "unchanged" => {
             let changed = reply.word == "ok";
             let (version, _last_active, expires_at_ms) = (reply.version()?, reply.number()?, reply.number()?);
-            Ok(Patched {
-                id: declared.id,
-                version,
-                expires_at_ms,
-                changed,
-            })
+            Ok(Patched { id: declared.id, version, expires_at_ms, changed })
         }
-        "limit" => Err(Error::Refused(Refusal::TooLarge {
-            bytes: reply.number()?,
-        })),
+        "limit" => Err(Error::Refused(Refusal::TooLarge { bytes: reply.number()? })),
         _ => Err(reply.into_error()),
     }
 }
 
 fn call(operation: &Operation<'_>, declared: &Declared, patch: &Patch, changes: &[u8]) -> redis::Cmd {
     let rules = operation.rules();
-    let keys = operation
-        .keys()
-        .of_session(declared.id.as_str(), &declared.routing);
+    let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
     let mut call = operation.call(&script::PATCH, keys.iter().map(String::as_str));
     call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
-    call.arg(&declared.routing.user)
-        .arg(&declared.routing.connection)
-        .arg(&declared.routing.node);
-    call.arg(
-        patch
-            .expected
-            .map(|version| version.get().to_string())
-            .unwrap_or_default(),
-    );
+    call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
+    call.arg(patch.expected.map(|version| version.get().to_string()).unwrap_or_default());
     call.arg(patch.status.map_or("", Status::word));
     call.arg(patch.ttl.map(|ttl| ms(ttl).to_string()).unwrap_or_default());
     call.arg(ms(rules.grace)).arg(rules.session_bytes).arg(changes);

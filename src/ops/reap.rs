@@ -28,21 +28,13 @@ pub(crate) async fn run(operation: &Operation<'_>, ids: Vec<SessionId>) -> Resul
     }
     let (outcome, dropped) = batch::reap(operation, &candidates).await?;
     // What changed in between is found again by the next call.
-    Ok(Reaped {
-        sessions: outcome.removed,
-        dropped,
-        corrupt: outcome.corrupt,
-        more: false,
-    })
+    Ok(Reaped { sessions: outcome.removed, dropped, corrupt: outcome.corrupt, more: false })
 }
 
 /// How many to look for at once.
 pub(crate) fn check_batch(batch: usize) -> Result<()> {
     if batch == 0 || batch > BATCH {
-        return Err(Error::invalid(
-            "batch",
-            format!("is {batch}, must be 1 to {BATCH}"),
-        ));
+        return Err(Error::invalid("batch", format!("is {batch}, must be 1 to {BATCH}")));
     }
     Ok(())
 }

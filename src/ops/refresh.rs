@@ -55,25 +55,17 @@ async fn settle(
     let rules = operation.rules();
     let mut declared = Declared::of(target, Moved::Follow);
     let call = |declared: &Declared| {
-        let keys = operation
-            .keys()
-            .of_session(declared.id.as_str(), &declared.routing);
+        let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
         let mut call = operation.call(&script::REFRESH, keys.iter().map(String::as_str));
         call.arg(declared.id.as_str());
-        call.arg(&declared.routing.user)
-            .arg(&declared.routing.connection)
-            .arg(&declared.routing.node);
-        call.arg(rules.threshold_thousandths())
-            .arg(ms(rules.touch_interval))
-            .arg(ms(rules.grace))
-            .arg(want);
+        call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
+        call.arg(rules.threshold_thousandths()).arg(ms(rules.touch_interval)).arg(ms(rules.grace)).arg(want);
         call
     };
     let reply = declared.settle(operation, &script::REFRESH, call).await?;
     match reply.word.as_str() {
         "ok" | "unchanged" => Ok(Some((declared, reply))),
-        // Rotated away twice is as good as gone.
-        "missing" | "moved" => Ok(None),
+        "missing" => Ok(None),
         _ => Err(reply.into_error()),
     }
 }

@@ -74,20 +74,12 @@ pub(crate) async fn run(
         "ok" => {
             let session = reply.session(&new_id)?;
             let evicted = declared.evicted(&mut reply)?;
-            Ok(Rotated {
-                session,
-                evicted,
-                by_another: false,
-            })
+            Ok(Rotated { session, evicted, by_another: false })
         }
         "moved" => {
             let session = lookup::session(operation, &reply.session_id()?).await?;
             let session = session.ok_or(Error::Refused(Refusal::Missing))?;
-            Ok(Rotated {
-                session,
-                evicted: Vec::new(),
-                by_another: true,
-            })
+            Ok(Rotated { session, evicted: Vec::new(), by_another: true })
         }
         _ => Err(reply.into_error()),
     }
@@ -98,28 +90,14 @@ fn call(operation: &Operation<'_>, declared: &Declared, new_id: &SessionId, new_
     let old = &declared.routing;
     let keys = operation.keys().of_session(declared.id.as_str(), old);
     let new_record = operation.keys().session(new_id.as_str());
-    let new_user_key = operation
-        .keys()
-        .user(if new_user.is_empty() { &old.user } else { new_user });
+    let new_user_key = operation.keys().user(if new_user.is_empty() { &old.user } else { new_user });
     let victim_keys = declared.victim_keys(operation);
-    let keys = keys
-        .iter()
-        .chain([&new_record, &new_user_key])
-        .chain(&victim_keys)
-        .map(String::as_str);
+    let keys = keys.iter().chain([&new_record, &new_user_key]).chain(&victim_keys).map(String::as_str);
     let (limit, policy) = rules.limit_arguments();
     let mut call = operation.call(&script::ROTATE, keys);
     call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
-    call.arg(&old.user)
-        .arg(&old.connection)
-        .arg(&old.node)
-        .arg(new_id.as_str())
-        .arg(new_user);
-    call.arg(ms(rules.grace))
-        .arg(ms(rules.rotation_grace))
-        .arg(ms(rules.tombstone))
-        .arg(limit)
-        .arg(policy);
+    call.arg(&old.user).arg(&old.connection).arg(&old.node).arg(new_id.as_str()).arg(new_user);
+    call.arg(ms(rules.grace)).arg(ms(rules.rotation_grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy);
     declared.victim_arguments(&mut call);
     call
 }

@@ -25,23 +25,16 @@ pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target, connecti
     let call = |declared: &Declared| {
         let keys = operation.keys();
         let node = &declared.routing.node;
-        let names = [
-            keys.session(declared.id.as_str()),
-            keys.connection(connection),
-            keys.node(node),
-        ];
+        let names = [keys.session(declared.id.as_str()), keys.connection(connection), keys.node(node)];
         let mut call = operation.call(&script::UNBIND, names.iter().map(String::as_str));
-        call.arg(operation.id().as_bytes())
-            .arg(declared.id.as_str())
-            .arg(connection)
-            .arg(node);
+        call.arg(operation.id().as_bytes()).arg(declared.id.as_str()).arg(connection).arg(node);
         call
     };
     let reply = declared.settle(operation, &script::UNBIND, call).await?;
     match reply.word.as_str() {
         "ok" => Ok(Unbound::Detached),
         "unchanged" => Ok(Unbound::NotBound),
-        "missing" | "moved" => Ok(Unbound::Missing),
+        "missing" => Ok(Unbound::Missing),
         _ => Err(reply.into_error()),
     }
 }

@@ -40,23 +40,11 @@ fn call(operation: &Operation<'_>, declared: &Declared, session: &Session, entri
     let keys = operation.keys().of_session(declared.id.as_str(), old);
     let [_, _, new_user, new_connection, new_node] = operation.keys().of_session(declared.id.as_str(), new);
     let holder = declared.holder_key(operation);
-    let keys = keys
-        .iter()
-        .chain([&new_user, &new_connection, &new_node, &holder])
-        .map(String::as_str);
+    let keys = keys.iter().chain([&new_user, &new_connection, &new_node, &holder]).map(String::as_str);
     let mut call = operation.call(&script::UPDATE, keys);
     call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
-    call.arg(&old.user)
-        .arg(&old.connection)
-        .arg(&old.node)
-        .arg(session.version.get());
-    call.arg(&new.user)
-        .arg(&new.connection)
-        .arg(&new.node)
-        .arg(declared.holder_id());
-    call.arg(session.status.word())
-        .arg(ms(session.ttl))
-        .arg(ms(operation.rules().grace))
-        .arg(entries);
+    call.arg(&old.user).arg(&old.connection).arg(&old.node).arg(session.version.get());
+    call.arg(&new.user).arg(&new.connection).arg(&new.node).arg(declared.holder_id());
+    call.arg(session.status.word()).arg(ms(session.ttl)).arg(ms(operation.rules().grace)).arg(entries);
     call
 }

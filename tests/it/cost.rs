@@ -29,11 +29,7 @@ async fn cost<T>(context: &Context, work: impl Future<Output = cloakroom::Result
 }
 
 async fn session(store: &RedisStore, name: &str) -> Session {
-    let new = NewSession::new()
-        .user(name)
-        .connection(name)
-        .set("a", &1)
-        .unwrap();
+    let new = NewSession::new().user(name).connection(name).set("a", &1).unwrap();
     store.create(new).await.unwrap().session
 }
 
@@ -42,24 +38,14 @@ async fn get_takes_one_round_trip_and_two_by_connection() {
     let (context, store) = warm(Rules::new()).await;
     let session = session(&store, "ann").await;
     assert_eq!(cost(&context, store.get(session.id())).await.round_trips, 1);
-    assert_eq!(
-        cost(&context, store.session_by_connection("ann"))
-            .await
-            .round_trips,
-        2
-    );
+    assert_eq!(cost(&context, store.session_by_connection("ann")).await.round_trips, 2);
 }
 
 #[tokio::test]
 async fn create_with_user_and_connection_takes_one_round_trip_and_seven_calls() {
     let (context, store) = warm(Rules::new()).await;
-    let new = || {
-        NewSession::new()
-            .user("ann")
-            .connection(fastrand::u64(..).to_string())
-            .set("a", &1)
-            .unwrap()
-    };
+    let new =
+        || NewSession::new().user("ann").connection(fastrand::u64(..).to_string()).set("a", &1).unwrap();
     for expected in ["the user's first", "the user's second"] {
         let cost = cost(&context, store.create(new())).await;
         assert_eq!((cost.round_trips, cost.calls()), (1, 7), "{expected}: {cost:?}");
@@ -90,41 +76,16 @@ async fn a_change_takes_one_round_trip_with_the_session_in_hand_and_at_most_two_
     held.set("b", &1).unwrap();
     assert_eq!(cost(&context, store.update(&mut held)).await.round_trips, 1);
     assert_eq!(cost(&context, store.patch(&held, patch())).await.round_trips, 1);
-    assert_eq!(
-        cost(&context, store.bind(&held, Binding::new("ann-2")))
-            .await
-            .round_trips,
-        1
-    );
+    assert_eq!(cost(&context, store.bind(&held, Binding::new("ann-2"))).await.round_trips, 1);
     let held = store.get(held.id()).await.unwrap().unwrap();
-    assert_eq!(
-        cost(&context, store.rotate(&held, Rotation::new()))
-            .await
-            .round_trips,
-        1
-    );
+    assert_eq!(cost(&context, store.rotate(&held, Rotation::new())).await.round_trips, 1);
 
     let id = session(&store, "bob").await.id().clone();
     assert_eq!(cost(&context, store.patch(&id, patch())).await.round_trips, 1);
-    assert_eq!(
-        cost(&context, store.patch(&id, Patch::new().ttl(MINUTE)))
-            .await
-            .round_trips,
-        2
-    );
-    assert_eq!(
-        cost(&context, store.bind(&id, Binding::new("bob-2")))
-            .await
-            .round_trips,
-        2
-    );
+    assert_eq!(cost(&context, store.patch(&id, Patch::new().ttl(MINUTE))).await.round_trips, 2);
+    assert_eq!(cost(&context, store.bind(&id, Binding::new("bob-2"))).await.round_trips, 2);
     assert_eq!(cost(&context, store.unbind(&id, "bob-2")).await.round_trips, 1);
-    assert_eq!(
-        cost(&context, store.rotate(&id, Rotation::new()))
-            .await
-            .round_trips,
-        2
-    );
+    assert_eq!(cost(&context, store.rotate(&id, Rotation::new())).await.round_trips, 2);
 }
 
 #[tokio::test]
@@ -148,12 +109,7 @@ async fn delete_takes_six_calls_in_one_round_trip_or_two_and_one_call_more_for_a
 #[tokio::test]
 async fn create_at_the_limit_takes_three_round_trips() {
     let (context, store) = warm(Rules::new().sessions_per_user(2, OnLimit::EvictOldest)).await;
-    let new = || {
-        NewSession::new()
-            .user("ann")
-            .connection(fastrand::u64(..).to_string())
-            .node("n")
-    };
+    let new = || NewSession::new().user("ann").connection(fastrand::u64(..).to_string()).node("n");
     for expected in [1, 1, 3, 3] {
         assert_eq!(cost(&context, store.create(new())).await.round_trips, expected);
     }
@@ -162,13 +118,8 @@ async fn create_at_the_limit_takes_three_round_trips() {
 #[tokio::test]
 async fn a_batch_of_200_expired_sessions_is_reaped_in_three_round_trips() {
     let context = Context::own(&[]).await;
-    let store = context
-        .builder(Rules::new())
-        .pool_size(1)
-        .clock(context.clock.clone())
-        .build()
-        .await
-        .unwrap();
+    let store =
+        context.builder(Rules::new()).pool_size(1).clock(context.clock.clone()).build().await.unwrap();
     for at in 0..200 {
         session(&store, &at.to_string()).await;
     }
@@ -180,31 +131,15 @@ async fn a_batch_of_200_expired_sessions_is_reaped_in_three_round_trips() {
     // script for the index, one MGET for the records, a script that asks for one type and takes five calls a session
     // (record with pointer, expiry, user, pointer, record).
     assert_eq!(cost.scripts, 2);
-    let calls: Vec<(&str, u64)> = cost
-        .commands
-        .iter()
-        .map(|(name, calls)| (name.as_str(), *calls))
-        .collect();
-    assert_eq!(
-        calls,
-        [
-            ("del", 400),
-            ("mget", 201),
-            ("type", 1),
-            ("zrangebyscore", 1),
-            ("zrem", 400)
-        ]
-    );
+    let calls: Vec<(&str, u64)> = cost.commands.iter().map(|(name, calls)| (name.as_str(), *calls)).collect();
+    assert_eq!(calls, [("del", 400), ("mget", 201), ("type", 1), ("zrangebyscore", 1), ("zrem", 400)]);
 }
 
 #[tokio::test]
 async fn a_page_of_a_list_takes_two_round_trips() {
     let (context, store) = warm(Rules::new()).await;
     for at in 0..20 {
-        store
-            .create(NewSession::new().user("ann").connection(at.to_string()))
-            .await
-            .unwrap();
+        store.create(NewSession::new().user("ann").connection(at.to_string())).await.unwrap();
     }
     let (owner, page) = (Owner::user("ann"), PageRequest::first(10));
     let cost = cost(&context, store.list(&owner, &page)).await;

@@ -14,13 +14,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 async fn only_live_sessions_of_the_owner_count_and_nothing_is_changed() {
     let context = Context::new().await;
     let store = context.store_at(Rules::new()).await;
-    for (name, user, minutes) in [
-        ("expired", "ann", 1),
-        ("deleted", "ann", 5),
-        ("a", "ann", 5),
-        ("b", "ann", 5),
-        ("c", "bob", 5),
-    ] {
+    for (name, user, minutes) in
+        [("expired", "ann", 1), ("deleted", "ann", 5), ("a", "ann", 5), ("b", "ann", 5), ("c", "bob", 5)]
+    {
         let new = NewSession::new().id(id(name)).user(user).node("gateway");
         store.create(new.ttl(minutes * MINUTE)).await.unwrap();
     }
@@ -82,10 +78,7 @@ async fn a_foreign_type_at_either_index_is_corrupt() {
     let store = context.store_at(Rules::new()).await;
     store.create(NewSession::new().user("ann")).await.unwrap();
     let owner = Owner::user("ann");
-    for (key, what) in [
-        (context.user_key("ann"), "owner"),
-        (context.key("expiry"), "expiry"),
-    ] {
+    for (key, what) in [(context.user_key("ann"), "owner"), (context.key("expiry"), "expiry")] {
         assert_eq!(context.foreign_at(&key, store.count(&owner)).await, what);
     }
     context.check().await;
@@ -101,9 +94,6 @@ async fn an_owner_that_is_empty_or_too_long_is_invalid() {
         (Owner::node("x".repeat(257)), "node id"),
     ] {
         let error = store.count(&owner).await.unwrap_err();
-        assert!(
-            matches!(error, Error::Invalid { field, .. } if field == named),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
     }
 }

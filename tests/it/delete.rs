@@ -13,11 +13,7 @@ use crate::support::record::{DELETED, MOVED};
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn new(name: &str) -> NewSession {
-    NewSession::new()
-        .id(id(name))
-        .user("ann")
-        .connection(format!("socket-{name}"))
-        .node("gateway")
+    NewSession::new().id(id(name)).user("ann").connection(format!("socket-{name}")).node("gateway")
 }
 
 #[tokio::test]
@@ -33,22 +29,11 @@ async fn delete_removes_every_entry_and_leaves_a_tombstone() {
     let tombstone = context.stored(&id("s")).await.unwrap();
     assert_eq!((tombstone.kind, tombstone.version, live.version), (DELETED, 2, 1));
     assert_eq!(
-        (
-            tombstone.user,
-            tombstone.connection,
-            tombstone.node,
-            tombstone.body
-        ),
+        (tombstone.user, tombstone.connection, tombstone.node, tombstone.body),
         (String::new(), String::new(), String::new(), Vec::new())
     );
-    context
-        .assert_ttl(&context.record_key(&id("s")), 5 * MINUTE)
-        .await;
-    for index in [
-        context.user_key("ann"),
-        context.node_key("gateway"),
-        context.key("expiry"),
-    ] {
+    context.assert_ttl(&context.record_key(&id("s")), 5 * MINUTE).await;
+    for index in [context.user_key("ann"), context.node_key("gateway"), context.key("expiry")] {
         assert_eq!(context.entries(&index).await, ["other"]);
     }
     assert_eq!(context.pointer("socket-s").await, None);
@@ -64,10 +49,7 @@ async fn the_last_session_takes_its_indexes_with_it() {
     let session = store.create(new("s")).await.unwrap().session;
     store.delete(&session).await.unwrap();
     // The expiry index keeps the note of its own TTL.
-    assert_eq!(
-        context.keys().await,
-        [context.key("expiry"), context.record_key(&id("s"))]
-    );
+    assert_eq!(context.keys().await, [context.key("expiry"), context.record_key(&id("s"))]);
     assert!(context.entries(&context.key("expiry")).await.is_empty());
     context.check().await;
 }
@@ -112,10 +94,7 @@ async fn delete_with_a_stale_copy_in_hand_removes_what_the_session_has_now() {
     store.update(&mut fresh).await.unwrap();
 
     assert_eq!(store.delete(&stale).await.unwrap(), Deleted::Deleted);
-    assert_eq!(
-        context.keys().await,
-        [context.key("expiry"), context.record_key(&id("s"))]
-    );
+    assert_eq!(context.keys().await, [context.key("expiry"), context.record_key(&id("s"))]);
     context.check().await;
 }
 
@@ -130,21 +109,14 @@ async fn delete_follows_an_id_that_was_rotated_away_with_the_session_in_hand_and
         // With a login, the session is in another user's index than the copy in hand says.
         let login = Rotation::new().new_id(to.clone()).user("bob");
         store.rotate(&session, login).await.unwrap();
-        let deleted = if in_hand {
-            store.delete(&session).await
-        } else {
-            store.delete(&id(&old)).await
-        };
+        let deleted = if in_hand { store.delete(&session).await } else { store.delete(&id(&old)).await };
         assert_eq!(deleted.unwrap(), Deleted::Deleted);
         assert_eq!(context.stored(&to).await.unwrap().kind, DELETED);
         assert_eq!(context.stored(&id(&old)).await.unwrap().kind, MOVED);
         assert_eq!(store.get(&id(&old)).await.unwrap(), None);
         assert!(!context.exists(&context.user_key("bob")).await);
         assert_eq!(context.pointer(&format!("socket-{old}")).await, None);
-        assert_eq!(
-            refusal(store.create(NewSession::new().id(to)).await),
-            Refusal::Gone
-        );
+        assert_eq!(refusal(store.create(NewSession::new().id(to)).await), Refusal::Gone);
     }
     context.check().await;
 }
@@ -155,10 +127,7 @@ async fn an_id_that_was_rotated_away_twice_is_missing_and_the_session_lives_on()
     let store = context.store_at(Rules::new()).await;
     store.create(new("first")).await.unwrap();
     for (from, to) in [("first", "second"), ("second", "third")] {
-        store
-            .rotate(&id(from), Rotation::new().new_id(id(to)))
-            .await
-            .unwrap();
+        store.rotate(&id(from), Rotation::new().new_id(id(to))).await.unwrap();
     }
     let before = context.dump().await;
     assert_eq!(store.delete(&id("first")).await.unwrap(), Deleted::Missing);
@@ -243,10 +212,7 @@ async fn delete_works_when_memory_is_full_and_create_is_not_executed() {
     for fresh in [connected, anonymous] {
         let error = store.create(fresh).await.unwrap_err();
         let obstacle = Obstacle::Server;
-        assert!(
-            matches!(error, Error::NotExecuted { reason, .. } if reason == obstacle),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::NotExecuted { reason, .. } if reason == obstacle), "{error:?}");
     }
     assert_eq!(context.dump().await, before);
 
@@ -265,11 +231,7 @@ async fn delete_works_when_memory_is_full_and_create_is_not_executed() {
 async fn fill(context: &Context) {
     let junk = "x".repeat(64 * 1024);
     let mut number = 0;
-    while context
-        .try_command::<()>(&["SET", &format!("junk:{number}"), &junk])
-        .await
-        .is_ok()
-    {
+    while context.try_command::<()>(&["SET", &format!("junk:{number}"), &junk]).await.is_ok() {
         number += 1;
         assert!(number < 10_000, "the server never fills up");
     }

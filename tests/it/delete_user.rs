@@ -29,27 +29,17 @@ async fn all_sessions_of_a_user_go_with_their_entries_and_their_connections_are_
         store.create(of("ann", name)).await.unwrap();
         context.clock.advance(MINUTE);
     }
-    store
-        .create(NewSession::new().id(id("plain")).user("ann"))
-        .await
-        .unwrap();
+    store.create(NewSession::new().id(id("plain")).user("ann")).await.unwrap();
     store.create(of("bob", "other")).await.unwrap();
     let done = store.delete_user("ann", None).await.unwrap();
 
     assert_eq!(removed_ids(&done.removed), ["c", "a", "b", "plain"].map(id));
     assert!(done.corrupt.is_empty());
     let parts = |removed: &Removed| (removed.connection.clone(), removed.node.clone());
-    assert_eq!(
-        parts(&done.removed[0]),
-        (Some("socket-c".into()), Some("gateway".into()))
-    );
+    assert_eq!(parts(&done.removed[0]), (Some("socket-c".into()), Some("gateway".into())));
     assert_eq!(parts(&done.removed[3]), (None, None));
     assert!(!context.exists(&context.user_key("ann")).await);
-    for index in [
-        context.node_key("gateway"),
-        context.key("expiry"),
-        context.user_key("bob"),
-    ] {
+    for index in [context.node_key("gateway"), context.key("expiry"), context.user_key("bob")] {
         assert_eq!(context.entries(&index).await, ["other"]);
     }
     for name in ["a", "b", "c"] {
@@ -94,10 +84,7 @@ async fn more_sessions_than_a_batch_all_go_wherever_the_kept_one_stands() {
         let user = format!("ann-{kept:?}");
         let made = create_many(&store, 450, |number| {
             let name = id(&format!("{user}-{number:03}"));
-            NewSession::new()
-                .id(name)
-                .user(&user)
-                .connection(format!("{user}-{number}"))
+            NewSession::new().id(name).user(&user).connection(format!("{user}-{number}"))
         })
         .await;
         let kept = kept.map(|number: usize| made[number].id().clone());
@@ -168,10 +155,7 @@ async fn a_user_without_sessions_has_nothing_to_delete_and_nothing_is_written() 
     assert!(done.removed.is_empty() && done.corrupt.is_empty());
     for name in [String::new(), "x".repeat(257)] {
         let error = store.delete_user(&name, None).await.unwrap_err();
-        assert!(
-            matches!(error, Error::Invalid { field: "user id", .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Invalid { field: "user id", .. }), "{error:?}");
     }
     assert_eq!(context.dump().await, before);
     context.check().await;
@@ -193,11 +177,7 @@ async fn a_corrupt_record_is_reported_and_left_alone_while_the_others_go() {
     assert_eq!(done.corrupt, ["a", "c"].map(id));
     assert_eq!(context.command::<String>(&["GET", &broken]).await, "garbage");
     assert_eq!(context.command::<i64>(&["LLEN", &foreign]).await, 1);
-    for index in [
-        context.user_key("ann"),
-        context.node_key("gateway"),
-        context.key("expiry"),
-    ] {
+    for index in [context.user_key("ann"), context.node_key("gateway"), context.key("expiry")] {
         assert_eq!(context.entries(&index).await, ["a", "c"]);
     }
     assert_eq!(context.pointer("socket-a").await.as_deref(), Some("a"));
@@ -209,18 +189,12 @@ async fn a_session_with_a_foreign_type_at_its_node_or_connection_is_reported_and
     let store = context.store_at(Rules::new()).await;
     for foreign in [context.node_key("gateway"), context.connection_key("socket-a")] {
         store.create(of("ann", "a")).await.unwrap();
-        store
-            .create(NewSession::new().id(id("b")).user("ann"))
-            .await
-            .unwrap();
+        store.create(NewSession::new().id(id("b")).user("ann")).await.unwrap();
         let _: i64 = context.command(&["DEL", &foreign]).await;
         let _: i64 = context.command(&["LPUSH", &foreign, "x"]).await;
         let stored = context.stored(&id("a")).await;
         let done = store.delete_user("ann", None).await.unwrap();
-        assert_eq!(
-            (removed_ids(&done.removed), done.corrupt),
-            (vec![id("b")], vec![id("a")])
-        );
+        assert_eq!((removed_ids(&done.removed), done.corrupt), (vec![id("b")], vec![id("a")]));
         assert_eq!(context.stored(&id("a")).await, stored);
         assert_eq!(context.entries(&context.user_key("ann")).await, ["a"]);
         assert_eq!(context.entries(&context.key("expiry")).await, ["a"]);
@@ -234,14 +208,11 @@ async fn a_session_with_a_foreign_type_at_its_node_or_connection_is_reported_and
 async fn more_corrupt_sessions_than_a_batch_do_not_keep_the_others_from_going() {
     let context = Context::new().await;
     let store = context.store_at(Rules::new()).await;
-    let made = create_many(&store, 450, |number| {
-        NewSession::new().id(id(&format!("s{number:03}"))).user("ann")
-    })
-    .await;
-    for session in &made[..250] {
-        let _: () = context
-            .command(&["SET", &context.record_key(session.id()), "garbage"])
+    let made =
+        create_many(&store, 450, |number| NewSession::new().id(id(&format!("s{number:03}"))).user("ann"))
             .await;
+    for session in &made[..250] {
+        let _: () = context.command(&["SET", &context.record_key(session.id()), "garbage"]).await;
     }
     let done = store.delete_user("ann", None).await.unwrap();
     assert_eq!(removed_ids(&done.removed), ids(&made[250..]));

@@ -36,10 +36,8 @@ async fn what_has_expired_is_found_oldest_first_with_its_time_and_nothing_is_cha
     context.clock.advance(10 * SECOND);
     let before = context.dump().await;
     let expired = store.expired(None, 0, 10).await.unwrap();
-    let pairs: Vec<_> = expired
-        .iter()
-        .map(|expired| (expired.id.as_str(), expired.expired_at_ms - start))
-        .collect();
+    let pairs: Vec<_> =
+        expired.iter().map(|expired| (expired.id.as_str(), expired.expired_at_ms - start)).collect();
     assert_eq!(pairs, [("a", 1000), ("b", 2000), ("c", 2000), ("d", 3000)]);
     assert_eq!(context.dump().await, before);
     // It is there as long as nobody reaps it.
@@ -89,13 +87,9 @@ async fn a_page_passes_over_some_and_is_limited() {
     let store = context.store_at(Rules::new()).await;
     create_five(&store).await;
     context.clock.advance(10 * SECOND);
-    for (skip, limit, expected) in [
-        (0, 1, &["a"][..]),
-        (1, 2, &["b", "c"]),
-        (3, 1000, &["d"]),
-        (4, 10, &[]),
-        (100, 10, &[]),
-    ] {
+    for (skip, limit, expected) in
+        [(0, 1, &["a"][..]), (1, 2, &["b", "c"]), (3, 1000, &["d"]), (4, 10, &[]), (100, 10, &[])]
+    {
         let expired = store.expired(None, skip, limit).await.unwrap();
         let expected: Vec<_> = expected.iter().map(|name| id(name)).collect();
         assert_eq!(found(&expired), expected, "{limit} after {skip}");
@@ -116,10 +110,7 @@ async fn sessions_that_were_extended_shortened_or_deleted_are_found_where_they_a
     }
     context.clock.advance(5 * SECOND);
     store.refresh(&id("extended")).await.unwrap().unwrap();
-    store
-        .patch(&id("shortened"), Patch::new().ttl(SECOND))
-        .await
-        .unwrap();
+    store.patch(&id("shortened"), Patch::new().ttl(SECOND)).await.unwrap();
     store.delete(&id("deleted")).await.unwrap();
     context.clock.advance(5 * SECOND);
     let expired = store.expired(None, 0, 10).await.unwrap();
@@ -154,16 +145,7 @@ async fn a_page_size_outside_1_to_1000_is_invalid() {
     let store = context.store(Rules::new()).await;
     for limit in [0, 1001] {
         let error = store.expired(None, 0, limit).await.unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Invalid {
-                    field: "page size",
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Invalid { field: "page size", .. }), "{error:?}");
     }
     assert!(store.expired(None, 0, 1000).await.unwrap().is_empty());
 }
@@ -174,9 +156,6 @@ async fn a_foreign_type_at_the_index_is_corrupt() {
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
     store.create(NewSession::new()).await.unwrap();
     let key = context.key("expiry");
-    assert_eq!(
-        context.foreign_at(&key, store.expired(None, 0, 10)).await,
-        "expiry"
-    );
+    assert_eq!(context.foreign_at(&key, store.expired(None, 0, 10)).await, "expiry");
     context.check().await;
 }

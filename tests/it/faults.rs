@@ -83,11 +83,7 @@ async fn load(store: RedisStore, task: u64, rounds: u64, progress: Arc<Progress>
         assert_eq!(found.get::<u64>("count").unwrap(), Some(round));
         assert_eq!(found.get::<u64>("round").unwrap(), Some(round));
 
-        let other = store
-            .create(NewSession::new().user(&user))
-            .await
-            .unwrap()
-            .session;
+        let other = store.create(NewSession::new().user(&user)).await.unwrap().session;
         let page = store.list(&Owner::user(&user), &PageRequest::first(10)).await;
         assert_eq!(page.unwrap().sessions.len(), 2);
         assert_eq!(store.delete(other.id()).await.unwrap(), Deleted::Deleted, "deleted once");
@@ -147,10 +143,7 @@ async fn script_flush_before_each_operation_is_invisible() {
     session.set("color", "red").unwrap();
     store.update(&mut session).await.unwrap();
     flush().await;
-    store
-        .patch(&session, Patch::new().set("color", "blue").unwrap())
-        .await
-        .unwrap();
+    store.patch(&session, Patch::new().set("color", "blue").unwrap()).await.unwrap();
     flush().await;
     assert!(store.refresh(&session).await.unwrap().is_some());
     flush().await;

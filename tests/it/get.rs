@@ -11,11 +11,7 @@ use crate::support::expect::session_id as id;
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn new(name: &str) -> NewSession {
-    NewSession::new()
-        .id(id(name))
-        .user("ann")
-        .connection("socket")
-        .node("gateway")
+    NewSession::new().id(id(name)).user("ann").connection("socket").node("gateway")
 }
 
 fn to(name: &str) -> Rotation {
@@ -26,18 +22,11 @@ fn to(name: &str) -> Rotation {
 async fn get_returns_the_whole_session_and_changes_nothing() {
     let context = Context::new().await;
     let store = context.store_at(Rules::new().max_lifetime(60 * MINUTE)).await;
-    let created = store
-        .create(new("s").set("n", &1).unwrap())
-        .await
-        .unwrap()
-        .session;
+    let created = store.create(new("s").set("n", &1).unwrap()).await.unwrap().session;
     let before = context.dump().await;
     context.clock.advance(MINUTE);
     assert_eq!(store.get(&id("s")).await.unwrap(), Some(created.clone()));
-    assert_eq!(
-        store.session_by_connection("socket").await.unwrap(),
-        Some(created)
-    );
+    assert_eq!(store.session_by_connection("socket").await.unwrap(), Some(created));
     assert_eq!(context.dump().await, before);
     context.check().await;
 }
@@ -137,18 +126,11 @@ async fn a_stale_pointer_of_a_connection_is_no_answer() {
     let context = Context::new().await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("s")).await.unwrap();
-    store
-        .create(NewSession::new().id(id("unconnected")))
-        .await
-        .unwrap();
+    store.create(NewSession::new().id(id("unconnected"))).await.unwrap();
     let pointer = context.connection_key("stale");
     for leads_to in ["s", "unconnected", "nobody"] {
         let _: () = context.command(&["SET", &pointer, leads_to, "PX", "60000"]).await;
-        assert_eq!(
-            store.session_by_connection("stale").await.unwrap(),
-            None,
-            "{leads_to}"
-        );
+        assert_eq!(store.session_by_connection("stale").await.unwrap(), None, "{leads_to}");
     }
     assert_eq!(store.session_by_connection("unknown").await.unwrap(), None);
     let _: i64 = context.command(&["DEL", &pointer]).await;
@@ -176,35 +158,21 @@ async fn what_is_no_record_or_no_pointer_is_corrupt_and_not_absent() {
     store.create(new("s")).await.unwrap();
     let (record, pointer) = (context.record_key(&id("s")), context.connection_key("socket"));
     context.foreign_at(&record, store.get(&id("s"))).await;
-    context
-        .foreign_at(&record, store.session_by_connection("socket"))
-        .await;
-    context
-        .foreign_at(&pointer, store.session_by_connection("socket"))
-        .await;
+    context.foreign_at(&record, store.session_by_connection("socket")).await;
+    context.foreign_at(&pointer, store.session_by_connection("socket")).await;
     context.check().await;
 
     let whole: Vec<u8> = context.command(&["GET", &record]).await;
     for broken in [&b""[..], b"garbage", &whole[..whole.len() - 1]] {
-        let _: () = redis::cmd("SET")
-            .arg(&record)
-            .arg(broken)
-            .query_async(&mut context.raw.clone())
-            .await
-            .unwrap();
+        let _: () =
+            redis::cmd("SET").arg(&record).arg(broken).query_async(&mut context.raw.clone()).await.unwrap();
         let error = store.get(&id("s")).await.unwrap_err();
-        assert!(
-            matches!(&error, Error::Corrupt { what } if what == "record"),
-            "{error:?}"
-        );
+        assert!(matches!(&error, Error::Corrupt { what } if what == "record"), "{error:?}");
     }
     // An id that cannot be one: too long.
     let _: () = context.command(&["SET", &pointer, &"x".repeat(129)]).await;
     let error = store.session_by_connection("socket").await.unwrap_err();
-    assert!(
-        matches!(&error, Error::Corrupt { what } if what == "connection"),
-        "{error:?}"
-    );
+    assert!(matches!(&error, Error::Corrupt { what } if what == "connection"), "{error:?}");
 }
 
 #[tokio::test]
@@ -213,16 +181,7 @@ async fn a_connection_id_that_is_empty_or_too_long_is_invalid() {
     let store = context.store(Rules::new()).await;
     for name in [String::new(), "x".repeat(257)] {
         let error = store.session_by_connection(&name).await.unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Invalid {
-                    field: "connection id",
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Invalid { field: "connection id", .. }), "{error:?}");
     }
     assert!(SessionId::new("").is_err());
 }

@@ -52,18 +52,11 @@ async fn sessions_come_oldest_first_with_their_data_and_nothing_is_changed() {
     let store = context.store_at(Rules::new()).await;
     let mut made = Vec::new();
     for name in ["c", "a", "b"] {
-        let new = of_ann(name)
-            .connection(name)
-            .node("gateway")
-            .set("n", name)
-            .unwrap();
+        let new = of_ann(name).connection(name).node("gateway").set("n", name).unwrap();
         made.push(store.create(new).await.unwrap().session);
         context.clock.advance(SECOND);
     }
-    store
-        .create(NewSession::new().user("bob").node("other"))
-        .await
-        .unwrap();
+    store.create(NewSession::new().user("bob").node("other")).await.unwrap();
     let before = context.dump().await;
     for owner in [Owner::user("ann"), Owner::node("gateway")] {
         let page = store.list(&owner, &PageRequest::first(10)).await.unwrap();
@@ -113,9 +106,8 @@ async fn sessions_that_are_deleted_between_pages_shift_nothing() {
     for size in [7, 100] {
         let store = context.store_at(Rules::new()).await;
         let user_key = context.user_key("ann");
-        let mut stay: BTreeSet<_> = ids(&create_many(&store, 250, |_| NewSession::new().user("ann")).await)
-            .into_iter()
-            .collect();
+        let mut stay: BTreeSet<_> =
+            ids(&create_many(&store, 250, |_| NewSession::new().user("ann")).await).into_iter().collect();
         let mut seen = walk(&store, size, async |page| {
             // Two that were given, the one at the cursor among them, and two that are to come.
             let entries = context.entries(&user_key).await;
@@ -149,7 +141,7 @@ async fn sessions_that_appear_behind_the_cursor_in_its_millisecond_pass_over_nob
             number += 1;
             store.create(of_ann(&format!("a{number}"))).await.unwrap();
         }
-        let from = made[59 - number / 9].clone();
+        let from = made[60 - number / 9].clone();
         let rotation = Rotation::new().new_id(id(&format!("b{number}")));
         store.rotate(&from, rotation).await.unwrap();
     })
@@ -204,19 +196,12 @@ async fn entries_that_lead_to_no_session_of_the_owner_are_dropped() {
     for name in ["s", "deleted", "old"] {
         store.create(of_ann(name).node("gateway")).await.unwrap();
     }
-    store
-        .create(NewSession::new().id(id("bob's")).user("bob"))
-        .await
-        .unwrap();
+    store.create(NewSession::new().id(id("bob's")).user("bob")).await.unwrap();
     store.delete(&id("deleted")).await.unwrap();
-    store
-        .rotate(&id("old"), Rotation::new().new_id(id("new")))
-        .await
-        .unwrap();
-    for (owner, index) in [
-        (Owner::user("ann"), context.user_key("ann")),
-        (Owner::node("gateway"), context.node_key("gateway")),
-    ] {
+    store.rotate(&id("old"), Rotation::new().new_id(id("new"))).await.unwrap();
+    for (owner, index) in
+        [(Owner::user("ann"), context.user_key("ann")), (Owner::node("gateway"), context.node_key("gateway"))]
+    {
         for planted in ["ghost", "deleted", "old", "bob's"] {
             let _: i64 = context.command(&["ZADD", &index, "1", planted]).await;
         }
@@ -234,9 +219,7 @@ async fn a_corrupt_record_is_left_out_and_its_entry_stays() {
     for name in ["a", "b", "c"] {
         store.create(of_ann(name)).await.unwrap();
     }
-    let _: () = context
-        .command(&["SET", &context.record_key(&id("a")), "garbage"])
-        .await;
+    let _: () = context.command(&["SET", &context.record_key(&id("a")), "garbage"]).await;
     let foreign = context.record_key(&id("b"));
     let _: i64 = context.command(&["DEL", &foreign]).await;
     let _: i64 = context.command(&["LPUSH", &foreign, "x"]).await;
@@ -257,10 +240,7 @@ async fn a_page_size_or_owner_outside_its_limits_is_invalid() {
         (Owner::user("x".repeat(257)), 1, "user id"),
     ] {
         let error = store.list(&owner, &PageRequest::first(size)).await.unwrap_err();
-        assert!(
-            matches!(error, Error::Invalid { field, .. } if field == named),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
     }
 }
 
@@ -270,10 +250,9 @@ async fn a_foreign_type_at_the_index_is_corrupt() {
     let store = context.store_at(Rules::new()).await;
     store.create(of_ann("s").node("gateway")).await.unwrap();
     let page = PageRequest::first(10);
-    for (owner, key) in [
-        (Owner::user("ann"), context.user_key("ann")),
-        (Owner::node("gateway"), context.node_key("gateway")),
-    ] {
+    for (owner, key) in
+        [(Owner::user("ann"), context.user_key("ann")), (Owner::node("gateway"), context.node_key("gateway"))]
+    {
         context.foreign_at(&key, store.list(&owner, &page)).await;
     }
     context.check().await;
@@ -284,17 +263,10 @@ async fn a_foreign_type_at_the_index_is_corrupt() {
 async fn thousands_of_sessions_of_one_user_are_listed_by_pages_and_then_all_deleted() {
     let count = std::env::var("CLOAKROOM_TEST_SESSIONS").map_or(5000, |count| count.parse().unwrap());
     let context = Context::new().await;
-    let store = context
-        .builder(Rules::new())
-        .deadline(Duration::from_secs(300))
-        .build()
-        .await
-        .unwrap();
+    let store = context.builder(Rules::new()).deadline(Duration::from_secs(300)).build().await.unwrap();
     let made = create_many(&store, count, |number| numbered(number).node("gateway")).await;
-    let mut expected: Vec<_> = made
-        .iter()
-        .map(|session| (session.created_at_ms(), session.id().clone()))
-        .collect();
+    let mut expected: Vec<_> =
+        made.iter().map(|session| (session.created_at_ms(), session.id().clone())).collect();
     expected.sort();
     let expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
 
@@ -304,11 +276,7 @@ async fn thousands_of_sessions_of_one_user_are_listed_by_pages_and_then_all_dele
     let removed: Vec<_> = done.removed.into_iter().map(|removed| removed.id).collect();
     assert_eq!(removed, expected);
     assert!(done.corrupt.is_empty());
-    for index in [
-        context.user_key("ann"),
-        context.node_key("gateway"),
-        context.key("expiry"),
-    ] {
+    for index in [context.user_key("ann"), context.node_key("gateway"), context.key("expiry")] {
         assert!(context.entries(&index).await.is_empty());
     }
     context.check().await;

@@ -1,5 +1,8 @@
 //! All tests against a real server, in one binary: a file an operation, and files for what spans them.
 
+// A test that unwraps a wrong answer has found something.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 mod bind;

@@ -83,10 +83,7 @@ async fn an_error_of_the_closure_passes_and_nothing_is_written() {
         })
         .await
         .unwrap_err();
-    assert!(
-        matches!(&error, Error::Value { key, .. } if key == "color"),
-        "{error}"
-    );
+    assert!(matches!(&error, Error::Value { key, .. } if key == "color"), "{error}");
     assert_eq!(context.dump().await, before);
     context.check().await;
 }
@@ -120,11 +117,7 @@ async fn a_conflict_runs_the_closure_again_on_a_fresh_copy() {
         .unwrap();
     assert_eq!(runs.load(Ordering::SeqCst), 4);
     assert_eq!(saved.get::<u32>("count").unwrap(), Some(1));
-    assert_eq!(
-        saved.get::<u32>("others").unwrap(),
-        Some(2),
-        "no change of others is lost"
-    );
+    assert_eq!(saved.get::<u32>("others").unwrap(), Some(2), "no change of others is lost");
     assert_eq!(saved.version().get(), 5);
     assert_eq!(store.get(session.id()).await.unwrap(), Some(saved));
     context.check().await;
@@ -143,16 +136,7 @@ async fn thirty_two_conflicts_in_a_row_end_in_an_error() {
         })
         .await
         .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::NotExecuted {
-                reason: Obstacle::Contended,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, Error::NotExecuted { reason: Obstacle::Contended, .. }), "{error}");
     assert_eq!(runs.load(Ordering::SeqCst), 32);
     let stored = store.get(session.id()).await.unwrap().unwrap();
     assert_eq!(stored.get::<u32>("count").unwrap(), None);

@@ -1,6 +1,7 @@
 //! Races of many tasks, each with a final state that must hold for every interleaving.
 
 mod indexes;
+mod readers;
 mod sessions;
 
 use cloakroom::{RedisStore, Rules};
@@ -17,10 +18,7 @@ struct Race<T> {
 
 impl<T: Send + 'static> Race<T> {
     fn new() -> Self {
-        Self {
-            start: watch::Sender::new(false),
-            tasks: JoinSet::new(),
-        }
+        Self { start: watch::Sender::new(false), tasks: JoinSet::new() }
     }
 
     fn add(&mut self, task: impl Future<Output = T> + Send + 'static) {
@@ -46,8 +44,5 @@ async fn two_stores(context: &Context, rules: Rules) -> [RedisStore; 2] {
 
 /// The same by the test's clock.
 async fn two_stores_at(context: &Context, rules: Rules) -> [RedisStore; 2] {
-    [
-        context.store_at(rules.clone()).await,
-        context.store_at(rules).await,
-    ]
+    [context.store_at(rules.clone()).await, context.store_at(rules).await]
 }

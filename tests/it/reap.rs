@@ -36,13 +36,7 @@ async fn expired_sessions_are_removed_with_every_entry_and_returned_with_their_d
         made.push(store.create(new).await.unwrap().session);
         context.clock.advance(SECOND);
     }
-    made.push(
-        store
-            .create(NewSession::new().id(id("plain")))
-            .await
-            .unwrap()
-            .session,
-    );
+    made.push(store.create(NewSession::new().id(id("plain"))).await.unwrap().session);
     context.clock.advance(SECOND);
     let live = store.create(of_ann("live")).await.unwrap().session;
     context.clock.advance(MINUTE - SECOND);
@@ -53,11 +47,7 @@ async fn expired_sessions_are_removed_with_every_entry_and_returned_with_their_d
     for name in ["a", "b"] {
         assert_eq!(context.pointer(&format!("socket-{name}")).await, None);
     }
-    for index in [
-        context.user_key("ann"),
-        context.node_key("gateway"),
-        context.key("expiry"),
-    ] {
+    for index in [context.user_key("ann"), context.node_key("gateway"), context.key("expiry")] {
         assert_eq!(context.entries(&index).await, ["live"]);
     }
     // No tombstone: the record, the pointer and three indexes of the live one are all there is.
@@ -91,12 +81,8 @@ async fn a_batch_is_bounded_takes_the_oldest_and_tells_whether_there_may_be_more
         context.clock.advance(SECOND);
     }
     context.clock.advance(MINUTE);
-    for (expected, more) in [
-        (&["s0", "s1"][..], true),
-        (&["s2", "s3"], true),
-        (&["s4"], false),
-        (&[], false),
-    ] {
+    for (expected, more) in [(&["s0", "s1"][..], true), (&["s2", "s3"], true), (&["s4"], false), (&[], false)]
+    {
         let reaped = store.reap(2).await.unwrap();
         let expected: Vec<_> = expected.iter().map(|name| id(name)).collect();
         assert_eq!((ids(&reaped.sessions), reaped.more), (expected, more));
@@ -152,10 +138,7 @@ async fn a_rotated_session_is_reaped_once_under_its_new_id() {
     let context = Context::new().await;
     let store = context.store_at(rules()).await;
     store.create(of_ann("old")).await.unwrap();
-    store
-        .rotate(&id("old"), Rotation::new().new_id(id("new")))
-        .await
-        .unwrap();
+    store.rotate(&id("old"), Rotation::new().new_id(id("new"))).await.unwrap();
     context.clock.advance(MINUTE);
     let reaped = store.reap(10).await.unwrap();
     assert_eq!(ids(&reaped.sessions), [id("new")]);
@@ -226,10 +209,7 @@ async fn a_corrupt_session_is_reported_stays_as_it_is_and_does_not_hold_up_other
         store.create(of_ann(name)).await.unwrap();
     }
     context.clock.advance(MINUTE);
-    let (broken, foreign) = (
-        context.record_key(&id("broken")),
-        context.record_key(&id("foreign")),
-    );
+    let (broken, foreign) = (context.record_key(&id("broken")), context.record_key(&id("foreign")));
     let _: () = context.command(&["SET", &broken, "garbage"]).await;
     let _: i64 = context.command(&["DEL", &foreign]).await;
     let _: i64 = context.command(&["LPUSH", &foreign, "x"]).await;
@@ -239,11 +219,7 @@ async fn a_corrupt_session_is_reported_stays_as_it_is_and_does_not_hold_up_other
     let before = context.dump().await;
     assert_eq!(store.reap(10).await.unwrap().corrupt, reaped.corrupt);
     assert_eq!(context.dump().await, before);
-    for index in [
-        context.user_key("ann"),
-        context.node_key("gateway"),
-        context.key("expiry"),
-    ] {
+    for index in [context.user_key("ann"), context.node_key("gateway"), context.key("expiry")] {
         assert_eq!(context.entries(&index).await, ["broken", "foreign"]);
     }
     assert_eq!(context.command::<String>(&["GET", &broken]).await, "garbage");
@@ -256,9 +232,7 @@ async fn whole_batches_of_corrupt_sessions_do_not_hold_up_those_behind_them() {
     let made = create_many(&store, 25, |number| of_ann(&format!("s{number:02}"))).await;
     context.clock.advance(MINUTE);
     for session in &made[..20] {
-        let _: () = context
-            .command(&["SET", &context.record_key(session.id()), "garbage"])
-            .await;
+        let _: () = context.command(&["SET", &context.record_key(session.id()), "garbage"]).await;
     }
     // The first twenty fill two batches, and begin a third with smaller ones.
     for (batch, expected) in [(10, &made[20..]), (8, &[][..])] {
@@ -277,11 +251,7 @@ async fn a_foreign_type_at_a_key_of_a_session_leaves_it_as_it_is_and_at_the_inde
     context.clock.advance(MINUTE);
     let index = context.key("expiry");
     assert_eq!(context.foreign_at(&index, store.reap(10)).await, "expiry");
-    for key in [
-        context.user_key("ann"),
-        context.node_key("gateway"),
-        context.connection_key("socket-s"),
-    ] {
+    for key in [context.user_key("ann"), context.node_key("gateway"), context.connection_key("socket-s")] {
         let _: () = context.command(&["RENAME", &key, "aside"]).await;
         let _: i64 = context.command(&["LPUSH", &key, "foreign"]).await;
         let before = context.dump().await;
@@ -300,10 +270,7 @@ async fn a_batch_outside_1_to_200_is_invalid() {
     let store = context.store(rules()).await;
     for batch in [0, 201] {
         let error = store.reap(batch).await.unwrap_err();
-        assert!(
-            matches!(error, Error::Invalid { field: "batch", .. }),
-            "{error:?}"
-        );
+        assert!(matches!(error, Error::Invalid { field: "batch", .. }), "{error:?}");
     }
     assert_nothing_done(&store.reap(200).await.unwrap());
 }

@@ -1,1 +1,242 @@
-//! reaper
+//! The task that reaps.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use cloakroom::{Error, NewSession, RedisStore, Rules, Session, SessionStore as _};
+
+use crate::support::Context;
+use crate::support::context::eventually;
+
+const EVERY: Duration = Duration::from_millis(5);
+
+/// Notes how often each session was handed out.
+#[derive(Clone, Debug, Default)]
+struct HandedOut(Arc<Mutex<BTreeMap<String, u32>>>);
+
+impl HandedOut {
+    fn callback(&self) -> cloakroom::OnRemoved {
+        let handed_out = self.clone();
+        Box::new(move |session| {
+            let mut sessions = handed_out.0.lock().unwrap();
+            *sessions.entry(session.id().as_str().to_owned()).or_default() += 1;
+        })
+    }
+
+    fn ids(&self) -> BTreeMap<String, u32> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Whether a reaper's task still has its callback.
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// Sessions that have expired, each to be handed out once.
+async fn expired(context: &Context, store: &RedisStore, count: usize) -> BTreeMap<String, u32> {
+    let mut ids = BTreeMap::new();
+    for number in 0..count {
+        let new = NewSession::new()
+            .user(format!("user-{}", number % 3))
+            .connection(format!("connection-{}", fastrand::u64(..)))
+            .node("n");
+        let session = store.create(new).await.unwrap().session;
+        ids.insert(session.id().as_str().to_owned(), 1);
+    }
+    context.clock.advance(store_ttl());
+    ids
+}
+
+fn store_ttl() -> Duration {
+    Duration::from_secs(60)
+}
+
+fn rules() -> Rules {
+    Rules::new().ttl(store_ttl())
+}
+
+#[tokio::test]
+async fn a_reaper_removes_all_that_has_expired_and_hands_each_out_once() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let expected = expired(&context, &store, 25).await;
+    let live = context.session(&store, "live").await;
+    let handed_out = HandedOut::default();
+    let reaper = store.spawn_reaper_with(EVERY, 10, handed_out.callback()).unwrap();
+    eventually("all are handed out", async || handed_out.ids().len() == 25).await;
+    eventually("a sweep that finds nothing", async || reaper.stats().sweeps >= 2).await;
+    let stats = reaper.stop().await;
+    assert_eq!(handed_out.ids(), expected);
+    assert_eq!((stats.removed, stats.dropped, stats.corrupt, stats.errors), (25, 0, 0, 0));
+    assert!(store.get(live.id()).await.unwrap().is_some());
+    assert_eq!(context.keys().await.len(), 5, "the live session's record and entries");
+    context.check().await;
+}
+
+#[tokio::test]
+async fn what_expires_later_is_reaped_by_a_later_sweep() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let handed_out = HandedOut::default();
+    let reaper = store.spawn_reaper_with(EVERY, 200, handed_out.callback()).unwrap();
+    let mut expected = BTreeMap::new();
+    for round in 1..=3 {
+        expected.extend(expired(&context, &store, 2).await);
+        eventually("both are reaped", async || reaper.stats().removed == round * 2).await;
+    }
+    reaper.stop().await;
+    assert_eq!(handed_out.ids(), expected);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_removed_session_is_handed_out_with_all_its_data() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let session = context.session(&store, "a").await;
+    context.clock.set_ms(session.expires_at_ms());
+    let removed: Arc<Mutex<Vec<Session>>> = Arc::default();
+    let into = removed.clone();
+    let on_removed = Box::new(move |session| into.lock().unwrap().push(session));
+    let reaper = store.spawn_reaper_with(EVERY, 1, on_removed).unwrap();
+    eventually("it is reaped", async || reaper.stats().removed == 1).await;
+    reaper.stop().await;
+    assert_eq!(*removed.lock().unwrap(), [session]);
+    context.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_reapers_in_two_stores_share_the_work() {
+    let context = Context::new().await;
+    let stores = [context.store_at(rules()).await, context.store_at(rules()).await];
+    let expected = expired(&context, &stores[0], 300).await;
+    let handed_out = HandedOut::default();
+    let reapers =
+        stores.map(|store| store.spawn_reaper_with(EVERY, 3, handed_out.callback())).map(Result::unwrap);
+    eventually("all are handed out", async || handed_out.ids().len() == 300).await;
+    let [one, other] = reapers;
+    let (one, other) = (one.stop().await, other.stop().await);
+    assert_eq!(handed_out.ids(), expected, "each once");
+    assert_eq!(one.removed + other.removed, 300);
+    assert_eq!((one.errors, other.errors), (0, 0));
+    assert_eq!(context.keys().await, [context.key("expiry")]);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_stop_hands_out_the_whole_batch_and_takes_no_other() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    expired(&context, &store, 7).await;
+    let handed_out = HandedOut::default();
+    let mut hand_out = handed_out.callback();
+    // The first session of the batch tells that it is there, and waits.
+    let (there, wait_there) = mpsc::channel();
+    let (go_on, wait_go_on) = mpsc::channel();
+    let mut first = true;
+    let on_removed = Box::new(move |session| {
+        if std::mem::take(&mut first) {
+            there.send(()).unwrap();
+            wait_go_on.recv().unwrap();
+        }
+        hand_out(session);
+    });
+    // On a runtime of its own, for the callback blocks its thread.
+    let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let builder = context.builder(rules()).clock(context.clock.clone());
+    let store_there = other.spawn(builder.build()).await.unwrap().unwrap();
+    let reaper = other
+        .spawn(async move { store_there.spawn_reaper_with(EVERY, 3, on_removed).unwrap() })
+        .await
+        .unwrap();
+    tokio::task::spawn_blocking(move || wait_there.recv().unwrap()).await.unwrap();
+    let mut stop = pin!(reaper.stop());
+    assert!(futures::poll!(stop.as_mut()).is_pending(), "it waits for the batch");
+    go_on.send(()).unwrap();
+    let stats = stop.await;
+    assert_eq!((stats.removed, handed_out.ids().len()), (3, 3));
+    assert!(!handed_out.is_held(), "the task is gone, so nothing is reaped any more");
+    assert_eq!(store.expired(None, 0, 10).await.unwrap().len(), 4);
+    context.check().await;
+    other.shutdown_background();
+}
+
+#[tokio::test]
+async fn dropping_the_handle_ends_the_task() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let handed_out = HandedOut::default();
+    // A pause that the test would never see the end of: it ends at once.
+    let reaper = store.spawn_reaper_with(Duration::from_secs(3600), 10, handed_out.callback());
+    let reaper = reaper.unwrap();
+    eventually("the first sweep", async || reaper.stats().sweeps == 1).await;
+    drop(reaper);
+    eventually("the task is gone", async || !handed_out.is_held()).await;
+    expired(&context, &store, 1).await;
+    assert_eq!(store.expired(None, 0, 10).await.unwrap().len(), 1);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_stop_in_a_pause_does_not_wait_for_its_end() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let reaper = store.spawn_reaper(Duration::from_secs(3600), 10).unwrap();
+    eventually("the first sweep", async || reaper.stats().sweeps == 1).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(60), reaper.stop()).await;
+    assert_eq!(stopped.unwrap().sweeps, 1);
+}
+
+#[tokio::test]
+async fn entries_without_a_session_are_dropped_and_corrupt_sessions_stay_and_are_counted() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    let session = context.session(&store, "a").await;
+    context.clock.set_ms(session.expires_at_ms());
+    let expiry = context.key("expiry");
+    context.command::<i64>(&["ZADD", &expiry, "1", "ghost"]).await;
+    let user = context.key("user:user-a:sessions");
+    context.command::<()>(&["SET", &user, "foreign"]).await;
+    let before = context.stored(session.id()).await;
+    let reaper = store.spawn_reaper(EVERY, 10).unwrap();
+    eventually("both are met", async || {
+        let stats = reaper.stats();
+        stats.dropped == 1 && stats.corrupt >= 2
+    })
+    .await;
+    let stats = reaper.stop().await;
+    assert_eq!((stats.removed, stats.errors), (0, 0));
+    assert_eq!(context.stored(session.id()).await, before, "a corrupt session was changed");
+    assert!(!context.members(&expiry).await.contains_key("ghost"));
+}
+
+#[tokio::test]
+async fn errors_while_the_server_is_down_are_counted_and_reaping_goes_on_afterwards() {
+    let mut context = Context::own(&["--appendonly", "yes", "--appendfsync", "always"]).await;
+    let store = context.store_at(rules()).await;
+    let handed_out = HandedOut::default();
+    let expected = expired(&context, &store, 3).await;
+    context.server.kill().await;
+    let reaper = store.spawn_reaper_with(EVERY, 10, handed_out.callback()).unwrap();
+    eventually("errors are counted", async || reaper.stats().errors >= 3).await;
+    assert_eq!(reaper.stats().removed, 0);
+    context.server.restart().await;
+    context.raw = context.server.connect().await;
+    eventually("it goes on", async || reaper.stats().removed == 3).await;
+    reaper.stop().await;
+    assert_eq!(handed_out.ids(), expected);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn bad_arguments_are_refused() {
+    let context = Context::new().await;
+    let store = context.store_at(rules()).await;
+    for (every, batch, named) in [(Duration::ZERO, 10, "every"), (EVERY, 0, "batch"), (EVERY, 201, "batch")] {
+        let error = store.spawn_reaper(every, batch).unwrap_err();
+        assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
+    }
+}

@@ -32,9 +32,7 @@ impl Scene {
     async fn new() -> Self {
         let context = Context::new().await;
         let proxy = Proxy::start(context.server.address()).await;
-        let rules = Rules::new()
-            .refresh_threshold(1.0)
-            .sessions_per_user(2, OnLimit::EvictOldest);
+        let rules = Rules::new().refresh_threshold(1.0).sessions_per_user(2, OnLimit::EvictOldest);
         let direct = context.store_at(rules.clone()).await;
         // One connection, so that the replies come in the order of the calls.
         let proxied = RedisStore::builder(&proxy.url)
@@ -47,13 +45,7 @@ impl Scene {
             .build()
             .await
             .unwrap();
-        Self {
-            begin_ms: context.clock.now_ms(),
-            proxied: Arc::new(proxied),
-            direct,
-            context,
-            proxy,
-        }
+        Self { begin_ms: context.clock.now_ms(), proxied: Arc::new(proxied), direct, context, proxy }
     }
 
     /// The same state each time: the session "s" and the one "t" of ann, and a guest "g". Returns the one to act on.
@@ -62,11 +54,9 @@ impl Scene {
             self.context.command::<i64>(&["DEL", &key]).await;
         }
         self.context.clock.set_ms(self.begin_ms);
-        for (id, user, connection, node) in [
-            ("s", "ann", "c", "n"),
-            ("t", "ann", "d", "m"),
-            ("g", "", "e", "n"),
-        ] {
+        for (id, user, connection, node) in
+            [("s", "ann", "c", "n"), ("t", "ann", "d", "m"), ("g", "", "e", "n")]
+        {
             let new = NewSession::new()
                 .id(SessionId::new(id).unwrap())
                 .user(user)
@@ -100,11 +90,7 @@ impl Scene {
         let before = self.snapshot().await;
         let answer = (case.call)(Arc::new(self.direct.clone()), session).await.unwrap();
         let after = self.snapshot().await;
-        assert_ne!(
-            before, after,
-            "{}: a call without effect shows nothing",
-            case.name
-        );
+        assert_ne!(before, after, "{}: a call without effect shows nothing", case.name);
         (answer, after)
     }
 }
@@ -151,12 +137,7 @@ async fn an_ambiguous_call_that_the_caller_repeats_has_its_effect_once() {
                     let again = scene.proxied.with_operation_id(operation_id);
                     let again = (case.call)(again, session).await.unwrap();
                     assert_eq!(again.own, answer.own, "{}, from reply {skips} on", case.name);
-                    assert_eq!(
-                        scene.snapshot().await,
-                        after,
-                        "{}, from reply {skips} on",
-                        case.name
-                    );
+                    assert_eq!(scene.snapshot().await, after, "{}, from reply {skips} on", case.name);
                 }
                 Err(error) => panic!("{}: {error:?}", case.name),
             }
@@ -201,12 +182,7 @@ async fn a_call_is_recognized_after_three_other_changes() {
             let before = scene.snapshot().await;
             let again = (case.call)(store, session).await.unwrap();
             assert_eq!(again.id, first.id, "{}", case.name);
-            assert_eq!(
-                scene.snapshot().await,
-                before,
-                "{} happened again after {others} changes",
-                case.name
-            );
+            assert_eq!(scene.snapshot().await, before, "{} happened again after {others} changes", case.name);
         }
         scene.context.check().await;
     }
@@ -225,6 +201,36 @@ async fn ambiguous<T: std::fmt::Debug>(
         Error::Ambiguous { operation_id, .. } => operation_id,
         error => panic!("not ambiguous: {error:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_reply_that_does_not_come_in_time_makes_a_write_ambiguous_and_a_read_not_executed() {
+    let context = Context::new().await;
+    let proxy = Proxy::start(context.server.address()).await;
+    let direct = context.store(Rules::new()).await;
+    let session = context.session(&direct, "a").await;
+    for writes in [true, false] {
+        let store =
+            RedisStore::builder(&proxy.url).namespace(&context.namespace).deadline(Duration::from_secs(1));
+        let store = store.build().await.unwrap();
+        proxy.silence(true);
+        let patch = Patch::new().set("color", "red").unwrap();
+        if writes {
+            let error = store.patch(&session, patch.clone()).await.unwrap_err();
+            let Error::Ambiguous { operation_id, .. } = error else {
+                panic!("not ambiguous: {error:?}");
+            };
+            let again = direct.with_operation_id(operation_id);
+            assert_eq!(again.patch(&session, patch).await.unwrap().version.get(), 2);
+        } else {
+            let error = store.get(session.id()).await.unwrap_err();
+            let deadline = cloakroom::Obstacle::Deadline;
+            assert!(matches!(error, Error::NotExecuted { reason, .. } if reason == deadline));
+        }
+        proxy.silence(false);
+    }
+    assert_eq!(context.stored(session.id()).await.unwrap().version, 2, "patched once");
+    context.check().await;
 }
 
 #[tokio::test]
@@ -250,9 +256,7 @@ async fn a_create_that_is_repeated_makes_one_session_with_an_id_of_the_engine_to
         };
         let created = store.with_operation_id(operation_id).create(new).await.unwrap();
         assert_eq!(created.session.version().get(), 1);
-        let users = context
-            .members(&context.key(format!("user:{user}:sessions")))
-            .await;
+        let users = context.members(&context.key(format!("user:{user}:sessions"))).await;
         assert_eq!(users.keys().collect::<Vec<_>>(), [created.session.id().as_str()]);
     }
     context.check().await;
@@ -301,11 +305,7 @@ async fn a_bind_with_a_takeover_is_not_repeated_against_a_third_session() {
     let before = scene.snapshot().await;
     let store = scene.proxied.with_operation_id(id);
     store.bind(&session, binding).await.unwrap();
-    assert_eq!(
-        scene.snapshot().await,
-        before,
-        "the third lost its connection again"
-    );
+    assert_eq!(scene.snapshot().await, before, "the third lost its connection again");
     let holder = scene.direct.session_by_connection("d").await.unwrap().unwrap();
     assert_eq!(holder.id(), &third);
     scene.context.check().await;

@@ -29,12 +29,7 @@ async fn rotate_keeps_data_and_deadline_under_a_new_id() {
     let stored = context.stored(rotated.id()).await.unwrap();
     assert_eq!((stored.kind, stored.version), (LIVE, 2));
     assert_eq!(
-        (
-            stored.created_at,
-            stored.last_active,
-            stored.expires_at,
-            stored.deadline
-        ),
+        (stored.created_at, stored.last_active, stored.expires_at, stored.deadline),
         (
             session.created_at_ms(),
             session.created_at_ms(),
@@ -44,9 +39,7 @@ async fn rotate_keeps_data_and_deadline_under_a_new_id() {
     );
     assert_eq!(rotated.attributes(), session.attributes());
     assert_eq!(store.get(rotated.id()).await.unwrap(), Some(rotated.clone()));
-    context
-        .assert_ttl(&context.record_key(rotated.id()), TTL + GRACE - MINUTE)
-        .await;
+    context.assert_ttl(&context.record_key(rotated.id()), TTL + GRACE - MINUTE).await;
     context.check().await;
 }
 
@@ -66,13 +59,8 @@ async fn rotate_moves_all_indexes_and_the_pointer() {
     }
     assert_eq!(context.expiry_of(old.id()).await, None);
     assert_eq!(context.expiry_of(new.id()).await, Some(old.expires_at_ms()));
-    assert_eq!(
-        context.pointer("connection-a").await.as_deref(),
-        Some(new.id().as_str())
-    );
-    context
-        .assert_ttl(&context.connection_key("connection-a"), TTL + GRACE)
-        .await;
+    assert_eq!(context.pointer("connection-a").await.as_deref(), Some(new.id().as_str()));
+    context.assert_ttl(&context.connection_key("connection-a"), TTL + GRACE).await;
     let found = store.session_by_connection("connection-a").await.unwrap();
     assert_eq!(found, Some(new));
     context.check().await;
@@ -81,22 +69,14 @@ async fn rotate_moves_all_indexes_and_the_pointer() {
 #[tokio::test]
 async fn the_old_id_leads_to_the_new_one_for_the_rotation_grace() {
     let context = Context::new().await;
-    let store = context
-        .store(Rules::new().rotation_grace(Duration::from_secs(600)))
-        .await;
+    let store = context.store(Rules::new().rotation_grace(Duration::from_secs(600))).await;
     let old = context.session(&store, "a").await;
     let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
     let stored = context.stored(old.id()).await.unwrap();
     assert_eq!((stored.kind, stored.version), (MOVED, 2));
     assert_eq!(stored.body, new.id().as_str().as_bytes());
-    assert_eq!(
-        [stored.user, stored.connection, stored.node],
-        ["", "", ""],
-        "no data is left under it"
-    );
-    context
-        .assert_ttl(&context.record_key(old.id()), Duration::from_secs(600))
-        .await;
+    assert_eq!([stored.user, stored.connection, stored.node], ["", "", ""], "no data is left under it");
+    context.assert_ttl(&context.record_key(old.id()), Duration::from_secs(600)).await;
     assert_eq!(store.get(old.id()).await.unwrap(), Some(new));
     context.check().await;
 }
@@ -104,15 +84,10 @@ async fn the_old_id_leads_to_the_new_one_for_the_rotation_grace() {
 #[tokio::test]
 async fn after_the_rotation_grace_the_old_id_is_missing() {
     let context = Context::new().await;
-    let store = context
-        .store(Rules::new().rotation_grace(Duration::from_millis(1)))
-        .await;
+    let store = context.store(Rules::new().rotation_grace(Duration::from_millis(1))).await;
     let old = context.session(&store, "a").await;
     let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
-    eventually("the old id goes", async || {
-        !context.exists(&context.record_key(old.id())).await
-    })
-    .await;
+    eventually("the old id goes", async || !context.exists(&context.record_key(old.id())).await).await;
     assert_eq!(store.get(old.id()).await.unwrap(), None);
     let again = store.rotate(old.id(), Rotation::new()).await;
     assert_eq!(refusal(again), Refusal::Missing);
@@ -127,24 +102,15 @@ async fn login_makes_an_anonymous_session_the_users_in_the_same_step() {
     let visit = NewSession::new().set("cart", &[3, 5]).unwrap();
     let visit = store.create(visit).await.unwrap().session;
     context.clock.advance(MINUTE);
-    let login = store
-        .rotate(visit.id(), Rotation::new().user("ann"))
-        .await
-        .unwrap();
+    let login = store.rotate(visit.id(), Rotation::new().user("ann")).await.unwrap();
     let session = login.session;
     assert_eq!(session.user(), Some("ann"));
     assert_eq!(session.get::<Vec<u32>>("cart").unwrap(), Some(vec![3, 5]));
     assert_eq!(
-        context
-            .members(&context.user_key("ann"))
-            .await
-            .into_iter()
-            .collect::<Vec<_>>(),
+        context.members(&context.user_key("ann")).await.into_iter().collect::<Vec<_>>(),
         [(session.id().as_str().to_owned(), visit.created_at_ms())]
     );
-    context
-        .assert_ttl(&context.user_key("ann"), TTL + GRACE * 2 - MINUTE)
-        .await;
+    context.assert_ttl(&context.user_key("ann"), TTL + GRACE * 2 - MINUTE).await;
     assert_eq!(context.stored(session.id()).await.unwrap().user, "ann");
     context.check().await;
 }
@@ -158,10 +124,7 @@ async fn login_as_another_user_leaves_the_first_users_index() {
     let session = store.rotate(&session, login).await.unwrap().session;
     assert_eq!((session.id().as_str(), session.user()), ("chosen", Some("ann")));
     assert!(!context.exists(&context.user_key("user-a")).await);
-    assert_eq!(
-        context.members(&context.node_key("node-a")).await["chosen"],
-        session.created_at_ms()
-    );
+    assert_eq!(context.members(&context.node_key("node-a")).await["chosen"], session.created_at_ms());
     context.check().await;
 }
 
@@ -176,25 +139,12 @@ async fn rotations_at_once_end_with_one_new_id_that_all_learn() {
             tokio::spawn(async move { store.rotate(&session, Rotation::new()).await.unwrap() })
         });
         let rotated = futures::future::try_join_all(rotations).await.unwrap();
-        let ids: BTreeSet<_> = rotated
-            .iter()
-            .map(|rotated| rotated.session.id().clone())
-            .collect();
+        let ids: BTreeSet<_> = rotated.iter().map(|rotated| rotated.session.id().clone()).collect();
         assert_eq!(ids.len(), 1);
         assert_eq!(rotated.iter().filter(|rotated| !rotated.by_another).count(), 1);
-        assert_eq!(
-            context
-                .members(&context.user_key(&format!("user-{tasks}")))
-                .await
-                .len(),
-            1
-        );
+        assert_eq!(context.members(&context.user_key(&format!("user-{tasks}"))).await.len(), 1);
     }
-    assert_eq!(
-        context.members(&context.key("expiry")).await.len(),
-        3,
-        "two sessions and the note"
-    );
+    assert_eq!(context.members(&context.key("expiry")).await.len(), 3, "two sessions and the note");
     context.check().await;
 }
 
@@ -216,10 +166,7 @@ async fn rotate_of_an_id_that_was_rotated_away_changes_nothing_and_tells_the_new
     assert!(late.by_another);
     assert_eq!(late.session, third);
     store.delete(&third).await.unwrap();
-    assert_eq!(
-        refusal(store.rotate(&second, Rotation::new()).await),
-        Refusal::Missing
-    );
+    assert_eq!(refusal(store.rotate(&second, Rotation::new()).await), Refusal::Missing);
     context.check().await;
 }
 
@@ -269,10 +216,7 @@ async fn rotate_of_a_frozen_session_is_refused_and_changes_nothing() {
     let session = context.session(&store, "a").await;
     context.freeze(session.id()).await;
     let before = context.dump().await;
-    assert_eq!(
-        refusal(store.rotate(&session, Rotation::new()).await),
-        Refusal::Frozen
-    );
+    assert_eq!(refusal(store.rotate(&session, Rotation::new()).await), Refusal::Frozen);
     assert_eq!(context.dump().await, before);
     context.check().await;
 }
@@ -284,14 +228,9 @@ async fn a_pointer_that_is_another_sessions_is_not_taken_along() {
     let session = context.session(&store, "a").await;
     let other = context.session(&store, "b").await;
     let key = context.connection_key("connection-a");
-    let _: () = context
-        .command(&["SET", &key, other.id().as_str(), "PX", "600000"])
-        .await;
+    let _: () = context.command(&["SET", &key, other.id().as_str(), "PX", "600000"]).await;
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
-    assert_eq!(
-        context.pointer("connection-a").await.as_deref(),
-        Some(other.id().as_str())
-    );
+    assert_eq!(context.pointer("connection-a").await.as_deref(), Some(other.id().as_str()));
     assert_eq!(store.session_by_connection("connection-a").await.unwrap(), None);
     assert!(store.get(rotated.id()).await.unwrap().is_some());
 }
@@ -331,17 +270,12 @@ async fn sessions_of(context: &Context, store: &RedisStore, user: &str, count: u
 #[tokio::test]
 async fn a_login_over_the_limit_is_refused_and_changes_nothing() {
     let context = Context::new().await;
-    let store = context
-        .store_at(Rules::new().sessions_per_user(2, OnLimit::Reject))
-        .await;
+    let store = context.store_at(Rules::new().sessions_per_user(2, OnLimit::Reject)).await;
     let own = sessions_of(&context, &store, "ann", 2).await;
     let visit = store.create(NewSession::new()).await.unwrap().session;
     let before = context.dump().await;
     let login = Rotation::new().user("ann");
-    assert_eq!(
-        refusal(store.rotate(&visit, login.clone()).await),
-        Refusal::Limit { live: 2 }
-    );
+    assert_eq!(refusal(store.rotate(&visit, login.clone()).await), Refusal::Limit { live: 2 });
     assert_eq!(context.dump().await, before);
 
     // A session that is the user's already is not one more.
@@ -355,9 +289,7 @@ async fn a_login_over_the_limit_is_refused_and_changes_nothing() {
 #[tokio::test]
 async fn expired_sessions_do_not_count_against_a_login() {
     let context = Context::new().await;
-    let store = context
-        .store_at(Rules::new().sessions_per_user(1, OnLimit::Reject))
-        .await;
+    let store = context.store_at(Rules::new().sessions_per_user(1, OnLimit::Reject)).await;
     sessions_of(&context, &store, "ann", 1).await;
     context.clock.advance(TTL);
     let visit = store.create(NewSession::new()).await.unwrap().session;
@@ -370,9 +302,7 @@ async fn expired_sessions_do_not_count_against_a_login() {
 async fn a_login_evicts_the_oldest_with_all_that_they_have() {
     let context = Context::new().await;
     let unlimited = context.store_at(Rules::new()).await;
-    let store = context
-        .store_at(Rules::new().sessions_per_user(2, OnLimit::EvictOldest))
-        .await;
+    let store = context.store_at(Rules::new().sessions_per_user(2, OnLimit::EvictOldest)).await;
     let own = sessions_of(&context, &unlimited, "ann", 4).await;
     let visit = store.create(NewSession::new()).await.unwrap().session;
     let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap();
@@ -387,15 +317,8 @@ async fn a_login_evicts_the_oldest_with_all_that_they_have() {
         assert_eq!(context.expiry_of(gone.id()).await, None);
         assert_eq!(context.pointer(gone.connection().unwrap()).await, None);
     }
-    let left: BTreeSet<_> = context
-        .members(&context.user_key("ann"))
-        .await
-        .into_keys()
-        .collect();
-    assert_eq!(
-        left,
-        BTreeSet::from([own[3].id(), login.session.id()].map(|id| id.as_str().to_owned()))
-    );
+    let left: BTreeSet<_> = context.members(&context.user_key("ann")).await.into_keys().collect();
+    assert_eq!(left, BTreeSet::from([own[3].id(), login.session.id()].map(|id| id.as_str().to_owned())));
     context.check().await;
 }
 
@@ -403,19 +326,13 @@ async fn a_login_evicts_the_oldest_with_all_that_they_have() {
 async fn a_login_with_hundreds_over_the_limit_evicts_them_by_batches() {
     let context = Context::new().await;
     let unlimited = context.store_at(Rules::new()).await;
-    let store = context
-        .store_at(Rules::new().sessions_per_user(1, OnLimit::EvictOldest))
-        .await;
+    let store = context.store_at(Rules::new().sessions_per_user(1, OnLimit::EvictOldest)).await;
     let own = sessions_of(&context, &unlimited, "ann", 450).await;
     let visit = store.create(NewSession::new()).await.unwrap().session;
     let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap();
     let evicted: BTreeSet<_> = login.evicted.iter().map(|removed| &removed.id).collect();
     assert_eq!((login.evicted.len(), evicted.len()), (own.len(), own.len()));
-    let left: Vec<_> = context
-        .members(&context.user_key("ann"))
-        .await
-        .into_keys()
-        .collect();
+    let left: Vec<_> = context.members(&context.user_key("ann")).await.into_keys().collect();
     assert_eq!(left, [login.session.id().as_str()]);
     context.check().await;
 }

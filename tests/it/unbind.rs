@@ -22,12 +22,7 @@ async fn unbind_detaches_connection_and_node_and_suspends_the_session() {
 
     let left = store.get(session.id()).await.unwrap().unwrap();
     assert_eq!(
-        (
-            left.status(),
-            left.version().get(),
-            left.connection(),
-            left.node()
-        ),
+        (left.status(), left.version().get(), left.connection(), left.node()),
         (Status::Suspended, 2, None, None)
     );
     assert_eq!(left.user(), Some("user-a"));
@@ -36,9 +31,7 @@ async fn unbind_detaches_connection_and_node_and_suspends_the_session() {
     assert!(!context.exists(&context.connection_key("connection-a")).await);
     assert!(!context.exists(&context.node_key("node-a")).await);
     assert_eq!(context.members(&context.user_key("user-a")).await.len(), 1);
-    context
-        .assert_ttl(&context.record_key(session.id()), TTL + GRACE - MINUTE)
-        .await;
+    context.assert_ttl(&context.record_key(session.id()), TTL + GRACE - MINUTE).await;
     context.check().await;
 }
 
@@ -49,19 +42,13 @@ async fn unbind_with_a_bare_id_and_with_a_stale_copy_finds_the_node() {
     let stale = context.session(&store, "a").await;
     let binding = Binding::new("connection-a").node("gateway");
     store.bind(&stale, binding).await.unwrap();
-    assert_eq!(
-        store.unbind(&stale, "connection-a").await.unwrap(),
-        Unbound::Detached
-    );
+    assert_eq!(store.unbind(&stale, "connection-a").await.unwrap(), Unbound::Detached);
     assert!(!context.exists(&context.node_key("gateway")).await);
     context.check().await;
 
     let binding = Binding::new("connection-a").node("gateway");
     store.bind(&stale, binding).await.unwrap();
-    assert_eq!(
-        store.unbind(stale.id(), "connection-a").await.unwrap(),
-        Unbound::Detached
-    );
+    assert_eq!(store.unbind(stale.id(), "connection-a").await.unwrap(), Unbound::Detached);
     assert!(!context.exists(&context.node_key("gateway")).await);
     context.check().await;
 }
@@ -90,10 +77,7 @@ async fn a_second_unbind_does_nothing() {
     let session = context.session(&store, "a").await;
     store.unbind(&session, "connection-a").await.unwrap();
     let before = context.dump().await;
-    assert_eq!(
-        store.unbind(&session, "connection-a").await.unwrap(),
-        Unbound::NotBound
-    );
+    assert_eq!(store.unbind(&session, "connection-a").await.unwrap(), Unbound::NotBound);
     assert_eq!(context.dump().await, before);
     context.check().await;
 }
@@ -105,10 +89,7 @@ async fn a_pointer_that_is_another_sessions_stays() {
     let session = context.session(&store, "a").await;
     let key = context.connection_key("connection-a");
     let _: () = context.command(&["SET", &key, "somebody", "PX", "600000"]).await;
-    assert_eq!(
-        store.unbind(&session, "connection-a").await.unwrap(),
-        Unbound::Detached
-    );
+    assert_eq!(store.unbind(&session, "connection-a").await.unwrap(), Unbound::Detached);
     assert_eq!(context.pointer("connection-a").await.as_deref(), Some("somebody"));
     assert_eq!(context.stored(session.id()).await.unwrap().connection, "");
 }
@@ -120,10 +101,7 @@ async fn a_connection_without_a_node_is_detached_too() {
     let new = NewSession::new().connection("socket");
     let session = store.create(new).await.unwrap().session;
     assert_eq!(store.unbind(&session, "socket").await.unwrap(), Unbound::Detached);
-    assert_eq!(
-        context.keys().await,
-        [context.key("expiry"), context.record_key(session.id())]
-    );
+    assert_eq!(context.keys().await, [context.key("expiry"), context.record_key(session.id())]);
     context.check().await;
 }
 
@@ -154,14 +132,8 @@ async fn unbind_of_a_frozen_session_is_refused_and_changes_nothing() {
     let session = context.session(&store, "a").await;
     context.freeze(session.id()).await;
     let before = context.dump().await;
-    assert_eq!(
-        refusal(store.unbind(&session, "connection-a").await),
-        Refusal::Frozen
-    );
-    assert_eq!(
-        store.unbind(&session, "another").await.unwrap(),
-        Unbound::NotBound
-    );
+    assert_eq!(refusal(store.unbind(&session, "connection-a").await), Refusal::Frozen);
+    assert_eq!(store.unbind(&session, "another").await.unwrap(), Unbound::NotBound);
     assert_eq!(context.dump().await, before);
     context.check().await;
 }
@@ -172,15 +144,9 @@ async fn unbind_follows_a_rotated_id_once() {
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
-    assert_eq!(
-        store.unbind(&session, "connection-a").await.unwrap(),
-        Unbound::Detached
-    );
+    assert_eq!(store.unbind(&session, "connection-a").await.unwrap(), Unbound::Detached);
     assert_eq!(context.stored(rotated.id()).await.unwrap().status, 2);
     store.rotate(&rotated, Rotation::new()).await.unwrap();
-    assert_eq!(
-        store.unbind(session.id(), "connection-a").await.unwrap(),
-        Unbound::Missing
-    );
+    assert_eq!(store.unbind(session.id(), "connection-a").await.unwrap(), Unbound::Missing);
     context.check().await;
 }

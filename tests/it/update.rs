@@ -31,13 +31,8 @@ async fn update_saves_all_that_changed_under_the_next_version() {
     let stored = context.stored(session.id()).await.unwrap();
     assert_eq!((stored.kind, stored.status, stored.version), (LIVE, 2, 2));
     // Saving is no use of the session: only a refresh, or another ttl, moves its times.
-    assert_eq!(
-        (stored.expires_at, stored.last_active),
-        (expires_at, session.created_at_ms())
-    );
-    context
-        .assert_ttl(&context.record_key(session.id()), TTL + GRACE - MINUTE)
-        .await;
+    assert_eq!((stored.expires_at, stored.last_active), (expires_at, session.created_at_ms()));
+    context.assert_ttl(&context.record_key(session.id()), TTL + GRACE - MINUTE).await;
     context.check().await;
 }
 
@@ -48,15 +43,7 @@ async fn update_removes_attributes_that_the_copy_no_longer_has() {
     let mut session = context.session(&store, "a").await;
     assert!(session.remove("color"));
     store.update(&mut session).await.unwrap();
-    assert!(
-        store
-            .get(session.id())
-            .await
-            .unwrap()
-            .unwrap()
-            .attributes()
-            .is_empty()
-    );
+    assert!(store.get(session.id()).await.unwrap().unwrap().attributes().is_empty());
     assert!(context.stored(session.id()).await.unwrap().body.is_empty());
     context.check().await;
 }
@@ -141,11 +128,9 @@ async fn update_moves_user_connection_and_node_with_their_entries_and_ttls() {
     session.set_node("node-b");
     store.update(&mut session).await.unwrap();
 
-    for key in [
-        context.user_key("user-a"),
-        context.connection_key("connection-a"),
-        context.node_key("node-a"),
-    ] {
+    for key in
+        [context.user_key("user-a"), context.connection_key("connection-a"), context.node_key("node-a")]
+    {
         assert!(!context.exists(&key).await, "{key}");
     }
     let left = TTL + GRACE - MINUTE;
@@ -155,18 +140,10 @@ async fn update_moves_user_connection_and_node_with_their_entries_and_ttls() {
         assert_eq!(members[session.id().as_str()], session.created_at_ms());
         context.assert_ttl(&key, left + GRACE).await;
     }
-    assert_eq!(
-        context.pointer("connection-b").await.as_deref(),
-        Some(session.id().as_str())
-    );
-    context
-        .assert_ttl(&context.connection_key("connection-b"), left)
-        .await;
+    assert_eq!(context.pointer("connection-b").await.as_deref(), Some(session.id().as_str()));
+    context.assert_ttl(&context.connection_key("connection-b"), left).await;
     let stored = context.stored(session.id()).await.unwrap();
-    assert_eq!(
-        [stored.user, stored.connection, stored.node],
-        ["user-b", "connection-b", "node-b"]
-    );
+    assert_eq!([stored.user, stored.connection, stored.node], ["user-b", "connection-b", "node-b"]);
     context.check().await;
 }
 
@@ -179,10 +156,7 @@ async fn update_to_no_user_connection_and_node_takes_the_entries_out() {
     session.set_connection("");
     session.set_node("");
     store.update(&mut session).await.unwrap();
-    assert_eq!(
-        context.keys().await,
-        [context.key("expiry"), context.record_key(session.id())]
-    );
+    assert_eq!(context.keys().await, [context.key("expiry"), context.record_key(session.id())]);
     context.check().await;
 }
 
@@ -190,12 +164,7 @@ async fn update_to_no_user_connection_and_node_takes_the_entries_out() {
 async fn update_of_one_session_leaves_those_beside_it_in_the_indexes() {
     let context = Context::new().await;
     let store = context.store(Rules::new()).await;
-    let beside = |connection: &str| {
-        NewSession::new()
-            .user("ann")
-            .node("gateway")
-            .connection(connection)
-    };
+    let beside = |connection: &str| NewSession::new().user("ann").node("gateway").connection(connection);
     let stays = store.create(beside("one")).await.unwrap().session;
     let mut goes = store.create(beside("two")).await.unwrap().session;
     goes.set_user("bob");
@@ -235,17 +204,11 @@ async fn update_takes_a_connection_whose_pointer_is_stale() {
         let _: () = context.command(&["SET", &key, pointer, "PX", "600000"]).await;
         session.set_connection(connection);
         store.update(&mut session).await.unwrap();
-        assert_eq!(
-            context.pointer(connection).await.as_deref(),
-            Some(session.id().as_str())
-        );
+        assert_eq!(context.pointer(connection).await.as_deref(), Some(session.id().as_str()));
         let found = store.session_by_connection(connection).await.unwrap().unwrap();
         assert_eq!(found, session);
     }
-    assert_eq!(
-        context.pointer("connection-b").await.as_deref(),
-        Some(other.id().as_str())
-    );
+    assert_eq!(context.pointer("connection-b").await.as_deref(), Some(other.id().as_str()));
     context.check().await;
 }
 
@@ -254,10 +217,7 @@ async fn update_takes_a_connection_from_an_expired_session_which_is_reaped() {
     let context = Context::new().await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
-    let holder = NewSession::new()
-        .user("user-b")
-        .connection("connection-b")
-        .ttl(MINUTE);
+    let holder = NewSession::new().user("user-b").connection("connection-b").ttl(MINUTE);
     let holder = store.create(holder).await.unwrap().session;
     context.clock.advance(MINUTE);
     session.set_connection("connection-b");
@@ -265,10 +225,7 @@ async fn update_takes_a_connection_from_an_expired_session_which_is_reaped() {
     assert!(!context.exists(&context.record_key(holder.id())).await);
     assert!(!context.exists(&context.user_key("user-b")).await);
     assert_eq!(context.expiry_of(holder.id()).await, None);
-    assert_eq!(
-        context.pointer("connection-b").await.as_deref(),
-        Some(session.id().as_str())
-    );
+    assert_eq!(context.pointer("connection-b").await.as_deref(), Some(session.id().as_str()));
     context.check().await;
 }
 
@@ -309,19 +266,11 @@ async fn a_shorter_ttl_starts_now_and_expiry_and_ttls_follow() {
 async fn assert_times(context: &Context, session: &Session, ttl: Duration) {
     let now = context.clock.now_ms();
     let stored = context.stored(session.id()).await.unwrap();
-    assert_eq!(
-        (stored.ttl, stored.last_active, stored.expires_at),
-        (ms(ttl), now, now + ms(ttl))
-    );
+    assert_eq!((stored.ttl, stored.last_active, stored.expires_at), (ms(ttl), now, now + ms(ttl)));
     assert_eq!(stored.stored_until, now + ms(ttl + GRACE));
     assert_eq!(context.expiry_of(session.id()).await, Some(now + ms(ttl)));
-    assert_eq!(
-        (session.last_active_ms(), session.expires_at_ms()),
-        (now, now + ms(ttl))
-    );
-    context
-        .assert_ttl(&context.record_key(session.id()), ttl + GRACE)
-        .await;
+    assert_eq!((session.last_active_ms(), session.expires_at_ms()), (now, now + ms(ttl)));
+    context.assert_ttl(&context.record_key(session.id()), ttl + GRACE).await;
 }
 
 #[tokio::test]
@@ -363,9 +312,7 @@ async fn update_of_a_rotated_session_conflicts_for_it_changed() {
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
     session.set("color", "blue").unwrap();
     let before = context.dump().await;
-    let conflict = Refusal::Conflict {
-        current: rotated.version(),
-    };
+    let conflict = Refusal::Conflict { current: rotated.version() };
     assert_eq!(refusal(store.update(&mut session).await), conflict);
     assert_eq!(context.dump().await, before);
     context.check().await;
@@ -381,10 +328,7 @@ async fn update_with_more_than_a_session_may_hold_is_too_large_and_writes_nothin
     store.update(&mut session).await.unwrap();
     session.set("a", &"x".repeat(91)).unwrap();
     let before = context.dump().await;
-    assert_eq!(
-        refusal(store.update(&mut session).await),
-        Refusal::TooLarge { bytes: 101 }
-    );
+    assert_eq!(refusal(store.update(&mut session).await), Refusal::TooLarge { bytes: 101 });
     assert_eq!(context.dump().await, before);
     context.check().await;
 }
@@ -405,12 +349,7 @@ async fn of_many_updates_from_the_same_version_one_wins() {
     let results = futures::future::join_all(tries).await;
     let winners: Vec<_> = results.iter().filter_map(|result| result.as_ref().ok()).collect();
     assert_eq!(winners.len(), 1);
-    assert!(
-        results
-            .iter()
-            .filter_map(|result| result.as_ref().err())
-            .all(|error| error.is_conflict())
-    );
+    assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|error| error.is_conflict()));
     let saved = store.get(session.id()).await.unwrap().unwrap();
     assert_eq!(saved.get::<i32>("winner").unwrap(), Some(*winners[0]));
     assert_eq!(saved.version().get(), 2);

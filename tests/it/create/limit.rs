@@ -24,10 +24,7 @@ async fn create_in_turn(context: &Context, store: &RedisStore, names: &[&str]) {
 }
 
 async fn live(store: &RedisStore) -> Vec<SessionId> {
-    let page = store
-        .list(&Owner::user("ann"), &PageRequest::first(500))
-        .await
-        .unwrap();
+    let page = store.list(&Owner::user("ann"), &PageRequest::first(500)).await.unwrap();
     ids(&page.sessions)
 }
 
@@ -42,15 +39,10 @@ fn numbered(number: usize) -> SessionId {
 #[tokio::test]
 async fn one_session_above_the_limit_is_rejected_and_changes_nothing() {
     let context = Context::new().await;
-    let store = context
-        .store_at(rules().sessions_per_user(2, OnLimit::Reject))
-        .await;
+    let store = context.store_at(rules().sessions_per_user(2, OnLimit::Reject)).await;
     create_in_turn(&context, &store, &["a", "b"]).await;
     let before = context.dump().await;
-    assert_eq!(
-        refusal(store.create(of_ann("c")).await),
-        Refusal::Limit { live: 2 }
-    );
+    assert_eq!(refusal(store.create(of_ann("c")).await), Refusal::Limit { live: 2 });
     assert_eq!(context.dump().await, before);
     // Neither another user nor nobody is at ann's limit.
     store.create(NewSession::new().user("bob")).await.unwrap();
@@ -66,29 +58,20 @@ async fn one_session_above_the_limit_is_rejected_and_changes_nothing() {
 #[tokio::test]
 async fn the_oldest_session_is_evicted_with_all_its_entries_and_returned() {
     let context = Context::new().await;
-    let store = context
-        .store_at(rules().sessions_per_user(2, OnLimit::EvictOldest))
-        .await;
+    let store = context.store_at(rules().sessions_per_user(2, OnLimit::EvictOldest)).await;
     // Names in an order that is not the order of age.
     create_in_turn(&context, &store, &["c", "a"]).await;
     let created = store.create(of_ann("b")).await.unwrap();
 
-    let [evicted] = created.evicted.as_slice() else {
-        panic!("not one: {:?}", created.evicted)
-    };
+    let [evicted] = created.evicted.as_slice() else { panic!("not one: {:?}", created.evicted) };
     assert_eq!(evicted.id, id("c"));
-    assert_eq!(
-        (evicted.connection.as_deref(), evicted.node.as_deref()),
-        (Some("socket-c"), Some("gateway"))
-    );
+    assert_eq!((evicted.connection.as_deref(), evicted.node.as_deref()), (Some("socket-c"), Some("gateway")));
     assert_eq!(live(&store).await, [id("a"), id("b")]);
     assert_eq!(context.entries(&context.node_key("gateway")).await, ["a"]);
     assert!(!context.exists(&context.connection_key("socket-c")).await);
     let tombstone = context.stored(&id("c")).await.unwrap();
     assert_eq!((tombstone.kind, tombstone.version), (DELETED, 2));
-    context
-        .assert_ttl(&context.record_key(&id("c")), 30 * SECOND)
-        .await;
+    context.assert_ttl(&context.record_key(&id("c")), 30 * SECOND).await;
     assert_eq!(refusal(store.create(of_ann("c")).await), Refusal::Gone);
     context.check().await;
 }
@@ -99,18 +82,11 @@ async fn all_above_a_lowered_limit_are_evicted_oldest_first() {
     let many = context.store_at(rules()).await;
     create_in_turn(&context, &many, &["e", "d", "c", "b", "a"]).await;
     let before = context.dump().await;
-    let reject = context
-        .store_at(rules().sessions_per_user(2, OnLimit::Reject))
-        .await;
-    assert_eq!(
-        refusal(reject.create(of_ann("new")).await),
-        Refusal::Limit { live: 5 }
-    );
+    let reject = context.store_at(rules().sessions_per_user(2, OnLimit::Reject)).await;
+    assert_eq!(refusal(reject.create(of_ann("new")).await), Refusal::Limit { live: 5 });
     assert_eq!(context.dump().await, before);
 
-    let evict = context
-        .store_at(rules().sessions_per_user(2, OnLimit::EvictOldest))
-        .await;
+    let evict = context.store_at(rules().sessions_per_user(2, OnLimit::EvictOldest)).await;
     let created = evict.create(of_ann("new")).await.unwrap();
     assert_eq!(removed_ids(&created.evicted), ["e", "d", "c", "b"].map(id));
     assert_eq!(live(&evict).await, [id("a"), id("new")]);
@@ -123,17 +99,10 @@ async fn expired_sessions_do_not_count_and_stay_for_the_reaper() {
     let plain = context.store_at(rules()).await;
     create_in_turn(&context, &plain, &["dead", "dead too"]).await;
     context.clock.advance(10 * MINUTE);
-    let reject = context
-        .store_at(rules().sessions_per_user(2, OnLimit::Reject))
-        .await;
-    let evict = context
-        .store_at(rules().sessions_per_user(2, OnLimit::EvictOldest))
-        .await;
+    let reject = context.store_at(rules().sessions_per_user(2, OnLimit::Reject)).await;
+    let evict = context.store_at(rules().sessions_per_user(2, OnLimit::EvictOldest)).await;
     create_in_turn(&context, &reject, &["a", "b"]).await;
-    assert_eq!(
-        refusal(reject.create(of_ann("c")).await),
-        Refusal::Limit { live: 2 }
-    );
+    assert_eq!(refusal(reject.create(of_ann("c")).await), Refusal::Limit { live: 2 });
     let created = evict.create(of_ann("c")).await.unwrap();
     assert_eq!(removed_ids(&created.evicted), [id("a")]);
 
@@ -146,33 +115,41 @@ async fn expired_sessions_do_not_count_and_stay_for_the_reaper() {
 #[tokio::test]
 async fn an_entry_that_lost_its_record_is_dropped_and_not_called_evicted() {
     let context = Context::new().await;
-    let store = context
-        .store_at(rules().sessions_per_user(1, OnLimit::EvictOldest))
-        .await;
+    let store = context.store_at(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
     create_in_turn(&context, &store, &["a"]).await;
     let _: i64 = context.command(&["DEL", &context.record_key(&id("a"))]).await;
     let created = store.create(of_ann("b")).await.unwrap();
     assert!(created.evicted.is_empty());
     assert_eq!(context.entries(&context.user_key("ann")).await, ["b"]);
-    assert_eq!(context.entries(&context.key("expiry")).await, ["b"]);
+    // What is left in the expiry index is for the reaper to drop.
+    context.clock.advance(10 * MINUTE);
+    let reaped = store.reap(10).await.unwrap();
+    assert_eq!((ids(&reaped.sessions), reaped.dropped), (vec![id("b")], 1));
+}
+
+#[tokio::test]
+async fn an_entry_that_leads_to_another_users_session_is_dropped_and_that_session_stays_whole() {
+    let context = Context::new().await;
+    let store = context.store_at(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
+    let other = NewSession::new().id(id("bob's")).user("bob").connection("socket");
+    let other = store.create(other).await.unwrap().session;
+    let index = context.user_key("ann");
+    let _: i64 = context.command(&["ZADD", &index, "1", "bob's"]).await;
+    let created = store.create(of_ann("a")).await.unwrap();
+    assert!(created.evicted.is_empty());
+    assert_eq!(context.entries(&index).await, ["a"]);
+    assert_eq!(store.get(&id("bob's")).await.unwrap(), Some(other));
+    context.check().await;
 }
 
 #[tokio::test]
 async fn a_corrupt_victim_stops_the_create_and_nothing_is_changed() {
     let context = Context::new().await;
-    let store = context
-        .store_at(rules().sessions_per_user(1, OnLimit::EvictOldest))
-        .await;
+    let store = context.store_at(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
     create_in_turn(&context, &store, &["a"]).await;
-    for key in [
-        context.record_key(&id("a")),
-        context.connection_key("socket-a"),
-        context.node_key("gateway"),
-    ] {
-        assert_eq!(
-            context.foreign_at(&key, store.create(of_ann("b"))).await,
-            "victim"
-        );
+    for key in [context.record_key(&id("a")), context.connection_key("socket-a"), context.node_key("gateway")]
+    {
+        assert_eq!(context.foreign_at(&key, store.create(of_ann("b"))).await, "victim");
     }
     context.check().await;
 }
@@ -180,41 +157,25 @@ async fn a_corrupt_victim_stops_the_create_and_nothing_is_changed() {
 #[tokio::test]
 async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end() {
     let context = Context::new().await;
-    let evict = context
-        .store(rules().sessions_per_user(1, OnLimit::EvictOldest))
-        .await;
+    let evict = context.store(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
     let reject = context.store(rules().sessions_per_user(1, OnLimit::Reject)).await;
     for round in 0..20 {
         let user = format!("evict-{round}");
         let new = || NewSession::new().user(&user);
         let (first, second) = tokio::join!(evict.create(new()), evict.create(new()));
         let (first, second) = (first.unwrap(), second.unwrap());
-        let (winner, loser) = if first.evicted.is_empty() {
-            (second, first)
-        } else {
-            (first, second)
-        };
+        let (winner, loser) = if first.evicted.is_empty() { (second, first) } else { (first, second) };
         assert!(loser.evicted.is_empty());
         assert_eq!(removed_ids(&winner.evicted), [loser.session.id().clone()]);
-        let page = evict
-            .list(&Owner::user(&user), &PageRequest::first(10))
-            .await
-            .unwrap();
+        let page = evict.list(&Owner::user(&user), &PageRequest::first(10)).await.unwrap();
         assert_eq!(page.sessions, [winner.session]);
 
         let user = format!("reject-{round}");
         let new = || NewSession::new().user(&user);
         let (first, second) = tokio::join!(reject.create(new()), reject.create(new()));
-        let (winner, loser) = if first.is_ok() {
-            (first, second)
-        } else {
-            (second, first)
-        };
+        let (winner, loser) = if first.is_ok() { (first, second) } else { (second, first) };
         assert_eq!(refusal(loser), Refusal::Limit { live: 1 });
-        let page = reject
-            .list(&Owner::user(&user), &PageRequest::first(10))
-            .await
-            .unwrap();
+        let page = reject.list(&Owner::user(&user), &PageRequest::first(10)).await.unwrap();
         assert_eq!(page.sessions, [winner.unwrap().session]);
     }
     context.check().await;
@@ -225,27 +186,17 @@ async fn a_user_with_1200_live_sessions_is_cut_down_to_a_lowered_limit() {
     let context = Context::new().await;
     let plain = context.store_at(rules()).await;
     create_many(&plain, 1200, |number| {
-        NewSession::new()
-            .id(numbered(number))
-            .user("ann")
-            .connection(format!("c{number}"))
+        NewSession::new().id(numbered(number)).user("ann").connection(format!("c{number}"))
     })
     .await;
     let before = context.dump().await;
-    let reject = context
-        .store_at(rules().sessions_per_user(5, OnLimit::Reject))
-        .await;
+    let reject = context.store_at(rules().sessions_per_user(5, OnLimit::Reject)).await;
     // It counts as far as one call looks.
-    assert_eq!(
-        refusal(reject.create(of_ann("new")).await),
-        Refusal::Limit { live: 1000 }
-    );
+    assert_eq!(refusal(reject.create(of_ann("new")).await), Refusal::Limit { live: 1000 });
     assert_eq!(context.dump().await, before);
 
     context.clock.advance(SECOND);
-    let evict = context
-        .store_at(rules().sessions_per_user(5, OnLimit::EvictOldest))
-        .await;
+    let evict = context.store_at(rules().sessions_per_user(5, OnLimit::EvictOldest)).await;
     let created = evict.create(of_ann("new")).await.unwrap();
     let oldest: Vec<_> = (0..1196).map(numbered).collect();
     assert_eq!(removed_ids(&created.evicted), oldest);
@@ -260,26 +211,15 @@ async fn a_user_with_1200_live_sessions_is_cut_down_to_a_lowered_limit() {
 async fn a_user_with_1200_expired_sessions_is_cleared_until_the_live_ones_can_be_counted() {
     let context = Context::new().await;
     let plain = context.store_at(rules()).await;
-    create_many(&plain, 1200, |number| {
-        NewSession::new().id(numbered(number)).user("ann")
-    })
-    .await;
+    create_many(&plain, 1200, |number| NewSession::new().id(numbered(number)).user("ann")).await;
     context.clock.advance(10 * MINUTE);
     create_in_turn(&context, &plain, &["a", "b", "c"]).await;
 
-    let reject = context
-        .store_at(rules().sessions_per_user(4, OnLimit::Reject))
-        .await;
+    let reject = context.store_at(rules().sessions_per_user(4, OnLimit::Reject)).await;
     let created = reject.create(of_ann("d")).await.unwrap();
     // Nobody else will report those that it removed.
-    assert_eq!(
-        removed_ids(&created.evicted),
-        (0..400).map(numbered).collect::<Vec<_>>()
-    );
-    assert_eq!(
-        refusal(reject.create(of_ann("e")).await),
-        Refusal::Limit { live: 4 }
-    );
+    assert_eq!(removed_ids(&created.evicted), (0..400).map(numbered).collect::<Vec<_>>());
+    assert_eq!(refusal(reject.create(of_ann("e")).await), Refusal::Limit { live: 4 });
     let entries = context.entries(&context.user_key("ann")).await;
     assert_eq!(entries.len(), 800 + 4);
     assert_eq!(reject.count(&Owner::user("ann")).await.unwrap(), 4);

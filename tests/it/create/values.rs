@@ -36,19 +36,14 @@ async fn every_value_comes_back_equal_as_attribute_and_as_extension() {
     for (number, value) in delicate_values().iter().enumerate() {
         let key = format!("{}{number}", keys[number % keys.len()]);
         attributes.set(key.clone(), value).unwrap();
-        extensions
-            .set(key, &json!([value.as_str().map(str::len), number]))
-            .unwrap();
+        extensions.set(key, &json!([value.as_str().map(str::len), number])).unwrap();
     }
     attributes.set("k".repeat(256), &1).unwrap();
     let new = NewSession::new().id(id("s")).user("ann").connection("socket");
     let new = new.attributes(attributes.clone()).extensions(extensions.clone());
     store.create(new).await.unwrap();
 
-    let page = store
-        .list(&Owner::user("ann"), &PageRequest::first(1))
-        .await
-        .unwrap();
+    let page = store.list(&Owner::user("ann"), &PageRequest::first(1)).await.unwrap();
     for session in [
         store.get(&id("s")).await.unwrap().unwrap(),
         store.session_by_connection("socket").await.unwrap().unwrap(),
@@ -68,24 +63,12 @@ async fn numbers_beyond_floats_and_empty_collections_keep_their_types() {
     let new = NewSession::new().id(id("s"));
     let new = new.set("n", &9_007_199_254_740_993_u64).unwrap();
     let new = new.set("list", &Vec::<u8>::new()).unwrap();
-    let new = new
-        .set("map", &json!({}))
-        .unwrap()
-        .set("none", &None::<u8>)
-        .unwrap();
+    let new = new.set("map", &json!({})).unwrap().set("none", &None::<u8>).unwrap();
     store.create(new).await.unwrap();
     let session = store.get(&id("s")).await.unwrap().unwrap();
     assert_eq!(session.get::<u64>("n").unwrap(), Some(9_007_199_254_740_993));
     let texts: Vec<_> = session.attributes().iter().collect();
-    assert_eq!(
-        texts,
-        [
-            ("list", "[]"),
-            ("map", "{}"),
-            ("n", "9007199254740993"),
-            ("none", "null")
-        ]
-    );
+    assert_eq!(texts, [("list", "[]"), ("map", "{}"), ("n", "9007199254740993"), ("none", "null")]);
     assert_eq!(session.get::<Option<u8>>("none").unwrap(), Some(None));
     assert!(matches!(session.get::<u8>("n"), Err(Error::Value { key, .. }) if key == "n"));
     context.check().await;
@@ -97,20 +80,8 @@ async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not() {
     let rules = Rules::new().value_bytes(100).session_bytes(150);
     let store = context.store(rules).await;
     let text = |length: usize| "x".repeat(length - 2);
-    let error = store
-        .create(NewSession::new().set("k", &text(101)).unwrap())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Invalid {
-                field: "attribute value",
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    let error = store.create(NewSession::new().set("k", &text(101)).unwrap()).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { field: "attribute value", .. }), "{error:?}");
     // Two entries take 7 bytes and a key of one byte each.
     let two = |length| {
         let new = NewSession::new().set("k", &text(100)).unwrap();
@@ -119,10 +90,7 @@ async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not() {
         new.extensions(extensions)
     };
     let error = store.create(two(35)).await.unwrap_err();
-    assert!(
-        matches!(error, Error::Refused(Refusal::TooLarge { bytes: 151 })),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::Refused(Refusal::TooLarge { bytes: 151 })), "{error:?}");
     assert!(context.keys().await.is_empty());
     store.create(two(34)).await.unwrap();
     context.check().await;
@@ -133,20 +101,8 @@ async fn a_key_that_is_empty_or_of_257_bytes_is_invalid() {
     let context = Context::new().await;
     let store = context.store(Rules::new()).await;
     for key in [String::new(), "k".repeat(257)] {
-        let error = store
-            .create(NewSession::new().set(key, &1).unwrap())
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(
-                error,
-                Error::Invalid {
-                    field: "attribute key",
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        let error = store.create(NewSession::new().set(key, &1).unwrap()).await.unwrap_err();
+        assert!(matches!(error, Error::Invalid { field: "attribute key", .. }), "{error:?}");
     }
     assert!(context.keys().await.is_empty());
 }

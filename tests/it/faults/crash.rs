@@ -59,11 +59,7 @@ async fn run(store: RedisStore, task: usize, seen: Arc<Seen>) -> Vec<Answered> {
             .connection(format!("connection-{task}-{number}"))
             .node("n");
         if let Some(created) = seen.note(store.create(new).await).await {
-            answered.push(Answered {
-                id: created.session.id().clone(),
-                value: 0,
-                later: 0,
-            });
+            answered.push(Answered { id: created.session.id().clone(), value: 0, later: 0 });
         }
         let Some(last) = answered.last_mut() else {
             continue;
@@ -80,14 +76,9 @@ async fn run(store: RedisStore, task: usize, seen: Arc<Seen>) -> Vec<Answered> {
         if let Some(refreshed) = seen.note(store.refresh(&last.id).await).await {
             assert!(refreshed.is_some(), "a live session looked absent");
         }
-        let page = store
-            .list(&Owner::user(format!("user-{task}")), &PageRequest::first(500))
-            .await;
+        let page = store.list(&Owner::user(format!("user-{task}")), &PageRequest::first(500)).await;
         if let Some(page) = seen.note(page).await {
-            assert!(
-                !page.sessions.is_empty(),
-                "a user with live sessions looked without"
-            );
+            assert!(!page.sessions.is_empty(), "a user with live sessions looked without");
         }
     }
     answered
@@ -109,10 +100,7 @@ async fn a_killed_server_gives_plain_errors_and_comes_back_with_all_that_was_ans
     eventually("errors while it is down", async || count(&seen.errors) > before + 50).await;
     context.server.restart().await;
     let before = count(&seen.successes);
-    eventually("success again, without a new store", async || {
-        count(&seen.successes) > before + 200
-    })
-    .await;
+    eventually("success again, without a new store", async || count(&seen.successes) > before + 200).await;
     seen.done.store(true, Ordering::SeqCst);
     let answered: Vec<Answered> = tasks.join_all().await.into_iter().flatten().collect();
 
@@ -120,16 +108,9 @@ async fn a_killed_server_gives_plain_errors_and_comes_back_with_all_that_was_ans
     context.check().await;
     assert!(answered.len() > 40);
     for Answered { id, value, later } in answered {
-        let session = store
-            .get(&id)
-            .await
-            .unwrap()
-            .expect("its making had been answered");
+        let session = store.get(&id).await.unwrap().expect("its making had been answered");
         let stored: u64 = session.get("value").unwrap().unwrap_or(0);
-        assert!(
-            (value..=later).contains(&stored),
-            "{stored} is stored, {value} was answered"
-        );
+        assert!((value..=later).contains(&stored), "{stored} is stored, {value} was answered");
         let connection = session.connection().unwrap();
         let found = store.session_by_connection(connection).await.unwrap().unwrap();
         assert_eq!(found.id(), &id);
@@ -171,32 +152,19 @@ async fn impatient(context: &Context) -> RedisStore {
 
 /// The outer limit stands for "at once": far more than any deadline here, far less than for ever.
 async fn in_time<T>(call: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), call)
-        .await
-        .expect("the call kept its deadline")
+    tokio::time::timeout(Duration::from_secs(30), call).await.expect("the call kept its deadline")
 }
 
 #[tokio::test]
 async fn a_server_that_hangs_costs_a_call_its_deadline_and_no_more() {
     let mut context = Context::own(&[]).await;
-    let session = context
-        .session(&context.store(Rules::new()).await, "a")
-        .await;
-    let (reader, lister, writer) = (
-        impatient(&context).await,
-        impatient(&context).await,
-        impatient(&context).await,
-    );
+    let session = context.session(&context.store(Rules::new()).await, "a").await;
+    let (reader, lister, writer) =
+        (impatient(&context).await, impatient(&context).await, impatient(&context).await);
     context.server.freeze().await;
     let owner = Owner::user("user-a");
-    assert_eq!(
-        obstacle(in_time(reader.get(session.id())).await),
-        Obstacle::Deadline
-    );
-    assert_eq!(
-        obstacle(in_time(lister.count(&owner)).await),
-        Obstacle::Deadline
-    );
+    assert_eq!(obstacle(in_time(reader.get(session.id())).await), Obstacle::Deadline);
+    assert_eq!(obstacle(in_time(lister.count(&owner)).await), Obstacle::Deadline);
     let patch = Patch::new().set("color", "red").unwrap();
     let error = in_time(writer.patch(&session, patch.clone())).await.unwrap_err();
     let Error::Ambiguous { operation_id, .. } = error else {
@@ -208,10 +176,7 @@ async fn a_server_that_hangs_costs_a_call_its_deadline_and_no_more() {
 
     context.server.thaw().await;
     for store in [&reader, &lister, &writer] {
-        eventually("the same store works again", async || {
-            store.get(session.id()).await.is_ok()
-        })
-        .await;
+        eventually("the same store works again", async || store.get(session.id()).await.is_ok()).await;
     }
     // It happens now, since the server had it in its buffer, or with the retry, and once.
     let again = writer.with_operation_id(operation_id);

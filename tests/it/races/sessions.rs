@@ -43,16 +43,10 @@ async fn against_delete(call: Call) {
             continue;
         };
         let stored = context.stored(&SessionId::new(id).unwrap()).await;
-        assert!(
-            stored.is_none_or(|stored| stored.kind != LIVE),
-            "a record is live"
-        );
+        assert!(stored.is_none_or(|stored| stored.kind != LIVE), "a record is live");
     }
     let left = context.members(&context.key("expiry")).await;
-    assert!(
-        left.keys().all(String::is_empty),
-        "entries of the expiry index: {left:?}"
-    );
+    assert!(left.keys().all(String::is_empty), "entries of the expiry index: {left:?}");
     context.check().await;
 }
 
@@ -143,22 +137,12 @@ async fn of_many_creates_with_one_id_one_wins_and_leaves_the_only_entries() {
     assert_eq!(won.len(), 1);
     for outcome in lost {
         let error = outcome.unwrap_err();
-        assert!(
-            matches!(error, cloakroom::Error::Refused(Refusal::Exists)),
-            "{error:?}"
-        );
+        assert!(matches!(error, cloakroom::Error::Refused(Refusal::Exists)), "{error:?}");
     }
     let session = won.into_iter().next().unwrap().unwrap().session;
     let stored = context.stored(&id).await.unwrap();
-    assert_eq!(
-        (stored.version, stored.user.as_str()),
-        (1, session.user().unwrap())
-    );
-    assert_eq!(
-        context.keys().await.len(),
-        5,
-        "record, expiry, user, connection and node of the winner"
-    );
+    assert_eq!((stored.version, stored.user.as_str()), (1, session.user().unwrap()));
+    assert_eq!(context.keys().await.len(), 5, "record, expiry, user, connection and node of the winner");
     context.check().await;
 }
 
@@ -170,9 +154,7 @@ async fn a_reap_and_a_refresh_at_the_edge_agree_on_whether_the_session_lives() {
     let (mut lived, mut died) = (0, 0);
     for round in 0..ROUNDS * 2 {
         let session = context.session(&store, &round.to_string()).await;
-        context
-            .clock
-            .set_ms(session.expires_at_ms() - 1 - (round % 2) as u64);
+        context.clock.set_ms(session.expires_at_ms() - 1 - (round % 2) as u64);
         let mut race = Race::new();
         race.add({
             let (store, session) = (store.clone(), session.clone());
@@ -258,10 +240,7 @@ async fn of_many_updates_from_one_version_one_wins() {
         let error = outcome.unwrap_err();
         let current_is_2 =
             |refusal: &Refusal| matches!(refusal, Refusal::Conflict { current } if current.get() == 2);
-        assert!(
-            matches!(&error, cloakroom::Error::Refused(refusal) if current_is_2(refusal)),
-            "{error:?}"
-        );
+        assert!(matches!(&error, cloakroom::Error::Refused(refusal) if current_is_2(refusal)), "{error:?}");
     }
     let winner = won.into_iter().next().unwrap().unwrap();
     let saved = stores[0].get(session.id()).await.unwrap().unwrap();
@@ -286,11 +265,7 @@ async fn a_hundred_patches_of_different_attributes_are_all_there() {
     }
     let mut versions = race.run().await;
     versions.sort_unstable();
-    assert_eq!(
-        versions,
-        (2..=101).collect::<Vec<u64>>(),
-        "each patch made a version of its own"
-    );
+    assert_eq!(versions, (2..=101).collect::<Vec<u64>>(), "each patch made a version of its own");
     let session = stores[0].get(session.id()).await.unwrap().unwrap();
     for number in 0..100_usize {
         assert_eq!(session.get(&format!("key-{number}")).unwrap(), Some(number));

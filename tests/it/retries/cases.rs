@@ -29,11 +29,7 @@ pub(super) struct Case {
 }
 
 fn answer(id: &SessionId, own: impl std::fmt::Debug, others: impl std::fmt::Debug) -> Answer {
-    Answer {
-        id: id.clone(),
-        own: format!("{own:?}"),
-        others: format!("{others:?}"),
-    }
+    Answer { id: id.clone(), own: format!("{own:?}"), others: format!("{others:?}") }
 }
 
 fn id(text: &str) -> SessionId {
@@ -47,11 +43,7 @@ fn ids(removed: &[Removed]) -> Vec<&str> {
 }
 
 async fn create(store: Arc<dyn SessionStore>, user: &str) -> Result<Answer> {
-    let new = NewSession::new()
-        .id(id("new"))
-        .user(user)
-        .connection("x")
-        .node("n");
+    let new = NewSession::new().id(id("new")).user(user).connection("x").node("n");
     let created = store.create(new.set("color", "red")?).await?;
     let session = &created.session;
     Ok(answer(session.id(), session, ids(&created.evicted)))
@@ -69,11 +61,7 @@ async fn bind(
     binding: Binding,
 ) -> Result<Answer> {
     let bound = store.bind(target, binding).await?;
-    let others = (
-        &bound.previous_connection,
-        &bound.previous_node,
-        &bound.taken_from,
-    );
+    let others = (&bound.previous_connection, &bound.previous_node, &bound.taken_from);
     Ok(answer(&bound.id, (bound.version, bound.changed), others))
 }
 
@@ -92,10 +80,7 @@ pub(super) const CASES: &[Case] = &[
         target: "s",
         call: |store, session| {
             async move {
-                let patch = Patch::new()
-                    .set("color", "red")?
-                    .set_extension("seen", &1)?
-                    .suspend();
+                let patch = Patch::new().set("color", "red")?.set_extension("seen", &1)?.suspend();
                 let patched = store.patch(session.id(), patch).await?;
                 Ok(answer(&patched.id, (patched.version, patched.changed), ()))
             }
@@ -110,11 +95,7 @@ pub(super) const CASES: &[Case] = &[
             async move {
                 let patch = Patch::new().ttl(Duration::from_secs(7200)).remove("color");
                 let patched = store.patch(session.id(), patch).await?;
-                Ok(answer(
-                    &patched.id,
-                    (patched.version, patched.expires_at_ms, patched.changed),
-                    (),
-                ))
+                Ok(answer(&patched.id, (patched.version, patched.expires_at_ms, patched.changed), ()))
             }
             .boxed()
         },

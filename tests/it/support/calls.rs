@@ -32,26 +32,16 @@ impl Cost {
 impl Context {
     /// Counts at a server that is the test's own; elsewhere others would be counted too.
     pub(crate) async fn count(&self) -> Count {
-        assert!(
-            self.server.is_own(),
-            "counted on a server that is not the test's own"
-        );
+        assert!(self.server.is_own(), "counted on a server that is not the test's own");
         let info: String = self.command(&["INFO", "everything"]).await;
-        let mut count = Count {
-            commands: BTreeMap::new(),
-            reads: 0,
-        };
+        let mut count = Count { commands: BTreeMap::new(), reads: 0 };
         for line in info.lines() {
             if let Some(reads) = line.strip_prefix("total_reads_processed:") {
                 count.reads = reads.trim().parse().unwrap();
-            } else if let Some((name, stats)) = line
-                .strip_prefix("cmdstat_")
-                .and_then(|rest| rest.split_once(':'))
+            } else if let Some((name, stats)) =
+                line.strip_prefix("cmdstat_").and_then(|rest| rest.split_once(':'))
             {
-                let calls = stats
-                    .strip_prefix("calls=")
-                    .and_then(|rest| rest.split(',').next())
-                    .unwrap();
+                let calls = stats.strip_prefix("calls=").and_then(|rest| rest.split(',').next()).unwrap();
                 count.commands.insert(name.to_owned(), calls.parse().unwrap());
             }
         }
@@ -68,10 +58,6 @@ impl Context {
         let scripts = commands.get("evalsha").copied().unwrap_or_default();
         commands.retain(|name, calls| *calls > 0 && name != "info" && name != "evalsha");
         // One read is the second count's own.
-        Cost {
-            round_trips: now.reads - before.reads - 1,
-            scripts,
-            commands,
-        }
+        Cost { round_trips: now.reads - before.reads - 1, scripts, commands }
     }
 }

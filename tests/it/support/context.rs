@@ -1,7 +1,7 @@
 //! A server, a namespace of the test's own in it, and stores on that.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloakroom::{RedisStore, Rules, Session, SessionId, SessionStore as _, TestClock};
 use redis::Value;
@@ -19,6 +19,7 @@ pub(crate) struct Context {
     /// Shared by all stores of [`store_at`](Self::store_at).
     pub(crate) clock: TestClock,
     pub(crate) raw: MultiplexedConnection,
+    started: Instant,
 }
 
 /// The whole stored state of a namespace: each key with its type and value. TTLs stand apart, since they run.
@@ -37,12 +38,7 @@ impl Context {
     async fn on(server: Server) -> Self {
         let raw = server.connect().await;
         let namespace = format!("t{:016x}", fastrand::u64(..));
-        Self {
-            server,
-            namespace,
-            clock: TestClock::new(),
-            raw,
-        }
+        Self { server, namespace, clock: TestClock::new(), raw, started: Instant::now() }
     }
 
     /// A store by the server's clock.
@@ -52,11 +48,7 @@ impl Context {
 
     /// A store by the context's clock, which the test moves.
     pub(crate) async fn store_at(&self, rules: Rules) -> RedisStore {
-        self.builder(rules)
-            .clock(self.clock.clone())
-            .build()
-            .await
-            .unwrap()
+        self.builder(rules).clock(self.clock.clone()).build().await.unwrap()
     }
 
     pub(crate) fn builder(&self, rules: Rules) -> cloakroom::RedisStoreBuilder {
@@ -107,10 +99,7 @@ impl Context {
 
     pub(crate) async fn members(&self, key: &str) -> BTreeMap<String, u64> {
         let pairs: Vec<(String, f64)> = self.command(&["ZRANGE", key, "0", "-1", "WITHSCORES"]).await;
-        pairs
-            .into_iter()
-            .map(|(member, score)| (member, score as u64))
-            .collect()
+        pairs.into_iter().map(|(member, score)| (member, score as u64)).collect()
     }
 
     /// The names of all keys of the namespace.
@@ -119,9 +108,8 @@ impl Context {
         let mut cursor = "0".to_owned();
         let mut keys = Vec::new();
         loop {
-            let (next, page): (String, Vec<String>) = self
-                .command(&["SCAN", &cursor, "MATCH", &pattern, "COUNT", "1000"])
-                .await;
+            let (next, page): (String, Vec<String>) =
+                self.command(&["SCAN", &cursor, "MATCH", &pattern, "COUNT", "1000"]).await;
             keys.extend(page);
             cursor = next;
             if cursor == "0" {
@@ -150,11 +138,12 @@ impl Context {
     /// Fails if an index entry has no record, a record lacks an entry, or a key has no TTL.
     pub(crate) async fn check(&self) {
         let violations = invariants::violations(self).await;
-        assert!(
-            violations.is_empty(),
-            "invariants broken:\n{}",
-            violations.join("\n")
-        );
+        assert!(violations.is_empty(), "invariants broken:\n{}", violations.join("\n"));
+    }
+
+    /// How far the clock that a test moves may be behind the server's, by which TTLs run: as long as the test runs.
+    pub(crate) fn clock_lag_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap()
     }
 
     /// A live session with a user, a connection and a node of its own.

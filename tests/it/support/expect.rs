@@ -29,9 +29,7 @@ impl Context {
     pub(crate) async fn freeze(&self, id: &SessionId) {
         let status = char::from(FROZEN).to_string();
         let key = self.record_key(id);
-        let _: u64 = self
-            .command(&["SETRANGE", &key, &STATUS_AT.to_string(), &status])
-            .await;
+        let _: u64 = self.command(&["SETRANGE", &key, &STATUS_AT.to_string(), &status]).await;
     }
 
     pub(crate) fn user_key(&self, user: &str) -> String {

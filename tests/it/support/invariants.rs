@@ -65,13 +65,10 @@ fn sort_in(state: &mut State, rest: String, value: Value, found: &mut Vec<String
     if let Some(id) = rest.strip_prefix("session:") {
         let bytes: Vec<u8> = redis::from_redis_value(value).unwrap();
         state.records.insert(id.to_owned(), Stored::parse(&bytes));
-    } else if let Some(connection) = rest
-        .strip_prefix("connection:")
-        .and_then(|rest| rest.strip_suffix(":session"))
+    } else if let Some(connection) =
+        rest.strip_prefix("connection:").and_then(|rest| rest.strip_suffix(":session"))
     {
-        state
-            .pointers
-            .insert(connection.to_owned(), redis::from_redis_value(value).unwrap());
+        state.pointers.insert(connection.to_owned(), redis::from_redis_value(value).unwrap());
     } else if (rest.starts_with("user:") || rest.starts_with("node:")) && rest.ends_with(":sessions") {
         state.owners.insert(rest, pairs(value));
     } else if rest == "expiry" {
@@ -88,15 +85,14 @@ fn check_ttls(context: &Context, state: &State, found: &mut Vec<String>) {
             found.push(format!("{key} has no TTL"));
         }
     }
+    let lag = context.clock_lag_ms() + 50; // and what passes between two readings
     let mut outlives = |key: String, id: &str| {
         let (index, record) = (state.ttls.get(&key), state.ttls.get(&format!("session:{id}")));
-        // Both are read a moment apart, and rounded.
+        // A key that was written again by the test's clock goes later than one that was not.
         if let (Some(index), Some(record)) = (index, record)
-            && index + 50 < *record
+            && index + lag < *record
         {
-            found.push(format!(
-                "{key} goes in {index} ms, before session {id} in {record} ms"
-            ));
+            found.push(format!("{key} goes in {index} ms, before session {id} in {record} ms"));
         }
     };
     for (id, record) in state.records.iter().filter(|(_, record)| record.kind == LIVE) {
@@ -109,15 +105,9 @@ fn check_ttls(context: &Context, state: &State, found: &mut Vec<String>) {
         }
     }
     if let Some(mark) = state.expiry.get("")
-        && state
-            .expiry
-            .iter()
-            .any(|(id, score)| !id.is_empty() && score > mark)
+        && state.expiry.iter().any(|(id, score)| !id.is_empty() && score > mark)
     {
-        found.push(format!(
-            "{}: an entry sorts behind the expiry index's own note",
-            context.namespace
-        ));
+        found.push(format!("{}: an entry sorts behind the expiry index's own note", context.namespace));
     }
 }
 
@@ -148,10 +138,7 @@ fn check_records(state: &State, found: &mut Vec<String>) {
             }
         }
         if !record.connection.is_empty() && state.pointers.get(&record.connection) != Some(id) {
-            found.push(format!(
-                "connection {} does not point to session {id}",
-                record.connection
-            ));
+            found.push(format!("connection {} does not point to session {id}", record.connection));
         }
         if record.deadline > 0 && record.expires_at > record.deadline {
             found.push(format!("session {id} expires after its deadline"));
@@ -165,11 +152,7 @@ fn check_records(state: &State, found: &mut Vec<String>) {
 /// Each entry has its record.
 fn check_entries(state: &State, found: &mut Vec<String>) {
     let live = |id: &str| state.records.get(id).filter(|record| record.kind == LIVE);
-    for id in state
-        .expiry
-        .keys()
-        .filter(|id| !id.is_empty() && live(id).is_none())
-    {
+    for id in state.expiry.keys().filter(|id| !id.is_empty() && live(id).is_none()) {
         found.push(format!("expiry leads to {id}, which is no session"));
     }
     for (key, owner) in &state.owners {
@@ -180,10 +163,8 @@ fn check_entries(state: &State, found: &mut Vec<String>) {
         }
     }
     for (connection, id) in &state.pointers {
-        if !live(id).is_some_and(|record| record.connection == *connection) {
-            found.push(format!(
-                "connection {connection} leads to {id}, which does not have it"
-            ));
+        if live(id).is_none_or(|record| record.connection != *connection) {
+            found.push(format!("connection {connection} leads to {id}, which does not have it"));
         }
     }
 }

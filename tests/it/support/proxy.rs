@@ -90,10 +90,8 @@ async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
                 return;
             };
             let take_one = |left: u64| left.checked_sub(1);
-            let take = |left: &AtomicU64| {
-                left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one)
-                    .is_ok()
-            };
+            let take =
+                |left: &AtomicU64| left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok();
             if !take(&switch.skips) && take(&switch.cuts) {
                 switch.swallowed.fetch_add(1, Ordering::SeqCst);
                 return;

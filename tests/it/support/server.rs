@@ -56,10 +56,7 @@ impl Server {
     }
 
     fn from_url() -> Option<Self> {
-        Some(Self {
-            url: std::env::var("REDIS_URL").ok()?,
-            kind: Kind::Url,
-        })
+        Some(Self { url: std::env::var("REDIS_URL").ok()?, kind: Kind::Url })
     }
 
     /// A server of the test's own, with options: one that may be stopped, flushed and filled.
@@ -73,16 +70,8 @@ impl Server {
             let mut child = launch(port, &options, &directory);
             let url = format!("redis://127.0.0.1:{port}/");
             if ready(&url, Some(&mut child)).await {
-                let spawned = Spawned {
-                    child,
-                    port,
-                    options,
-                    directory,
-                };
-                return Self {
-                    url,
-                    kind: Kind::Spawned(Box::new(spawned)),
-                };
+                let spawned = Spawned { child, port, options, directory };
+                return Self { url, kind: Kind::Spawned(Box::new(spawned)) };
             }
         }
         panic!("redis-server does not start with {options:?}");
@@ -94,12 +83,7 @@ impl Server {
         let port = container.get_host_port_ipv4(6379).await.unwrap();
         let url = format!("redis://{}:{port}/", container.get_host().await.unwrap());
         assert!(ready(&url, None).await, "the container's server does not answer");
-        Self {
-            url,
-            kind: Kind::Container {
-                _handle: Box::new(container),
-            },
-        }
+        Self { url, kind: Kind::Container { _handle: Box::new(container) } }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -107,10 +91,7 @@ impl Server {
     }
 
     pub(crate) fn address(&self) -> String {
-        self.url
-            .trim_start_matches("redis://")
-            .trim_end_matches('/')
-            .to_owned()
+        self.url.trim_start_matches("redis://").trim_end_matches('/').to_owned()
     }
 
     /// Whether this server is the test's alone.
@@ -121,10 +102,7 @@ impl Server {
     pub(crate) async fn connect(&self) -> redis::aio::MultiplexedConnection {
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
         let client = redis::Client::open(self.url.as_str()).unwrap();
-        client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .unwrap()
+        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
     }
 
     /// SIGKILL: no goodbye, no last save.
@@ -170,11 +148,7 @@ impl Server {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn on_path() -> bool {
@@ -184,15 +158,7 @@ fn on_path() -> bool {
 
 fn launch(port: u16, options: &[String], directory: &TempDir) -> Child {
     Command::new("redis-server")
-        .args([
-            "--port",
-            &port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--dir",
-        ])
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(directory.path())
         .args(options)
         .stdout(Stdio::null())
@@ -227,14 +193,6 @@ async fn ready(url: &str, mut child: Option<&mut Child>) -> bool {
 async fn process_id(client: &redis::Client) -> Option<u32> {
     let mut connection = client.get_multiplexed_async_connection().await.ok()?;
     redis::cmd("PING").query_async::<()>(&mut connection).await.ok()?;
-    let info: String = redis::cmd("INFO")
-        .arg("server")
-        .query_async(&mut connection)
-        .await
-        .ok()?;
-    info.lines()
-        .find_map(|line| line.strip_prefix("process_id:"))?
-        .trim()
-        .parse()
-        .ok()
+    let info: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await.ok()?;
+    info.lines().find_map(|line| line.strip_prefix("process_id:"))?.trim().parse().ok()
 }

@@ -1,0 +1,328 @@
+//! Foreign types and garbage, planted at each key in turn: corrupt, named or reported, and nothing changed.
+
+use cloakroom::{Error, Owner, PageRequest, Result, SessionId, SessionStore as _};
+
+use super::world::{Call, World, named};
+use crate::support::Context;
+use crate::support::expect::session_id;
+use crate::support::record::HEADER;
+
+/// What the call has to say of what is planted.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    /// `Error::Corrupt` with this part.
+    Names(&'static str),
+    /// The call succeeds for the rest, and lists this session as corrupt.
+    Reports(&'static str),
+}
+use Answer::{Names, Reports};
+
+const RECORD: &str = "session:main";
+const EXPIRY: &str = "expiry";
+const USER: &str = "user:user-main:sessions";
+const CONNECTION: &str = "connection:connection-main:session";
+const NODE: &str = "node:node-main:sessions";
+const NEW_RECORD: &str = "session:new";
+const NEW_USER: &str = "user:user-new:sessions";
+const NEW_CONNECTION: &str = "connection:connection-new:session";
+const NEW_NODE: &str = "node:node-new:sessions";
+
+/// Each operation with each key that it touches.
+const TABLE: &[(Call, &[(&str, Answer)])] = &[
+    (Call::CreateAgain, &[(RECORD, Names("record"))]),
+    (
+        Call::Create,
+        &[
+            (NEW_RECORD, Names("record")),
+            (EXPIRY, Names("expiry")),
+            (NEW_USER, Names("user")),
+            (NEW_CONNECTION, Names("connection")),
+            (NEW_NODE, Names("node")),
+        ],
+    ),
+    (
+        Call::CreateHeld,
+        &[("session:holder", Names("holder")), ("connection:connection-holder:session", Names("connection"))],
+    ),
+    (Call::CreateCrowded, VICTIM),
+    (Call::Get, &[(RECORD, Names("record"))]),
+    (Call::ByConnection, &[(CONNECTION, Names("connection")), (RECORD, Names("record"))]),
+    (
+        Call::Update,
+        &[
+            (RECORD, Names("record")),
+            (EXPIRY, Names("expiry")),
+            (USER, Names("user")),
+            (CONNECTION, Names("connection")),
+            (NODE, Names("node")),
+            (NEW_USER, Names("user")),
+            (NEW_CONNECTION, Names("connection")),
+            (NEW_NODE, Names("node")),
+        ],
+    ),
+    (Call::UpdateHeld, &[("session:holder", Names("holder"))]),
+    (Call::Patch, INDEXED),
+    (Call::Refresh, &[(RECORD, Names("record")), (EXPIRY, Names("expiry"))]),
+    (Call::RefreshAndGet, &[(RECORD, Names("record")), (EXPIRY, Names("expiry"))]),
+    (Call::Rotate, INDEXED),
+    (Call::Rotate, &[(NEW_RECORD, Names("new_record")), (NEW_USER, Names("user"))]),
+    (Call::RotateCrowded, VICTIM),
+    (
+        Call::Bind,
+        &[
+            (RECORD, Names("record")),
+            (CONNECTION, Names("connection")),
+            (NODE, Names("node")),
+            (NEW_CONNECTION, Names("connection")),
+            (NEW_NODE, Names("new_node")),
+        ],
+    ),
+    (
+        Call::BindTaking,
+        &[("session:holder", Names("holder")), ("node:node-holder:sessions", Names("holder_node"))],
+    ),
+    (Call::Unbind, &[(RECORD, Names("record")), (CONNECTION, Names("connection")), (NODE, Names("node"))]),
+    (Call::Delete, INDEXED),
+    (Call::ListUser, &[(USER, Names("owner"))]),
+    (Call::ListNode, &[(NODE, Names("owner"))]),
+    (Call::Count, &[(USER, Names("owner")), (EXPIRY, Names("expiry"))]),
+    (Call::Expired, &[(EXPIRY, Names("expiry"))]),
+    (
+        Call::Reap,
+        &[
+            (EXPIRY, Names("expiry")),
+            ("session:dead", Reports("dead")),
+            ("user:user-dead:sessions", Reports("dead")),
+            ("connection:connection-dead:session", Reports("dead")),
+            ("node:node-dead:sessions", Reports("dead")),
+        ],
+    ),
+    (
+        Call::DeleteUser,
+        &[
+            (EXPIRY, Names("expiry")),
+            (USER, Names("user")),
+            (RECORD, Reports("main")),
+            (CONNECTION, Reports("main")),
+            (NODE, Reports("main")),
+        ],
+    ),
+];
+
+/// All that a session is indexed in.
+const INDEXED: &[(&str, Answer)] = &[
+    (RECORD, Names("record")),
+    (EXPIRY, Names("expiry")),
+    (USER, Names("user")),
+    (CONNECTION, Names("connection")),
+    (NODE, Names("node")),
+];
+
+/// What a call touches that evicts.
+const VICTIM: &[(&str, Answer)] = &[
+    (EXPIRY, Names("expiry")),
+    ("user:user-victim:sessions", Names("user")),
+    ("session:victim", Names("victim")),
+    ("connection:connection-victim:session", Names("victim")),
+    ("node:node-victim:sessions", Names("victim")),
+];
+
+/// What is planted at a key in the place of what was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Weed {
+    List,
+    Hash,
+    Set,
+    /// A string where a sorted set is expected, a sorted set where a string is.
+    Swapped,
+    /// A record that is shorter than its header.
+    Short,
+    /// A record of a format that is not known.
+    Format,
+    /// A record with something behind it.
+    Long,
+    /// A record that lacks its end.
+    Cut,
+    /// A record whose entries run over its end.
+    Entries,
+}
+
+const FOREIGN: [Weed; 4] = [Weed::List, Weed::Hash, Weed::Set, Weed::Swapped];
+const BROKEN: [Weed; 5] = [Weed::Short, Weed::Format, Weed::Long, Weed::Cut, Weed::Entries];
+
+/// What to plant at a key, for a call that looks at it as closely as this one.
+fn weeds(call: Call, key: &str) -> Vec<Weed> {
+    let mut weeds = FOREIGN.to_vec();
+    if key.starts_with("session:") {
+        weeds.extend(BROKEN);
+    }
+    // The header is all that a refresh reads, whatever the payload's size.
+    if call == Call::Refresh {
+        weeds.retain(|weed| !matches!(weed, Weed::Long | Weed::Cut | Weed::Entries));
+    }
+    // To those that neither read nor return the entries they are opaque.
+    let opaque = match call {
+        Call::Create | Call::CreateAgain | Call::CreateHeld | Call::Update | Call::UpdateHeld => true,
+        Call::Bind | Call::BindTaking | Call::Unbind | Call::Delete => true,
+        Call::Rotate => key == NEW_RECORD,
+        _ => false,
+    };
+    if opaque {
+        weeds.retain(|weed| *weed != Weed::Entries);
+    }
+    weeds
+}
+
+/// Plants something at a key, and puts aside what was there, its TTL with it.
+async fn plant(context: &Context, key: &str, weed: Weed) {
+    if context.exists(key).await {
+        let _: () = context.command(&["RENAME", key, &aside(key)]).await;
+    }
+    let sorted = key.ends_with(":sessions") || key.ends_with(":expiry");
+    let command: &[&str] = match weed {
+        Weed::List => &["RPUSH", key, "x"],
+        Weed::Hash => &["HSET", key, "x", "y"],
+        Weed::Set => &["SADD", key, "x"],
+        Weed::Swapped if sorted => &["SET", key, "x"],
+        Weed::Swapped => &["ZADD", key, "1", "x"],
+        _ => return plant_record(context, key, weed).await,
+    };
+    let _: redis::Value = context.command(command).await;
+}
+
+async fn plant_record(context: &Context, key: &str, weed: Weed) {
+    let record: Option<Vec<u8>> = context.command(&["GET", &aside(key)]).await;
+    let record = match record {
+        Some(record) => record,
+        // There is none at a key that is to be new: one that another session has, then.
+        None => context.command(&["GET", &context.key(RECORD)]).await,
+    };
+    let mut command = redis::cmd("SET");
+    let command = command.arg(key).arg(broken(record, weed));
+    let _: () = command.query_async(&mut context.raw.clone()).await.unwrap();
+}
+
+/// Where no scan of the namespace comes.
+fn aside(key: &str) -> String {
+    format!("aside:{key}")
+}
+
+async fn restore(context: &Context, key: &str) {
+    let _: i64 = context.command(&["DEL", key]).await;
+    if context.exists(&aside(key)).await {
+        let _: () = context.command(&["RENAME", &aside(key), key]).await;
+    }
+}
+
+fn broken(mut record: Vec<u8>, weed: Weed) -> Vec<u8> {
+    let (user, connection, node) = (record[4], record[6], record[8]);
+    let entries = HEADER + [user, connection, node].map(usize::from).iter().sum::<usize>();
+    match weed {
+        Weed::Short => record.truncate(HEADER - 1),
+        Weed::Format => record[0] = 2,
+        Weed::Long => record.push(b'x'),
+        Weed::Cut => record.truncate(record.len() - 1),
+        // The key's length, which is the second field of an entry.
+        Weed::Entries => record[entries + 2] = 200,
+        Weed::List | Weed::Hash | Weed::Set | Weed::Swapped => unreachable!("{weed:?} is no record"),
+    }
+    record
+}
+
+fn holds(answer: Answer, result: &Result<Vec<SessionId>>) -> bool {
+    match (answer, result) {
+        (Names(part), Err(Error::Corrupt { what })) => what == part,
+        (Reports(name), Ok(corrupt)) => *corrupt == [session_id(name)],
+        _ => false,
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_planted_at_a_key_is_named_and_nothing_changes() {
+    let mut context = Context::new().await;
+    let mut wrong = Vec::new();
+    for (call, keys) in TABLE {
+        context.namespace = format!("t{:016x}", fastrand::u64(..));
+        let world = World::new(&context).await;
+        for (rest, answer) in *keys {
+            let key = context.key(rest);
+            for weed in weeds(*call, rest) {
+                plant(&context, &key, weed).await;
+                let before = context.dump().await;
+                let result = world.run(*call).await;
+                if !holds(*answer, &result) {
+                    wrong.push(format!("{call:?} with {weed:?} at {rest}: {result:?}, not {answer:?}"));
+                }
+                if context.dump().await != before {
+                    wrong.push(format!("{call:?} with {weed:?} at {rest} changed something"));
+                }
+                restore(&context, &key).await;
+            }
+        }
+        // With nothing planted it says nothing of the kind, so what it said above was for what was planted.
+        match world.run(*call).await {
+            Ok(corrupt) => assert!(corrupt.is_empty(), "{call:?}: {corrupt:?}"),
+            Err(error) => assert!(error.is_refused(), "{call:?}: {error}"),
+        }
+        context.check().await;
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_session_that_cannot_be_read_is_left_out_of_a_list_and_keeps_its_entry() {
+    let context = Context::new().await;
+    let world = World::new(&context).await;
+    let sound = named("sound").node("node-main");
+    let sound = world.store.create(sound).await.unwrap().session;
+    let key = context.key(RECORD);
+    for weed in FOREIGN.into_iter().chain(BROKEN) {
+        plant(&context, &key, weed).await;
+        let before = context.dump().await;
+        let page = PageRequest::first(10);
+        let page = world.store.list(&Owner::node("node-main"), &page).await.unwrap();
+        assert_eq!(page.sessions, std::slice::from_ref(&sound), "{weed:?}");
+        assert_eq!(context.dump().await, before, "{weed:?}");
+        restore(&context, &key).await;
+    }
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_pointer_to_an_impossible_id_is_corrupt_and_nothing_changes() {
+    let context = Context::new().await;
+    let world = World::new(&context).await;
+    let key = context.key(NEW_CONNECTION);
+    let _: () = context.command(&["SET", &key, &"x".repeat(129), "PX", "600000"]).await;
+    let before = context.dump().await;
+    for call in [Call::Create, Call::Update, Call::Bind] {
+        let result = world.run(call).await;
+        assert!(holds(Names("connection"), &result), "{call:?}: {result:?}");
+    }
+    let found = world.store.session_by_connection("connection-new").await;
+    assert!(matches!(&found, Err(Error::Corrupt { what }) if what == "connection"), "{found:?}");
+    assert_eq!(context.dump().await, before);
+}
+
+#[tokio::test]
+async fn an_index_entry_with_an_impossible_id_is_corrupt_and_nothing_changes() {
+    let context = Context::new().await;
+    let world = World::new(&context).await;
+    for (rest, calls, part) in [
+        (EXPIRY, &[Call::Expired, Call::Reap][..], "expiry"),
+        (USER, &[Call::ListUser], "owner"),
+        (USER, &[Call::DeleteUser], "user"),
+        (NODE, &[Call::ListNode], "owner"),
+    ] {
+        let (key, id) = (context.key(rest), "x".repeat(129));
+        let _: i64 = context.command(&["ZADD", &key, "1", &id]).await;
+        let before = context.dump().await;
+        for call in calls {
+            let result = world.run(*call).await;
+            assert!(holds(Names(part), &result), "{call:?}: {result:?}");
+        }
+        assert_eq!(context.dump().await, before, "{rest}");
+        let _: i64 = context.command(&["ZREM", &key, &id]).await;
+    }
+    context.check().await;
+}
