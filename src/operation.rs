@@ -16,8 +16,9 @@ use crate::reply::Reply;
 use crate::rules::Rules;
 use crate::script::{Effect, Script};
 
-/// How often one call is sent at most, when its connection breaks under it.
-const ATTEMPTS: u32 = 3;
+/// How often one call is sent at most, when its connection breaks under it. It is safe, so the deadline is what ends
+/// it; but a call that has seen so many connections break is more likely to be the reason.
+const ATTEMPTS: u32 = 10;
 
 /// How often a script is loaded for one call. Sent in one pipeline with the call, it is mostly there for it, but a
 /// server reads a long pipeline in parts, and a flush may come in between. A transaction would keep it out, and be
