@@ -220,9 +220,9 @@ impl<'a> Operation<'a> {
         sent: impl Future<Output = RedisResult<T>>,
     ) -> Result<RedisResult<T>, Lost> {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
-        match tokio::time::timeout_at(self.deadline, sent).await {
-            Ok(Ok(value)) => Ok(Ok(value)),
-            Ok(Err(error)) => {
+        match connection.answer(sent, self.deadline).await {
+            Some(Ok(value)) => Ok(Ok(value)),
+            Some(Err(error)) => {
                 connection.note(&error);
                 if server_code(&error).is_some() {
                     Ok(Err(error))
@@ -230,9 +230,9 @@ impl<'a> Operation<'a> {
                     Err(Lost::Connection(Cause::from(error)))
                 }
             }
-            Err(elapsed) => {
+            None => {
                 connection.suspect();
-                Err(Lost::Deadline(Cause::from(elapsed)))
+                Err(Lost::Deadline("no reply before the deadline".into()))
             }
         }
     }

@@ -19,6 +19,14 @@ use crate::error::{Error, Obstacle, Result};
 /// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
 const WRITE_QUEUE: usize = 1024;
 
+/// How often a connection is begun that is cut before it is made.
+const HANDSHAKES: u32 = 5;
+
+/// How long a reply may take before its connection is probed.
+const PROBE_AFTER: Duration = Duration::from_millis(200);
+/// Between two probes.
+const PROBE_PAUSE: Duration = Duration::from_secs(1);
+
 /// What a connection knows about itself.
 #[derive(Debug, Default)]
 struct Health {
@@ -52,6 +60,43 @@ impl Connection {
     /// Notes that a reply did not come in time.
     pub(crate) fn suspect(&self) {
         let _ = self.health.state.compare_exchange(SOUND, SUSPECT, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The answer to what was sent on this connection, an error of the connection included; `None` at the deadline.
+    ///
+    /// A call that is queued in the very moment in which its connection ends is forgotten in the queue (a tokio channel
+    /// frees what comes after its receiver only with its last sender, and the call holds one): redis-rs gives it
+    /// neither reply nor error. Another command on the same connection fails at once, so a late reply is probed for.
+    pub(crate) async fn answer<T>(
+        &self,
+        sent: impl Future<Output = RedisResult<T>>,
+        deadline: Instant,
+    ) -> Option<RedisResult<T>> {
+        let mut sent = std::pin::pin!(sent);
+        let soon = deadline.min(Instant::now() + PROBE_AFTER);
+        if let Ok(answer) = tokio::time::timeout_at(soon, &mut sent).await {
+            return Some(answer);
+        }
+        tokio::select! {
+            biased;
+            answer = &mut sent => Some(answer),
+            error = self.death() => Some(Err(error)),
+            () = tokio::time::sleep_until(deadline) => None,
+        }
+    }
+
+    /// Ends when the connection is found dead, with the error.
+    async fn death(&self) -> RedisError {
+        let mut link = self.link.clone();
+        loop {
+            let ping = redis::cmd("PING");
+            // Forgotten in the queue too, it is sent again.
+            let probe = tokio::time::timeout(PROBE_AFTER, ping.query_async::<()>(&mut link));
+            match probe.await {
+                Ok(Err(error)) if server_code(&error).is_none() => return error,
+                _ => tokio::time::sleep(PROBE_PAUSE).await,
+            }
+        }
     }
 
     /// Notes an error, if it says that the connection is of no more use: broken, or to a server that does not take
@@ -99,14 +144,23 @@ enum Failure {
 }
 
 impl Manager {
+    async fn handshake(&self) -> RedisResult<Connection> {
+        let link = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
+        let connection = Connection::new(link, self.breaks.clone());
+        // A server that wants a password closes the connection at the first long command, which looks like a lost
+        // reply. This short one it answers.
+        match self.ping(&connection).await {
+            Err(error) if server_code(&error).is_none_or(|code| code == "NOAUTH") => Err(error),
+            _ => Ok(connection),
+        }
+    }
+
     async fn ping(&self, connection: &Connection) -> RedisResult<()> {
         let mut link = connection.link.clone();
-        let command = redis::cmd("PING");
-        let pong = command.query_async(&mut link);
-        match tokio::time::timeout(self.timeout, pong).await {
-            Ok(answer) => answer,
-            Err(elapsed) => Err(std::io::Error::from(elapsed).into()),
-        }
+        let ping = redis::cmd("PING");
+        let deadline = Instant::now() + self.timeout;
+        let answer = connection.answer(ping.query_async(&mut link), deadline).await;
+        answer.unwrap_or_else(|| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }
 }
 
@@ -114,17 +168,16 @@ impl bb8::ManageConnection for Manager {
     type Connection = Connection;
     type Error = Failure;
 
+    /// A connection that is cut while it is made is made again. One that is refused is not: the server is down, and
+    /// whoever waits is to know at once.
     async fn connect(&self) -> Result<Connection, Failure> {
-        let link = self.client.get_multiplexed_async_connection_with_config(&self.config).await;
-        let connection = Connection::new(link.map_err(Failure::Connect)?, self.breaks.clone());
-        // A server that wants a password closes the connection at the first long command, which looks like a lost
-        // reply. This short one it answers.
-        match self.ping(&connection).await {
-            Err(error) if server_code(&error).is_none_or(|code| code == "NOAUTH") => {
-                Err(Failure::Connect(error))
+        for _ in 1..HANDSHAKES {
+            match self.handshake().await {
+                Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {}
+                made => return made.map_err(Failure::Connect),
             }
-            _ => Ok(connection),
         }
+        self.handshake().await.map_err(Failure::Connect)
     }
 
     /// Called at each check-out, and free unless the connection is suspect.
