@@ -36,6 +36,8 @@ local tombstone = args_integer(ARGV[7], 'tombstone_ms', 1)
 local record, pointer, foreign = session_read(record_key, connection_key, connection)
 local first = record and record.kind == RECORD_DELETED and record_version_of(record, op_id)
 if first then return { 'ok', first } end
+-- A logout that comes with the id from before the login is a logout all the same.
+if record and record.kind == RECORD_DELETED and record.body ~= '' then return { 'moved', record.body } end
 local refusal = record_refusal(record, foreign == 'record', now) or session_need(record, user, connection, node)
 if refusal then return refusal end
 if foreign then return { 'corrupt', foreign } end

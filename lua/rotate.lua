@@ -18,7 +18,7 @@
   ARGV[7]   new_id             text
   ARGV[8]   new_user           text, empty to keep the user
   ARGV[9]   grace_ms           integer
-  ARGV[10]  rotation_grace_ms  integer, how long the old id answers moved
+  ARGV[10]  rotation_grace_ms  integer, how long the old id answers moved; after a login it answers missing
   ARGV[11]  tombstone_ms       integer
   ARGV[12]  limit              integer, 0 for none; checked when the user changes
   ARGV[13]  policy             word: reject, evict
@@ -27,7 +27,7 @@
   Replies
     {"ok", record, evicted_id...}  the session under its new id
     {"exists"}                     the new id is in use
-    {"missing"}
+    {"missing"}                    no live session; or another rotation was first, with a login
     {"moved", new_id}              another rotation was first: this is the id
     {"frozen"}
     {"limit", live}                the new user has that many sessions, and the policy is to reject
@@ -36,7 +36,7 @@
     {"need", "remove", id...}      the new user has far too many: remove these first
     {"corrupt", key}
   Writes: all of the keys, or nothing.
-  Again:  same op_id → same reply, while the old id answers moved.
+  Again:  same op_id → same reply, while the record stays under the old id.
   Uses:   args, clock, typed, record, entries, index, session, limit
 ]]
 
@@ -57,14 +57,13 @@ local keys = { expiry = expiry_key, user = user_key, connection = connection_key
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 
 local record, pointer, foreign = session_read(record_key, connection_key, connection)
-local rotated = record and record.kind == RECORD_MOVED and record_version_of(record, op_id)
+local rotated = record and record.kind ~= RECORD_LIVE and record_version_of(record, op_id)
 local refusal = not rotated and record_refusal(record, foreign == 'record', now)
 if refusal then return refusal end
 local taken, corrupt = record_read(new_record_key)
 if corrupt then return { 'corrupt', 'new_record' } end
 if rotated then
-  if record.body ~= new_id then return { 'moved', record.body } end
-  refusal = record_refusal(taken, false, now)
+  refusal = record_refusal(record.body == new_id and taken or record, false, now)
   return refusal or limit_evicted(declared, op_id, { 'ok', taken.raw })
 end
 if not entries_whole(record.body) then return { 'corrupt', 'record' } end
@@ -75,7 +74,8 @@ if refusal then return refusal end
 
 local old = record_decode(record.raw)
 local victims = {}
-if new_user ~= '' and new_user ~= user then
+local login = new_user ~= '' and new_user ~= user
+if login then
   record.user = new_user
   victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, limit, evict, now)
   if refusal then return refusal end
@@ -86,5 +86,6 @@ if refusal then return refusal end
 session_unindex(keys, id, old, now)
 record_store(new_record_key, record, now)
 if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
-record_leave(record_key, old, op_id, RECORD_MOVED, new_id, rotation_grace)
+-- Who planted the id of a session before its login must not follow it: then the old id answers as if deleted.
+record_leave(record_key, old, op_id, login and RECORD_DELETED or RECORD_MOVED, new_id, rotation_grace)
 return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) })

@@ -136,7 +136,7 @@ impl fmt::Display for Refusal {
             Self::Missing => f.write_str("no live session with this id"),
             Self::Exists => f.write_str("a live session has this id already"),
             Self::Gone => f.write_str("the session with this id was deleted a moment ago"),
-            Self::Conflict { current } => write!(f, "the session is at version {current}"),
+            Self::Conflict { current } => write!(f, "the session was changed, it is at version {current}"),
             Self::Moved { .. } => f.write_str("the session has a new id"),
             Self::Limit { live } => write!(f, "the user has {live} sessions already"),
             Self::TooLarge { bytes } => write!(f, "the session's entries would take {bytes} bytes"),

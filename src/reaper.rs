@@ -20,6 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 pub type OnRemoved = Box<dyn FnMut(Session) + Send>;
 
 /// A task that reaps. It ends with [`stop`](Self::stop), or when this handle is dropped.
+#[must_use = "the reaper ends when its handle is dropped"]
 pub struct Reaper {
     stop: watch::Sender<bool>,
     counters: Arc<Counters>,

@@ -53,6 +53,8 @@ impl fmt::Debug for RedisStore {
     }
 }
 
+const NO_URL: &str = "is no redis:// URL, nor, with the feature `tls`, a rediss:// URL";
+
 /// The longest deadline and connect timeout.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
@@ -86,7 +88,8 @@ impl fmt::Debug for Source {
 }
 
 impl RedisStore {
-    /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/db]`.
+    /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/db]`,
+    /// or `rediss://` with the feature `tls`.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Url(url.into()))
@@ -197,9 +200,7 @@ impl RedisStoreBuilder {
         let own = |client| Pool::own(client, self.pool_size, self.connect_timeout);
         let pool = match self.source {
             // redis-rs would name the URL, which has the password.
-            Source::Url(url) => {
-                own(redis::Client::open(url).map_err(|_| Error::invalid("url", "is no redis URL"))?)
-            }
+            Source::Url(url) => own(redis::Client::open(url).map_err(|_| Error::invalid("url", NO_URL))?),
             Source::Client(client) => own(*client),
             Source::Pool(pool) => Pool::Given(pool),
         };

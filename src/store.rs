@@ -111,6 +111,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// login does. For a while the old id leads to the session. Two rotations at once end with one new id, which
     /// both callers learn.
     ///
+    /// Not so when the user changes: from a login on the old id leads nowhere, or whoever planted it in the browser
+    /// would be logged in too; only a delete still follows it. Of two logins at once the second is refused with [`Missing`](crate::Refusal::Missing).
+    ///
     /// # Errors
     /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
     /// [`Exists`](crate::Refusal::Exists) when the new id is in use, with [`Limit`](crate::Refusal::Limit) when the

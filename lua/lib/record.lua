@@ -35,7 +35,8 @@ local function record_decode_routing(record, raw)
   record.node = raw:sub(record.connection_end + 1, record.node_end)
 end
 
--- The body holds the entries of a live record, the new id of a moved one, nothing of a deleted one.
+-- The body holds the entries of a live record and the new id of a moved one. That of a deleted one is empty, or the
+-- new id where a login left it, which only a delete follows.
 local function record_decode(raw)
   local record = record_decode_header(raw)
   if not record or record.size ~= #raw then return nil end

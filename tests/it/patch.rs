@@ -296,8 +296,7 @@ async fn patch_follows_a_rotated_id_and_names_the_new_one() {
     let context = Context::new().await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
-    let login = Rotation::new().user("ann");
-    let rotated = store.rotate(&session, login).await.unwrap().session;
+    let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
     let patch = Patch::new().set("color", "red").unwrap().ttl(TTL * 2);
     let patched = store.patch(&session, patch).await.unwrap();
     assert_eq!((&patched.id, patched.version.get()), (rotated.id(), 3));

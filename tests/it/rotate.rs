@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cloakroom::{NewSession, OnLimit, RedisStore, Refusal, Rotation, Rules, Session, SessionStore as _};
+use cloakroom::{
+    Deleted, NewSession, OnLimit, Patch, RedisStore, Refusal, Rotation, Rules, Session, SessionStore as _,
+};
 
 use crate::support::Context;
 use crate::support::context::eventually;
@@ -112,6 +114,27 @@ async fn login_makes_an_anonymous_session_the_users_in_the_same_step() {
     );
     context.assert_ttl(&context.user_key("ann"), TTL + GRACE * 2 - MINUTE).await;
     assert_eq!(context.stored(session.id()).await.unwrap().user, "ann");
+    context.check().await;
+}
+
+#[tokio::test]
+async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete() {
+    let context = Context::new().await;
+    let store = context.store_at(Rules::new()).await;
+    let planted = store.create(NewSession::new()).await.unwrap().session;
+    let login = store.rotate(&planted, Rotation::new().user("ann")).await.unwrap().session;
+
+    let old = planted.id();
+    assert_eq!(store.get(old).await.unwrap(), None);
+    assert_eq!(store.refresh_and_get(old).await.unwrap(), None);
+    assert_eq!(refusal(store.patch(old, Patch::new().suspend()).await), Refusal::Missing);
+    // Another's login with the planted id would else be handed this session.
+    assert_eq!(refusal(store.rotate(old, Rotation::new().user("eve")).await), Refusal::Missing);
+    assert_eq!(refusal(store.create(NewSession::new().id(old.clone())).await), Refusal::Gone);
+    assert_eq!(store.get(login.id()).await.unwrap().as_ref(), Some(&login));
+
+    assert_eq!(store.delete(old).await.unwrap(), Deleted::Deleted);
+    assert_eq!(store.get(login.id()).await.unwrap(), None);
     context.check().await;
 }
 
