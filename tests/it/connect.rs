@@ -61,7 +61,10 @@ async fn a_password_is_never_told() {
         let error = builder.build().await.unwrap_err();
         assert!(!told(&error).contains("hush-hush"), "{}", told(&error));
         if !url.ends_with(":1/") {
-            assert_eq!(error.to_string(), "url is no redis URL");
+            assert_eq!(
+                error.to_string(),
+                "url is no redis:// URL, nor, with the feature `tls`, a rediss:// URL"
+            );
         }
     }
     let client = cloakroom::redis::Client::open("redis://ann:hush-hush@127.0.0.1:1/").unwrap();
