@@ -52,7 +52,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// with [`TooLarge`](crate::Refusal::TooLarge).
     ///
     /// # Atomicity
-    /// `create.lua`: the session, all its index entries, and the evictions that it takes.
+    /// `create.lua`: the session, all its index entries, and the evictions that it takes. A user who is more than 200
+    /// sessions above the limit, or has more than 1,000 stored, is first brought near it by batches.
     async fn create(&self, new: NewSession) -> Result<Created>;
 
     /// Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
@@ -153,7 +154,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `delete.lua`: record, index entries, tombstone.
     async fn delete(&self, target: &dyn Target) -> Result<Deleted>;
 
-    /// Reads a page of the live sessions of a user or node, oldest first.
+    /// Reads a page of the live sessions of a user or node, oldest first. One whose record is corrupt is left out.
     ///
     /// # Errors
     /// [`Error::Invalid`] names a bad field.

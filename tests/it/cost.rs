@@ -9,6 +9,7 @@ use cloakroom::{
 
 use crate::support::Context;
 use crate::support::calls::Cost;
+use crate::support::context::eventually;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -26,6 +27,15 @@ async fn cost<T>(context: &Context, work: impl Future<Output = cloakroom::Result
     let before = context.count().await;
     work.await.unwrap();
     context.cost_since(&before).await
+}
+
+/// Waits until the server's clock has passed a time: within the same millisecond there is nothing to extend.
+async fn passes(context: &Context, time_ms: u64) {
+    eventually("the server's clock goes on", async || {
+        let (seconds, micros): (u64, u64) = context.command(&["TIME"]).await;
+        seconds * 1000 + micros / 1000 > time_ms
+    })
+    .await;
 }
 
 async fn session(store: &RedisStore, name: &str) -> Session {
@@ -59,8 +69,11 @@ async fn refresh_takes_one_round_trip_and_four_calls_when_it_slides_and_two_when
     let touching = context.store(Rules::new().touch_interval(MINUTE)).await;
     touching.get(session.id()).await.unwrap();
 
+    passes(&context, session.last_active_ms()).await;
     let slides = cost(&context, store.refresh(session.id())).await;
     assert_eq!((slides.round_trips, slides.calls()), (1, 4), "{slides:?}");
+    let refreshed = store.get(session.id()).await.unwrap().unwrap();
+    passes(&context, refreshed.last_active_ms()).await;
     let whole = cost(&context, store.refresh_and_get(session.id())).await;
     assert_eq!((whole.round_trips, whole.calls()), (1, 4), "{whole:?}");
     let nothing = cost(&context, touching.refresh(session.id())).await;
