@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::Instant;
@@ -29,8 +30,9 @@ const LOADS: u32 = 16;
 #[derive(Debug)]
 pub(crate) struct Operation<'a> {
     engine: &'a Engine,
-    pool: Pool,
-    id: OperationId,
+    pool: Arc<Pool>,
+    /// Made when it is needed: a call that only reads has no use for one, and randomness is a system call.
+    id: OnceLock<OperationId>,
     deadline: Instant,
     round_trips: AtomicU32,
     span: tracing::Span,
@@ -45,7 +47,12 @@ enum Lost {
 }
 
 impl<'a> Operation<'a> {
-    pub(crate) fn new(engine: &'a Engine, pool: Pool, name: &'static str, id: OperationId) -> Self {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        pool: Arc<Pool>,
+        name: &'static str,
+        id: Option<OperationId>,
+    ) -> Self {
         let span = tracing::debug_span!(
             "cloakroom",
             operation = name,
@@ -54,11 +61,12 @@ impl<'a> Operation<'a> {
             round_trips = tracing::field::Empty
         );
         let deadline = Instant::now() + engine.deadline;
+        let id = id.map_or_else(OnceLock::new, OnceLock::from);
         Self { engine, pool, id, deadline, round_trips: AtomicU32::new(0), span }
     }
 
     pub(crate) fn id(&self) -> OperationId {
-        self.id
+        *self.id.get_or_init(OperationId::random)
     }
 
     /// Notes which session it is about, by a hash: ids are secrets.
@@ -146,7 +154,7 @@ impl<'a> Operation<'a> {
     fn lost(&self, script: &Script, obstacle: Obstacle, source: Cause) -> Error {
         match script.effect {
             Effect::Reads => Error::obstacle(obstacle, source),
-            Effect::Repeatable | Effect::ReportedOnce => Error::Ambiguous { operation_id: self.id, source },
+            Effect::Repeatable | Effect::ReportedOnce => Error::Ambiguous { operation_id: self.id(), source },
         }
     }
 

@@ -223,7 +223,7 @@ impl bb8::ErrorSink<Failure> for Sink {
 }
 
 /// The connections of a store.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Pool {
     /// Ours.
     Own(OwnPool),
@@ -232,7 +232,7 @@ pub(crate) enum Pool {
     Given(bb8::Pool<RedisConnectionManager>),
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct OwnPool {
     pool: bb8::Pool<Manager>,
     failures: watch::Receiver<Option<Arc<RedisError>>>,

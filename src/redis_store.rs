@@ -44,7 +44,7 @@ pub struct RedisStore {
 struct Shared {
     engine: Engine,
     /// `None` once the store is closed.
-    pool: RwLock<Option<Pool>>,
+    pool: RwLock<Option<Arc<Pool>>>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -116,10 +116,10 @@ impl RedisStore {
 
     /// Begins a call.
     fn operation(&self, name: &'static str) -> Result<Operation<'_>> {
-        self.operation_as(name, self.operation_id.unwrap_or_else(OperationId::random))
+        self.operation_as(name, self.operation_id)
     }
 
-    fn operation_as(&self, name: &'static str, id: OperationId) -> Result<Operation<'_>> {
+    fn operation_as(&self, name: &'static str, id: Option<OperationId>) -> Result<Operation<'_>> {
         // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
         let pool = self.shared.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
         let pool = pool.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
@@ -207,7 +207,7 @@ impl RedisStoreBuilder {
         engine::prepare(&pool, self.deadline).await?;
         let engine = Engine { keys, rules: self.rules, clock: self.clock, deadline: self.deadline };
         Ok(RedisStore {
-            shared: Arc::new(Shared { engine, pool: RwLock::new(Some(pool)) }),
+            shared: Arc::new(Shared { engine, pool: RwLock::new(Some(Arc::new(pool))) }),
             operation_id: None,
         })
     }
@@ -284,7 +284,7 @@ impl SessionStore for RedisStore {
         let mut deletion = ops::delete_user::Deletion::new(user, keep)?;
         let id = self.operation_id.unwrap_or_else(OperationId::random);
         loop {
-            let operation = self.operation_as("delete_user", id)?;
+            let operation = self.operation_as("delete_user", Some(id))?;
             if operation.observe(deletion.batch(&operation)).await? {
                 return Ok(deletion.done);
             }

@@ -27,7 +27,8 @@ pub struct UserDeleted {
 #[derive(Debug)]
 pub(crate) struct Deletion<'a> {
     user: &'a str,
-    keep: Option<SessionId>,
+    /// The one to keep, under the id it was named by and the one that it was rotated to.
+    keep: Vec<SessionId>,
     start: Option<u64>,
     idle_rounds: u32,
     pub(crate) done: UserDeleted,
@@ -36,19 +37,26 @@ pub(crate) struct Deletion<'a> {
 impl<'a> Deletion<'a> {
     pub(crate) fn new(user: &'a str, keep: Option<&SessionId>) -> Result<Self> {
         require_name("user id", user)?;
-        Ok(Self { user, keep: keep.cloned(), start: None, idle_rounds: 0, done: UserDeleted::default() })
+        Ok(Self {
+            user,
+            keep: keep.cloned().into_iter().collect(),
+            start: None,
+            idle_rounds: 0,
+            done: UserDeleted::default(),
+        })
     }
 
     /// Deletes a batch, and tells whether none is left.
     pub(crate) async fn batch(&mut self, operation: &Operation<'_>) -> Result<bool> {
-        if let (None, Some(keep)) = (self.start, &self.keep)
+        if let (None, Some(keep)) = (self.start, self.keep.first())
             && let Some(session) = lookup::session(operation, keep).await?
         {
-            self.keep = Some(session.id); // it may have been rotated
+            self.keep.push(session.id);
         }
-        let (now, mut ids) = page(operation, self.user, self.start, self.done.corrupt.len()).await?;
+        let (now, mut ids) =
+            page(operation, self.user, self.start, self.keep.len() + self.done.corrupt.len()).await?;
         self.start.get_or_insert(now);
-        ids.retain(|id| Some(id) != self.keep.as_ref() && !self.done.corrupt.contains(id));
+        ids.retain(|id| !self.keep.contains(id) && !self.done.corrupt.contains(id));
         let whole = ids.len() <= BATCH;
         ids.truncate(BATCH);
         let candidates = batch::candidates(operation, ids).await?;
@@ -71,18 +79,18 @@ impl<'a> Deletion<'a> {
     }
 }
 
-/// The server's time, and a batch of the oldest entries, with one more that tells whether there are others. Room is
-/// made for those to pass over: the one to keep and the corrupt.
+/// The server's time, and a batch of the oldest entries, with one more that tells whether there are others; and as many
+/// more as are to be passed over.
 async fn page(
     operation: &Operation<'_>,
     user: &str,
     start: Option<u64>,
-    corrupt: usize,
+    passed: usize,
 ) -> Result<(u64, Vec<SessionId>)> {
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(operation.keys().user(user)).arg("-inf");
     pipeline.arg(start.map_or_else(|| "+inf".to_owned(), |start| start.to_string()));
-    pipeline.arg("LIMIT").arg(0).arg(BATCH + 2 + corrupt);
+    pipeline.arg("LIMIT").arg(0).arg(BATCH + 1 + passed);
     let values = operation.read(&pipeline, "user").await?;
     let [time, ids] = values.as_slice() else {
         return Err(Error::corrupt("reply to TIME and ZRANGEBYSCORE"));
