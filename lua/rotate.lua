@@ -50,7 +50,7 @@ local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local new_id, new_user = args_id(ARGV[7]), args_names(ARGV[8])
 local grace, rotation_grace = args_integer(ARGV[9], 'grace_ms', 1), args_integer(ARGV[10], 'rotation_grace_ms', 1)
 local tombstone = args_integer(ARGV[11], 'tombstone_ms', 1)
-local limit = args_integer(ARGV[12], 'limit', 0, ARGS_LIMIT)
+local limit = args_integer(ARGV[12], 'limit', 0, LIMIT_MOST)
 local evict = args_word(ARGV[13], 'policy', LIMIT_POLICY)
 local declared = limit_declared(8, 14, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }

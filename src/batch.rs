@@ -114,7 +114,7 @@ pub(crate) async fn reap(
     for Candidate { id, routing, .. } in sound {
         call.arg(id.as_str()).arg(&routing.user).arg(&routing.connection).arg(&routing.node);
     }
-    let mut reply = expect_ok(operation.run(&script::REAP, &call).await?)?;
+    let mut reply = operation.run(&script::REAP, &call).await?.expect_ok()?;
     let [removed, stale, corrupt, dropped] =
         [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
     let mut outcome = outcome(&mut reply, removed, stale, corrupt, |reply, id| reply.session(&id))?;
@@ -140,7 +140,7 @@ pub(crate) async fn remove(
     for Candidate { id, routing, .. } in sound {
         call.arg(id.as_str()).arg(&routing.connection).arg(&routing.node);
     }
-    let mut reply = expect_ok(operation.run(&script::DELETE_USER, &call).await?)?;
+    let mut reply = operation.run(&script::DELETE_USER, &call).await?.expect_ok()?;
     let [removed, stale, corrupt] = [reply.number()?, reply.number()?, reply.number()?];
     let mut outcome = outcome(&mut reply, removed, stale, corrupt, |_, id| removed_of(candidates, id))?;
     outcome.corrupt = in_order(candidates, &[outcome.corrupt, broken].concat());
@@ -154,10 +154,6 @@ pub(crate) fn removed_of(candidates: &[Candidate], id: SessionId) -> Result<Remo
         .cloned()
         .map(Candidate::into_removed)
         .ok_or_else(|| Error::corrupt("reply that names another session"))
-}
-
-fn expect_ok(reply: Reply) -> Result<Reply> {
-    if reply.word == "ok" { Ok(reply) } else { Err(reply.into_error()) }
 }
 
 fn outcome<T>(

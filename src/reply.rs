@@ -81,6 +81,11 @@ impl Reply {
         self.rest.is_empty()
     }
 
+    /// The reply, if its word is the plain success; else its error.
+    pub(crate) fn expect_ok(self) -> Result<Self> {
+        if self.word == "ok" { Ok(self) } else { Err(self.into_error()) }
+    }
+
     /// The error for a word that is no success of the operation.
     pub(crate) fn into_error(mut self) -> Error {
         let refusal = match self.word.as_str() {

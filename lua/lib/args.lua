@@ -1,7 +1,6 @@
 -- args: what a call passes, checked before anything is written. A broken contract is an error, no reply.
 
 local ARGS_MOST = 2 ^ 53 -- beyond it numbers lose digits
-local ARGS_LIMIT = 500   -- sessions a user; limit.lua rests on it
 
 local function args_integer(text, name, least, most)
   local number = tonumber(text)

@@ -1,5 +1,6 @@
 -- limit: how many sessions a user may have.
 
+local LIMIT_MOST = 500  -- sessions a user may be allowed: a scan full of live ones is always above it
 local LIMIT_SCAN = 1000 -- index entries looked at in one call
 local LIMIT_POLICY = { reject = false, evict = true }
 local LIMIT_BATCH = 200 -- sessions one call removes

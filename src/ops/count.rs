@@ -12,10 +12,7 @@ pub(crate) async fn run(operation: &Operation<'_>, owner: &Owner) -> Result<u64>
     loop {
         let mut call = operation.call(&script::COUNT, keys.iter().map(String::as_str));
         call.arg(start);
-        let mut reply = operation.run(&script::COUNT, &call).await?;
-        if reply.word != "ok" {
-            return Err(reply.into_error());
-        }
+        let mut reply = operation.run(&script::COUNT, &call).await?.expect_ok()?;
         total += reply.number()?;
         start = reply.number()?;
         if start == 0 {

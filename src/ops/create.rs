@@ -133,10 +133,7 @@ pub(crate) async fn run(operation: &Operation<'_>, new: NewSession) -> Result<Cr
     let mut declared = Declared::new(id, routing, Moved::Answer);
     let reply = declared
         .settle(operation, &script::CREATE, |declared| call(operation, declared, status, ttl, &entries));
-    let mut reply = reply.await?;
-    if reply.word != "ok" {
-        return Err(reply.into_error());
-    }
+    let mut reply = reply.await?.expect_ok()?;
     let (version, created_at, expires_at) = (reply.version()?, reply.number()?, reply.number()?);
     let evicted = declared.evicted(&mut reply)?;
     let deadline = rules.max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));

@@ -31,10 +31,7 @@ pub(crate) async fn run(
     let keys = [operation.keys().expiry()];
     let mut call = operation.call(&script::EXPIRED, keys.iter().map(String::as_str));
     call.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);
-    let mut reply = operation.run(&script::EXPIRED, &call).await?;
-    if reply.word != "ok" {
-        return Err(reply.into_error());
-    }
+    let mut reply = operation.run(&script::EXPIRED, &call).await?.expect_ok()?;
     let mut expired = Vec::new();
     while !reply.is_empty() {
         expired.push(Expired {

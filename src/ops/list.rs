@@ -75,10 +75,7 @@ pub(crate) async fn run(operation: &Operation<'_>, owner: &Owner, page: &PageReq
     for entry in &entries {
         call.arg(entry.id.as_str());
     }
-    let mut reply = operation.run(&script::LIST, &call).await?;
-    if reply.word != "ok" {
-        return Err(reply.into_error());
-    }
+    let mut reply = operation.run(&script::LIST, &call).await?.expect_ok()?;
     let _dropped = reply.number()?;
     let mut sessions = Vec::new();
     while !reply.is_empty() {

@@ -23,10 +23,7 @@ pub(crate) async fn run(operation: &Operation<'_>, session: &mut Session) -> Res
     let mut declared = Declared::of(session, Moved::Follow);
     let saved: &Session = session;
     let call = |declared: &Declared| call(operation, declared, saved, &entries);
-    let mut reply = declared.settle(operation, &script::UPDATE, call).await?;
-    if reply.word != "ok" {
-        return Err(reply.into_error());
-    }
+    let mut reply = declared.settle(operation, &script::UPDATE, call).await?.expect_ok()?;
     session.id = declared.id;
     session.version = reply.version()?;
     session.times.last_active = reply.number()?;

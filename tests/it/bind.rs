@@ -5,7 +5,7 @@ use std::time::Duration;
 use cloakroom::{Binding, NewSession, Refusal, Rotation, Rules, SessionStore as _, Status, Unbound};
 
 use crate::support::Context;
-use crate::support::expect::{refusal, session_id};
+use crate::support::expect::refusal;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(30 * 60);
@@ -232,12 +232,9 @@ async fn a_frozen_session_neither_takes_nor_loses_a_connection() {
 async fn bind_to_a_session_that_is_not_live_is_missing_and_changes_nothing() {
     let context = Context::new().await;
     let store = context.store_at(Rules::new()).await;
-    let expired = context.session(&store, "expired").await;
-    context.clock.advance(TTL);
-    let deleted = context.session(&store, "deleted").await;
-    store.delete(&deleted).await.unwrap();
+    let not_live = context.not_live(&store, TTL).await;
     let before = context.dump().await;
-    for id in [expired.id(), deleted.id(), &session_id("never")] {
+    for id in &not_live {
         let binding = Binding::new("socket").node("gateway").take_over();
         assert_eq!(refusal(store.bind(id, binding).await), Refusal::Missing);
     }

@@ -8,7 +8,7 @@ use cloakroom::{
 use serde_json::{Value, json};
 
 use crate::support::Context;
-use crate::support::expect::{ms, refusal, session_id};
+use crate::support::expect::{ms, refusal};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// The defaults of the rules.
@@ -278,12 +278,9 @@ async fn patch_of_a_frozen_session_is_refused_and_changes_nothing() {
 async fn patch_of_a_session_that_is_not_live_is_missing_and_changes_nothing() {
     let context = Context::new().await;
     let store = context.store_at(Rules::new()).await;
-    let deleted = context.session(&store, "deleted").await;
-    store.delete(&deleted).await.unwrap();
-    let expired = context.session(&store, "expired").await;
-    context.clock.advance(TTL);
+    let not_live = context.not_live(&store, TTL).await;
     let before = context.dump().await;
-    for id in [deleted.id(), expired.id(), &session_id("never")] {
+    for id in &not_live {
         let patch = Patch::new().set("color", "red").unwrap().ttl(TTL * 2).activate();
         assert_eq!(refusal(store.patch(id, patch).await), Refusal::Missing);
     }

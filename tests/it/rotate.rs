@@ -219,12 +219,9 @@ async fn a_new_id_that_is_in_use_is_refused_and_nothing_changes() {
 async fn rotate_of_a_session_that_is_not_live_changes_nothing() {
     let context = Context::new().await;
     let store = context.store_at(Rules::new()).await;
-    let expired = context.session(&store, "expired").await;
-    context.clock.advance(TTL);
-    let deleted = context.session(&store, "deleted").await;
-    store.delete(&deleted).await.unwrap();
+    let not_live = context.not_live(&store, TTL).await;
     let before = context.dump().await;
-    for id in [expired.id(), deleted.id(), &session_id("never")] {
+    for id in &not_live {
         let login = Rotation::new().user("ann");
         assert_eq!(refusal(store.rotate(id, login).await), Refusal::Missing);
     }

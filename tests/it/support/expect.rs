@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use cloakroom::{Error, Refusal, Result, SessionId};
+use cloakroom::{Error, RedisStore, Refusal, Result, SessionId, SessionStore as _};
 
 use super::context::Context;
 use super::record::{FROZEN, STATUS_AT};
@@ -25,6 +25,15 @@ pub(crate) fn ms(duration: Duration) -> u64 {
 }
 
 impl Context {
+    /// Ids without a live session: one that expired and is stored, one that was deleted, one that never was.
+    pub(crate) async fn not_live(&self, store: &RedisStore, ttl: Duration) -> [SessionId; 3] {
+        let expired = self.session(store, "expired").await;
+        self.clock.advance(ttl);
+        let deleted = self.session(store, "deleted").await;
+        store.delete(&deleted).await.unwrap();
+        [expired.id().clone(), deleted.id().clone(), session_id("never")]
+    }
+
     /// Freezes a session as a migration does, for which there is no operation yet.
     pub(crate) async fn freeze(&self, id: &SessionId) {
         let status = char::from(FROZEN).to_string();
