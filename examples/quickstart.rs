@@ -1,27 +1,24 @@
 //! A session's life, printed as it happens: `cargo run --example quickstart`.
 //!
-//! Runs on the server of `REDIS_URL`, or on a `redis-server` that it starts itself and stops again.
+//! Runs in memory, or on the server of `REDIS_URL`. It is the same but for the line that makes the store.
 
 // An example prints.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, NewSession, Owner, PageRequest, RedisStore, Rotation, Rules, Session, SessionStore,
+    Binding, MemoryStore, NewSession, Owner, PageRequest, RedisStore, Rotation, Rules, Session, SessionStore,
     SessionStoreExt,
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let server = Server::start()?;
     let rules =
         Rules::new().ttl(Duration::from_secs(2)).refresh_threshold(1.0).grace(Duration::from_secs(60));
-    let namespace = format!("quickstart-{}", std::process::id());
-    let store = server.store(&namespace, rules).await?;
+    let store = store(rules).await?;
 
     println!("A visitor comes. The session is anonymous, and in nobody's index.");
     let visit = store.create(NewSession::new().set("cart", &["umbrella"])?).await?.session;
@@ -95,54 +92,13 @@ fn show(session: &Session) {
     );
 }
 
-/// The server of `REDIS_URL`, or one of our own.
-struct Server {
-    url: String,
-    own: Option<Child>,
-}
-
-impl Server {
-    fn start() -> Result<Self, Box<dyn Error>> {
-        if let Ok(url) = std::env::var("REDIS_URL") {
-            println!("Using the server of REDIS_URL.\n");
-            return Ok(Self { url, own: None });
-        }
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| {
-                format!("cannot start redis-server ({error}): install it (Debian: apt-get install redis-server), or set REDIS_URL")
-            })?;
-        println!("Started a redis-server of its own on port {port}.\n");
-        Ok(Self { url: format!("redis://127.0.0.1:{port}/"), own: Some(child) })
-    }
-
-    /// A store, as soon as a server that was just started takes connections.
-    async fn store(&self, namespace: &str, rules: Rules) -> Result<RedisStore, Box<dyn Error>> {
-        let deadline = std::time::Instant::now() + Duration::from_secs(10);
-        loop {
-            let builder = RedisStore::builder(&self.url).namespace(namespace).rules(rules.clone());
-            match builder.build().await {
-                Err(error)
-                    if error.is_not_executed()
-                        && self.own.is_some()
-                        && std::time::Instant::now() < deadline =>
-                {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                result => return Ok(result?),
-            }
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.own {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
+/// On the server of `REDIS_URL`, in a namespace of this run; without one, in memory.
+async fn store(rules: Rules) -> Result<Arc<dyn SessionStore>, cloakroom::Error> {
+    let Ok(url) = std::env::var("REDIS_URL") else {
+        println!("In memory; with REDIS_URL set, on that server.\n");
+        return Ok(Arc::new(MemoryStore::builder().rules(rules).build()?));
+    };
+    println!("On the server of REDIS_URL.\n");
+    let namespace = format!("quickstart-{}", std::process::id());
+    Ok(Arc::new(RedisStore::builder(url).namespace(namespace).rules(rules).build().await?))
 }

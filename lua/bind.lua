@@ -6,51 +6,66 @@
   KEYS[3]   node            zset    {ns:p}:node:<node>:sessions
   KEYS[4]   new_connection  string  {ns:p}:connection:<new_connection>:session
   KEYS[5]   new_node        zset    {ns:p}:node:<new_node>:sessions
-  KEYS[6]   holder_record   string  {ns:p}:session:<holder_id>
+  KEYS[6]   holder_record   string  {ns:p}:session:<holder_id|id>
   KEYS[7]   holder_node     zset    {ns:p}:node:<holder_node>:sessions
-  ARGV[1]   now_ms          integer, empty for the server's clock
-  ARGV[2]   op_id           8 bytes, may be empty
+  KEYS[8]   as_lease        string  {ns:p}:node:<as_node>:lease
+  ARGV[1]   now_ms          integer; empty: the server's clock
+  ARGV[2]   op_id           8 bytes; empty: none
   ARGV[3]   id              text
-  ARGV[4]   connection      text, may be empty
-  ARGV[5]   node            text, may be empty
+  ARGV[4]   connection      text; empty: none
+  ARGV[5]   node            text; empty: none
   ARGV[6]   new_connection  text
-  ARGV[7]   new_node        text, may be empty
-  ARGV[8]   holder_id       text, may be empty
-  ARGV[9]   holder_node     text, may be empty
-  ARGV[10]  policy          word: refuse, takeover
-  ARGV[11]  grace_ms        integer
+  ARGV[7]   new_node        text; empty: none
+  ARGV[8]   holder_id       text; empty: none
+  ARGV[9]   holder_node     text; empty: none
+  ARGV[10]  policy          word: refuse, takeover; default: refuse
+  ARGV[11]  grace_ms        integer; default: 3600000
+  ARGV[12]  as_node         text; empty: none; the node that writes as the owner
+  ARGV[13]  lease_id        8 bytes; empty: none; its lease
 
   Replies
-    {"ok", version, connection, node, holder_id}  what the session had before, and who lost the connection
-    {"unchanged", version, connection, node, ""}  it was so already; nothing was written
+    {"ok", version, connection, node, holder_id}         what the session had before, and who lost the connection
+    {"unchanged", version, connection, node, holder_id}  it was so already, nobody lost it; nothing was written
     {"missing"}
-    {"moved", new_id}
-    {"frozen"}                                    the session is, or the one to take over from
-    {"taken", holder_id}                          the connection is another live session's
+    {"moved", new_id}                                    call again with it, once
+    {"departed", place}                                  it has gone to that place
+    {"frozen"}                                           the session is, or the one to take over from
+    {"taken", holder_id?}                                the connection is another live session's: this one's; without it,
+                                                         as_node does not hold its lease, or is not the new node
     {"need", "routing", user, connection, node}
-    {"need", "holder", id, node}                  the connection points to this session: declare it
-    {"need", "reap", id}                          this expired session is in the way: reap it first
+    {"need", "holder", holder_id, holder_node}           the connection points to this session
+    {"need", "reap", id}                                 run reap for it: it has expired, and is in the way
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, index, session
+  Uses:   args, clock, typed, record, index, session, lease
 ]]
 
-if #KEYS ~= 7 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom bind: 7 KEYS and 11 ARGV') end
-local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key = unpack(KEYS)
+if #KEYS ~= 8 or #ARGV ~= 13 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 13 ARGV') end
+local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
+  as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
-local connection, node, new_connection, new_node = args_names(ARGV[4], ARGV[5], ARGV[6], ARGV[7])
+local connection, node = args_name(ARGV[4]), args_name(ARGV[5])
+local new_connection, new_node = args_name(ARGV[6]), args_name(ARGV[7])
 local holder_id, holder_node = ARGV[8], ARGV[9]
-local takeover = args_word(ARGV[10], 'policy', { refuse = false, takeover = true })
+local takeover = args_choice(ARGV[10], 'policy', 'takeover', 'refuse')
 local grace = args_integer(ARGV[11], 'grace_ms', 1)
+local as_node, lease = args_name(ARGV[12]), ARGV[13] ~= '' and lease_id(ARGV[13]) or ''
 local keys = { connection = connection_key, node = node_key }
 local new_keys = { connection = new_connection_key, node = new_node_key }
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
 local first = record_version_of(record, op_id)
-if first then return { 'ok', first, connection, node, holder_id } end
+if first then
+  -- Who was declared need not have lost it: the pointer to it may have been stale.
+  local lost = holder_id ~= '' and record_read(holder_key, now)
+  return { 'ok', first, connection, node, lost and record_version_of(lost, op_id) and holder_id or '' }
+end
+-- A client may come back at another node, so the session need not be the owner's yet.
+refusal = lease_fence(as_lease_key, as_node, lease, new_node, now)
+if refusal then return refusal end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
 refusal = session_need(record, record.user, connection, node)
 if refusal then return refusal end
@@ -61,7 +76,7 @@ if holder then
   if holder.status == RECORD_MIGRATING then return { 'frozen' } end
   if holder.node ~= holder_node then return { 'need', 'holder', holder_id, holder.node } end
 end
-if connection == new_connection and node == new_node and record.status == RECORD_STATUS.active
+if connection == new_connection and node == new_node and record.status == RECORD_ACTIVE
   and index_pointer(new_connection_key) == id then
   return { 'unchanged', record.version, connection, node, '' }
 end
@@ -73,7 +88,7 @@ if holder and holder_node ~= '' and index_foreign(holder_node_key) then return {
 
 -- A pointer that was lost is written anew.
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
-record.connection, record.node, record.status = new_connection, new_node, RECORD_STATUS.active
+record.connection, record.node, record.status = new_connection, new_node, RECORD_ACTIVE
 record_change(record, op_id)
 if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
 session_reroute(keys, new_keys, id, old, record, grace, now)

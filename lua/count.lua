@@ -1,10 +1,10 @@
 --[[
   count: how many of the entries of a user's or node's index are live sessions, a bounded part of it at a time.
 
-  KEYS[1]  owner   zset  {ns:p}:user:<user>:sessions or {ns:p}:node:<node>:sessions
+  KEYS[1]  owner   zset  {ns:p}:<kind>:<owner>:sessions; kind is user or node
   KEYS[2]  expiry  zset  {ns:p}:expiry
-  ARGV[1]  now_ms  integer, empty for the server's clock
-  ARGV[2]  start   integer, the rank to begin at: 0, then what came before
+  ARGV[1]  now_ms  integer; empty: the server's clock
+  ARGV[2]  start   integer; default: 0; the rank to begin at: the next of the reply before
 
   Replies
     {"ok", live, next}  next is the rank to go on at, 0 when the index is through

@@ -3,16 +3,18 @@
 
   KEYS[1]   expiry        zset   {ns:p}:expiry
   KEYS[2]   user          zset   {ns:p}:user:<user>:sessions
-  KEYS[3+]  session       group  record, connection and node key of each session, at most 200
-  ARGV[1]   now_ms        integer, empty for the server's clock
-  ARGV[2]   op_id         8 bytes, may be empty
+  KEYS[3+]  session       group  {ns:p}:session:<id> {ns:p}:connection:<connection>:session
+                                {ns:p}:node:<node>:sessions; at most 200
+  ARGV[1]   now_ms        integer; empty: the server's clock
+  ARGV[2]   op_id         8 bytes; empty: none
   ARGV[3]   user          text
-  ARGV[4]   tombstone_ms  integer
-  ARGV[5+]  session       group  id, connection and node of each session
+  ARGV[4]   tombstone_ms  integer; default: 30000
+  ARGV[5+]  session       group  id, connection, node
 
   Replies
-    {"ok", removed, stale, corrupt, id...}  how many of each kind, then the ids by kind. Stale: the connection or node is
-                                            another now. An entry without a session of this user is dropped and in none.
+    {"ok", removed, stale, corrupt, removed*id, stale*id, corrupt*id}
+      how many of each kind, then the ids by kind. Stale: the connection or node is another now.
+      An entry without a session of this user is dropped and in none.
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  same op_id → same reply, while the tombstones last.
@@ -24,7 +26,7 @@ if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
 end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
-local op_id, user = args_op_id(ARGV[2]), args_names(ARGV[3])
+local op_id, user = args_op_id(ARGV[2]), args_name(ARGV[3])
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end
@@ -34,7 +36,7 @@ for at = 3, #KEYS, 3 do
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
   local id, connection, node = unpack(ARGV, at + 2, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-  local record, pointer, foreign = session_read(record_key, connection_key, connection)
+  local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
   if foreign then
     corrupt[#corrupt + 1] = id
   elseif record and record.kind == RECORD_DELETED and record_version_of(record, op_id) then
@@ -46,7 +48,7 @@ for at = 3, #KEYS, 3 do
   elseif session_remove(keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
-    record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone)
+    record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)
     removed[#removed + 1] = id
   end
 end

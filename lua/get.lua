@@ -2,11 +2,12 @@
   get: read one live session.
 
   KEYS[1]  record  string  {ns:p}:session:<id>
-  ARGV[1]  now_ms  integer, empty for the server's clock
+  ARGV[1]  now_ms  integer; empty: the server's clock
 
   Replies
     {"ok", record}
-    {"moved", new_id}  the session has a new id: get that, once
+    {"moved", new_id}  call again with it, once
+    {"departed", place}  it has gone to that place
     {"missing"}
     {"corrupt", key}
   Writes: nothing.

@@ -1,15 +1,15 @@
 --[[
   list: read the live sessions among a page of a user's or node's index, and drop the entries that lead nowhere.
 
-  KEYS[1]   owner     zset   {ns:p}:user:<user>:sessions or {ns:p}:node:<node>:sessions
-  KEYS[2+]  record    group  {ns:p}:session:<id> of each id, at most 500
-  ARGV[1]   now_ms    integer, empty for the server's clock
-  ARGV[2]   kind      word: user, node
-  ARGV[3]   owner     text, the user or node
-  ARGV[4+]  id        group  the ids of the page
+  KEYS[1]   owner    zset   {ns:p}:<kind>:<owner>:sessions
+  KEYS[2+]  session  group  {ns:p}:session:<id>; at most 500
+  ARGV[1]   now_ms   integer; empty: the server's clock
+  ARGV[2]   kind     word: user, node
+  ARGV[3]   owner    text; the user or node
+  ARGV[4+]  session  group  id
 
   Replies
-    {"ok", dropped, id, record...}  the live sessions in the order of the page
+    {"ok", dropped, (id, record)...}  the live sessions in the order of the page
     {"corrupt", key}
   Writes: owner: entries without a record of this owner.
   Again:  reads again.
@@ -21,7 +21,7 @@ if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 2 then
 end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
-local kind = args_word(ARGV[2], 'kind', { user = 'user', node = 'node' })
+local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'
 local owner = ARGV[3]
 if #KEYS == 1 then return { 'ok', 0 } end
 local raws = redis.call('MGET', unpack(KEYS, 2))
@@ -34,7 +34,7 @@ for at, raw in ipairs(raws) do
     -- An expired one keeps its entries until it is reaped as a whole.
     if record.expires_at > now then
       reply[#reply + 1] = id
-      reply[#reply + 1] = raw
+      reply[#reply + 1] = record_unless_over(record, now).raw
     end
   elseif record or (not raw and redis.call('TYPE', record_key).ok == 'none') then
     dead[#dead + 1] = id

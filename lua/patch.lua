@@ -6,50 +6,58 @@
   KEYS[3]   user           zset    {ns:p}:user:<user>:sessions
   KEYS[4]   connection     string  {ns:p}:connection:<connection>:session
   KEYS[5]   node           zset    {ns:p}:node:<node>:sessions
-  ARGV[1]   now_ms         integer, empty for the server's clock
-  ARGV[2]   op_id          8 bytes, may be empty
+  KEYS[6]   as_lease       string  {ns:p}:node:<as_node>:lease
+  ARGV[1]   now_ms         integer; empty: the server's clock
+  ARGV[2]   op_id          8 bytes; empty: none
   ARGV[3]   id             text
-  ARGV[4]   user           text, may be empty
-  ARGV[5]   connection     text, may be empty
-  ARGV[6]   node           text, may be empty
-  ARGV[7]   version        integer, empty for any
-  ARGV[8]   status         word: active, suspended; empty to keep
-  ARGV[9]   ttl_ms         integer, empty to keep
-  ARGV[10]  grace_ms       integer
-  ARGV[11]  entries_bytes  integer, the most that all entries may take
-  ARGV[12]  changes        entries, an empty value removes
+  ARGV[4]   user           text; empty: none
+  ARGV[5]   connection     text; empty: none
+  ARGV[6]   node           text; empty: none
+  ARGV[7]   version        integer; empty: any
+  ARGV[8]   status         word: active, suspended; empty: as it is
+  ARGV[9]   ttl_ms         integer; empty: as it is
+  ARGV[10]  grace_ms       integer; default: 3600000
+  ARGV[11]  entries_bytes  integer; default: 4194304; the most that all entries may take
+  ARGV[12]  as_node        text; empty: none; the node that writes as the owner
+  ARGV[13]  lease_id       8 bytes; empty: none; its lease
+  ARGV[14]  changes        entries; empty: none; an empty value removes
 
   Replies
     {"ok", version, last_active, expires_at}
     {"unchanged", version, last_active, expires_at}  it was so already; nothing was written
     {"missing"}
-    {"moved", new_id}
+    {"moved", new_id}                                call again with it, once
+    {"departed", place}                              it has gone to that place
     {"frozen"}
+    {"taken"}                                        as_node does not hold its lease, or not the session
     {"conflict", version}                            the session moved on
     {"limit", bytes}                                 the entries would take that many bytes
     {"need", "routing", user, connection, node}      asked only where a new ttl touches the indexes
     {"corrupt", key}
   Writes: record; with a new ttl all of the keys; or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, entries, index, session
+  Uses:   args, clock, typed, record, entries, index, session, lease
 ]]
 
-if #KEYS ~= 5 or #ARGV ~= 12 then return redis.error_reply('ERR cloakroom patch: 5 KEYS and 12 ARGV') end
-local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
+if #KEYS ~= 6 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 14 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
 local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local version = args_optional_integer(ARGV[7], 'version', 1)
-local status = ARGV[8] ~= '' and args_word(ARGV[8], 'status', RECORD_STATUS) or nil
+local status = ARGV[8] ~= '' and record_status(ARGV[8]) or nil
 local ttl = args_optional_integer(ARGV[9], 'ttl_ms', 1)
 local grace, entries_bytes = args_integer(ARGV[10], 'grace_ms', 1), args_integer(ARGV[11], 'entries_bytes', 0)
-local changes = ARGV[12]
+local as_node, lease = args_name(ARGV[12]), ARGV[13] ~= '' and lease_id(ARGV[13]) or ''
+local changes = ARGV[14]
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
 local first = record_version_of(record, op_id)
 if first then return { 'ok', first, record.last_active, record.expires_at } end
+refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+if refusal then return refusal end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
 if version and version ~= record.version then return { 'conflict', record.version } end
 local body = entries_changed(record.body, changes)

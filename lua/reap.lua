@@ -2,15 +2,15 @@
   reap: remove a batch of expired sessions with all their index entries, and return them. Each is checked again.
 
   KEYS[1]   expiry   zset   {ns:p}:expiry
-  KEYS[2+]  session  group  record, user, connection and node key of each session, at most 200
-  ARGV[1]   now_ms   integer, empty for the server's clock
-  ARGV[2+]  session  group  id, user, connection and node of each session
+  KEYS[2+]  session  group  {ns:p}:session:<id> {ns:p}:user:<user>:sessions
+                           {ns:p}:connection:<connection>:session {ns:p}:node:<node>:sessions; at most 200
+  ARGV[1]   now_ms   integer; empty: the server's clock
+  ARGV[2+]  session  group  id, user, connection, node
 
   Replies
-    {"ok", removed, stale, corrupt, dropped, text...}  how many of each kind, then by kind: for a removed one id and
-                                                       record; for a stale one (its user, connection or node is
-                                                       another now) and a corrupt one its id. Dropped are entries of the
-                                                       expiry index without a session. A live one is in none.
+    {"ok", removed, stale, corrupt, dropped, removed*(id, record), stale*id, corrupt*id}
+      how many of each kind, then those of each kind. Stale: the user, connection or node is another
+      now. Dropped are entries of the expiry index without a session. A live one is in none.
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  the same state; what was removed is reported once.
@@ -29,7 +29,7 @@ for at = 2, #KEYS, 4 do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, at, at + 3)
   local id, user, connection, node = unpack(ARGV, at, at + 3)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-  local record, pointer, foreign = session_read(record_key, connection_key, connection)
+  local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
   if foreign then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE then

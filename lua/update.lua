@@ -9,42 +9,46 @@
   KEYS[6]   new_user        zset    {ns:p}:user:<new_user>:sessions
   KEYS[7]   new_connection  string  {ns:p}:connection:<new_connection>:session
   KEYS[8]   new_node        zset    {ns:p}:node:<new_node>:sessions
-  KEYS[9]   holder_record   string  {ns:p}:session:<holder_id>
-  ARGV[1]   now_ms          integer, empty for the server's clock
-  ARGV[2]   op_id           8 bytes, may be empty
+  KEYS[9]   holder_record   string  {ns:p}:session:<holder_id|id>
+  KEYS[10]  as_lease        string  {ns:p}:node:<as_node>:lease
+  ARGV[1]   now_ms          integer; empty: the server's clock
+  ARGV[2]   op_id           8 bytes; empty: none
   ARGV[3]   id              text
-  ARGV[4]   user            text, may be empty
-  ARGV[5]   connection      text, may be empty
-  ARGV[6]   node            text, may be empty
+  ARGV[4]   user            text; empty: none
+  ARGV[5]   connection      text; empty: none
+  ARGV[6]   node            text; empty: none
   ARGV[7]   version         integer
-  ARGV[8]   new_user        text, may be empty
-  ARGV[9]   new_connection  text, may be empty
-  ARGV[10]  new_node        text, may be empty
-  ARGV[11]  holder_id       text, may be empty
+  ARGV[8]   new_user        text; empty: none
+  ARGV[9]   new_connection  text; empty: none
+  ARGV[10]  new_node        text; empty: none
+  ARGV[11]  holder_id       text; empty: none
   ARGV[12]  status          word: active, suspended
   ARGV[13]  ttl_ms          integer
-  ARGV[14]  grace_ms        integer
-  ARGV[15]  entries         entries
+  ARGV[14]  grace_ms        integer; default: 3600000
+  ARGV[15]  as_node         text; empty: none; the node that writes as the owner
+  ARGV[16]  lease_id        8 bytes; empty: none; its lease
+  ARGV[17]  entries         entries; empty: none
 
   Replies
     {"ok", version, last_active, expires_at}
     {"missing"}
-    {"moved", new_id}
+    {"moved", new_id}                           call again with it, once
+    {"departed", place}                         it has gone to that place
     {"frozen"}
-    {"conflict", version}       the session moved on
-    {"taken", holder_id}        the new connection is another live session's
+    {"conflict", version}                       the session moved on
+    {"taken", holder_id?}                       the new connection is another live session's: this one's; without it, as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}
-    {"need", "holder", id, ""}  the new connection points to this session: declare its record
-    {"need", "reap", id}        this expired session is in the way: reap it first
+    {"need", "holder", holder_id, holder_node}  the new connection points to this session
+    {"need", "reap", id}                        run reap for it: it has expired, and is in the way
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, index, session
+  Uses:   args, clock, typed, record, index, session, lease
 ]]
 
-if #KEYS ~= 9 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom update: 9 KEYS and 15 ARGV') end
+if #KEYS ~= 10 or #ARGV ~= 17 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 17 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
-  holder_key = unpack(KEYS)
+  holder_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
@@ -53,14 +57,17 @@ local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local version = args_integer(ARGV[7], 'version', 1)
 local new_user, new_connection, new_node = args_names(ARGV[8], ARGV[9], ARGV[10])
 local holder_id = ARGV[11]
-local status = args_word(ARGV[12], 'status', RECORD_STATUS)
+local status = record_status(ARGV[12])
 local ttl, grace = args_integer(ARGV[13], 'ttl_ms', 1), args_integer(ARGV[14], 'grace_ms', 1)
-local entries = ARGV[15]
+local as_node, lease = args_name(ARGV[15]), ARGV[16] ~= '' and lease_id(ARGV[16]) or ''
+local entries = ARGV[17]
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
 local first = record_version_of(record, op_id)
 if first then return { 'ok', first, record.last_active, record.expires_at } end
+refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+if refusal then return refusal end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
 if version ~= record.version then return { 'conflict', record.version } end
 local old = { user = record.user, connection = record.connection, node = record.node }

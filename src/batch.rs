@@ -79,21 +79,21 @@ fn candidate(id: SessionId, value: &Value) -> Candidate {
     };
     let broken = record.is_none() && *value != Value::Nil;
     let routing = match record {
-        Some(Record::Session(session)) => session.stored,
+        Some(Record::Session { session, .. }) => session.routing,
         _ => Routing::default(),
     };
     Candidate { id, routing, broken }
 }
 
 /// Those that a script is to handle, and the ids of the broken ones.
-fn sound(candidates: &[Candidate]) -> (Vec<&Candidate>, Vec<SessionId>) {
+pub(crate) fn sound(candidates: &[Candidate]) -> (Vec<&Candidate>, Vec<SessionId>) {
     let (broken, sound): (Vec<&Candidate>, _) = candidates.iter().partition(|candidate| candidate.broken);
     let broken = broken.into_iter().map(|candidate| candidate.id.clone());
     (sound, broken.collect())
 }
 
 /// The candidates' ids that are among these, in the candidates' order.
-fn in_order(candidates: &[Candidate], ids: &[SessionId]) -> Vec<SessionId> {
+pub(crate) fn in_order(candidates: &[Candidate], ids: &[SessionId]) -> Vec<SessionId> {
     let of = candidates.iter().map(|candidate| &candidate.id);
     of.filter(|id| ids.contains(id)).cloned().collect()
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 /// A clock that stands still until it is moved, for tests of an application that uses sessions.
 ///
-/// All stores that share a namespace must share it. It decides what is live and what has expired; the TTLs of the keys
-/// in Redis run by the server's clock all the same, as a safety net.
+/// All stores that share a namespace must share it. It decides what is live and what has expired, how long the id of a
+/// deleted session stays closed and how long that of a rotated one leads on; the TTLs of the keys in Redis run by the
+/// server's clock all the same, as a safety net.
 ///
 /// ```
 /// use cloakroom::TestClock;
@@ -25,8 +26,7 @@ impl TestClock {
     /// A clock that shows the present time of this machine.
     #[must_use]
     pub fn new() -> Self {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self(Arc::new(AtomicU64::new(crate::rules::ms(since_epoch))))
+        Self(Arc::new(AtomicU64::new(machine_ms())))
     }
 
     /// What it shows, in milliseconds since the epoch.
@@ -44,6 +44,38 @@ impl TestClock {
     pub fn set_ms(&self, now_ms: u64) {
         self.0.store(now_ms, Ordering::SeqCst);
     }
+}
+
+/// A point in time that a change of the machine's clock does not move, unless a test's clock does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Instant {
+    Machine(std::time::Instant),
+    Test(u64),
+}
+
+impl Instant {
+    pub(crate) fn now(clock: Option<&TestClock>) -> Self {
+        clock.map_or_else(|| Self::Machine(std::time::Instant::now()), |clock| Self::Test(clock.now_ms()))
+    }
+
+    /// How long ago it is, by the clock that it was taken from.
+    pub(crate) fn age(self, clock: Option<&TestClock>) -> Duration {
+        match (self, Self::now(clock)) {
+            (Self::Machine(then), Self::Machine(now)) => now.duration_since(then),
+            (Self::Test(then), Self::Test(now)) => Duration::from_millis(now.saturating_sub(then)),
+            // A store has one kind of clock.
+            (Self::Machine(_), Self::Test(_)) | (Self::Test(_), Self::Machine(_)) => Duration::MAX,
+        }
+    }
+}
+
+/// The time of this machine, for a store without a server, unless a test set another.
+pub(crate) fn now_ms(clock: Option<&TestClock>) -> u64 {
+    clock.map_or_else(machine_ms, TestClock::now_ms)
+}
+
+fn machine_ms() -> u64 {
+    crate::rules::ms(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 impl Default for TestClock {

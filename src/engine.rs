@@ -6,6 +6,7 @@ use redis::Pipeline;
 use tokio::time::Instant;
 
 use crate::clock::TestClock;
+use crate::contract;
 use crate::error::{Cause, Error, Obstacle, Result};
 use crate::keys::Keys;
 use crate::pool::Pool;
@@ -21,15 +22,17 @@ pub(crate) struct Engine {
     pub(crate) deadline: Duration,
 }
 
-/// Loads all scripts, so that the first call of each finds its own, and warns of a server that evicts keys.
+/// Agrees on the contract, loads all scripts, so that the first call of each finds its own, and warns of a server that
+/// evicts keys.
 ///
 /// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
-pub(crate) async fn prepare(pool: &Pool, deadline: Duration) -> Result<()> {
+pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Result<()> {
     let until = Instant::now() + deadline;
     let mut connection = pool.connection(until).await?;
+    within(until, contract::agree(&mut connection.link, keys)).await??;
     let mut pipeline = Pipeline::new();
     for script in script::ALL {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source).ignore();
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source()).ignore();
     }
     within(until, pipeline.query_async::<()>(&mut connection.link))
         .await?

@@ -1,6 +1,5 @@
 //! Attributes and extensions: text keys, JSON values.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -11,6 +10,9 @@ use crate::rules::Rules;
 
 /// The longest key, in bytes.
 const KEY_BYTES: usize = 256;
+
+/// Kind, key length, value length.
+const ENTRY_HEADER_BYTES: usize = 7;
 
 /// Which of a session's two maps an entry belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,8 +34,24 @@ pub(crate) enum EntryKind {
 /// assert_eq!(entries.get::<String>("name")?, None);
 /// # Ok::<(), cloakroom::Error>(())
 /// ```
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Entries(BTreeMap<String, String>);
+// All texts in one: a session is read more often than it is changed, and as a map of texts that took twice the time.
+#[derive(Clone, Default)]
+pub struct Entries {
+    /// Keys and values, each value behind its key; and what was replaced or removed.
+    text: String,
+    /// How much of it was replaced or removed.
+    unused: usize,
+    /// By key.
+    places: Vec<Place>,
+}
+
+/// Where a key and its value are.
+#[derive(Clone, Copy)]
+struct Place {
+    key: usize,
+    value: usize,
+    end: usize,
+}
 
 impl Entries {
     /// The value of a key.
@@ -41,9 +59,10 @@ impl Entries {
     /// # Errors
     /// [`Error::Value`] when it is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let Some(json) = self.0.get(key) else {
+        let Ok(at) = self.find(key) else {
             return Ok(None);
         };
+        let json = self.json(self.places[at]);
         serde_json::from_str(json).map(Some).map_err(|source| Error::Value { key: key.to_owned(), source })
     }
 
@@ -55,7 +74,7 @@ impl Entries {
         let key = key.into();
         match serde_json::to_string(value) {
             Ok(json) => {
-                self.0.insert(key, json);
+                self.insert_json(&key, &json);
                 Ok(())
             }
             Err(source) => Err(Error::Value { key, source }),
@@ -64,35 +83,93 @@ impl Entries {
 
     /// Removes a key, and tells whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
-        self.0.remove(key).is_some()
+        let found = self.find(key).map(|at| self.places.remove(at));
+        found.map(|place| self.give_up(place)).is_ok()
     }
 
     /// The keys with their values as JSON text, sorted by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, json)| (key.as_str(), json.as_str()))
+        self.places.iter().map(|place| (self.key(*place), self.json(*place)))
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.places.is_empty()
     }
 
-    pub(crate) fn insert_json(&mut self, key: String, json: String) {
-        self.0.insert(key, json);
+    pub(crate) fn insert_json(&mut self, key: &str, json: &str) {
+        let start = self.text.len();
+        self.text.push_str(key);
+        self.text.push_str(json);
+        self.put(Place { key: start, value: start + key.len(), end: self.text.len() });
+    }
+
+    /// Adds a key with its value behind it, unless that is no text.
+    fn decode(&mut self, entry: &[u8], key_bytes: usize) -> Option<()> {
+        let entry = std::str::from_utf8(entry).ok().filter(|text| text.is_char_boundary(key_bytes))?;
+        let start = self.text.len();
+        self.text.push_str(entry);
+        self.put(Place { key: start, value: start + key_bytes, end: self.text.len() });
+        Some(())
+    }
+
+    fn key(&self, place: Place) -> &str {
+        &self.text[place.key..place.value]
+    }
+
+    fn json(&self, place: Place) -> &str {
+        &self.text[place.value..place.end]
+    }
+
+    /// Where a key is, or where it belongs.
+    fn find(&self, key: &str) -> Result<usize, usize> {
+        // What is read from a store is mostly in order.
+        if self.places.last().is_none_or(|last| self.key(*last) < key) {
+            return Err(self.places.len());
+        }
+        self.places.binary_search_by(|place| self.key(*place).cmp(key))
+    }
+
+    fn put(&mut self, place: Place) {
+        match self.find(self.key(place)) {
+            Ok(at) => {
+                let before = std::mem::replace(&mut self.places[at], place);
+                self.give_up(before);
+            }
+            Err(at) => self.places.insert(at, place),
+        }
+    }
+
+    /// Lets go of a text, and of all such once they are more than what is used.
+    fn give_up(&mut self, place: Place) {
+        self.unused += place.end - place.key;
+        if self.unused > self.text.len() / 2 {
+            let mut used = Self::default();
+            self.iter().for_each(|(key, json)| used.insert_json(key, json));
+            *self = used;
+        }
     }
 }
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Entries {}
 
 /// The keys only: the values may be secret.
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.iter().map(|(key, _)| key)).finish()
     }
 }
 
@@ -122,7 +199,7 @@ impl<'a> EntryWriter<'a> {
             let reason = format!("of {key:?} is {} bytes, at most {}", json.len(), self.rules.value_bytes);
             return Err(Error::invalid("attribute value", reason));
         }
-        self.bytes.reserve(7 + key.len() + json.len());
+        self.bytes.reserve(ENTRY_HEADER_BYTES + key.len() + json.len());
         self.bytes.push(kind as u8);
         // Both lengths were checked against limits that fit.
         self.bytes.extend((key.len() as u16).to_be_bytes());
@@ -148,22 +225,136 @@ impl<'a> EntryWriter<'a> {
 
 /// Decodes the entries of a record into attributes and extensions. `None` where they are broken.
 pub(crate) fn decode_entries(mut bytes: &[u8]) -> Option<(Entries, Entries)> {
+    let is_attribute = |entry: &Encoded<'_>| entry.0[0] == EntryKind::Attribute as u8;
     let (mut attributes, mut extensions) = (Entries::default(), Entries::default());
-    while let Some((header, rest)) = bytes.split_first_chunk::<7>() {
-        let [kind, k0, k1, v0, v1, v2, v3] = *header;
-        let (key, rest) = rest.split_at_checked(u16::from_be_bytes([k0, k1]).into())?;
-        let (json, rest) = rest.split_at_checked(u32::from_be_bytes([v0, v1, v2, v3]) as usize)?;
-        let entries = match kind {
+    attributes.text.reserve(bytes.len());
+    attributes.places.reserve(Encoded::all(bytes).filter(is_attribute).count());
+    while !bytes.is_empty() {
+        let (entry, rest) = Encoded::split(bytes)?;
+        let entries = match entry.0[0] {
             1 => &mut attributes,
             2 => &mut extensions,
             _ => return None,
         };
-        entries.insert_json(text(key)?, text(json)?);
+        entries.decode(&entry.0[ENTRY_HEADER_BYTES..], entry.key_bytes())?;
         bytes = rest;
     }
-    bytes.is_empty().then_some((attributes, extensions))
+    Some((attributes, extensions))
 }
 
-fn text(bytes: &[u8]) -> Option<String> {
-    std::str::from_utf8(bytes).ok().map(str::to_owned)
+/// Entries with changes made, as `lua/lib/entries.lua` makes them: what there is keeps its place, what is new comes
+/// behind. Both are lists that an [`EntryWriter`] wrote.
+pub(crate) fn changed_entries(entries: &[u8], changes: &[u8]) -> Vec<u8> {
+    let mut changed: Vec<Encoded<'_>> = Vec::new();
+    for change in Encoded::all(changes) {
+        match changed.iter_mut().find(|other| other.name() == change.name()) {
+            Some(earlier) => *earlier = change,
+            None => changed.push(change),
+        }
+    }
+    let mut result = Vec::with_capacity(entries.len() + changes.len());
+    let mut put = |entry: &Encoded<'_>| {
+        if !entry.removes() {
+            result.extend_from_slice(entry.0);
+        }
+    };
+    for entry in Encoded::all(entries) {
+        match changed.iter().position(|change| change.name() == entry.name()) {
+            Some(at) => put(&changed.remove(at)),
+            None => put(&entry),
+        }
+    }
+    changed.iter().for_each(put);
+    result
+}
+
+/// One entry as it is stored.
+struct Encoded<'a>(&'a [u8]);
+
+impl<'a> Encoded<'a> {
+    fn all(mut bytes: &'a [u8]) -> impl Iterator<Item = Self> {
+        std::iter::from_fn(move || {
+            let (entry, rest) = Self::split(bytes)?;
+            bytes = rest;
+            Some(entry)
+        })
+    }
+
+    /// The first of a list, and the others. `None` at its end, and where it is broken.
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let [_, k0, k1, v0, v1, v2, v3] = *bytes.first_chunk::<ENTRY_HEADER_BYTES>()?;
+        let key = usize::from(u16::from_be_bytes([k0, k1]));
+        let value = u32::from_be_bytes([v0, v1, v2, v3]) as usize;
+        let (entry, rest) = bytes.split_at_checked(ENTRY_HEADER_BYTES + key + value)?;
+        Some((Self(entry), rest))
+    }
+
+    fn key_bytes(&self) -> usize {
+        usize::from(u16::from_be_bytes([self.0[1], self.0[2]]))
+    }
+
+    /// Its kind and key.
+    fn name(&self) -> (u8, &[u8]) {
+        (self.0[0], &self.0[ENTRY_HEADER_BYTES..][..self.key_bytes()])
+    }
+
+    fn removes(&self) -> bool {
+        self.0[3..7] == [0; 4]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_sorted_whatever_the_order_in_which_they_were_set() {
+        let mut entries = Entries::default();
+        for key in ["m", "z", "a", "m", "b"] {
+            entries.set(key, key).unwrap();
+        }
+        assert_eq!(entries.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b", "m", "z"]);
+        assert!(entries.remove("m") && !entries.remove("m"));
+        assert_eq!((entries.len(), entries.get::<String>("m").unwrap()), (3, None));
+        assert_eq!(entries.get::<String>("z").unwrap().as_deref(), Some("z"));
+    }
+
+    #[test]
+    fn entries_are_equal_that_hold_the_same_however_they_came_to() {
+        let mut one = Entries::default();
+        one.set("a", &1).unwrap();
+        let mut other = Entries::default();
+        for key in ["b", "a"] {
+            other.set(key, &0).unwrap();
+        }
+        assert_ne!(one, other);
+        other.set("a", &1).unwrap();
+        other.remove("b");
+        assert_eq!(one, other);
+        other.set("a", &11).unwrap();
+        assert_ne!(one, other);
+    }
+
+    #[test]
+    fn what_is_replaced_and_removed_is_let_go_of() {
+        let mut entries = Entries::default();
+        let value = "x".repeat(1000);
+        for round in 0..1000 {
+            entries.set("a", &value).unwrap();
+            entries.set(format!("{round}"), &value).unwrap();
+            entries.remove(&format!("{round}"));
+        }
+        assert!(entries.text.len() < 10_000, "{} bytes", entries.text.len());
+        assert_eq!(entries.get::<String>("a").unwrap(), Some(value));
+        entries.remove("a");
+        assert!(entries.is_empty() && entries.text.is_empty());
+    }
+
+    #[test]
+    fn a_key_that_ends_within_a_character_is_broken() {
+        let whole = [&[1, 0, 2, 0, 0, 0, 2][..], "\u{e9}\"\"".as_bytes()].concat();
+        assert!(decode_entries(&whole).is_some());
+        let cut = [&[1, 0, 1, 0, 0, 0, 3][..], "\u{e9}\"\"".as_bytes()].concat();
+        assert!(decode_entries(&cut).is_none());
+    }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong, told by what the caller may do about it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::id::{OperationId, SessionId, Version};
 
@@ -76,8 +77,15 @@ pub enum Obstacle {
     Server,
     /// What the operation works on kept changing under it.
     Contended,
-    /// The store was closed.
+    /// The store, or the migration manager, was closed.
     Closed,
+    /// A [`MigrationManager`](crate::MigrationManager) has as many tasks waiting as it takes.
+    QueueFull,
+    /// The circuit breaker of a [`FallbackStore`](crate::FallbackStore) is open: its store is away, and the policy has no
+    /// answer of its own.
+    CircuitOpen,
+    /// Sessions that were kept while the store was away are being brought in, which takes a moment.
+    Recovering,
 }
 
 impl fmt::Display for Obstacle {
@@ -90,6 +98,9 @@ impl fmt::Display for Obstacle {
             Self::Server => "the server answered with an error",
             Self::Contended => "what it works on kept changing",
             Self::Closed => "the store is closed",
+            Self::QueueFull => "too many migrations are waiting",
+            Self::CircuitOpen => "the circuit breaker is open",
+            Self::Recovering => "sessions that were kept meanwhile are being brought in",
         })
     }
 }
@@ -102,7 +113,7 @@ pub enum Refusal {
     Missing,
     /// A live session has this id already.
     Exists,
-    /// The session with this id was deleted a moment ago, so it cannot be created again yet.
+    /// The session with this id was deleted a moment ago, so it cannot be created or imported yet.
     Gone,
     /// The session is at another version than the one that the change was made from.
     Conflict {
@@ -113,6 +124,11 @@ pub enum Refusal {
     Moved {
         /// The new id.
         to: SessionId,
+    },
+    /// The session has gone to another store, by a migration. It is there, or will be as soon as that is finished.
+    Departed {
+        /// What the migration calls that store.
+        place: String,
     },
     /// The user has as many sessions as allowed.
     Limit {
@@ -128,6 +144,25 @@ pub enum Refusal {
     Frozen,
     /// The connection belongs to another live session.
     Taken,
+    /// The node holds its lease: another process goes by its name, or it is not dead.
+    Leased {
+        /// Until when, in milliseconds since the epoch.
+        until_ms: u64,
+    },
+    /// The node that makes the call does not hold its lease, or not the session: it must not write to it any more.
+    Fenced,
+    /// Clients of a later contract of the scripts work in this namespace: a store of this one does not start.
+    Contract {
+        /// The contract that is noted in the namespace.
+        found: u64,
+        /// The contract of this store.
+        known: u64,
+    },
+    /// The store has as many sessions as it may, all of them live.
+    Full {
+        /// How many.
+        sessions: u64,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -138,10 +173,17 @@ impl fmt::Display for Refusal {
             Self::Gone => f.write_str("the session with this id was deleted a moment ago"),
             Self::Conflict { current } => write!(f, "the session was changed, it is at version {current}"),
             Self::Moved { .. } => f.write_str("the session has a new id"),
+            Self::Departed { place } => write!(f, "the session has gone to {place:?}"),
             Self::Limit { live } => write!(f, "the user has {live} sessions already"),
             Self::TooLarge { bytes } => write!(f, "the session's entries would take {bytes} bytes"),
             Self::Frozen => f.write_str("the session is being migrated"),
             Self::Taken => f.write_str("the connection belongs to another session"),
+            Self::Leased { .. } => f.write_str("the node holds its lease"),
+            Self::Fenced => f.write_str("the node does not hold its lease, or not the session"),
+            Self::Contract { found, known } => {
+                write!(f, "the namespace is at contract {found}, this client knows contract {known}")
+            }
+            Self::Full { sessions } => write!(f, "the store is at its limit of {sessions} sessions"),
         }
     }
 }
@@ -157,6 +199,29 @@ impl Error {
 
     pub(crate) fn obstacle(reason: Obstacle, source: impl Into<Option<Cause>>) -> Self {
         Self::NotExecuted { reason, source: source.into() }
+    }
+
+    /// The same for each of many sessions that were sent together, each under its own operation id.
+    pub(crate) fn of_many(self, count: usize, operation_id: impl Fn(usize) -> OperationId) -> Vec<Self> {
+        let shared = |cause: Cause| -> Arc<dyn std::error::Error + Send + Sync> { Arc::from(cause) };
+        match self {
+            Self::Ambiguous { source, .. } => {
+                let source = shared(source);
+                let of = |at| Self::Ambiguous {
+                    operation_id: operation_id(at),
+                    source: Cause::from(source.clone()),
+                };
+                (0..count).map(of).collect()
+            }
+            Self::NotExecuted { reason, source } => {
+                let source = source.map(shared);
+                (0..count).map(|_| Self::obstacle(reason, source.clone().map(Cause::from))).collect()
+            }
+            Self::Corrupt { what } => (0..count).map(|_| Self::corrupt(&*what)).collect(),
+            Self::Refused(refusal) => (0..count).map(|_| Self::Refused(refusal.clone())).collect(),
+            // Of the input of one session, and told before any is sent.
+            bad_input @ (Self::Invalid { .. } | Self::Value { .. }) => vec![bad_input],
+        }
     }
 
     /// There is no live session with this id: log in again.
@@ -181,6 +246,12 @@ impl Error {
     #[must_use]
     pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Ambiguous { .. })
+    }
+
+    /// The node that made the call must stop writing to the session, and to all of them if it lost its lease.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Fenced))
     }
 
     /// The engine refused the operation.

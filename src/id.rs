@@ -1,6 +1,7 @@
 //! The names of things: session ids, operation ids, versions.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
@@ -19,8 +20,9 @@ pub(crate) const SESSION_ID_BYTES: usize = 128;
 /// assert!(!format!("{id:?}").contains("device-7"));
 /// # Ok::<(), cloakroom::Error>(())
 /// ```
+// Shared, for a store in memory names a session in several places, and each copy of a session has it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(String);
+pub struct SessionId(Arc<str>);
 
 impl SessionId {
     /// Takes an id that the caller chose, or got from a client.
@@ -38,7 +40,7 @@ impl SessionId {
                 format!("is {} bytes, at most {SESSION_ID_BYTES}", text.len()),
             ));
         }
-        Ok(Self(text))
+        Ok(Self(text.into()))
     }
 
     /// The id itself, for the cookie or the client. Keep it out of logs.
@@ -82,14 +84,66 @@ pub enum IdScheme {
 impl IdScheme {
     /// The id that a call makes: the same when the call is repeated, or its retry would make another session.
     pub(crate) fn generate(self, operation: &OperationId) -> SessionId {
-        let seed = &operation.seed;
-        SessionId(match self {
+        self.of_seed(&operation.seed)
+    }
+
+    /// The id that a call makes that nobody repeats.
+    pub(crate) fn random(self) -> SessionId {
+        self.of_seed(&random())
+    }
+
+    fn of_seed(self, seed: &[u8; 32]) -> SessionId {
+        match self {
             Self::Uuid => {
                 let bytes = *seed.first_chunk().expect("32 bytes have 16");
-                uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
+                let uuid = uuid::Builder::from_random_bytes(bytes).into_uuid();
+                let mut text = uuid::Uuid::encode_buffer();
+                SessionId((&*uuid.hyphenated().encode_lower(&mut text)).into())
             }
-            Self::Token => hex(seed),
-        })
+            Self::Token => SessionId(hex(seed).into()),
+        }
+    }
+}
+
+/// Names one migration of a session, so that its steps may be sent again, by whomever, without happening twice.
+///
+/// Who submits a migration again under the same id, after a crash, does not make another of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId([u8; 8]);
+
+impl TaskId {
+    /// A new random id.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(random())
+    }
+
+    /// An id that the caller keeps. All zero stands for none in what is stored, so do not give that.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it is all zero.
+    pub fn new(bytes: [u8; 8]) -> Result<Self> {
+        if bytes == [0; 8] {
+            return Err(Error::invalid("task id", "is all zero"));
+        }
+        Ok(Self(bytes))
+    }
+
+    /// As it is stored. `None` for all zero, which stands for none.
+    pub(crate) fn stored(bytes: [u8; 8]) -> Option<Self> {
+        Self::new(bytes).ok()
+    }
+
+    /// The id itself, to keep it.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskId({})", hex(&self.0))
     }
 }
 
@@ -132,13 +186,33 @@ impl OperationId {
     /// A new random operation id.
     #[must_use]
     pub fn random() -> Self {
-        let bytes = random::<40>();
+        Self::of(&random())
+    }
+
+    fn of(bytes: &[u8; 40]) -> Self {
         let (stored, seed) = bytes.split_first_chunk().expect("40 bytes have 8");
         Self { stored: *stored, seed: *seed.first_chunk().expect("32 bytes are left") }
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8; 8] {
         &self.stored
+    }
+
+    /// The id of one of many sessions that a call makes, by its place: the same when the call is repeated. That of the
+    /// first is the call's own, so it is repeated alone as it is repeated among others.
+    pub(crate) fn nth(&self, place: usize) -> Self {
+        if place == 0 {
+            return *self;
+        }
+        let mut bytes = [0; 40];
+        for (part, half) in bytes.chunks_exact_mut(20).zip([0, 1]) {
+            let mut sha1 = sha1_smol::Sha1::from(self.seed);
+            sha1.update(&self.stored);
+            sha1.update(&(place as u64).to_be_bytes());
+            sha1.update(&[half]);
+            part.copy_from_slice(&sha1.digest().bytes());
+        }
+        Self::of(&bytes)
     }
 }
 
@@ -149,7 +223,8 @@ impl fmt::Debug for OperationId {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from_digit(digit.into(), 16).expect("four bits are a digit")).collect()
 }
 
 /// Random bytes from the operating system. It has no way to go on without them, and neither have we.
@@ -177,6 +252,18 @@ mod tests {
             assert_eq!(scheme.generate(&one).as_str().len(), length);
             assert_ne!(scheme.generate(&one), scheme.generate(&two));
         }
+    }
+
+    #[test]
+    fn each_session_of_a_call_has_an_operation_id_of_its_own_and_the_same_again() {
+        let operation = OperationId::random();
+        assert_eq!(operation.nth(0), operation);
+        let all: std::collections::HashSet<_> = (0..100).map(|place| operation.nth(place)).collect();
+        assert_eq!(all.len(), 100);
+        assert_eq!(operation.nth(7), operation.nth(7));
+        assert_ne!(operation.nth(7), OperationId::random().nth(7));
+        let seeds: std::collections::HashSet<_> = all.iter().map(|id| id.seed).collect();
+        assert_eq!(seeds.len(), 100);
     }
 
     #[test]

@@ -48,6 +48,26 @@ impl Keys {
         format!("{}:expiry", self.tag)
     }
 
+    /// The nodes that are registered.
+    pub(crate) fn nodes(&self) -> String {
+        format!("{}:nodes", self.tag)
+    }
+
+    /// Who holds the name of a node.
+    pub(crate) fn lease(&self, node: &str) -> String {
+        format!("{}:node:{node}:lease", self.tag)
+    }
+
+    /// The list of the sessions that are on their way to or from another store.
+    pub(crate) fn migrations(&self) -> String {
+        format!("{}:migrations", self.tag)
+    }
+
+    /// Where the clients' contract is noted.
+    pub(crate) fn contract(&self) -> String {
+        format!("{}:contract", self.tag)
+    }
+
     /// The five keys that a session has at most, in the order in which the scripts take them: record, expiry, user,
     /// connection, node. Those of an empty user, connection or node are declared and never touched.
     pub(crate) fn of_session(&self, id: &str, routing: &Routing) -> [String; 5] {
@@ -78,6 +98,10 @@ mod tests {
         assert_eq!(keys.connection("c"), "{shop:0}:connection:c:session");
         assert_eq!(keys.node("n"), "{shop:0}:node:n:sessions");
         assert_eq!(keys.expiry(), "{shop:0}:expiry");
+        assert_eq!(keys.nodes(), "{shop:0}:nodes");
+        assert_eq!(keys.lease("n"), "{shop:0}:node:n:lease");
+        assert_eq!(keys.migrations(), "{shop:0}:migrations");
+        assert_eq!(keys.contract(), "{shop:0}:contract");
     }
 
     #[test]

@@ -10,12 +10,15 @@ use tracing::Instrument as _;
 
 use crate::engine::Engine;
 use crate::error::{Cause, Error, Obstacle, Result};
+use crate::holder::Holder;
 use crate::id::{OperationId, SessionId};
 use crate::keys::Keys;
-use crate::pool::{Connection, Pool, server_code};
+use crate::pool::{Connection, server_code};
+use crate::reads::{Outcome, Reads};
 use crate::reply::Reply;
 use crate::rules::Rules;
 use crate::script::{Effect, Script};
+use crate::span;
 
 /// How often one call is sent at most, when its connection breaks under it. It is safe, so the deadline is what ends
 /// it; but a call that has seen so many connections break is more likely to be the reason.
@@ -26,13 +29,17 @@ const ATTEMPTS: u32 = 10;
 /// refused as a whole where memory is full, reads included.
 const LOADS: u32 = 16;
 
+const NO_REPLY: &str = "no reply before the deadline";
+
 /// One call of a store.
 #[derive(Debug)]
 pub(crate) struct Operation<'a> {
     engine: &'a Engine,
-    pool: Arc<Pool>,
+    reads: Arc<Reads>,
     /// Made when it is needed: a call that only reads has no use for one, and randomness is a system call.
     id: OnceLock<OperationId>,
+    /// The node that makes the call as the owner of what it writes.
+    holder: Option<Holder>,
     deadline: Instant,
     round_trips: AtomicU32,
     span: tracing::Span,
@@ -49,24 +56,36 @@ enum Lost {
 impl<'a> Operation<'a> {
     pub(crate) fn new(
         engine: &'a Engine,
-        pool: Arc<Pool>,
+        reads: Arc<Reads>,
         name: &'static str,
         id: Option<OperationId>,
+        holder: Option<Holder>,
     ) -> Self {
-        let span = tracing::debug_span!(
-            "cloakroom",
-            operation = name,
-            session = tracing::field::Empty,
-            outcome = tracing::field::Empty,
-            round_trips = tracing::field::Empty
-        );
+        let span = span::of(name);
         let deadline = Instant::now() + engine.deadline;
         let id = id.map_or_else(OnceLock::new, OnceLock::from);
-        Self { engine, pool, id, deadline, round_trips: AtomicU32::new(0), span }
+        Self { engine, reads, id, holder, deadline, round_trips: AtomicU32::new(0), span }
     }
 
     pub(crate) fn id(&self) -> OperationId {
         *self.id.get_or_init(OperationId::random)
+    }
+
+    pub(crate) fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
+    }
+
+    /// The lease that the call has to be made under; without one, a key that is declared and never touched.
+    pub(crate) fn fence_key(&self) -> String {
+        self.keys().lease(self.holder().map_or("", Holder::node))
+    }
+
+    /// The two arguments that name it.
+    pub(crate) fn fence_arguments(&self, call: &mut Cmd) {
+        match self.holder() {
+            Some(holder) => call.arg(holder.node()).arg(holder.lease()),
+            None => call.arg("").arg(""),
+        };
     }
 
     /// Notes which session it is about, by a hash: ids are secrets.
@@ -99,20 +118,20 @@ impl<'a> Operation<'a> {
         Ok(seconds * 1000 + micros / 1000)
     }
 
+    pub(crate) fn round_trips(&self) -> u32 {
+        self.round_trips.load(Ordering::Relaxed)
+    }
+
+    /// Counts what was sent for this call by another.
+    pub(crate) fn count_round_trips(&self, count: u32) {
+        self.round_trips.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Runs the body of the call in its span, and notes how it went.
     pub(crate) async fn observe<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
         let result = body.instrument(self.span.clone()).await;
-        self.span.record("round_trips", self.round_trips.load(Ordering::Relaxed));
-        self.span.record(
-            "outcome",
-            match &result {
-                Ok(_) => "ok",
-                Err(Error::Refused(_)) => "refused",
-                Err(Error::Ambiguous { .. }) => "ambiguous",
-                Err(Error::NotExecuted { .. }) => "not executed",
-                Err(_) => "error",
-            },
-        );
+        self.span.record("round_trips", self.round_trips());
+        span::note(&self.span, &result);
         result
     }
 
@@ -167,7 +186,7 @@ impl<'a> Operation<'a> {
         }
         tracing::debug!(script = script.stem, "loading a script that the server does not have");
         let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source).ignore();
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source()).ignore();
         pipeline.add_command(call.clone());
         let mut flushed = None;
         for _ in 0..LOADS {
@@ -198,8 +217,7 @@ impl<'a> Operation<'a> {
         for _ in 0..ATTEMPTS {
             match self.send_pipeline(pipeline).await? {
                 Ok(Ok(values)) => return Ok(values),
-                Ok(Err(error)) if wrong_type(&error) => return Err(Error::corrupt(what)),
-                Ok(Err(error)) => return Err(Error::obstacle(Obstacle::Server, Cause::from(error))),
+                Ok(Err(error)) => return Err(Self::refused_read(error, what)),
                 Err(Lost::Connection(cause)) => lost = Some(cause),
                 Err(Lost::Deadline(cause)) => return Err(Error::obstacle(Obstacle::Deadline, cause)),
             }
@@ -207,14 +225,46 @@ impl<'a> Operation<'a> {
         Err(Error::obstacle(Obstacle::ConnectionLost, lost))
     }
 
+    /// What is stored under the key `what`, if anything is, and the time at which it was; read again if the connection
+    /// breaks. Others' reads go with it.
+    pub(crate) async fn read_string(&self, key: &str, what: &'static str) -> Result<Option<(u64, Vec<u8>)>> {
+        let mut lost: Option<RedisError> = None;
+        for _ in 0..ATTEMPTS {
+            self.count_round_trips(1);
+            match self.reads.get(key.to_owned(), self.deadline).await {
+                Outcome::Answered(_, Value::Nil) => return Ok(None),
+                Outcome::Answered(time, Value::BulkString(bytes)) => {
+                    return Ok(Some((self.now(&time)?, bytes)));
+                }
+                Outcome::Answered(_, Value::ServerError(error)) => {
+                    return Err(Self::refused_read(RedisError::from(error), what));
+                }
+                Outcome::Answered(..) => return Err(Error::corrupt("reply to GET")),
+                Outcome::Lost(error) => lost = Some(error),
+                Outcome::Late => {
+                    return Err(Error::obstacle(Obstacle::Deadline, Cause::from(NO_REPLY)));
+                }
+                Outcome::Unsent(unavailable) => return Err(unavailable.into()),
+            }
+        }
+        Err(Error::obstacle(Obstacle::ConnectionLost, lost.map(Cause::from)))
+    }
+
+    fn refused_read(error: RedisError, what: &'static str) -> Error {
+        match server_code(&error).as_deref() {
+            Some("WRONGTYPE") => Error::corrupt(what),
+            _ => Error::obstacle(Obstacle::Server, Cause::from(error)),
+        }
+    }
+
     async fn send(&self, cmd: &Cmd) -> Result<Result<RedisResult<Value>, Lost>> {
-        let connection = self.pool.connection(self.deadline).await?;
+        let connection = self.reads.pool().connection(self.deadline).await?;
         let mut link = connection.link.clone();
         Ok(self.await_reply(&connection, cmd.query_async(&mut link)).await)
     }
 
     async fn send_pipeline(&self, pipeline: &Pipeline) -> Result<Result<RedisResult<Vec<Value>>, Lost>> {
-        let connection = self.pool.connection(self.deadline).await?;
+        let connection = self.reads.pool().connection(self.deadline).await?;
         let mut link = connection.link.clone();
         Ok(self.await_reply(&connection, pipeline.query_async(&mut link)).await)
     }
@@ -227,7 +277,7 @@ impl<'a> Operation<'a> {
         connection: &Connection,
         sent: impl Future<Output = RedisResult<T>>,
     ) -> Result<RedisResult<T>, Lost> {
-        self.round_trips.fetch_add(1, Ordering::Relaxed);
+        self.count_round_trips(1);
         match connection.answer(sent, self.deadline).await {
             Some(Ok(value)) => Ok(Ok(value)),
             Some(Err(error)) => {
@@ -240,12 +290,8 @@ impl<'a> Operation<'a> {
             }
             None => {
                 connection.suspect();
-                Err(Lost::Deadline("no reply before the deadline".into()))
+                Err(Lost::Deadline(NO_REPLY.into()))
             }
         }
     }
-}
-
-fn wrong_type(error: &RedisError) -> bool {
-    server_code(error).as_deref() == Some("WRONGTYPE")
 }

@@ -14,7 +14,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::error::{Error, Obstacle, Result};
+use crate::error::{Cause, Error, Obstacle};
 
 /// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
 const WRITE_QUEUE: usize = 1024;
@@ -125,6 +125,32 @@ pub(crate) fn server_code(error: &RedisError) -> Option<String> {
         details.as_deref().filter(|details| code == "ERR" && details.starts_with("Error running script"));
     let inner = wrapped.and_then(|details| details.split(": -").nth(1)?.split(' ').next());
     Some(inner.map_or(code, str::to_owned))
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Unavailable {
+    obstacle: Obstacle,
+    cause: Option<Arc<RedisError>>,
+}
+
+impl Unavailable {
+    const EXHAUSTED: Self = Self { obstacle: Obstacle::PoolExhausted, cause: None };
+
+    fn connect(cause: Option<Arc<RedisError>>) -> Self {
+        Self { obstacle: Obstacle::Connect, cause }
+    }
+
+    /// Whether it is only that the deadline came first.
+    pub(crate) fn is_late(&self) -> bool {
+        self.obstacle == Obstacle::PoolExhausted
+    }
+}
+
+impl From<Unavailable> for Error {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::obstacle(unavailable.obstacle, unavailable.cause.map(|cause| Box::new(cause) as Cause))
+    }
 }
 
 /// Makes connections for the pool that is ours.
@@ -256,7 +282,7 @@ impl Pool {
     }
 
     /// A connection to send on. It is already back in the pool.
-    pub(crate) async fn connection(&self, deadline: Instant) -> Result<Connection> {
+    pub(crate) async fn connection(&self, deadline: Instant) -> Result<Connection, Unavailable> {
         match self {
             Self::Own(own) => own.connection(deadline).await,
             Self::Given(pool) => match tokio::time::timeout_at(deadline, pool.get()).await {
@@ -265,37 +291,27 @@ impl Pool {
                     link.set_response_timeout(Duration::from_secs(3600)); // the operation has the deadline
                     Ok(Connection::new(link, Arc::default()))
                 }
-                Ok(Err(bb8::RunError::User(error))) => Err(connect_error(error)),
-                Ok(Err(bb8::RunError::TimedOut)) | Err(_) => {
-                    Err(Error::obstacle(Obstacle::PoolExhausted, None))
-                }
+                Ok(Err(bb8::RunError::User(error))) => Err(Unavailable::connect(Some(Arc::new(error)))),
+                Ok(Err(bb8::RunError::TimedOut)) | Err(_) => Err(Unavailable::EXHAUSTED),
             },
         }
     }
 }
 
 impl OwnPool {
-    async fn connection(&self, deadline: Instant) -> Result<Connection> {
+    async fn connection(&self, deadline: Instant) -> Result<Connection, Unavailable> {
         let mut failures = self.failures.clone();
         failures.mark_unchanged();
         tokio::select! {
             biased;
             got = self.pool.get() => match got {
                 Ok(connection) => Ok(connection.clone()),
-                Err(_) => Err(Error::obstacle(Obstacle::PoolExhausted, None)),
+                Err(_) => Err(Unavailable::EXHAUSTED),
             },
-            Ok(()) = failures.changed() => match failures.borrow().clone() {
-                Some(error) => Err(connect_error(error)),
-                None => Err(Error::obstacle(Obstacle::Connect, None)),
-            },
-            () = tokio::time::sleep_until(deadline) => Err(Error::obstacle(Obstacle::PoolExhausted, None)),
+            Ok(()) = failures.changed() => Err(Unavailable::connect(failures.borrow().clone())),
+            () = tokio::time::sleep_until(deadline) => Err(Unavailable::EXHAUSTED),
         }
     }
-}
-
-fn connect_error(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    let cause: crate::error::Cause = Box::new(error);
-    Error::obstacle(Obstacle::Connect, cause)
 }
 
 #[cfg(test)]

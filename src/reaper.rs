@@ -5,16 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use crate::error::Result;
-use crate::id::random;
+use crate::ops::reap::check_batch;
 use crate::rules::check_duration;
 use crate::session::Session;
+use crate::stop::{Stop, Stopped, jittered, stop};
 use crate::store::SessionStore;
 
 /// The longest time between two sweeps: a week.
-const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Takes each session that a reaper removed. It runs in the reaper's task, so it should hand on and return.
 pub type OnRemoved = Box<dyn FnMut(Session) + Send>;
@@ -22,7 +21,7 @@ pub type OnRemoved = Box<dyn FnMut(Session) + Send>;
 /// A task that reaps. It ends with [`stop`](Self::stop), or when this handle is dropped.
 #[must_use = "the reaper ends when its handle is dropped"]
 pub struct Reaper {
-    stop: watch::Sender<bool>,
+    stop: Stop,
     counters: Arc<Counters>,
 }
 
@@ -64,8 +63,9 @@ impl Reaper {
         batch: usize,
         on_removed: OnRemoved,
     ) -> Result<Self> {
+        check_batch(batch)?;
         check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = stop();
         let counters = Arc::new(Counters::default());
         let sweeper = Sweeper { store, batch, on_removed, counters: counters.clone(), stopped };
         tokio::spawn(sweeper.run(every));
@@ -87,9 +87,7 @@ impl Reaper {
 
     /// Lets it finish the batch it is at, hand out what that removed, and end.
     pub async fn stop(self) -> ReaperStats {
-        self.stop.send_replace(true);
-        // The receiver goes with the task, whether that returned or a callback panicked.
-        self.stop.closed().await;
+        self.stop.finish().await;
         self.stats()
     }
 }
@@ -100,24 +98,15 @@ struct Sweeper {
     batch: usize,
     on_removed: OnRemoved,
     counters: Arc<Counters>,
-    stopped: watch::Receiver<bool>,
+    stopped: Stopped,
 }
 
 impl Sweeper {
     async fn run(mut self, every: Duration) {
-        while !self.is_stopped() {
+        while !self.stopped.is_set() {
             self.sweep().await;
-            let pause = jittered(every);
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                // An error means that the handle was dropped, which ends it too.
-                _ = self.stopped.wait_for(|stopped| *stopped) => {}
-            }
+            self.stopped.pause(jittered(every)).await;
         }
-    }
-
-    fn is_stopped(&self) -> bool {
-        *self.stopped.borrow() || self.stopped.has_changed().is_err()
     }
 
     /// A batch after the other, until there are no more.
@@ -143,15 +132,9 @@ impl Sweeper {
                 count(&self.counters.sweeps, 1);
                 return;
             }
-            if self.is_stopped() {
+            if self.stopped.is_set() {
                 return;
             }
         }
     }
-}
-
-/// A tenth more or less.
-fn jittered(every: Duration) -> Duration {
-    let part = f64::from(u16::from_be_bytes(random())) / f64::from(u16::MAX);
-    every.mul_f64(0.9 + 0.2 * part)
 }

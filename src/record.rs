@@ -3,25 +3,115 @@
 use std::time::Duration;
 
 use crate::entries::decode_entries;
-use crate::id::{SessionId, Version};
+use crate::id::{SessionId, TaskId, Version};
 use crate::routing::Routing;
-use crate::session::{Session, Status, Times};
+use crate::session::{Origin, Session, Status, Times};
 
 /// The one format there is.
-const FORMAT: u8 = 1;
-/// Format, kind, status, four lengths, four operation ids, seven numbers.
+const FORMAT: u8 = 2;
+/// Format, kind, status, four lengths, four operation ids, the version, six times.
 #[cfg(test)]
-const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 7 * 8;
+const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 8 + 6 * 6;
+
+/// The ids of the last four changes, newest first; zeros where there were fewer.
+pub(crate) type Operations = [[u8; 8]; 4];
+
+/// How a session is frozen by a migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Freeze {
+    pub(crate) task: TaskId,
+    /// When the freeze at the source is over.
+    pub(crate) until: u64,
+    /// What the session's status is but for this.
+    pub(crate) status: Status,
+    pub(crate) direction: Direction,
+    /// The other store.
+    pub(crate) place: String,
+}
+
+impl Freeze {
+    /// Whether it counts as taken off. That of an incoming copy never ends by itself.
+    pub(crate) fn has_lapsed(&self, now: u64) -> bool {
+        self.direction == Direction::Outgoing && self.until <= now
+    }
+
+    fn take(input: &mut Input<'_>) -> Option<Self> {
+        let task = TaskId::stored(input.take()?)?;
+        let [until] = input.times()?;
+        let [status, direction] = input.take()?;
+        let status = status_of(status).filter(|status| *status != Status::Migrating)?;
+        let direction = match direction {
+            1 => Direction::Outgoing,
+            2 => Direction::Incoming,
+            _ => return None,
+        };
+        let length = input.u16()?;
+        Some(Self { task, until, status, direction, place: input.text(length)? })
+    }
+}
+
+/// Which way a frozen session goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From this store to another.
+    Outgoing,
+    /// To this store from another.
+    Incoming,
+}
+
+impl Direction {
+    /// As the scripts take it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Outgoing => "outgoing",
+            Self::Incoming => "incoming",
+        }
+    }
+}
+
+fn status_of(number: u8) -> Option<Status> {
+    match number {
+        1 => Some(Status::Active),
+        2 => Some(Status::Suspended),
+        3 => Some(Status::Migrating),
+        _ => None,
+    }
+}
 
 /// What a record says about its id.
 #[derive(Debug)]
 pub(crate) enum Record {
     /// A session, live or expired.
-    Session(Box<Session>),
+    Session {
+        /// As the application sees it.
+        session: Box<Session>,
+        /// What it does not see.
+        operations: Operations,
+        freeze: Option<Freeze>,
+    },
     /// The session has this id now.
-    Moved(SessionId),
+    Moved {
+        /// The id.
+        to: SessionId,
+        /// When the record is over, though its key may outlast it: the key goes by the server's clock, whatever a
+        /// test's clock shows.
+        until: u64,
+    },
+    /// The session has gone to another store.
+    Departed {
+        /// The migration, until it is cleaned up.
+        task: Option<TaskId>,
+        place: String,
+        /// When the record is over.
+        until: u64,
+    },
     /// The session was deleted a moment ago.
-    Deleted,
+    Deleted {
+        /// That of an incoming copy.
+        freeze: Option<Freeze>,
+        /// When the record is over.
+        until: u64,
+    },
 }
 
 impl Record {
@@ -31,40 +121,67 @@ impl Record {
         let [format, kind, status] = input.take()?;
         let lengths = [input.u16()?, input.u16()?, input.u16()?];
         let body_length = input.u32()?;
-        input.take::<32>()?;
-        let [version, created_at, ttl, deadline, last_active, expires_at, _stored_until] = input.numbers()?;
-        let status = match status {
-            1 => Status::Active,
-            2 => Status::Suspended,
-            3 => Status::Migrating,
-            _ => return None,
-        };
+        let operations = [input.take()?, input.take()?, input.take()?, input.take()?];
+        let version = u64::from_be_bytes(input.take()?);
+        let [created_at, ttl, deadline, last_active, expires_at, stored_until] = input.times()?;
+        let status = status_of(status)?;
         let [user, connection, node] = lengths;
         let routing =
             Routing { user: input.text(user)?, connection: input.text(connection)?, node: input.text(node)? };
-        let body = input.bytes(body_length)?;
+        let mut body = Input(input.bytes(body_length)?);
         if format != FORMAT || !input.0.is_empty() {
             return None;
         }
+        let freeze = match status {
+            Status::Migrating => Some(Freeze::take(&mut body)?),
+            Status::Active | Status::Suspended => None,
+        };
         match kind {
             1 => {
-                let (attributes, extensions) = decode_entries(body)?;
-                Some(Self::Session(Box::new(Session {
+                let (attributes, extensions) = decode_entries(body.0)?;
+                let session = Box::new(Session {
                     id: id.clone(),
                     status,
                     version: Version::new(version),
                     ttl: Duration::from_millis(ttl),
                     times: Times { created_at, last_active, expires_at, deadline },
-                    stored: routing.clone(),
+                    stored: None,
                     routing,
                     attributes,
                     extensions,
-                })))
+                    origin: Origin::Store,
+                });
+                Some(Self::Session { session, operations, freeze })
             }
-            2 => Some(Self::Moved(SessionId::new(std::str::from_utf8(body).ok()?).ok()?)),
-            3 => Some(Self::Deleted),
+            2 => {
+                let to = SessionId::new(std::str::from_utf8(body.0).ok()?).ok()?;
+                Some(Self::Moved { to, until: stored_until })
+            }
+            3 => Some(Self::Deleted { freeze, until: stored_until }),
+            4 => {
+                let task = TaskId::stored(body.take()?);
+                let place = std::str::from_utf8(body.0).ok()?.to_owned();
+                Some(Self::Departed { task, place, until: stored_until })
+            }
             _ => None,
         }
+    }
+}
+
+impl Record {
+    /// The record without what is over at a time, as `record_unless_over` of the scripts has it; and a session that has
+    /// expired is none.
+    pub(crate) fn unless_over(mut self, now: u64) -> Option<Self> {
+        let until = match &mut self {
+            Self::Session { session, freeze, .. } => {
+                if let Some(lapsed) = freeze.take_if(|freeze| freeze.has_lapsed(now)) {
+                    session.status = lapsed.status;
+                }
+                session.times.expires_at
+            }
+            Self::Moved { until, .. } | Self::Departed { until, .. } | Self::Deleted { until, .. } => *until,
+        };
+        (until > now).then_some(self)
     }
 }
 
@@ -86,12 +203,14 @@ impl<'a> Input<'a> {
         self.take().map(|bytes| u32::from_be_bytes(bytes) as usize)
     }
 
-    fn numbers<const N: usize>(&mut self) -> Option<[u64; N]> {
-        let mut numbers = [0; N];
-        for number in &mut numbers {
-            *number = u64::from_be_bytes(self.take()?);
+    /// Milliseconds, six bytes each.
+    fn times<const N: usize>(&mut self) -> Option<[u64; N]> {
+        let mut times = [0; N];
+        for time in &mut times {
+            let [a, b, c, d, e, f] = self.take()?;
+            *time = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
         }
-        Some(numbers)
+        Some(times)
     }
 
     fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -109,12 +228,15 @@ impl<'a> Input<'a> {
 mod tests {
     use super::*;
 
+    const OPERATIONS: Operations = [[4; 8], [3; 8], [2; 8], [0; 8]];
+
     fn record(kind: u8, body: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![1, kind, 1, 0, 3, 0, 0, 0, 0];
+        let mut bytes = vec![FORMAT, kind, 1, 0, 3, 0, 0, 0, 0];
         bytes.extend((body.len() as u32).to_be_bytes());
-        bytes.extend([0; 32]);
-        for number in [7_u64, 1000, 60_000, 0, 1500, 61_500, 3_661_500] {
-            bytes.extend(number.to_be_bytes());
+        bytes.extend(OPERATIONS.as_flattened());
+        bytes.extend(7_u64.to_be_bytes());
+        for time in [1000_u64, 60_000, 0, 1500, 61_500, 3_661_500] {
+            bytes.extend(&time.to_be_bytes()[2..]);
         }
         assert_eq!(bytes.len(), HEADER_BYTES);
         bytes.extend(b"ann");
@@ -126,15 +248,49 @@ mod tests {
     fn a_record_is_read_field_by_field() {
         let id = SessionId::new("s").unwrap();
         let body = [&[1, 0, 1, 0, 0, 0, 2][..], b"a42", &[2, 0, 1, 0, 0, 0, 2], b"b[]"].concat();
-        let Some(Record::Session(session)) = Record::decode(&id, &record(1, &body)) else {
+        let Some(Record::Session { session, operations, freeze: None }) =
+            Record::decode(&id, &record(1, &body))
+        else {
             panic!("no session")
         };
         assert_eq!((session.version().get(), session.user(), session.connection()), (7, Some("ann"), None));
+        assert_eq!(operations, OPERATIONS);
         assert_eq!(session.created_at_ms(), 1000);
         assert_eq!((session.ttl(), session.deadline_ms()), (Duration::from_secs(60), None));
         assert_eq!((session.last_active_ms(), session.expires_at_ms()), (1500, 61_500));
         assert_eq!(session.get::<u32>("a").unwrap(), Some(42));
         assert_eq!(session.extensions().iter().collect::<Vec<_>>(), [("b", "[]")]);
+    }
+
+    #[test]
+    fn a_freeze_is_read_off_the_front_of_the_body() {
+        let id = SessionId::new("s").unwrap();
+        let freeze = |task: [u8; 8], status, direction| {
+            let until = 7_000_u64.to_be_bytes();
+            [&task[..], &until[2..], &[status, direction, 0, 1], b"b", &[1, 0, 1, 0, 0, 0, 2], b"a42"]
+                .concat()
+        };
+        let frozen = |body: &[u8]| {
+            let mut bytes = record(1, body);
+            bytes[2] = 3;
+            Record::decode(&id, &bytes)
+        };
+        let Some(Record::Session { session, freeze: Some(found), .. }) = frozen(&freeze([9; 8], 2, 1)) else {
+            panic!("no frozen session")
+        };
+        assert_eq!((session.status(), session.get::<u32>("a").unwrap()), (Status::Migrating, Some(42)));
+        assert_eq!((found.task, found.until), (TaskId::new([9; 8]).unwrap(), 7_000));
+        assert_eq!(
+            (found.status, found.direction, &*found.place),
+            (Status::Suspended, Direction::Outgoing, "b")
+        );
+        assert!(found.has_lapsed(7_000) && !found.has_lapsed(6_999));
+        for (task, status, direction) in
+            [([0; 8], 1, 1), ([9; 8], 0, 1), ([9; 8], 3, 1), ([9; 8], 1, 0), ([9; 8], 1, 3)]
+        {
+            assert!(frozen(&freeze(task, status, direction)).is_none());
+        }
+        assert!(frozen(&freeze([9; 8], 1, 1)[..17]).is_none());
     }
 
     #[test]
@@ -146,7 +302,7 @@ mod tests {
             assert!(Record::decode(&id, &whole[..end]).is_none(), "cut at {end}");
         }
         assert!(Record::decode(&id, &[&whole[..], b"x"].concat()).is_none());
-        for (at, value) in [(0, 2), (1, 0), (1, 4), (2, 0), (2, 4)] {
+        for (at, value) in [(0, 1), (1, 0), (1, 5), (2, 0), (2, 4)] {
             let mut bytes = whole.clone();
             bytes[at] = value;
             assert!(Record::decode(&id, &bytes).is_none(), "byte {at} set to {value}");

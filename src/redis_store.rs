@@ -7,31 +7,45 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bb8_redis::RedisConnectionManager;
 
-use crate::clock::TestClock;
-use crate::engine::{self, Engine};
+use crate::creates::Waiting;
+use crate::engine::Engine;
 use crate::error::{Error, Obstacle, Result};
-use crate::id::{OperationId, SessionId};
-use crate::keys::{Keys, Partition};
+use crate::export::{self, Export};
+use crate::gather::Gather;
+use crate::holder::Holder;
+use crate::id::{OperationId, SessionId, TaskId};
 use crate::operation::Operation;
 use crate::ops;
 use crate::ops::bind::{Binding, Bound};
+use crate::ops::clean::{Cleaned, Leftover};
 use crate::ops::create::{Created, NewSession};
 use crate::ops::delete::Deleted;
 use crate::ops::delete_user::UserDeleted;
+use crate::ops::depart::Departed;
 use crate::ops::expired::Expired;
+use crate::ops::freeze::Frozen;
+use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
+use crate::ops::import::{Import, Imported};
 use crate::ops::list::{Page, PageRequest};
+use crate::ops::migrations::{Migration, Migrations};
+use crate::ops::nodes::{Node, Which};
 use crate::ops::patch::{Patch, Patched};
 use crate::ops::reap::Reaped;
+use crate::ops::recover::{Claim, Claimed};
 use crate::ops::refresh::Refreshed;
 use crate::ops::rotate::{Rotated, Rotation};
+use crate::ops::thaw::Thawed;
 use crate::ops::unbind::Unbound;
 use crate::owner::Owner;
 use crate::pool::Pool;
-use crate::reaper::{OnRemoved, Reaper};
-use crate::rules::{Rules, check_duration};
+use crate::reads::Reads;
+use crate::record::Direction;
+use crate::redis_store_builder::{RedisStoreBuilder, Source};
+use crate::rules::Rules;
 use crate::session::Session;
 use crate::store::SessionStore;
 use crate::target::Target;
+use crate::touches::Touches;
 
 /// Sessions in Redis. A clone is another handle of the same store.
 #[derive(Clone)]
@@ -39,51 +53,22 @@ pub struct RedisStore {
     shared: Arc<Shared>,
     /// Of all calls through this handle; one a call if there is none.
     operation_id: Option<OperationId>,
+    /// The node that makes all calls through this handle.
+    holder: Option<Holder>,
 }
 
 struct Shared {
     engine: Engine,
     /// `None` once the store is closed.
-    pool: RwLock<Option<Arc<Pool>>>,
+    reads: RwLock<Option<Arc<Reads>>>,
+    creates: Arc<Gather<Waiting>>,
+    /// `None` where the server is always asked.
+    touches: Option<Touches>,
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore").field("keys", &self.shared.engine.keys).finish_non_exhaustive()
-    }
-}
-
-const NO_URL: &str = "is no redis:// URL, nor, with the feature `tls`, a rediss:// URL";
-
-/// The longest deadline and connect timeout.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-
-/// Configures a [`RedisStore`].
-#[derive(Debug)]
-pub struct RedisStoreBuilder {
-    source: Source,
-    namespace: String,
-    rules: Rules,
-    pool_size: u32,
-    connect_timeout: Duration,
-    deadline: Duration,
-    clock: Option<TestClock>,
-}
-
-enum Source {
-    Url(String),
-    Client(Box<redis::Client>),
-    Pool(bb8::Pool<RedisConnectionManager>),
-}
-
-/// Without the URL and the client, which have the password.
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Url(_) => "Url",
-            Self::Client(_) => "Client",
-            Self::Pool(_) => "Pool",
-        })
     }
 }
 
@@ -108,108 +93,46 @@ impl RedisStore {
         RedisStoreBuilder::new(Source::Pool(pool))
     }
 
+    pub(crate) fn new(pool: Pool, engine: Engine, touches: Option<Touches>) -> Self {
+        let reads = RwLock::new(Some(Arc::new(Reads::new(pool))));
+        let shared = Arc::new(Shared { engine, reads, creates: Arc::default(), touches });
+        Self { shared, operation_id: None, holder: None }
+    }
+
+    pub(crate) fn touches(&self) -> Option<&Touches> {
+        self.shared.touches.as_ref()
+    }
+
     /// The rules of this store.
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.shared.engine.rules
     }
 
+    /// That of all calls through this handle, if it has one.
+    pub(crate) fn given_operation_id(&self) -> Option<OperationId> {
+        self.operation_id
+    }
+
+    pub(crate) fn creates(&self) -> &Arc<Gather<Waiting>> {
+        &self.shared.creates
+    }
+
+    /// Whether a node makes all calls through this handle.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.holder.is_some()
+    }
+
     /// Begins a call.
-    fn operation(&self, name: &'static str) -> Result<Operation<'_>> {
+    pub(crate) fn operation(&self, name: &'static str) -> Result<Operation<'_>> {
         self.operation_as(name, self.operation_id)
     }
 
-    fn operation_as(&self, name: &'static str, id: Option<OperationId>) -> Result<Operation<'_>> {
+    pub(crate) fn operation_as(&self, name: &'static str, id: Option<OperationId>) -> Result<Operation<'_>> {
         // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
-        let pool = self.shared.pool.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let pool = pool.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
-        Ok(Operation::new(&self.shared.engine, pool, name, id))
-    }
-}
-
-impl RedisStoreBuilder {
-    fn new(source: Source) -> Self {
-        Self {
-            source,
-            namespace: "cloakroom".to_owned(),
-            rules: Rules::default(),
-            pool_size: 4,
-            connect_timeout: Duration::from_secs(1),
-            deadline: Duration::from_secs(2),
-            clock: None,
-        }
-    }
-
-    /// What all keys begin with: 1 to 64 bytes, no braces. Defaults to `cloakroom`.
-    #[must_use]
-    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = namespace.into();
-        self
-    }
-
-    /// How long sessions live, how large they may be, how many a user may have. Defaults to [`Rules::default`].
-    #[must_use]
-    pub fn rules(mut self, rules: Rules) -> Self {
-        self.rules = rules;
-        self
-    }
-
-    /// How many connections there are at most, 1 to 1,000. Each carries any number of calls at once. Defaults to 4.
-    #[must_use]
-    pub fn pool_size(mut self, size: u32) -> Self {
-        self.pool_size = size;
-        self
-    }
-
-    /// How long making a connection may take, 1 ms to 1 hour. Defaults to 1 second.
-    #[must_use]
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// How long an operation may take in all: waiting for a connection, round trips, attempts. 1 ms to
-    /// 1 hour. Defaults to 2 seconds.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = deadline;
-        self
-    }
-
-    /// A clock that stands in for the server's, for tests of an application. Defaults to none.
-    #[must_use]
-    pub fn clock(mut self, clock: TestClock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// Connects, loads the scripts, and warns (by `tracing`) of a server that may evict keys.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] names what is wrong in the configuration; [`Error::NotExecuted`] when the server cannot be
-    /// reached.
-    pub async fn build(self) -> Result<RedisStore> {
-        self.rules.validate()?;
-        let keys = Keys::new(&self.namespace, Partition::default())?;
-        if !(1..=1000).contains(&self.pool_size) {
-            return Err(Error::invalid("pool_size", format!("is {}, must be 1 to 1000", self.pool_size)));
-        }
-        for (field, duration) in [("connect_timeout", self.connect_timeout), ("deadline", self.deadline)] {
-            check_duration(field, duration, Duration::from_millis(1), LONGEST_WAIT)?;
-        }
-        let own = |client| Pool::own(client, self.pool_size, self.connect_timeout);
-        let pool = match self.source {
-            // redis-rs would name the URL, which has the password.
-            Source::Url(url) => own(redis::Client::open(url).map_err(|_| Error::invalid("url", NO_URL))?),
-            Source::Client(client) => own(*client),
-            Source::Pool(pool) => Pool::Given(pool),
-        };
-        engine::prepare(&pool, self.deadline).await?;
-        let engine = Engine { keys, rules: self.rules, clock: self.clock, deadline: self.deadline };
-        Ok(RedisStore {
-            shared: Arc::new(Shared { engine, pool: RwLock::new(Some(Arc::new(pool))) }),
-            operation_id: None,
-        })
+        let reads = self.shared.reads.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let reads = reads.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
+        Ok(Operation::new(&self.shared.engine, reads, name, id, self.holder.clone()))
     }
 }
 
@@ -217,52 +140,106 @@ impl RedisStoreBuilder {
 impl SessionStore for RedisStore {
     async fn create(&self, new: NewSession) -> Result<Created> {
         let operation = self.operation("create")?;
-        operation.observe(ops::create::run(&operation, new)).await
+        let began = self.touches().map(Touches::begin);
+        let result = operation.observe(self.make(&operation, new)).await;
+        self.made(began, &result);
+        result
+    }
+
+    async fn create_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>> {
+        let began = self.touches().map(Touches::begin);
+        let results = self.make_many(new).await;
+        results.iter().for_each(|result| self.made(began, result));
+        results
     }
 
     async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
         let operation = self.operation("get")?;
-        operation.observe(ops::get::run(&operation, id)).await
+        let result = operation.observe(ops::get::run(&operation, id)).await;
+        if let Some(touches) = self.touches() {
+            if matches!(&result, Ok(found) if found.as_ref().is_none_or(|session| session.id() != id)) {
+                touches.forget(id);
+            }
+            touches.doubt(&result);
+        }
+        result
     }
 
     async fn update(&self, session: &mut Session) -> Result<()> {
         let operation = self.operation("update")?;
-        operation.observe(ops::update::run(&operation, session)).await
+        let id = session.id().clone();
+        let call = operation.observe(ops::update::run(&operation, session));
+        let result = self.changing(&id, call, |()| Vec::new()).await;
+        self.forget(session.id());
+        result
     }
 
     async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched> {
         let operation = self.operation("patch")?;
-        operation.observe(ops::patch::run(&operation, target, patch)).await
+        let call = operation.observe(ops::patch::run(&operation, target, patch));
+        self.changing(target.id(), call, |patched| vec![patched.id.clone()]).await
     }
 
     async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>> {
         let operation = self.operation("refresh")?;
-        operation.observe(ops::refresh::run(&operation, target)).await
+        if let Some(refreshed) = self.touches().and_then(|touches| touches.answer(target.id())) {
+            operation.about(target.id());
+            return operation.observe(async { Ok(Some(refreshed)) }).await;
+        }
+        let call = operation.observe(ops::refresh::run(&operation, target));
+        self.using(target.id(), call, |refreshed| refreshed).await
     }
 
     async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>> {
         let operation = self.operation("refresh")?;
-        operation.observe(ops::refresh::run_and_get(&operation, target)).await
+        let call = operation.observe(ops::refresh::run_and_get(&operation, target));
+        let found = self.using(target.id(), call, |(_, refreshed)| refreshed).await?;
+        Ok(found.map(|(session, _)| session))
     }
 
     async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
         let operation = self.operation("rotate")?;
-        operation.observe(ops::rotate::run(&operation, target, rotation)).await
+        let call = operation.observe(ops::rotate::run(&operation, target, rotation));
+        let named = |rotated: &Rotated| {
+            let evicted = rotated.evicted.iter().map(|removed| removed.id.clone());
+            evicted.chain([rotated.session.id().clone()]).collect()
+        };
+        self.changing(target.id(), call, named).await
     }
 
     async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound> {
         let operation = self.operation("bind")?;
-        operation.observe(ops::bind::run(&operation, target, binding)).await
+        let call = operation.observe(ops::bind::run(&operation, target, binding));
+        let named = |bound: &Bound| {
+            [Some(&bound.id), bound.taken_from.as_ref()].into_iter().flatten().cloned().collect()
+        };
+        self.changing(target.id(), call, named).await
     }
 
     async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound> {
         let operation = self.operation("unbind")?;
-        operation.observe(ops::unbind::run(&operation, target, connection)).await
+        let call = operation.observe(ops::unbind::run(&operation, target, connection));
+        let (_, unbound) = self.changing(target.id(), call, |(id, _)| vec![id.clone()]).await?;
+        Ok(unbound)
     }
 
     async fn delete(&self, target: &dyn Target) -> Result<Deleted> {
         let operation = self.operation("delete")?;
-        operation.observe(ops::delete::run(&operation, target)).await
+        let call = operation.observe(ops::delete::run(&operation, target));
+        let (_, deleted) = self.changing(target.id(), call, |(id, _)| vec![id.clone()]).await?;
+        Ok(deleted)
+    }
+
+    async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
+        let operation = self.operation("export")?;
+        operation.observe(export::read(&operation, id)).await
+    }
+
+    async fn import(&self, import: Import) -> Result<Imported> {
+        let operation = self.operation("import")?;
+        let id = import.export.session.id().clone();
+        let call = operation.observe(ops::import::run(&operation, import));
+        self.changing(&id, call, |_| Vec::new()).await
     }
 
     async fn list(&self, owner: &Owner, page: &PageRequest) -> Result<Page> {
@@ -285,7 +262,12 @@ impl SessionStore for RedisStore {
         let id = self.operation_id.unwrap_or_else(OperationId::random);
         loop {
             let operation = self.operation_as("delete_user", Some(id))?;
-            if operation.observe(deletion.batch(&operation)).await? {
+            let whole = operation.observe(deletion.batch(&operation)).await;
+            if let Some(touches) = self.touches() {
+                deletion.done.removed.iter().for_each(|removed| touches.forget(&removed.id));
+                touches.doubt(&whole);
+            }
+            if whole? {
                 return Ok(deletion.done);
             }
         }
@@ -314,19 +296,88 @@ impl SessionStore for RedisStore {
                 }
             }
         };
+        let reaped: Result<Reaped> = operation.observe(body).await;
+        reaped.iter().flat_map(|reaped| &reaped.sessions).for_each(|session| self.forget(session.id()));
+        reaped
+    }
+
+    async fn heartbeat(&self, holder: &Holder, beat: Heartbeat) -> Result<LeaseStatus> {
+        let operation = self.operation("heartbeat")?;
+        operation.observe(ops::heartbeat::run(&operation, holder, &beat)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>> {
+        let operation = self.operation("nodes")?;
+        let body = async {
+            let mut nodes = ops::nodes::run(&operation, Which::All).await?;
+            for node in &mut nodes {
+                node.sessions = ops::count::run(&operation, &Owner::node(&node.name)).await?;
+            }
+            Ok(nodes)
+        };
         operation.observe(body).await
     }
 
+    async fn lapsed_nodes(&self) -> Result<Vec<String>> {
+        let operation = self.operation("nodes")?;
+        let nodes = operation.observe(ops::nodes::run(&operation, Which::Lapsed)).await?;
+        Ok(nodes.into_iter().map(|node| node.name).collect())
+    }
+
+    async fn recover(&self, claim: Claim) -> Result<Claimed> {
+        let operation = self.operation("recover")?;
+        operation.observe(ops::recover::run(&operation, &claim)).await
+    }
+
+    async fn freeze(
+        &self,
+        target: &dyn Target,
+        task: TaskId,
+        place: &str,
+        span: Duration,
+    ) -> Result<Option<Frozen>> {
+        let operation = self.operation("freeze")?;
+        operation.observe(ops::freeze::run(&operation, target, task, place, span)).await
+    }
+
+    async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {
+        let operation = self.operation("depart")?;
+        operation.observe(ops::depart::run(&operation, target, task, until_ms)).await
+    }
+
+    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<Thawed> {
+        let operation = self.operation("thaw")?;
+        operation.observe(ops::thaw::run(&operation, id, task, direction)).await
+    }
+
+    async fn clean(&self, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
+        let operation = self.operation("clean")?;
+        operation.observe(ops::clean::run(&operation, target, task, what)).await
+    }
+
+    async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
+        let operation = self.operation("migrations")?;
+        operation.observe(ops::migrations::run(&operation, skip, limit)).await
+    }
+
+    async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
+        let operation = self.operation("migration")?;
+        operation.observe(ops::migrations::one(&operation, id)).await
+    }
+
     async fn close(&self) {
-        self.shared.pool.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared.reads.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore> {
         Arc::new(Self { operation_id: Some(id), ..self.clone() })
     }
 
-    fn spawn_reaper_with(&self, every: Duration, batch: usize, on_removed: OnRemoved) -> Result<Reaper> {
-        ops::reap::check_batch(batch)?;
-        Reaper::spawn(Arc::new(self.clone()), every, batch, on_removed)
+    fn as_node(&self, holder: &Holder) -> Arc<dyn SessionStore> {
+        Arc::new(Self { holder: Some(holder.clone()), ..self.clone() })
+    }
+
+    fn handle(&self) -> Arc<dyn SessionStore> {
+        Arc::new(self.clone())
     }
 }

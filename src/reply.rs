@@ -6,7 +6,7 @@ use redis::Value;
 
 use crate::error::{Error, Refusal, Result};
 use crate::id::{SessionId, Version};
-use crate::record::Record;
+use crate::record::{Operations, Record};
 use crate::session::Session;
 
 /// A reply that is read from its front.
@@ -63,7 +63,15 @@ impl Reply {
     /// The record of a session.
     pub(crate) fn session(&mut self, id: &SessionId) -> Result<Session> {
         match Record::decode(id, &self.bytes()?) {
-            Some(Record::Session(session)) => Ok(*session),
+            Some(Record::Session { session, .. }) => Ok(*session),
+            _ => Err(Error::corrupt("record")),
+        }
+    }
+
+    /// The record of a session, whole, with what it remembers of its last changes.
+    pub(crate) fn export(&mut self, id: &SessionId) -> Result<(Session, Operations)> {
+        match Record::decode(id, &self.bytes()?) {
+            Some(Record::Session { session, operations, .. }) => Ok((*session, operations)),
             _ => Err(Error::corrupt("record")),
         }
     }
@@ -93,9 +101,11 @@ impl Reply {
             "exists" => Ok(Refusal::Exists),
             "gone" => Ok(Refusal::Gone),
             "frozen" => Ok(Refusal::Frozen),
-            "taken" => Ok(Refusal::Taken),
+            // With the session that has the connection; without, it is the node that may not.
+            "taken" => Ok(if self.is_empty() { Refusal::Fenced } else { Refusal::Taken }),
             "conflict" => self.version().map(|current| Refusal::Conflict { current }),
             "moved" => self.session_id().map(|to| Refusal::Moved { to }),
+            "departed" => self.text().map(|place| Refusal::Departed { place }),
             "limit" => self.number().map(|live| Refusal::Limit { live }),
             "corrupt" => return self.text().map_or_else(|error| error, Error::corrupt),
             _ => Err(not_ours("a reply with an unknown word")),

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::id::IdScheme;
 
 /// The longest idle time and lifetime: ten years.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// The most sessions that a limit may allow a user; the limit check of one script call rests on it.
 const MOST_SESSIONS: u32 = 500;
 /// What a session's entries may take at most, for one command must carry them.
@@ -40,6 +40,8 @@ pub struct Rules {
     pub(crate) id_scheme: IdScheme,
     pub(crate) value_bytes: usize,
     pub(crate) session_bytes: usize,
+    /// What a session lives unused at most, whatever its ttl: for sessions that are kept while Redis is away.
+    pub(crate) idle_cap: Option<Duration>,
 }
 
 /// What a login does when the user has as many sessions as allowed.
@@ -66,6 +68,7 @@ impl Default for Rules {
             id_scheme: IdScheme::Uuid,
             value_bytes: 1024 * 1024,
             session_bytes: 4 * 1024 * 1024,
+            idle_cap: None,
         }
     }
 }
@@ -99,7 +102,7 @@ impl Rules {
         self
     }
 
-    /// A refresh writes nothing when the session was used no longer ago than this, unless it would expire within
+    /// A refresh writes nothing when the session was used less than this ago, unless it would expire within
     /// that time. Defaults to zero: each refresh is noted.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {

@@ -2,11 +2,13 @@
 
 use std::sync::LazyLock;
 
+use crate::flat::flat;
+
 /// One operation's script, whole.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) stem: &'static str,
-    pub(crate) source: &'static str,
+    source: LazyLock<String>,
     pub(crate) effect: Effect,
     sha: LazyLock<String>,
 }
@@ -23,6 +25,11 @@ pub(crate) enum Effect {
 }
 
 impl Script {
+    /// As it is sent.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The name by which EVALSHA runs it.
     pub(crate) fn sha(&self) -> &str {
         &self.sha
@@ -34,34 +41,47 @@ macro_rules! script {
     ($name:ident, $stem:literal, $effect:ident, $($fragment:literal)+) => {
         pub(crate) static $name: Script = Script {
             stem: $stem,
-            source: concat!(
-                $(include_str!(concat!("../lua/lib/", $fragment, ".lua")), "\n",)+
-                include_str!(concat!("../lua/", $stem, ".lua")),
-            ),
+            source: LazyLock::new(|| {
+                flat(concat!(
+                    $(include_str!(concat!("../lua/lib/", $fragment, ".lua")), "\n",)+
+                    include_str!(concat!("../lua/", $stem, ".lua")),
+                ))
+            }),
             effect: Effect::$effect,
-            sha: LazyLock::new(|| sha1_smol::Sha1::from($name.source).hexdigest()),
+            sha: LazyLock::new(|| sha1_smol::Sha1::from($name.source()).hexdigest()),
         };
     };
 }
 
-script!(CREATE, "create", Repeatable, "args" "clock" "typed" "record" "index" "session" "limit");
+script!(CREATE, "create", Repeatable, "args" "clock" "typed" "record" "index" "session" "limit" "lease");
+script!(CREATE_MANY, "create_many", Repeatable, "args" "clock" "typed" "record" "index" "session");
 script!(GET, "get", Reads, "args" "clock" "typed" "record");
-script!(UPDATE, "update", Repeatable, "args" "clock" "typed" "record" "index" "session");
-script!(PATCH, "patch", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session");
-script!(REFRESH, "refresh", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session");
-script!(ROTATE, "rotate", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "limit");
-script!(BIND, "bind", Repeatable, "args" "clock" "typed" "record" "index" "session");
-script!(UNBIND, "unbind", Repeatable, "args" "clock" "typed" "record" "index" "session");
-script!(DELETE, "delete", Repeatable, "args" "clock" "typed" "record" "index" "session");
+script!(UPDATE, "update", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
+script!(PATCH, "patch", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "lease");
+script!(REFRESH, "refresh", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "lease");
+script!(ROTATE, "rotate", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "limit" "lease");
+script!(BIND, "bind", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
+script!(UNBIND, "unbind", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
+script!(DELETE, "delete", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
+script!(IMPORT, "import", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "migration");
 script!(LIST, "list", Reads, "args" "clock" "typed" "record");
 script!(COUNT, "count", Reads, "args" "clock" "typed");
 script!(DELETE_USER, "delete_user", Repeatable, "args" "clock" "typed" "record" "index" "session");
 script!(EXPIRED, "expired", Reads, "args" "clock" "typed");
 script!(REAP, "reap", ReportedOnce, "args" "clock" "typed" "record" "index" "session");
+script!(HEARTBEAT, "heartbeat", Repeatable, "args" "clock" "typed" "index" "lease");
+script!(NODES, "nodes", Reads, "args" "clock" "typed");
+script!(RECOVER, "recover", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
+script!(FREEZE, "freeze", Repeatable, "args" "clock" "typed" "record" "entries" "index" "migration");
+script!(DEPART, "depart", Repeatable, "args" "clock" "typed" "record" "index" "session" "migration");
+script!(THAW, "thaw", Repeatable, "args" "clock" "typed" "record" "index" "migration");
+script!(CLEAN, "clean", Repeatable, "args" "clock" "typed" "record" "index" "session" "migration");
+script!(MIGRATIONS, "migrations", Reads, "args" "clock" "typed" "record" "index" "migration");
 
 /// All of them, to be loaded when a store connects.
-pub(crate) static ALL: [&Script; 14] = [
+pub(crate) static ALL: [&Script; 24] = [
     &CREATE,
+    &CREATE_MANY,
     &GET,
     &UPDATE,
     &PATCH,
@@ -70,9 +90,18 @@ pub(crate) static ALL: [&Script; 14] = [
     &BIND,
     &UNBIND,
     &DELETE,
+    &IMPORT,
     &LIST,
     &COUNT,
     &DELETE_USER,
     &EXPIRED,
     &REAP,
+    &HEARTBEAT,
+    &NODES,
+    &RECOVER,
+    &FREEZE,
+    &DEPART,
+    &THAW,
+    &CLEAN,
+    &MIGRATIONS,
 ];

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::entries::Entries;
-use crate::error::Result;
+use crate::entries::{Entries, EntryKind, EntryWriter};
+use crate::error::{Error, Refusal, Result};
 use crate::id::{SessionId, Version};
 use crate::routing::{Routing, some};
+use crate::rules::{Rules, check_ttl};
 use crate::target::{Hint, Target};
 
 /// Whether a session is in use.
@@ -36,6 +37,23 @@ impl Status {
     }
 }
 
+/// Where a copy of a session came from. Anything but [`Store`](Self::Store) is the work of a
+/// [`FallbackStore`](crate::FallbackStore) while its store is away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// The store: it was so when it was read.
+    #[default]
+    Store,
+    /// What this process saw a while ago. It may have been changed, or deleted, since.
+    Stale {
+        /// How long ago.
+        age: Duration,
+    },
+    /// This process's memory: it was made or changed while the store was away, and nobody else knows.
+    Local,
+}
+
 /// One session, as it was when it was read: a copy in hand.
 ///
 /// Changes to it are local until [`SessionStore::update`](crate::SessionStore::update) saves them. Times are
@@ -47,12 +65,13 @@ pub struct Session {
     pub(crate) version: Version,
     pub(crate) ttl: Duration,
     pub(crate) times: Times,
-    /// As the store has it: what an operation tells the script.
-    pub(crate) stored: Routing,
+    /// As the store has it, where the application wants it otherwise: what an operation tells the script.
+    pub(crate) stored: Option<Box<Routing>>,
     /// As the application wants it.
     pub(crate) routing: Routing,
     pub(crate) attributes: Entries,
     pub(crate) extensions: Entries,
+    pub(crate) origin: Origin,
 }
 
 /// The instants of a session, in milliseconds since the epoch.
@@ -66,6 +85,42 @@ pub(crate) struct Times {
 }
 
 impl Session {
+    /// The entries as they are stored, once all that a caller may have set is checked.
+    pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
+        self.routing.validate()?;
+        check_ttl("ttl", self.ttl)?;
+        if self.status == Status::Migrating {
+            return Err(Error::Refused(Refusal::Frozen));
+        }
+        let mut entries = EntryWriter::new(rules);
+        entries.add_all(EntryKind::Attribute, &self.attributes)?;
+        entries.add_all(EntryKind::Extension, &self.extensions)?;
+        entries.finish_whole()
+    }
+
+    /// Where the store has it indexed.
+    pub(crate) fn stored(&self) -> &Routing {
+        self.stored.as_deref().unwrap_or(&self.routing)
+    }
+
+    /// This copy was saved, and the store has it so.
+    pub(crate) fn note_saved(&mut self, id: SessionId, version: Version, last_active: u64, expires_at: u64) {
+        (self.id, self.version) = (id, version);
+        (self.times.last_active, self.times.expires_at) = (last_active, expires_at);
+        self.note_stored();
+    }
+
+    /// The store has it as the application wants it.
+    pub(crate) fn note_stored(&mut self) {
+        self.stored = None;
+    }
+
+    fn reroute(&mut self, change: impl FnOnce(&mut Routing)) {
+        let stored = self.stored.take().unwrap_or_else(|| Box::new(self.routing.clone()));
+        change(&mut self.routing);
+        self.stored = (*stored != self.routing).then_some(stored);
+    }
+
     /// The session's id, a secret.
     #[must_use]
     pub fn id(&self) -> &SessionId {
@@ -88,6 +143,12 @@ impl Session {
     #[must_use]
     pub fn node(&self) -> Option<&str> {
         some(&self.routing.node)
+    }
+
+    /// Where this copy came from.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Whether it is in use.
@@ -135,7 +196,7 @@ impl Session {
     /// The attribute of a key.
     ///
     /// # Errors
-    /// [`Error::Value`](crate::Error::Value) when it is of another type.
+    /// [`Error::Value`] when it is of another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.attributes.get(key)
     }
@@ -143,7 +204,7 @@ impl Session {
     /// Sets an attribute in this copy.
     ///
     /// # Errors
-    /// [`Error::Value`](crate::Error::Value) when the value cannot be told in JSON.
+    /// [`Error::Value`] when the value cannot be told in JSON.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: impl Into<String>, value: &T) -> Result<()> {
         self.attributes.set(key, value)
     }
@@ -177,17 +238,17 @@ impl Session {
 
     /// Makes it another user's, or nobody's with an empty text, in this copy.
     pub fn set_user(&mut self, user: impl Into<String>) {
-        self.routing.user = user.into();
+        self.reroute(|routing| routing.user = user.into());
     }
 
     /// Gives it another connection, or none with an empty text, in this copy.
     pub fn set_connection(&mut self, connection: impl Into<String>) {
-        self.routing.connection = connection.into();
+        self.reroute(|routing| routing.connection = connection.into());
     }
 
     /// Gives it another node, or none with an empty text, in this copy.
     pub fn set_node(&mut self, node: impl Into<String>) {
-        self.routing.node = node.into();
+        self.reroute(|routing| routing.node = node.into());
     }
 
     /// Suspends it, in this copy.
@@ -218,6 +279,7 @@ impl fmt::Debug for Session {
             .field("routing", &self.routing)
             .field("attributes", &self.attributes.len())
             .field("extensions", &self.extensions.len())
+            .field("origin", &self.origin)
             .finish()
     }
 }
@@ -228,6 +290,6 @@ impl Target for Session {
     }
 
     fn hint(&self) -> Hint<'_> {
-        Hint(Some(&self.stored))
+        Hint(Some(self.stored()))
     }
 }

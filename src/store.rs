@@ -7,35 +7,53 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::error::{Error, Obstacle, Result};
-use crate::id::{OperationId, SessionId};
+use crate::export::Export;
+use crate::holder::Holder;
+use crate::id::{OperationId, SessionId, TaskId};
+use crate::lease::{Lease, LeaseOptions};
 use crate::ops::bind::{Binding, Bound};
+use crate::ops::clean::{Cleaned, Leftover};
 use crate::ops::create::{Created, NewSession};
 use crate::ops::delete::Deleted;
 use crate::ops::delete_user::UserDeleted;
+use crate::ops::depart::Departed;
 use crate::ops::expired::Expired;
+use crate::ops::freeze::Frozen;
+use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
+use crate::ops::import::{Import, Imported};
 use crate::ops::list::{Page, PageRequest};
+use crate::ops::migrations::{Migration, Migrations};
+use crate::ops::nodes::Node;
 use crate::ops::patch::{Patch, Patched};
 use crate::ops::reap::Reaped;
+use crate::ops::recover::{Claim, Claimed};
 use crate::ops::refresh::Refreshed;
 use crate::ops::rotate::{Rotated, Rotation};
+use crate::ops::thaw::Thawed;
 use crate::ops::unbind::Unbound;
 use crate::owner::Owner;
 use crate::reaper::{OnRemoved, Reaper};
+use crate::record::Direction;
+use crate::recoverer::{OnRecovered, Recoverer};
 use crate::session::Session;
 use crate::target::Target;
+use crate::together::together;
 
 /// How often `modify` reads and tries again, when others change the session meanwhile.
 const MODIFY_ATTEMPTS: u32 = 32;
 
 /// A store of sessions: every operation, usable as `Arc<dyn SessionStore>`.
 ///
-/// A *live* session is one that was made, has not expired and was not deleted. Only `create` makes one: nothing else
-/// brings a session back that is gone.
+/// A *live* session is one that was made, has not expired and was not deleted. Only `create` and `import` make one:
+/// nothing else brings a session back that is gone.
 ///
 /// # Errors
 /// Each operation may fail with [`Error::NotExecuted`], one that writes also with [`Error::Ambiguous`], and with
 /// [`Error::Corrupt`] when something foreign is stored under its keys. What else an operation may answer stands there.
 /// "The server is down" is an error everywhere and never looks like "no such session".
+///
+/// Through [`as_node`](SessionStore::as_node) what a node writes may also be refused with
+/// [`Fenced`](crate::Refusal::Fenced).
 ///
 /// # Atomicity
 /// Each operation that writes is one script, named there: all of its writes happen, or none, and no other call sees
@@ -56,11 +74,33 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// sessions above the limit, or has more than 1,000 stored, is first brought near it by batches.
     async fn create(&self, new: NewSession) -> Result<Created>;
 
+    /// Makes any number of sessions, and answers for each in order, as `create` would. What one is refused for is no
+    /// matter of the others. Where users have a limit of sessions, theirs are made in order, a call each.
+    ///
+    /// The deadline is that of each batch, and of each session that is made alone. An ambiguous answer has that session's
+    /// own operation id, under which `create` makes it alone; under that of the whole, the whole may be repeated.
+    ///
+    /// # Errors
+    /// Those of [`create`](Self::create), of each session.
+    ///
+    /// # Atomicity
+    /// `create_many.lua`: each session with all its index entries, 100 sessions at one instant. A session that something
+    /// is in the way of is left to `create.lua`.
+    async fn create_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>>;
+
     /// Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
     ///
     /// # Errors
     /// Only those of all operations.
     async fn get(&self, id: &SessionId) -> Result<Option<Session>>;
+
+    /// Reads any number of sessions together, and answers for each in order, as [`get`](Self::get) would.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get), of each session.
+    async fn get_many(&self, ids: &[SessionId]) -> Vec<Result<Option<Session>>> {
+        together(ids.iter().map(|id| self.get(id))).await
+    }
 
     /// Saves a whole session, if nobody changed it since it was read. The copy in hand takes the new version and times.
     ///
@@ -98,6 +138,17 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # Atomicity
     /// `refresh.lua`: record and expiry.
     async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>>;
+
+    /// Refreshes any number of sessions together, and answers for each in order, as [`refresh`](Self::refresh) would.
+    ///
+    /// # Errors
+    /// Those of [`refresh`](Self::refresh), of each session.
+    ///
+    /// # Atomicity
+    /// `refresh.lua` for each session.
+    async fn refresh_many(&self, targets: &[&dyn Target]) -> Vec<Result<Option<Refreshed>>> {
+        together(targets.iter().map(|target| self.refresh(*target))).await
+    }
 
     /// Refreshes a session and returns it, in the same round trip: what a web request begins with.
     ///
@@ -154,6 +205,115 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `delete.lua`: record, index entries, tombstone.
     async fn delete(&self, target: &dyn Target) -> Result<Deleted>;
 
+    /// Deletes any number of sessions together, and answers for each in order, as [`delete`](Self::delete) would.
+    ///
+    /// # Errors
+    /// Those of [`delete`](Self::delete), of each session.
+    ///
+    /// # Atomicity
+    /// `delete.lua` for each session.
+    async fn delete_many(&self, targets: &[&dyn Target]) -> Vec<Result<Deleted>> {
+        together(targets.iter().map(|target| self.delete(*target))).await
+    }
+
+    /// Reads a live session whole, to be imported into another store: with what it remembers of its last changes. An id
+    /// that was rotated away a moment ago leads to the session under its new id.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn export(&self, id: &SessionId) -> Result<Option<Export>>;
+
+    /// Brings in a session that was exported, with its id, version, times and deadline; a repeated change that it
+    /// remembers is recognized here too, all but the one before its last. Where the session is here already, a later
+    /// version replaces an earlier one, with all that was changed here since: [`Import::if_at`] keeps that. The exported
+    /// session stays where it is.
+    ///
+    /// Its times stay those that its server's clock told. One that has expired by this store's clock is not brought in,
+    /// so nothing revives. The limit of sessions a user is not checked. An expired session that is in the way is reaped
+    /// by this call, and reported to nobody.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Conflict`](crate::Refusal::Conflict) when another session
+    /// has this id, or this one is at a version that is not to be replaced; with [`Gone`](crate::Refusal::Gone) for
+    /// an id that was deleted here a moment ago, with [`Moved`](crate::Refusal::Moved) for one that was rotated away
+    /// here, with [`Taken`](crate::Refusal::Taken) when the connection is another live session's, with
+    /// [`TooLarge`](crate::Refusal::TooLarge), with [`Frozen`](crate::Refusal::Frozen) when the session is being
+    /// migrated, here or where it was exported.
+    ///
+    /// # Atomicity
+    /// `import.lua`: the record, and all index entries, those of the version that it replaces included.
+    async fn import(&self, import: Import) -> Result<Imported>;
+
+    /// Freezes a live session that is to go over to another store, `place`: from now on it is read and deleted, and not
+    /// changed. `None`: there is no live session. After `span`, 1 ms to an hour, the freeze ends by itself, unless the
+    /// session departed. Again by the same task it happens once.
+    ///
+    /// This and the next three are the steps of a migration, with an [incoming](crate::Import::incoming) import, each safe to
+    /// send again. [`MigrationManager`](crate::MigrationManager) takes them in their order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Frozen`](crate::Refusal::Frozen) when another task moves it,
+    /// with [`Departed`](crate::Refusal::Departed) when it has gone.
+    ///
+    /// # Atomicity
+    /// `freeze.lua`: the record, and the list of the sessions that are on their way.
+    async fn freeze(
+        &self,
+        target: &dyn Target,
+        task: TaskId,
+        place: &str,
+        span: Duration,
+    ) -> Result<Option<Frozen>>;
+
+    /// Lets go of a frozen session, once its copy is in the other store: from here on the migration only goes on. Whoever
+    /// asks for the session is [told](crate::Refusal::Departed) where it went, until it would have gone by itself or the
+    /// migration is cleaned up. `until_ms` is what [`freeze`](Self::freeze) answered.
+    ///
+    /// # Errors
+    /// Refused with [`Conflict`](crate::Refusal::Conflict) when that freeze is over, with
+    /// [`Moved`](crate::Refusal::Moved) when the session was rotated since, with
+    /// [`Departed`](crate::Refusal::Departed) when it went by another task.
+    ///
+    /// # Atomicity
+    /// `depart.lua`: the record, and all index entries.
+    async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed>;
+
+    /// Ends the freeze of a session: at its source, where it stays after all, or at its target, but there only once it has
+    /// [departed](Self::depart) from its source.
+    ///
+    /// # Errors
+    /// Refused with [`Frozen`](crate::Refusal::Frozen) when it is by another task or goes the other way, with
+    /// [`Moved`](crate::Refusal::Moved), with [`Departed`](crate::Refusal::Departed).
+    ///
+    /// # Atomicity
+    /// `thaw.lua`: the record, and the list of the sessions that are on their way.
+    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<Thawed>;
+
+    /// Clears away what a migration leaves that is not the session.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    ///
+    /// # Atomicity
+    /// `clean.lua`: the record, and all index entries.
+    async fn clean(&self, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned>;
+
+    /// Reads a page of the sessions that are on their way to or from another store, by the end of their freeze: at most
+    /// 200 at once, `skip` passes over the first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field.
+    ///
+    /// # Atomicity
+    /// `migrations.lua`: the page is read as it is at one instant, and entries of others are dropped.
+    async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations>;
+
+    /// Reads how far one session is on its way. `None`: it is not, or no longer. Here a freeze that is over is none.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn migration(&self, id: &SessionId) -> Result<Option<Migration>>;
+
     /// Reads a page of the live sessions of a user or node, oldest first. One whose record is corrupt is left out.
     ///
     /// # Errors
@@ -204,6 +364,43 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `reap.lua`: each session with its index entries, the batch at one instant.
     async fn reap(&self, batch: usize) -> Result<Reaped>;
 
+    /// Registers a node under a lease, renews that, or releases it; [`lease`](Self::lease) does it in the background.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. A lease that is another's or was lost is an answer.
+    ///
+    /// # Atomicity
+    /// `heartbeat.lua`: the lease, and the list of the nodes.
+    async fn heartbeat(&self, holder: &Holder, beat: Heartbeat) -> Result<LeaseStatus>;
+
+    /// Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has.
+    ///
+    /// # Errors
+    /// Only those of all operations. The deadline is that of all of it: one script for 1,000 nodes, and one for 1,000
+    /// sessions of each.
+    async fn nodes(&self) -> Result<Vec<Node>>;
+
+    /// Reads the names of the nodes whose leases have run out, to be recovered.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn lapsed_nodes(&self) -> Result<Vec<String>>;
+
+    /// Gives a batch of a node's sessions, the oldest, to another node that holds its lease: sessions of one whose lease
+    /// has run out, or of one that is drained. Each gets the new node and a new version, loses its connection, and is
+    /// suspended with some time left, so that its client may reconnect. Any number of processes may: each session is
+    /// taken by one of them. One that its client bound elsewhere meanwhile stays there; an expired one is left to a
+    /// reaper.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Leased`](crate::Refusal::Leased) when the node holds its
+    /// lease and is not to be drained, with [`Fenced`](crate::Refusal::Fenced) when the other does not hold its own.
+    /// After any other error some may be taken, and their list is lost: the other node has them.
+    ///
+    /// # Atomicity
+    /// `recover.lua`: each session with its index entries, the batch at one instant.
+    async fn recover(&self, claim: Claim) -> Result<Claimed>;
+
     /// Lets go of all connections. Calls on their way end by themselves, later ones fail.
     async fn close(&self);
 
@@ -211,9 +408,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// and that call only. If it happened, it does not happen again, and answers as it would have.
     ///
     /// The last four changes of a session are recognized, for as long as it lives; a deletion as long as its
-    /// [tombstone](crate::Rules::tombstone), a rotation as long as its [grace](crate::Rules::rotation_grace). Give the
-    /// same target and input. What the call told of other sessions (evicted, taken from, a user's) is not told again. Not
-    /// for `modify`, which is several calls.
+    /// [tombstone](crate::Rules::tombstone), a rotation as long as its [grace](crate::Rules::rotation_grace), an import
+    /// until the third change after it. Give the same target and input. What the call told of other sessions (evicted,
+    /// taken from, a user's) is not told again. Not for `modify`, which is several calls.
     ///
     /// ```
     /// # use cloakroom::{Error, SessionId, SessionStore};
@@ -226,6 +423,59 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # }
     /// ```
     fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore>;
+
+    /// The same store for a node that writes as the owner of its sessions, while it holds its lease. `update`, `patch`,
+    /// `refresh`, `rotate`, `unbind` and `delete` act on sessions of that node only; `create`, `create_many` and `bind` put sessions there
+    /// and nowhere else, for a client may come from another node; `recover` gives it sessions. A write of a node whose
+    /// lease ran out, or whose session is another's by now, is refused with [`Fenced`](crate::Refusal::Fenced), however
+    /// late it comes and whatever lease the node holds by then; one that had happened is recognized by its operation id
+    /// all the same. The other operations are anybody's.
+    fn as_node(&self, holder: &Holder) -> Arc<dyn SessionStore>;
+
+    /// Another handle of the same store.
+    fn handle(&self) -> Arc<dyn SessionStore>;
+
+    /// Registers a node under a lease, and renews that in the background.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the node's name is not 1 to 256 bytes or the lease not 1 ms to a day. Refused with
+    /// [`Leased`](crate::Refusal::Leased) when another lease of this node is held.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    async fn lease(&self, node: &str, options: LeaseOptions) -> Result<Lease> {
+        Lease::acquire(self.handle(), node, options).await
+    }
+
+    /// Recovers in the background: takes over the sessions of all nodes whose leases ran out, a batch after the other
+    /// until none is left, then again after `every`, within a tenth more or less. It ends when the lease is lost. Any
+    /// number of processes may.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `every` is not 1 ms to a week or the batch not 1 to 200.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    fn spawn_recoverer(&self, lease: &Lease, every: Duration, batch: usize) -> Result<Recoverer> {
+        self.spawn_recoverer_with(lease, every, batch, Box::new(|_, _| {}))
+    }
+
+    /// The same, with each session that it took over handed out, and the name of the node that had it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when `every` is not 1 ms to a week or the batch not 1 to 200.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    fn spawn_recoverer_with(
+        &self,
+        lease: &Lease,
+        every: Duration,
+        batch: usize,
+        on_recovered: OnRecovered,
+    ) -> Result<Recoverer> {
+        Recoverer::spawn(self.as_node(lease.holder()), lease, every, batch, on_recovered)
+    }
 
     /// Reaps in the background, a batch after the other until none is left, then again after `every`, within a tenth
     /// more or less so that processes do not march in step. Any number of processes may.
@@ -246,7 +496,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
-    fn spawn_reaper_with(&self, every: Duration, batch: usize, on_removed: OnRemoved) -> Result<Reaper>;
+    fn spawn_reaper_with(&self, every: Duration, batch: usize, on_removed: OnRemoved) -> Result<Reaper> {
+        Reaper::spawn(self.handle(), every, batch, on_removed)
+    }
 }
 
 /// What is built from the operations.

@@ -53,3 +53,9 @@ local function entries_changed(entries, changes)
   end
   return table.concat(result)
 end
+
+-- Whether two lists hold the same, in whatever order: a patch appends, and a client sorts. As long as each other, and
+-- nothing that the one says is news to the other.
+local function entries_same(entries, others)
+  return #entries == #others and entries_changed(entries, others) == entries
+end

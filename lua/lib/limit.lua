@@ -2,7 +2,6 @@
 
 local LIMIT_MOST = 500  -- sessions a user may be allowed: a scan full of live ones is always above it
 local LIMIT_SCAN = 1000 -- index entries looked at in one call
-local LIMIT_POLICY = { reject = false, evict = true }
 local LIMIT_BATCH = 200 -- sessions one call removes
 
 local function limit_first(ids, count)
@@ -63,7 +62,7 @@ local function limit_admit(declared, user_key, expiry_key, user, limit, evict, n
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if not victim then return nil, limit_need('evict', victims) end
-    local record, pointer, foreign = session_read(victim.record_key, victim.keys.connection, victim.connection)
+    local record, pointer, foreign = session_read(victim.record_key, victim.keys.connection, victim.connection, now)
     if foreign then return nil, { 'corrupt', 'victim' } end
     -- A record that was lost, or made anew for another user, leaves a dead entry in this user's index.
     if record and record.kind == RECORD_LIVE and record.user == user then
@@ -81,7 +80,7 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
     local victim = declared[id]
     if victim.live then
       session_remove(victim.keys, id, victim.live, victim.pointer, now)
-      record_leave(victim.record_key, victim.live, op_id, RECORD_DELETED, '', tombstone)
+      record_leave(victim.record_key, victim.live, op_id, RECORD_DELETED, '', tombstone, now)
       reply[#reply + 1] = id
     else
       redis.call('ZREM', victim.keys.user, id)
@@ -91,9 +90,9 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
 end
 
 -- The same reply for a call that comes again: whom it evicted the first time.
-local function limit_evicted(declared, op_id, reply)
+local function limit_evicted(declared, op_id, now, reply)
   for _, id in ipairs(declared) do
-    local record = record_read(declared[id].record_key)
+    local record = record_read(declared[id].record_key, now)
     if record and record.kind == RECORD_DELETED and record_version_of(record, op_id) then reply[#reply + 1] = id end
   end
   return reply

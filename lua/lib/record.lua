@@ -1,65 +1,131 @@
 -- record: the stored form of a session. ARCHITECTURE.md has the layout, src/record.rs the same in Rust.
 
-local RECORD_FORMAT = 1
-local RECORD_HEADER = '>BBBI2I2I2I4c32I8I8I8I8I8I8I8'
-local RECORD_HEADER_SIZE = 101
-local RECORD_TIMES = '>I8I8I8' -- last_active, expires_at, stored_until: all that a refresh rewrites
-local RECORD_TIMES_OFFSET = 77
+local RECORD_FORMAT = 2
+local RECORD_HEADER = '>BBBI2I2I2I4c32I8I6I6I6I6I6I6' -- times are 6 bytes: enough until the year 10889
+local RECORD_HEADER_SIZE = 89
+local RECORD_HEADER_END = '88' -- as a command takes it: a number would be made a text anew at each call
+local RECORD_ROUTING_SIZES, RECORD_ROUTING_SIZES_OFFSET = '>I2I2I2', 3
+local RECORD_ROUTING_END = '856' -- of the longest user, connection and node
+local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I8I6I6I6I6I6I6', 45 -- version to stored_until
+local RECORD_TIMES = '>I6I6I6' -- last_active, expires_at, stored_until: all that a refresh rewrites
+local RECORD_TIMES_OFFSET = 71
+local RECORD_TIMES_START = '71'
 local RECORD_OP_IDS = 4
 local RECORD_OP_ID_SIZE = 8
-local RECORD_LIVE, RECORD_MOVED, RECORD_DELETED = 1, 2, 3
-local RECORD_STATUS = { active = 1, suspended = 2 } -- what a caller may set
-local RECORD_MIGRATING = 3
+local RECORD_LIVE, RECORD_MOVED, RECORD_DELETED, RECORD_DEPARTED = 1, 2, 3, 4
+local RECORD_ACTIVE, RECORD_SUSPENDED, RECORD_MIGRATING = 1, 2, 3
+local RECORD_FREEZE = '>c8I6BBI2' -- what the body of a migrating record begins with, and then a place
+local RECORD_FREEZE_SIZE = 18
+local RECORD_OUTGOING, RECORD_INCOMING = 1, 2
 
--- The header alone serves a refresh, which does not read the rest. Nil: not a header of ours.
-local function record_decode_header(raw)
-  if #raw < RECORD_HEADER_SIZE then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
-  if format ~= RECORD_FORMAT or kind < RECORD_LIVE or kind > RECORD_DELETED or status < 1 or status > RECORD_MIGRATING then
-    return nil
-  end
-  local user_end = RECORD_HEADER_SIZE + user_size
-  local connection_end = user_end + connection_size
-  local node_end = connection_end + node_size
+-- A status that a caller may set.
+local function record_status(word)
+  return args_choice(word, 'status', 'active', 'suspended') and RECORD_ACTIVE or RECORD_SUSPENDED
+end
+
+-- Whether this is a header of ours, by its first three bytes.
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= RECORD_HEADER_SIZE and format == RECORD_FORMAT and kind >= RECORD_LIVE and kind <= RECORD_DEPARTED
+    and status >= RECORD_ACTIVE and status <= RECORD_MIGRATING
+end
+
+-- What a refresh needs, which does not read the rest. Nil: not a header of ours.
+local function record_decode_numbers(raw)
+  if not record_known(raw) then return nil end
+  local _, kind, status = raw:byte(1, 3)
+  local version, _, ttl, deadline, last_active, expires_at, stored_until =
+    struct.unpack(RECORD_NUMBERS, raw, RECORD_NUMBERS_OFFSET + 1)
   return {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user_end = user_end, connection_end = connection_end, node_end = node_end, size = node_end + body_size,
+    kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
+    expires_at = expires_at, stored_until = stored_until,
   }
 end
 
-local function record_decode_routing(record, raw)
-  record.user = raw:sub(RECORD_HEADER_SIZE + 1, record.user_end)
-  record.connection = raw:sub(record.user_end + 1, record.connection_end)
-  record.node = raw:sub(record.connection_end + 1, record.node_end)
+-- Splits the freeze off the body of a migrating record, so that the rest is as in any other. False: it is broken.
+local function record_split_freeze(record)
+  if #record.body < RECORD_FREEZE_SIZE then return false end
+  local task, frozen_until, status, direction, place_size = struct.unpack(RECORD_FREEZE, record.body)
+  local place_end = RECORD_FREEZE_SIZE + place_size
+  if place_end > #record.body or status < RECORD_ACTIVE or status >= RECORD_MIGRATING then return false end
+  if direction < RECORD_OUTGOING or direction > RECORD_INCOMING then return false end
+  local place = record.body:sub(RECORD_FREEZE_SIZE + 1, place_end)
+  record.freeze = { task = task, frozen_until = frozen_until, status = status, direction = direction, place = place }
+  record.body = record.body:sub(place_end + 1)
+  return true
 end
 
--- The body holds the entries of a live record and the new id of a moved one. That of a deleted one is empty, or the
--- new id where a login left it, which only a delete follows.
+-- The whole record. Nil: none of ours. The body holds the entries of a live one and the new id of a moved one; that of
+-- a deleted one is empty, or the new id where a login left it, which only a delete follows; that of a departed one is a
+-- task and a place.
 local function record_decode(raw)
-  local record = record_decode_header(raw)
-  if not record or record.size ~= #raw then return nil end
-  record_decode_routing(record, raw)
-  record.body = raw:sub(record.node_end + 1)
-  record.raw = raw
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
+  local user_end = RECORD_HEADER_SIZE + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(RECORD_HEADER_SIZE + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == RECORD_MIGRATING and not record_split_freeze(record) then return nil end
   return record
 end
 
+-- The user, connection and node of a record of which only the numbers were read.
+local function record_read_routing(record, key)
+  local raw = redis.call('GETRANGE', key, '0', RECORD_ROUTING_END)
+  local user_size, connection_size, node_size = struct.unpack(RECORD_ROUTING_SIZES, raw, RECORD_ROUTING_SIZES_OFFSET + 1)
+  local user_end = RECORD_HEADER_SIZE + user_size
+  local connection_end = user_end + connection_size
+  record.user, record.connection = raw:sub(RECORD_HEADER_SIZE + 1, user_end), raw:sub(user_end + 1, connection_end)
+  record.node = raw:sub(connection_end + 1, connection_end + node_size)
+end
+
 local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack(RECORD_FREEZE, freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place)
+      .. freeze.place .. body
+  end
   return struct.pack(RECORD_HEADER, RECORD_FORMAT, record.kind, record.status, #record.user, #record.connection,
-    #record.node, #record.body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
-    .. record.user .. record.connection .. record.node .. record.body
+    .. record.user .. record.connection .. record.node .. body
+end
+
+local function record_thaw(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+
+-- A record without what is over at this time. A moved, deleted or departed one counts as absent then: its key goes by
+-- the server's clock, which a test's may be ahead of. A freeze at the source counts as taken off, and the next write
+-- stores the record without it; that of an incoming copy never ends by itself.
+local function record_unless_over(record, now)
+  if not record then return nil end
+  if record.kind ~= RECORD_LIVE then
+    if record.stored_until <= now then return nil end
+    return record
+  end
+  local freeze = record.freeze
+  if freeze and freeze.direction == RECORD_OUTGOING and freeze.frozen_until <= now then
+    record_thaw(record)
+    record.lapsed, record.raw = freeze, record_encode(record)
+  end
+  return record
 end
 
 -- Absent: nil. A foreign type or no record of ours: nil and true.
-local function record_read(key)
+local function record_read(key, now)
   local raw = typed_call('GET', key)
   if not raw then return nil, false end
   if type(raw) == 'table' then return nil, true end
   local record = record_decode(raw)
-  return record, record == nil
+  return record_unless_over(record, now), record == nil
 end
 
 -- Why a record is no live session, as the reply to give; nil when it is one.
@@ -67,13 +133,14 @@ local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
   if not record or record.kind == RECORD_DELETED then return { 'missing' } end
   if record.kind == RECORD_MOVED then return { 'moved', record.body } end
+  if record.kind == RECORD_DEPARTED then return { 'departed', record.body:sub(RECORD_OP_ID_SIZE + 1) } end
   if record.expires_at <= now then return { 'missing' } end
   return nil
 end
 
 -- The live session at a key, or nil and the reply to give.
 local function record_live(key, now)
-  local record, corrupt = record_read(key)
+  local record, corrupt = record_read(key, now)
   local refusal = record_refusal(record, corrupt, now)
   if refusal then return nil, refusal end
   return record
@@ -97,11 +164,40 @@ local function record_change(record, op_id)
   record.version = record.version + 1
 end
 
+-- Notes an import among the changes that came with the session: as the second newest, which gives way. The newest
+-- keeps its place, for the client that made it may not have its reply and send it again, to the new place now. An
+-- import is no change: it counts no version, and that of its place is not its own.
+local function record_note_import(record, op_id)
+  if op_id == '' then op_id = ('\0'):rep(RECORD_OP_ID_SIZE) end
+  local op_ids, second = record.op_ids, RECORD_OP_ID_SIZE + 1
+  record.op_ids = op_ids:sub(1, second - 1) .. op_id .. op_ids:sub(second + RECORD_OP_ID_SIZE)
+end
+
+-- Whether two records are of the same version of a session, but for their entries and the times that a refresh moves.
+local function record_same(record, other)
+  for _, field in ipairs({ 'version', 'created_at', 'status', 'ttl', 'deadline', 'user', 'connection', 'node' }) do
+    if record[field] ~= other[field] then return false end
+  end
+  return true
+end
+
 -- A full idle time from now, but never past the deadline.
 local function record_extended(record, now)
   local expires_at = now + record.ttl
   if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
   return expires_at
+end
+
+-- A session that begins now, with the change that made it. No lifetime: 0.
+local function record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+  local record = {
+    kind = RECORD_LIVE, status = status, user = user, connection = connection, node = node, body = entries,
+    op_ids = ('\0'):rep(RECORD_OP_IDS * RECORD_OP_ID_SIZE), version = 0, created_at = now, ttl = ttl,
+    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0,
+  }
+  record.expires_at = record_extended(record, now)
+  record_change(record, op_id)
+  return record
 end
 
 -- A new ttl starts a new idle time.
@@ -123,9 +219,17 @@ local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
 end
 
--- What stays under an id that was deleted or rotated away: late calls read it as gone or moved.
-local function record_leave(key, record, op_id, kind, body, ttl)
+-- What stays under an id that was deleted or rotated away: late calls read it as gone or moved. Of an incoming copy that
+-- was deleted it stays as long as the copy would have, with the freeze: whoever goes on with its migration has to see
+-- that the delete was first.
+local function record_leave(key, record, op_id, kind, body, ttl, now)
   record_change(record, op_id)
+  if record.freeze and record.freeze.direction == RECORD_INCOMING then
+    ttl = math.max(ttl, record.stored_until - now)
+  elseif record.freeze then
+    record_thaw(record)
+  end
+  record.stored_until = now + ttl
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
   redis.call('SET', key, record_encode(record), 'PX', ttl)
 end

@@ -1,6 +1,21 @@
 -- session: all that a session has in Redis besides its record, put in and taken out as a whole.
 -- `keys` is { user, connection, node, expiry } by name; an empty user, connection or node has no entry.
 
+-- Whether nothing is under the record key and the connection key of a session that is to be made; and which of its indexes
+-- are known not to exist yet. A key named again counts again: below `full` there is neither record nor pointer, the rest
+-- tells the indexes.
+local function session_vacant(record_key, keys, node)
+  local full, present = 2, nil
+  if node == '' then
+    present = redis.call('EXISTS', keys.user, record_key, record_key, keys.connection, keys.connection)
+  else
+    full = 4
+    present = redis.call('EXISTS', keys.user, keys.node, keys.node, record_key, record_key, record_key, record_key,
+      keys.connection, keys.connection, keys.connection, keys.connection)
+  end
+  return present < full, { user = present % 2 == 0, node = present % 4 < 2 }
+end
+
 -- Indexes a session that was not there. `fresh` names the indexes known not to exist yet.
 -- Returns the reply for a foreign type, with all taken back.
 local function session_index(keys, id, record, grace, now, fresh)
@@ -20,6 +35,17 @@ local function session_index(keys, id, record, grace, now, fresh)
   end
   if user then index_keep(keys.user, ttl, grace, fresh.user) end
   if node then index_keep(keys.node, ttl, grace, fresh.node) end
+  return nil
+end
+
+-- Puts in a whole new session, which nothing is in the way of; `fresh` as above.
+-- Returns the reply for a foreign type, with all taken back.
+local function session_make(record_key, keys, id, record, grace, now, fresh)
+  record_keep(record, grace)
+  local refusal = session_index(keys, id, record, grace, now, fresh)
+  if refusal then return refusal end
+  record_store(record_key, record, now)
+  if record.connection ~= '' then redis.call('SET', keys.connection, id, 'PX', record.stored_until - now) end
   return nil
 end
 
@@ -49,11 +75,12 @@ local function session_unindex(keys, id, record, now)
 end
 
 -- The record and, in the same call, the pointer of its connection; and which of the two is foreign, if one is.
-local function session_read(record_key, connection_key, connection)
+local function session_read(record_key, connection_key, connection, now)
   local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
   local record = raw and record_decode(raw) or nil
   -- MGET reads a foreign type as absent.
   if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
+  record = record_unless_over(record, now)
   if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
     return record, nil, 'connection'
   end
@@ -81,16 +108,16 @@ local function session_holder(connection_key, connection, id, holder_id, holder_
   if foreign then return { 'corrupt', 'connection' } end
   if not pointer or pointer == id then return nil end
   if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
-  local holder, corrupt = record_read(holder_key)
+  local holder, corrupt = record_read(holder_key, now)
   if corrupt then return { 'corrupt', 'holder' } end
   if not holder or holder.kind ~= RECORD_LIVE or holder.connection ~= connection then return nil end
   if holder.expires_at <= now then return { 'need', 'reap', pointer } end
   return { 'taken', pointer }, holder
 end
 
--- The same as session_need for a record of which only the header was read.
+-- The same as session_need for a record of which only the numbers were read.
 local function session_routing_need(record_key, record, user, connection, node)
-  if not record.user then record_decode_routing(record, redis.call('GETRANGE', record_key, 0, record.node_end - 1)) end
+  if not record.user then record_read_routing(record, record_key) end
   return session_need(record, user, connection, node)
 end
 
@@ -143,10 +170,37 @@ local function session_reroute(old_keys, new_keys, id, old, record, grace, now)
   end
 end
 
+-- Puts in a whole session: where there was none, or in the place of `old`, all of whose keys were checked.
+-- Returns the reply for a foreign type, with all taken back.
+local function session_put(old_keys, new_keys, id, old, record, grace, now)
+  if old then
+    record.stored_until = old.stored_until
+    session_reschedule(new_keys, id, record, grace, now)
+    session_reroute(old_keys, new_keys, id, old, record, grace, now)
+    return nil
+  end
+  record_keep(record, grace)
+  local refusal = session_index(new_keys, id, record, grace, now, {})
+  if refusal then return refusal end
+  if record.connection ~= '' then redis.call('SET', new_keys.connection, id, 'PX', record.stored_until - now) end
+  return nil
+end
+
 -- Leaves a session without connection and node. The pointer is the caller's to delete or to hand on.
 local function session_detach(record_key, node_key, id, record, op_id, now)
   if record.node ~= '' then redis.call('ZREM', node_key, id) end
-  record.connection, record.node, record.status = '', '', RECORD_STATUS.suspended
+  record.connection, record.node, record.status = '', '', RECORD_SUSPENDED
   record_change(record, op_id)
   record_store(record_key, record, now)
+end
+
+-- Lets a session without a connection live until a time at least, but not past its deadline. Its node's index is the
+-- caller's to see to.
+local function session_prolong(keys, id, record, least, grace, now)
+  if record.deadline > 0 then least = math.min(least, record.deadline) end
+  if least <= record.expires_at then return end
+  record.expires_at = least
+  local keep = record_keep(record, grace)
+  index_expiry(keys.expiry, id, record, grace, now)
+  if keep and record.user ~= '' then index_keep(keys.user, record.stored_until - now, grace) end
 end

@@ -2,6 +2,7 @@
 
 use crate::declared::{Declared, Moved};
 use crate::error::Result;
+use crate::holder::Holder;
 use crate::id::{SessionId, Version};
 use crate::operation::Operation;
 use crate::routing::{check_name, require_name, some};
@@ -19,19 +20,20 @@ use crate::target::Target;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Binding {
-    connection: String,
-    node: String,
-    policy: &'static str,
+    pub(crate) connection: String,
+    pub(crate) node: String,
+    pub(crate) takes_over: bool,
 }
 
 impl Binding {
     /// A connection id of 1 to 256 bytes.
     #[must_use]
     pub fn new(connection: impl Into<String>) -> Self {
-        Self { connection: connection.into(), node: String::new(), policy: "refuse" }
+        Self { connection: connection.into(), node: String::new(), takes_over: false }
     }
 
-    /// The node that holds the connection. Defaults to none.
+    /// The node that holds the connection. Defaults to none, and to the node that makes the call
+    /// [as one](crate::SessionStore::as_node).
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = node.into();
@@ -41,8 +43,20 @@ impl Binding {
     /// Takes the connection from another live session that has it, which is suspended then. Defaults to being refused.
     #[must_use]
     pub fn take_over(mut self) -> Self {
-        self.policy = "takeover";
+        self.takes_over = true;
         self
+    }
+
+    /// The same, checked, as the holder of a lease may make it.
+    pub(crate) fn at(mut self, holder: Option<&Holder>) -> Result<Self> {
+        self.check()?;
+        Holder::name_node(holder, &mut self.node)?;
+        Ok(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        require_name("connection id", &self.connection)?;
+        check_name("node id", &self.node)
     }
 }
 
@@ -67,8 +81,7 @@ pub struct Bound {
 }
 
 pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target, binding: Binding) -> Result<Bound> {
-    require_name("connection id", &binding.connection)?;
-    check_name("node id", &binding.node)?;
+    let binding = binding.at(operation.holder())?;
     let mut declared = Declared::of(target, Moved::Follow);
     let call = |declared: &Declared| call(operation, declared, &binding);
     let mut reply = declared.settle(operation, &script::BIND, call).await?;
@@ -100,10 +113,12 @@ fn call(operation: &Operation<'_>, declared: &Declared, binding: &Binding) -> re
         keys.node(&binding.node),
         declared.holder_key(operation),
         keys.node(holder_node),
+        operation.fence_key(),
     ];
     let mut call = operation.call(&script::BIND, names.iter().map(String::as_str));
     call.arg(operation.id().as_bytes()).arg(declared.id.as_str()).arg(&old.connection).arg(&old.node);
     call.arg(&binding.connection).arg(&binding.node).arg(declared.holder_id()).arg(holder_node);
-    call.arg(binding.policy).arg(ms(operation.rules().grace));
+    call.arg(if binding.takes_over { "takeover" } else { "refuse" }).arg(ms(operation.rules().grace));
+    operation.fence_arguments(&mut call);
     call
 }

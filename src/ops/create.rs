@@ -6,12 +6,14 @@ use serde::Serialize;
 
 use crate::batch::Removed;
 use crate::declared::{Declared, Moved};
+use crate::draft::Draft;
 use crate::entries::{Entries, EntryKind, EntryWriter};
 use crate::error::Result;
+use crate::holder::Holder;
 use crate::id::SessionId;
 use crate::operation::Operation;
 use crate::routing::Routing;
-use crate::rules::{check_ttl, ms};
+use crate::rules::{Rules, check_ttl, ms};
 use crate::script;
 use crate::session::{Session, Status, Times};
 
@@ -25,7 +27,7 @@ use crate::session::{Session, Status, Times};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct NewSession {
-    id: Option<SessionId>,
+    pub(crate) id: Option<SessionId>,
     routing: Routing,
     status: Status,
     ttl: Option<Duration>,
@@ -106,6 +108,26 @@ impl NewSession {
     }
 }
 
+impl NewSession {
+    pub(crate) fn wanted_connection(&self) -> &str {
+        &self.routing.connection
+    }
+
+    /// `made_id` is for one that was given none.
+    pub(crate) fn check(self, rules: &Rules, made_id: impl FnOnce() -> SessionId) -> Result<Draft> {
+        let Self { id, routing, status, ttl, attributes, extensions } = self;
+        routing.validate()?;
+        let ttl = ttl.unwrap_or(rules.ttl);
+        check_ttl("ttl", ttl)?;
+        let mut entries = EntryWriter::new(rules);
+        entries.add_all(EntryKind::Attribute, &attributes)?;
+        entries.add_all(EntryKind::Extension, &extensions)?;
+        let entries = entries.finish_whole()?;
+        let id = id.unwrap_or_else(made_id);
+        Ok(Draft { id, routing, status, ttl, entries, attributes, extensions })
+    }
+}
+
 /// What `create` made, and whom it made go.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -118,57 +140,34 @@ pub struct Created {
     pub reaped: Vec<Session>,
 }
 
-pub(crate) async fn run(operation: &Operation<'_>, new: NewSession) -> Result<Created> {
-    let rules = operation.rules();
-    let NewSession { id, routing, status, ttl, attributes, extensions } = new;
-    routing.validate()?;
-    let ttl = ttl.unwrap_or(rules.ttl);
-    check_ttl("ttl", ttl)?;
-    let mut entries = EntryWriter::new(rules);
-    entries.add_all(EntryKind::Attribute, &attributes)?;
-    entries.add_all(EntryKind::Extension, &extensions)?;
-    let entries = entries.finish_whole()?;
-
-    let id = id.unwrap_or_else(|| rules.id_scheme.generate(&operation.id()));
-    let mut declared = Declared::new(id, routing, Moved::Answer);
-    let reply = declared
-        .settle(operation, &script::CREATE, |declared| call(operation, declared, status, ttl, &entries));
-    let mut reply = reply.await?.expect_ok()?;
+pub(crate) async fn run(operation: &Operation<'_>, mut draft: Draft) -> Result<Created> {
+    Holder::name_node(operation.holder(), &mut draft.routing.node)?;
+    let mut declared = Declared::new(draft.id.clone(), draft.routing.clone(), Moved::Answer);
+    let reply =
+        declared.settle(operation, &script::CREATE, |declared| call(operation, declared, &draft)).await?;
+    let mut reply = reply.expect_ok()?;
     let (version, created_at, expires_at) = (reply.version()?, reply.number()?, reply.number()?);
     let evicted = declared.evicted(&mut reply)?;
-    let deadline = rules.max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
-    let Declared { id, routing, reaped, .. } = declared;
-    let session = Session {
-        id,
-        status,
-        version,
-        ttl,
-        times: Times { created_at, last_active: created_at, expires_at, deadline },
-        stored: routing.clone(),
-        routing,
-        attributes,
-        extensions,
-    };
-    Ok(Created { session, evicted, reaped })
+    let deadline = operation.rules().max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
+    let times = Times { created_at, last_active: created_at, expires_at, deadline };
+    Ok(Created { session: draft.into_session(version, times), evicted, reaped: declared.reaped })
 }
 
-fn call(
-    operation: &Operation<'_>,
-    declared: &Declared,
-    status: Status,
-    ttl: Duration,
-    entries: &[u8],
-) -> redis::Cmd {
+fn call(operation: &Operation<'_>, declared: &Declared, draft: &Draft) -> redis::Cmd {
     let rules = operation.rules();
     let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
     let (holder_key, victim_keys) = (declared.holder_key(operation), declared.victim_keys(operation));
-    let keys = keys.iter().chain([&holder_key]).chain(&victim_keys).map(String::as_str);
+    let lease = operation.fence_key();
+    let keys = keys.iter().chain([&holder_key, &lease]).chain(&victim_keys).map(String::as_str);
     let (limit, policy) = rules.limit_arguments();
     let mut call = operation.call(&script::CREATE, keys);
     call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
     call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
-    call.arg(declared.holder_id()).arg(status.word()).arg(ms(ttl)).arg(rules.max_lifetime.map_or(0, ms));
-    call.arg(ms(rules.grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy).arg(entries);
+    call.arg(declared.holder_id()).arg(draft.status.word()).arg(ms(draft.ttl));
+    call.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace)).arg(ms(rules.tombstone));
+    call.arg(limit).arg(policy);
+    operation.fence_arguments(&mut call);
+    call.arg(&draft.entries);
     declared.victim_arguments(&mut call);
     call
 }

@@ -2,6 +2,7 @@
 
 use crate::declared::{Declared, Moved};
 use crate::error::Result;
+use crate::id::SessionId;
 use crate::operation::Operation;
 use crate::rules::ms;
 use crate::script;
@@ -17,20 +18,23 @@ pub enum Deleted {
     Missing,
 }
 
-pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<Deleted> {
+/// With the id that the session had.
+pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<(SessionId, Deleted)> {
     let mut declared = Declared::of(target, Moved::Follow);
     let call = |declared: &Declared| {
         let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
-        let mut call = operation.call(&script::DELETE, keys.iter().map(String::as_str));
+        let lease = operation.fence_key();
+        let mut call = operation.call(&script::DELETE, keys.iter().chain([&lease]).map(String::as_str));
         call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
         call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
         call.arg(ms(operation.rules().tombstone));
+        operation.fence_arguments(&mut call);
         call
     };
     let reply = declared.settle(operation, &script::DELETE, call).await?;
     match reply.word.as_str() {
-        "ok" => Ok(Deleted::Deleted),
-        "missing" => Ok(Deleted::Missing),
+        "ok" => Ok((declared.id, Deleted::Deleted)),
+        "missing" => Ok((declared.id, Deleted::Missing)),
         _ => Err(reply.into_error()),
     }
 }

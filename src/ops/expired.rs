@@ -25,9 +25,7 @@ pub(crate) async fn run(
     skip: usize,
     limit: usize,
 ) -> Result<Vec<Expired>> {
-    if limit == 0 || limit > PAGE {
-        return Err(Error::invalid("page size", format!("is {limit}, must be 1 to {PAGE}")));
-    }
+    check_page(limit)?;
     let keys = [operation.keys().expiry()];
     let mut call = operation.call(&script::EXPIRED, keys.iter().map(String::as_str));
     call.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);
@@ -40,4 +38,12 @@ pub(crate) async fn run(
         });
     }
     Ok(expired)
+}
+
+/// How many to read at once.
+pub(crate) fn check_page(limit: usize) -> Result<()> {
+    if limit == 0 || limit > PAGE {
+        return Err(Error::invalid("page size", format!("is {limit}, must be 1 to {PAGE}")));
+    }
+    Ok(())
 }

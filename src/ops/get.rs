@@ -1,7 +1,5 @@
 //! get: one live session, by its id or by its connection.
 
-use redis::{Pipeline, Value};
-
 use crate::error::{Error, Result};
 use crate::id::SessionId;
 use crate::lookup;
@@ -33,9 +31,8 @@ pub(crate) async fn by_connection(operation: &Operation<'_>, connection: &str) -
 }
 
 async fn pointer(operation: &Operation<'_>, connection: &str) -> Result<Option<SessionId>> {
-    let mut pipeline = Pipeline::with_capacity(1);
-    pipeline.cmd("GET").arg(operation.keys().connection(connection));
-    let Some(Value::BulkString(bytes)) = operation.read(&pipeline, "connection").await?.pop() else {
+    let key = operation.keys().connection(connection);
+    let Some((_, bytes)) = operation.read_string(&key, "connection").await? else {
         return Ok(None);
     };
     let id = String::from_utf8(bytes).ok().and_then(|id| SessionId::new(id).ok());

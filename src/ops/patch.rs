@@ -10,7 +10,7 @@ use crate::entries::{EntryKind, EntryWriter};
 use crate::error::{Error, Refusal, Result};
 use crate::id::{SessionId, Version};
 use crate::operation::Operation;
-use crate::rules::{check_ttl, ms};
+use crate::rules::{Rules, check_ttl, ms};
 use crate::script;
 use crate::session::Status;
 use crate::target::Target;
@@ -26,10 +26,10 @@ use crate::target::Target;
 #[derive(Clone, Default)]
 pub struct Patch {
     /// In the order given; the last change of a key counts. No value removes.
-    changes: Vec<(EntryKind, String, Option<String>)>,
-    status: Option<Status>,
-    ttl: Option<Duration>,
-    expected: Option<Version>,
+    pub(crate) changes: Vec<(EntryKind, String, Option<String>)>,
+    pub(crate) status: Option<Status>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) expected: Option<Version>,
 }
 
 /// The keys only: the values may be secret.
@@ -109,6 +109,18 @@ impl Patch {
         self
     }
 
+    /// The changes as the script takes them, once all fields are checked.
+    pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
+        if let Some(ttl) = self.ttl {
+            check_ttl("ttl", ttl)?;
+        }
+        let mut changes = EntryWriter::new(rules);
+        for (kind, key, json) in &self.changes {
+            changes.add(*kind, key, json.as_deref())?;
+        }
+        Ok(changes.finish_changes())
+    }
+
     fn set_entry<T: Serialize + ?Sized>(mut self, kind: EntryKind, key: String, value: &T) -> Result<Self> {
         match serde_json::to_string(value) {
             Ok(json) => {
@@ -135,15 +147,7 @@ pub struct Patched {
 }
 
 pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target, patch: Patch) -> Result<Patched> {
-    if let Some(ttl) = patch.ttl {
-        check_ttl("ttl", ttl)?;
-    }
-    let mut changes = EntryWriter::new(operation.rules());
-    for (kind, key, json) in &patch.changes {
-        changes.add(*kind, key, json.as_deref())?;
-    }
-    let changes = changes.finish_changes();
-
+    let changes = patch.check(operation.rules())?;
     let mut declared = Declared::of(target, Moved::Follow);
     let call = |declared: &Declared| call(operation, declared, &patch, &changes);
     let mut reply = declared.settle(operation, &script::PATCH, call).await?;
@@ -161,12 +165,15 @@ pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target, patch: P
 fn call(operation: &Operation<'_>, declared: &Declared, patch: &Patch, changes: &[u8]) -> redis::Cmd {
     let rules = operation.rules();
     let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
-    let mut call = operation.call(&script::PATCH, keys.iter().map(String::as_str));
+    let lease = operation.fence_key();
+    let mut call = operation.call(&script::PATCH, keys.iter().chain([&lease]).map(String::as_str));
     call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
     call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
     call.arg(patch.expected.map(|version| version.get().to_string()).unwrap_or_default());
     call.arg(patch.status.map_or("", Status::word));
     call.arg(patch.ttl.map(|ttl| ms(ttl).to_string()).unwrap_or_default());
-    call.arg(ms(rules.grace)).arg(rules.session_bytes).arg(changes);
+    call.arg(ms(rules.grace)).arg(rules.session_bytes);
+    operation.fence_arguments(&mut call);
+    call.arg(changes);
     call
 }

@@ -26,25 +26,47 @@ pub struct Refreshed {
     pub changed: bool,
 }
 
+impl Refreshed {
+    /// As if it were a use of a session to make it.
+    pub(crate) fn of_new(session: &Session) -> Self {
+        Self {
+            id: session.id().clone(),
+            version: session.version(),
+            last_active_ms: session.last_active_ms(),
+            expires_at_ms: session.expires_at_ms(),
+            changed: true,
+        }
+    }
+}
+
 pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<Option<Refreshed>> {
     let Some((declared, mut reply)) = settle(operation, target, "times").await? else {
         return Ok(None);
     };
-    Ok(Some(Refreshed {
-        id: declared.id,
+    read(declared.id, &mut reply).map(Some)
+}
+
+/// Also what a refresh without the session would have answered.
+pub(crate) async fn run_and_get(
+    operation: &Operation<'_>,
+    target: &dyn Target,
+) -> Result<Option<(Session, Refreshed)>> {
+    let Some((declared, mut reply)) = settle(operation, target, "record").await? else {
+        return Ok(None);
+    };
+    let refreshed = read(declared.id, &mut reply)?;
+    let session = reply.session(&refreshed.id)?;
+    Ok(Some((session, refreshed)))
+}
+
+fn read(id: SessionId, reply: &mut Reply) -> Result<Refreshed> {
+    Ok(Refreshed {
+        id,
         version: reply.version()?,
         last_active_ms: reply.number()?,
         expires_at_ms: reply.number()?,
         changed: reply.word == "ok",
-    }))
-}
-
-pub(crate) async fn run_and_get(operation: &Operation<'_>, target: &dyn Target) -> Result<Option<Session>> {
-    let Some((declared, mut reply)) = settle(operation, target, "record").await? else {
-        return Ok(None);
-    };
-    let _times = (reply.version()?, reply.number()?, reply.number()?);
-    reply.session(&declared.id).map(Some)
+    })
 }
 
 async fn settle(
@@ -56,10 +78,12 @@ async fn settle(
     let mut declared = Declared::of(target, Moved::Follow);
     let call = |declared: &Declared| {
         let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
-        let mut call = operation.call(&script::REFRESH, keys.iter().map(String::as_str));
+        let lease = operation.fence_key();
+        let mut call = operation.call(&script::REFRESH, keys.iter().chain([&lease]).map(String::as_str));
         call.arg(declared.id.as_str());
         call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
         call.arg(rules.threshold_thousandths()).arg(ms(rules.touch_interval)).arg(ms(rules.grace)).arg(want);
+        operation.fence_arguments(&mut call);
         call
     };
     let reply = declared.settle(operation, &script::REFRESH, call).await?;

@@ -21,8 +21,8 @@ use crate::target::Target;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Rotation {
-    new_id: Option<SessionId>,
-    user: String,
+    pub(crate) new_id: Option<SessionId>,
+    pub(crate) user: String,
 }
 
 impl Rotation {
@@ -45,6 +45,10 @@ impl Rotation {
         self.user = user.into();
         self
     }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_name("user id", &self.user)
+    }
 }
 
 /// What a rotation came to.
@@ -64,8 +68,8 @@ pub(crate) async fn run(
     target: &dyn Target,
     rotation: Rotation,
 ) -> Result<Rotated> {
+    rotation.check()?;
     let Rotation { new_id, user } = rotation;
-    check_name("user id", &user)?;
     let new_id = new_id.unwrap_or_else(|| operation.rules().id_scheme.generate(&operation.id()));
     let mut declared = Declared::of(target, Moved::Answer).for_user(&user);
     let call = |declared: &Declared| call(operation, declared, &new_id, &user);
@@ -92,12 +96,15 @@ fn call(operation: &Operation<'_>, declared: &Declared, new_id: &SessionId, new_
     let new_record = operation.keys().session(new_id.as_str());
     let new_user_key = operation.keys().user(if new_user.is_empty() { &old.user } else { new_user });
     let victim_keys = declared.victim_keys(operation);
-    let keys = keys.iter().chain([&new_record, &new_user_key]).chain(&victim_keys).map(String::as_str);
+    let lease = operation.fence_key();
+    let keys =
+        keys.iter().chain([&new_record, &new_user_key, &lease]).chain(&victim_keys).map(String::as_str);
     let (limit, policy) = rules.limit_arguments();
     let mut call = operation.call(&script::ROTATE, keys);
     call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
     call.arg(&old.user).arg(&old.connection).arg(&old.node).arg(new_id.as_str()).arg(new_user);
     call.arg(ms(rules.grace)).arg(ms(rules.rotation_grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy);
+    operation.fence_arguments(&mut call);
     declared.victim_arguments(&mut call);
     call
 }

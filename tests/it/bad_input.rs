@@ -6,11 +6,14 @@ mod world;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Entries, Error, NewSession, Owner, PageRequest, Patch, RedisStore, Refusal, Result, Rotation,
-    Rules, SessionId, SessionStore as _,
+    Binding, Entries, Error, NewSession, Owner, PageRequest, Patch, Refusal, Result, Rotation, Rules,
+    SessionId,
 };
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::expect::refusal;
 
 /// Each call, made already, with the text of the error that it has to end in.
@@ -30,9 +33,12 @@ const NO_USER: &str = "user id is empty";
 const NO_CONNECTION: &str = "connection id is empty";
 const NO_NODE: &str = "node id is empty";
 
+#[rstest]
 #[tokio::test]
-async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_takes_one() {
-    let context = Context::new().await;
+async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_takes_one(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
@@ -47,10 +53,14 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
     let list = async |owner: Owner| store.list(&owner, &PageRequest::first(1)).await.map(drop);
     let count = async |owner: Owner| store.count(&owner).await.map(drop);
     let login = Rotation::new().user(&*long);
+    let many = async |new: NewSession| store.create_many(vec![new]).await.remove(0).map(drop);
     assert_invalid(vec![
         (LONG_USER, store.create(new().user(&*long)).await.map(drop)),
         (LONG_CONNECTION, store.create(new().connection(&*long)).await.map(drop)),
         (LONG_NODE, store.create(new().node(&*long)).await.map(drop)),
+        (LONG_USER, many(new().user(&*long)).await),
+        (LONG_CONNECTION, many(new().connection(&*long)).await),
+        (LONG_NODE, many(new().node(&*long)).await),
         (LONG_USER, store.update(user).await),
         (LONG_CONNECTION, store.update(connection).await),
         (LONG_NODE, store.update(node).await),
@@ -75,9 +85,10 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn names_of_any_bytes_up_to_256_are_exact() {
-    let context = Context::new().await;
+async fn names_of_any_bytes_up_to_256_are_exact(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let names = [
         "x".repeat(256),
@@ -109,9 +120,10 @@ async fn names_of_any_bytes_up_to_256_are_exact() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_empty_name_means_none() {
-    let context = Context::new().await;
+async fn an_empty_name_means_none(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let new = NewSession::new().user("").connection("").node("");
     let session = store.create(new).await.unwrap().session;
@@ -131,9 +143,10 @@ fn a_session_id_is_1_to_128_bytes() {
     assert!(SessionId::new("é".repeat(64)).is_ok());
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_id_of_128_bytes_of_any_kind_is_exact() {
-    let context = Context::new().await;
+async fn an_id_of_128_bytes_of_any_kind_is_exact(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for id in ["é".repeat(64), "{}:*".repeat(32), "\u{0}".to_owned()] {
         let id = SessionId::new(id).unwrap();
@@ -143,9 +156,10 @@ async fn an_id_of_128_bytes_of_any_kind_is_exact() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn pages_and_batches_have_a_size() {
-    let context = Context::new().await;
+async fn pages_and_batches_have_a_size(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
@@ -171,7 +185,7 @@ async fn pages_and_batches_have_a_size() {
 
 #[tokio::test]
 async fn a_ttl_is_a_millisecond_to_ten_years() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     let before = context.dump().await;
@@ -185,6 +199,7 @@ async fn a_ttl_is_a_millisecond_to_ten_years() {
         session.set_ttl(ttl);
         assert_invalid(vec![
             (expected, store.create(NewSession::new().ttl(ttl)).await.map(drop)),
+            (expected, store.create_many(vec![NewSession::new().ttl(ttl)]).await.remove(0).map(drop)),
             (expected, store.patch(&session, Patch::new().ttl(ttl)).await.map(drop)),
             (expected, store.update(&mut session).await),
             (expected, Rules::new().ttl(ttl).validate()),
@@ -196,14 +211,8 @@ async fn a_ttl_is_a_millisecond_to_ten_years() {
     context.check().await;
 }
 
-/// Tries entries in the three operations that take some.
-async fn write(
-    store: &RedisStore,
-    id: &SessionId,
-    key: &str,
-    value: &str,
-    extension: bool,
-) -> [Result<()>; 3] {
+/// Tries entries in the four operations that take some.
+async fn write(store: &Store, id: &SessionId, key: &str, value: &str, extension: bool) -> [Result<()>; 4] {
     let mut entries = Entries::default();
     entries.set(key, value).unwrap();
     let new = NewSession::new();
@@ -216,15 +225,19 @@ async fn write(
         *copy.attributes_mut() = entries;
     }
     [
-        store.create(new).await.map(drop),
+        store.create(new.clone()).await.map(drop),
+        store.create_many(vec![new]).await.remove(0).map(drop),
         store.update(&mut copy).await,
         store.patch(id, patch.unwrap()).await.map(drop),
     ]
 }
 
+#[rstest]
 #[tokio::test]
-async fn keys_and_values_beyond_their_limits_are_refused_by_every_operation_that_takes_them() {
-    let context = Context::new().await;
+async fn keys_and_values_beyond_their_limits_are_refused_by_every_operation_that_takes_them(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new().value_bytes(100)).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
@@ -254,9 +267,12 @@ async fn keys_and_values_beyond_their_limits_are_refused_by_every_operation_that
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_session_larger_than_configured_is_too_large_and_nothing_is_written() {
-    let context = Context::new().await;
+async fn a_session_larger_than_configured_is_too_large_and_nothing_is_written(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new().session_bytes(1000)).await;
     let session = store.create(NewSession::new()).await.unwrap().session;
     let before = context.dump().await;
@@ -278,7 +294,7 @@ async fn a_session_larger_than_configured_is_too_large_and_nothing_is_written() 
 
 #[tokio::test]
 async fn a_namespace_is_1_to_64_bytes_without_braces() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let build = async |namespace: &str| {
         let builder = context.builder(Rules::new()).namespace(namespace);
         builder.build().await.map(drop)

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use cloakroom::{Binding, NewSession, Refusal, Rotation, Rules, SessionStore as _, Status, Unbound};
+use cloakroom::{Binding, NewSession, Refusal, Rotation, Rules, Status, Unbound};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::refusal;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(30 * 60);
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
+#[rstest]
 #[tokio::test]
-async fn bind_attaches_connection_and_node_and_makes_the_session_active() {
-    let context = Context::new().await;
+async fn bind_attaches_connection_and_node_and_makes_the_session_active(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(NewSession::new().suspended()).await.unwrap().session;
     context.clock.advance(MINUTE);
@@ -36,9 +40,12 @@ async fn bind_attaches_connection_and_node_and_makes_the_session_active() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn bind_returns_the_previous_connection_and_node_and_takes_their_entries_out() {
-    let context = Context::new().await;
+async fn bind_returns_the_previous_connection_and_node_and_takes_their_entries_out(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let bound = store.bind(&session, Binding::new("socket").node("gateway")).await.unwrap();
@@ -57,9 +64,10 @@ async fn bind_returns_the_previous_connection_and_node_and_takes_their_entries_o
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_same_connection_may_move_to_another_node() {
-    let context = Context::new().await;
+async fn the_same_connection_may_move_to_another_node(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let bound = store.bind(&session, Binding::new("connection-a").node("gateway")).await.unwrap();
@@ -71,9 +79,10 @@ async fn the_same_connection_may_move_to_another_node() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_same_bind_again_writes_nothing() {
-    let context = Context::new().await;
+async fn the_same_bind_again_writes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
@@ -89,7 +98,7 @@ async fn the_same_bind_again_writes_nothing() {
 
 #[tokio::test]
 async fn the_same_bind_makes_a_suspended_session_active_and_heals_a_lost_pointer() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     session.suspend();
@@ -108,9 +117,12 @@ async fn the_same_bind_makes_a_suspended_session_active_and_heals_a_lost_pointer
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_connection_of_another_live_session_is_taken_and_nothing_changes() {
-    let context = Context::new().await;
+async fn the_connection_of_another_live_session_is_taken_and_nothing_changes(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     context.session(&store, "b").await;
@@ -121,9 +133,10 @@ async fn the_connection_of_another_live_session_is_taken_and_nothing_changes() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_connection_is_taken_over_with_both_sides_right() {
-    let context = Context::new().await;
+async fn a_connection_is_taken_over_with_both_sides_right(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let winner = context.session(&store, "a").await;
     let loser = context.session(&store, "b").await;
@@ -147,9 +160,10 @@ async fn a_connection_is_taken_over_with_both_sides_right() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_take_over_on_the_same_node_leaves_the_winner_there() {
-    let context = Context::new().await;
+async fn a_take_over_on_the_same_node_leaves_the_winner_there(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let winner = context.session(&store, "a").await;
     let loser = context.session(&store, "b").await;
@@ -161,9 +175,10 @@ async fn a_take_over_on_the_same_node_leaves_the_winner_there() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_late_disconnect_of_the_loser_does_nothing() {
-    let context = Context::new().await;
+async fn the_late_disconnect_of_the_loser_does_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let winner = context.session(&store, "a").await;
     let loser = context.session(&store, "b").await;
@@ -177,7 +192,7 @@ async fn the_late_disconnect_of_the_loser_does_nothing() {
 
 #[tokio::test]
 async fn a_stale_pointer_is_in_nobodys_way() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let other = context.session(&store, "b").await;
@@ -196,9 +211,10 @@ async fn a_stale_pointer_is_in_nobodys_way() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_expired_holder_is_reaped_and_the_connection_free() {
-    let context = Context::new().await;
+async fn an_expired_holder_is_reaped_and_the_connection_free(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let holder = NewSession::new().user("user-b").connection("socket").node("node-b").ttl(MINUTE);
@@ -214,7 +230,7 @@ async fn an_expired_holder_is_reaped_and_the_connection_free() {
 
 #[tokio::test]
 async fn a_frozen_session_neither_takes_nor_loses_a_connection() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let frozen = context.session(&store, "a").await;
     let other = context.session(&store, "b").await;
@@ -228,9 +244,10 @@ async fn a_frozen_session_neither_takes_nor_loses_a_connection() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn bind_to_a_session_that_is_not_live_is_missing_and_changes_nothing() {
-    let context = Context::new().await;
+async fn bind_to_a_session_that_is_not_live_is_missing_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let not_live = context.not_live(&store, TTL).await;
     let before = context.dump().await;
@@ -242,9 +259,10 @@ async fn bind_to_a_session_that_is_not_live_is_missing_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn bind_follows_a_rotated_id() {
-    let context = Context::new().await;
+async fn bind_follows_a_rotated_id(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
@@ -259,7 +277,7 @@ async fn bind_follows_a_rotated_id() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_sessions_that_take_one_connection_over_one_has_it_at_the_end() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let mut tasks = Vec::new();
     // Each that comes between costs a call two rounds, of the twelve that it has.

@@ -1,6 +1,6 @@
 //! Building a store, what it hands in and out, and what it lets out of the secrets it has.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::bb8_redis::RedisConnectionManager;
@@ -8,14 +8,17 @@ use cloakroom::{
     Binding, Deleted, Error, NewSession, Obstacle, OperationId, Owner, PageRequest, Patch, RedisStore,
     Rotation, Rules, SessionId, SessionStore, Unbound, bb8,
 };
-use tracing_subscriber::fmt::format::FmtSpan;
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::session_id;
+use crate::support::traced::{capture, closed};
 
 #[tokio::test]
 async fn each_bad_setting_is_named_with_its_limits() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let builder = || context.builder(Rules::new());
     let zero = Duration::ZERO;
     for (builder, expected) in [
@@ -92,8 +95,8 @@ async fn an_unreachable_server_is_told_long_before_the_deadline_with_its_cause()
 
 #[tokio::test]
 async fn a_store_on_a_pool_that_the_service_has_works() {
-    let context = Context::new().await;
-    let manager = RedisConnectionManager::new(context.server.url()).unwrap();
+    let context = Context::redis().await;
+    let manager = RedisConnectionManager::new(context.server().url()).unwrap();
     let pool = bb8::Pool::builder().max_size(2).build(manager).await.unwrap();
     let store = RedisStore::builder_with_pool(pool.clone()).namespace(&context.namespace);
     every_operation(Arc::new(store.build().await.unwrap())).await;
@@ -104,17 +107,18 @@ async fn a_store_on_a_pool_that_the_service_has_works() {
 
 #[tokio::test]
 async fn a_store_on_a_client_that_the_service_has_works() {
-    let context = Context::new().await;
-    let client = cloakroom::redis::Client::open(context.server.url()).unwrap();
+    let context = Context::redis().await;
+    let client = cloakroom::redis::Client::open(context.server().url()).unwrap();
     let store = RedisStore::builder_with_client(client).namespace(&context.namespace);
     every_operation(Arc::new(store.build().await.unwrap())).await;
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_dyn_store_has_all_operations() {
-    let context = Context::new().await;
-    every_operation(Arc::new(context.store(Rules::new()).await)).await;
+async fn a_dyn_store_has_all_operations(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
+    every_operation(context.store(Rules::new()).await).await;
     context.check().await;
 }
 
@@ -155,9 +159,10 @@ async fn every_operation(store: Arc<dyn SessionStore>) {
     store.close().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn after_close_every_call_is_not_executed_for_the_store_is_closed() {
-    let context = Context::new().await;
+async fn after_close_every_call_is_not_executed_for_the_store_is_closed(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     let clone = store.clone();
@@ -191,51 +196,10 @@ async fn after_close_every_call_is_not_executed_for_the_store_is_closed() {
     assert_eq!(context.dump().await, before);
 }
 
-/// All that is traced on this thread.
-#[derive(Clone, Debug, Default)]
-struct Traced(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Traced {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Traced {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-fn capture() -> (Traced, tracing::subscriber::DefaultGuard) {
-    let traced = Traced::default();
-    let writer = traced.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_max_level(tracing::Level::TRACE)
-        .with_span_events(FmtSpan::FULL)
-        .with_ansi(false)
-        .finish();
-    (traced, tracing::subscriber::set_default(subscriber))
-}
-
-/// What a span said last: the line at which it was closed.
-fn closed<'t>(text: &'t str, operation: &str) -> &'t str {
-    let name = format!("operation=\"{operation}\"");
-    text.lines()
-        .rfind(|line| line.contains(&name) && line.contains("close"))
-        .unwrap_or_else(|| panic!("no span of {operation}"))
-}
-
 #[tokio::test]
 async fn spans_name_operation_outcome_and_round_trips_and_never_an_id() {
     let (traced, guard) = capture();
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let id = session_id("a-secret-id");
     let new = NewSession::new().id(id.clone()).user("ann").connection("socket");
@@ -268,9 +232,10 @@ async fn spans_name_operation_outcome_and_round_trips_and_never_an_id() {
     assert!(!text.contains("a-secret-id"), "{text}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_is_debugged_never_shows_an_id_or_data() {
-    let context = Context::new().await;
+async fn what_is_debugged_never_shows_an_id_or_data(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let id = session_id("a-secret-id");
     let next = session_id("a-secret-id-too");
@@ -320,4 +285,40 @@ async fn a_server_that_evicts_nothing_is_no_matter_of_warning() {
     drop(guard);
     let text = traced.text();
     assert!(!text.contains("WARN"), "{text}");
+}
+
+#[tokio::test]
+async fn connect_by_url_gives_a_store_in_memory_or_on_a_server() {
+    let context = Context::own(&[]).await;
+    for url in ["memory://", context.server().url()] {
+        let store = cloakroom::connect(url).await.unwrap();
+        let session = store.create(NewSession::new().user("ann")).await.unwrap().session;
+        assert!(store.get(session.id()).await.unwrap().is_some());
+        assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 1);
+        // Another handle is the same store on a server, and another one in memory.
+        let other = cloakroom::connect(url).await.unwrap();
+        assert_eq!(other.get(session.id()).await.unwrap().is_some(), url != "memory://");
+    }
+    // The defaults of the builder, its namespace included.
+    let stored: Vec<String> = context.command(&["KEYS", "{cloakroom:0}:session:*"]).await;
+    assert_eq!(stored.len(), 1);
+}
+
+#[tokio::test]
+async fn connect_by_a_bad_url_tells_so_and_not_the_password() {
+    for (url, expected) in [
+        ("memory://x", "url has something behind memory://, which takes nothing"),
+        (
+            "http://ann:hush-hush@localhost/",
+            "url begins neither with memory:// nor with redis:// or rediss://",
+        ),
+        ("ann:hush-hush@localhost", "url begins neither with memory:// nor with redis:// or rediss://"),
+        ("", "url begins neither with memory:// nor with redis:// or rediss://"),
+        ("redis://ann:hush-hush@[", "url is no redis:// URL, nor, with the feature `tls`, a rediss:// URL"),
+        ("redis://ann:hush-hush@127.0.0.1:1/", "not executed: no connection to the server"),
+    ] {
+        let error = cloakroom::connect(url).await.unwrap_err();
+        assert_eq!(error.to_string(), expected, "{url}");
+        assert!(!told(&error).contains("hush-hush"), "{}", told(&error));
+    }
 }

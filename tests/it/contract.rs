@@ -1,25 +1,33 @@
 //! The scripts' headers, held against their bodies, against each other and against what the crate sends.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "../../examples/export_scripts/bundle.rs"]
+mod bundle;
+mod by_hand;
+mod calls;
+mod exported;
+#[path = "../../src/flat.rs"]
+mod flat;
+#[path = "../../examples/export_scripts/header.rs"]
+mod header;
+#[path = "../../examples/export_scripts/layout.rs"]
+mod layout;
+mod noted;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use cloakroom::{
-    Binding, NewSession, Owner, PageRequest, Patch, RedisStore, Rotation, Rules, SessionId, SessionStore as _,
-};
-use futures::StreamExt as _;
-
-use crate::support::Context;
+use header::{Header, Need};
 
 /// All the words that a reply may begin with.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 13] = [
     "ok",
     "unchanged",
     "missing",
     "exists",
     "conflict",
     "moved",
+    "departed",
     "gone",
     "limit",
     "need",
@@ -28,38 +36,39 @@ const WORDS: [&str; 12] = [
     "corrupt",
 ];
 
-/// As the docs of `Rules::ttl` have it.
-const DEFAULT_TTL: Duration = Duration::from_secs(30 * 60);
-
-/// A script's header and body, taken apart.
+/// A script's header, read, and its body.
 struct Script {
-    stem: String,
+    header: Header,
     body: String,
-    keys: Vec<Parameter>,
-    arguments: Vec<Parameter>,
-    words: BTreeSet<String>,
-    uses: Vec<String>,
 }
 
 impl Script {
+    fn stem(&self) -> &str {
+        &self.header.stem
+    }
+
+    /// The words of its replies.
+    fn words(&self) -> BTreeSet<String> {
+        let mut words: BTreeSet<String> =
+            self.header.replies.iter().map(|reply| reply.word.clone()).collect();
+        if !self.header.needs.is_empty() {
+            words.insert("need".to_owned());
+        }
+        words
+    }
+
     /// As a server is to load it: the fragments that it names, then itself.
     fn source(&self) -> String {
-        let fragments = self.uses.iter().map(|used| format!("lua/lib/{used}.lua"));
-        let files = fragments.chain([format!("lua/{}.lua", self.stem)]);
-        files.map(read).collect::<Vec<_>>().join("\n")
+        bundle::source(&lua(), &self.header).unwrap()
     }
-}
-
-/// A line such as `KEYS[1]  record  string  {ns:p}:session:<id>`.
-struct Parameter {
-    name: String,
-    kind: String,
-    /// A group of any number begins here.
-    is_group: bool,
 }
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn lua() -> PathBuf {
+    root().join("lua")
 }
 
 fn stems_in(directory: &str, ending: &str) -> BTreeSet<String> {
@@ -73,48 +82,18 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 fn scripts() -> Vec<Script> {
-    stems_in("lua", ".lua").into_iter().map(|stem| parse(&stem)).collect()
+    let headers = bundle::headers(&lua()).unwrap();
+    headers.into_iter().map(with_body).collect()
 }
 
-fn parse(stem: &str) -> Script {
-    let source = read(format!("lua/{stem}.lua"));
-    let (header, body) = source.strip_prefix("--[[\n").unwrap().split_once("]]\n").unwrap();
-    assert!(header.trim_start().starts_with(&format!("{stem}: ")), "{stem}: the header begins with the stem");
-    let field = |name: &str| {
-        let line = header.lines().find_map(|line| line.trim().strip_prefix(name));
-        line.unwrap_or_else(|| panic!("{stem}: the header lacks {name}")).trim().to_owned()
-    };
-    assert!(!field("Writes:").is_empty() && !field("Again:").is_empty());
-    let replies = header.split_once("Replies\n").unwrap().1;
-    let words = replies.lines().filter_map(|line| line.trim().strip_prefix("{\"")?.split('"').next());
-    Script {
-        stem: stem.to_owned(),
-        body: body.to_owned(),
-        keys: parameters(header, "KEYS["),
-        arguments: parameters(header, "ARGV["),
-        words: words.map(str::to_owned).collect(),
-        uses: field("Uses:").split(", ").map(str::to_owned).collect(),
-    }
+fn script(stem: &str) -> Script {
+    scripts().into_iter().find(|script| script.stem() == stem).unwrap()
 }
 
-fn parameters(header: &str, prefix: &str) -> Vec<Parameter> {
-    let lines = header.lines().filter_map(|line| line.trim().strip_prefix(prefix));
-    let parameters = lines.enumerate().map(|(at, line)| {
-        let (index, rest) = line.split_once(']').unwrap();
-        assert_eq!(index.trim_end_matches('+'), (at + 1).to_string(), "numbered in order: {line}");
-        let mut columns = rest.split_whitespace();
-        Parameter {
-            name: columns.next().unwrap().to_owned(),
-            kind: columns.next().unwrap().trim_end_matches([',', ':']).to_owned(),
-            is_group: index.ends_with('+'),
-        }
-    });
-    parameters.collect()
-}
-
-/// How many there are at least, before a group of any number.
-fn fixed(parameters: &[Parameter]) -> usize {
-    parameters.iter().filter(|parameter| !parameter.is_group).count()
+fn with_body(header: Header) -> Script {
+    let source = read(format!("lua/{}.lua", header.stem));
+    let (_, body) = source.split_once("]]\n").unwrap();
+    Script { body: body.to_owned(), header }
 }
 
 /// Lua without its comments.
@@ -142,7 +121,9 @@ fn each_operation_has_its_script_its_module_its_tests_and_its_method() {
     assert!(modules.remove("mod"));
     assert_eq!(scripts, modules);
     let (tests, store) = (stems_in("tests/it", ".rs"), read("src/store.rs"));
+    let memory = stems_in("src/memory", ".rs");
     for stem in &scripts {
+        assert!(memory.contains(stem), "src/memory/{stem}.rs is missing");
         assert!(tests.contains(stem), "tests/it/{stem}.rs is missing");
         assert!(store.contains(&format!("async fn {stem}(")), "the store lacks {stem}");
     }
@@ -162,11 +143,21 @@ fn operations_do_not_import_each_other() {
 #[test]
 fn the_arity_that_a_script_checks_is_that_of_its_header() {
     for script in scripts() {
-        let (keys, arguments) = (fixed(&script.keys), fixed(&script.arguments));
-        let message = format!("'ERR cloakroom {}: {keys} KEYS and {arguments} ARGV", script.stem);
-        assert!(script.body.contains(&message), "{}: no {message}", script.stem);
-        let grouped = |parameters: &[Parameter]| parameters.last().is_some_and(|last| last.is_group);
-        assert_eq!(grouped(&script.keys), grouped(&script.arguments), "{}: groups go together", script.stem);
+        let (keys, arguments) = (script.header.keys.len(), script.header.arguments.len());
+        let message = format!("'ERR cloakroom {}: {keys} KEYS and {arguments} ARGV", script.stem());
+        assert!(script.body.contains(&message), "{}: no {message}", script.stem());
+        if let Some(group) = &script.header.group {
+            let (size, most) = (group.keys.len(), group.at_most);
+            let bound = format!("#KEYS > {} or", keys + size * most);
+            assert!(script.body.contains(&bound), "{}: no {bound}", script.stem());
+            let sizes = match group.arguments.len() {
+                arguments if arguments == size => format!(", and {size} of each a"),
+                arguments => format!(", and {size} KEYS and {arguments} ARGV a"),
+            };
+            for told in [sizes, format!(", at most {most}')")] {
+                assert!(script.body.contains(&told), "{}: no {told}", script.stem());
+            }
+        }
     }
 }
 
@@ -174,7 +165,7 @@ fn the_arity_that_a_script_checks_is_that_of_its_header() {
 fn every_key_and_argument_is_bound_to_its_name_in_the_first_lines_and_not_touched_by_number_below() {
     for script in scripts() {
         let (binding, rest) = binding_and_rest(&script.body);
-        for key in script.keys.iter().filter(|key| !key.is_group) {
+        for key in &script.header.keys {
             let name = format!("{}_key", key.name);
             let short = if key.name.ends_with("_record") {
                 key.name.replace("_record", "_key")
@@ -184,27 +175,35 @@ fn every_key_and_argument_is_bound_to_its_name_in_the_first_lines_and_not_touche
             assert!(
                 binding.contains(&name) || binding.contains(&short),
                 "{}: {name} is not bound",
-                script.stem
+                script.stem()
             );
         }
-        for (at, argument) in script.arguments.iter().enumerate().filter(|(_, argument)| !argument.is_group) {
+        for (at, argument) in script.header.arguments.iter().enumerate() {
             let name = argument.name.trim_end_matches("_ms");
             // A word is bound to what it means, such as `takeover` for a policy.
             let bound = binding.contains(name) || argument.kind == "word";
-            assert!(bound, "{}: {name} is not bound", script.stem);
-            let check = match argument.kind.as_str() {
-                _ if name == "now" => "clock_now(",
-                "integer" => "integer(",
-                "word" => "args_word(",
-                "8" => "args_op_id(",
+            assert!(bound, "{}: {name} is not bound", script.stem());
+            let checks: &[&str] = match (argument.kind, argument.bytes) {
+                _ if name == "now" => &["clock_now("],
+                _ if name == "lease_id" => &["lease_id("],
+                ("integer", _) if argument.empty => &["args_optional_integer("],
+                ("integer", _) => &["args_integer("],
+                ("word", _) => &["args_word(", "args_choice(", "record_status("],
+                (_, Some(8)) if name == "task" => &["args_task("],
+                (_, Some(8)) => &["args_op_id("],
+                (_, Some(_)) => &["args_op_ids("],
                 _ => continue,
             };
-            let checked = format!("{check}ARGV[{}]", at + 1);
-            assert!(binding.contains(&checked), "{}: {name} is not checked", script.stem);
+            let is_checked = checks.iter().any(|check| binding.contains(&format!("{check}ARGV[{}]", at + 1)));
+            assert!(is_checked, "{}: {name} is not checked", script.stem());
         }
         for at in 0..10 {
             for array in ["KEYS", "ARGV"] {
-                assert!(!rest.contains(&format!("{array}[{at}")), "{}: {array} by number below", script.stem);
+                assert!(
+                    !rest.contains(&format!("{array}[{at}")),
+                    "{}: {array} by number below",
+                    script.stem()
+                );
             }
         }
     }
@@ -214,18 +213,59 @@ fn every_key_and_argument_is_bound_to_its_name_in_the_first_lines_and_not_touche
 fn the_words_of_a_header_are_those_that_the_body_and_its_fragments_reply_with() {
     for script in scripts() {
         let own = literal_words(&script.body);
-        let unlisted: Vec<_> = own.difference(&script.words).collect();
-        assert!(unlisted.is_empty(), "{}: {unlisted:?} are not in the header", script.stem);
+        let words = script.words();
+        let unlisted: Vec<_> = own.difference(&words).collect();
+        assert!(unlisted.is_empty(), "{}: {unlisted:?} are not in the header", script.stem());
         let mut possible = own;
-        // A word may be put into a reply by a function of the script, such as refresh's `reply('ok')`.
+        // A word may be chosen before the reply, as refresh does.
         possible.extend(
-            WORDS.iter().filter(|word| script.body.contains(&format!("('{word}')"))).map(|&w| w.to_owned()),
+            WORDS.iter().filter(|word| script.body.contains(&format!("'{word}'"))).map(|&w| w.to_owned()),
         );
-        for fragment in &script.uses {
-            possible.extend(literal_words(&read(format!("lua/lib/{fragment}.lua"))));
+        possible.extend(literal_words(&script.source()));
+        for word in &words {
+            assert!(possible.contains(word), "{}: {word} is in the header and in no reply", script.stem());
         }
-        for word in &script.words {
-            assert!(possible.contains(word), "{}: {word} is in the header and in no reply", script.stem);
+    }
+}
+
+#[test]
+fn the_kinds_of_need_and_the_words_of_arguments_are_those_of_the_scripts() {
+    for script in scripts() {
+        let (stem, source) = (script.stem(), script.source());
+        for Need { kind, .. } in &script.header.needs {
+            let told = [format!("'need', '{kind}'"), format!("limit_need('{kind}'")];
+            assert!(told.iter().any(|told| source.contains(told)), "{stem}: it never needs {kind}");
+        }
+        for word in script.header.arguments.iter().flat_map(|argument| &argument.words) {
+            let told = [format!("{word} = "), format!("'{word}'")];
+            assert!(told.iter().any(|told| source.contains(told)), "{stem}: {word} is no word of it");
+        }
+    }
+}
+
+#[test]
+fn the_crate_takes_what_a_script_uses_and_what_a_second_call_means_from_its_header() {
+    let crates = read("src/script.rs");
+    for script in scripts() {
+        let stem = script.stem();
+        let fragments: Vec<String> = script.header.uses.iter().map(|used| format!("\"{used}\"")).collect();
+        let effect = match bundle::effect(&script.header) {
+            "reads" => "Reads",
+            "repeatable" => "Repeatable",
+            _ => "ReportedOnce",
+        };
+        let line =
+            format!("script!({}, \"{stem}\", {effect}, {});", stem.to_uppercase(), fragments.join(" "));
+        assert!(crates.contains(&line), "src/script.rs lacks {line}");
+    }
+}
+
+#[test]
+fn the_scripts_have_nothing_that_flat_does_not_know() {
+    for script in scripts() {
+        assert!(!script.body.contains("[["), "{}: flat() knows no long strings", script.stem());
+        for fragment in &script.header.uses {
+            assert!(!read(format!("lua/lib/{fragment}.lua")).contains("[["), "{fragment}: no long strings");
         }
     }
 }
@@ -234,24 +274,28 @@ fn the_words_of_a_header_are_those_that_the_body_and_its_fragments_reply_with() 
 fn a_script_uses_just_the_fragments_that_it_names_and_those_have_no_load_time_effects() {
     let fragments = stems_in("lua/lib", ".lua");
     for script in scripts() {
-        assert!(script.uses.iter().all(|used| fragments.contains(used)), "{}: unknown fragment", script.stem);
-        let sources: Vec<String> =
-            script.uses.iter().map(|used| read(format!("lua/lib/{used}.lua"))).collect();
-        for (at, fragment) in script.uses.iter().enumerate() {
+        assert!(
+            script.header.uses.iter().all(|used| fragments.contains(used)),
+            "{}: unknown fragment",
+            script.stem()
+        );
+        let uses = &script.header.uses;
+        let sources: Vec<String> = uses.iter().map(|used| read(format!("lua/lib/{used}.lua"))).collect();
+        for (at, fragment) in uses.iter().enumerate() {
             let users = sources[at + 1..].iter().chain([&script.body]);
             let prefixes = [format!("{fragment}_"), format!("{}_", fragment.to_uppercase())];
             let used = users.into_iter().any(|user| prefixes.iter().any(|prefix| user.contains(prefix)));
             assert!(
                 used || fragment == "entries" && script.body.contains("entries_"),
                 "{}: {fragment}",
-                script.stem
+                script.stem()
             );
         }
-        for other in fragments.iter().filter(|other| !script.uses.contains(other)) {
+        for other in fragments.iter().filter(|other| !uses.contains(other)) {
             assert!(
                 !code(&script.body).contains(&format!(" {other}_")),
                 "{}: uses {other} unnamed",
-                script.stem
+                script.stem()
             );
         }
     }
@@ -281,156 +325,4 @@ fn no_script_builds_a_key_or_reads_json_or_breaks_on_an_older_server() {
             assert!(!code.contains(banned), "{path} has {banned}");
         }
     }
-}
-
-/// Does each operation once, by the crate, so that the server sees each script called.
-async fn exercise(store: &RedisStore) {
-    let created = store.create(NewSession::new().user("ann").connection("c").node("n")).await.unwrap();
-    let mut session = created.session;
-    session.set("a", &1).unwrap();
-    store.update(&mut session).await.unwrap();
-    store.patch(&session, Patch::new().set("b", &2).unwrap()).await.unwrap();
-    store.refresh(&session).await.unwrap().unwrap();
-    let session = store.rotate(&session, Rotation::new()).await.unwrap().session;
-    store.bind(&session, Binding::new("d").node("n")).await.unwrap();
-    store.unbind(session.id(), "d").await.unwrap();
-    store.list(&Owner::user("ann"), &PageRequest::first(10)).await.unwrap();
-    store.count(&Owner::user("ann")).await.unwrap();
-    store.delete(session.id()).await.unwrap();
-    store.create(NewSession::new().user("ann")).await.unwrap();
-    store.delete_user("ann", None).await.unwrap();
-}
-
-#[tokio::test]
-async fn the_crate_sends_each_script_under_its_name_and_with_its_arity() {
-    let context = Context::own(&[]).await;
-    let monitor = redis::Client::open(context.server.url()).unwrap().get_async_monitor().await.unwrap();
-    let mut lines = monitor.into_on_message::<String>();
-    let store = context.store_at(Rules::new()).await;
-    exercise(&store).await;
-    let expired = store.create(NewSession::new()).await.unwrap().session;
-    context.clock.advance(DEFAULT_TTL);
-    assert_eq!(store.reap(10).await.unwrap().sessions.len(), 1);
-    assert!(store.get(expired.id()).await.unwrap().is_none());
-    context.command::<String>(&["ECHO", "exercised"]).await;
-
-    let mut names = BTreeMap::new();
-    for script in scripts() {
-        let source = script.source();
-        let sha: String = context.command(&["SCRIPT", "LOAD", &source]).await;
-        names.insert(sha, script);
-    }
-    let mut seen = BTreeSet::new();
-    while let Some(line) = lines.next().await {
-        if line.contains("exercised") {
-            break;
-        }
-        let Some((_, call)) = line.split_once("\"EVALSHA\" ") else {
-            continue;
-        };
-        let parts: Vec<&str> = call[1..call.len() - 1].split("\" \"").collect();
-        let script =
-            names.get(parts[0]).unwrap_or_else(|| panic!("not made of what its header names: {line}"));
-        let keys: usize = parts[1].parse().unwrap();
-        check_arity(script, keys, parts.len() - 2 - keys);
-        seen.insert(script.stem.clone());
-    }
-    // `get` is for other languages: the crate reads by GET.
-    let mut expected = stems_in("lua", ".lua");
-    expected.remove("get");
-    assert_eq!(seen, expected);
-}
-
-fn check_arity(script: &Script, keys: usize, arguments: usize) {
-    let (least_keys, least_arguments) = (fixed(&script.keys), fixed(&script.arguments));
-    if script.keys.last().is_some_and(|last| last.is_group) {
-        assert!(keys >= least_keys && arguments >= least_arguments, "{}", script.stem);
-    } else {
-        assert_eq!((keys, arguments), (least_keys, least_arguments), "{}", script.stem);
-    }
-}
-
-#[tokio::test]
-async fn a_call_with_too_few_arguments_breaks_the_contract_and_changes_nothing() {
-    let context = Context::new().await;
-    for script in scripts() {
-        let source = script.source();
-        let key = context.key("session:x");
-        let error = context.try_command::<redis::Value>(&["EVAL", &source, "1", &key]).await.unwrap_err();
-        assert!(error.to_string().contains(&format!("cloakroom {}", script.stem)), "{error}");
-    }
-    assert!(context.keys().await.is_empty());
-}
-
-#[tokio::test]
-async fn an_argument_that_breaks_the_contract_is_an_error_and_changes_nothing() {
-    let context = Context::new().await;
-    let store = context.store_at(Rules::new()).await;
-    let session = context.session(&store, "a").await;
-    let before = context.dump().await;
-    for script in scripts() {
-        let source = script.source();
-        for (at, argument) in script.arguments.iter().enumerate().filter(|(_, argument)| !argument.is_group) {
-            let bad = match argument.kind.as_str() {
-                "integer" => "-1.5",
-                "word" => "bogus",
-                "8" => "short",
-                _ => continue,
-            };
-            let mut call = redis::cmd("EVAL");
-            call.arg(&source).arg(fixed(&script.keys));
-            for key in script.keys.iter().filter(|key| !key.is_group) {
-                call.arg(context.key(format!("{}:{}", key.name, session.id().as_str())));
-            }
-            for (other, argument) in script.arguments.iter().enumerate().filter(|(_, other)| !other.is_group)
-            {
-                call.arg(if other == at { bad } else { good(&script.stem, argument) });
-            }
-            let error = call.query_async::<redis::Value>(&mut context.raw.clone()).await.unwrap_err();
-            let named = format!("cloakroom: {} is no", argument.name);
-            assert!(error.to_string().contains(&named), "{} {}: {error}", script.stem, argument.name);
-        }
-    }
-    assert_eq!(context.dump().await, before);
-}
-
-/// An argument as the contract wants it.
-fn good(stem: &str, argument: &Parameter) -> &'static str {
-    match (argument.kind.as_str(), argument.name.as_str()) {
-        ("integer", _) => "500",
-        ("8", _) => "12345678",
-        ("word", "status") => "active",
-        ("word", "policy") => {
-            if stem == "bind" {
-                "refuse"
-            } else {
-                "reject"
-            }
-        }
-        ("word", "want") => "times",
-        ("word", "kind") => "user",
-        ("text", _) => "x",
-        _ => "",
-    }
-}
-
-#[tokio::test]
-async fn get_lua_reads_what_the_crate_reads() {
-    let context = Context::new().await;
-    let store = context.store_at(Rules::new()).await;
-    let session = context.session(&store, "a").await;
-    let source = parse("get").source();
-    let get = async |id: &SessionId| -> Vec<redis::Value> {
-        let (key, now) = (context.record_key(id), context.clock.now_ms().to_string());
-        context.command(&["EVAL", &source, "1", &key, &now]).await
-    };
-    let record: Vec<u8> = context.command(&["GET", &context.record_key(session.id())]).await;
-    let bulk = |text: &[u8]| redis::Value::BulkString(text.to_vec());
-    assert_eq!(get(session.id()).await, [bulk(b"ok"), bulk(&record)]);
-    let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
-    assert_eq!(get(session.id()).await, [bulk(b"moved"), bulk(rotated.id().as_str().as_bytes())]);
-    context.clock.advance(DEFAULT_TTL);
-    assert_eq!(get(rotated.id()).await, [bulk(b"missing")]);
-    context.command::<()>(&["SET", &context.record_key(session.id()), "junk"]).await;
-    assert_eq!(get(session.id()).await, [bulk(b"corrupt"), bulk(b"record")]);
 }

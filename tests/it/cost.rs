@@ -3,21 +3,22 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, NewSession, OnLimit, Owner, PageRequest, Patch, RedisStore, Rotation, Rules, Session,
-    SessionStore as _,
+    Binding, Claim, Heartbeat, Holder, Import, NewSession, OnLimit, Owner, PageRequest, Patch, Rotation,
+    Rules, Session,
 };
 
 use crate::support::Context;
 use crate::support::calls::Cost;
-use crate::support::context::eventually;
+use crate::support::context::{Store, build, eventually};
+use crate::support::leases::{register, session_at};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A store by the server's clock, as in life: a script then asks for the time. The connections are made and the first
 /// session is there, so that what a namespace pays once is paid.
-async fn warm(rules: Rules) -> (Context, RedisStore) {
+async fn warm(rules: Rules) -> (Context, Store) {
     let context = Context::own(&[]).await;
-    let store = context.builder(rules).pool_size(1).build().await.unwrap();
+    let store = build(context.builder(rules).pool_size(1)).await;
     store.create(NewSession::new()).await.unwrap();
     (context, store)
 }
@@ -38,7 +39,7 @@ async fn passes(context: &Context, time_ms: u64) {
     .await;
 }
 
-async fn session(store: &RedisStore, name: &str) -> Session {
+async fn session(store: &Store, name: &str) -> Session {
     let new = NewSession::new().user(name).connection(name).set("a", &1).unwrap();
     store.create(new).await.unwrap().session
 }
@@ -59,6 +60,25 @@ async fn create_with_user_and_connection_takes_one_round_trip_and_seven_calls() 
     for expected in ["the user's first", "the user's second"] {
         let cost = cost(&context, store.create(new())).await;
         assert_eq!((cost.round_trips, cost.calls()), (1, 7), "{expected}: {cost:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_creates_take_one_script_and_six_calls_a_session_and_one_more_for_a_node() {
+    let (context, store) = warm(Rules::new()).await;
+    for node in ["", "n"] {
+        let new = |at: usize| {
+            let name = format!("{node}-{at}");
+            NewSession::new().user(&name).connection(&name).node(node).set("a", &1).unwrap()
+        };
+        let before = context.count().await;
+        let made = store.create_many((0..100).map(new).collect()).await;
+        assert!(made.iter().all(Result::is_ok));
+        let cost = context.cost_since(&before).await;
+        // What is longer than a read buffer of the server (16 KiB) is read in pieces, so the script is counted.
+        assert_eq!(cost.scripts, 1);
+        let nodes = if node.is_empty() { 0 } else { 200 };
+        assert_eq!(cost.calls(), 1 + 600 + nodes, "{cost:?}");
     }
 }
 
@@ -131,8 +151,7 @@ async fn create_at_the_limit_takes_three_round_trips() {
 #[tokio::test]
 async fn a_batch_of_200_expired_sessions_is_reaped_in_three_round_trips() {
     let context = Context::own(&[]).await;
-    let store =
-        context.builder(Rules::new()).pool_size(1).clock(context.clock.clone()).build().await.unwrap();
+    let store = build(context.builder(Rules::new()).pool_size(1).clock(context.clock.clone())).await;
     for at in 0..200 {
         session(&store, &at.to_string()).await;
     }
@@ -149,6 +168,38 @@ async fn a_batch_of_200_expired_sessions_is_reaped_in_three_round_trips() {
 }
 
 #[tokio::test]
+async fn a_batch_of_200_sessions_is_recovered_in_three_round_trips_and_two_calls_a_session() {
+    let context = Context::own(&[]).await;
+    let store = build(context.builder(Rules::new()).pool_size(1).clock(context.clock.clone())).await;
+    register(&store, "live").await;
+    for at in 0..200 {
+        session_at(&store, "dead", &at.to_string()).await;
+    }
+    let before = context.count().await;
+    assert_eq!(store.recover(Claim::new("dead", "live")).await.unwrap().sessions.len(), 200);
+    let cost = context.cost_since(&before).await;
+    assert_eq!(cost.scripts, 1);
+    let calls: Vec<(&str, u64)> = cost.commands.iter().map(|(name, calls)| (name.as_str(), *calls)).collect();
+    let records = [("mget", 201), ("set", 200)];
+    let indexes = [("zadd", 1), ("zrangebyscore", 1), ("zrem", 2), ("pttl", 1), ("pexpire", 1)];
+    let rest = [("del", 2), ("exists", 1), ("get", 2), ("type", 4)];
+    let mut expected = [&records[..], &indexes, &rest].concat();
+    expected.sort_unstable();
+    assert_eq!(calls, expected);
+}
+
+#[tokio::test]
+async fn a_heartbeat_takes_one_round_trip_and_seven_calls() {
+    let (context, store) = warm(Rules::new()).await;
+    let holder = Holder::new("n").unwrap();
+    store.heartbeat(&holder, Heartbeat::register()).await.unwrap();
+    let renewal = cost(&context, store.heartbeat(&holder, Heartbeat::renew())).await;
+    assert_eq!((renewal.round_trips, renewal.calls()), (1, 7), "{renewal:?}");
+    let nodes = cost(&context, store.lapsed_nodes()).await;
+    assert_eq!((nodes.round_trips, nodes.calls()), (1, 2), "{nodes:?}");
+}
+
+#[tokio::test]
 async fn a_page_of_a_list_takes_two_round_trips() {
     let (context, store) = warm(Rules::new()).await;
     for at in 0..20 {
@@ -157,4 +208,29 @@ async fn a_page_of_a_list_takes_two_round_trips() {
     let (owner, page) = (Owner::user("ann"), PageRequest::first(10));
     let cost = cost(&context, store.list(&owner, &page)).await;
     assert_eq!(cost.round_trips, 2);
+}
+
+#[tokio::test]
+async fn an_import_takes_one_round_trip_and_eight_calls_and_two_where_it_is_already() {
+    let (from, source) = warm(Rules::new()).await;
+    let (to, target) = warm(Rules::new()).await;
+    session(&target, "ann").await;
+    let export = async |held: &Session| {
+        let before = from.count().await;
+        let export = source.export(held.id()).await.unwrap().unwrap();
+        assert_eq!(from.cost_since(&before).await.round_trips, 1);
+        Import::new(export)
+    };
+    let new = NewSession::new().user("ann").connection("another").set("a", &1).unwrap();
+    let held = source.create(new).await.unwrap().session;
+    let import = export(&held).await;
+    let first = cost(&to, target.import(import.clone())).await;
+    assert_eq!((first.round_trips, first.calls()), (1, 8), "{first:?}");
+    let again = cost(&to, target.import(import)).await;
+    assert_eq!((again.round_trips, again.calls()), (1, 2), "{again:?}");
+
+    let patched = source.patch(&held, Patch::new().set("a", &2).unwrap()).await.unwrap();
+    assert!(patched.changed);
+    let later = cost(&to, target.import(export(&held).await)).await;
+    assert_eq!((later.round_trips, later.calls()), (1, 11), "{later:?}");
 }

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Owner, Rules, SessionStore as _};
+use cloakroom::{Error, NewSession, Owner, Rules};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::session_id as id;
 use crate::support::sessions::create_many;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+#[rstest]
 #[tokio::test]
-async fn only_live_sessions_of_the_owner_count_and_nothing_is_changed() {
-    let context = Context::new().await;
+async fn only_live_sessions_of_the_owner_count_and_nothing_is_changed(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for (name, user, minutes) in
         [("expired", "ann", 1), ("deleted", "ann", 5), ("a", "ann", 5), ("b", "ann", 5), ("c", "bob", 5)]
@@ -38,7 +42,7 @@ async fn only_live_sessions_of_the_owner_count_and_nothing_is_changed() {
 
 #[tokio::test]
 async fn an_entry_without_a_session_does_not_count_and_stays_for_a_list_to_drop() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(NewSession::new().user("ann")).await.unwrap();
     let index = context.user_key("ann");
@@ -47,9 +51,10 @@ async fn an_entry_without_a_session_does_not_count_and_stays_for_a_list_to_drop(
     assert_eq!(context.entries(&index).await.len(), 2);
 }
 
+#[rstest]
 #[tokio::test]
-async fn more_entries_than_one_call_looks_at_are_all_counted() {
-    let context = Context::new().await;
+async fn more_entries_than_one_call_looks_at_are_all_counted(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut made = 0;
     // Live and expired ones alternate; the sums stand at, before and behind the ends of a call's 1,000.
@@ -74,7 +79,7 @@ async fn more_entries_than_one_call_looks_at_are_all_counted() {
 
 #[tokio::test]
 async fn a_foreign_type_at_either_index_is_corrupt() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(NewSession::new().user("ann")).await.unwrap();
     let owner = Owner::user("ann");
@@ -84,9 +89,10 @@ async fn a_foreign_type_at_either_index_is_corrupt() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_owner_that_is_empty_or_too_long_is_invalid() {
-    let context = Context::new().await;
+async fn an_owner_that_is_empty_or_too_long_is_invalid(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for (owner, named) in [
         (Owner::user(""), "user id"),

@@ -1,15 +1,18 @@
 //! create: all of a session, or nothing of it.
 
+mod at_once;
 mod limit;
 mod names;
 mod values;
 
 use std::time::Duration;
 
-use cloakroom::{Entries, IdScheme, NewSession, Refusal, Rotation, Rules, SessionStore as _, Status};
+use cloakroom::{Entries, IdScheme, NewSession, Refusal, Rotation, Rules, Status};
+use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::eventually;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::{refusal, session_id as id};
 use crate::support::record::{LIVE, Stored};
 
@@ -24,9 +27,10 @@ fn of_ann(name: &str) -> NewSession {
     NewSession::new().id(id(name)).user("ann")
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_new_session_is_stored_field_by_field_with_all_its_entries() {
-    let context = Context::new().await;
+async fn a_new_session_is_stored_field_by_field_with_all_its_entries(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules().max_lifetime(60 * MINUTE)).await;
     let now = context.clock.now_ms();
     let mut extensions = Entries::default();
@@ -49,6 +53,7 @@ async fn a_new_session_is_stored_field_by_field_with_all_its_entries() {
         expires_at: now + 10 * MINUTE_MS,
         stored_until: now + 15 * MINUTE_MS,
         body: body.concat(),
+        freeze: None,
     };
     assert_eq!(context.stored(&id("s")).await, Some(stored));
     let owned = [("s".to_owned(), now)].into();
@@ -66,7 +71,7 @@ async fn a_new_session_is_stored_field_by_field_with_all_its_entries() {
 
 #[tokio::test]
 async fn every_key_of_a_new_session_has_its_ttl() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules()).await;
     store.create(of_ann("s").connection("socket").node("gateway")).await.unwrap();
     context.assert_ttl(&context.record_key(&id("s")), 15 * MINUTE).await;
@@ -82,9 +87,10 @@ async fn every_key_of_a_new_session_has_its_ttl() {
     context.assert_ttl(&context.key("expiry"), Duration::from_millis(until - now)).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_index_lives_as_long_as_its_longest_session_whichever_came_first() {
-    let context = Context::new().await;
+async fn an_index_lives_as_long_as_its_longest_session_whichever_came_first(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let with_ttl = |name, minutes| of_ann(name).node("gateway").ttl(minutes * MINUTE);
     for (name, minutes, index_minutes) in [("a", 10, 20), ("b", 100, 110), ("c", 10, 110)] {
@@ -96,9 +102,10 @@ async fn an_index_lives_as_long_as_its_longest_session_whichever_came_first() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_anonymous_session_is_in_the_expiry_index_only() {
-    let context = Context::new().await;
+async fn an_anonymous_session_is_in_the_expiry_index_only(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let session = store.create(NewSession::new().user("").suspended()).await.unwrap().session;
     assert_eq!(
@@ -113,9 +120,10 @@ async fn an_anonymous_session_is_in_the_expiry_index_only() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn ids_are_made_by_the_scheme_and_none_twice() {
-    let context = Context::new().await;
+async fn ids_are_made_by_the_scheme_and_none_twice(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let uuids = context.store_at(rules()).await;
     let tokens = context.store_at(rules().id_scheme(IdScheme::Token)).await;
     let mut made = std::collections::BTreeSet::new();
@@ -132,7 +140,7 @@ async fn ids_are_made_by_the_scheme_and_none_twice() {
 
 #[tokio::test]
 async fn a_ttl_of_its_own_replaces_that_of_the_rules_and_the_lifetime_clamps_it() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules().max_lifetime(60 * MINUTE)).await;
     let now = context.clock.now_ms();
     for (name, ttl_minutes, lives_minutes) in [("a", 30, 30), ("b", 60, 60), ("c", 90, 60)] {
@@ -147,9 +155,10 @@ async fn a_ttl_of_its_own_replaces_that_of_the_rules_and_the_lifetime_clamps_it(
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn create_of_a_live_id_is_refused_and_changes_nothing() {
-    let context = Context::new().await;
+async fn create_of_a_live_id_is_refused_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     store.create(of_ann("s").connection("socket")).await.unwrap();
     let before = context.dump().await;
@@ -159,9 +168,12 @@ async fn create_of_a_live_id_is_refused_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn create_of_an_expired_id_that_is_still_stored_clears_it_away_and_reports_it() {
-    let context = Context::new().await;
+async fn create_of_an_expired_id_that_is_still_stored_clears_it_away_and_reports_it(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let old = of_ann("s").connection("socket").node("gateway");
     let old = store.create(old.set("n", &1).unwrap()).await.unwrap().session;
@@ -179,28 +191,33 @@ async fn create_of_an_expired_id_that_is_still_stored_clears_it_away_and_reports
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn create_of_a_deleted_id_is_gone_as_long_as_its_tombstone_stands() {
-    let context = Context::new().await;
-    let store = context.store_at(rules()).await;
+async fn create_of_a_deleted_id_is_gone_until_exactly_the_end_of_its_tombstone(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(rules().tombstone(5 * MINUTE)).await;
     store.create(of_ann("s")).await.unwrap();
     store.delete(&id("s")).await.unwrap();
+    let stored = context.stored(&id("s")).await.unwrap();
+    assert_eq!(stored.stored_until, context.clock.now_ms() + 5 * MINUTE_MS);
     let before = context.dump().await;
+    assert_eq!(refusal(store.create(of_ann("s")).await), Refusal::Gone);
+    context.clock.advance(5 * MINUTE - Duration::from_millis(1));
     assert_eq!(refusal(store.create(of_ann("s")).await), Refusal::Gone);
     assert_eq!(context.dump().await, before);
 
-    let short = context.store_at(rules().tombstone(Duration::from_millis(1))).await;
-    short.create(of_ann("t")).await.unwrap();
-    short.delete(&id("t")).await.unwrap();
-    let tombstone = context.record_key(&id("t"));
-    eventually("the tombstone goes", async || !context.exists(&tombstone).await).await;
-    assert_eq!(short.create(of_ann("t")).await.unwrap().session.version().get(), 1);
+    context.clock.advance(Duration::from_millis(1));
+    assert_eq!(store.create(of_ann("s")).await.unwrap().session.version().get(), 1);
+    assert_eq!(context.stored(&id("s")).await.unwrap().kind, LIVE);
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn create_of_an_id_that_was_rotated_away_names_the_new_id() {
-    let context = Context::new().await;
+async fn create_of_an_id_that_was_rotated_away_names_the_new_id(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     store.create(of_ann("old")).await.unwrap();
     store.rotate(&id("old"), Rotation::new().new_id(id("new"))).await.unwrap();
@@ -211,9 +228,12 @@ async fn create_of_an_id_that_was_rotated_away_names_the_new_id() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn create_with_the_connection_of_a_live_session_is_refused_and_changes_nothing() {
-    let context = Context::new().await;
+async fn create_with_the_connection_of_a_live_session_is_refused_and_changes_nothing(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     store.create(NewSession::new().id(id("holder")).connection("socket")).await.unwrap();
     let before = context.dump().await;
@@ -225,7 +245,7 @@ async fn create_with_the_connection_of_a_live_session_is_refused_and_changes_not
 
 #[tokio::test]
 async fn create_takes_a_connection_whose_pointer_is_stale() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules()).await;
     let other = NewSession::new().id(id("other")).connection("its own");
     store.create(other).await.unwrap();
@@ -239,9 +259,12 @@ async fn create_takes_a_connection_whose_pointer_is_stale() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn create_reaps_the_expired_holder_of_its_connection_and_the_expired_session_of_its_id() {
-    let context = Context::new().await;
+async fn create_reaps_the_expired_holder_of_its_connection_and_the_expired_session_of_its_id(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let mut old = Vec::new();
     for (name, connection) in [("s", "other"), ("holder", "socket")] {
@@ -265,7 +288,7 @@ async fn create_reaps_the_expired_holder_of_its_connection_and_the_expired_sessi
 
 #[tokio::test]
 async fn a_foreign_type_at_any_key_is_corrupt_and_changes_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules()).await;
     // Each index is there already, or is not.
     for existing in [false, true] {

@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Deleted, Error, NewSession, Obstacle, Owner, Refusal, Rotation, Rules, SessionStore as _, Status,
+    Binding, Deleted, Error, NewSession, Obstacle, OperationId, Owner, Refusal, Rotation, Rules, Status,
 };
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::{refusal, session_id as id};
 use crate::support::record::DELETED;
 
@@ -16,9 +19,10 @@ fn new(name: &str) -> NewSession {
     NewSession::new().id(id(name)).user("ann").connection(format!("socket-{name}")).node("gateway")
 }
 
+#[rstest]
 #[tokio::test]
-async fn delete_removes_every_entry_and_leaves_a_tombstone() {
-    let context = Context::new().await;
+async fn delete_removes_every_entry_and_leaves_a_tombstone(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().tombstone(5 * MINUTE)).await;
     for name in ["s", "other"] {
         store.create(new(name).set("n", &1).unwrap()).await.unwrap();
@@ -42,21 +46,21 @@ async fn delete_removes_every_entry_and_leaves_a_tombstone() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_last_session_takes_its_indexes_with_it() {
-    let context = Context::new().await;
+async fn the_last_session_takes_its_indexes_with_it(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(new("s")).await.unwrap().session;
     store.delete(&session).await.unwrap();
-    // The expiry index keeps the note of its own TTL.
-    assert_eq!(context.keys().await, [context.key("expiry"), context.record_key(&id("s"))]);
+    assert_eq!(context.keys_but_expiry().await, [context.record_key(&id("s"))]);
     assert!(context.entries(&context.key("expiry")).await.is_empty());
     context.check().await;
 }
 
 #[tokio::test]
 async fn a_second_delete_and_one_of_an_unknown_id_are_missing_and_change_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(new("s")).await.unwrap().session;
     store.delete(&session).await.unwrap();
@@ -68,9 +72,10 @@ async fn a_second_delete_and_one_of_an_unknown_id_are_missing_and_change_nothing
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_expired_session_is_missing_and_left_to_the_reaper_untouched() {
-    let context = Context::new().await;
+async fn an_expired_session_is_missing_and_left_to_the_reaper_untouched(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
     let session = store.create(new("s")).await.unwrap().session;
     context.clock.advance(MINUTE);
@@ -82,9 +87,10 @@ async fn an_expired_session_is_missing_and_left_to_the_reaper_untouched() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn delete_with_a_stale_copy_in_hand_removes_what_the_session_has_now() {
-    let context = Context::new().await;
+async fn delete_with_a_stale_copy_in_hand_removes_what_the_session_has_now(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let stale = store.create(new("s")).await.unwrap().session;
     let binding = Binding::new("socket-new").node("gateway-new");
@@ -94,13 +100,16 @@ async fn delete_with_a_stale_copy_in_hand_removes_what_the_session_has_now() {
     store.update(&mut fresh).await.unwrap();
 
     assert_eq!(store.delete(&stale).await.unwrap(), Deleted::Deleted);
-    assert_eq!(context.keys().await, [context.key("expiry"), context.record_key(&id("s"))]);
+    assert_eq!(context.keys_but_expiry().await, [context.record_key(&id("s"))]);
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn delete_follows_an_id_that_was_rotated_away_with_the_session_in_hand_and_without() {
-    let context = Context::new().await;
+async fn delete_follows_an_id_that_was_rotated_away_with_the_session_in_hand_and_without(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for in_hand in [true, false] {
         let old = format!("old-{in_hand}");
@@ -122,9 +131,47 @@ async fn delete_follows_an_id_that_was_rotated_away_with_the_session_in_hand_and
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_id_that_was_rotated_away_twice_is_missing_and_the_session_lives_on() {
-    let context = Context::new().await;
+async fn delete_follows_the_id_from_before_a_login_until_exactly_the_end_of_the_grace(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().rotation_grace(MINUTE)).await;
+    for (left, deleted) in [(Duration::ZERO, Deleted::Missing), (Duration::from_millis(1), Deleted::Deleted)]
+    {
+        let anonymous = store.create(NewSession::new()).await.unwrap().session;
+        store.rotate(&anonymous, Rotation::new().user("ann")).await.unwrap();
+        context.clock.advance(MINUTE - left);
+        assert_eq!(store.delete(anonymous.id()).await.unwrap(), deleted);
+        assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 1);
+    }
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_repeated_delete_is_recognized_until_exactly_the_end_of_the_tombstone(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().tombstone(MINUTE)).await;
+    store.create(new("s")).await.unwrap();
+    let same = store.with_operation_id(OperationId::random());
+    assert_eq!(same.delete(&id("s")).await.unwrap(), Deleted::Deleted);
+    context.clock.advance(MINUTE - Duration::from_millis(1));
+    assert_eq!(same.delete(&id("s")).await.unwrap(), Deleted::Deleted);
+    context.clock.advance(Duration::from_millis(1));
+    assert_eq!(same.delete(&id("s")).await.unwrap(), Deleted::Missing);
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_id_that_was_rotated_away_twice_is_missing_and_the_session_lives_on(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("first")).await.unwrap();
     for (from, to) in [("first", "second"), ("second", "third")] {
@@ -139,7 +186,7 @@ async fn an_id_that_was_rotated_away_twice_is_missing_and_the_session_lives_on()
 
 #[tokio::test]
 async fn delete_leaves_a_pointer_alone_that_leads_to_another_session() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("s")).await.unwrap();
     let pointer = context.connection_key("socket-s");
@@ -150,7 +197,7 @@ async fn delete_leaves_a_pointer_alone_that_leads_to_another_session() {
 
 #[tokio::test]
 async fn delete_of_a_session_that_lost_its_entries_still_removes_it() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(new("s")).await.unwrap().session;
     for key in [
@@ -168,7 +215,7 @@ async fn delete_of_a_session_that_lost_its_entries_still_removes_it() {
 
 #[tokio::test]
 async fn a_frozen_session_can_be_deleted() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("s")).await.unwrap();
     context.freeze(&id("s")).await;
@@ -180,7 +227,7 @@ async fn a_frozen_session_can_be_deleted() {
 
 #[tokio::test]
 async fn a_foreign_type_at_any_key_is_corrupt_and_changes_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(new("s")).await.unwrap().session;
     for (key, what) in [

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Owner, Removed, Rules, SessionId, SessionStore as _};
+use cloakroom::{Error, NewSession, Owner, Removed, Rules, SessionId};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::session_id as id;
 use crate::support::record::{DELETED, LIVE};
 use crate::support::sessions::{create_many, ids};
@@ -21,9 +24,12 @@ fn removed_ids(removed: &[Removed]) -> Vec<SessionId> {
     removed.iter().map(|removed| removed.id.clone()).collect()
 }
 
+#[rstest]
 #[tokio::test]
-async fn all_sessions_of_a_user_go_with_their_entries_and_their_connections_are_returned() {
-    let context = Context::new().await;
+async fn all_sessions_of_a_user_go_with_their_entries_and_their_connections_are_returned(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for name in ["c", "a", "b"] {
         store.create(of("ann", name)).await.unwrap();
@@ -52,9 +58,10 @@ async fn all_sessions_of_a_user_go_with_their_entries_and_their_connections_are_
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn all_but_one_go() {
-    let context = Context::new().await;
+async fn all_but_one_go(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for name in ["a", "b", "c"] {
         store.create(of("ann", name)).await.unwrap();
@@ -76,9 +83,10 @@ async fn all_but_one_go() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn more_sessions_than_a_batch_all_go_wherever_the_kept_one_stands() {
-    let context = Context::new().await;
+async fn more_sessions_than_a_batch_all_go_wherever_the_kept_one_stands(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for kept in [None, Some(0), Some(200), Some(449)] {
         let user = format!("ann-{kept:?}");
@@ -98,9 +106,10 @@ async fn more_sessions_than_a_batch_all_go_wherever_the_kept_one_stands() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn exactly_one_and_two_batches_go_and_one_more_or_less() {
-    let context = Context::new().await;
+async fn exactly_one_and_two_batches_go_and_one_more_or_less(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for count in [1, 199, 200, 201, 202, 203, 400, 401] {
         create_many(&store, count, |_| NewSession::new().user("ann")).await;
@@ -111,9 +120,10 @@ async fn exactly_one_and_two_batches_go_and_one_more_or_less() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn expired_sessions_go_too_and_no_reaper_finds_them_later() {
-    let context = Context::new().await;
+async fn expired_sessions_go_too_and_no_reaper_finds_them_later(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
     store.create(of("ann", "expired")).await.unwrap();
     context.clock.advance(MINUTE);
@@ -128,7 +138,7 @@ async fn expired_sessions_go_too_and_no_reaper_finds_them_later() {
 
 #[tokio::test]
 async fn entries_that_lead_to_no_session_of_the_user_are_dropped_and_not_returned() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(of("ann", "s")).await.unwrap();
     store.create(of("bob", "bob's")).await.unwrap();
@@ -145,9 +155,12 @@ async fn entries_that_lead_to_no_session_of_the_user_are_dropped_and_not_returne
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_user_without_sessions_has_nothing_to_delete_and_nothing_is_written() {
-    let context = Context::new().await;
+async fn a_user_without_sessions_has_nothing_to_delete_and_nothing_is_written(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     store.create(of("ann", "s")).await.unwrap();
     let before = context.dump().await;
@@ -163,7 +176,7 @@ async fn a_user_without_sessions_has_nothing_to_delete_and_nothing_is_written() 
 
 #[tokio::test]
 async fn a_corrupt_record_is_reported_and_left_alone_while_the_others_go() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     for name in ["a", "b", "c", "d"] {
         store.create(of("ann", name)).await.unwrap();
@@ -185,7 +198,7 @@ async fn a_corrupt_record_is_reported_and_left_alone_while_the_others_go() {
 
 #[tokio::test]
 async fn a_session_with_a_foreign_type_at_its_node_or_connection_is_reported_and_left_alone() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     for foreign in [context.node_key("gateway"), context.connection_key("socket-a")] {
         store.create(of("ann", "a")).await.unwrap();
@@ -206,7 +219,7 @@ async fn a_session_with_a_foreign_type_at_its_node_or_connection_is_reported_and
 
 #[tokio::test]
 async fn more_corrupt_sessions_than_a_batch_do_not_keep_the_others_from_going() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let made =
         create_many(&store, 450, |number| NewSession::new().id(id(&format!("s{number:03}"))).user("ann"))
@@ -223,7 +236,7 @@ async fn more_corrupt_sessions_than_a_batch_do_not_keep_the_others_from_going() 
 
 #[tokio::test]
 async fn a_foreign_type_at_an_index_is_corrupt_and_changes_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(of("ann", "s")).await.unwrap();
     for key in [context.user_key("ann"), context.key("expiry")] {

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, Expired, NewSession, Patch, RedisStore, Rules, SessionId, SessionStore as _};
+use cloakroom::{Error, Expired, NewSession, Patch, Rules, SessionId};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::expect::session_id as id;
 use crate::support::sessions::create_many;
 
@@ -20,15 +23,18 @@ fn found(expired: &[Expired]) -> Vec<SessionId> {
 }
 
 /// Sessions that expire after 1, 2, 2 and 3 seconds, and one that does after 100; all made now.
-async fn create_five(store: &RedisStore) {
+async fn create_five(store: &Store) {
     for (name, seconds) in [("d", 3), ("a", 1), ("c", 2), ("b", 2), ("live", 100)] {
         store.create(lasting(name, seconds)).await.unwrap();
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_has_expired_is_found_oldest_first_with_its_time_and_nothing_is_changed() {
-    let context = Context::new().await;
+async fn what_has_expired_is_found_oldest_first_with_its_time_and_nothing_is_changed(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let start = context.clock.now_ms();
     create_five(&store).await;
@@ -45,9 +51,12 @@ async fn what_has_expired_is_found_oldest_first_with_its_time_and_nothing_is_cha
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_session_has_expired_from_the_millisecond_that_it_is_no_longer_live() {
-    let context = Context::new().await;
+async fn a_session_has_expired_from_the_millisecond_that_it_is_no_longer_live(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     store.create(lasting("s", 1)).await.unwrap();
     context.clock.advance(SECOND - Duration::from_millis(1));
@@ -59,9 +68,10 @@ async fn a_session_has_expired_from_the_millisecond_that_it_is_no_longer_live() 
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_earlier_time_bounds_what_is_found_and_a_later_one_counts_as_now() {
-    let context = Context::new().await;
+async fn an_earlier_time_bounds_what_is_found_and_a_later_one_counts_as_now(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let start = context.clock.now_ms();
     create_five(&store).await;
@@ -81,9 +91,10 @@ async fn an_earlier_time_bounds_what_is_found_and_a_later_one_counts_as_now() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_page_passes_over_some_and_is_limited() {
-    let context = Context::new().await;
+async fn a_page_passes_over_some_and_is_limited(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     create_five(&store).await;
     context.clock.advance(10 * SECOND);
@@ -101,9 +112,12 @@ async fn a_page_passes_over_some_and_is_limited() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn sessions_that_were_extended_shortened_or_deleted_are_found_where_they_are_now() {
-    let context = Context::new().await;
+async fn sessions_that_were_extended_shortened_or_deleted_are_found_where_they_are_now(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().refresh_threshold(1.0)).await;
     for name in ["extended", "shortened", "deleted", "plain"] {
         store.create(lasting(name, 10)).await.unwrap();
@@ -123,7 +137,7 @@ async fn sessions_that_were_extended_shortened_or_deleted_are_found_where_they_a
 
 #[tokio::test]
 async fn the_note_of_the_index_itself_is_never_found() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new().grace(SECOND)).await;
     store.create(lasting("s", 60)).await.unwrap();
     let note = context.members(&context.key("expiry")).await[""];
@@ -139,9 +153,10 @@ async fn the_note_of_the_index_itself_is_never_found() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_page_size_outside_1_to_1000_is_invalid() {
-    let context = Context::new().await;
+async fn a_page_size_outside_1_to_1000_is_invalid(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for limit in [0, 1001] {
         let error = store.expired(None, 0, limit).await.unwrap_err();
@@ -152,7 +167,7 @@ async fn a_page_size_outside_1_to_1000_is_invalid() {
 
 #[tokio::test]
 async fn a_foreign_type_at_the_index_is_corrupt() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
     store.create(NewSession::new()).await.unwrap();
     let key = context.key("expiry");

@@ -2,18 +2,20 @@
 
 mod connections;
 mod crash;
+mod nodes;
 mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cloakroom::{
-    Binding, Deleted, Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Rotation, Rules,
-    SessionStore, SessionStoreExt as _, Unbound,
+    Binding, Deleted, Error, NewSession, Obstacle, Owner, PageRequest, Patch, Rotation, Rules,
+    SessionStoreExt as _, Unbound,
 };
 use tokio::task::JoinSet;
 
 use crate::support::Context;
+use crate::support::context::Store;
 
 const TASKS: u64 = 8;
 
@@ -37,7 +39,7 @@ impl Progress {
 /// Puts a store under a load that no fault may show in, and meanwhile disturbs it. Each task has a session of its
 /// own, so that every answer is known beforehand: what happens twice or not at all is found at once.
 async fn undisturbed_under<F: Future<Output = ()>>(
-    store: &RedisStore,
+    store: &Store,
     rounds: u64,
     disturb: impl FnOnce(Arc<Progress>) -> F,
 ) {
@@ -53,7 +55,7 @@ async fn undisturbed_under<F: Future<Output = ()>>(
     tokio::join!(load, disturb(progress.clone()));
 }
 
-async fn load(store: RedisStore, task: u64, rounds: u64, progress: Arc<Progress>) {
+async fn load(store: Store, task: u64, rounds: u64, progress: Arc<Progress>) {
     let user = format!("user-{task}");
     let new = NewSession::new().user(&user).set("count", &0).unwrap();
     let mut session = store.create(new).await.unwrap().session;

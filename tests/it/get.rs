@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use cloakroom::{Binding, Error, NewSession, Rotation, Rules, SessionId, SessionStore as _, Status};
+use cloakroom::{Binding, Error, NewSession, Rotation, Rules, SessionId, Status};
+use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::eventually;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::session_id as id;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -18,9 +20,10 @@ fn to(name: &str) -> Rotation {
     Rotation::new().new_id(id(name))
 }
 
+#[rstest]
 #[tokio::test]
-async fn get_returns_the_whole_session_and_changes_nothing() {
-    let context = Context::new().await;
+async fn get_returns_the_whole_session_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().max_lifetime(60 * MINUTE)).await;
     let created = store.create(new("s").set("n", &1).unwrap()).await.unwrap().session;
     let before = context.dump().await;
@@ -33,7 +36,7 @@ async fn get_returns_the_whole_session_and_changes_nothing() {
 
 #[tokio::test]
 async fn an_unknown_a_deleted_and_an_expired_id_are_none() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
     assert_eq!(store.get(&id("unknown")).await.unwrap(), None);
     store.create(NewSession::new().id(id("deleted"))).await.unwrap();
@@ -53,9 +56,10 @@ async fn an_unknown_a_deleted_and_an_expired_id_are_none() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_id_that_was_rotated_away_leads_to_the_session_under_its_new_id() {
-    let context = Context::new().await;
+async fn an_id_that_was_rotated_away_leads_to_the_session_under_its_new_id(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("old").set("n", &1).unwrap()).await.unwrap();
     let rotated = store.rotate(&id("old"), to("new")).await.unwrap().session;
@@ -66,9 +70,10 @@ async fn an_id_that_was_rotated_away_leads_to_the_session_under_its_new_id() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_id_that_was_rotated_away_twice_leads_nowhere() {
-    let context = Context::new().await;
+async fn an_id_that_was_rotated_away_twice_leads_nowhere(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("first")).await.unwrap();
     store.rotate(&id("first"), to("second")).await.unwrap();
@@ -79,9 +84,12 @@ async fn an_id_that_was_rotated_away_twice_leads_nowhere() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_id_that_was_rotated_away_to_a_session_that_is_gone_leads_nowhere() {
-    let context = Context::new().await;
+async fn an_id_that_was_rotated_away_to_a_session_that_is_gone_leads_nowhere(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
     for name in ["deleted", "expired"] {
         let old = format!("old-{name}");
@@ -96,15 +104,16 @@ async fn an_id_that_was_rotated_away_to_a_session_that_is_gone_leads_nowhere() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_old_id_is_none_once_its_grace_has_passed_and_the_session_lives_on() {
-    let context = Context::new().await;
-    let rules = Rules::new().rotation_grace(Duration::from_millis(1));
-    let store = context.store_at(rules).await;
+async fn an_old_id_is_none_once_its_grace_has_passed_and_the_session_lives_on(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().rotation_grace(MINUTE)).await;
     store.create(new("old")).await.unwrap();
     store.rotate(&id("old"), to("new")).await.unwrap();
-    let old = context.record_key(&id("old"));
-    eventually("the old id goes", async || !context.exists(&old).await).await;
+    context.clock.advance(MINUTE);
     assert_eq!(store.get(&id("old")).await.unwrap(), None);
     assert!(store.get(&id("new")).await.unwrap().is_some());
     context.check().await;
@@ -112,7 +121,7 @@ async fn an_old_id_is_none_once_its_grace_has_passed_and_the_session_lives_on() 
 
 #[tokio::test]
 async fn a_frozen_session_can_be_read() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("s")).await.unwrap();
     context.freeze(&id("s")).await;
@@ -123,7 +132,7 @@ async fn a_frozen_session_can_be_read() {
 
 #[tokio::test]
 async fn a_stale_pointer_of_a_connection_is_no_answer() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("s")).await.unwrap();
     store.create(NewSession::new().id(id("unconnected"))).await.unwrap();
@@ -137,9 +146,12 @@ async fn a_stale_pointer_of_a_connection_is_no_answer() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_connection_that_was_left_leads_nowhere_and_the_new_one_to_the_session() {
-    let context = Context::new().await;
+async fn a_connection_that_was_left_leads_nowhere_and_the_new_one_to_the_session(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("s")).await.unwrap();
     store.bind(&id("s"), Binding::new("other")).await.unwrap();
@@ -153,7 +165,7 @@ async fn a_connection_that_was_left_leads_nowhere_and_the_new_one_to_the_session
 
 #[tokio::test]
 async fn what_is_no_record_or_no_pointer_is_corrupt_and_not_absent() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("s")).await.unwrap();
     let (record, pointer) = (context.record_key(&id("s")), context.connection_key("socket"));
@@ -164,8 +176,7 @@ async fn what_is_no_record_or_no_pointer_is_corrupt_and_not_absent() {
 
     let whole: Vec<u8> = context.command(&["GET", &record]).await;
     for broken in [&b""[..], b"garbage", &whole[..whole.len() - 1]] {
-        let _: () =
-            redis::cmd("SET").arg(&record).arg(broken).query_async(&mut context.raw.clone()).await.unwrap();
+        let _: () = redis::cmd("SET").arg(&record).arg(broken).query_async(&mut context.raw()).await.unwrap();
         let error = store.get(&id("s")).await.unwrap_err();
         assert!(matches!(&error, Error::Corrupt { what } if what == "record"), "{error:?}");
     }
@@ -175,9 +186,10 @@ async fn what_is_no_record_or_no_pointer_is_corrupt_and_not_absent() {
     assert!(matches!(&error, Error::Corrupt { what } if what == "connection"), "{error:?}");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_connection_id_that_is_empty_or_too_long_is_invalid() {
-    let context = Context::new().await;
+async fn a_connection_id_that_is_empty_or_too_long_is_invalid(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for name in [String::new(), "x".repeat(257)] {
         let error = store.session_by_connection(&name).await.unwrap_err();

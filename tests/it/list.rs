@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cloakroom::{
-    Cursor, Error, NewSession, Owner, Page, PageRequest, RedisStore, Rotation, Rules, Session, SessionId,
-    SessionStore as _,
-};
+use cloakroom::{Cursor, Error, NewSession, Owner, Page, PageRequest, Rotation, Rules, Session, SessionId};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store, build};
 use crate::support::expect::session_id as id;
 use crate::support::sessions::{create_many, ids};
 
@@ -23,7 +23,7 @@ fn numbered(number: usize) -> NewSession {
     of_ann(&format!("s{number:05}"))
 }
 
-async fn page_of_ann(store: &RedisStore, after: Option<Cursor>, size: usize) -> Page {
+async fn page_of_ann(store: &Store, after: Option<Cursor>, size: usize) -> Page {
     let request = match after {
         None => PageRequest::first(size),
         Some(cursor) => PageRequest::after(cursor, size),
@@ -32,7 +32,7 @@ async fn page_of_ann(store: &RedisStore, after: Option<Cursor>, size: usize) -> 
 }
 
 /// All of ann's sessions by pages of a size; `between` is given each page before the next one is read.
-async fn walk(store: &RedisStore, size: usize, mut between: impl AsyncFnMut(&[Session])) -> Vec<SessionId> {
+async fn walk(store: &Store, size: usize, mut between: impl AsyncFnMut(&[Session])) -> Vec<SessionId> {
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let page = page_of_ann(store, after, size).await;
@@ -46,9 +46,10 @@ async fn walk(store: &RedisStore, size: usize, mut between: impl AsyncFnMut(&[Se
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn sessions_come_oldest_first_with_their_data_and_nothing_is_changed() {
-    let context = Context::new().await;
+async fn sessions_come_oldest_first_with_their_data_and_nothing_is_changed(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut made = Vec::new();
     for name in ["c", "a", "b"] {
@@ -71,9 +72,12 @@ async fn sessions_come_oldest_first_with_their_data_and_nothing_is_changed() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn pages_of_any_size_give_each_of_250_sessions_of_one_millisecond_once() {
-    let context = Context::new().await;
+async fn pages_of_any_size_give_each_of_250_sessions_of_one_millisecond_once(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let made = ids(&create_many(&store, 250, numbered).await);
     for size in [1, 7, 100, 125, 249, 250, 251, 500] {
@@ -82,9 +86,10 @@ async fn pages_of_any_size_give_each_of_250_sessions_of_one_millisecond_once() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn pages_run_on_over_milliseconds_with_few_and_many_sessions() {
-    let context = Context::new().await;
+async fn pages_run_on_over_milliseconds_with_few_and_many_sessions(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut made = Vec::new();
     for (round, count) in [1, 20, 3, 7, 1, 40].into_iter().enumerate() {
@@ -100,9 +105,10 @@ async fn pages_run_on_over_milliseconds_with_few_and_many_sessions() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn sessions_that_are_deleted_between_pages_shift_nothing() {
-    let context = Context::new().await;
+async fn sessions_that_are_deleted_between_pages_shift_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     for size in [7, 100] {
         let store = context.store_at(Rules::new()).await;
         let user_key = context.user_key("ann");
@@ -129,9 +135,12 @@ async fn sessions_that_are_deleted_between_pages_shift_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn sessions_that_appear_behind_the_cursor_in_its_millisecond_pass_over_nobody() {
-    let context = Context::new().await;
+async fn sessions_that_appear_behind_the_cursor_in_its_millisecond_pass_over_nobody(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let made = ids(&create_many(&store, 60, numbered).await);
     let mut number = 0;
@@ -151,9 +160,10 @@ async fn sessions_that_appear_behind_the_cursor_in_its_millisecond_pass_over_nob
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn sessions_that_are_made_later_are_on_the_pages_to_come() {
-    let context = Context::new().await;
+async fn sessions_that_are_made_later_are_on_the_pages_to_come(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     create_many(&store, 3, numbered).await;
     let first = page_of_ann(&store, None, 3).await;
@@ -166,9 +176,12 @@ async fn sessions_that_are_made_later_are_on_the_pages_to_come() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn expired_sessions_are_left_out_and_keep_their_entries_until_they_are_reaped() {
-    let context = Context::new().await;
+async fn expired_sessions_are_left_out_and_keep_their_entries_until_they_are_reaped(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for number in 0..10 {
         let ttl = if number % 2 == 0 { MINUTE } else { 2 * MINUTE };
@@ -191,7 +204,7 @@ async fn expired_sessions_are_left_out_and_keep_their_entries_until_they_are_rea
 
 #[tokio::test]
 async fn entries_that_lead_to_no_session_of_the_owner_are_dropped() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     for name in ["s", "deleted", "old"] {
         store.create(of_ann(name).node("gateway")).await.unwrap();
@@ -214,7 +227,7 @@ async fn entries_that_lead_to_no_session_of_the_owner_are_dropped() {
 
 #[tokio::test]
 async fn a_corrupt_record_is_left_out_and_its_entry_stays() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     for name in ["a", "b", "c"] {
         store.create(of_ann(name)).await.unwrap();
@@ -228,9 +241,10 @@ async fn a_corrupt_record_is_left_out_and_its_entry_stays() {
     assert_eq!(context.dump().await, before);
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_page_size_or_owner_outside_its_limits_is_invalid() {
-    let context = Context::new().await;
+async fn a_page_size_or_owner_outside_its_limits_is_invalid(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for (owner, size, named) in [
         (Owner::user("ann"), 0, "page size"),
@@ -246,7 +260,7 @@ async fn a_page_size_or_owner_outside_its_limits_is_invalid() {
 
 #[tokio::test]
 async fn a_foreign_type_at_the_index_is_corrupt() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(of_ann("s").node("gateway")).await.unwrap();
     let page = PageRequest::first(10);
@@ -262,8 +276,8 @@ async fn a_foreign_type_at_the_index_is_corrupt() {
 #[tokio::test]
 async fn thousands_of_sessions_of_one_user_are_listed_by_pages_and_then_all_deleted() {
     let count = std::env::var("CLOAKROOM_TEST_SESSIONS").map_or(5000, |count| count.parse().unwrap());
-    let context = Context::new().await;
-    let store = context.builder(Rules::new()).deadline(Duration::from_secs(300)).build().await.unwrap();
+    let context = Context::redis().await;
+    let store = build(context.builder(Rules::new()).deadline(Duration::from_secs(300))).await;
     let made = create_many(&store, count, |number| numbered(number).node("gateway")).await;
     let mut expected: Vec<_> =
         made.iter().map(|session| (session.created_at_ms(), session.id().clone())).collect();

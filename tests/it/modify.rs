@@ -1,13 +1,13 @@
 //! modify: read, change and save, again when others changed the session meanwhile.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cloakroom::{
-    Error, Obstacle, Patch, RedisStore, Refusal, Rotation, Rules, Session, SessionStore, SessionStoreExt as _,
-};
+use cloakroom::{Error, Obstacle, Patch, Refusal, Rotation, Rules, Session, SessionStoreExt as _};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::expect::{refusal, session_id};
 
 fn increment(session: &mut Session) -> cloakroom::Result<()> {
@@ -15,9 +15,10 @@ fn increment(session: &mut Session) -> cloakroom::Result<()> {
     session.set("count", &(count + 1))
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_increments_at_once_are_all_counted() {
-    let context = Context::new().await;
+async fn twenty_increments_at_once_are_all_counted(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let tasks = (0..20).map(|_| {
@@ -37,10 +38,11 @@ async fn twenty_increments_at_once_are_all_counted() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn modify_returns_what_it_saved() {
-    let context = Context::new().await;
-    let store: Arc<dyn SessionStore> = Arc::new(context.store(Rules::new()).await);
+async fn modify_returns_what_it_saved(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store(Rules::new()).await;
     let created = store.create(cloakroom::NewSession::new()).await.unwrap().session;
     let saved = store
         .modify(created.id(), |session| {
@@ -55,9 +57,12 @@ async fn modify_returns_what_it_saved() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn modify_of_a_missing_session_is_missing_and_the_closure_does_not_run() {
-    let context = Context::new().await;
+async fn modify_of_a_missing_session_is_missing_and_the_closure_does_not_run(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let deleted = context.session(&store, "a").await;
     store.delete(&deleted).await.unwrap();
@@ -70,9 +75,10 @@ async fn modify_of_a_missing_session_is_missing_and_the_closure_does_not_run() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn an_error_of_the_closure_passes_and_nothing_is_written() {
-    let context = Context::new().await;
+async fn an_error_of_the_closure_passes_and_nothing_is_written(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
@@ -90,7 +96,7 @@ async fn an_error_of_the_closure_passes_and_nothing_is_written() {
 
 /// Changes a session in the midst of a modification. The closure is no future, so the change is waited for where it
 /// is; that takes a second worker thread.
-fn interfere(store: &RedisStore, session: &Session, number: u32) {
+fn interfere(store: &Store, session: &Session, number: u32) {
     let patch = Patch::new().set("others", &number).unwrap();
     tokio::task::block_in_place(|| {
         tokio::runtime::Handle::current().block_on(store.patch(session.id(), patch))
@@ -98,9 +104,10 @@ fn interfere(store: &RedisStore, session: &Session, number: u32) {
     .unwrap();
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_conflict_runs_the_closure_again_on_a_fresh_copy() {
-    let context = Context::new().await;
+async fn a_conflict_runs_the_closure_again_on_a_fresh_copy(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let runs = AtomicU32::new(0);
@@ -123,9 +130,10 @@ async fn a_conflict_runs_the_closure_again_on_a_fresh_copy() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thirty_two_conflicts_in_a_row_end_in_an_error() {
-    let context = Context::new().await;
+async fn thirty_two_conflicts_in_a_row_end_in_an_error(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let runs = AtomicU32::new(0);
@@ -143,9 +151,10 @@ async fn thirty_two_conflicts_in_a_row_end_in_an_error() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn modify_follows_a_rotated_id() {
-    let context = Context::new().await;
+async fn modify_follows_a_rotated_id(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;

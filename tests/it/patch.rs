@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use cloakroom::{
-    NewSession, Patch, RedisStore, Refusal, Rotation, Rules, Session, SessionStore as _, Status,
-};
+use cloakroom::{NewSession, Patch, Refusal, Rotation, Rules, Session, Status};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -15,13 +16,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(30 * 60);
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
-async fn read(store: &RedisStore, session: &Session) -> Session {
+async fn read(store: &Store, session: &Session) -> Session {
     store.get(session.id()).await.unwrap().unwrap()
 }
 
+#[rstest]
 #[tokio::test]
-async fn patch_sets_and_removes_what_it_names_and_keeps_the_rest() {
-    let context = Context::new().await;
+async fn patch_sets_and_removes_what_it_names_and_keeps_the_rest(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let first = Patch::new().set("size", &3).unwrap().set("draft", "x").unwrap();
@@ -47,9 +49,10 @@ async fn patch_sets_and_removes_what_it_names_and_keeps_the_rest() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn patch_keeps_times_and_ttl_unless_told() {
-    let context = Context::new().await;
+async fn patch_keeps_times_and_ttl_unless_told(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.stored(session.id()).await.unwrap();
@@ -64,9 +67,10 @@ async fn patch_keeps_times_and_ttl_unless_told() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn patch_suspends_and_activates() {
-    let context = Context::new().await;
+async fn patch_suspends_and_activates(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     store.patch(&session, Patch::new().suspend()).await.unwrap();
@@ -79,9 +83,10 @@ async fn patch_suspends_and_activates() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn patch_with_another_ttl_moves_expiry_and_ttls_with_a_bare_id_too() {
-    let context = Context::new().await;
+async fn patch_with_another_ttl_moves_expiry_and_ttls_with_a_bare_id_too(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     context.clock.advance(MINUTE);
@@ -101,9 +106,10 @@ async fn patch_with_another_ttl_moves_expiry_and_ttls_with_a_bare_id_too() {
     }
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_patch_that_changes_nothing_writes_nothing() {
-    let context = Context::new().await;
+async fn a_patch_that_changes_nothing_writes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
@@ -117,9 +123,10 @@ async fn a_patch_that_changes_nothing_writes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn two_patches_of_different_attributes_at_once_are_both_there() {
-    let context = Context::new().await;
+async fn two_patches_of_different_attributes_at_once_are_both_there(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let (left, right) = tokio::join!(
@@ -137,9 +144,10 @@ async fn two_patches_of_different_attributes_at_once_are_both_there() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_patches_of_different_attributes_at_once_are_all_there() {
-    let context = Context::new().await;
+async fn fifty_patches_of_different_attributes_at_once_are_all_there(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let patches = (0..50_u32).map(|number| {
@@ -158,9 +166,10 @@ async fn fifty_patches_of_different_attributes_at_once_are_all_there() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_patch_that_expects_another_version_conflicts_and_writes_nothing() {
-    let context = Context::new().await;
+async fn a_patch_that_expects_another_version_conflicts_and_writes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let red = Patch::new().set("color", "red").unwrap();
@@ -173,9 +182,10 @@ async fn a_patch_that_expects_another_version_conflicts_and_writes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_patch_beyond_the_size_limit_is_too_large_and_writes_nothing() {
-    let context = Context::new().await;
+async fn a_patch_beyond_the_size_limit_is_too_large_and_writes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new().session_bytes(100)).await;
     let session = store.create(NewSession::new()).await.unwrap().session;
     // An entry takes seven bytes of header, one of key, two of quotes.
@@ -196,9 +206,10 @@ async fn a_patch_beyond_the_size_limit_is_too_large_and_writes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_last_change_of_a_key_wins() {
-    let context = Context::new().await;
+async fn the_last_change_of_a_key_wins(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let patch = Patch::new().set("color", "red").unwrap().remove("color");
@@ -211,9 +222,10 @@ async fn the_last_change_of_a_key_wins() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn values_of_every_json_kind_come_back_equal() {
-    let context = Context::new().await;
+async fn values_of_every_json_kind_come_back_equal(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new().value_bytes(2 * 1024 * 1024)).await;
     let session = context.session(&store, "a").await;
     let binary: String = (0..=255_u8).map(char::from).collect();
@@ -247,9 +259,10 @@ async fn values_of_every_json_kind_come_back_equal() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_patch_of_a_key_that_is_the_beginning_of_another_leaves_that() {
-    let context = Context::new().await;
+async fn a_patch_of_a_key_that_is_the_beginning_of_another_leaves_that(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let patch = Patch::new().set("colo", &1).unwrap().set("colors", &2).unwrap();
@@ -262,7 +275,7 @@ async fn a_patch_of_a_key_that_is_the_beginning_of_another_leaves_that() {
 
 #[tokio::test]
 async fn patch_of_a_frozen_session_is_refused_and_changes_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     context.freeze(session.id()).await;
@@ -274,9 +287,10 @@ async fn patch_of_a_frozen_session_is_refused_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn patch_of_a_session_that_is_not_live_is_missing_and_changes_nothing() {
-    let context = Context::new().await;
+async fn patch_of_a_session_that_is_not_live_is_missing_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let not_live = context.not_live(&store, TTL).await;
     let before = context.dump().await;
@@ -288,9 +302,10 @@ async fn patch_of_a_session_that_is_not_live_is_missing_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn patch_follows_a_rotated_id_and_names_the_new_one() {
-    let context = Context::new().await;
+async fn patch_follows_a_rotated_id_and_names_the_new_one(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;

@@ -1,14 +1,18 @@
 //! Races of many tasks, each with a final state that must hold for every interleaving.
 
+mod batches;
+mod imports;
 mod indexes;
 mod readers;
+mod recoveries;
 mod sessions;
 
-use cloakroom::{RedisStore, Rules};
+use cloakroom::Rules;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::support::Context;
+use crate::support::context::Store;
 
 /// Tasks that begin together.
 struct Race<T> {
@@ -38,11 +42,11 @@ impl<T: Send + 'static> Race<T> {
 
 /// Stores that share nothing but the server, as those of two processes do. By the server's clock: a test's clock
 /// that stands still while time passes would make TTLs disagree.
-async fn two_stores(context: &Context, rules: Rules) -> [RedisStore; 2] {
+async fn two_stores(context: &Context, rules: Rules) -> [Store; 2] {
     [context.store(rules.clone()).await, context.store(rules).await]
 }
 
 /// The same by the test's clock.
-async fn two_stores_at(context: &Context, rules: Rules) -> [RedisStore; 2] {
+async fn two_stores_at(context: &Context, rules: Rules) -> [Store; 2] {
     [context.store_at(rules.clone()).await, context.store_at(rules).await]
 }

@@ -5,10 +5,12 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, RedisStore, Rules, Session, SessionStore as _};
+use cloakroom::{Error, NewSession, Rules, Session, SessionStore as _};
+use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::eventually;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store, eventually};
 
 const EVERY: Duration = Duration::from_millis(5);
 
@@ -36,7 +38,7 @@ impl HandedOut {
 }
 
 /// Sessions that have expired, each to be handed out once.
-async fn expired(context: &Context, store: &RedisStore, count: usize) -> BTreeMap<String, u32> {
+async fn expired(context: &Context, store: &Store, count: usize) -> BTreeMap<String, u32> {
     let mut ids = BTreeMap::new();
     for number in 0..count {
         let new = NewSession::new()
@@ -58,9 +60,10 @@ fn rules() -> Rules {
     Rules::new().ttl(store_ttl())
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_reaper_removes_all_that_has_expired_and_hands_each_out_once() {
-    let context = Context::new().await;
+async fn a_reaper_removes_all_that_has_expired_and_hands_each_out_once(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let expected = expired(&context, &store, 25).await;
     let live = context.session(&store, "live").await;
@@ -76,9 +79,10 @@ async fn a_reaper_removes_all_that_has_expired_and_hands_each_out_once() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_expires_later_is_reaped_by_a_later_sweep() {
-    let context = Context::new().await;
+async fn what_expires_later_is_reaped_by_a_later_sweep(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let handed_out = HandedOut::default();
     let reaper = store.spawn_reaper_with(EVERY, 200, handed_out.callback()).unwrap();
@@ -92,9 +96,10 @@ async fn what_expires_later_is_reaped_by_a_later_sweep() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_removed_session_is_handed_out_with_all_its_data() {
-    let context = Context::new().await;
+async fn a_removed_session_is_handed_out_with_all_its_data(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
     context.clock.set_ms(session.expires_at_ms());
@@ -108,9 +113,10 @@ async fn a_removed_session_is_handed_out_with_all_its_data() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_reapers_in_two_stores_share_the_work() {
-    let context = Context::new().await;
+async fn two_reapers_in_two_stores_share_the_work(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let stores = [context.store_at(rules()).await, context.store_at(rules()).await];
     let expected = expired(&context, &stores[0], 300).await;
     let handed_out = HandedOut::default();
@@ -122,13 +128,13 @@ async fn two_reapers_in_two_stores_share_the_work() {
     assert_eq!(handed_out.ids(), expected, "each once");
     assert_eq!(one.removed + other.removed, 300);
     assert_eq!((one.errors, other.errors), (0, 0));
-    assert_eq!(context.keys().await, [context.key("expiry")]);
+    assert!(context.keys_but_expiry().await.is_empty());
     context.check().await;
 }
 
 #[tokio::test]
 async fn a_stop_hands_out_the_whole_batch_and_takes_no_other() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules()).await;
     expired(&context, &store, 7).await;
     let handed_out = HandedOut::default();
@@ -164,9 +170,10 @@ async fn a_stop_hands_out_the_whole_batch_and_takes_no_other() {
     other.shutdown_background();
 }
 
+#[rstest]
 #[tokio::test]
-async fn dropping_the_handle_ends_the_task() {
-    let context = Context::new().await;
+async fn dropping_the_handle_ends_the_task(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let handed_out = HandedOut::default();
     // A pause that the test would never see the end of: it ends at once.
@@ -180,9 +187,10 @@ async fn dropping_the_handle_ends_the_task() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_stop_in_a_pause_does_not_wait_for_its_end() {
-    let context = Context::new().await;
+async fn a_stop_in_a_pause_does_not_wait_for_its_end(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let reaper = store.spawn_reaper(Duration::from_secs(3600), 10).unwrap();
     eventually("the first sweep", async || reaper.stats().sweeps == 1).await;
@@ -192,7 +200,7 @@ async fn a_stop_in_a_pause_does_not_wait_for_its_end() {
 
 #[tokio::test]
 async fn entries_without_a_session_are_dropped_and_corrupt_sessions_stay_and_are_counted() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
     context.clock.set_ms(session.expires_at_ms());
@@ -219,21 +227,22 @@ async fn errors_while_the_server_is_down_are_counted_and_reaping_goes_on_afterwa
     let store = context.store_at(rules()).await;
     let handed_out = HandedOut::default();
     let expected = expired(&context, &store, 3).await;
-    context.server.kill().await;
+    context.server_mut().kill().await;
     let reaper = store.spawn_reaper_with(EVERY, 10, handed_out.callback()).unwrap();
     eventually("errors are counted", async || reaper.stats().errors >= 3).await;
     assert_eq!(reaper.stats().removed, 0);
-    context.server.restart().await;
-    context.raw = context.server.connect().await;
+    context.server_mut().restart().await;
+    context.reconnect().await;
     eventually("it goes on", async || reaper.stats().removed == 3).await;
     reaper.stop().await;
     assert_eq!(handed_out.ids(), expected);
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn bad_arguments_are_refused() {
-    let context = Context::new().await;
+async fn bad_arguments_are_refused(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     for (every, batch, named) in [(Duration::ZERO, 10, "every"), (EVERY, 0, "batch"), (EVERY, 201, "batch")] {
         let error = store.spawn_reaper(every, batch).unwrap_err();

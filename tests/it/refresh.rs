@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use cloakroom::{NewSession, Patch, RedisStore, Refusal, Rotation, Rules, Session, SessionStore as _};
+use cloakroom::{NewSession, Patch, Refusal, Rotation, Rules, Session};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal, session_id};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -13,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(60 * 60);
 
 /// Refreshes after a time, and checks the reply against the record and the expiry index. Returns whether it was
 /// changed, and how long ago the session was used and how long it has to live, by its record.
-async fn after(context: &Context, store: &RedisStore, session: &Session, by: Duration) -> (bool, u64, u64) {
+async fn after(context: &Context, store: &Store, session: &Session, by: Duration) -> (bool, u64, u64) {
     context.clock.advance(by);
     let refreshed = store.refresh(session).await.unwrap().unwrap();
     let stored = context.stored(session.id()).await.unwrap();
@@ -26,9 +29,10 @@ async fn after(context: &Context, store: &RedisStore, session: &Session, by: Dur
     (refreshed.changed, now - stored.last_active, stored.expires_at - now)
 }
 
+#[rstest]
 #[tokio::test]
-async fn refresh_extends_only_when_less_than_half_of_the_ttl_is_left() {
-    let context = Context::new().await;
+async fn refresh_extends_only_when_less_than_half_of_the_ttl_is_left(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let millisecond = Duration::from_millis(1);
@@ -38,9 +42,10 @@ async fn refresh_extends_only_when_less_than_half_of_the_ttl_is_left() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_threshold_of_one_always_slides() {
-    let context = Context::new().await;
+async fn a_threshold_of_one_always_slides(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().refresh_threshold(1.0)).await;
     let session = context.session(&store, "a").await;
     for by in [Duration::from_millis(1), MINUTE, TTL - MINUTE] {
@@ -49,9 +54,10 @@ async fn a_threshold_of_one_always_slides() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_low_threshold_extends_late() {
-    let context = Context::new().await;
+async fn a_low_threshold_extends_late(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().refresh_threshold(0.1)).await;
     let session = context.session(&store, "a").await;
     let late = TTL - TTL / 10;
@@ -60,9 +66,10 @@ async fn a_low_threshold_extends_late() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn within_the_touch_interval_nothing_is_written() {
-    let context = Context::new().await;
+async fn within_the_touch_interval_nothing_is_written(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().touch_interval(MINUTE).refresh_threshold(1.0)).await;
     let session = context.session(&store, "a").await;
     context.clock.advance(MINUTE - Duration::from_millis(1));
@@ -77,9 +84,10 @@ async fn within_the_touch_interval_nothing_is_written() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn what_would_expire_within_the_touch_interval_is_extended() {
-    let context = Context::new().await;
+async fn what_would_expire_within_the_touch_interval_is_extended(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let rules = Rules::new().ttl(MINUTE * 2).touch_interval(MINUTE);
     let store = context.store_at(rules.refresh_threshold(0.6)).await;
     let session = context.session(&store, "a").await;
@@ -92,9 +100,12 @@ async fn what_would_expire_within_the_touch_interval_is_extended() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn extension_stops_at_the_lifetime_and_an_active_session_expires_there() {
-    let context = Context::new().await;
+async fn extension_stops_at_the_lifetime_and_an_active_session_expires_there(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let lifetime = TTL * 2;
     let store = context.store_at(Rules::new().max_lifetime(lifetime).refresh_threshold(1.0)).await;
     let session = context.session(&store, "a").await;
@@ -115,9 +126,10 @@ async fn extension_stops_at_the_lifetime_and_an_active_session_expires_there() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_clock_that_is_set_back_moves_nothing_back() {
-    let context = Context::new().await;
+async fn a_clock_that_is_set_back_moves_nothing_back(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().refresh_threshold(1.0)).await;
     let session = context.session(&store, "a").await;
     after(&context, &store, &session, MINUTE * 10).await;
@@ -135,9 +147,10 @@ async fn a_clock_that_is_set_back_moves_nothing_back() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn refresh_after_expiry_never_revives_though_the_record_is_stored() {
-    let context = Context::new().await;
+async fn refresh_after_expiry_never_revives_though_the_record_is_stored(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     context.clock.advance(TTL);
@@ -151,9 +164,12 @@ async fn refresh_after_expiry_never_revives_though_the_record_is_stored() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn refresh_of_what_never_was_or_was_deleted_is_none_and_writes_nothing() {
-    let context = Context::new().await;
+async fn refresh_of_what_never_was_or_was_deleted_is_none_and_writes_nothing(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     store.delete(&session).await.unwrap();
@@ -166,9 +182,10 @@ async fn refresh_of_what_never_was_or_was_deleted_is_none_and_writes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn refresh_and_get_returns_what_get_returns() {
-    let context = Context::new().await;
+async fn refresh_and_get_returns_what_get_returns(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().touch_interval(MINUTE)).await;
     let session = context.session(&store, "a").await;
     let big = "x".repeat(100_000);
@@ -202,7 +219,7 @@ async fn refresh_and_get_returns_what_get_returns() {
 
 /// Refreshes a session up to where more than half of the grace is used up, once with the copy or the id in hand.
 async fn renewed(bare: bool) {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let first = context.stored(session.id()).await.unwrap().stored_until;
@@ -243,7 +260,7 @@ async fn the_ttl_is_renewed_with_a_bare_id_too() {
 
 #[tokio::test]
 async fn user_connection_and_node_are_renewed_with_the_record() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let keys =
@@ -268,7 +285,7 @@ async fn user_connection_and_node_are_renewed_with_the_record() {
 
 #[tokio::test]
 async fn a_stale_copy_renews_the_keys_that_the_session_has_now() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let stale = context.session(&store, "a").await;
     let mut moved = stale.clone();
@@ -292,7 +309,7 @@ async fn a_stale_copy_renews_the_keys_that_the_session_has_now() {
 
 #[tokio::test]
 async fn refresh_of_a_frozen_session_is_refused_and_changes_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     context.freeze(session.id()).await;
@@ -304,10 +321,11 @@ async fn refresh_of_a_frozen_session_is_refused_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn refresh_follows_a_rotated_id_once_and_names_the_new_one() {
-    let context = Context::new().await;
-    let store = context.store_at(Rules::new()).await;
+async fn refresh_follows_a_rotated_id_once_and_names_the_new_one(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().rotation_grace(TTL)).await;
     let session = context.session(&store, "a").await;
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
     context.clock.advance(TTL - MINUTE);
@@ -321,9 +339,10 @@ async fn refresh_follows_a_rotated_id_once_and_names_the_new_one() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refresh_against_delete_leaves_nothing_in_either_order() {
-    let context = Context::new().await;
+async fn refresh_against_delete_leaves_nothing_in_either_order(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new().refresh_threshold(1.0)).await;
     for _ in 0..50 {
         let new = NewSession::new().user("ann").connection("socket").node("gateway");

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Error, IdScheme, NewSession, OnLimit, OperationId, Owner, Patch, RedisStore, Rotation, Rules,
-    Session, SessionId, SessionStore,
+    Binding, Error, Heartbeat, Holder, IdScheme, NewSession, OnLimit, OperationId, Owner, Patch, RedisStore,
+    Rotation, Rules, Session, SessionId, SessionStore,
 };
 
-use self::cases::{CASES, Case};
+use self::cases::{CASES, Case, Given};
 use crate::support::Context;
+use crate::support::context::Store;
+use crate::support::leases::LEASE;
 use crate::support::proxy::Proxy;
 use crate::support::record::Stored;
 
@@ -23,15 +25,16 @@ type Snapshot = BTreeMap<String, String>;
 struct Scene {
     context: Context,
     proxy: Proxy,
-    direct: RedisStore,
+    direct: Store,
     proxied: Arc<dyn SessionStore>,
+    holder: Holder,
     begin_ms: u64,
 }
 
 impl Scene {
     async fn new() -> Self {
-        let context = Context::new().await;
-        let proxy = Proxy::start(context.server.address()).await;
+        let context = Context::redis().await;
+        let proxy = Proxy::start(context.server().address()).await;
         let rules = Rules::new().refresh_threshold(1.0).sessions_per_user(2, OnLimit::EvictOldest);
         let direct = context.store_at(rules.clone()).await;
         // One connection, so that the replies come in the order of the calls.
@@ -45,29 +48,48 @@ impl Scene {
             .build()
             .await
             .unwrap();
-        Self { begin_ms: context.clock.now_ms(), proxied: Arc::new(proxied), direct, context, proxy }
+        let holder = Holder::new("live").unwrap();
+        Self { holder, begin_ms: context.clock.now_ms(), proxied: Arc::new(proxied), direct, context, proxy }
     }
 
-    /// The same state each time: the session "s" and the one "t" of ann, and a guest "g". Returns the one to act on.
-    async fn prepare(&self, case: &Case) -> Session {
+    /// The same state each time: the session "s" and the one "t" of ann, a guest "g", and a node that holds its lease.
+    async fn prepare(&self, case: &Case) -> Given {
+        self.clear().await;
+        let elsewhere = self.make("x", "ann", "x", "n").await;
+        let elsewhere = self.direct.export(elsewhere.id()).await.unwrap().unwrap();
+        let mut later = self.make("s", "ann", "c", "n").await;
+        later.set_user("bob");
+        later.set_connection("y");
+        later.set_node("m");
+        self.direct.update(&mut later).await.unwrap();
+        let later = self.direct.export(later.id()).await.unwrap().unwrap();
+
+        self.clear().await;
+        for (id, user, connection, node) in
+            [("s", "ann", "c", "n"), ("t", "ann", "d", "m"), ("g", "", "e", "n")]
+        {
+            self.make(id, user, connection, node).await;
+        }
+        self.context.clock.advance(Duration::from_secs(60));
+        let beat = Heartbeat::register().lease(LEASE);
+        self.direct.heartbeat(&self.holder, beat).await.unwrap();
+        let id = SessionId::new(case.target).unwrap();
+        let session = self.direct.get(&id).await.unwrap().unwrap();
+        Given { session, later, elsewhere, holder: self.holder.clone() }
+    }
+
+    /// Back to the beginning, with nothing stored.
+    async fn clear(&self) {
         for key in self.context.keys().await {
             self.context.command::<i64>(&["DEL", &key]).await;
         }
         self.context.clock.set_ms(self.begin_ms);
-        for (id, user, connection, node) in
-            [("s", "ann", "c", "n"), ("t", "ann", "d", "m"), ("g", "", "e", "n")]
-        {
-            let new = NewSession::new()
-                .id(SessionId::new(id).unwrap())
-                .user(user)
-                .connection(connection)
-                .node(node);
-            let new = new.set("color", "green").unwrap();
-            self.direct.create(new).await.unwrap();
-        }
-        self.context.clock.advance(Duration::from_secs(60));
-        let id = SessionId::new(case.target).unwrap();
-        self.direct.get(&id).await.unwrap().unwrap()
+    }
+
+    async fn make(&self, id: &str, user: &str, connection: &str, node: &str) -> Session {
+        let new = NewSession::new().id(SessionId::new(id).unwrap());
+        let new = new.user(user).connection(connection).node(node).set("color", "green").unwrap();
+        self.direct.create(new).await.unwrap().session
     }
 
     async fn snapshot(&self) -> Snapshot {
@@ -86,9 +108,9 @@ impl Scene {
 
     /// How the call ends when nothing disturbs it.
     async fn undisturbed(&self, case: &Case) -> (cases::Answer, Snapshot) {
-        let session = self.prepare(case).await;
+        let given = self.prepare(case).await;
         let before = self.snapshot().await;
-        let answer = (case.call)(Arc::new(self.direct.clone()), session).await.unwrap();
+        let answer = (case.call)(self.direct.clone(), given).await.unwrap();
         let after = self.snapshot().await;
         assert_ne!(before, after, "{}: a call without effect shows nothing", case.name);
         (answer, after)
@@ -101,10 +123,10 @@ async fn a_reply_that_is_lost_at_any_round_trip_is_invisible_to_the_caller() {
     for case in CASES {
         let (answer, after) = scene.undisturbed(case).await;
         for skips in 0.. {
-            let session = scene.prepare(case).await;
+            let given = scene.prepare(case).await;
             let swallowed = scene.proxy.swallowed();
             scene.proxy.cut_replies_after(skips, 1);
-            let again = (case.call)(scene.proxied.clone(), session).await.unwrap();
+            let again = (case.call)(scene.proxied.clone(), given).await.unwrap();
             scene.proxy.cut_replies(0);
             assert_eq!(again, answer, "{}, reply {skips} lost", case.name);
             assert_eq!(scene.snapshot().await, after, "{}, reply {skips} lost", case.name);
@@ -124,10 +146,10 @@ async fn an_ambiguous_call_that_the_caller_repeats_has_its_effect_once() {
         let (answer, after) = scene.undisturbed(case).await;
         let mut ambiguous = 0;
         for skips in 0.. {
-            let session = scene.prepare(case).await;
+            let given = scene.prepare(case).await;
             let before = scene.snapshot().await;
             scene.proxy.cut_replies_after(skips, u64::MAX);
-            let outcome = (case.call)(scene.proxied.clone(), session.clone()).await;
+            let outcome = (case.call)(scene.proxied.clone(), given.clone()).await;
             scene.proxy.cut_replies(0);
             match outcome {
                 Ok(_) => break,
@@ -135,7 +157,7 @@ async fn an_ambiguous_call_that_the_caller_repeats_has_its_effect_once() {
                 Err(Error::Ambiguous { operation_id, .. }) => {
                     ambiguous += 1;
                     let again = scene.proxied.with_operation_id(operation_id);
-                    let again = (case.call)(again, session).await.unwrap();
+                    let again = (case.call)(again, given).await.unwrap();
                     assert_eq!(again.own, answer.own, "{}, from reply {skips} on", case.name);
                     assert_eq!(scene.snapshot().await, after, "{}, from reply {skips} on", case.name);
                 }
@@ -152,12 +174,12 @@ async fn a_call_that_is_repeated_under_one_operation_id_answers_the_same_and_cha
     let scene = Scene::new().await;
     for case in CASES {
         let (answer, after) = scene.undisturbed(case).await;
-        let session = scene.prepare(case).await;
+        let given = scene.prepare(case).await;
         let store = scene.direct.with_operation_id(OperationId::random());
-        let first = (case.call)(store.clone(), session.clone()).await.unwrap();
+        let first = (case.call)(store.clone(), given.clone()).await.unwrap();
         assert_eq!(first, answer, "{}", case.name);
         for _ in 0..3 {
-            let again = (case.call)(store.clone(), session.clone()).await.unwrap();
+            let again = (case.call)(store.clone(), given.clone()).await.unwrap();
             assert_eq!(again.own, answer.own, "{}", case.name);
             assert_eq!(scene.snapshot().await, after, "{}", case.name);
         }
@@ -166,21 +188,21 @@ async fn a_call_that_is_repeated_under_one_operation_id_answers_the_same_and_cha
 }
 
 #[tokio::test]
-async fn a_call_is_recognized_after_three_other_changes() {
+async fn a_call_is_recognized_after_three_other_changes_and_an_import_after_two() {
     let scene = Scene::new().await;
-    for case in CASES.iter().filter(|case| case.recognized_later) {
+    for case in CASES.iter().filter(|case| case.remembered > 0) {
         let (answer, _) = scene.undisturbed(case).await;
-        for others in 1..=3_u32 {
-            let session = scene.prepare(case).await;
+        for others in 1..=case.remembered {
+            let given = scene.prepare(case).await;
             let store = scene.direct.with_operation_id(OperationId::random());
-            let first = (case.call)(store.clone(), session.clone()).await.unwrap();
+            let first = (case.call)(store.clone(), given.clone()).await.unwrap();
             assert_eq!(first, answer, "{}", case.name);
             for number in 0..others {
                 let patch = Patch::new().set("color", &format!("other-{number}")).unwrap();
                 scene.direct.patch(&first.id, patch).await.unwrap();
             }
             let before = scene.snapshot().await;
-            let again = (case.call)(store, session).await.unwrap();
+            let again = (case.call)(store, given).await.unwrap();
             assert_eq!(again.id, first.id, "{}", case.name);
             assert_eq!(scene.snapshot().await, before, "{} happened again after {others} changes", case.name);
         }
@@ -205,14 +227,14 @@ async fn ambiguous<T: std::fmt::Debug>(
 
 #[tokio::test]
 async fn a_reply_that_does_not_come_in_time_makes_a_write_ambiguous_and_a_read_not_executed() {
-    let context = Context::new().await;
-    let proxy = Proxy::start(context.server.address()).await;
+    let context = Context::redis().await;
+    let proxy = Proxy::start(context.server().address()).await;
     let direct = context.store(Rules::new()).await;
     let session = context.session(&direct, "a").await;
     for writes in [true, false] {
         let store =
-            RedisStore::builder(&proxy.url).namespace(&context.namespace).deadline(Duration::from_secs(1));
-        let store = store.build().await.unwrap();
+            RedisStore::builder(&proxy.url).namespace(&context.namespace).deadline(Duration::from_secs(3));
+        let store = store.connect_timeout(Duration::from_secs(3)).build().await.unwrap();
         proxy.silence(true);
         let patch = Patch::new().set("color", "red").unwrap();
         if writes {
@@ -235,13 +257,14 @@ async fn a_reply_that_does_not_come_in_time_makes_a_write_ambiguous_and_a_read_n
 
 #[tokio::test]
 async fn a_create_that_is_repeated_makes_one_session_with_an_id_of_the_engine_too() {
-    let context = Context::new().await;
-    let proxy = Proxy::start(context.server.address()).await;
+    let context = Context::redis().await;
+    let proxy = Proxy::start(context.server().address()).await;
     for scheme in [IdScheme::Uuid, IdScheme::Token] {
         let store = RedisStore::builder(&proxy.url)
             .namespace(&context.namespace)
             .rules(Rules::new().id_scheme(scheme))
             .deadline(Duration::from_secs(20))
+            .connect_timeout(Duration::from_secs(10))
             .pool_size(1)
             .build()
             .await
@@ -265,7 +288,7 @@ async fn a_create_that_is_repeated_makes_one_session_with_an_id_of_the_engine_to
 #[tokio::test]
 async fn a_rotation_that_is_repeated_is_its_own_with_an_id_of_the_engine_too() {
     let scene = Scene::new().await;
-    let session = scene.prepare(&CASES[0]).await;
+    let session = scene.prepare(&CASES[0]).await.session;
     let id = ambiguous(&scene, 0, scene.proxied.rotate(&session, Rotation::new())).await;
     let store = scene.proxied.with_operation_id(id);
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap();
@@ -279,7 +302,7 @@ async fn a_rotation_that_is_repeated_is_its_own_with_an_id_of_the_engine_too() {
 #[tokio::test]
 async fn a_patch_of_an_id_that_was_rotated_away_meanwhile_is_recognized() {
     let scene = Scene::new().await;
-    let session = scene.prepare(&CASES[0]).await;
+    let session = scene.prepare(&CASES[0]).await.session;
     let patch = Patch::new().set("color", "red").unwrap();
     let id = ambiguous(&scene, 0, scene.proxied.patch(&session, patch.clone())).await;
     let rotated = scene.direct.rotate(&session, Rotation::new()).await.unwrap();
@@ -296,7 +319,7 @@ async fn a_patch_of_an_id_that_was_rotated_away_meanwhile_is_recognized() {
 #[tokio::test]
 async fn a_bind_with_a_takeover_is_not_repeated_against_a_third_session() {
     let scene = Scene::new().await;
-    let session = scene.prepare(&CASES[0]).await;
+    let session = scene.prepare(&CASES[0]).await.session;
     let binding = Binding::new("d").node("m2").take_over();
     // The first two replies ask for the holder and its node.
     let id = ambiguous(&scene, 2, scene.proxied.bind(&session, binding.clone())).await;
@@ -333,7 +356,8 @@ async fn a_reap_whose_reply_is_lost_is_ambiguous_and_leaves_the_right_state() {
             }
             Err(error) => panic!("{error:?}"),
         }
-        assert_eq!(scene.context.keys().await, [scene.context.key("expiry")]);
+        let left = ["expiry", "node:live:lease", "nodes"].map(|key| scene.context.key(key));
+        assert_eq!(scene.context.keys().await, left);
         assert_eq!(scene.direct.count(&Owner::user("ann")).await.unwrap(), 0);
         scene.context.check().await;
     }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cloakroom::{
-    Deleted, NewSession, OnLimit, Patch, RedisStore, Refusal, Rotation, Rules, Session, SessionStore as _,
+    Binding, Deleted, NewSession, OnLimit, OperationId, Patch, Refusal, Rotation, Rules, Session, Unbound,
 };
+use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::eventually;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal, session_id};
 use crate::support::record::{DELETED, LIVE, MOVED};
 
@@ -16,9 +18,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(30 * 60);
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
+#[rstest]
 #[tokio::test]
-async fn rotate_keeps_data_and_deadline_under_a_new_id() {
-    let context = Context::new().await;
+async fn rotate_keeps_data_and_deadline_under_a_new_id(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().max_lifetime(TTL * 3)).await;
     let session = context.session(&store, "a").await;
     context.clock.advance(MINUTE);
@@ -47,7 +50,7 @@ async fn rotate_keeps_data_and_deadline_under_a_new_id() {
 
 #[tokio::test]
 async fn rotate_moves_all_indexes_and_the_pointer() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let old = context.session(&store, "a").await;
     let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
@@ -68,38 +71,76 @@ async fn rotate_moves_all_indexes_and_the_pointer() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_old_id_leads_to_the_new_one_for_the_rotation_grace() {
-    let context = Context::new().await;
-    let store = context.store(Rules::new().rotation_grace(Duration::from_secs(600))).await;
+async fn the_old_id_leads_to_the_new_one_until_exactly_the_end_of_the_rotation_grace(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().rotation_grace(10 * MINUTE)).await;
     let old = context.session(&store, "a").await;
     let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
     let stored = context.stored(old.id()).await.unwrap();
     assert_eq!((stored.kind, stored.version), (MOVED, 2));
     assert_eq!(stored.body, new.id().as_str().as_bytes());
     assert_eq!([stored.user, stored.connection, stored.node], ["", "", ""], "no data is left under it");
-    context.assert_ttl(&context.record_key(old.id()), Duration::from_secs(600)).await;
+    assert_eq!(stored.stored_until, context.clock.now_ms() + ms(10 * MINUTE));
+    context.assert_ttl(&context.record_key(old.id()), 10 * MINUTE).await;
+    context.clock.advance(10 * MINUTE - Duration::from_millis(1));
     assert_eq!(store.get(old.id()).await.unwrap(), Some(new));
-    context.check().await;
-}
-
-#[tokio::test]
-async fn after_the_rotation_grace_the_old_id_is_missing() {
-    let context = Context::new().await;
-    let store = context.store(Rules::new().rotation_grace(Duration::from_millis(1))).await;
-    let old = context.session(&store, "a").await;
-    let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
-    eventually("the old id goes", async || !context.exists(&context.record_key(old.id())).await).await;
+    context.clock.advance(Duration::from_millis(1));
     assert_eq!(store.get(old.id()).await.unwrap(), None);
-    let again = store.rotate(old.id(), Rotation::new()).await;
-    assert_eq!(refusal(again), Refusal::Missing);
-    assert_eq!(store.get(new.id()).await.unwrap(), Some(new));
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn login_makes_an_anonymous_session_the_users_in_the_same_step() {
-    let context = Context::new().await;
+async fn after_the_rotation_grace_the_old_id_is_missing_to_every_operation_and_free(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().rotation_grace(MINUTE)).await;
+    let mut old = context.session(&store, "a").await;
+    let new = store.rotate(&old, Rotation::new()).await.unwrap().session;
+    context.clock.advance(MINUTE);
+    let id = old.id().clone();
+    let before = context.dump().await;
+    assert_eq!(store.get(&id).await.unwrap(), None);
+    assert!(store.refresh(&id).await.unwrap().is_none());
+    assert_eq!(store.refresh_and_get(&id).await.unwrap(), None);
+    assert_eq!(refusal(store.update(&mut old).await), Refusal::Missing);
+    assert_eq!(refusal(store.patch(&id, Patch::new().ttl(MINUTE)).await), Refusal::Missing);
+    assert_eq!(refusal(store.bind(&id, Binding::new("b")).await), Refusal::Missing);
+    assert_eq!(store.unbind(&id, "connection-a").await.unwrap(), Unbound::Missing);
+    assert_eq!(refusal(store.rotate(&id, Rotation::new()).await), Refusal::Missing);
+    assert_eq!(store.delete(&id).await.unwrap(), Deleted::Missing);
+    assert_eq!(context.dump().await, before);
+
+    let back = store.rotate(&new, Rotation::new().new_id(id.clone())).await.unwrap();
+    assert_eq!(store.get(&id).await.unwrap(), Some(back.session));
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_repeated_rotation_is_recognized_until_the_end_of_the_grace(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().rotation_grace(MINUTE)).await;
+    let old = context.session(&store, "a").await;
+    let same = store.with_operation_id(OperationId::random());
+    let first = same.rotate(&old, Rotation::new()).await.unwrap();
+    context.clock.advance(MINUTE - Duration::from_millis(1));
+    let again = same.rotate(&old, Rotation::new()).await.unwrap();
+    assert_eq!(again.session, first.session);
+    context.clock.advance(Duration::from_millis(1));
+    assert_eq!(refusal(same.rotate(&old, Rotation::new()).await), Refusal::Missing);
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn login_makes_an_anonymous_session_the_users_in_the_same_step(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let visit = NewSession::new().set("cart", &[3, 5]).unwrap();
     let visit = store.create(visit).await.unwrap().session;
@@ -117,9 +158,10 @@ async fn login_makes_an_anonymous_session_the_users_in_the_same_step() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete() {
-    let context = Context::new().await;
+async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let planted = store.create(NewSession::new()).await.unwrap().session;
     let login = store.rotate(&planted, Rotation::new().user("ann")).await.unwrap().session;
@@ -138,9 +180,10 @@ async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn login_as_another_user_leaves_the_first_users_index() {
-    let context = Context::new().await;
+async fn login_as_another_user_leaves_the_first_users_index(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let login = Rotation::new().user("ann").new_id(session_id("chosen"));
@@ -153,7 +196,7 @@ async fn login_as_another_user_leaves_the_first_users_index() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rotations_at_once_end_with_one_new_id_that_all_learn() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     for tasks in [2, 20] {
         let session = context.session(&store, &format!("{tasks}")).await;
@@ -171,9 +214,12 @@ async fn rotations_at_once_end_with_one_new_id_that_all_learn() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn rotate_of_an_id_that_was_rotated_away_changes_nothing_and_tells_the_new_one() {
-    let context = Context::new().await;
+async fn rotate_of_an_id_that_was_rotated_away_changes_nothing_and_tells_the_new_one(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let first = context.session(&store, "a").await;
     let second = store.rotate(&first, Rotation::new()).await.unwrap().session;
@@ -193,9 +239,10 @@ async fn rotate_of_an_id_that_was_rotated_away_changes_nothing_and_tells_the_new
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_new_id_that_is_in_use_is_refused_and_nothing_changes() {
-    let context = Context::new().await;
+async fn a_new_id_that_is_in_use_is_refused_and_nothing_changes(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let expired = NewSession::new().ttl(MINUTE);
     let expired = store.create(expired).await.unwrap().session;
@@ -215,9 +262,10 @@ async fn a_new_id_that_is_in_use_is_refused_and_nothing_changes() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn rotate_of_a_session_that_is_not_live_changes_nothing() {
-    let context = Context::new().await;
+async fn rotate_of_a_session_that_is_not_live_changes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let not_live = context.not_live(&store, TTL).await;
     let before = context.dump().await;
@@ -231,7 +279,7 @@ async fn rotate_of_a_session_that_is_not_live_changes_nothing() {
 
 #[tokio::test]
 async fn rotate_of_a_frozen_session_is_refused_and_changes_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     context.freeze(session.id()).await;
@@ -243,7 +291,7 @@ async fn rotate_of_a_frozen_session_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_pointer_that_is_another_sessions_is_not_taken_along() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let other = context.session(&store, "b").await;
@@ -255,9 +303,10 @@ async fn a_pointer_that_is_another_sessions_is_not_taken_along() {
     assert!(store.get(rotated.id()).await.unwrap().is_some());
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_stale_copy_and_a_bare_id_rotate_as_well() {
-    let context = Context::new().await;
+async fn a_stale_copy_and_a_bare_id_rotate_as_well(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let stale = context.session(&store, "a").await;
     let mut moved = stale.clone();
@@ -276,7 +325,7 @@ async fn a_stale_copy_and_a_bare_id_rotate_as_well() {
 }
 
 /// Sessions of a user, oldest first, each with a connection of its own, the clock a minute on after each.
-async fn sessions_of(context: &Context, store: &RedisStore, user: &str, count: usize) -> Vec<Session> {
+async fn sessions_of(context: &Context, store: &Store, user: &str, count: usize) -> Vec<Session> {
     let mut sessions = Vec::new();
     for number in 0..count {
         let new = NewSession::new().user(user).node("gateway");
@@ -287,9 +336,10 @@ async fn sessions_of(context: &Context, store: &RedisStore, user: &str, count: u
     sessions
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_login_over_the_limit_is_refused_and_changes_nothing() {
-    let context = Context::new().await;
+async fn a_login_over_the_limit_is_refused_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().sessions_per_user(2, OnLimit::Reject)).await;
     let own = sessions_of(&context, &store, "ann", 2).await;
     let visit = store.create(NewSession::new()).await.unwrap().session;
@@ -306,9 +356,10 @@ async fn a_login_over_the_limit_is_refused_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn expired_sessions_do_not_count_against_a_login() {
-    let context = Context::new().await;
+async fn expired_sessions_do_not_count_against_a_login(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().sessions_per_user(1, OnLimit::Reject)).await;
     sessions_of(&context, &store, "ann", 1).await;
     context.clock.advance(TTL);
@@ -318,9 +369,10 @@ async fn expired_sessions_do_not_count_against_a_login() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_login_evicts_the_oldest_with_all_that_they_have() {
-    let context = Context::new().await;
+async fn a_login_evicts_the_oldest_with_all_that_they_have(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let unlimited = context.store_at(Rules::new()).await;
     let store = context.store_at(Rules::new().sessions_per_user(2, OnLimit::EvictOldest)).await;
     let own = sessions_of(&context, &unlimited, "ann", 4).await;
@@ -342,9 +394,10 @@ async fn a_login_evicts_the_oldest_with_all_that_they_have() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_login_with_hundreds_over_the_limit_evicts_them_by_batches() {
-    let context = Context::new().await;
+async fn a_login_with_hundreds_over_the_limit_evicts_them_by_batches(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let unlimited = context.store_at(Rules::new()).await;
     let store = context.store_at(Rules::new().sessions_per_user(1, OnLimit::EvictOldest)).await;
     let own = sessions_of(&context, &unlimited, "ann", 450).await;

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use cloakroom::{Binding, NewSession, Refusal, Rotation, Rules, SessionStore as _, Status, Unbound};
+use cloakroom::{Binding, NewSession, Refusal, Rotation, Rules, Status, Unbound};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::{refusal, session_id};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(30 * 60);
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
+#[rstest]
 #[tokio::test]
-async fn unbind_detaches_connection_and_node_and_suspends_the_session() {
-    let context = Context::new().await;
+async fn unbind_detaches_connection_and_node_and_suspends_the_session(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     context.clock.advance(MINUTE);
@@ -35,9 +39,10 @@ async fn unbind_detaches_connection_and_node_and_suspends_the_session() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn unbind_with_a_bare_id_and_with_a_stale_copy_finds_the_node() {
-    let context = Context::new().await;
+async fn unbind_with_a_bare_id_and_with_a_stale_copy_finds_the_node(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let stale = context.session(&store, "a").await;
     let binding = Binding::new("connection-a").node("gateway");
@@ -53,9 +58,10 @@ async fn unbind_with_a_bare_id_and_with_a_stale_copy_finds_the_node() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_late_disconnect_of_an_old_connection_does_nothing() {
-    let context = Context::new().await;
+async fn the_late_disconnect_of_an_old_connection_does_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let binding = Binding::new("connection-b").node("node-b");
@@ -70,9 +76,10 @@ async fn the_late_disconnect_of_an_old_connection_does_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_second_unbind_does_nothing() {
-    let context = Context::new().await;
+async fn a_second_unbind_does_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     store.unbind(&session, "connection-a").await.unwrap();
@@ -84,7 +91,7 @@ async fn a_second_unbind_does_nothing() {
 
 #[tokio::test]
 async fn a_pointer_that_is_another_sessions_stays() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let key = context.connection_key("connection-a");
@@ -94,9 +101,10 @@ async fn a_pointer_that_is_another_sessions_stays() {
     assert_eq!(context.stored(session.id()).await.unwrap().connection, "");
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_connection_without_a_node_is_detached_too() {
-    let context = Context::new().await;
+async fn a_connection_without_a_node_is_detached_too(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let new = NewSession::new().connection("socket");
     let session = store.create(new).await.unwrap().session;
@@ -105,9 +113,12 @@ async fn a_connection_without_a_node_is_detached_too() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn unbind_of_a_session_that_is_not_live_is_missing_and_changes_nothing() {
-    let context = Context::new().await;
+async fn unbind_of_a_session_that_is_not_live_is_missing_and_changes_nothing(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let expired = context.session(&store, "expired").await;
     context.clock.advance(TTL);
@@ -127,7 +138,7 @@ async fn unbind_of_a_session_that_is_not_live_is_missing_and_changes_nothing() {
 
 #[tokio::test]
 async fn unbind_of_a_frozen_session_is_refused_and_changes_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     context.freeze(session.id()).await;
@@ -138,9 +149,10 @@ async fn unbind_of_a_frozen_session_is_refused_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn unbind_follows_a_rotated_id_once() {
-    let context = Context::new().await;
+async fn unbind_follows_a_rotated_id_once(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use cloakroom::{NewSession, Refusal, Rotation, Rules, Session, SessionStore as _, Status};
+use cloakroom::{NewSession, Refusal, Rotation, Rules, Session, Status};
+use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal};
 use crate::support::record::LIVE;
 
@@ -13,9 +16,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 const TTL: Duration = Duration::from_secs(30 * 60);
 const GRACE: Duration = Duration::from_secs(60 * 60);
 
+#[rstest]
 #[tokio::test]
-async fn update_saves_all_that_changed_under_the_next_version() {
-    let context = Context::new().await;
+async fn update_saves_all_that_changed_under_the_next_version(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     let expires_at = session.expires_at_ms();
@@ -36,9 +40,10 @@ async fn update_saves_all_that_changed_under_the_next_version() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_removes_attributes_that_the_copy_no_longer_has() {
-    let context = Context::new().await;
+async fn update_removes_attributes_that_the_copy_no_longer_has(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     assert!(session.remove("color"));
@@ -48,9 +53,10 @@ async fn update_removes_attributes_that_the_copy_no_longer_has() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_copy_in_hand_can_be_saved_again_and_again() {
-    let context = Context::new().await;
+async fn the_copy_in_hand_can_be_saved_again_and_again(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     for round in 2..5_u64 {
@@ -63,9 +69,12 @@ async fn the_copy_in_hand_can_be_saved_again_and_again() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_at_an_old_version_conflicts_with_the_current_one_and_writes_nothing() {
-    let context = Context::new().await;
+async fn update_at_an_old_version_conflicts_with_the_current_one_and_writes_nothing(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut first = context.session(&store, "a").await;
     let mut second = first.clone();
@@ -88,25 +97,27 @@ async fn update_at_an_old_version_conflicts_with_the_current_one_and_writes_noth
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_of_a_deleted_session_is_missing_and_leaves_no_index_entry() {
-    let context = Context::new().await;
+async fn update_of_a_deleted_session_is_missing_and_leaves_no_index_entry(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     store.delete(session.id()).await.unwrap();
     assert_missing(&context, &store, &mut session).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_of_an_expired_session_is_missing_and_changes_nothing() {
-    let context = Context::new().await;
+async fn update_of_an_expired_session_is_missing_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     context.clock.advance(TTL);
     assert_missing(&context, &store, &mut session).await;
 }
 
-async fn assert_missing(context: &Context, store: &cloakroom::RedisStore, session: &mut Session) {
+async fn assert_missing(context: &Context, store: &Store, session: &mut Session) {
     session.set_user("user-b");
     session.set_connection("connection-b");
     session.set_node("node-b");
@@ -117,9 +128,10 @@ async fn assert_missing(context: &Context, store: &cloakroom::RedisStore, sessio
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_moves_user_connection_and_node_with_their_entries_and_ttls() {
-    let context = Context::new().await;
+async fn update_moves_user_connection_and_node_with_their_entries_and_ttls(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     context.clock.advance(MINUTE);
@@ -147,9 +159,10 @@ async fn update_moves_user_connection_and_node_with_their_entries_and_ttls() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_to_no_user_connection_and_node_takes_the_entries_out() {
-    let context = Context::new().await;
+async fn update_to_no_user_connection_and_node_takes_the_entries_out(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     session.set_user("");
@@ -160,9 +173,10 @@ async fn update_to_no_user_connection_and_node_takes_the_entries_out() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_of_one_session_leaves_those_beside_it_in_the_indexes() {
-    let context = Context::new().await;
+async fn update_of_one_session_leaves_those_beside_it_in_the_indexes(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let beside = |connection: &str| NewSession::new().user("ann").node("gateway").connection(connection);
     let stays = store.create(beside("one")).await.unwrap().session;
@@ -177,9 +191,12 @@ async fn update_of_one_session_leaves_those_beside_it_in_the_indexes() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_to_the_connection_of_another_session_is_taken_and_changes_nothing() {
-    let context = Context::new().await;
+async fn update_to_the_connection_of_another_session_is_taken_and_changes_nothing(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     context.session(&store, "b").await;
@@ -194,7 +211,7 @@ async fn update_to_the_connection_of_another_session_is_taken_and_changes_nothin
 
 #[tokio::test]
 async fn update_takes_a_connection_whose_pointer_is_stale() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     let other = context.session(&store, "b").await;
@@ -212,9 +229,10 @@ async fn update_takes_a_connection_whose_pointer_is_stale() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_takes_a_connection_from_an_expired_session_which_is_reaped() {
-    let context = Context::new().await;
+async fn update_takes_a_connection_from_an_expired_session_which_is_reaped(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     let holder = NewSession::new().user("user-b").connection("connection-b").ttl(MINUTE);
@@ -229,9 +247,10 @@ async fn update_takes_a_connection_from_an_expired_session_which_is_reaped() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_longer_ttl_starts_now_and_expiry_and_ttls_follow() {
-    let context = Context::new().await;
+async fn a_longer_ttl_starts_now_and_expiry_and_ttls_follow(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     context.clock.advance(MINUTE);
@@ -247,9 +266,10 @@ async fn a_longer_ttl_starts_now_and_expiry_and_ttls_follow() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_shorter_ttl_starts_now_and_expiry_and_ttls_follow() {
-    let context = Context::new().await;
+async fn a_shorter_ttl_starts_now_and_expiry_and_ttls_follow(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().ttl(TTL * 20)).await;
     let mut session = context.session(&store, "a").await;
     context.clock.advance(MINUTE);
@@ -273,9 +293,10 @@ async fn assert_times(context: &Context, session: &Session, ttl: Duration) {
     context.assert_ttl(&context.record_key(session.id()), ttl + GRACE).await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_longer_ttl_is_clamped_to_the_lifetime() {
-    let context = Context::new().await;
+async fn a_longer_ttl_is_clamped_to_the_lifetime(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(Rules::new().max_lifetime(TTL * 2)).await;
     let mut session = context.session(&store, "a").await;
     let deadline = session.deadline_ms().unwrap();
@@ -289,7 +310,7 @@ async fn a_longer_ttl_is_clamped_to_the_lifetime() {
 
 #[tokio::test]
 async fn update_of_a_frozen_session_is_refused_and_changes_nothing() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store(Rules::new()).await;
     let mut before_it_froze = context.session(&store, "a").await;
     context.freeze(before_it_froze.id()).await;
@@ -304,9 +325,10 @@ async fn update_of_a_frozen_session_is_refused_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_of_a_rotated_session_conflicts_for_it_changed() {
-    let context = Context::new().await;
+async fn update_of_a_rotated_session_conflicts_for_it_changed(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
     let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
@@ -318,9 +340,12 @@ async fn update_of_a_rotated_session_conflicts_for_it_changed() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn update_with_more_than_a_session_may_hold_is_too_large_and_writes_nothing() {
-    let context = Context::new().await;
+async fn update_with_more_than_a_session_may_hold_is_too_large_and_writes_nothing(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new().session_bytes(100)).await;
     let mut session = store.create(NewSession::new()).await.unwrap().session;
     // Seven bytes of header, one of key, two of quotes.
@@ -333,9 +358,10 @@ async fn update_with_more_than_a_session_may_hold_is_too_large_and_writes_nothin
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_many_updates_from_the_same_version_one_wins() {
-    let context = Context::new().await;
+async fn of_many_updates_from_the_same_version_one_wins(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let tries = (0..20).map(|number| {

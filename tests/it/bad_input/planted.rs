@@ -1,6 +1,6 @@
 //! Foreign types and garbage, planted at each key in turn: corrupt, named or reported, and nothing changed.
 
-use cloakroom::{Error, Owner, PageRequest, Result, SessionId, SessionStore as _};
+use cloakroom::{Error, Owner, PageRequest, Result, SessionId};
 
 use super::world::{Call, World, named};
 use crate::support::Context;
@@ -36,6 +36,15 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
             (NEW_RECORD, Names("record")),
             (EXPIRY, Names("expiry")),
             (NEW_USER, Names("user")),
+            (NEW_CONNECTION, Names("connection")),
+            (NEW_NODE, Names("node")),
+        ],
+    ),
+    (
+        Call::CreateMany,
+        &[
+            (NEW_RECORD, Names("record")),
+            (EXPIRY, Names("expiry")),
             (NEW_CONNECTION, Names("connection")),
             (NEW_NODE, Names("node")),
         ],
@@ -83,6 +92,23 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
     ),
     (Call::Unbind, &[(RECORD, Names("record")), (CONNECTION, Names("connection")), (NODE, Names("node"))]),
     (Call::Delete, INDEXED),
+    (Call::Freeze, &[(RECORD, Names("record")), ("migrations", Names("migrations"))]),
+    (
+        Call::Import,
+        &[
+            (NEW_RECORD, Names("record")),
+            (EXPIRY, Names("expiry")),
+            (NEW_USER, Names("user")),
+            (NEW_CONNECTION, Names("connection")),
+            (NEW_NODE, Names("node")),
+        ],
+    ),
+    (Call::ImportHeld, &[("session:holder", Names("holder"))]),
+    (Call::ImportLater, INDEXED),
+    (
+        Call::ImportLater,
+        &[(NEW_USER, Names("user")), (NEW_CONNECTION, Names("connection")), (NEW_NODE, Names("node"))],
+    ),
     (Call::ListUser, &[(USER, Names("owner"))]),
     (Call::ListNode, &[(NODE, Names("owner"))]),
     (Call::Count, &[(USER, Names("owner")), (EXPIRY, Names("expiry"))]),
@@ -105,6 +131,21 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
             (RECORD, Reports("main")),
             (CONNECTION, Reports("main")),
             (NODE, Reports("main")),
+        ],
+    ),
+    (Call::Heartbeat, &[("nodes", Names("nodes")), ("node:live:lease", Names("lease"))]),
+    (Call::Nodes, &[("nodes", Names("nodes"))]),
+    (
+        Call::Recover,
+        &[
+            ("nodes", Names("nodes")),
+            ("node:node-main:lease", Names("lease")),
+            ("node:live:lease", Names("new_lease")),
+            (EXPIRY, Names("expiry")),
+            (NODE, Names("node")),
+            ("node:live:sessions", Names("new_node")),
+            (RECORD, Reports("main")),
+            (CONNECTION, Reports("main")),
         ],
     ),
 ];
@@ -162,8 +203,14 @@ fn weeds(call: Call, key: &str) -> Vec<Weed> {
     }
     // To those that neither read nor return the entries they are opaque.
     let opaque = match call {
-        Call::Create | Call::CreateAgain | Call::CreateHeld | Call::Update | Call::UpdateHeld => true,
+        Call::Create
+        | Call::CreateMany
+        | Call::CreateAgain
+        | Call::CreateHeld
+        | Call::Update
+        | Call::UpdateHeld => true,
         Call::Bind | Call::BindTaking | Call::Unbind | Call::Delete => true,
+        Call::Import | Call::ImportHeld | Call::ImportLater => true,
         Call::Rotate => key == NEW_RECORD,
         _ => false,
     };
@@ -178,7 +225,7 @@ async fn plant(context: &Context, key: &str, weed: Weed) {
     if context.exists(key).await {
         let _: () = context.command(&["RENAME", key, &aside(key)]).await;
     }
-    let sorted = key.ends_with(":sessions") || key.ends_with(":expiry");
+    let sorted = [":sessions", ":expiry", ":nodes", ":migrations"].iter().any(|end| key.ends_with(end));
     let command: &[&str] = match weed {
         Weed::List => &["RPUSH", key, "x"],
         Weed::Hash => &["HSET", key, "x", "y"],
@@ -199,7 +246,7 @@ async fn plant_record(context: &Context, key: &str, weed: Weed) {
     };
     let mut command = redis::cmd("SET");
     let command = command.arg(key).arg(broken(record, weed));
-    let _: () = command.query_async(&mut context.raw.clone()).await.unwrap();
+    let _: () = command.query_async(&mut context.raw()).await.unwrap();
 }
 
 /// Where no scan of the namespace comes.
@@ -219,7 +266,7 @@ fn broken(mut record: Vec<u8>, weed: Weed) -> Vec<u8> {
     let entries = HEADER + [user, connection, node].map(usize::from).iter().sum::<usize>();
     match weed {
         Weed::Short => record.truncate(HEADER - 1),
-        Weed::Format => record[0] = 2,
+        Weed::Format => record[0] = 1,
         Weed::Long => record.push(b'x'),
         Weed::Cut => record.truncate(record.len() - 1),
         // The key's length, which is the second field of an entry.
@@ -239,7 +286,7 @@ fn holds(answer: Answer, result: &Result<Vec<SessionId>>) -> bool {
 
 #[tokio::test]
 async fn whatever_is_planted_at_a_key_is_named_and_nothing_changes() {
-    let mut context = Context::new().await;
+    let mut context = Context::redis().await;
     let mut wrong = Vec::new();
     for (call, keys) in TABLE {
         context.namespace = format!("t{:016x}", fastrand::u64(..));
@@ -271,7 +318,7 @@ async fn whatever_is_planted_at_a_key_is_named_and_nothing_changes() {
 
 #[tokio::test]
 async fn a_session_that_cannot_be_read_is_left_out_of_a_list_and_keeps_its_entry() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let world = World::new(&context).await;
     let sound = named("sound").node("node-main");
     let sound = world.store.create(sound).await.unwrap().session;
@@ -290,12 +337,12 @@ async fn a_session_that_cannot_be_read_is_left_out_of_a_list_and_keeps_its_entry
 
 #[tokio::test]
 async fn a_pointer_to_an_impossible_id_is_corrupt_and_nothing_changes() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let world = World::new(&context).await;
     let key = context.key(NEW_CONNECTION);
     let _: () = context.command(&["SET", &key, &"x".repeat(129), "PX", "600000"]).await;
     let before = context.dump().await;
-    for call in [Call::Create, Call::Update, Call::Bind] {
+    for call in [Call::Create, Call::CreateMany, Call::Update, Call::Bind, Call::Import, Call::ImportLater] {
         let result = world.run(call).await;
         assert!(holds(Names("connection"), &result), "{call:?}: {result:?}");
     }
@@ -306,13 +353,14 @@ async fn a_pointer_to_an_impossible_id_is_corrupt_and_nothing_changes() {
 
 #[tokio::test]
 async fn an_index_entry_with_an_impossible_id_is_corrupt_and_nothing_changes() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let world = World::new(&context).await;
     for (rest, calls, part) in [
         (EXPIRY, &[Call::Expired, Call::Reap][..], "expiry"),
         (USER, &[Call::ListUser], "owner"),
         (USER, &[Call::DeleteUser], "user"),
         (NODE, &[Call::ListNode], "owner"),
+        (NODE, &[Call::Recover], "node"),
     ] {
         let (key, id) = (context.key(rest), "x".repeat(129));
         let _: i64 = context.command(&["ZADD", &key, "1", &id]).await;

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, NewSession, OnLimit, Owner, PageRequest, Patch, RedisStore, Result, Rotation, Rules, Session,
-    SessionId, SessionStore as _,
+    Binding, Claim, Export, Heartbeat, Holder, Import, Imported, NewSession, OnLimit, Owner, PageRequest,
+    Patch, Result, Rotation, Rules, Session, SessionId, TaskId,
 };
 
 use crate::support::Context;
+use crate::support::context::Store;
 use crate::support::expect::session_id;
+use crate::support::leases::{LEASE, register};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -16,6 +18,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Create,
+    CreateMany,
     CreateAgain,
     CreateHeld,
     CreateCrowded,
@@ -32,19 +35,31 @@ pub(super) enum Call {
     BindTaking,
     Unbind,
     Delete,
+    Freeze,
+    Import,
+    ImportHeld,
+    ImportLater,
     ListUser,
     ListNode,
     Count,
     Expired,
     Reap,
     DeleteUser,
+    Heartbeat,
+    Nodes,
+    Recover,
 }
 
 /// Sessions of which each call finds what it needs: `main` with less than half of its ttl left, `holder` of a
 /// connection, `victim` of a limit, `dead` and not reaped.
 pub(super) struct World {
-    pub(super) store: RedisStore,
+    pub(super) store: Store,
     main: Session,
+    /// Who holds the lease of the node "live".
+    holder: Holder,
+    /// A session "new" that is not there, the same with the connection of `holder`, and a later version of `main` with
+    /// other owners.
+    exports: [Export; 3],
 }
 
 pub(super) fn named(name: &str) -> NewSession {
@@ -57,16 +72,38 @@ pub(super) fn named(name: &str) -> NewSession {
         .unwrap()
 }
 
+/// Sessions are made, exported and removed without a trace. That of `main` is at a later version than the one that is
+/// made afterwards at the same time.
+async fn exports(context: &Context, store: &Store) -> [Export; 3] {
+    let mut exports = Vec::new();
+    for new in [named("new"), named("new").connection("connection-holder"), named("main")] {
+        let mut session = store.create(new).await.unwrap().session;
+        if session.id().as_str() == "main" {
+            session.set_user("user-new");
+            session.set_connection("connection-new");
+            session.set_node("node-new");
+            store.update(&mut session).await.unwrap();
+        }
+        exports.push(store.export(session.id()).await.unwrap().unwrap());
+        for key in context.keys().await {
+            context.command::<i64>(&["DEL", &key]).await;
+        }
+    }
+    exports.try_into().unwrap()
+}
+
 impl World {
     pub(super) async fn new(context: &Context) -> Self {
         let rules = Rules::new().sessions_per_user(1, OnLimit::EvictOldest);
         let store = context.store_at(rules).await;
+        let exports = exports(context, &store).await;
         store.create(named("dead").ttl(MINUTE)).await.unwrap();
         store.create(named("victim")).await.unwrap();
         store.create(named("holder")).await.unwrap();
         let main = store.create(named("main")).await.unwrap().session;
         context.clock.advance(MINUTE * 20);
-        Self { store, main }
+        let holder = register(&store, "live").await;
+        Self { store, main, holder, exports }
     }
 
     /// Runs a call, and returns the sessions that it reports as corrupt.
@@ -76,6 +113,7 @@ impl World {
         let none = Vec::new();
         match call {
             Call::Create => store.create(named("new")).await.map(|_| none),
+            Call::CreateMany => self.create_many().await.map(|()| none),
             Call::CreateAgain => store.create(named("main")).await.map(|_| none),
             Call::CreateHeld => {
                 let new = named("new").connection("connection-holder");
@@ -107,6 +145,13 @@ impl World {
             }
             Call::Unbind => store.unbind(main, "connection-main").await.map(|_| none),
             Call::Delete => store.delete(main).await.map(|_| none),
+            Call::Freeze => {
+                let (task, span) = (TaskId::random(), MINUTE);
+                store.freeze(main, task, "elsewhere", span).await.map(|_| none)
+            }
+            Call::Import => self.import(0).await.map(|_| none),
+            Call::ImportHeld => self.import(1).await.map(|_| none),
+            Call::ImportLater => self.import(2).await.map(|_| none),
             _ => self.run_bulk(call).await,
         }
     }
@@ -133,8 +178,27 @@ impl World {
                 let deleted = store.delete_user("user-main", None).await;
                 deleted.map(|deleted| deleted.corrupt)
             }
+            Call::Heartbeat => {
+                let status = store.heartbeat(&self.holder, Heartbeat::renew().lease(LEASE)).await;
+                status.map(|_| Vec::new())
+            }
+            Call::Nodes => store.lapsed_nodes().await.map(|_| Vec::new()),
+            Call::Recover => {
+                let claimed = store.recover(Claim::new("node-main", "live")).await;
+                claimed.map(|claimed| claimed.corrupt)
+            }
             _ => unreachable!("{call:?} is no bulk work"),
         }
+    }
+
+    /// One alone, and nobody's: with users whose sessions are limited there is no batch.
+    async fn create_many(&self) -> Result<()> {
+        let mut made = self.store.create_many(vec![named("new").user("")]).await;
+        made.remove(0).map(drop)
+    }
+
+    async fn import(&self, export: usize) -> Result<Imported> {
+        self.store.import(Import::new(self.exports[export].clone())).await
     }
 
     async fn update(&self, connection: &str) -> Result<()> {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use cloakroom::{
-    NewSession, OnLimit, Owner, PageRequest, RedisStore, Refusal, Removed, SessionId, SessionStore as _,
-};
+use cloakroom::{NewSession, OnLimit, Owner, PageRequest, Refusal, Removed, SessionId};
+use rstest::rstest;
 
 use super::{MINUTE, of_ann, rules};
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::expect::{refusal, session_id as id};
 use crate::support::record::DELETED;
 use crate::support::sessions::{create_many, ids};
@@ -15,7 +16,7 @@ use crate::support::sessions::{create_many, ids};
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Sessions of ann made a second apart, each with a connection and node.
-async fn create_in_turn(context: &Context, store: &RedisStore, names: &[&str]) {
+async fn create_in_turn(context: &Context, store: &Store, names: &[&str]) {
     for name in names {
         let new = of_ann(name).connection(format!("socket-{name}")).node("gateway");
         store.create(new).await.unwrap();
@@ -23,7 +24,7 @@ async fn create_in_turn(context: &Context, store: &RedisStore, names: &[&str]) {
     }
 }
 
-async fn live(store: &RedisStore) -> Vec<SessionId> {
+async fn live(store: &Store) -> Vec<SessionId> {
     let page = store.list(&Owner::user("ann"), &PageRequest::first(500)).await.unwrap();
     ids(&page.sessions)
 }
@@ -36,9 +37,31 @@ fn numbered(number: usize) -> SessionId {
     id(&format!("s{number:04}"))
 }
 
+#[rstest]
 #[tokio::test]
-async fn one_session_above_the_limit_is_rejected_and_changes_nothing() {
-    let context = Context::new().await;
+async fn a_create_that_the_limit_refuses_reaps_nothing_that_is_in_its_way(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(rules().sessions_per_user(1, OnLimit::Reject)).await;
+    for name in ["s", "holder"] {
+        store.create(NewSession::new().id(id(name)).connection(name)).await.unwrap();
+    }
+    context.clock.advance(10 * MINUTE);
+    store.create(of_ann("a")).await.unwrap();
+    let before = context.dump().await;
+    for new in [of_ann("s"), of_ann("b").connection("holder"), of_ann("s").connection("holder")] {
+        assert_eq!(refusal(store.create(new).await), Refusal::Limit { live: 1 });
+    }
+    assert_eq!(context.dump().await, before);
+    // Whoever gets in reports them.
+    let created = store.create(NewSession::new().id(id("s")).connection("holder")).await.unwrap();
+    assert_eq!(ids(&created.reaped), [id("s"), id("holder")]);
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn one_session_above_the_limit_is_rejected_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules().sessions_per_user(2, OnLimit::Reject)).await;
     create_in_turn(&context, &store, &["a", "b"]).await;
     let before = context.dump().await;
@@ -55,9 +78,10 @@ async fn one_session_above_the_limit_is_rejected_and_changes_nothing() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn the_oldest_session_is_evicted_with_all_its_entries_and_returned() {
-    let context = Context::new().await;
+async fn the_oldest_session_is_evicted_with_all_its_entries_and_returned(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules().sessions_per_user(2, OnLimit::EvictOldest)).await;
     // Names in an order that is not the order of age.
     create_in_turn(&context, &store, &["c", "a"]).await;
@@ -76,9 +100,10 @@ async fn the_oldest_session_is_evicted_with_all_its_entries_and_returned() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn all_above_a_lowered_limit_are_evicted_oldest_first() {
-    let context = Context::new().await;
+async fn all_above_a_lowered_limit_are_evicted_oldest_first(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let many = context.store_at(rules()).await;
     create_in_turn(&context, &many, &["e", "d", "c", "b", "a"]).await;
     let before = context.dump().await;
@@ -93,9 +118,10 @@ async fn all_above_a_lowered_limit_are_evicted_oldest_first() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn expired_sessions_do_not_count_and_stay_for_the_reaper() {
-    let context = Context::new().await;
+async fn expired_sessions_do_not_count_and_stay_for_the_reaper(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let plain = context.store_at(rules()).await;
     create_in_turn(&context, &plain, &["dead", "dead too"]).await;
     context.clock.advance(10 * MINUTE);
@@ -114,7 +140,7 @@ async fn expired_sessions_do_not_count_and_stay_for_the_reaper() {
 
 #[tokio::test]
 async fn an_entry_that_lost_its_record_is_dropped_and_not_called_evicted() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
     create_in_turn(&context, &store, &["a"]).await;
     let _: i64 = context.command(&["DEL", &context.record_key(&id("a"))]).await;
@@ -129,7 +155,7 @@ async fn an_entry_that_lost_its_record_is_dropped_and_not_called_evicted() {
 
 #[tokio::test]
 async fn an_entry_that_leads_to_another_users_session_is_dropped_and_that_session_stays_whole() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
     let other = NewSession::new().id(id("bob's")).user("bob").connection("socket");
     let other = store.create(other).await.unwrap().session;
@@ -144,7 +170,7 @@ async fn an_entry_that_leads_to_another_users_session_is_dropped_and_that_sessio
 
 #[tokio::test]
 async fn a_corrupt_victim_stops_the_create_and_nothing_is_changed() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let store = context.store_at(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
     create_in_turn(&context, &store, &["a"]).await;
     for key in [context.record_key(&id("a")), context.connection_key("socket-a"), context.node_key("gateway")]
@@ -154,9 +180,10 @@ async fn a_corrupt_victim_stops_the_create_and_nothing_is_changed() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end() {
-    let context = Context::new().await;
+async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let evict = context.store(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
     let reject = context.store(rules().sessions_per_user(1, OnLimit::Reject)).await;
     for round in 0..20 {
@@ -183,7 +210,7 @@ async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end() {
 
 #[tokio::test]
 async fn a_user_with_1200_live_sessions_is_cut_down_to_a_lowered_limit() {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let plain = context.store_at(rules()).await;
     create_many(&plain, 1200, |number| {
         NewSession::new().id(numbered(number)).user("ann").connection(format!("c{number}"))
@@ -207,9 +234,12 @@ async fn a_user_with_1200_live_sessions_is_cut_down_to_a_lowered_limit() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_user_with_1200_expired_sessions_is_cleared_until_the_live_ones_can_be_counted() {
-    let context = Context::new().await;
+async fn a_user_with_1200_expired_sessions_is_cleared_until_the_live_ones_can_be_counted(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let plain = context.store_at(rules()).await;
     create_many(&plain, 1200, |number| NewSession::new().id(numbered(number)).user("ann")).await;
     context.clock.advance(10 * MINUTE);

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Owner, PageRequest, SessionStore as _};
+use cloakroom::{Error, NewSession, Owner, PageRequest};
+use rstest::rstest;
 
 use super::rules;
 use crate::support::Context;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::session_id as id;
 
+#[rstest]
 #[tokio::test]
-async fn names_with_any_characters_are_exact_and_never_collide() {
-    let context = Context::new().await;
+async fn names_with_any_characters_are_exact_and_never_collide(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let longest = "x".repeat(256);
     let names = [
@@ -49,9 +53,10 @@ async fn names_with_any_characters_are_exact_and_never_collide() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_name_of_257_bytes_is_refused_as_invalid_and_nothing_is_written() {
-    let context = Context::new().await;
+async fn a_name_of_257_bytes_is_refused_as_invalid_and_nothing_is_written(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let long = "x".repeat(257);
     for (new, named) in [

@@ -1,9 +1,12 @@
 //! What goes into a session comes out equal, up to the configured size.
 
-use cloakroom::{Entries, Error, NewSession, Owner, PageRequest, Refusal, Rules, SessionStore as _};
+use cloakroom::{Entries, Error, NewSession, Owner, PageRequest, Refusal, Rules};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::Context;
+use crate::support::context::On;
+use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::session_id as id;
 
 const MIB: usize = 1024 * 1024;
@@ -27,9 +30,10 @@ fn delicate_values() -> Vec<Value> {
     ]
 }
 
+#[rstest]
 #[tokio::test]
-async fn every_value_comes_back_equal_as_attribute_and_as_extension() {
-    let context = Context::new().await;
+async fn every_value_comes_back_equal_as_attribute_and_as_extension(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let (mut attributes, mut extensions) = (Entries::default(), Entries::default());
     let keys = ["a", ":", "{}", "é", "\u{0}", " "];
@@ -56,9 +60,10 @@ async fn every_value_comes_back_equal_as_attribute_and_as_extension() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn numbers_beyond_floats_and_empty_collections_keep_their_types() {
-    let context = Context::new().await;
+async fn numbers_beyond_floats_and_empty_collections_keep_their_types(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let new = NewSession::new().id(id("s"));
     let new = new.set("n", &9_007_199_254_740_993_u64).unwrap();
@@ -74,9 +79,10 @@ async fn numbers_beyond_floats_and_empty_collections_keep_their_types() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not() {
-    let context = Context::new().await;
+async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let rules = Rules::new().value_bytes(100).session_bytes(150);
     let store = context.store(rules).await;
     let text = |length: usize| "x".repeat(length - 2);
@@ -96,9 +102,10 @@ async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test]
-async fn a_key_that_is_empty_or_of_257_bytes_is_invalid() {
-    let context = Context::new().await;
+async fn a_key_that_is_empty_or_of_257_bytes_is_invalid(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for key in [String::new(), "k".repeat(257)] {
         let error = store.create(NewSession::new().set(key, &1).unwrap()).await.unwrap_err();

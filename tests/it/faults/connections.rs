@@ -1,14 +1,14 @@
 //! Connections that break or are refused.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::bb8_redis::RedisConnectionManager;
-use cloakroom::{
-    Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Rules, SessionStore as _, bb8,
-};
+use cloakroom::{Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Rules, bb8};
 
 use super::{causes, obstacle, undisturbed_under};
 use crate::support::Context;
+use crate::support::context::{Store, build};
 
 /// Ends the connections of all but the test's own.
 async fn kill_connections(context: &Context) {
@@ -40,14 +40,10 @@ async fn connections_that_are_killed_in_a_loop_under_load_are_invisible() {
 #[tokio::test]
 async fn a_pool_that_was_handed_in_survives_killed_connections() {
     let context = Context::own(&[]).await;
-    let manager = RedisConnectionManager::new(context.server.url()).unwrap();
+    let manager = RedisConnectionManager::new(context.server().url()).unwrap();
     let pool = bb8::Pool::builder().max_size(3).build(manager).await.unwrap();
-    let store = RedisStore::builder_with_pool(pool)
-        .namespace(&context.namespace)
-        .deadline(Duration::from_secs(20))
-        .build()
-        .await
-        .unwrap();
+    let builder = RedisStore::builder_with_pool(pool).namespace(&context.namespace);
+    let store = build(builder.deadline(Duration::from_secs(20))).await;
     let session = context.session(&store, "a").await;
     for round in 0..20_u64 {
         kill_connections(&context).await;
@@ -65,9 +61,10 @@ async fn a_pool_that_was_handed_in_survives_killed_connections() {
 }
 
 /// A store on the context's server with a password.
-async fn with_password(context: &Context, password: &str) -> Result<RedisStore, Error> {
-    let url = format!("redis://:{password}@{}/", context.server.address());
-    RedisStore::builder(url).namespace(&context.namespace).deadline(Duration::from_secs(20)).build().await
+async fn with_password(context: &Context, password: &str) -> Result<Store, Error> {
+    let url = format!("redis://:{password}@{}/", context.server().address());
+    let builder = RedisStore::builder(url).namespace(&context.namespace).deadline(Duration::from_secs(20));
+    Ok(Arc::new(builder.connect_timeout(Duration::from_secs(10)).build().await?))
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::obstacle;
 use crate::support::Context;
-use crate::support::context::eventually;
+use crate::support::context::{Store, eventually};
 
 /// Nothing that was answered is lost.
 const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
@@ -49,7 +49,7 @@ struct Answered {
     later: u64,
 }
 
-async fn run(store: RedisStore, task: usize, seen: Arc<Seen>) -> Vec<Answered> {
+async fn run(store: Store, task: usize, seen: Arc<Seen>) -> Vec<Answered> {
     let mut answered: Vec<Answered> = Vec::new();
     let mut number = 0;
     while !seen.done.load(Ordering::SeqCst) {
@@ -95,16 +95,16 @@ async fn a_killed_server_gives_plain_errors_and_comes_back_with_all_that_was_ans
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
     eventually("a load", async || count(&seen.successes) > 200).await;
-    context.server.kill().await;
+    context.server_mut().kill().await;
     let before = count(&seen.errors);
     eventually("errors while it is down", async || count(&seen.errors) > before + 50).await;
-    context.server.restart().await;
+    context.server_mut().restart().await;
     let before = count(&seen.successes);
     eventually("success again, without a new store", async || count(&seen.successes) > before + 200).await;
     seen.done.store(true, Ordering::SeqCst);
     let answered: Vec<Answered> = tasks.join_all().await.into_iter().flatten().collect();
 
-    context.raw = context.server.connect().await;
+    context.reconnect().await;
     context.check().await;
     assert!(answered.len() > 40);
     for Answered { id, value, later } in answered {
@@ -122,7 +122,7 @@ async fn a_call_while_the_server_is_down_tells_that_there_is_no_connection() {
     let mut context = Context::own(DURABLE).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
-    context.server.kill().await;
+    context.server_mut().kill().await;
     // The first use of each connection finds it broken; a write that was on its way may have happened.
     for _ in 0..8 {
         assert!(store.get(session.id()).await.unwrap_err().is_not_executed());
@@ -134,8 +134,8 @@ async fn a_call_while_the_server_is_down_tells_that_there_is_no_connection() {
         assert_eq!(obstacle(store.create(NewSession::new()).await), Obstacle::Connect);
         assert_eq!(obstacle(store.reap(10).await), Obstacle::Connect);
     }
-    context.server.restart().await;
-    context.raw = context.server.connect().await;
+    context.server_mut().restart().await;
+    context.reconnect().await;
     assert!(store.get(session.id()).await.unwrap().is_some());
     store.delete(&session).await.unwrap();
     context.check().await;
@@ -161,7 +161,7 @@ async fn a_server_that_hangs_costs_a_call_its_deadline_and_no_more() {
     let session = context.session(&context.store(Rules::new()).await, "a").await;
     let (reader, lister, writer) =
         (impatient(&context).await, impatient(&context).await, impatient(&context).await);
-    context.server.freeze().await;
+    context.server_mut().freeze().await;
     let owner = Owner::user("user-a");
     assert_eq!(obstacle(in_time(reader.get(session.id())).await), Obstacle::Deadline);
     assert_eq!(obstacle(in_time(lister.count(&owner)).await), Obstacle::Deadline);
@@ -174,7 +174,7 @@ async fn a_server_that_hangs_costs_a_call_its_deadline_and_no_more() {
     assert!(in_time(writer.delete(&session)).await.unwrap_err().is_not_executed());
     assert!(in_time(reader.get(session.id())).await.unwrap_err().is_not_executed());
 
-    context.server.thaw().await;
+    context.server_mut().thaw().await;
     for store in [&reader, &lister, &writer] {
         eventually("the same store works again", async || store.get(session.id()).await.is_ok()).await;
     }

@@ -1,13 +1,13 @@
 //! A server that runs and refuses: memory full, read-only.
 
 use cloakroom::{
-    Binding, Deleted, Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Rotation, Rules,
-    Session, SessionStore as _, Unbound,
+    Binding, Deleted, Error, NewSession, Obstacle, Owner, PageRequest, Patch, Rotation, Rules, Session,
+    Unbound,
 };
 
 use super::{causes, obstacle};
 use crate::support::Context;
-use crate::support::context::eventually;
+use crate::support::context::{Store, eventually};
 
 #[tokio::test]
 async fn a_server_without_memory_takes_no_new_data_and_still_reads_and_deletes() {
@@ -60,7 +60,7 @@ async fn a_server_without_memory_still_reaps() {
 }
 
 /// How each operation that writes to a session is kept from being executed.
-async fn each_write(store: &RedisStore, mut session: Session) -> [Obstacle; 8] {
+async fn each_write(store: &Store, mut session: Session) -> [Obstacle; 8] {
     let patch = Patch::new().set("color", "red").unwrap();
     session.set_node("another");
     [
@@ -78,7 +78,7 @@ async fn each_write(store: &RedisStore, mut session: Session) -> [Obstacle; 8] {
 #[tokio::test]
 async fn a_read_only_replica_reads_and_refuses_writes_until_it_is_promoted() {
     let master = Context::own(&[]).await;
-    let address = master.server.address();
+    let address = master.server().address();
     let (host, port) = address.split_once(':').unwrap();
     let mut replica = Context::own(&["--replicaof", host, port, "--repl-diskless-sync-delay", "0"]).await;
     replica.namespace.clone_from(&master.namespace);

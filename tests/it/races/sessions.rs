@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use cloakroom::{
-    Binding, Deleted, NewSession, Patch, RedisStore, Refusal, Result, Rotation, Rules, Session, SessionId,
-    SessionStore as _,
-};
+use cloakroom::{Binding, Deleted, NewSession, Patch, Refusal, Result, Rotation, Rules, Session, SessionId};
 use futures::future::{BoxFuture, FutureExt as _};
+use rstest::rstest;
 
 use super::{Race, two_stores, two_stores_at};
 use crate::support::Context;
+use crate::support::context::On::{Memory, Redis};
+use crate::support::context::{On, Store};
 use crate::support::record::LIVE;
 
 /// How often a race of two is run: who is first differs.
 const ROUNDS: usize = 40;
 
-type Call = fn(RedisStore, Session) -> BoxFuture<'static, Result<()>>;
+type Call = fn(Store, Session) -> BoxFuture<'static, Result<()>>;
 
 /// Runs a call against a delete of the same session: whatever comes first, nothing is left.
 async fn against_delete(call: Call) {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let [store, other] = two_stores(&context, Rules::new()).await;
     for round in 0..ROUNDS {
         let session = context.session(&store, &round.to_string()).await;
@@ -118,9 +118,10 @@ async fn an_unbind_against_a_delete_leaves_nothing() {
     .await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_creates_with_one_id_one_wins_and_leaves_the_only_entries() {
-    let context = Context::new().await;
+async fn of_many_creates_with_one_id_one_wins_and_leaves_the_only_entries(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let [store, other] = two_stores(&context, Rules::new()).await;
     let id = SessionId::new("the-one").unwrap();
     let mut race = Race::new();
@@ -146,9 +147,12 @@ async fn of_many_creates_with_one_id_one_wins_and_leaves_the_only_entries() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reap_and_a_refresh_at_the_edge_agree_on_whether_the_session_lives() {
-    let context = Context::new().await;
+async fn a_reap_and_a_refresh_at_the_edge_agree_on_whether_the_session_lives(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
     let rules = Rules::new().ttl(Duration::from_secs(60));
     let [store, other] = two_stores_at(&context, rules).await;
     let (mut lived, mut died) = (0, 0);
@@ -182,7 +186,7 @@ async fn a_reap_and_a_refresh_at_the_edge_agree_on_whether_the_session_lives() {
 
 /// Rotates one session so often at once.
 async fn rotate_at_once(count: usize) {
-    let context = Context::new().await;
+    let context = Context::redis().await;
     let stores = two_stores(&context, Rules::new()).await;
     for round in 0..10 {
         let session = context.session(&stores[0], &round.to_string()).await;
@@ -220,9 +224,10 @@ async fn sixteen_rotations_at_once_end_with_one_new_id_that_all_learn() {
     rotate_at_once(16).await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_updates_from_one_version_one_wins() {
-    let context = Context::new().await;
+async fn of_many_updates_from_one_version_one_wins(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let stores = two_stores(&context, Rules::new()).await;
     let session = context.session(&stores[0], "a").await;
     let mut race = Race::new();
@@ -250,9 +255,10 @@ async fn of_many_updates_from_one_version_one_wins() {
     context.check().await;
 }
 
+#[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_patches_of_different_attributes_are_all_there() {
-    let context = Context::new().await;
+async fn a_hundred_patches_of_different_attributes_are_all_there(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
     let stores = two_stores(&context, Rules::new()).await;
     let session = context.session(&stores[0], "a").await;
     let mut race = Race::new();

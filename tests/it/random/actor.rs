@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Refusal, Result, Rotation,
-    Session, SessionId, SessionStore as _, Target,
+    Binding, Error, Export, Import, NewSession, Obstacle, Owner, PageRequest, Patch, Refusal, Result,
+    Rotation, Session, SessionId, Target,
 };
 use fastrand::Rng;
 
 use super::{CONNECTIONS, IDS, NODES, Pace, USERS};
 use crate::support::Context;
+use crate::support::context::Store;
 
 /// What a task does, and how often in relation to the others.
 const CHOICES: &[(&str, u32)] = &[
@@ -26,6 +27,7 @@ const CHOICES: &[(&str, u32)] = &[
     ("take over", 6),
     ("unbind", 8),
     ("delete", 6),
+    ("import", 8),
     ("delete_user", 2),
     ("list", 5),
     ("count", 3),
@@ -42,18 +44,28 @@ pub(super) fn user(number: u64) -> String {
 #[derive(Debug)]
 pub(super) struct Actor {
     context: Arc<Context>,
-    store: RedisStore,
+    store: Store,
     pace: Arc<Pace>,
     random: Rng,
     /// Copies in hand, mostly out of date.
     hand: Vec<Session>,
+    /// Sessions as they were, to be imported once they are something else.
+    exports: Vec<Export>,
     /// What calls came to: to see that a run reached what it was to reach.
     outcomes: BTreeMap<String, u64>,
 }
 
 impl Actor {
-    pub(super) fn new(context: Arc<Context>, store: RedisStore, pace: Arc<Pace>, random: Rng) -> Self {
-        Self { context, store, pace, random, hand: Vec::new(), outcomes: BTreeMap::new() }
+    pub(super) fn new(context: Arc<Context>, store: Store, pace: Arc<Pace>, random: Rng) -> Self {
+        Self {
+            context,
+            store,
+            pace,
+            random,
+            hand: Vec::new(),
+            exports: Vec::new(),
+            outcomes: BTreeMap::new(),
+        }
     }
 
     /// Prints the counts (seen with `--nocapture`), and fails where a kind of operation never succeeded.
@@ -93,13 +105,17 @@ impl Actor {
             "rotate" | "login" => self.rotate(chosen == "login").await,
             "bind" | "take over" => self.bind(chosen == "take over").await,
             "unbind" | "delete" | "delete_user" => self.end(chosen).await,
+            "import" => self.import().await,
             "reap" => self.store.reap(self.random.usize(1..20)).await.map(drop),
             "advance" => {
                 self.pace.jump(Duration::from_millis(self.random.u64(0..90_000)));
                 Ok(())
             }
             _ => {
-                self.context.command::<()>(&["SCRIPT", "FLUSH"]).await;
+                // In memory there is nothing to flush.
+                if self.context.snapshot().is_none() {
+                    self.context.command::<()>(&["SCRIPT", "FLUSH"]).await;
+                }
                 Ok(())
             }
         };
@@ -294,6 +310,27 @@ impl Actor {
         }
         let bound = self.store.bind(target.as_ref(), binding).await?;
         assert_ne!(bound.taken_from.as_ref(), Some(&bound.id));
+        Ok(())
+    }
+
+    /// Brings in what was exported some time ago, and exports something for a later time.
+    async fn import(&mut self) -> Result<()> {
+        let target = self.target();
+        let export = self.store.export(target.id()).await?;
+        self.exports.extend(export);
+        if self.exports.len() < 3 {
+            return Ok(());
+        }
+        let export = self.exports.swap_remove(self.random.usize(0..3));
+        let version = export.session().version();
+        let import = Import::new(export);
+        let import = match self.random.u8(0..4) {
+            0 => import.if_absent(),
+            1 => import.if_at(version),
+            _ => import,
+        };
+        let imported = self.store.import(import).await?;
+        *self.outcomes.entry(format!("import: {imported:?}")).or_default() += 1;
         Ok(())
     }
 

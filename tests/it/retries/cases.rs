@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Deleted, NewSession, Patch, Removed, Result, Rotation, Session, SessionId, SessionStore, Unbound,
+    Binding, Claim, Deleted, Direction, Error, Export, Heartbeat, Holder, Import, Imported, NewSession,
+    Patch, Refusal, Removed, Result, Rotation, Session, SessionId, SessionStore, TaskId, Unbound,
 };
 use futures::future::{BoxFuture, FutureExt as _};
+
+use crate::support::leases::LEASE;
 
 /// What a call came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +26,22 @@ pub(super) struct Answer {
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) target: &'static str,
-    pub(super) call: fn(Arc<dyn SessionStore>, Session) -> BoxFuture<'static, Result<Answer>>,
-    /// By the ids of the last changes in the live record.
-    pub(super) recognized_later: bool,
+    pub(super) call: fn(Arc<dyn SessionStore>, Given) -> BoxFuture<'static, Result<Answer>>,
+    /// How many later changes it is recognized after, by the ids of the last changes in the live record.
+    pub(super) remembered: u32,
+}
+
+/// What a call is given to act on.
+#[derive(Clone)]
+pub(super) struct Given {
+    /// The session itself.
+    pub(super) session: Session,
+    /// A later version of the session "s", with other owners.
+    pub(super) later: Export,
+    /// A session that is not there.
+    pub(super) elsewhere: Export,
+    /// Of the node "live", who holds its lease.
+    pub(super) holder: Holder,
 }
 
 fn answer(id: &SessionId, own: impl std::fmt::Debug, others: impl std::fmt::Debug) -> Answer {
@@ -47,6 +63,14 @@ async fn create(store: Arc<dyn SessionStore>, user: &str) -> Result<Answer> {
     let created = store.create(new.set("color", "red")?).await?;
     let session = &created.session;
     Ok(answer(session.id(), session, ids(&created.evicted)))
+}
+
+/// The first of many is repeated under the operation id that its error has, as the call itself.
+async fn create_many(store: Arc<dyn SessionStore>) -> Result<Answer> {
+    let new = ["new", "other"].map(|name| NewSession::new().id(id(name)).connection(name).node("n"));
+    let made = store.create_many(new.to_vec()).await.into_iter().collect::<Result<Vec<_>>>()?;
+    let sessions: Vec<&Session> = made.iter().map(|created| &created.session).collect();
+    Ok(answer(sessions[0].id(), &sessions, ()))
 }
 
 async fn rotate(store: Arc<dyn SessionStore>, session: Session, rotation: Rotation) -> Result<Answer> {
@@ -74,11 +98,34 @@ async fn delete_user(
     Ok(answer(session.id(), &deleted.corrupt, ids(&deleted.removed)))
 }
 
+async fn import(store: Arc<dyn SessionStore>, export: Export) -> Result<Answer> {
+    let id = export.session().id().clone();
+    let imported = store.import(Import::new(export)).await?;
+    assert_eq!(imported, Imported::Imported);
+    Ok(answer(&id, imported, ()))
+}
+
+/// The task of all migrations here: a call that comes again is of the same.
+fn task() -> TaskId {
+    TaskId::new([7; 8]).unwrap()
+}
+
+/// Lets go of a session by its id, as a migration does. When it comes again after that was done, there is nothing to freeze.
+async fn depart(store: Arc<dyn SessionStore>, session: Session) -> Result<Answer> {
+    let id = session.id();
+    let until = match store.freeze(id, task(), "elsewhere", Duration::from_secs(60)).await {
+        Err(Error::Refused(Refusal::Departed { .. })) => 0,
+        frozen => frozen?.unwrap().until_ms,
+    };
+    let departed = store.depart(id, task(), until).await?;
+    Ok(answer(id, departed, ()))
+}
+
 pub(super) const CASES: &[Case] = &[
     Case {
         name: "patch by id",
         target: "s",
-        call: |store, session| {
+        call: |store, Given { session, .. }| {
             async move {
                 let patch = Patch::new().set("color", "red")?.set_extension("seen", &1)?.suspend();
                 let patched = store.patch(session.id(), patch).await?;
@@ -86,12 +133,12 @@ pub(super) const CASES: &[Case] = &[
             }
             .boxed()
         },
-        recognized_later: true,
+        remembered: 3,
     },
     Case {
         name: "patch of the ttl by id",
         target: "s",
-        call: |store, session| {
+        call: |store, Given { session, .. }| {
             async move {
                 let patch = Patch::new().ttl(Duration::from_secs(7200)).remove("color");
                 let patched = store.patch(session.id(), patch).await?;
@@ -99,24 +146,20 @@ pub(super) const CASES: &[Case] = &[
             }
             .boxed()
         },
-        recognized_later: true,
+        remembered: 3,
     },
-    Case {
-        name: "create",
-        target: "s",
-        call: |store, _| create(store, "bob").boxed(),
-        recognized_later: true,
-    },
+    Case { name: "create", target: "s", call: |store, _| create(store, "bob").boxed(), remembered: 3 },
     Case {
         name: "create that evicts",
         target: "s",
         call: |store, _| create(store, "ann").boxed(),
-        recognized_later: true,
+        remembered: 3,
     },
+    Case { name: "create_many", target: "s", call: |store, _| create_many(store).boxed(), remembered: 3 },
     Case {
         name: "update",
         target: "s",
-        call: |store, mut session| {
+        call: |store, Given { mut session, .. }| {
             async move {
                 session.set("color", "red")?;
                 session.set_user("bob");
@@ -128,53 +171,53 @@ pub(super) const CASES: &[Case] = &[
             }
             .boxed()
         },
-        recognized_later: true,
+        remembered: 3,
     },
     Case {
         name: "refresh",
         target: "s",
-        call: |store, session| {
+        call: |store, Given { session, .. }| {
             async move {
                 let refreshed = store.refresh(session.id()).await?.unwrap();
                 Ok(answer(&refreshed.id.clone(), refreshed, ()))
             }
             .boxed()
         },
-        recognized_later: false,
+        remembered: 0,
     },
     Case {
         name: "rotate",
         target: "s",
-        call: |store, session| rotate(store, session, Rotation::new()).boxed(),
-        recognized_later: true,
+        call: |store, Given { session, .. }| rotate(store, session, Rotation::new()).boxed(),
+        remembered: 3,
     },
     Case {
         name: "rotate to a user that evicts",
         target: "g",
-        call: |store, session| rotate(store, session, Rotation::new().user("ann")).boxed(),
-        recognized_later: true,
+        call: |store, Given { session, .. }| rotate(store, session, Rotation::new().user("ann")).boxed(),
+        remembered: 3,
     },
     Case {
         name: "bind",
         target: "s",
-        call: |store, session| {
+        call: |store, Given { session, .. }| {
             async move { bind(store, &session, Binding::new("x").node("m")).await }.boxed()
         },
-        recognized_later: true,
+        remembered: 3,
     },
     Case {
         name: "bind by id that takes over",
         target: "s",
-        call: |store, session| {
+        call: |store, Given { session, .. }| {
             let binding = Binding::new("d").node("m2").take_over();
             async move { bind(store, session.id(), binding).await }.boxed()
         },
-        recognized_later: true,
+        remembered: 3,
     },
     Case {
         name: "unbind",
         target: "s",
-        call: |store, session| {
+        call: |store, Given { session, .. }| {
             async move {
                 let unbound = store.unbind(session.id(), "c").await?;
                 assert_eq!(unbound, Unbound::Detached);
@@ -182,12 +225,12 @@ pub(super) const CASES: &[Case] = &[
             }
             .boxed()
         },
-        recognized_later: true,
+        remembered: 3,
     },
     Case {
         name: "delete",
         target: "s",
-        call: |store, session| {
+        call: |store, Given { session, .. }| {
             async move {
                 let deleted = store.delete(&session).await?;
                 assert_eq!(deleted, Deleted::Deleted);
@@ -195,30 +238,118 @@ pub(super) const CASES: &[Case] = &[
             }
             .boxed()
         },
-        recognized_later: false,
+        remembered: 0,
     },
     Case {
         name: "delete by id",
         target: "s",
-        call: |store, session| {
+        call: |store, Given { session, .. }| {
             async move {
                 let deleted = store.delete(session.id()).await?;
                 Ok(answer(session.id(), deleted, ()))
             }
             .boxed()
         },
-        recognized_later: false,
+        remembered: 0,
+    },
+    Case {
+        name: "import",
+        target: "s",
+        call: |store, Given { elsewhere, .. }| import(store, elsewhere).boxed(),
+        remembered: 2,
+    },
+    Case {
+        name: "import that replaces",
+        target: "s",
+        call: |store, Given { later, .. }| import(store, later).boxed(),
+        remembered: 2,
+    },
+    Case {
+        name: "freeze",
+        target: "s",
+        call: |store, Given { session, .. }| {
+            async move {
+                let frozen = store.freeze(&session, task(), "elsewhere", Duration::from_secs(60)).await?;
+                Ok(answer(session.id(), frozen, ()))
+            }
+            .boxed()
+        },
+        remembered: 0,
+    },
+    Case {
+        name: "depart",
+        target: "s",
+        call: |store, Given { session, .. }| depart(store, session).boxed(),
+        remembered: 0,
+    },
+    Case {
+        name: "import of a copy",
+        target: "s",
+        call: |store, Given { elsewhere, .. }| {
+            async move {
+                let id = elsewhere.session().id().clone();
+                let import = Import::new(elsewhere).incoming(task(), 1, "elsewhere");
+                let imported = store.import(import).await?;
+                Ok(answer(&id, imported, ()))
+            }
+            .boxed()
+        },
+        remembered: 0,
+    },
+    Case {
+        name: "import and thaw of a copy",
+        target: "s",
+        call: |store, Given { elsewhere, .. }| {
+            async move {
+                let id = elsewhere.session().id().clone();
+                match store.import(Import::new(elsewhere).incoming(task(), 1, "elsewhere")).await {
+                    // It was thawed when this came the last time.
+                    Ok(_) | Err(Error::Refused(Refusal::Conflict { .. })) => {}
+                    Err(error) => return Err(error),
+                }
+                store.thaw(&id, task(), Direction::Incoming).await?;
+                Ok(answer(&id, (), ()))
+            }
+            .boxed()
+        },
+        remembered: 0,
     },
     Case {
         name: "delete_user",
         target: "s",
-        call: |store, session| delete_user(store, session, None).boxed(),
-        recognized_later: false,
+        call: |store, Given { session, .. }| delete_user(store, session, None).boxed(),
+        remembered: 0,
     },
     Case {
         name: "delete_user but one",
         target: "s",
-        call: |store, session| async move { delete_user(store, session, Some(&id("t"))).await }.boxed(),
-        recognized_later: false,
+        call: |store, Given { session, .. }| {
+            async move { delete_user(store, session, Some(&id("t"))).await }.boxed()
+        },
+        remembered: 0,
+    },
+    Case {
+        name: "heartbeat",
+        target: "s",
+        call: |store, Given { session, holder, .. }| {
+            async move {
+                let status = store.heartbeat(&holder, Heartbeat::renew().lease(LEASE * 2)).await?;
+                Ok(answer(session.id(), status, ()))
+            }
+            .boxed()
+        },
+        remembered: 0,
+    },
+    Case {
+        name: "recover",
+        target: "s",
+        call: |store, Given { session, holder, .. }| {
+            async move {
+                let claimed = store.as_node(&holder).recover(Claim::new("n", holder.node())).await?;
+                Ok(answer(session.id(), (&claimed.corrupt, &claimed.next), &claimed.sessions))
+            }
+            .boxed()
+        },
+        remembered: 0,
     },
 ];

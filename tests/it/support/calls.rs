@@ -32,7 +32,7 @@ impl Cost {
 impl Context {
     /// Counts at a server that is the test's own; elsewhere others would be counted too.
     pub(crate) async fn count(&self) -> Count {
-        assert!(self.server.is_own(), "counted on a server that is not the test's own");
+        assert!(self.server().is_own(), "counted on a server that is not the test's own");
         let info: String = self.command(&["INFO", "everything"]).await;
         let mut count = Count { commands: BTreeMap::new(), reads: 0 };
         for line in info.lines() {

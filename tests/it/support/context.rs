@@ -1,9 +1,14 @@
-//! A server, a namespace of the test's own in it, and stores on that.
+//! Where a test keeps its sessions: a namespace of its own on a server, or the memory of this process; and a look at what
+//! is stored there.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cloakroom::{RedisStore, Rules, Session, SessionId, SessionStore as _, TestClock};
+use cloakroom::{
+    MemoryStore, RedisStore, RedisStoreBuilder, Rules, Session, SessionId, SessionStore, Stored as Kept,
+    TestClock,
+};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
@@ -11,52 +16,142 @@ use super::invariants;
 use super::record::Stored;
 use super::server::Server;
 
-/// A server, a namespace of the test's own in it, and stores on that.
+/// Which store a test is about. Most are about both, by `#[values(Redis, Memory)] on: On`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum On {
+    Redis,
+    Memory,
+}
+
+/// Any store.
+pub(crate) type Store = Arc<dyn SessionStore>;
+
+/// Where a test keeps its sessions.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) server: Server,
+    place: Place,
     pub(crate) namespace: String,
     /// Shared by all stores of [`store_at`](Self::store_at).
     pub(crate) clock: TestClock,
-    pub(crate) raw: MultiplexedConnection,
     started: Instant,
+}
+
+#[derive(Debug)]
+enum Place {
+    Redis {
+        server: Box<Server>,
+        raw: MultiplexedConnection,
+    },
+    /// By the context's clock.
+    Memory(MemoryStore),
 }
 
 /// The whole stored state of a namespace: each key with its type and value. TTLs stand apart, since they run.
 pub(crate) type Dump = BTreeMap<String, (String, Vec<u8>)>;
 
 impl Context {
-    pub(crate) async fn new() -> Self {
-        Self::on(Server::start().await).await
+    pub(crate) async fn on(on: On) -> Self {
+        match on {
+            On::Redis => Self::redis().await,
+            On::Memory => Self::memory(usize::MAX),
+        }
+    }
+
+    pub(crate) async fn redis() -> Self {
+        Self::at(Server::start().await).await
+    }
+
+    /// Another place by the same clock.
+    pub(crate) async fn another(&self, on: On) -> Self {
+        match on {
+            On::Redis => Self { clock: self.clock.clone(), ..Self::redis().await },
+            On::Memory => Self::memory_by(self.clock.clone(), usize::MAX),
+        }
+    }
+
+    /// Another namespace on a server of the test's own, which is emptied.
+    pub(crate) async fn begin_anew(&mut self) {
+        self.namespace = new_namespace();
+        self.started = Instant::now();
+        self.command::<()>(&["FLUSHALL"]).await;
     }
 
     /// On a spawned server of the test's own, which may be flushed, filled and killed.
     pub(crate) async fn own(options: &[&str]) -> Self {
-        Self::on(Server::spawn(options).await).await
+        Self::at(Server::spawn(options).await).await
     }
 
-    async fn on(server: Server) -> Self {
+    async fn at(server: Server) -> Self {
         let raw = server.connect().await;
-        let namespace = format!("t{:016x}", fastrand::u64(..));
-        Self { server, namespace, clock: TestClock::new(), raw, started: Instant::now() }
+        Self::in_place(TestClock::new(), Place::Redis { server: Box::new(server), raw })
     }
 
-    /// A store by the server's clock.
-    pub(crate) async fn store(&self, rules: Rules) -> RedisStore {
-        self.builder(rules).build().await.unwrap()
+    /// In memory, with room for so many sessions.
+    pub(crate) fn memory(max_sessions: usize) -> Self {
+        Self::memory_by(TestClock::new(), max_sessions)
+    }
+
+    fn memory_by(clock: TestClock, max_sessions: usize) -> Self {
+        let store = MemoryStore::builder().max_sessions(max_sessions).clock(clock.clone()).build();
+        Self::in_place(clock, Place::Memory(store.unwrap()))
+    }
+
+    fn in_place(clock: TestClock, place: Place) -> Self {
+        Self { place, namespace: new_namespace(), clock, started: Instant::now() }
+    }
+
+    /// A store by the server's clock; in memory by the context's.
+    pub(crate) async fn store(&self, rules: Rules) -> Store {
+        match &self.place {
+            Place::Redis { .. } => build(self.builder(rules)).await,
+            Place::Memory(store) => Arc::new(store.with_rules(rules).unwrap()),
+        }
     }
 
     /// A store by the context's clock, which the test moves.
-    pub(crate) async fn store_at(&self, rules: Rules) -> RedisStore {
-        self.builder(rules).clock(self.clock.clone()).build().await.unwrap()
+    pub(crate) async fn store_at(&self, rules: Rules) -> Store {
+        match &self.place {
+            Place::Redis { .. } => build(self.builder(rules).clock(self.clock.clone())).await,
+            Place::Memory(_) => self.store(rules).await,
+        }
     }
 
-    pub(crate) fn builder(&self, rules: Rules) -> cloakroom::RedisStoreBuilder {
-        RedisStore::builder(self.server.url())
+    pub(crate) fn builder(&self, rules: Rules) -> RedisStoreBuilder {
+        RedisStore::builder(self.server().url())
             .namespace(&self.namespace)
             .rules(rules)
             .deadline(Duration::from_secs(20)) // a busy machine is no failure
             .connect_timeout(Duration::from_secs(10))
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        match &self.place {
+            Place::Redis { server, .. } => server,
+            Place::Memory(_) => panic!("a test of Redis, run in memory"),
+        }
+    }
+
+    pub(crate) fn server_mut(&mut self) -> &mut Server {
+        match &mut self.place {
+            Place::Redis { server, .. } => server,
+            Place::Memory(_) => panic!("a test of Redis, run in memory"),
+        }
+    }
+
+    /// A connection past the stores.
+    pub(crate) fn raw(&self) -> MultiplexedConnection {
+        match &self.place {
+            Place::Redis { raw, .. } => raw.clone(),
+            Place::Memory(_) => panic!("a test of Redis, run in memory"),
+        }
+    }
+
+    /// Connects anew, after the server was killed.
+    pub(crate) async fn reconnect(&mut self) {
+        let connection = self.server().connect().await;
+        if let Place::Redis { raw, .. } = &mut self.place {
+            *raw = connection;
+        }
     }
 
     pub(crate) fn key(&self, rest: impl AsRef<str>) -> String {
@@ -80,12 +175,30 @@ impl Context {
         for part in &parts[1..] {
             cmd.arg(part);
         }
-        cmd.query_async(&mut self.raw.clone()).await
+        cmd.query_async(&mut self.raw()).await
+    }
+
+    /// What the store in memory has, in the words of Redis. `None`: the test is on Redis.
+    pub(crate) fn snapshot(&self) -> Option<BTreeMap<String, Kept>> {
+        match &self.place {
+            Place::Redis { .. } => None,
+            Place::Memory(store) => Some(store.snapshot(&self.namespace).unwrap()),
+        }
+    }
+
+    /// What is under a key that holds a string.
+    pub(crate) async fn string(&self, key: &str) -> Option<Vec<u8>> {
+        match self.snapshot() {
+            None => self.command(&["GET", key]).await,
+            Some(snapshot) => snapshot.get(key).map(|kept| match kept {
+                Kept::String(bytes) => bytes.clone(),
+                kept => panic!("{key} is no string: {kept:?}"),
+            }),
+        }
     }
 
     pub(crate) async fn stored(&self, id: &SessionId) -> Option<Stored> {
-        let bytes: Option<Vec<u8>> = self.command(&["GET", &self.record_key(id)]).await;
-        bytes.map(|bytes| Stored::parse(&bytes))
+        self.string(&self.record_key(id)).await.map(|bytes| Stored::parse(&bytes))
     }
 
     /// Milliseconds until the key goes by itself; -1 for never, -2 for no key.
@@ -94,16 +207,39 @@ impl Context {
     }
 
     pub(crate) async fn exists(&self, key: &str) -> bool {
-        self.command::<i64>(&["EXISTS", key]).await == 1
+        match self.snapshot() {
+            None => self.command::<i64>(&["EXISTS", key]).await == 1,
+            Some(snapshot) => snapshot.contains_key(key),
+        }
     }
 
+    /// The members of a sorted set, with their scores.
     pub(crate) async fn members(&self, key: &str) -> BTreeMap<String, u64> {
-        let pairs: Vec<(String, f64)> = self.command(&["ZRANGE", key, "0", "-1", "WITHSCORES"]).await;
-        pairs.into_iter().map(|(member, score)| (member, score as u64)).collect()
+        match self.snapshot() {
+            None => {
+                let pairs: Vec<(String, f64)> = self.command(&["ZRANGE", key, "0", "-1", "WITHSCORES"]).await;
+                pairs.into_iter().map(|(member, score)| (member, score as u64)).collect()
+            }
+            Some(snapshot) => match snapshot.get(key) {
+                None => BTreeMap::new(),
+                Some(Kept::SortedSet(members)) => members.iter().cloned().collect(),
+                Some(kept) => panic!("{key} is no sorted set: {kept:?}"),
+            },
+        }
     }
 
-    /// The names of all keys of the namespace.
+    /// The names of all keys that sessions have.
     pub(crate) async fn keys(&self) -> Vec<String> {
+        let mut keys = self.all_keys().await;
+        keys.retain(|key| *key != self.key("contract"));
+        keys
+    }
+
+    /// The same, and where the contract is noted, which a store does when it starts.
+    pub(crate) async fn all_keys(&self) -> Vec<String> {
+        if let Some(snapshot) = self.snapshot() {
+            return snapshot.into_keys().collect();
+        }
         let pattern = format!("{{{}:0}}:*", self.namespace);
         let mut cursor = "0".to_owned();
         let mut keys = Vec::new();
@@ -120,14 +256,26 @@ impl Context {
         }
     }
 
-    /// All that is stored, to compare before and after. DUMP's checksum covers the value.
+    /// The names of all keys but the expiry index's, which in Redis stays with the note of its own TTL.
+    pub(crate) async fn keys_but_expiry(&self) -> Vec<String> {
+        let mut keys = self.keys().await;
+        keys.retain(|key| *key != self.key("expiry"));
+        keys
+    }
+
+    /// All that is stored of sessions, to compare before and after.
     pub(crate) async fn dump(&self) -> Dump {
+        if let Some(snapshot) = self.snapshot() {
+            let line = |(key, kept)| (key, ("memory".to_owned(), format!("{kept:?}").into_bytes()));
+            return snapshot.into_iter().map(line).collect();
+        }
         let mut dump = Dump::new();
         for key in self.keys().await {
             let kind: String = self.command(&["TYPE", &key]).await;
             let value: Value = match kind.as_str() {
                 "string" => self.command(&["GET", &key]).await,
                 "zset" => self.command(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await,
+                // DUMP's checksum covers the value.
                 _ => self.command(&["DUMP", &key]).await,
             };
             dump.insert(key, (kind, format!("{value:?}").into_bytes()));
@@ -147,7 +295,7 @@ impl Context {
     }
 
     /// A live session with a user, a connection and a node of its own.
-    pub(crate) async fn session(&self, store: &RedisStore, name: &str) -> Session {
+    pub(crate) async fn session(&self, store: &Store, name: &str) -> Session {
         let new = cloakroom::NewSession::new()
             .user(format!("user-{name}"))
             .connection(format!("connection-{name}"))
@@ -156,6 +304,15 @@ impl Context {
             .unwrap();
         store.create(new).await.unwrap().session
     }
+}
+
+fn new_namespace() -> String {
+    format!("t{:016x}", fastrand::u64(..))
+}
+
+/// A store of a builder that has all it needs.
+pub(crate) async fn build(builder: RedisStoreBuilder) -> Store {
+    Arc::new(builder.build().await.unwrap())
 }
 
 /// Waits for a condition, with a deadline that only a broken engine meets.

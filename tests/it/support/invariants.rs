@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use cloakroom::Stored as Kept;
 use redis::Value;
 
 use super::context::Context;
@@ -14,36 +15,48 @@ struct State {
     /// By suffix of the key: (user or node key) → id → score.
     owners: BTreeMap<String, BTreeMap<String, u64>>,
     expiry: BTreeMap<String, u64>,
+    migrations: BTreeMap<String, u64>,
     pointers: BTreeMap<String, String>,
+    /// Ends of leases, by node: as the list of the nodes has them, and as each lease says.
+    nodes: BTreeMap<String, u64>,
+    leases: BTreeMap<String, u64>,
     ttls: BTreeMap<String, i64>,
 }
 
 /// All that is wrong in a namespace, a line each. Nobody may write to it meanwhile.
 pub(crate) async fn violations(context: &Context) -> Vec<String> {
     let mut found = Vec::new();
-    let state = read(context, &mut found).await;
+    let state = match context.snapshot() {
+        None => read(context, &mut found).await,
+        Some(snapshot) => of_snapshot(context, snapshot, &mut found),
+    };
     check_ttls(context, &state, &mut found);
     check_records(&state, &mut found);
     check_entries(&state, &mut found);
+    if state.nodes != state.leases {
+        found.push(format!("nodes are listed as {:?}, and their leases {:?}", state.nodes, state.leases));
+    }
+    check_migrations(&state, &mut found);
     found
 }
 
 async fn read(context: &Context, found: &mut Vec<String>) -> State {
     let mut state = State::default();
     let prefix = context.key("");
-    let keys = context.keys().await;
+    let keys = context.all_keys().await;
     for chunk in keys.chunks(500) {
         let mut pipeline = redis::pipe();
         for key in chunk {
             pipeline.cmd("PTTL").arg(key);
             let rest = &key[prefix.len()..];
-            if rest.starts_with("session:") || rest.starts_with("connection:") {
+            let is_string = rest.starts_with("session:") || rest.starts_with("connection:");
+            if is_string || rest == "contract" || lease_of(rest).is_some() {
                 pipeline.cmd("GET").arg(key);
             } else {
                 pipeline.cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES");
             }
         }
-        let values: Vec<Value> = pipeline.query_async(&mut context.raw.clone()).await.unwrap();
+        let values: Vec<Value> = pipeline.query_async(&mut context.raw()).await.unwrap();
         for (key, pair) in chunk.iter().zip(values.chunks(2)) {
             let rest = key[prefix.len()..].to_owned();
             let ttl: i64 = redis::from_redis_value(pair[0].clone()).unwrap();
@@ -51,30 +64,69 @@ async fn read(context: &Context, found: &mut Vec<String>) -> State {
                 continue; // went between SCAN and here
             }
             state.ttls.insert(rest.clone(), ttl);
-            sort_in(&mut state, rest, pair[1].clone(), found);
+            sort_in(&mut state, rest, kept(pair[1].clone()), found);
         }
     }
     state
 }
 
-fn sort_in(state: &mut State, rest: String, value: Value, found: &mut Vec<String>) {
-    let pairs = |value: Value| -> BTreeMap<String, u64> {
-        let pairs: Vec<(String, f64)> = redis::from_redis_value(value).unwrap();
-        pairs.into_iter().map(|(id, score)| (id, score as u64)).collect()
-    };
-    if let Some(id) = rest.strip_prefix("session:") {
-        let bytes: Vec<u8> = redis::from_redis_value(value).unwrap();
-        state.records.insert(id.to_owned(), Stored::parse(&bytes));
-    } else if let Some(connection) =
-        rest.strip_prefix("connection:").and_then(|rest| rest.strip_suffix(":session"))
-    {
-        state.pointers.insert(connection.to_owned(), redis::from_redis_value(value).unwrap());
-    } else if (rest.starts_with("user:") || rest.starts_with("node:")) && rest.ends_with(":sessions") {
-        state.owners.insert(rest, pairs(value));
-    } else if rest == "expiry" {
-        state.expiry = pairs(value);
-    } else {
-        found.push(format!("a key that is not in the key table: {rest}"));
+/// Whose lease a key has.
+fn lease_of(rest: &str) -> Option<&str> {
+    rest.strip_prefix("node:").and_then(|rest| rest.strip_suffix(":lease"))
+}
+
+/// A value as the server gives it.
+fn kept(value: Value) -> Kept {
+    match value {
+        Value::BulkString(bytes) => Kept::String(bytes),
+        pairs => {
+            let pairs: Vec<(String, f64)> = redis::from_redis_value(pairs).unwrap();
+            Kept::SortedSet(pairs.into_iter().map(|(id, score)| (id, score as u64)).collect())
+        }
+    }
+}
+
+/// In memory nothing has a TTL.
+fn of_snapshot(context: &Context, snapshot: BTreeMap<String, Kept>, found: &mut Vec<String>) -> State {
+    let mut state = State::default();
+    let prefix = context.key("");
+    for (key, kept) in snapshot {
+        sort_in(&mut state, key[prefix.len()..].to_owned(), kept, found);
+    }
+    state
+}
+
+fn sort_in(state: &mut State, rest: String, kept: Kept, found: &mut Vec<String>) {
+    let connection = rest.strip_prefix("connection:").and_then(|rest| rest.strip_suffix(":session"));
+    let is_owner = (rest.starts_with("user:") || rest.starts_with("node:")) && rest.ends_with(":sessions");
+    match kept {
+        Kept::String(bytes) if rest.starts_with("session:") => {
+            let id = rest["session:".len()..].to_owned();
+            state.records.insert(id, Stored::parse(&bytes));
+        }
+        Kept::String(bytes) if connection.is_some() => {
+            let connection = connection.unwrap().to_owned();
+            state.pointers.insert(connection, String::from_utf8(bytes).unwrap());
+        }
+        Kept::SortedSet(members) if is_owner => {
+            state.owners.insert(rest, members.into_iter().collect());
+        }
+        Kept::String(bytes) if rest == "contract" => {
+            if bytes != b"1" {
+                found.push(format!("contract is {bytes:?}"));
+            }
+        }
+        Kept::String(bytes) if lease_of(&rest).is_some() => match bytes.get(8..).map(<[u8; 8]>::try_from) {
+            Some(Ok(deadline)) => {
+                let node = lease_of(&rest).unwrap().to_owned();
+                state.leases.insert(node, u64::from_be_bytes(deadline));
+            }
+            _ => found.push(format!("{rest} is no lease: {bytes:?}")),
+        },
+        Kept::SortedSet(members) if rest == "nodes" => state.nodes = members.into_iter().collect(),
+        Kept::SortedSet(members) if rest == "expiry" => state.expiry = members.into_iter().collect(),
+        Kept::SortedSet(members) if rest == "migrations" => state.migrations = members.into_iter().collect(),
+        kept => found.push(format!("a key that is not in the key table: {rest}: {kept:?}")),
     }
 }
 
@@ -86,22 +138,36 @@ fn check_ttls(context: &Context, state: &State, found: &mut Vec<String>) {
         }
     }
     let lag = context.clock_lag_ms() + 50; // and what passes between two readings
-    let mut outlives = |key: String, id: &str| {
-        let (index, record) = (state.ttls.get(&key), state.ttls.get(&format!("session:{id}")));
-        // A key that was written again by the test's clock goes later than one that was not.
-        if let (Some(index), Some(record)) = (index, record)
-            && index + lag < *record
-        {
-            found.push(format!("{key} goes in {index} ms, before session {id} in {record} ms"));
+    let now = i64::try_from(context.clock.now_ms()).unwrap();
+    let mut outlives = |key: String, id: &str, record: &Stored| {
+        let (index, kept) = (state.ttls.get(&key), state.ttls.get(&format!("session:{id}")));
+        if let (Some(index), Some(kept)) = (index, kept) {
+            // A test's clock that is moved on leaves TTLs that run by the server's as they are: a record that was
+            // written before has longer than it needs, and an index that was written after has what it needs.
+            let needed = i64::try_from(record.stored_until).unwrap().saturating_sub(now).min(*kept);
+            if index + lag < needed {
+                found.push(format!("{key} goes in {index} ms, before session {id} in {needed} ms"));
+            }
         }
     };
     for (id, record) in state.records.iter().filter(|(_, record)| record.kind == LIVE) {
-        outlives("expiry".to_owned(), id);
+        outlives("expiry".to_owned(), id, record);
+        if record.task().is_some() {
+            outlives("migrations".to_owned(), id, record);
+        }
         for key in owner_keys(record) {
-            outlives(key, id);
+            outlives(key, id, record);
         }
         if !record.connection.is_empty() {
-            outlives(format!("connection:{}:session", record.connection), id);
+            outlives(format!("connection:{}:session", record.connection), id, record);
+        }
+    }
+    for node in state.leases.keys() {
+        let lease = state.ttls.get(&format!("node:{node}:lease"));
+        if let (Some(nodes), Some(lease)) = (state.ttls.get("nodes"), lease)
+            && nodes + lag < *lease
+        {
+            found.push(format!("nodes goes in {nodes} ms, before the lease of {node} in {lease} ms"));
         }
     }
     if let Some(mark) = state.expiry.get("")
@@ -145,6 +211,17 @@ fn check_records(state: &State, found: &mut Vec<String>) {
         }
         if record.stored_until < record.expires_at {
             found.push(format!("session {id} is stored shorter than it lives"));
+        }
+    }
+}
+
+/// Each session that is on its way is in the list of them, by the end of its freeze. An entry may outlive that.
+fn check_migrations(state: &State, found: &mut Vec<String>) {
+    for (id, record) in state.records.iter().filter(|(_, record)| record.task().is_some()) {
+        let until = state.migrations.get(id);
+        let is_told = record.freeze.as_ref().map_or(until.is_some(), |freeze| until == Some(&freeze.until));
+        if !is_told {
+            found.push(format!("session {id} is on its way, and its entry in the list says {until:?}"));
         }
     }
 }

@@ -3,10 +3,13 @@
 pub(crate) mod calls;
 pub(crate) mod context;
 pub(crate) mod expect;
+pub(crate) mod hooked;
 pub(crate) mod invariants;
+pub(crate) mod leases;
 pub(crate) mod proxy;
 pub(crate) mod record;
 pub(crate) mod server;
 pub(crate) mod sessions;
+pub(crate) mod traced;
 
 pub(crate) use context::Context;

@@ -1,10 +1,11 @@
-//! A TCP proxy that cuts connections at a chosen moment.
+//! A TCP proxy that cuts connections at a chosen moment, and keeps its clients off the server while others reach it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// A TCP proxy before a server.
@@ -24,6 +25,8 @@ struct Switch {
     /// Replies are kept back, connections stay open.
     silent: AtomicBool,
     swallowed: AtomicU64,
+    /// No connection lasts, and none is made.
+    cut_off: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -51,6 +54,11 @@ impl Proxy {
         self.switch.silent.store(silent, Ordering::SeqCst);
     }
 
+    /// No connection lasts, and none is made: the server is out of reach.
+    pub(crate) fn cut_off(&self, cut_off: bool) {
+        self.switch.cut_off.send_replace(cut_off);
+    }
+
     /// How many replies were swallowed.
     pub(crate) fn swallowed(&self) -> u64 {
         self.switch.swallowed.load(Ordering::SeqCst)
@@ -69,6 +77,9 @@ async fn accept(listener: TcpListener, address: String, switch: Arc<Switch>) {
         let Ok((client, _)) = listener.accept().await else {
             return;
         };
+        if *switch.cut_off.borrow() {
+            continue;
+        }
         let Ok(server) = TcpStream::connect(&address).await else {
             continue;
         };
@@ -76,10 +87,11 @@ async fn accept(listener: TcpListener, address: String, switch: Arc<Switch>) {
     }
 }
 
-/// Passes bytes on both ways until either side ends, or a reply is to be cut.
+/// Passes bytes on both ways until either side ends or is cut off, or a reply is to be cut.
 async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let mut cut_off = switch.cut_off.subscribe();
     let requests = async {
         let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
     };
@@ -108,5 +120,6 @@ async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
     tokio::select! {
         () = requests => {}
         () = replies => {}
+        _ = cut_off.wait_for(|cut_off| *cut_off) => {}
     }
 }

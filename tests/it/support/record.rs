@@ -1,6 +1,6 @@
 //! A second reading of the record, apart from the crate's, so that the two can disagree.
 
-pub(crate) const HEADER: usize = 101;
+pub(crate) const HEADER: usize = 89;
 
 /// What is stored under a session's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +18,31 @@ pub(crate) struct Stored {
     pub(crate) expires_at: u64,
     pub(crate) stored_until: u64,
     pub(crate) body: Vec<u8>,
+    /// That of a migrating one, which its body begins with.
+    pub(crate) freeze: Option<Freeze>,
+}
+
+/// How a session is frozen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Freeze {
+    pub(crate) task: [u8; 8],
+    pub(crate) until: u64,
+    pub(crate) status: u8,
+    pub(crate) direction: u8,
+    pub(crate) place: String,
 }
 
 pub(crate) const LIVE: u8 = 1;
 pub(crate) const MOVED: u8 = 2;
 pub(crate) const DELETED: u8 = 3;
+pub(crate) const DEPARTED: u8 = 4;
 
 impl Stored {
     /// Panics on what is no record: in a test, that is the finding.
     pub(crate) fn parse(bytes: &[u8]) -> Self {
-        assert!(bytes.len() >= HEADER && bytes[0] == 1, "no record: {bytes:?}");
-        let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+        assert!(bytes.len() >= HEADER && bytes[0] == 2, "no record: {bytes:?}");
+        let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let time = |at: usize| number(&bytes[at..at + 6]);
         let short = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
         let body_length = u32::from_be_bytes(bytes[9..13].try_into().unwrap()) as usize;
         let mut at = HEADER;
@@ -38,7 +52,8 @@ impl Stored {
         };
         let mut text = |length: usize| String::from_utf8(take(length)).unwrap();
         let (user, connection, node) = (text(short(3)), text(short(5)), text(short(7)));
-        let body = take(body_length);
+        let mut body = take(body_length);
+        let freeze = (bytes[2] == FROZEN).then(|| Freeze::split_off(&mut body));
         assert_eq!(at, bytes.len(), "a record with something behind it");
         Self {
             kind: bytes[1],
@@ -46,18 +61,43 @@ impl Stored {
             user,
             connection,
             node,
-            version: number(45),
-            created_at: number(53),
-            ttl: number(61),
-            deadline: number(69),
-            last_active: number(77),
-            expires_at: number(85),
-            stored_until: number(93),
+            version: number(&bytes[45..53]),
+            created_at: time(53),
+            ttl: time(59),
+            deadline: time(65),
+            last_active: time(71),
+            expires_at: time(77),
+            stored_until: time(83),
             body,
+            freeze,
+        }
+    }
+
+    /// The task by which it is on its way to or from another store, or went.
+    pub(crate) fn task(&self) -> Option<[u8; 8]> {
+        let departed = || self.body[..8].try_into().unwrap();
+        let task = if self.kind == DEPARTED {
+            Some(departed())
+        } else {
+            self.freeze.as_ref().map(|freeze| freeze.task)
+        };
+        task.filter(|task| *task != [0; 8])
+    }
+}
+
+impl Freeze {
+    fn split_off(body: &mut Vec<u8>) -> Self {
+        let end = 18 + usize::from(u16::from_be_bytes([body[16], body[17]]));
+        let rest = body.split_off(end);
+        let block = std::mem::replace(body, rest);
+        Self {
+            task: block[..8].try_into().unwrap(),
+            until: block[8..14].iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
+            status: block[14],
+            direction: block[15],
+            place: String::from_utf8(block[18..].to_vec()).unwrap(),
         }
     }
 }
 
-/// Where the status byte stands.
-pub(crate) const STATUS_AT: usize = 2;
 pub(crate) const FROZEN: u8 = 3;

@@ -1,7 +1,9 @@
 //! A real Redis server: `REDIS_URL`, or one that is spawned, or a container.
 
 use std::net::TcpListener;
+use std::ops::Range;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -12,6 +14,8 @@ use tokio::process::{Child, Command};
 
 /// The image that the container path uses.
 const IMAGE_TAG: &str = "7.4";
+
+const PORTS: Range<u16> = 10_000..32_000;
 
 const NONE_FOUND: &str = "no Redis server for the tests: set REDIS_URL, or put redis-server on PATH \
     (Debian: apt-get install redis-server), or start a container engine; ./tests/run does that";
@@ -64,7 +68,7 @@ impl Server {
         assert!(on_path(), "{NONE_FOUND}");
         let directory = tempfile::tempdir().unwrap();
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-        // Between finding a free port and the server's taking it, another test may be faster: then it exits.
+        // Between finding a free port and the server's taking it, another process may be faster: then it exits.
         for _ in 0..20 {
             let port = free_port();
             let mut child = launch(port, &options, &directory);
@@ -147,8 +151,17 @@ impl Server {
     }
 }
 
+/// A port that no other server of this process is given, for one that is killed has to come back at its own. It is none
+/// of those that the system gives to connections.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let nth = std::process::id().wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + u16::try_from(nth % u32::from(PORTS.end - PORTS.start)).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 fn on_path() -> bool {

@@ -2,10 +2,10 @@
 
 use std::fmt::Debug;
 
-use cloakroom::{Error, NewSession, RedisStore, Result, Session, SessionId, SessionStore as _};
+use cloakroom::{Error, NewSession, Result, Session, SessionId};
 use futures::StreamExt as _;
 
-use super::context::Context;
+use super::context::{Context, Store};
 
 pub(crate) fn ids<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Vec<SessionId> {
     sessions.into_iter().map(|session| session.id().clone()).collect()
@@ -14,7 +14,7 @@ pub(crate) fn ids<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Vec<Se
 /// Makes many sessions, 64 at once, and returns them in the order of their numbers. Those made by a clock that
 /// stands still sort by their ids.
 pub(crate) async fn create_many(
-    store: &RedisStore,
+    store: &Store,
     count: usize,
     new: impl Fn(usize) -> NewSession,
 ) -> Vec<Session> {
@@ -29,8 +29,9 @@ pub(crate) async fn create_many(
 impl Context {
     /// The ids in an index, without the note that the expiry index keeps of itself.
     pub(crate) async fn entries(&self, index: &str) -> Vec<String> {
-        let members: Vec<String> = self.command(&["ZRANGE", index, "0", "-1"]).await;
-        members.into_iter().filter(|member| !member.is_empty()).collect()
+        let mut members: Vec<(String, u64)> = self.members(index).await.into_iter().collect();
+        members.sort_by(|(one, at), (other, then)| (at, one).cmp(&(then, other)));
+        members.into_iter().map(|(member, _)| member).filter(|member| !member.is_empty()).collect()
     }
 
     /// What a call says is corrupt when something of a foreign type stands in the place of a key. It must change

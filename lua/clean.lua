@@ -1,0 +1,62 @@
+--[[
+  clean: clear away what a migration leaves that is not the session: a copy that is not to be, or where it went.
+
+  KEYS[1]  record        string  {ns:p}:session:<id>
+  KEYS[2]  expiry        zset    {ns:p}:expiry
+  KEYS[3]  user          zset    {ns:p}:user:<user>:sessions
+  KEYS[4]  connection    string  {ns:p}:connection:<connection>:session
+  KEYS[5]  node          zset    {ns:p}:node:<node>:sessions
+  KEYS[6]  migrations    zset    {ns:p}:migrations
+  ARGV[1]  now_ms        integer; empty: the server's clock
+  ARGV[2]  task          8 bytes; of the migration
+  ARGV[3]  id            text
+  ARGV[4]  user          text; empty: none
+  ARGV[5]  connection    text; empty: none
+  ARGV[6]  node          text; empty: none
+  ARGV[7]  what          word: copy, departed, deleted; a copy goes only when its source can no longer depart, and where
+                         a session went to is forgotten only when its copy was thawed
+  ARGV[8]  until_ms      integer; default: 0; of a copy, the end of the freeze at its source under which it was made: one
+                         that was made under a later freeze may be about to become the session
+  ARGV[9]  tombstone_ms  integer; default: 30000; how long late calls still learn where it went, or that it was deleted
+
+  Replies
+    {"ok"}
+    {"unchanged"}  there is nothing of the kind of this task
+    {"need", "routing", user, connection, node}
+    {"corrupt", key}
+  Writes: all of the keys, or nothing.
+  Again:  the same state.
+  Uses:   args, clock, typed, record, index, session, migration
+]]
+
+if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local now = clock_now(ARGV[1])
+local task, id = args_task(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local what = args_word(ARGV[7], 'what', { copy = RECORD_LIVE, departed = RECORD_DEPARTED, deleted = RECORD_DELETED })
+local frozen_until, tombstone = args_integer(ARGV[8], 'until_ms', 0), args_integer(ARGV[9], 'tombstone_ms', 1)
+
+local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+if foreign == 'record' then return { 'corrupt', 'record' } end
+local is_of_task = migration_is(record, RECORD_INCOMING, task) or migration_departed(record) == task
+if not is_of_task or record.kind ~= what then return { 'unchanged' } end
+if what == RECORD_LIVE and record.freeze.frozen_until ~= frozen_until then return { 'unchanged' } end
+if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+
+if what == RECORD_LIVE then
+  local refusal = session_need(record, user, connection, node)
+  if refusal then return refusal end
+  if foreign then return { 'corrupt', foreign } end
+  refusal = session_remove(keys, id, record, pointer, now)
+  if refusal then return refusal end
+  redis.call('DEL', record_key)
+else
+  record.stored_until = math.min(record.stored_until, now + tombstone)
+  if record.freeze then record_thaw(record) end
+  if what == RECORD_DEPARTED then record.body = MIGRATION_CLEANED .. record.body:sub(#MIGRATION_CLEANED + 1) end
+  record_store(record_key, record, now)
+end
+redis.call('ZREM', migrations_key, id)
+return { 'ok' }

@@ -1,0 +1,49 @@
+import { bundle } from "./bundle.js";
+import { encodeEntries } from "./entries.js";
+import { InvalidError } from "./errors.js";
+
+/** The hash tag that all keys of a namespace share. There is one partition, 0. */
+export function tagOf(namespace) {
+  return `{${namespace}:0}`;
+}
+
+/** A key of a pattern: `<a>` is the value of that name, `<a|b>` the first of the two that is not empty. */
+export function keyOf(pattern, tag, values) {
+  const fill = (names) =>
+    names
+      .split("|")
+      .map((name) => values[name])
+      .find(Boolean) ?? "";
+  return pattern.replace(/\{ns:p\}|<([^>]+)>/g, (_, names) => (names === undefined ? tag : fill(names)));
+}
+
+/**
+ * The command that runs an operation's script. `values` has the arguments by their names, and the group's members, if
+ * the operation has a group, as a list under the group's name. What is left out is its default, or empty.
+ */
+export function commandOf(stem, tag, values) {
+  const { sha1, keys, arguments: parameters, group } = bundle.operations[stem];
+  const given = Object.fromEntries(parameters.map((parameter) => [parameter.name, valueOf(parameter, values)]));
+  const names = { ...values, ...given };
+  const members = (group && values[group.name]) ?? [];
+  const allKeys = [
+    ...keys.map(({ pattern }) => keyOf(pattern, tag, names)),
+    ...members.flatMap((member) => group.keys.map((pattern) => keyOf(pattern, tag, member))),
+  ];
+  const allArguments = [
+    ...parameters.map((parameter) => encode(parameter, given[parameter.name])),
+    ...members.flatMap((member) => group.arguments.map((parameter) => encode(parameter, valueOf(parameter, member)))),
+  ];
+  return ["EVALSHA", sha1, String(allKeys.length), ...allKeys, ...allArguments];
+}
+
+function valueOf(parameter, values) {
+  const value = values[parameter.name] ?? parameter.default ?? (parameter.empty ? "" : undefined);
+  if (value === undefined) throw new InvalidError(parameter.name, "is not given");
+  return value;
+}
+
+function encode({ type }, value) {
+  if (type === "entries" && Array.isArray(value)) return encodeEntries(value);
+  return Buffer.isBuffer(value) ? value : String(value);
+}

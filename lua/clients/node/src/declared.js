@@ -1,0 +1,63 @@
+/** What a call declares of the sessions it touches, and the loop that adds to it what the script says it needs. */
+
+import { candidates, reap, remove, removedOf } from "./batch.js";
+import { bundle } from "./bundle.js";
+import { ContendedError, CorruptError } from "./errors.js";
+import { isSessionId } from "./ids.js";
+
+/** Each round more than four means that another call was faster. */
+const ROUNDS = 128;
+
+/**
+ * Runs a script until it has all that it needs. Returns its `reply`, the `id` that it acted on, the sessions `evicted`
+ * for the limit, and those `reaped` because they had expired and were in the way.
+ */
+export async function settle(operation, stem, given) {
+  const { moved, group } = bundle.operations[stem];
+  const declared = { values: { ...given }, removed: [], reaped: [] };
+  const { values } = declared;
+  let followed = false;
+  for (let rounds = 0; rounds < ROUNDS;) {
+    const reply = await operation.run(stem, values);
+    if (reply.word === "need") {
+      if (!(await supply(operation, declared, reply))) rounds++;
+    } else if (reply.word === "moved" && moved === "follow" && !followed) {
+      followed = true;
+      values.id = reply.new_id;
+    } else {
+      // An id that was rotated away twice leads nowhere.
+      const answer = reply.word === "moved" && followed ? { word: "missing" } : reply;
+      const ids = (answer.rest?.[0] ?? []).map((row) => row.evicted_id);
+      const evicted = [...declared.removed, ...removedOf(values[group?.name] ?? [], ids)];
+      return { reply: answer, id: values.id, evicted, reaped: declared.reaped };
+    }
+  }
+  throw new ContendedError();
+}
+
+/**
+ * Adds what the script asked for, and tells whether sessions went that were in the way, which is progress: a user with
+ * thousands of sessions takes many rounds.
+ */
+async function supply(operation, declared, { need, rest, ...fields }) {
+  if (need.kind === "holder" && !isSessionId(fields.holder_id)) throw new CorruptError("connection");
+  for (const name of need.set ?? []) declared.values[name] = fields[name];
+  if (!need.declare && !need.run) return false;
+
+  const ids = need.fields.includes("id") ? [fields.id] : rest[0].map(({ id }) => id);
+  const found = await candidates(operation, ids);
+  if (need.declare) {
+    if (found.some(({ broken }) => broken)) throw new CorruptError(need.declare);
+    declared.values[need.declare] = found;
+    return false;
+  }
+  if (need.run === "reap") {
+    const { removed, corrupt } = await reap(operation, found);
+    if (corrupt.length > 0) throw new CorruptError("record");
+    declared.reaped.push(...removed);
+    return removed.length > 0;
+  }
+  const { removed, stale, corrupt } = await remove(operation, found, declared.values[need.of]);
+  declared.removed.push(...removed);
+  return stale.length + corrupt.length < found.length;
+}

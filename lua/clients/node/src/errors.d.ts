@@ -1,0 +1,63 @@
+import type { OperationId } from "./ids.js";
+
+export class CloakroomError extends Error {}
+
+/** Bad input or configuration. Nothing was sent. */
+export class InvalidError extends CloakroomError {
+  readonly field: string;
+}
+
+/** Retry freely. */
+export class NotExecutedError extends CloakroomError {
+  readonly reason: "connection" | "deadline" | "server" | "contended" | "closed";
+}
+
+/** What the operation works on kept changing under it. */
+export class ContendedError extends NotExecutedError {}
+
+/** Sent, and no reply came: it may have happened. */
+export class AmbiguousError extends CloakroomError {
+  readonly operationId: OperationId;
+}
+
+/** What is stored is not ours, or broken. Nothing was changed. */
+export class CorruptError extends CloakroomError {
+  readonly what: string;
+}
+
+/** Nothing was changed. */
+export class RefusedError extends CloakroomError {
+  readonly word: string;
+}
+export class MissingError extends RefusedError {}
+export class ExistsError extends RefusedError {}
+export class GoneError extends RefusedError {}
+export class FrozenError extends RefusedError {}
+export class ConflictError extends RefusedError {
+  readonly version: number;
+}
+export class MovedError extends RefusedError {
+  readonly newId: string;
+}
+export class DepartedError extends RefusedError {
+  readonly place: string;
+}
+export class TakenError extends RefusedError {
+  readonly holderId: string;
+}
+/** The node holds its lease: another process goes by its name, or it is not dead. */
+export class LeasedError extends RefusedError {
+  readonly until: number;
+}
+/** The node does not hold its lease, or not the session: it must not write to it any more. */
+export class FencedError extends RefusedError {}
+export class LimitError extends RefusedError {
+  readonly live: number;
+}
+export class TooLargeError extends RefusedError {
+  readonly bytes: number;
+}
+export class ContractError extends RefusedError {
+  readonly found: number;
+  readonly known: number;
+}

@@ -1,0 +1,160 @@
+/** Whatever this client throws. */
+export class CloakroomError extends Error {
+  constructor(message, cause) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = new.target.name;
+  }
+}
+
+/** Bad input or configuration. Nothing was sent. */
+export class InvalidError extends CloakroomError {
+  constructor(field, reason) {
+    super(`${field} ${reason}`);
+    this.field = field;
+  }
+}
+
+/** The operation was not executed. Retry freely. `reason` is connection, deadline, server, contended or closed. */
+export class NotExecutedError extends CloakroomError {
+  constructor(reason, cause) {
+    super(`not executed: ${reason}`, cause);
+    this.reason = reason;
+  }
+}
+
+/** What the operation works on kept changing under it. */
+export class ContendedError extends NotExecutedError {
+  constructor() {
+    super("contended");
+  }
+}
+
+/** The operation was sent, and no reply came: it may have happened. `Cloakroom.withOperationId` repeats it safely. */
+export class AmbiguousError extends CloakroomError {
+  constructor(operationId, cause) {
+    super("sent, but no reply: it may have happened", cause);
+    this.operationId = operationId;
+  }
+}
+
+/** What is stored under one of our keys is not ours, or broken. Nothing was changed. */
+export class CorruptError extends CloakroomError {
+  constructor(what) {
+    super(`corrupt ${what}`);
+    this.what = what;
+  }
+}
+
+/** The engine refused the operation. Nothing was changed. */
+export class RefusedError extends CloakroomError {
+  constructor(word, message) {
+    super(`refused: ${message}`);
+    this.word = word;
+  }
+}
+
+export class MissingError extends RefusedError {
+  constructor() {
+    super("missing", "no live session with this id");
+  }
+}
+
+export class ExistsError extends RefusedError {
+  constructor() {
+    super("exists", "a live session has this id already");
+  }
+}
+
+export class GoneError extends RefusedError {
+  constructor() {
+    super("gone", "the session with this id was deleted a moment ago");
+  }
+}
+
+export class FrozenError extends RefusedError {
+  constructor() {
+    super("frozen", "the session is being migrated");
+  }
+}
+
+export class ConflictError extends RefusedError {
+  constructor({ version }) {
+    super("conflict", `the session was changed, it is at version ${version}`);
+    this.version = version;
+  }
+}
+
+/** The new id is a secret, so it is no property that a log would print. */
+export class MovedError extends RefusedError {
+  #newId;
+
+  constructor({ new_id: newId }) {
+    super("moved", "the session has a new id");
+    this.#newId = newId;
+  }
+
+  get newId() {
+    return this.#newId;
+  }
+}
+
+/** The session has gone to another store, by a migration. It is there, or will be as soon as that is finished. */
+export class DepartedError extends RefusedError {
+  constructor({ place }) {
+    super("departed", `the session has gone to ${JSON.stringify(place)}`);
+    this.place = place;
+  }
+}
+
+export class TakenError extends RefusedError {
+  #holderId;
+
+  constructor({ holder_id: holderId }) {
+    super("taken", "the connection belongs to another session");
+    this.#holderId = holderId;
+  }
+
+  get holderId() {
+    return this.#holderId;
+  }
+}
+
+/** The node holds its lease: another process goes by its name, or it is not dead. */
+export class LeasedError extends RefusedError {
+  constructor({ deadline }) {
+    super("taken", "the node holds its lease");
+    this.until = deadline;
+  }
+}
+
+/** The node does not hold its lease, or not the session: it must not write to it any more. */
+export class FencedError extends RefusedError {
+  constructor() {
+    super("taken", "the node does not hold its lease, or not the session");
+  }
+}
+
+/** The user has as many sessions as allowed. */
+export class LimitError extends RefusedError {
+  constructor({ live }) {
+    super("limit", `the user has ${live} sessions already`);
+    this.live = live;
+  }
+}
+
+/** The session's attributes and extensions would take more than allowed. */
+export class TooLargeError extends RefusedError {
+  constructor({ bytes }) {
+    super("limit", `the session's entries would take ${bytes} bytes`);
+    this.bytes = bytes;
+  }
+}
+
+/** Clients of a later contract of the scripts work in this namespace. */
+export class ContractError extends RefusedError {
+  constructor(found, known) {
+    super("contract", `the namespace is at contract ${found}, this client knows contract ${known}`);
+    this.found = found;
+    this.known = known;
+  }
+}

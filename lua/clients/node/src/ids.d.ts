@@ -1,0 +1,10 @@
+/** Names one call, so that it may be repeated without happening twice. */
+export class OperationId {
+  constructor();
+}
+
+/** A process that goes by the name of a node, for as long as one lease: another lease, another holder. */
+export class Holder {
+  constructor(node: string);
+  readonly node: string;
+}

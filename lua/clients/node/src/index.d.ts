@@ -1,0 +1,6 @@
+export * from "./entries.js";
+export * from "./errors.js";
+export * from "./ids.js";
+export type * from "./rules.js";
+export * from "./session.js";
+export * from "./store.js";

@@ -1,0 +1,60 @@
+/** Many sessions made at once, each answered as if it came alone. */
+
+import { AmbiguousError } from "./errors.js";
+import { draftOf, lifeOf, madeOf, make } from "./one.js";
+import { errorOf } from "./reply.js";
+import { told } from "./together.js";
+
+/** How many sessions one script makes at most. */
+const MOST = 100;
+
+/** Begins an operation for each session by its place; the batches are of `begin(0)`. */
+export async function createMany(begin, given) {
+  const answers = [];
+  const batch = [];
+  const alone = [];
+  for (const [place, session] of given.entries()) {
+    const operation = begin(place);
+    const { rules, id } = operation;
+    try {
+      const draft = draftOf(operation, session);
+      const isLimited = rules.sessionsPerUser > 0 && draft.user !== "";
+      // Nor does the script know of leases.
+      (isLimited || operation.holder ? alone : batch).push({ place, id, draft });
+    } catch (error) {
+      answers[place] = told(error);
+    }
+  }
+  while (batch.length > 0) {
+    alone.push(...(await makeBatch(begin(0), batch.splice(0, MOST), answers)));
+  }
+  // In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
+  for (const { place, draft } of alone) {
+    answers[place] = await make(begin(place), draft).catch(told);
+  }
+  return answers;
+}
+
+/** Answers for those that the script made, and returns those that it left. */
+async function makeBatch(operation, batch, answers) {
+  const { rules } = operation;
+  try {
+    const session = batch.map(({ draft }) => draft);
+    const reply = await operation.run("create_many", { ...lifeOf(rules), session });
+    if (reply.word !== "ok") throw errorOf(reply);
+    const left = new Set(reply.rest[0].map(({ place }) => place - 1));
+    const { created_at } = reply;
+    for (const { place, draft } of batch.filter((_, at) => !left.has(at))) {
+      const expires_at = created_at + Math.min(draft.ttl_ms, rules.maxLifetime ?? draft.ttl_ms);
+      const made = madeOf(rules, draft, { version: 1, created_at, expires_at });
+      answers[place] = { session: made, evicted: [], reaped: [] };
+    }
+    return batch.filter((_, at) => left.has(at));
+  } catch (error) {
+    told(error);
+    for (const { place, id } of batch) {
+      answers[place] = error instanceof AmbiguousError ? new AmbiguousError(id, error.cause) : error;
+    }
+    return [];
+  }
+}

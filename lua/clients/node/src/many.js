@@ -1,0 +1,176 @@
+/** The operations on many sessions. */
+
+import { BATCH, candidates, reap, remove } from "./batch.js";
+import { ContendedError, CorruptError, InvalidError } from "./errors.js";
+import { checkSessionId, isSessionId, requireName } from "./ids.js";
+import { idOf, lookup } from "./lookup.js";
+import { decodeRecord } from "./record.js";
+import { errorOf } from "./reply.js";
+import { checkInteger, checkNames } from "./rules.js";
+import { Session } from "./session.js";
+
+export { BATCH };
+const LIST_PAGE = 500;
+const EXPIRED_PAGE = 1000;
+/** How often in a row a batch of a user's sessions may remove nothing, because they kept changing. */
+const IDLE_ROUNDS = 12;
+
+export async function list(operation, owner, page) {
+  checkNames("page", page, ["size", "after"]);
+  const { size = 100, after } = page;
+  checkInteger("page size", size, 1, LIST_PAGE);
+  const [kind, name] = ownerOf(owner);
+  const { entries, next } = await readIndex(operation, operation.key(kind, { [kind]: name }), "owner", size, after);
+  if (entries.length === 0) return { sessions: [], next };
+  const reply = await run(operation, "list", { kind, owner: name, session: entries });
+  const read = reply.rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
+  // One that cannot be read is passed over, as the script does; its entry stays.
+  const whole = read.filter(({ record }) => record?.kind === "live");
+  return { sessions: whole.map(({ id, record }) => new Session(id, record)), next };
+}
+
+/** Where the page behind this one begins; a page that is not full is the last. */
+function nextOf(entries, size, after) {
+  const last = entries.at(-1);
+  if (entries.length < size) return null;
+  const here = entries.filter(({ createdAt }) => createdAt === last.createdAt).length;
+  const ties = here + (after?.createdAt === last.createdAt ? after.ties : 0);
+  return { createdAt: last.createdAt, id: last.id, ties };
+}
+
+/** A page of an index, and where the next one begins. */
+export async function readIndex(operation, key, what, size, after) {
+  const entries = await readEntries(operation, key, what, size, after);
+  return { entries, next: nextOf(entries, size, after) };
+}
+
+/** A page's entries: from the cursor's score on, inclusive, without those that came before. */
+async function readEntries(operation, key, what, size, after) {
+  if (!after) return readFrom(operation, key, what, 0, size);
+  const passed = ({ id, createdAt }) =>
+    createdAt === after.createdAt && Buffer.compare(Buffer.from(id), Buffer.from(after.id)) <= 0;
+  let { ties } = after;
+  for (;;) {
+    const read = await readFrom(operation, key, what, after.createdAt, size + ties);
+    const entries = read.filter((entry) => !passed(entry));
+    // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
+    if (read.length < size + ties || entries.length >= size) return entries.slice(0, size);
+    ties = read.length - entries.length;
+  }
+}
+
+async function readFrom(operation, key, what, score, limit) {
+  const range = [key, String(score), "+inf", "WITHSCORES", "LIMIT", "0", String(limit)];
+  const [flat] = await operation.read(what, ["ZRANGEBYSCORE", ...range]);
+  const entries = [];
+  for (let at = 0; at < flat.length; at += 2) {
+    entries.push({ id: idOf(flat[at], what), createdAt: Number(flat[at + 1]) });
+  }
+  return entries;
+}
+
+export async function count(operation, owner) {
+  const [kind, name] = ownerOf(owner);
+  let total = 0;
+  let start = 0;
+  do {
+    const reply = await run(operation, "count", { kind, owner: name, start });
+    total += reply.live;
+    start = reply.next;
+  } while (start !== 0);
+  return total;
+}
+
+export async function expired(operation, page) {
+  checkNames("page", page, ["before", "skip", "limit"]);
+  const { before, skip = 0, limit = 100 } = page;
+  checkInteger("page size", limit, 1, EXPIRED_PAGE);
+  const before_ms = before === undefined ? "" : checkInteger("before", before, 0, Number.MAX_SAFE_INTEGER);
+  checkInteger("skip", skip, 0, Number.MAX_SAFE_INTEGER);
+  const reply = await run(operation, "expired", { before_ms, skip, limit });
+  const rows = reply.rest[0].map(({ id, expires_at: expiredAt }) => ({ id, expiredAt }));
+  if (rows.some(({ id }) => !isSessionId(id))) throw new CorruptError("expiry");
+  return rows;
+}
+
+export async function reapExpired(operation, batch) {
+  checkInteger("batch", batch, 1, BATCH);
+  const corrupt = [];
+  for (;;) {
+    // What cannot be removed stays the oldest, and must not keep the rest from being found.
+    const page = await expired(operation, { skip: corrupt.length, limit: batch });
+    const more = page.length === batch;
+    const found = await candidates(
+      operation,
+      page.map(({ id }) => id),
+    );
+    const none = { removed: [], dropped: 0, corrupt: [] };
+    const outcome = found.length === 0 ? none : await reap(operation, found);
+    corrupt.push(...outcome.corrupt);
+    if (!more || outcome.corrupt.length < batch) {
+      return { sessions: outcome.removed, dropped: outcome.dropped, corrupt, more };
+    }
+  }
+}
+
+/**
+ * Deletes those sessions that there are when it begins: what is created meanwhile survives, so that it comes to an end.
+ * Each batch is an operation with a deadline of its own.
+ */
+export async function deleteUser(operationOf, user, options) {
+  checkNames("options", options, ["keep"]);
+  requireName("user", user);
+  const deletion = { user, keep: new Set(), start: undefined, idle: 0, removed: [], corrupt: [] };
+  if (options.keep !== undefined) {
+    deletion.keep.add(checkSessionId(options.keep));
+    const found = await lookup(operationOf(), options.keep);
+    if (found) deletion.keep.add(found.session.id);
+  }
+  while (!(await deleteBatch(operationOf(), deletion)));
+  return { removed: deletion.removed, corrupt: deletion.corrupt };
+}
+
+/** Deletes a batch, and tells whether none is left. */
+async function deleteBatch(operation, deletion) {
+  const { user, keep, corrupt } = deletion;
+  const passed = new Set([...keep, ...corrupt]);
+  const ids = (await readUser(operation, deletion, passed.size)).filter((id) => !passed.has(id));
+  const whole = ids.length <= BATCH;
+  const found = await candidates(operation, ids.slice(0, BATCH));
+  if (found.length === 0) return true;
+  const outcome = await remove(operation, found, user);
+  deletion.removed.push(...outcome.removed);
+  corrupt.push(...outcome.corrupt);
+  // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or it
+  // had none.
+  const settled = outcome.removed.length + outcome.corrupt.length === found.length;
+  if (whole && settled) return true;
+  const idle = outcome.stale.length === found.length || (whole && outcome.removed.length === 0);
+  deletion.idle = idle ? deletion.idle + 1 : 0;
+  if (deletion.idle === IDLE_ROUNDS) throw new ContendedError();
+  return false;
+}
+
+/** A batch of the user's oldest entries, with one more that tells whether there are others, and those passed over. */
+async function readUser(operation, deletion, passed) {
+  const range = ["-inf", String(deletion.start ?? "+inf"), "LIMIT", "0", String(BATCH + 1 + passed)];
+  const key = operation.key("user", { user: deletion.user });
+  const [time, ids] = await operation.read("user", ["TIME"], ["ZRANGEBYSCORE", key, ...range]);
+  deletion.start ??= operation.now(time);
+  return ids.map((id) => idOf(id, "user"));
+}
+
+async function run(operation, stem, values) {
+  const reply = await operation.run(stem, values);
+  if (reply.word !== "ok") throw errorOf(reply);
+  return reply;
+}
+
+/** Whose sessions: `{ user }` or `{ node }`. */
+function ownerOf(owner) {
+  const [[kind, name] = [], ...others] = Object.entries(owner ?? {});
+  if ((kind !== "user" && kind !== "node") || others.length > 0) {
+    throw new InvalidError("owner", "must be { user } or { node }");
+  }
+  return [kind, requireName(kind, name)];
+}

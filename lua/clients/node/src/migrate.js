@@ -1,0 +1,79 @@
+/** The steps that take a session from one store to another. `store.d.ts` tells in which order. */
+
+import { BATCH } from "./batch.js";
+import { settle } from "./declared.js";
+import { CorruptError, InvalidError } from "./errors.js";
+import { checkName, checkTask } from "./ids.js";
+import { exportOf, idOf } from "./lookup.js";
+import { checkUntil, declaredOf, expect } from "./one.js";
+import { decodeRecord } from "./record.js";
+import { checkInteger, checkNames, checkWord } from "./rules.js";
+
+const HOUR = 3_600_000;
+
+export async function freeze(operation, target, task, place, options) {
+  checkNames("freeze", options, ["span"]);
+  const { span = 30_000 } = options;
+  const { reply, id } = await settle(operation, "freeze", {
+    ...declaredOf(target),
+    task: checkTask(task),
+    place: checkName("place", place),
+    freeze_ms: checkInteger("span", span, 1, HOUR),
+    grace_ms: operation.rules.grace,
+  });
+  if (expect(reply, "ok", "missing").word === "missing") return null;
+  const record = decodeRecord(reply.record);
+  if (record?.kind !== "live") throw new CorruptError("record");
+  return { exported: exportOf(id, record), until: reply.frozen_until };
+}
+
+export async function depart(operation, target, task, until) {
+  const values = { ...declaredOf(target), task: checkTask(task), until_ms: checkUntil(until) };
+  const { reply } = await settle(operation, "depart", values);
+  return expect(reply, "ok", "missing").word === "ok";
+}
+
+const THAWED = { ok: "thawed", unchanged: "unchanged", missing: "missing" };
+
+export async function thaw(operation, target, task, direction) {
+  checkWord("direction", direction, ["outgoing", "incoming"]);
+  const { reply } = await settle(operation, "thaw", { ...declaredOf(target), task: checkTask(task), direction });
+  return THAWED[expect(reply, ...Object.keys(THAWED)).word];
+}
+
+export async function clean(operation, target, task, what, options) {
+  checkWord("what", what, ["copy", "departed", "deleted"]);
+  checkNames("clean", options, ["until"]);
+  const { until } = options;
+  if (what !== "copy" && until !== undefined) throw new InvalidError("until", "is of a copy only");
+  const { reply } = await settle(operation, "clean", {
+    ...declaredOf(target),
+    task: checkTask(task),
+    what,
+    until_ms: what === "copy" ? checkUntil(until) : 0,
+    tombstone_ms: operation.rules.tombstone,
+  });
+  return expect(reply, "ok", "unchanged").word === "ok";
+}
+
+export async function migrations(operation, page) {
+  checkNames("page", page, ["skip", "limit"]);
+  const { skip = 0, limit = BATCH } = page;
+  checkInteger("skip", skip, 0, Number.MAX_SAFE_INTEGER);
+  checkInteger("page size", limit, 1, BATCH);
+  const range = [operation.key("migrations", {}), String(skip), String(skip + limit - 1)];
+  const [members] = await operation.read("migrations", ["ZRANGE", ...range]);
+  const session = members.map((member) => ({ id: idOf(member, "migrations") }));
+  if (session.length === 0) return { migrations: [], next: null };
+  const { dropped, rest } = expect(await operation.run("migrations", { session }), "ok");
+  const next = session.length === limit ? skip + session.length - dropped : null;
+  return { migrations: rest[0].map(({ id, record }) => migrationOf(id, decodeRecord(record))), next };
+}
+
+function migrationOf(id, record) {
+  const told = record?.kind === "departed" ? record : record?.freeze;
+  if (!told) throw new CorruptError("record");
+  const phase = record.kind === "live" ? told.direction : record.kind;
+  const until = record.kind === "live" ? told.frozen_until : null;
+  return { id, task: Buffer.from(told.task, "hex"), place: told.place, phase, until };
+}

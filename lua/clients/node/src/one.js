@@ -1,0 +1,272 @@
+/** The operations on one session. */
+
+import { settle } from "./declared.js";
+import { decodeEntries, Entries, jsonOf, pairs } from "./entries.js";
+import { CorruptError, FrozenError, InvalidError, MissingError } from "./errors.js";
+import { checkName, checkSessionId, checkTask, requireName } from "./ids.js";
+import { lookup, lookupConnection } from "./lookup.js";
+import { errorOf } from "./reply.js";
+import { checkedChanges, checkedEntries, checkInteger, checkNames, checkTtl, checkWord } from "./rules.js";
+import { Session, sessionOf } from "./session.js";
+
+const STATUSES = ["active", "suspended"];
+
+export async function create(operation, given) {
+  return make(operation, draftOf(operation, given));
+}
+
+/** A new session whose fields are checked: what the scripts take of it. */
+export function draftOf(operation, given) {
+  checkNames("session", given, ["id", "user", "connection", "node", "status", "ttl", "attributes", "extensions"]);
+  const { rules } = operation;
+  const { id = operation.id.sessionId(rules.ids), status = "active", ttl = rules.ttl } = given;
+  return {
+    id: checkSessionId(id),
+    ...routingOf(given),
+    node: nodeOf(operation, given.node),
+    op_id: operation.id.bytes,
+    status: checkWord("status", status, STATUSES),
+    ttl_ms: checkTtl(ttl),
+    entries: checkedEntries(rules, Entries.of(given.attributes), Entries.of(given.extensions)),
+  };
+}
+
+export async function make(operation, draft) {
+  const { rules } = operation;
+  const { reply, evicted, reaped } = await settle(operation, "create", {
+    ...draft,
+    ...lifeOf(rules),
+    tombstone_ms: rules.tombstone,
+    ...limitOf(rules),
+  });
+  return { session: madeOf(rules, draft, expect(reply, "ok")), evicted, reaped };
+}
+
+/** What all sessions live by that are made. */
+export function lifeOf(rules) {
+  return { lifetime_ms: rules.maxLifetime ?? 0, grace_ms: rules.grace };
+}
+
+/** The session as it was made. */
+export function madeOf(rules, { id, user, connection, node, status, ttl_ms: ttl, entries }, reply) {
+  const { version, created_at, expires_at } = reply;
+  const deadline = rules.maxLifetime === undefined ? 0 : created_at + rules.maxLifetime;
+  const times = { version, ttl, created_at, last_active: created_at, expires_at, deadline };
+  return new Session(id, { user, connection, node, ...times, status, entries: decodeEntries(entries) });
+}
+
+export async function get(operation, id) {
+  return (await lookup(operation, checkSessionId(id)))?.session ?? null;
+}
+
+export async function update(operation, session) {
+  if (!(session instanceof Session)) throw new InvalidError("session", "is none");
+  if (session.status === "migrating") throw new FrozenError();
+  const routing = routingOf(session);
+  const { reply, id } = await settle(operation, "update", {
+    ...declaredOf(session),
+    version: session.version,
+    ...renewed(routing),
+    status: checkWord("status", session.status, STATUSES),
+    ttl_ms: checkTtl(session.ttl),
+    grace_ms: operation.rules.grace,
+    entries: checkedEntries(operation.rules, session.attributes, session.extensions),
+  });
+  Session.saved(session, id, expect(reply, "ok"), routing);
+}
+
+const CHANGES = ["set", "remove", "setExtensions", "removeExtensions", "status", "ttl", "version"];
+
+export async function patch(operation, target, changes) {
+  checkNames("patch", changes, CHANGES);
+  const { set = {}, remove = [], setExtensions = {}, removeExtensions = [], status, ttl, version } = changes;
+  const sets = (kind, values) => Array.from(pairs(values), ([key, value]) => ({ kind, key, json: jsonOf(key, value) }));
+  const removals = (kind, keys) => keys.map((key) => ({ kind, key, json: "" }));
+  const list = [
+    ...removals("attribute", remove),
+    ...sets("attribute", set),
+    ...removals("extension", removeExtensions),
+    ...sets("extension", setExtensions),
+  ];
+  const { reply, id } = await settle(operation, "patch", {
+    ...declaredOf(target),
+    version: version === undefined ? "" : checkInteger("version", version, 1, Number.MAX_SAFE_INTEGER),
+    status: status === undefined ? "" : checkWord("status", status, STATUSES),
+    ttl_ms: ttl === undefined ? "" : checkTtl(ttl),
+    grace_ms: operation.rules.grace,
+    entries_bytes: operation.rules.sessionBytes,
+    changes: checkedChanges(operation.rules, list),
+  });
+  expect(reply, "ok", "unchanged");
+  return { id, version: reply.version, expiresAt: reply.expires_at, changed: reply.word === "ok" };
+}
+
+export async function refresh(operation, target) {
+  const { reply, id } = await settleRefresh(operation, target, "times");
+  if (reply.word === "missing") return null;
+  const { version, last_active: lastActive, expires_at: expiresAt, word } = reply;
+  return { id, version, lastActive, expiresAt, changed: word === "ok" };
+}
+
+export async function refreshAndGet(operation, target) {
+  const { reply, id } = await settleRefresh(operation, target, "record");
+  if (reply.word === "missing") return null;
+  if (!reply.record) throw new CorruptError("reply without the record");
+  return sessionOf(id, reply.record);
+}
+
+async function settleRefresh(operation, target, want) {
+  const { refreshThreshold, touchInterval, grace } = operation.rules;
+  const values = { threshold: Math.ceil(refreshThreshold * 1000), touch_ms: touchInterval, grace_ms: grace, want };
+  const settled = await settle(operation, "refresh", { ...declaredOf(target), ...values });
+  expect(settled.reply, "ok", "unchanged", "missing");
+  return settled;
+}
+
+export async function rotate(operation, target, rotation) {
+  checkNames("rotation", rotation, ["newId", "user"]);
+  const { rules } = operation;
+  const newId = checkSessionId(rotation.newId ?? operation.id.sessionId(rules.ids));
+  const { reply, evicted } = await settle(operation, "rotate", {
+    ...declaredOf(target),
+    new_id: newId,
+    new_user: checkName("user", rotation.user),
+    grace_ms: rules.grace,
+    rotation_grace_ms: rules.rotationGrace,
+    tombstone_ms: rules.tombstone,
+    ...limitOf(rules),
+  });
+  if (reply.word === "moved") {
+    const found = await lookup(operation, reply.new_id);
+    if (!found) throw new MissingError();
+    return { session: found.session, evicted: [], byAnother: true };
+  }
+  return { session: sessionOf(newId, expect(reply, "ok").record), evicted, byAnother: false };
+}
+
+export async function bind(operation, target, binding) {
+  checkNames("binding", binding, ["connection", "node", "takeOver"]);
+  const { reply, id, reaped } = await settle(operation, "bind", {
+    ...declaredOf(target),
+    new_connection: requireName("connection", binding.connection),
+    new_node: nodeOf(operation, binding.node),
+    policy: binding.takeOver ? "takeover" : "refuse",
+    grace_ms: operation.rules.grace,
+  });
+  expect(reply, "ok", "unchanged");
+  return {
+    id,
+    version: reply.version,
+    previousConnection: reply.connection || null,
+    previousNode: reply.node || null,
+    takenFrom: reply.holder_id || null,
+    reaped,
+    changed: reply.word === "ok",
+  };
+}
+
+const UNBOUND = { ok: "detached", unchanged: "notBound", missing: "missing" };
+
+export async function unbind(operation, target, connection) {
+  const values = { ...declaredOf(target), connection: requireName("connection", connection) };
+  const { reply } = await settle(operation, "unbind", values);
+  return UNBOUND[expect(reply, ...Object.keys(UNBOUND)).word];
+}
+
+export async function remove(operation, target) {
+  const values = { ...declaredOf(target), tombstone_ms: operation.rules.tombstone };
+  const { reply } = await settle(operation, "delete", values);
+  return expect(reply, "ok", "missing").word === "ok";
+}
+
+export async function exported(operation, id) {
+  return lookup(operation, checkSessionId(id));
+}
+
+const IMPORTED = { ok: "imported", unchanged: "unchanged", missing: "missing" };
+
+export async function imported(operation, { session, operations }, options) {
+  checkNames("import", options, ["replaces", "incoming"]);
+  const { incoming, replaces = incoming ? "nothing" : "older" } = options;
+  if (session.status === "migrating") throw new FrozenError();
+  const routing = routingOf(session);
+  const { reply } = await settle(operation, "import", {
+    // Where the session is here already, its owners are mostly the same.
+    ...declaredOf(session),
+    version: session.version,
+    ...renewed(routing),
+    status: checkWord("status", session.status, STATUSES),
+    created_at_ms: session.createdAt,
+    last_active_ms: session.lastActive,
+    expires_at_ms: session.expiresAt,
+    deadline_ms: session.deadline ?? 0,
+    ttl_ms: checkTtl(session.ttl),
+    operations,
+    replaces: replacedBy(replaces),
+    ...(incoming && incomingOf(incoming, replaces)),
+    grace_ms: operation.rules.grace,
+    entries: checkedEntries(operation.rules, session.attributes, session.extensions),
+  });
+  return IMPORTED[expect(reply, ...Object.keys(IMPORTED)).word];
+}
+
+function replacedBy(replaces) {
+  if (replaces === "older") return "";
+  if (replaces === "nothing") return 0;
+  return checkInteger("replaces", replaces, 1, Number.MAX_SAFE_INTEGER);
+}
+
+/** By which migration a session comes. */
+function incomingOf(incoming, replaces) {
+  checkNames("incoming", incoming, ["task", "until", "place"]);
+  if (replaces !== "nothing") throw new InvalidError("replaces", "must be nothing, for what comes by a migration");
+  const { task, until, place } = incoming;
+  return { task: checkTask(task), until_ms: checkUntil(until), place: checkName("place", place) };
+}
+
+/** When a freeze is over. */
+export function checkUntil(until) {
+  return checkInteger("until", until, 0, Number.MAX_SAFE_INTEGER);
+}
+
+export async function byConnection(operation, connection) {
+  return lookupConnection(operation, requireName("connection", connection));
+}
+
+/** The reply, if it has one of these words; else its error. */
+export function expect(reply, ...words) {
+  if (!words.includes(reply.word)) throw errorOf(reply);
+  return reply;
+}
+
+/** What a call knows of the session that it acts on. */
+export function declaredOf(target) {
+  const declared = Session.declared(target);
+  checkSessionId(declared.id);
+  return declared;
+}
+
+function routingOf({ user, connection, node }) {
+  return {
+    user: checkName("user", user),
+    connection: checkName("connection", connection),
+    node: checkName("node", node),
+  };
+}
+
+/** Where a session comes: to the node that makes the call, if one does. */
+function nodeOf({ holder }, name) {
+  const node = checkName("node", name);
+  if (holder && node !== "" && node !== holder.node) {
+    throw new InvalidError("node", "is not that of the node that makes the call");
+  }
+  return node || (holder?.node ?? "");
+}
+
+function renewed({ user, connection, node }) {
+  return { new_user: user, new_connection: connection, new_node: node };
+}
+
+function limitOf(rules) {
+  return { limit: rules.sessionsPerUser, policy: rules.onLimit };
+}

@@ -1,0 +1,59 @@
+import { bundle } from "./bundle.js";
+import { decodeEntries } from "./entries.js";
+import { readLayout, textOf } from "./layout.js";
+
+const LAYOUT = bundle.record;
+const nameOf = (numbers) => new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
+const KIND_OF = nameOf(LAYOUT.kinds);
+const STATUS_OF = nameOf(LAYOUT.statuses);
+const DIRECTION_OF = nameOf(LAYOUT.freeze.directions);
+
+/**
+ * The stored form of a session, read: its fields by their names in the bundle, kind and status as words, `entries` of
+ * a live one, `task` and `place` of a departed one, `new_id` of another; `freeze` of one that is migrating. Null for what
+ * is no record of ours.
+ */
+export function decodeRecord(bytes) {
+  const read = readLayout(LAYOUT, bytes, 0);
+  if (!read || read.end !== bytes.length || read.values.format !== bundle.record_format) return null;
+  const { kind, status, user, connection, node, body, ...numbers } = read.values;
+  const record = { ...numbers, kind: KIND_OF.get(kind), status: STATUS_OF.get(status) };
+  if (!record.kind || !record.status) return null;
+  try {
+    Object.assign(record, { user: textOf(user), connection: textOf(connection), node: textOf(node) });
+    const end = record.status === "migrating" ? splitFreeze(record, body) : 0;
+    if (end === null) return null;
+    const rest = body.subarray(end);
+    if (record.kind === "live") record.entries = decodeEntries(rest);
+    else if (record.kind === "departed") splitDeparture(record, rest);
+    else record.new_id = textOf(rest);
+  } catch {
+    return null;
+  }
+  return record.entries === null || (record.kind === "moved" && record.new_id === "") ? null : record;
+}
+
+/** Reads the freeze that a body begins with, and tells where it ends; null where there is none. */
+function splitFreeze(record, body) {
+  const read = readLayout(LAYOUT.freeze, body, 0);
+  if (!read) return null;
+  const { task, frozen_until, status, direction, place } = read.values;
+  const words = { status: STATUS_OF.get(status), direction: DIRECTION_OF.get(direction) };
+  if (!words.status || !words.direction) return null;
+  record.freeze = { task: task.toString("hex"), frozen_until, ...words, place: textOf(place) };
+  return read.end;
+}
+
+function splitDeparture(record, body) {
+  const size = LAYOUT.departed_task_bytes;
+  record.task = body.subarray(0, size).toString("hex");
+  record.place = textOf(body.subarray(size));
+}
+
+/** A record without what is over: null if its session has expired or it had its time, else without such a freeze. */
+export function unlessOver(record, now) {
+  if ((record.kind === "live" ? record.expires_at : record.stored_until) <= now) return null;
+  const { freeze, ...thawed } = record;
+  if (freeze?.direction !== "outgoing" || freeze.frozen_until > now) return record;
+  return { ...thawed, status: freeze.status };
+}

@@ -1,0 +1,71 @@
+import { bundle } from "./bundle.js";
+import * as errors from "./errors.js";
+import { textOf } from "./layout.js";
+
+/**
+ * What a script answers, by the names in the bundle: `word`, each field, and `rest`, a list of rows for each part that
+ * repeats. A `need` has its entry of the bundle as `need`. Records stay bytes.
+ */
+export function readReply(stem, items) {
+  const { replies, needs } = bundle.operations[stem];
+  if (!Array.isArray(items)) throw new errors.CorruptError("reply that is no array");
+  const input = [...items];
+  const word = take(input, "word");
+  if (word !== "need")
+    return read(
+      { word },
+      replies.find((reply) => reply.word === word),
+      input,
+    );
+  const kind = take(input, "kind");
+  const need = needs.find((one) => one.kind === kind);
+  return read({ word, kind, need }, need, input);
+}
+
+function read(reply, shape, input) {
+  if (!shape) throw new errors.CorruptError("reply with an unknown word");
+  for (const name of shape.fields) reply[name] = take(input, name);
+  for (const name of shape.optional ?? []) if (input.length > 0) reply[name] = take(input, name);
+  reply.rest = (shape.rest ?? []).map((part) => rows(part, reply[part.times], input));
+  if (input.length > 0) throw new errors.CorruptError("reply that is too long");
+  return reply;
+}
+
+function rows({ fields }, times = Infinity, input) {
+  const list = [];
+  while (list.length < times && (times !== Infinity || input.length > 0)) {
+    list.push(Object.fromEntries(fields.map((name) => [name, take(input, name)])));
+  }
+  return list;
+}
+
+function take(input, name) {
+  const item = input.shift();
+  if (item === undefined || item === null) throw new errors.CorruptError(`reply without its ${name}`);
+  if (typeof item === "number" || name === "record") return item;
+  try {
+    return textOf(item);
+  } catch {
+    throw new errors.CorruptError(`reply with a ${name} that is no UTF-8`);
+  }
+}
+
+const BY_WORD = {
+  missing: errors.MissingError,
+  exists: errors.ExistsError,
+  gone: errors.GoneError,
+  frozen: errors.FrozenError,
+  conflict: errors.ConflictError,
+  moved: errors.MovedError,
+  departed: errors.DepartedError,
+  taken: errors.TakenError,
+};
+
+/** The error for a reply that is no success of its operation. */
+export function errorOf(reply) {
+  if (reply.word === "corrupt") return new errors.CorruptError(reply.key);
+  if (reply.word === "limit") return "bytes" in reply ? new errors.TooLargeError(reply) : new errors.LimitError(reply);
+  if (reply.word === "taken" && !("holder_id" in reply)) return new errors.FencedError();
+  const Refusal = BY_WORD[reply.word];
+  return Refusal ? new Refusal(reply) : new errors.CorruptError("reply with an unknown word");
+}

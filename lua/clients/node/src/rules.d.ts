@@ -1,0 +1,40 @@
+/** Connects to a Redis server: a URL, or the options of node-redis's `createClient`. */
+export type Redis = string | { url?: string; username?: string; password?: string; database?: number; socket?: object };
+
+export interface Options {
+  /** What all keys begin with: 1 to 64 bytes, no braces. Defaults to `cloakroom`. */
+  namespace?: string;
+  rules?: Rules;
+  /** How long an operation may take in all, in milliseconds. Defaults to 2000. */
+  deadline?: number;
+  /** Stands in for the server's clock, in tests of an application: milliseconds since the epoch. */
+  clock?: () => number;
+}
+
+/** What holds for all sessions of a namespace; durations are milliseconds. All its processes should share the rules. */
+export interface Rules {
+  /** How long a session lives without being used. Defaults to 30 minutes. */
+  ttl?: number;
+  /** How long it lives at most, however much it is used. Defaults to no limit. */
+  maxLifetime?: number;
+  /** A refresh extends when less than this part of the ttl is left; 1 extends each time. Defaults to 0.5. */
+  refreshThreshold?: number;
+  /** A refresh writes nothing when the last use is no longer ago. Defaults to 0. */
+  touchInterval?: number;
+  /** How long an expired session stays stored, to be reaped. Defaults to one hour. */
+  grace?: number;
+  /** How long the old id of a rotated session leads to it. Defaults to 30 seconds. */
+  rotationGrace?: number;
+  /** How long the id of a deleted session cannot be created again. Defaults to 30 seconds. */
+  tombstone?: number;
+  /** How many live sessions a user may have, up to 500. Defaults to 0, no limit. */
+  sessionsPerUser?: number;
+  /** At the limit: refuse, or delete the user's oldest. Defaults to `reject`. */
+  onLimit?: "reject" | "evict";
+  /** How ids are made: a UUID v4, or 64 hex digits. Defaults to `uuid`. */
+  ids?: "uuid" | "token";
+  /** The largest JSON text of one attribute or extension, in bytes. Defaults to 1 MiB. */
+  valueBytes?: number;
+  /** What all of a session's entries may take, with their keys and seven bytes each. Defaults to 4 MiB. */
+  sessionBytes?: number;
+}

@@ -1,0 +1,318 @@
+import type { Value, Values } from "./entries.js";
+import type { CloakroomError } from "./errors.js";
+import type { Holder, OperationId } from "./ids.js";
+import type { Options, Redis } from "./rules.js";
+import type { Session, Target } from "./session.js";
+
+export interface NewSession {
+  /** Defaults to one that is made. */
+  id?: string;
+  user?: string | null;
+  connection?: string | null;
+  node?: string | null;
+  status?: "active" | "suspended";
+  ttl?: number;
+  attributes?: Values;
+  extensions?: Values;
+}
+
+/** A session that was deleted, and the connection to close. */
+export interface Removed {
+  id: string;
+  connection: string | null;
+  node: string | null;
+}
+
+export interface Created {
+  session: Session;
+  /** Deleted to stay within the limit. */
+  evicted: Removed[];
+  /** Expired, and in the way: no reaper will report them. */
+  reaped: Session[];
+}
+
+/** What it does not name stays. A key that is both set and removed is set. */
+export interface Patch {
+  set?: Map<string, Value> | Record<string, Value>;
+  remove?: string[];
+  setExtensions?: Map<string, Value> | Record<string, Value>;
+  removeExtensions?: string[];
+  status?: "active" | "suspended";
+  /** A new idle time, which begins anew. */
+  ttl?: number;
+  /** Changes only a session at this version. */
+  version?: number;
+}
+
+export interface Patched {
+  /** A new one if the session was rotated. */
+  id: string;
+  version: number;
+  expiresAt: number;
+  /** False: it was so already, and nothing was written. */
+  changed: boolean;
+}
+
+export interface Refreshed extends Patched {
+  lastActive: number;
+}
+
+export interface Rotated {
+  session: Session;
+  evicted: Removed[];
+  /** Another rotation was first, and the new id is the one it made. */
+  byAnother: boolean;
+}
+
+export interface Bound {
+  id: string;
+  version: number;
+  /** Close it, if it is another. */
+  previousConnection: string | null;
+  previousNode: string | null;
+  /** The session that lost the connection to this one. */
+  takenFrom: string | null;
+  reaped: Session[];
+  changed: boolean;
+}
+
+export interface Exported {
+  session: Session;
+  /** The ids of its last four changes. */
+  operations: Buffer;
+}
+
+/** By which migration a session comes: from a place where it is frozen until then, as `freeze` told. */
+export interface Incoming {
+  task: Buffer;
+  until: number;
+  place: string;
+}
+
+/** A session that is on its way, as one of the two stores has it. */
+export interface Migration {
+  id: string;
+  task: Buffer;
+  /** The other store. */
+  place: string;
+  /**
+   * Outgoing: it is frozen here. Incoming: a frozen copy is here, and becomes the session when that departs. Departed: it
+   * has gone to the other store, where the copy may be frozen still. Deleted: the copy here was.
+   */
+  phase: "outgoing" | "incoming" | "departed" | "deleted";
+  /** When the freeze at its source is over, by the clock there; null: there is none. */
+  until: number | null;
+}
+
+export type Owner = { user: string } | { node: string };
+
+/** Where a page ended. */
+export interface Cursor {
+  createdAt: number;
+  id: string;
+  ties: number;
+}
+
+export interface Reaped {
+  sessions: Session[];
+  /** Entries of the expiry index that led to no session. */
+  dropped: number;
+  /** What cannot be removed, because something under its keys is corrupt. */
+  corrupt: string[];
+  /** Whether there may be more. */
+  more: boolean;
+}
+
+/** A node that holds a lease, or held one lately. */
+export interface Node {
+  name: string;
+  leaseUntil: number;
+  isLive: boolean;
+  /** How many live sessions it has. */
+  sessions: number;
+}
+
+/** What a claim came to. */
+export interface Claimed {
+  /** Taken by this call, and reported by no other; with the connections that they had. */
+  sessions: { id: string; version: number; user: string | null; connection: string | null }[];
+  /** Those that stay: being migrated, corrupt, or changing all the time. */
+  frozen: string[];
+  corrupt: string[];
+  stale: string[];
+  /** Where to go on; null: the node's sessions are through. */
+  next: Cursor | null;
+}
+
+/**
+ * A store of sessions. Each operation may throw `NotExecutedError`, `CorruptError` and `InvalidError`, one that writes
+ * also `AmbiguousError`; the refusals stand with each.
+ */
+export class Cloakroom {
+  private constructor();
+
+  /** Throws `ContractError` where clients of a later contract work. */
+  static connect(redis: Redis, options?: Options): Promise<Cloakroom>;
+
+  /** The same store, with each call under this operation id: to repeat one that threw `AmbiguousError`, as it was. */
+  withOperationId(id: OperationId): Cloakroom;
+
+  /** Makes a session. Refused: Exists, Gone, Moved, Taken, Limit, TooLarge. */
+  create(session?: NewSession): Promise<Created>;
+
+  /**
+   * Makes any number of sessions, 100 at one instant; of each, in order, what `create` would return, or the error that it
+   * would throw. Where users have a limit of sessions, theirs are made one after the other.
+   */
+  createMany(sessions: readonly NewSession[]): Promise<(Created | CloakroomError)[]>;
+
+  /** Reads a live session, also by an id that was rotated away a moment ago. */
+  get(id: string): Promise<Session | null>;
+
+  /** Of each, in order, what `get` would return, or the error that it would throw. */
+  getMany(ids: readonly string[]): Promise<(Session | null | CloakroomError)[]>;
+
+  /** Saves a session, if nobody changed it since it was read. Refused: Missing, Conflict, Taken, TooLarge, Frozen. */
+  update(session: Session): Promise<void>;
+
+  /** Changes single attributes and extensions, status or ttl. Refused: Missing, Conflict, TooLarge, Frozen. */
+  patch(target: Target, changes: Patch): Promise<Patched>;
+
+  /** Notes that a live session is used, and extends it when enough of its idle time is gone. Refused: Frozen. */
+  refresh(target: Target): Promise<Refreshed | null>;
+
+  /** The same for many: of each, in order, what it comes to. */
+  refreshMany(targets: readonly Target[]): Promise<(Refreshed | null | CloakroomError)[]>;
+
+  /** The same, and returns the session: what a web request begins with. */
+  refreshAndGet(target: Target): Promise<Session | null>;
+
+  /** Gives a session a new id, and a user: what a login does. Refused: Missing, Exists, Limit, Frozen. */
+  rotate(target: Target, rotation?: { newId?: string; user?: string }): Promise<Rotated>;
+
+  /** Attaches a connection, and the node that holds it. Refused: Missing, Taken unless it takes over, Frozen. */
+  bind(target: Target, binding: { connection: string; node?: string | null; takeOver?: boolean }): Promise<Bound>;
+
+  /** Detaches a connection, only if the session still has it. Refused: Frozen. */
+  unbind(target: Target, connection: string): Promise<"detached" | "notBound" | "missing">;
+
+  /** Deletes a live session; false: there was none. */
+  delete(target: Target): Promise<boolean>;
+
+  /** The same for many: of each, in order, what it comes to. */
+  deleteMany(targets: readonly Target[]): Promise<(boolean | CloakroomError)[]>;
+
+  /** Reads a live session whole, to be imported into another namespace or server. */
+  export(id: string): Promise<Exported | null>;
+
+  /**
+   * Brings in an exported session: in the place of an older version of it, of nothing, or of just one version. One that is
+   * incoming comes by a migration, in the place of nothing: a copy that is frozen until it is thawed.
+   * Refused: Conflict, Gone, Moved, Departed, Taken, TooLarge, Frozen.
+   */
+  import(
+    exported: Exported,
+    options?:
+      | { replaces?: "older" | "nothing" | number; incoming?: undefined }
+      | { replaces?: "nothing"; incoming: Incoming },
+  ): Promise<"imported" | "unchanged" | "missing">;
+
+  /** The live session that has a connection. */
+  sessionByConnection(connection: string): Promise<Session | null>;
+
+  /** A page of live sessions, oldest first; the size is 1 to 500 and defaults to 100. `next` is null after the last. */
+  list(owner: Owner, page?: { size?: number; after?: Cursor }): Promise<{ sessions: Session[]; next: Cursor | null }>;
+
+  /** How many live sessions a user or node has. */
+  count(owner: Owner): Promise<number>;
+
+  /** Deletes all sessions that a user has, or all but one. */
+  deleteUser(user: string, options?: { keep?: string }): Promise<{ removed: Removed[]; corrupt: string[] }>;
+
+  /** Which sessions expired, oldest first; at most 1,000, 100 unless told. `before` defaults to now. */
+  expired(page?: { before?: number; skip?: number; limit?: number }): Promise<{ id: string; expiredAt: number }[]>;
+
+  /** Removes a batch of expired sessions, 1 to 200, and returns them. After `AmbiguousError` their list is lost. */
+  reap(batch?: number): Promise<Reaped>;
+
+  /**
+   * The same store for a node that writes as the owner of its sessions, while it holds its lease. A write that comes
+   * later is refused: Fenced. `create` and `bind` put sessions at that node and nowhere else.
+   */
+  asNode(holder: Holder): Cloakroom;
+
+  /**
+   * Registers a node under a lease, renews that (unless told) or releases it; returns until when it is held. Renew it in
+   * a third of its length, 15 seconds unless told. By the node's own clock it is over when its length has passed since
+   * before the last renewal was sent: stop writing, and register with a new `Holder`. Refused: Leased when another lease
+   * of the node is held, Fenced when this one is lost.
+   */
+  heartbeat(
+    holder: Holder,
+    beat?: { want?: "register" | "renew" | "release"; lease?: number; keep?: number },
+  ): Promise<number>;
+
+  /** The nodes that hold a lease, or held one lately, by name. */
+  nodes(): Promise<Node[]>;
+
+  /** The names of the nodes whose leases have run out, to be recovered. */
+  lapsedNodes(): Promise<string[]>;
+
+  /**
+   * Gives a batch of a node's sessions, 1 to 200, to another node that holds its lease: of one whose lease has run out,
+   * or that is drained. Each loses its connection, and is suspended with time left to reconnect, a minute unless told.
+   * Refused: Leased when the node holds its lease, Fenced when the other does not.
+   */
+  recover(
+    node: string,
+    to: string,
+    claim?: { batch?: number; reconnect?: number; drain?: boolean; after?: Cursor },
+  ): Promise<Claimed>;
+
+  /**
+   * Freezes a live session that is to go over to another store, which is the place: from now on it is read and deleted, and
+   * not changed. After the span, 30 seconds unless told and an hour at most, that ends by itself, unless it departed. This
+   * and the next three are the steps of a migration, with an incoming `import` behind it. Each may be sent again, by anybody
+   * who knows the task: eight random bytes that the caller keeps, the same for all of them.
+   * Refused: Frozen when another task moves it, Departed.
+   */
+  freeze(
+    target: Target,
+    task: Buffer,
+    place: string,
+    options?: { span?: number },
+  ): Promise<{ exported: Exported; until: number } | null>;
+
+  /**
+   * Lets go of a session under the freeze that ends then, once its copy is in the other store: from here on the migration
+   * only goes on, and whoever asks for the session is told where it went. False: it was deleted, or has expired, before.
+   * Refused: Conflict when that freeze is over, Moved, Departed by another task.
+   */
+  depart(target: Target, task: Buffer, until: number): Promise<boolean>;
+
+  /**
+   * Ends the freeze of a session: of an outgoing one, which stays after all, or of an incoming copy, but of that only once
+   * the session departed from its source. Refused: Frozen when it is by another task or goes the other way, Moved, Departed.
+   */
+  thaw(target: Target, task: Buffer, direction: "outgoing" | "incoming"): Promise<"thawed" | "unchanged" | "missing">;
+
+  /**
+   * Clears away what a migration leaves that is not the session; false: there was no such thing. At the target a copy that
+   * is not to be, only once its source can no longer depart under the freeze that ends then; at the source where it departed
+   * to, only once the copy was thawed; at the target that the copy was deleted, only once the session is at the source too.
+   */
+  clean(
+    target: Target,
+    task: Buffer,
+    ...what: [what: "copy", options: { until: number }] | [what: "departed" | "deleted"]
+  ): Promise<boolean>;
+
+  /**
+   * The sessions that are on their way to or from another store, by the end of their freeze, without those that have
+   * expired; at most 200. `next` is how many to skip to go on, if these stay on their way; null after the last page.
+   */
+  migrations(page?: { skip?: number; limit?: number }): Promise<{ migrations: Migration[]; next: number | null }>;
+
+  /** Calls on their way end by themselves, later ones fail. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,217 @@
+import { createClient } from "@redis/client";
+import { tagOf } from "./call.js";
+import { agree, load } from "./contract.js";
+import { InvalidError, NotExecutedError } from "./errors.js";
+import { Holder, isText, OperationId } from "./ids.js";
+import { Link, Lost } from "./link.js";
+import { createMany } from "./make.js";
+import * as many from "./many.js";
+import * as migrate from "./migrate.js";
+import * as nodes from "./nodes.js";
+import { Operation } from "./operation.js";
+import * as one from "./one.js";
+import { checkInteger, checkNames, rulesOf } from "./rules.js";
+import { together } from "./together.js";
+
+/** The longest deadline: an hour. */
+const LONGEST_WAIT = 3_600_000;
+
+/** A store of sessions: every operation of the engine. `store.d.ts` tells what each takes, returns and throws. */
+export class Cloakroom {
+  #engine;
+  #operationId;
+  #holder;
+
+  /** `connect` makes one. */
+  constructor(engine, operationId, holder) {
+    this.#engine = engine;
+    this.#operationId = operationId;
+    this.#holder = holder;
+  }
+
+  /** Connects, notes the contract of the scripts in the namespace, and loads them. */
+  static async connect(redis, options = {}) {
+    checkNames("options", options, ["namespace", "rules", "deadline", "clock"]);
+    const { namespace = "cloakroom", deadline = 2000, clock } = options;
+    checkNamespace(namespace);
+    checkInteger("deadline", deadline, 1, LONGEST_WAIT);
+    const rules = rulesOf(options.rules);
+    const tag = tagOf(namespace);
+    const link = new Link(clientOf(redis));
+    const until = performance.now() + deadline;
+    try {
+      await link.open(until);
+      await agree(link, `${tag}:contract`, until);
+      await load(link, until);
+    } catch (error) {
+      await link.close();
+      throw error instanceof Lost ? new NotExecutedError(error.reason, error.cause) : error;
+    }
+    return new Cloakroom({ link, tag, rules, deadline, clock });
+  }
+
+  /** The same store, with each call under this operation id: to repeat a call that threw `AmbiguousError`. */
+  withOperationId(id) {
+    if (!(id instanceof OperationId)) throw new InvalidError("operation id", "is none");
+    return new Cloakroom(this.#engine, id, this.#holder);
+  }
+
+  /** The same store for a node that writes as the owner of its sessions, while it holds its lease. */
+  asNode(holder) {
+    if (!(holder instanceof Holder)) throw new InvalidError("holder", "is none");
+    return new Cloakroom(this.#engine, this.#operationId, holder);
+  }
+
+  #operation() {
+    return new Operation(this.#engine, this.#operationId, this.#holder);
+  }
+
+  async create(session = {}) {
+    return one.create(this.#operation(), session);
+  }
+
+  async createMany(sessions) {
+    const call = this.#operationId ?? new OperationId();
+    return createMany((place) => new Operation(this.#engine, call.nth(place), this.#holder), sessions);
+  }
+
+  async get(id) {
+    return one.get(this.#operation(), id);
+  }
+
+  async getMany(ids) {
+    return together(ids, (id) => this.get(id));
+  }
+
+  async update(session) {
+    return one.update(this.#operation(), session);
+  }
+
+  async patch(target, changes) {
+    return one.patch(this.#operation(), target, changes);
+  }
+
+  async refresh(target) {
+    return one.refresh(this.#operation(), target);
+  }
+
+  async refreshMany(targets) {
+    return together(targets, (target) => this.refresh(target));
+  }
+
+  async refreshAndGet(target) {
+    return one.refreshAndGet(this.#operation(), target);
+  }
+
+  async rotate(target, rotation = {}) {
+    return one.rotate(this.#operation(), target, rotation);
+  }
+
+  async bind(target, binding) {
+    return one.bind(this.#operation(), target, binding);
+  }
+
+  async unbind(target, connection) {
+    return one.unbind(this.#operation(), target, connection);
+  }
+
+  async delete(target) {
+    return one.remove(this.#operation(), target);
+  }
+
+  async deleteMany(targets) {
+    return together(targets, (target) => this.delete(target));
+  }
+
+  async export(id) {
+    return one.exported(this.#operation(), id);
+  }
+
+  async import(exported, options = {}) {
+    return one.imported(this.#operation(), exported, options);
+  }
+
+  async sessionByConnection(connection) {
+    return one.byConnection(this.#operation(), connection);
+  }
+
+  async list(owner, page = {}) {
+    return many.list(this.#operation(), owner, page);
+  }
+
+  async count(owner) {
+    return many.count(this.#operation(), owner);
+  }
+
+  async deleteUser(user, options = {}) {
+    const id = this.#operationId ?? new OperationId();
+    return many.deleteUser(() => new Operation(this.#engine, id), user, options);
+  }
+
+  async expired(page = {}) {
+    return many.expired(this.#operation(), page);
+  }
+
+  async reap(batch = many.BATCH) {
+    return many.reapExpired(this.#operation(), batch);
+  }
+
+  async heartbeat(holder, beat = {}) {
+    return nodes.heartbeat(this.#operation(), holder, beat);
+  }
+
+  async nodes() {
+    return nodes.nodes(this.#operation());
+  }
+
+  async lapsedNodes() {
+    return nodes.lapsedNodes(this.#operation());
+  }
+
+  async recover(node, to, claim = {}) {
+    return nodes.recover(this.#operation(), node, to, claim);
+  }
+
+  async freeze(target, task, place, options = {}) {
+    return migrate.freeze(this.#operation(), target, task, place, options);
+  }
+
+  async depart(target, task, until) {
+    return migrate.depart(this.#operation(), target, task, until);
+  }
+
+  async thaw(target, task, direction) {
+    return migrate.thaw(this.#operation(), target, task, direction);
+  }
+
+  async clean(target, task, what, options = {}) {
+    return migrate.clean(this.#operation(), target, task, what, options);
+  }
+
+  async migrations(page = {}) {
+    return migrate.migrations(this.#operation(), page);
+  }
+
+  /** Lets go of the connection. Calls on their way end by themselves, later ones fail. */
+  async close() {
+    await this.#engine.link.close();
+  }
+}
+
+function checkNamespace(namespace) {
+  if (!isText(namespace) || !/^[^{}]+$/s.test(namespace) || Buffer.byteLength(namespace) > 64) {
+    throw new InvalidError("namespace", "must be text of 1 to 64 bytes without braces");
+  }
+}
+
+/** A client of node-redis that connects again soon and for ever: the deadline of each call is what ends the waiting. */
+function clientOf(redis) {
+  const given = typeof redis === "string" ? { url: redis } : redis;
+  const reconnectStrategy = (retries) => Math.min(retries * 50, 1000);
+  try {
+    return createClient({ ...given, RESP: 2, socket: { reconnectStrategy, ...given.socket } });
+  } catch {
+    // The cause would show the URL, which has the password.
+    throw new InvalidError("url", "is no URL of a Redis server");
+  }
+}

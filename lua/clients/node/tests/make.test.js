@@ -1,0 +1,67 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ExistsError, InvalidError, LimitError, OperationId, TakenError } from "../src/index.js";
+import { clockAt, startServer } from "./support/server.js";
+
+const server = await startServer();
+
+const named = (name) => ({ id: name, user: `user-${name}`, connection: `connection-${name}`, attributes: { name } });
+
+test("many sessions are made as each alone", async () => {
+  const store = await server.store({ clock: clockAt(Date.now()), rules: { maxLifetime: 3_600_000 } });
+  const given = Array.from({ length: 250 }, (_, at) => ({ user: `u${at % 7}`, connection: `c${at}`, ttl: 60_000 + at }));
+  const made = await store.createMany([named("a"), { ttl: 7_200_000 }, { status: "suspended" }, ...given]);
+  assert.equal(made.length, 253);
+  for (const { session, evicted, reaped } of made) {
+    assert.deepEqual([await store.get(session.id), evicted, reaped], [session, [], []]);
+  }
+  assert.equal(new Set(made.map(({ session }) => session.id)).size, 253);
+  assert.deepEqual(await store.createMany([]), []);
+});
+
+test("what one is refused for is no matter of the others", async () => {
+  const store = await server.store();
+  await store.create(named("live"));
+  const answers = await store.createMany([
+    named("first"),
+    { ...named("x"), id: "live" },
+    { user: "u".repeat(257) },
+    { ...named("y"), connection: "connection-first" },
+    named("last"),
+  ]);
+  const kinds = answers.map((answer) => (answer.session ? answer.session.id : answer.constructor));
+  assert.deepEqual(kinds, ["first", ExistsError, InvalidError, TakenError, "last"]);
+  await assert.rejects(store.createMany([{ bogus: 1 }, null]), TypeError);
+});
+
+test("many are read, refreshed and deleted as each alone", async () => {
+  const store = await server.store({ clock: clockAt(Date.now()) });
+  const made = await store.createMany(Array.from({ length: 250 }, (_, at) => named(`m${at}`)));
+  const sessions = made.map(({ session }) => session);
+  await store.rotate("m7", { newId: "new" });
+  const ids = [...sessions.map(({ id }) => id), "never", "x".repeat(129)];
+  const read = await store.getMany(ids);
+  assert.deepEqual([read[0], read[7].id, read[250], read[251].constructor], [sessions[0], "new", null, InvalidError]);
+  const refreshed = await store.refreshMany(ids);
+  assert.deepEqual([refreshed[249].id, refreshed[7].id, refreshed[250]], ["m249", "new", null]);
+  assert.deepEqual(await store.deleteMany(sessions), Array(250).fill(true));
+  assert.deepEqual((await store.deleteMany(ids)).slice(0, 251), Array(251).fill(false));
+  assert.deepEqual(await store.getMany([]), []);
+});
+
+test("a user's limit holds among many, in order", async () => {
+  const store = await server.store({ rules: { sessionsPerUser: 2 } });
+  const answers = await store.createMany(["a", "b", "c"].map((id) => ({ id, user: "ann" })));
+  assert.deepEqual(
+    answers.map((answer) => answer instanceof LimitError),
+    [false, false, true],
+  );
+});
+
+test("the same call again answers the same, and makes nothing more", async () => {
+  const store = (await server.store()).withOperationId(new OperationId());
+  const given = Array.from({ length: 120 }, (_, at) => ({ user: "ann", connection: `c${at}` }));
+  const first = await store.createMany(given);
+  assert.deepEqual(await store.createMany(given), first);
+  assert.equal(await store.count({ user: "ann" }), 120);
+});

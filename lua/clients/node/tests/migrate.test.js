@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ConflictError, DepartedError, FrozenError, InvalidError } from "../src/index.js";
+import { clockAt, startServer } from "./support/server.js";
+
+const server = await startServer();
+const TASK = Buffer.from("the task");
+
+async function twoStores() {
+  const clock = clockAt(Date.now());
+  return { clock, west: await server.store({ clock }), east: await server.store({ clock }) };
+}
+
+/** Freezes a session and brings its copy in; returns the end of the freeze. */
+async function sendCopy(west, east, session) {
+  const { exported, until } = await west.freeze(session, TASK, "east");
+  assert.deepEqual(exported.session, session);
+  assert.equal(await east.import(exported, { incoming: { task: TASK, until, place: "west" } }), "imported");
+  return until;
+}
+
+/** All that are on their way, in both. */
+async function onTheirWay(...stores) {
+  const pages = await Promise.all(stores.map((store) => store.migrations()));
+  assert.ok(pages.every(({ next }) => next === null));
+  return pages.flatMap(({ migrations }) => migrations);
+}
+
+test("a session goes to another store, and can be changed in one at a time", async () => {
+  const { clock, west, east } = await twoStores();
+  const { session } = await west.create({ user: "ann", connection: "c", node: "n", attributes: { a: 1 } });
+  const { id } = session;
+  const until = await sendCopy(west, east, session);
+  assert.equal(until, clock.now + 30_000);
+  for (const store of [west, east]) {
+    assert.equal((await store.get(id)).status, "migrating");
+    await assert.rejects(store.patch(id, { set: { a: 2 } }), FrozenError);
+  }
+  await assert.rejects(west.freeze(session, Buffer.from("another!"), "north"), FrozenError);
+  assert.deepEqual(await onTheirWay(west, east), [
+    { id, task: TASK, place: "east", phase: "outgoing", until },
+    { id, task: TASK, place: "west", phase: "incoming", until },
+  ]);
+
+  await assert.rejects(west.depart(session, TASK, until - 1), ConflictError);
+  assert.deepEqual([await west.depart(id, TASK, until), await west.depart(id, TASK, until)], [true, true]);
+  assert.deepEqual(await onTheirWay(west), [{ id, task: TASK, place: "east", phase: "departed", until: null }]);
+  await assert.rejects(west.get(id), (error) => error instanceof DepartedError && error.place === "east");
+  assert.equal(await west.count({ user: "ann" }), 0);
+
+  assert.equal(await east.thaw(session, TASK, "incoming"), "thawed");
+  assert.equal(await east.thaw(session, TASK, "incoming"), "unchanged");
+  assert.equal(await west.clean(session, TASK, "departed"), true);
+  assert.equal(await west.clean(session, TASK, "departed"), false);
+  assert.deepEqual(await onTheirWay(west, east), []);
+  assert.deepEqual(await east.get(id), session);
+  assert.deepEqual(await east.sessionByConnection("c"), session);
+  assert.equal((await east.patch(session, { set: { a: 2 } })).version, session.version + 1);
+  clock.now += 30_000;
+  assert.equal(await west.get(id), null);
+});
+
+test("a session that is deleted at its source goes nowhere", async () => {
+  const { west, east } = await twoStores();
+  const { session } = await west.create({ user: "ann", connection: "c" });
+  const until = await sendCopy(west, east, session);
+  assert.equal(await west.delete(session), true);
+  assert.equal(await west.depart(session, TASK, until), false);
+  assert.equal(await east.clean(session.id, TASK, "copy", { until: until - 1 }), false);
+  assert.equal(await east.clean(session.id, TASK, "copy", { until }), true);
+  assert.deepEqual([await west.get(session.id), await east.get(session.id)], [null, null]);
+  assert.deepEqual([await east.count({ user: "ann" }), await east.sessionByConnection("c")], [0, null]);
+  assert.deepEqual(await onTheirWay(west, east), []);
+});
+
+test("a copy that is deleted is not to be when its session departs", async () => {
+  const { west, east } = await twoStores();
+  const { session } = await west.create({ user: "ann" });
+  const until = await sendCopy(west, east, session);
+  assert.equal(await east.delete(session), true);
+  const deleted = { id: session.id, task: TASK, place: "west", phase: "deleted", until: null };
+  assert.deepEqual(await onTheirWay(east), [deleted]);
+  assert.equal(await west.depart(session, TASK, until), true);
+  assert.equal(await east.thaw(session, TASK, "incoming"), "missing");
+  assert.equal(await west.clean(session, TASK, "departed"), true);
+  assert.equal(await east.clean(session, TASK, "deleted"), true);
+  assert.deepEqual(await onTheirWay(west, east), []);
+});
+
+test("a session that is thawed at its source stays", async () => {
+  const { west } = await twoStores();
+  const { session } = await west.create();
+  await west.freeze(session, TASK, "east");
+  await assert.rejects(west.thaw(session, TASK, "incoming"), FrozenError);
+  assert.equal(await west.thaw(session, TASK, "outgoing"), "thawed");
+  assert.deepEqual(await west.get(session.id), session);
+  assert.equal(await west.thaw("none", TASK, "outgoing"), "missing");
+  assert.equal(await west.freeze("none", TASK, "east"), null);
+});
+
+test("the list of those on their way has pages", async () => {
+  const { west } = await twoStores();
+  for (const [place, id] of ["a", "b", "c"].entries()) {
+    await west.create({ id });
+    await west.freeze(id, TASK, "east", { span: 1000 + place });
+  }
+  const first = await west.migrations({ limit: 2 });
+  const second = await west.migrations({ skip: first.next, limit: 2 });
+  const idsOf = ({ migrations }) => migrations.map(({ id }) => id);
+  assert.deepEqual([idsOf(first), first.next, idsOf(second), second.next], [["a", "b"], 2, ["c"], null]);
+});
+
+test("what is no step of a migration is not sent", async () => {
+  const { west } = await twoStores();
+  const { session } = await west.create();
+  const exported = await west.export(session.id);
+  const incoming = { task: TASK, until: 1, place: "west" };
+  const steps = [
+    ...[Buffer.alloc(8), Buffer.from("short"), "the task"].map((task) => () => west.freeze(session, task, "east")),
+    () => west.thaw(session, TASK, "sideways"),
+    () => west.clean(session, TASK, "copy"),
+    () => west.clean(session, TASK, "departed", { until: 1 }),
+    () => west.import(exported, { incoming, replaces: "older" }),
+    () => west.import(exported, { incoming: { ...incoming, task: undefined } }),
+  ];
+  for (const step of steps) await assert.rejects(step, InvalidError);
+  assert.deepEqual(await west.get(session.id), session);
+});

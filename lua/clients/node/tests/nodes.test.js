@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FencedError, Holder, InvalidError, LeasedError } from "../src/index.js";
+import { clockAt, startServer } from "./support/server.js";
+
+const server = await startServer();
+const LEASE = 10_000;
+
+async function register(store, node) {
+  const holder = new Holder(node);
+  await store.heartbeat(holder, { want: "register", lease: LEASE });
+  return holder;
+}
+
+test("a lease is held, renewed and released", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock });
+  const holder = await register(store, "n");
+  const until = clock.now + LEASE;
+  const taken = store.heartbeat(new Holder("n"), { want: "register" });
+  await assert.rejects(taken, (error) => error instanceof LeasedError && error.until === until);
+  clock.now += LEASE - 1;
+  assert.equal(await store.heartbeat(holder, { lease: LEASE }), clock.now + LEASE);
+  assert.deepEqual(await store.lapsedNodes(), []);
+  assert.equal(await store.heartbeat(holder, { want: "release" }), clock.now);
+  assert.deepEqual(await store.lapsedNodes(), ["n"]);
+  await assert.rejects(store.heartbeat(holder), FencedError);
+  await assert.rejects(store.heartbeat("n"), InvalidError);
+});
+
+test("nodes are listed with their sessions", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock });
+  await register(store, "b");
+  clock.now += LEASE;
+  await register(store, "a");
+  await store.create({ node: "b" });
+  const listed = (await store.nodes()).map(({ name, isLive, sessions }) => [name, isLive, sessions]);
+  assert.deepEqual(listed, [
+    ["a", true, 0],
+    ["b", false, 1],
+  ]);
+});
+
+test("the sessions of a dead node go to another, once", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock });
+  const dead = await register(store, "dead");
+  const ids = ["a", "b", "c", "d", "e"];
+  for (const id of ids) await store.create({ id, user: "ann", connection: `c-${id}`, node: "dead" });
+  await assert.rejects(store.recover("dead", "live", { drain: true }), FencedError);
+  const live = await register(store, "live");
+  await assert.rejects(store.recover("dead", "live"), LeasedError);
+  clock.now += LEASE - 1;
+  await store.heartbeat(live, { lease: LEASE });
+  clock.now += 1;
+  const recoverer = store.asNode(live);
+  const first = await recoverer.recover("dead", "live", { batch: 3 });
+  const second = await recoverer.recover("dead", "live", { batch: 3, after: first.next });
+  const taken = [...first.sessions, ...second.sessions];
+  assert.deepEqual(
+    taken.map(({ id }) => id),
+    ids,
+  );
+  assert.deepEqual(taken[0], { id: "a", version: 2, user: "ann", connection: "c-a" });
+  assert.deepEqual([second.next, await store.lapsedNodes()], [null, []]);
+  const session = await store.get("a");
+  assert.deepEqual([session.node, session.connection, session.status], ["live", null, "suspended"]);
+  await assert.rejects(store.asNode(dead).patch("a", { set: { late: true } }), FencedError);
+  assert.deepEqual(await store.get("a"), session);
+});
+
+test("an owner writes while it holds its lease, and never later", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock });
+  const owner = store.asNode(await register(store, "n"));
+  const { session: made } = await owner.create({ user: "ann", connection: "c" });
+  assert.equal(made.node, "n");
+  await owner.patch(made, { set: { a: 1 } });
+  await owner.bind(made, { connection: "d" });
+  assert.equal((await owner.refreshAndGet(made.id)).node, "n");
+  await assert.rejects(owner.bind(made, { connection: "e", node: "m" }), InvalidError);
+  clock.now += LEASE;
+  await register(store, "n");
+  const session = await store.get(made.id);
+  const writes = [
+    () => owner.patch(session, { set: { a: 2 } }),
+    () => owner.update(session),
+    () => owner.refresh(session.id),
+    () => owner.rotate(session),
+    () => owner.bind(session, { connection: "e" }),
+    () => owner.unbind(session, "d"),
+    () => owner.delete(session),
+    () => owner.create({ user: "ann" }),
+  ];
+  for (const write of writes) await assert.rejects(write, FencedError);
+  assert.deepEqual(await store.get(made.id), session);
+  assert.equal(await store.count({ user: "ann" }), 1);
+});

@@ -1,0 +1,242 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { inspect } from "node:util";
+import {
+  ConflictError,
+  ExistsError,
+  GoneError,
+  InvalidError,
+  MissingError,
+  MovedError,
+  RawJson,
+  TakenError,
+  TooLargeError,
+} from "../src/index.js";
+import { clockAt, startServer } from "./support/server.js";
+
+const server = await startServer();
+
+test("a created session is read back as it was made", async () => {
+  const store = await server.store({ rules: { maxLifetime: 3_600_000 } });
+  const { session, evicted, reaped } = await store.create({
+    user: "ann",
+    connection: "c1",
+    node: "n1",
+    status: "suspended",
+    ttl: 60_000,
+    attributes: { theme: "dark", none: null, list: [], object: {} },
+    extensions: { csrf: "x" },
+  });
+  assert.match(session.id, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  const read = await store.get(session.id);
+  assert.deepEqual(read, session);
+  assert.deepEqual([read.user, read.connection, read.node], ["ann", "c1", "n1"]);
+  assert.deepEqual([read.status, read.version, read.ttl], ["suspended", 1, 60_000]);
+  assert.equal(read.expiresAt, read.createdAt + 60_000);
+  assert.equal(read.deadline, read.createdAt + 3_600_000);
+  assert.deepEqual(
+    [...read.attributes],
+    [
+      ["theme", '"dark"'],
+      ["none", "null"],
+      ["list", "[]"],
+      ["object", "{}"],
+    ],
+  );
+  assert.equal(read.get("none"), null);
+  assert.equal(read.get("absent"), undefined);
+  assert.equal(read.extensions.get("csrf"), "x");
+  assert.deepEqual([evicted, reaped], [[], []]);
+});
+
+test("numbers beyond 2^53 stay exact as JSON text, through a patch and an update too", async () => {
+  const store = await server.store();
+  const { session } = await store.create({ attributes: { big: new RawJson("9007199254740993"), int: 2n ** 64n } });
+  await store.patch(session, { set: { float: new RawJson("0.10000000000000000001"), empty: [] } });
+  const read = await store.get(session.id);
+  read.set("other", {});
+  await store.update(read);
+  const again = await store.get(session.id);
+  assert.equal(again.json("big"), "9007199254740993");
+  assert.equal(again.json("int"), "18446744073709551616");
+  assert.equal(again.json("float"), "0.10000000000000000001");
+  assert.deepEqual([again.json("empty"), again.json("other")], ["[]", "{}"]);
+});
+
+test("an update saves a whole session against its version, and the copy takes the new one", async () => {
+  const store = await server.store();
+  const { session } = await store.create({ user: "ann", connection: "c1", attributes: { a: 1, b: 2 } });
+  const old = await store.get(session.id);
+  session.user = "bob";
+  session.connection = null;
+  session.node = "n2";
+  session.ttl = 5000;
+  session.remove("a");
+  await store.update(session);
+  assert.deepEqual(await store.get(session.id), session);
+  assert.equal(session.version, 2);
+  assert.deepEqual([await store.count({ user: "ann" }), await store.count({ user: "bob" })], [0, 1]);
+  assert.equal(await store.sessionByConnection("c1"), null);
+  assert.equal(await store.count({ node: "n2" }), 1);
+  await assert.rejects(store.update(old), (error) => error instanceof ConflictError && error.version === 2);
+});
+
+test("a patch changes what it names, at the version it expects", async () => {
+  const store = await server.store();
+  const { session } = await store.create({ attributes: { a: 1, b: 2 }, extensions: { x: 1 } });
+  const patched = await store.patch(session.id, {
+    set: { c: 3 },
+    remove: ["a"],
+    setExtensions: { y: 2 },
+    removeExtensions: ["x"],
+    status: "suspended",
+    ttl: 90_000,
+    version: 1,
+  });
+  assert.deepEqual([patched.id, patched.version, patched.changed], [session.id, 2, true]);
+  const read = await store.get(session.id);
+  assert.deepEqual(
+    [...read.attributes],
+    [
+      ["b", "2"],
+      ["c", "3"],
+    ],
+  );
+  assert.deepEqual([...read.extensions], [["y", "2"]]);
+  assert.deepEqual([read.status, read.ttl, read.expiresAt], ["suspended", 90_000, patched.expiresAt]);
+  assert.equal((await store.patch(session.id, { set: { c: 3 } })).changed, false);
+  await assert.rejects(store.patch(session.id, { set: { c: 4 }, version: 1 }), ConflictError);
+});
+
+test("a refresh extends, and returns the session in the same trip", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock, rules: { ttl: 10_000 } });
+  const { session } = await store.create();
+  clock.now += 6000;
+  const refreshed = await store.refresh(session);
+  assert.deepEqual([refreshed.expiresAt, refreshed.lastActive], [clock.now + 10_000, clock.now]);
+  clock.now += 6000;
+  const read = await store.refreshAndGet(session.id);
+  assert.deepEqual([read.id, read.expiresAt], [session.id, clock.now + 10_000]);
+  clock.now += 10_000;
+  assert.equal(await store.refresh(session), null);
+  assert.equal(await store.refreshAndGet(session), null);
+  assert.equal(await store.get(session.id), null);
+});
+
+test("a rotated session has a new id, and the old one leads to it", async () => {
+  const store = await server.store();
+  const { session } = await store.create({ user: "ann", attributes: { a: 1 } });
+  const { session: rotated, byAnother } = await store.rotate(session, { newId: "new" });
+  assert.deepEqual([rotated.id, rotated.version, rotated.get("a"), byAnother], ["new", 2, 1, false]);
+  assert.deepEqual(await store.get(session.id), rotated);
+  assert.equal((await store.patch(session, { set: { a: 2 } })).id, "new");
+  const second = await store.rotate(session.id);
+  assert.deepEqual([second.session.id, second.byAnother], ["new", true]);
+  await assert.rejects(
+    store.create({ id: session.id }),
+    (error) => error instanceof MovedError && error.newId === "new",
+  );
+});
+
+test("a login makes the session its user's, and the old id leads nowhere", async () => {
+  const store = await server.store();
+  const { session } = await store.create();
+  const { session: mine } = await store.rotate(session.id, { user: "ann" });
+  assert.equal(mine.user, "ann");
+  assert.equal(await store.get(session.id), null);
+  await assert.rejects(store.rotate(session.id), MissingError);
+});
+
+test("a connection is bound, taken over and detached", async () => {
+  const store = await server.store();
+  const [ann, bob] = [(await store.create({ id: "a" })).session, (await store.create({ id: "b" })).session];
+  const bound = await store.bind(ann.id, { connection: "c1", node: "n1" });
+  assert.deepEqual([bound.version, bound.previousConnection, bound.takenFrom, bound.changed], [2, null, null, true]);
+  assert.equal((await store.sessionByConnection("c1")).id, "a");
+  const refused = store.bind(bob, { connection: "c1" });
+  await assert.rejects(refused, (error) => error instanceof TakenError && error.holderId === "a");
+  assert.equal((await store.bind(bob, { connection: "c1", node: "n2", takeOver: true })).takenFrom, "a");
+  assert.equal((await store.sessionByConnection("c1")).id, "b");
+  assert.equal(await store.unbind(ann, "c1"), "notBound");
+  assert.equal(await store.unbind("b", "c1"), "detached");
+  assert.equal(await store.unbind("nobody", "c1"), "missing");
+  assert.deepEqual([(await store.get("b")).status, await store.count({ node: "n2" })], ["suspended", 0]);
+});
+
+test("a deleted session is gone with its entries, and its id is refused for a while", async () => {
+  const store = await server.store();
+  const { session } = await store.create({ user: "ann", connection: "c1", node: "n1" });
+  assert.equal(await store.delete(session.id), true);
+  assert.equal(await store.delete(session.id), false);
+  assert.deepEqual([await store.get(session.id), await store.sessionByConnection("c1")], [null, null]);
+  assert.equal(await store.count({ user: "ann" }), 0);
+  await assert.rejects(store.create({ id: session.id }), GoneError);
+  await assert.rejects(store.patch(session.id, { set: { a: 1 } }), MissingError);
+});
+
+test("a session is exported and imported into another namespace", async () => {
+  const [from, to] = [await server.store(), await server.store()];
+  const { session } = await from.create({ user: "ann", connection: "c1", attributes: { big: 2n ** 60n + 1n } });
+  await from.patch(session, { set: { a: 1 } });
+  const exported = await from.export(session.id);
+  assert.equal(await to.import(exported), "imported");
+  assert.equal(await to.import(exported, { replaces: "nothing" }), "unchanged");
+  assert.deepEqual(await to.get(session.id), exported.session);
+  assert.equal((await to.sessionByConnection("c1")).json("big"), "1152921504606846977");
+  await from.patch(session, { set: { a: 2 } });
+  const later = await from.export(session.id);
+  await assert.rejects(to.import(later, { replaces: "nothing" }), ConflictError);
+  await assert.rejects(to.import(later, { replaces: 1 }), ConflictError);
+  assert.equal(await to.import(later, { replaces: 2 }), "imported");
+  assert.equal(await to.import(await from.export(session.id), { replaces: "older" }), "unchanged");
+  assert.equal(await from.export("nobody"), null);
+  exported.session.id = "other";
+  assert.equal(await to.import({ ...exported, session: exported.session }, { replaces: 1 }), "missing");
+});
+
+test("bad input is refused before anything is sent", async () => {
+  const store = await server.store({ rules: { valueBytes: 10, sessionBytes: 30 } });
+  const { session } = await store.create({ id: "a" });
+  await assert.rejects(store.create({ id: "a" }), ExistsError);
+  await assert.rejects(store.create({ attributes: { a: "123456", b: "123456" } }), TooLargeError);
+  const bad = [
+    () => store.create({ id: "" }),
+    () => store.create({ id: "x".repeat(129) }),
+    () => store.create({ user: "x".repeat(257) }),
+    () => store.create({ user: "\ud800" }),
+    () => store.create({ usr: "ann" }),
+    () => store.create({ ttl: 0 }),
+    () => store.create({ status: "migrating" }),
+    () => store.create({ attributes: { "": 1 } }),
+    () => store.create({ attributes: { a: undefined } }),
+    () => store.create({ attributes: { a: "x".repeat(20) } }),
+    () => store.patch(session, { version: "1" }),
+    () => store.bind(session, { connection: "" }),
+    () => store.list({ users: "ann" }),
+    () => store.list({ user: "ann" }, { size: 501 }),
+    () => store.reap(0),
+    () => store.get(7),
+    () => store.update({ ...session }),
+    () => server.store({ namespace: "a{b" }),
+    () => server.store({ rules: { tll: 1 } }),
+  ];
+  for (const call of bad) await assert.rejects(call, InvalidError, String(call));
+});
+
+test("any text is legal in a name", async () => {
+  const store = await server.store();
+  for (const user of ["a:b", "{ns:p}", "<id>", "ü\u{1f9e5}", "\ufeffx", " ", "$&"]) {
+    const { session } = await store.create({ user });
+    assert.equal((await store.get(session.id)).user, user);
+    assert.deepEqual((await store.list({ user })).sessions, [session]);
+  }
+});
+
+test("a session shows neither its id nor its data when it is printed", async () => {
+  const store = await server.store();
+  const { session } = await store.create({ id: "secret-id", attributes: { key: "secret-value" } });
+  const shown = inspect({ session }, { depth: 9 });
+  assert.match(shown, /Session \{ *\n? *id: '#[0-9a-f]{8}'/);
+  assert.doesNotMatch(shown, /secret/);
+});

@@ -1,0 +1,84 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+import { after } from "node:test";
+import { createClient } from "@redis/client";
+import { Cloakroom } from "../../src/index.js";
+
+/** A Redis server of this test file, stopped when its tests are done. */
+export async function startServer() {
+  const port = await freePort();
+  const options = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+  const child = spawn("redis-server", options, { stdio: ["ignore", "pipe", "inherit"] });
+  const exited = once(child, "exit");
+  await ready(child);
+  const url = `redis://127.0.0.1:${port}`;
+  const admin = createClient({ url, RESP: 2 });
+  await admin.connect();
+  const server = new Server(port, url, admin);
+  after(async () => {
+    await Promise.all(server.stores.map((store) => store.close()));
+    admin.destroy();
+    child.kill();
+    await exited;
+  });
+  return server;
+}
+
+class Server {
+  stores = [];
+  #namespaces = 0;
+
+  constructor(port, url, admin) {
+    this.port = port;
+    this.url = url;
+    this.admin = admin;
+  }
+
+  /** A name that no other test of this server has. */
+  namespace() {
+    this.#namespaces += 1;
+    return `test-${this.#namespaces}`;
+  }
+
+  /** A store in a namespace of its own, closed when the tests are done. */
+  async store(options = {}, redis = this.url) {
+    const namespace = options.namespace ?? this.namespace();
+    const store = await Cloakroom.connect(redis, { ...options, namespace });
+    this.stores.push(store);
+    return Object.assign(store, { namespace });
+  }
+
+  /** How often the server ran a command since the last `CONFIG RESETSTAT`. */
+  async calls(command) {
+    const info = await this.admin.sendCommand(["INFO", "commandstats"]);
+    return Number(info.match(new RegExp(`cmdstat_${command}:calls=(\\d+)`, "i"))?.[1] ?? 0);
+  }
+}
+
+/** A clock that stands where it is put. */
+export function clockAt(start) {
+  const clock = () => clock.now;
+  clock.now = start;
+  return clock;
+}
+
+async function ready(child) {
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line.includes("Ready to accept connections")) {
+      child.stdout.resume();
+      return;
+    }
+  }
+  throw new Error("redis-server did not start");
+}
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}

@@ -1,0 +1,65 @@
+/** Compiles only where the declarations say what the client takes and returns. Nobody runs it. */
+
+import { AmbiguousError, Cloakroom, ConflictError, Holder, RawJson, Session, type Cursor, type Target } from "cloakroom";
+
+export async function example(id: string): Promise<void> {
+  const rules = { ttl: 60_000, sessionsPerUser: 5, onLimit: "evict" } as const;
+  const store = await Cloakroom.connect("redis://127.0.0.1/", { namespace: "shop", rules });
+  const { session, evicted, reaped } = await store.create({ user: "ann", attributes: { cart: ["umbrella"] } });
+  const closed: (string | null)[] = [...evicted.map(({ connection }) => connection), ...reaped.map(({ node }) => node)];
+  const read: Session | null = await store.get(id);
+  const targets: Target[] = [session, id];
+  session.user = null;
+  session.set("big", new RawJson("9007199254740993"));
+  await store.update(session);
+  for (const target of targets) await store.patch(target, { set: { a: 1n }, remove: ["b"], version: session.version });
+  const { session: rotated } = await store.rotate(session, { user: "ann" });
+  const { takenFrom } = await store.bind(rotated, { connection: "c1", takeOver: true });
+  const unbound: "detached" | "notBound" | "missing" = await store.unbind(rotated.id, "c1");
+  let after: Cursor | null = null;
+  do ({ next: after } = await store.list({ user: "ann" }, after ? { after } : {}));
+  while (after);
+  const exported = await store.export(id);
+  if (exported) await store.import(exported, { replaces: 3 });
+  console.log(closed, read?.json("big"), takenFrom, unbound, await store.count({ node: "n" }));
+
+  const holder = new Holder("n");
+  const until: number = await store.heartbeat(holder, { want: "register", lease: 5000 });
+  const { sessions, next } = await store.asNode(holder).recover("m", holder.node, { batch: 10 });
+  console.log(until, sessions.length, next, (await store.nodes())[0]?.isLive, await store.lapsedNodes());
+
+  const task = Buffer.from("the task");
+  const outgoing = await store.freeze(session, task, "east", { span: 10_000 });
+  if (outgoing) {
+    const { exported, until } = outgoing;
+    const imported: "imported" | "unchanged" | "missing" = await store.import(exported, {
+      incoming: { task, until, place: "west" },
+    });
+    const departed: boolean = await store.depart(session, task, until);
+    const thawed: "thawed" | "unchanged" | "missing" = await store.thaw(id, task, "incoming");
+    console.log(imported, departed, thawed, await store.clean(id, task, departed ? "departed" : "deleted"));
+    await store.clean(id, task, "copy", { until });
+    // @ts-expect-error What comes by a migration replaces nothing.
+    await store.import(exported, { replaces: 3, incoming: { task, until, place: "west" } });
+    // @ts-expect-error Of a copy the end of the freeze has to be told.
+    await store.clean(id, task, "copy");
+  }
+  const { migrations, next: more } = await store.migrations({ limit: 10 });
+  const ends: (number | null)[] = migrations.map(({ until }) => until);
+  console.log(ends, more, migrations[0]?.phase === "departed");
+
+  // @ts-expect-error The version is the engine's.
+  session.version = 7;
+  // @ts-expect-error A user or a node, not a connection.
+  await store.count({ connection: "c1" });
+}
+
+export async function repeated(store: Cloakroom, session: Session): Promise<boolean> {
+  try {
+    return await store.delete(session);
+  } catch (error) {
+    if (error instanceof AmbiguousError) return store.withOperationId(error.operationId).delete(session);
+    if (error instanceof ConflictError) console.log(error.version);
+    throw error;
+  }
+}

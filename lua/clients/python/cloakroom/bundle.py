@@ -1,0 +1,140 @@
+"""The scripts of lua/bundle.json: what each is sent, and what it answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from . import errors
+from .record import Layout
+
+#: Texts and integers as they are, bytes as they are; `None` for what is not given.
+Values = Mapping[str, "str | int | bytes | None"]
+Command = list["str | bytes | int"]
+
+_TAG = "{ns:p}"
+_NAMES = re.compile("<([^>]+)>")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a script answered."""
+
+    word: str
+    fields: dict[str, Any]
+    #: What repeats at the end: for each kind of it, as the bundle lists them, its occurrences.
+    rest: list[list[tuple[Any, ...]]]
+    #: Of a `need`.
+    kind: str = ""
+
+    def one_of(self, *words: str) -> Reply:
+        """This reply, if it has one of these words, or else the error that it stands for."""
+        if self.word not in words:
+            raise errors.of_reply(self.word, self.fields)
+        return self
+
+    def ok(self) -> Reply:
+        """This reply, if it is `ok`."""
+        return self.one_of("ok")
+
+
+class Script:
+    """One operation."""
+
+    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+        self.sha1: str = spec["sha1"]
+        self.source: str = spec["source"]
+        self.effect: str = spec["effect"]
+        self.follows_moved: bool = spec.get("moved") == "follow"
+        self.needs: dict[str, dict[str, Any]] = {need["kind"]: need for need in spec["needs"]}
+        self._replies: dict[str, dict[str, Any]] = {reply["word"]: reply for reply in spec["replies"]}
+        self._keys = [key["pattern"] for key in spec["keys"]]
+        self._arguments = spec["arguments"]
+        self._group = spec.get("group", {"keys": [], "arguments": []})
+        self._layout = layout
+
+    def command(self, tag: str, values: Values, members: Iterable[Values] = ()) -> Command:
+        """The EVALSHA of this script; `members` are those of its group."""
+        keys = [name_key(pattern, tag, values) for pattern in self._keys]
+        arguments = [_argument(argument, values) for argument in self._arguments]
+        for member in members:
+            keys += [name_key(pattern, tag, member) for pattern in self._group["keys"]]
+            arguments += [_argument(argument, member) for argument in self._group["arguments"]]
+        return ["EVALSHA", self.sha1, len(keys), *keys, *arguments]
+
+    def read(self, raw: Any) -> Reply:
+        """A reply, by the fields that the bundle says it has."""
+        try:
+            items = deque(raw)
+            word = self._value("word", items)
+            kind = self._value("kind", items) if word == "need" else ""
+            shape = self.needs[kind] if word == "need" else self._replies[word]
+            fields = self._fields(shape, items)
+            return Reply(word, fields, self._rest(shape, fields, items), kind)
+        except (TypeError, KeyError, IndexError, UnicodeDecodeError):
+            raise errors.Corrupt("reply, not of this contract") from None
+
+    def _fields(self, shape: dict[str, Any], items: deque[Any]) -> dict[str, Any]:
+        fields = {name: self._value(name, items) for name in shape["fields"]}
+        for name in shape.get("optional", ()):
+            if items:
+                fields[name] = self._value(name, items)
+        return fields
+
+    def _rest(self, shape: dict[str, Any], fields: dict[str, Any], items: deque[Any]) -> list[list[tuple[Any, ...]]]:
+        rest = []
+        for repeated in shape.get("rest", ()):
+            names = repeated["fields"]
+            times = fields[repeated["times"]] if "times" in repeated else len(items) // len(names)
+            rest.append([tuple(self._value(name, items) for name in names) for _ in range(times)])
+        if items:
+            raise IndexError("more than the contract has")
+        return rest
+
+    def _value(self, name: str, items: deque[Any]) -> Any:
+        value = items.popleft()
+        if name == "record":
+            return self._layout.decode(value)
+        return value.decode() if isinstance(value, bytes) else value
+
+
+class Bundle:
+    """All scripts, the layout of records and the names of keys."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.contract: int = spec["contract"]
+        self.layout = Layout(spec["record"], spec["record_format"])
+        self.scripts = {stem: Script(operation, self.layout) for stem, operation in spec["operations"].items()}
+        self._keys = spec["keys"]
+
+    def key(self, name: str, tag: str, **values: str) -> str:
+        """A key by its name."""
+        return name_key(self._keys[name], tag, values)
+
+
+def name_key(pattern: str, tag: str, values: Values) -> str:
+    """A key from its pattern: of names with `|` between them the first that is not empty counts."""
+
+    def value(match: re.Match[str]) -> str:
+        return next((str(values[name]) for name in match[1].split("|") if values.get(name)), "")
+
+    return tag + _NAMES.sub(value, pattern.removeprefix(_TAG))
+
+
+def _argument(spec: dict[str, Any], values: Values) -> str | bytes | int:
+    value = values.get(spec["name"])
+    if value is None:
+        value = spec.get("default", "" if spec["empty"] else None)
+    if value is None:
+        raise TypeError(f"the argument {spec['name']} is not given")
+    return value
+
+
+def load() -> Bundle:
+    """The bundle of this package."""
+    return Bundle(json.loads(files(__package__).joinpath("bundle.json").read_text(encoding="utf-8")))

@@ -1,0 +1,170 @@
+"""The operations that change a session, as steps; `Store` and `AsyncStore` have them as methods.
+
+A target is a session in hand or only its id: with the session a change takes one round trip, with the id at most two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from . import errors
+from .bundle import Reply
+from .call import Engine, Steps
+from .errors import CloakroomError
+from .operation import Operation
+from .reading import get
+from .record import Entry
+from .results import Bound, Patched, Refreshed, Rotated, Unbound
+from .rules import LONGEST_MS, check_id, check_names, check_range, check_required
+from .session import Session, check_entry, to_json
+from .together import together
+
+Target = Session | str
+
+
+def values_of(target: Target) -> dict[str, Any]:
+    """What is known of a session that is there; the script says what else it needs."""
+    if isinstance(target, Session):
+        return {"id": target.id, **target.stored._asdict()}
+    check_id(target)
+    return {"id": target, "user": "", "connection": "", "node": ""}
+
+
+def update(engine: Engine, session: Session) -> Steps[None]:
+    """Saves a whole session, if nobody changed it since it was read. The copy in hand takes the new version and times.
+    A new ttl starts a new idle time. Raises `Missing`, `Conflict`, `Taken`, `TooLarge`, `Frozen`."""
+    values = {
+        **values_of(session),
+        **session.new_routing(),
+        "version": session.version,
+        "status": session.status,
+        "ttl_ms": session.ttl_ms,
+        "entries": session.check(engine.bundle.layout, engine.rules),
+    }
+    saved_routing = session.routing
+    reply, _ = yield from Operation(engine).settle("update", values)
+    saved = reply.ok().fields
+    session.id, session.stored, session.version = values["id"], saved_routing, saved["version"]
+    session.last_active_ms, session.expires_at_ms = saved["last_active"], saved["expires_at"]
+
+
+def patch(
+    engine: Engine,
+    target: Target,
+    *,
+    set: Mapping[str, Any] | None = None,
+    remove: Iterable[str] = (),
+    set_extensions: Mapping[str, Any] | None = None,
+    remove_extensions: Iterable[str] = (),
+    status: Literal["active", "suspended"] | None = None,
+    ttl_ms: int | None = None,
+    version: int | None = None,
+) -> Steps[Patched]:
+    """Changes single attributes and extensions, status or ttl; with `version` only at that one. Patches of different
+    attributes never conflict. Raises `Missing`, `Conflict`, `TooLarge`, `Frozen`."""
+    if ttl_ms is not None:
+        check_range("ttl_ms", ttl_ms, 1, LONGEST_MS)
+    changes = [Entry("attribute", key, to_json(key, value)) for key, value in (set or {}).items()]
+    changes += [Entry("attribute", key, "") for key in remove]
+    changes += [Entry("extension", key, to_json(key, value)) for key, value in (set_extensions or {}).items()]
+    changes += [Entry("extension", key, "") for key in remove_extensions]
+    encoded = engine.bundle.layout.encode_entries([check_entry(engine.rules, change) for change in changes])
+    values = {**values_of(target), "version": version, "status": status, "ttl_ms": ttl_ms, "changes": encoded}
+    reply, _ = yield from Operation(engine).settle("patch", values)
+    patched = reply.one_of("ok", "unchanged").fields
+    return Patched(values["id"], patched["version"], patched["expires_at"], reply.word == "ok")
+
+
+def _refresh(engine: Engine, target: Target, want: str) -> Steps[tuple[str, Reply] | None]:
+    values = {**values_of(target), "want": want}
+    reply, _ = yield from Operation(engine).settle("refresh", values)
+    if reply.word == "missing":
+        return None
+    return values["id"], reply.one_of("ok", "unchanged")
+
+
+def refresh(engine: Engine, target: Target) -> Steps[Refreshed | None]:
+    """Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no live
+    session. Raises `Frozen`."""
+    found = yield from _refresh(engine, target, "times")
+    if found is None:
+        return None
+    id, reply = found
+    times = reply.fields
+    return Refreshed(id, times["version"], times["last_active"], times["expires_at"], reply.word == "ok")
+
+
+def refresh_many(engine: Engine, targets: Iterable[Target]) -> Steps[list[Refreshed | CloakroomError | None]]:
+    """Refreshes any number of sessions together: what `refresh` would return or raise for each, in order."""
+    return (yield from together(refresh(engine, target) for target in targets))
+
+
+def refresh_and_get(engine: Engine, target: Target) -> Steps[Session | None]:
+    """Refreshes a session and returns it, in the same round trip: what a web request begins with. Raises `Frozen`."""
+    found = yield from _refresh(engine, target, "record")
+    return found and Session.of_record(found[0], found[1].fields["record"])
+
+
+def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None = None) -> Steps[Rotated]:
+    """Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
+    login does. For a while the old id leads to the session, but not when the user changes. Two rotations at once end
+    with one new id, which both callers learn; of two logins at once the second is refused with `Missing`.
+    Raises `Missing`, `Exists` for the new id, `Limit`, `Frozen`."""
+    operation = Operation(engine)
+    check_names(user=user)
+    new_id = operation.id.session_id() if new_id is None else new_id
+    check_id(new_id)
+    values = {**values_of(target), "new_id": new_id, "new_user": user}
+    reply, victims = yield from operation.settle("rotate", values)
+    if reply.word == "moved":
+        session = yield from get(engine, reply.fields["new_id"])
+        if session is None:
+            raise errors.Missing
+        return Rotated(session, [], by_another=True)
+    session = Session.of_record(new_id, reply.ok().fields["record"])
+    return Rotated(session, operation.evicted(reply.rest[0], victims), by_another=False)
+
+
+def bind(engine: Engine, target: Target, connection: str, *, node: str = "", take_over: bool = False) -> Steps[Bound]:
+    """Attaches a connection, and the node that holds it, to a live session, which becomes active. Another session's is
+    taken over if asked. Raises `Missing`, `Taken`, `Frozen`."""
+    check_required(connection=connection)
+    check_names(node=node)
+    node = engine.named(node)
+    operation = Operation(engine)
+    policy = "takeover" if take_over else "refuse"
+    values = {**values_of(target), "new_connection": connection, "new_node": node, "policy": policy}
+    reply, _ = yield from operation.settle("bind", values)
+    bound = reply.one_of("ok", "unchanged").fields
+    return Bound(
+        id=values["id"],
+        version=bound["version"],
+        previous_connection=bound["connection"],
+        previous_node=bound["node"],
+        taken_from=bound["holder_id"],
+        reaped=operation.reaped,
+        changed=reply.word == "ok",
+    )
+
+
+def unbind(engine: Engine, target: Target, connection: str) -> Steps[Unbound]:
+    """Detaches a connection and its node from a session, which becomes suspended; but only if the session still has
+    that connection, so the late disconnect of an old one does nothing. Raises `Frozen`."""
+    check_required(connection=connection)
+    values = {**values_of(target), "connection": connection}
+    reply, _ = yield from Operation(engine).settle("unbind", values)
+    outcomes = {"ok": Unbound.DETACHED, "unchanged": Unbound.NOT_BOUND, "missing": Unbound.MISSING}
+    return outcomes[reply.one_of(*outcomes).word]
+
+
+def delete(engine: Engine, target: Target) -> Steps[bool]:
+    """Deletes a live session with every index entry, and tells whether there was one. For a while its id cannot be
+    created again."""
+    reply, _ = yield from Operation(engine).settle("delete", values_of(target))
+    return reply.one_of("ok", "missing").word == "ok"
+
+
+def delete_many(engine: Engine, targets: Iterable[Target]) -> Steps[list[bool | CloakroomError]]:
+    """Deletes any number of sessions together: what `delete` would return or raise for each, in order."""
+    return (yield from together(delete(engine, target) for target in targets))

@@ -1,0 +1,63 @@
+"""The operations that remove many sessions, as steps; `Store` and `AsyncStore` have them as methods."""
+
+from __future__ import annotations
+
+from . import errors
+from .call import Engine, Steps
+from .operation import Operation
+from .reading import expired, look_up, page_of_user
+from .results import Reaped, UserDeleted
+from .rules import check_range, check_required
+
+#: How many sessions one script handles at most.
+_BATCH = 200
+#: How often in a row a batch may remove nothing, because its sessions kept changing.
+_ROUNDS = 12
+
+
+def delete_user(engine: Engine, user: str, *, keep: str | None = None) -> Steps[UserDeleted]:
+    """Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
+    created meanwhile survives. 200 at one instant; after an error some may be deleted: call it again."""
+    check_required(user=user)
+    operation, done = Operation(engine), UserDeleted()
+    kept = set() if keep is None else {keep}
+    if keep is not None and (found := (yield from look_up(operation, keep))):
+        kept.add(found[0])
+    start, idle_rounds = None, 0
+    while idle_rounds < _ROUNDS:
+        # One more tells whether there are others.
+        limit = _BATCH + 1 + len(kept) + len(done.corrupt)
+        now, ids = yield from page_of_user(operation, user, start, limit)
+        start = now if start is None else start
+        ids = [id for id in ids if id not in kept and id not in done.corrupt]
+        if not ids:
+            return done
+        whole, ids = len(ids) <= _BATCH, ids[:_BATCH]
+        batch = yield from operation.remove(user, ids)
+        done.removed += batch.removed
+        done.corrupt += batch.corrupt
+        # An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or
+        # it had none.
+        if whole and len(batch.removed) + len(batch.corrupt) == len(ids):
+            return done
+        idle = len(batch.stale) == len(ids) or (whole and not batch.removed)
+        idle_rounds = idle_rounds + 1 if idle else 0
+    raise errors.Contended("not executed: what it works on kept changing")
+
+
+def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
+    """Removes a batch of expired sessions, at most 200, with all their index entries, and returns them. Any number of
+    processes may: each expired session is returned to one of them. After `Ambiguous` the sessions may be removed and
+    their list is lost: the one call that does not answer the same when it is repeated."""
+    check_range("batch", batch, 1, _BATCH)
+    corrupt: list[str] = []
+    while True:
+        # What cannot be removed stays the oldest, and must not keep the rest from being found.
+        page = yield from expired(engine, skip=len(corrupt), limit=batch)
+        more = len(page) == batch
+        if not page:
+            return Reaped([], 0, corrupt, more)
+        outcome = yield from Operation(engine).reap([entry.id for entry in page])
+        corrupt += outcome.corrupt
+        if not more or len(outcome.corrupt) < batch:
+            return Reaped(outcome.removed, outcome.dropped, corrupt, more)

@@ -1,0 +1,169 @@
+"""What can go wrong, told by what the caller may do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .call import OperationId
+
+
+class CloakroomError(Exception):
+    """Any error of this package."""
+
+
+class Invalid(CloakroomError, ValueError):
+    """Bad input or configuration. Nothing was sent."""
+
+
+class NotExecuted(CloakroomError):
+    """The operation certainly did not happen, for a reason that may pass: retry freely. `__cause__` has the reason."""
+
+
+class Contended(NotExecuted):
+    """What the operation works on kept changing under it."""
+
+
+class Ambiguous(CloakroomError):
+    """The operation was sent and no reply came: it may have happened. Repeat it by `with_operation_id`."""
+
+    def __init__(self, operation_id: OperationId) -> None:
+        super().__init__("sent, but no reply: it may have happened")
+        self.operation_id = operation_id
+
+
+class Corrupt(CloakroomError):
+    """What is stored under one of our keys is not ours, or broken. Nothing was changed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"corrupt {what}")
+        self.what = what
+
+
+class Refused(CloakroomError):
+    """The engine refused the operation. Nothing was changed."""
+
+
+class Missing(Refused):
+    """There is no live session with this id."""
+
+    def __init__(self) -> None:
+        super().__init__("no live session with this id")
+
+
+class Exists(Refused):
+    """A live session has this id already."""
+
+    def __init__(self) -> None:
+        super().__init__("a live session has this id already")
+
+
+class Gone(Refused):
+    """The session with this id was deleted a moment ago, so it cannot be created or imported yet."""
+
+    def __init__(self) -> None:
+        super().__init__("the session with this id was deleted a moment ago")
+
+
+class Moved(Refused):
+    """The session has a new id."""
+
+    def __init__(self, new_id: str) -> None:
+        super().__init__("the session has a new id")
+        self.new_id = new_id
+
+
+class Departed(Refused):
+    """The session has gone to another store, by a migration. It is there, or will be as soon as that is finished."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(f"the session has gone to {place!r}")
+        self.place = place
+
+
+class Conflict(Refused):
+    """The session is at another version than the one that the change was made from."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"the session was changed, it is at version {version}")
+        self.version = version
+
+
+class Limit(Refused):
+    """The user has as many sessions as allowed."""
+
+    def __init__(self, live: int) -> None:
+        super().__init__(f"the user has {live} sessions already")
+        self.live = live
+
+
+class TooLarge(Refused):
+    """The session's attributes and extensions would take more than allowed."""
+
+    def __init__(self, bytes: int) -> None:
+        super().__init__(f"the session's entries would take {bytes} bytes")
+        self.bytes = bytes
+
+
+class Frozen(Refused):
+    """The session is being migrated."""
+
+    def __init__(self) -> None:
+        super().__init__("the session is being migrated")
+
+
+class Taken(Refused):
+    """The connection belongs to another live session, whose id is nobody else's business."""
+
+    def __init__(self, holder_id: str = "") -> None:
+        super().__init__("the connection belongs to another session")
+
+
+class Leased(Refused):
+    """The node holds its lease: another process goes by its name, or it is not dead."""
+
+    def __init__(self, deadline: int) -> None:
+        super().__init__("the node holds its lease")
+        self.until_ms = deadline
+
+
+class Fenced(Refused):
+    """The node does not hold its lease, or not the session: it must not write to it any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the node does not hold its lease, or not the session")
+
+
+class LaterContract(Refused):
+    """Clients of a later contract of the scripts work in this namespace: one of this contract does not start."""
+
+    def __init__(self, found: int, known: int) -> None:
+        super().__init__(f"the namespace is at contract {found}, this client knows contract {known}")
+        self.found = found
+        self.known = known
+
+
+_REFUSALS: dict[str, type[Refused]] = {
+    "missing": Missing,
+    "exists": Exists,
+    "gone": Gone,
+    "moved": Moved,
+    "departed": Departed,
+    "conflict": Conflict,
+    "limit": Limit,
+    "frozen": Frozen,
+    "taken": Taken,
+}
+
+
+def of_reply(word: str, fields: dict[str, Any]) -> CloakroomError:
+    """The error that a script's reply stands for; the fields of a refusal are those of its exception."""
+    if word == "corrupt":
+        return Corrupt(fields["key"])
+    if word == "limit" and "bytes" in fields:
+        return TooLarge(**fields)
+    if word == "taken" and not fields:
+        return Fenced()
+    if word not in _REFUSALS:
+        return Corrupt("reply with an unknown word")
+    return _REFUSALS[word](**fields)

@@ -1,0 +1,230 @@
+"""The operations that make sessions, as steps; `Store` and `AsyncStore` have them as methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypedDict
+
+from .call import Engine, Steps
+from .errors import Ambiguous, CloakroomError, Invalid
+from .operation import Operation
+from .results import Created, Export, Imported
+from .rules import check_id, check_names, check_range, check_task
+from .session import Entries, Routing, Session
+
+
+class NewSession(TypedDict, total=False):
+    """A session to be made, as `create` takes it."""
+
+    id: str
+    user: str
+    connection: str
+    node: str
+    status: Literal["active", "suspended"]
+    ttl_ms: int
+    attributes: Mapping[str, Any]
+    extensions: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """By which migration a session comes: from a `place` where it is frozen until `until_ms`, as `freeze` told."""
+
+    task: bytes
+    until_ms: int
+    place: str
+
+    def __post_init__(self) -> None:
+        check_task(self.task)
+        check_range("until_ms", self.until_ms, 0, 2**53)
+        check_names(place=self.place)
+
+
+#: How many sessions one script makes at most.
+_MOST = 100
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A new session whose fields are checked, with what the scripts take of it."""
+
+    #: With the operation id of this session.
+    engine: Engine
+    session: Session
+    values: dict[str, Any]
+
+    def made(self, created_at: int, expires_at: int) -> Session:
+        """The session as it was made."""
+        session, lifetime = self.session, self.engine.rules.lifetime_ms
+        session.version, session.expires_at_ms = 1, expires_at
+        session.created_at_ms = session.last_active_ms = created_at
+        session.deadline_ms = lifetime and created_at + lifetime
+        return session
+
+
+def create(
+    engine: Engine,
+    *,
+    id: str | None = None,
+    user: str = "",
+    connection: str = "",
+    node: str = "",
+    status: Literal["active", "suspended"] = "active",
+    ttl_ms: int | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    extensions: Mapping[str, Any] | None = None,
+) -> Steps[Created]:
+    """Makes a session. Raises `Exists`, `Gone`, `Moved` for its id, `Taken`, `Limit`, `TooLarge`."""
+    draft = _draft(
+        replace(engine, operation_id=Operation(engine).id),
+        id=id,
+        user=user,
+        connection=connection,
+        node=node,
+        status=status,
+        ttl_ms=ttl_ms,
+        attributes=attributes,
+        extensions=extensions,
+    )
+    return (yield from _make(draft))
+
+
+def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Created | CloakroomError]]:
+    """Makes any number of sessions, 100 at one instant, and answers for each in order: what `create` would return, or
+    the error that it would raise. Where users have a limit of sessions, theirs are made one after the other, and so is
+    what a node makes under its lease. An
+    `Ambiguous` has that session's own operation id, under which `create` makes it alone."""
+    call = Operation(engine)
+    answers: dict[int, Created | CloakroomError] = {}
+    batch: list[tuple[int, _Draft]] = []
+    alone: list[tuple[int, _Draft]] = []
+    for place, new in enumerate(sessions):
+        own = replace(engine, operation_id=call.id.nth(place))
+        try:
+            draft = _draft(own, **new)
+        except CloakroomError as error:
+            answers[place] = error
+        else:
+            is_limited = engine.rules.limit and draft.session.user
+            (alone if is_limited or engine.holder else batch).append((place, draft))
+    for start in range(0, len(batch), _MOST):
+        made, left = yield from _make_batch(call, batch[start : start + _MOST])
+        answers |= made
+        alone += left
+    # In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
+    for place, draft in alone:
+        try:
+            answers[place] = yield from _make(draft)
+        except CloakroomError as error:
+            answers[place] = error
+    return [answers[place] for place in sorted(answers)]
+
+
+def _draft(
+    engine: Engine,
+    *,
+    id: str | None = None,
+    user: str = "",
+    connection: str = "",
+    node: str = "",
+    status: Literal["active", "suspended"] = "active",
+    ttl_ms: int | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    extensions: Mapping[str, Any] | None = None,
+) -> _Draft:
+    operation_id = Operation(engine).id
+    node = engine.named(node)
+    session = Session(
+        id=operation_id.session_id() if id is None else id,
+        user=user,
+        connection=connection,
+        node=node,
+        status=status,
+        ttl_ms=engine.rules.ttl_ms if ttl_ms is None else ttl_ms,
+        attributes=Entries(attributes),
+        extensions=Entries(extensions),
+        stored=Routing(user, connection, node),
+    )
+    check_id(session.id)
+    values = {
+        "op_id": operation_id.stored,
+        "id": session.id,
+        **session.stored._asdict(),
+        "status": status,
+        "ttl_ms": session.ttl_ms,
+        "entries": session.check(engine.bundle.layout, engine.rules),
+    }
+    return _Draft(engine, session, values)
+
+
+def _make(draft: _Draft) -> Steps[Created]:
+    operation = Operation(draft.engine)
+    reply, victims = yield from operation.settle("create", dict(draft.values))
+    made = reply.ok().fields
+    session = draft.made(made["created_at"], made["expires_at"])
+    session.version = made["version"]
+    return Created(session, operation.evicted(reply.rest[0], victims), operation.reaped)
+
+
+def _make_batch(
+    call: Operation, batch: list[tuple[int, _Draft]]
+) -> Steps[tuple[dict[int, Created | CloakroomError], list[tuple[int, _Draft]]]]:
+    """What became of each, and those that the script left to `create`."""
+    try:
+        reply = (yield from call.run("create_many", {}, [draft.values for _, draft in batch])).ok()
+    except Ambiguous as error:
+        return {place: _ambiguous(draft, error) for place, draft in batch}, []
+    except CloakroomError as error:
+        return {place: error for place, _ in batch}, []
+    created_at, left = reply.fields["created_at"], {place - 1 for (place,) in reply.rest[0]}
+    made: dict[int, Created | CloakroomError] = {}
+    for at, (place, draft) in enumerate(batch):
+        if at not in left:
+            lifetime = draft.engine.rules.lifetime_ms or draft.session.ttl_ms
+            session = draft.made(created_at, created_at + min(draft.session.ttl_ms, lifetime))
+            made[place] = Created(session, [], [])
+    return made, [batch[at] for at in sorted(left)]
+
+
+def _ambiguous(draft: _Draft, error: Ambiguous) -> Ambiguous:
+    own = Ambiguous(Operation(draft.engine).id)
+    own.__cause__ = error.__cause__
+    return own
+
+
+def import_(
+    engine: Engine, export: Export, *, replaces: int | None = None, incoming: Incoming | None = None
+) -> Steps[Imported]:
+    """Brings in a session that was exported, with its id, version, times and deadline, if it is not here, or in the
+    place of an older version; with `replaces` only in the place of that version, and with 0 of none. With `incoming` it
+    comes by a migration, and replaces nothing: a copy that is frozen until it is thawed. One that has expired by now is
+    not brought in. Raises `Conflict`, `Gone`, `Moved`, `Departed`, `Taken`, `TooLarge`, `Frozen`."""
+    session = export.session
+    check_id(session.id)
+    if incoming:
+        if replaces:
+            raise Invalid("replaces is of no use to what comes by a migration, and replaces nothing")
+        replaces = 0
+    if replaces is not None:
+        check_range("replaces", replaces, 0, 2**53)
+    values = {
+        "id": session.id,
+        # Where the session is here already, its owners are mostly the same.
+        **session.stored._asdict(),
+        **session.new_routing(),
+        "version": session.version,
+        "status": session.status,
+        "created_at_ms": session.created_at_ms,
+        "last_active_ms": session.last_active_ms,
+        "expires_at_ms": session.expires_at_ms,
+        "deadline_ms": session.deadline_ms,
+        "ttl_ms": session.ttl_ms,
+        "operations": export.operations,
+        "replaces": replaces,
+        **(asdict(incoming) if incoming else {}),
+        "entries": session.check(engine.bundle.layout, engine.rules),
+    }
+    reply, _ = yield from Operation(engine).settle("import", values)
+    outcomes = {"ok": Imported.IMPORTED, "unchanged": Imported.UNCHANGED, "missing": Imported.MISSING}
+    return outcomes[reply.one_of(*outcomes).word]

@@ -1,0 +1,114 @@
+"""The steps that take a session from one store to another; `Store` and `AsyncStore` have them as methods.
+
+In this order: `freeze` at the source, `import_` with an `Incoming` at the target, `depart` at the source, `thaw` of the
+copy at the target, `clean` of what departed at the source. Each may be sent again, by anybody who knows the task: eight
+random bytes that the caller keeps, the same for all the steps of one migration.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from . import errors
+from .call import Call, Engine, Steps
+from .changing import Target, values_of
+from .operation import Operation
+from .reading import id_of
+from .record import Record
+from .results import Export, Migration, Migrations, Outgoing, Thawed
+from .rules import check_names, check_range, check_task
+from .session import Session
+
+#: How many sessions one script reads at most.
+_BATCH = 200
+_HOUR_MS = 3600 * 1000
+
+
+def freeze(
+    engine: Engine, target: Target, task: bytes, place: str, *, freeze_ms: int = 30_000
+) -> Steps[Outgoing | None]:
+    """Freezes a live session that is to go over to another store, `place`: from now on it is read and deleted, and not
+    changed. After `freeze_ms`, an hour at most, that ends by itself, unless the session departed. `None`: there is no
+    live session. Raises `Frozen` when another task moves it, `Departed`."""
+    check_task(task)
+    check_names(place=place)
+    check_range("freeze_ms", freeze_ms, 1, _HOUR_MS)
+    values = {**values_of(target), "task": task, "place": place, "freeze_ms": freeze_ms}
+    reply, _ = yield from Operation(engine).settle("freeze", values)
+    if reply.one_of("ok", "missing").word == "missing":
+        return None
+    record = reply.fields["record"]
+    return Outgoing(Export(Session.of_record(values["id"], record), record.op_ids), reply.fields["frozen_until"])
+
+
+def depart(engine: Engine, target: Target, task: bytes, until_ms: int) -> Steps[bool]:
+    """Lets go of a session under the freeze that ends at `until_ms`, once its copy is in the other store: from here on
+    the migration only goes on, and whoever asks for the session is told where it went. `False`: it was deleted, or has
+    expired, before. Raises `Conflict` when that freeze is over, `Moved`, and `Departed` when another task took it."""
+    check_task(task)
+    check_range("until_ms", until_ms, 0, 2**53)
+    values = {**values_of(target), "task": task, "until_ms": until_ms}
+    reply, _ = yield from Operation(engine).settle("depart", values)
+    return reply.one_of("ok", "missing").word == "ok"
+
+
+def thaw(engine: Engine, target: Target, task: bytes, direction: Literal["outgoing", "incoming"]) -> Steps[Thawed]:
+    """Ends the freeze of a session: of an outgoing one, which stays after all, or of an incoming copy, but of that only
+    once the session departed from its source. Raises `Frozen` when it is by another task or goes the other way,
+    `Moved`, `Departed`."""
+    check_task(task)
+    values = {**values_of(target), "task": task, "direction": direction}
+    reply, _ = yield from Operation(engine).settle("thaw", values)
+    outcomes = {"ok": Thawed.THAWED, "unchanged": Thawed.UNCHANGED, "missing": Thawed.MISSING}
+    return outcomes[reply.one_of(*outcomes).word]
+
+
+def clean(
+    engine: Engine,
+    target: Target,
+    task: bytes,
+    what: Literal["copy", "departed", "deleted"],
+    *,
+    until_ms: int | None = None,
+) -> Steps[bool]:
+    """Clears away what a migration leaves that is not the session, and tells whether there was such a thing. At the
+    target a `copy` that is not to be, only once its source can no longer depart under the freeze that ends at
+    `until_ms`; at the source where it `departed` to, only once the copy was thawed; at the target that the copy was
+    `deleted`, only once the session is deleted at the source too."""
+    check_task(task)
+    if (what == "copy") != (until_ms is not None):
+        raise errors.Invalid(
+            "until_ms is the end of the freeze that a copy was made under: of that, and of nothing else"
+        )
+    if until_ms is not None:
+        check_range("until_ms", until_ms, 0, 2**53)
+    values = {**values_of(target), "task": task, "what": what, "until_ms": until_ms}
+    reply, _ = yield from Operation(engine).settle("clean", values)
+    return reply.one_of("ok", "unchanged").word == "ok"
+
+
+def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[Migrations]:
+    """Reads a page, of at most 200, of the sessions that are on their way to or from another store, by the end of their
+    freeze; passes over `skip` of them. Those that have expired are left out."""
+    check_range("skip", skip, 0, 2**53)
+    check_range("limit", limit, 1, _BATCH)
+    call = Call(engine)
+    (raw,) = yield from call.read("migrations", ["ZRANGE", engine.key("migrations"), skip, skip + limit - 1])
+    ids = [id_of(id, "migrations") for id in raw]
+    if not ids:
+        return Migrations([], None)
+    reply = (yield from call.run("migrations", {}, [{"id": id} for id in ids])).ok()
+    left = len(ids) - reply.fields["dropped"]
+    found = [_migration(id, record) for id, record in reply.rest[0]]
+    return Migrations(found, skip + left if len(ids) == limit else None)
+
+
+def _migration(id: str, record: Record | None) -> Migration:
+    if record and record.kind == "departed":
+        return Migration(id, record.task, record.place, "departed", None)
+    if record is None or record.freeze is None:
+        raise errors.Corrupt("record")
+    freeze = record.freeze
+    if record.kind == "deleted":
+        return Migration(id, freeze.task, freeze.place, "deleted", None)
+    return Migration(id, freeze.task, freeze.place, freeze.direction, freeze.frozen_until)

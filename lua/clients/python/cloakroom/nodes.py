@@ -1,0 +1,133 @@
+"""The operations on nodes and their leases, as steps; `Store` and `AsyncStore` have them as methods."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from . import errors
+from .call import Call, Engine, Holder, Steps
+from .operation import Members, Operation
+from .reading import count, read_index
+from .results import Claimed, Cursor, Node, Recovered
+from .rules import LONGEST_MS, check_range, check_required
+
+#: How many sessions one script handles at most.
+_BATCH = 200
+#: How often a batch is read again whose sessions kept changing.
+_ROUNDS = 12
+#: How many nodes a full page has.
+_PAGE = 1000
+_DAY_MS = 24 * 3600 * 1000
+
+
+def heartbeat(
+    engine: Engine,
+    holder: Holder,
+    want: Literal["register", "renew", "release"] = "renew",
+    *,
+    lease_ms: int = 15_000,
+    keep_ms: int = _DAY_MS,
+) -> Steps[int]:
+    """Registers a node under a lease, renews that, or releases it, and tells until when it is held. Renew it in a third
+    of its time. By the node's own clock it is over when its length has passed since before the last renewal was sent;
+    it is never renewed then: stop writing, and register with a new `Holder`. Raises `Leased` when another lease of the
+    node is held, and `Fenced` when this one is lost."""
+    check_range("lease_ms", lease_ms, 1, _DAY_MS)
+    check_range("keep_ms", keep_ms, 1000, LONGEST_MS)
+    values = {"lease_id": holder.lease, "node": holder.node, "lease_ms": lease_ms, "keep_ms": keep_ms, "want": want}
+    reply = yield from Call(engine).run("heartbeat", values)
+    if reply.word == "taken":
+        raise errors.Leased(**reply.fields)
+    if reply.word == "missing":
+        raise errors.Fenced
+    until_ms: int = reply.ok().fields["deadline"]
+    return until_ms
+
+
+def _registered(engine: Engine, want: str) -> Steps[list[Node]]:
+    call, found, start = Call(engine), {}, 0
+    while True:
+        reply = (yield from call.run("nodes", {"from_ms": start, "want": want})).ok()
+        now, page = reply.fields["now"], reply.rest[0]
+        # One whose lease was renewed between two pages comes again.
+        found.update({name: Node(name, until, until > now, 0) for name, until in page})
+        if len(page) < _PAGE:
+            return [found[name] for name in sorted(found)]
+        last = page[-1][1]
+        # A whole page of one millisecond: what else ended in it is not seen this time.
+        start = last if last > start else last + 1
+
+
+def nodes(engine: Engine) -> Steps[list[Node]]:
+    """Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has."""
+    found = []
+    for node in (yield from _registered(engine, "all")):
+        sessions = yield from count(engine, node=node.name)
+        found.append(Node(node.name, node.lease_until_ms, node.is_live, sessions))
+    return found
+
+
+def lapsed_nodes(engine: Engine) -> Steps[list[str]]:
+    """Reads the names of the nodes whose leases have run out, to be recovered."""
+    return [node.name for node in (yield from _registered(engine, "lapsed"))]
+
+
+def recover(
+    engine: Engine,
+    node: str,
+    to: str,
+    *,
+    batch: int = _BATCH,
+    reconnect_ms: int = 60_000,
+    drain: bool = False,
+    after: Cursor | None = None,
+) -> Steps[Claimed]:
+    """Gives a batch of a node's sessions, the oldest, to another node that holds its lease: sessions of one whose lease
+    has run out, or of one that is drained. Each gets the new node, loses its connection, and is suspended with that
+    time left at least. Each is taken by one caller. Raises `Leased` when the node holds its lease and is not drained,
+    `Fenced` when the other does not hold its own."""
+    check_required(node=node, to=to)
+    check_range("batch", batch, 1, _BATCH)
+    check_range("reconnect_ms", reconnect_ms, 1, LONGEST_MS)
+    if node == to:
+        raise errors.Invalid("the node is the one that it is to go to")
+    if engine.holder and engine.holder.node != to:
+        raise errors.Invalid("node is not that of the node that makes the call")
+    operation, claimed = Operation(engine), Claimed()
+    entries, claimed.next = yield from read_index(operation, engine.key("node", node=node), "node", batch, after)
+    claimed.stale = [id for id, _ in entries]
+    when = "always" if drain else "lapsed"
+    values = {"node": node, "new_node": to, "when": when, "reconnect_ms": reconnect_ms}
+    for _ in range(_ROUNDS):
+        try:
+            claimed.stale = yield from _take(operation, values, claimed.stale, claimed)
+        except (errors.Leased, errors.Fenced):
+            # A lease that came or went since: what was taken before is told.
+            if not claimed.sessions:
+                raise
+            break
+        if not claimed.stale:
+            break
+    return claimed
+
+
+def _take(operation: Operation, values: dict[str, Any], ids: list[str], claimed: Claimed) -> Steps[list[str]]:
+    """Takes sessions, and returns those that changed since they were read. With none left it lets go of the node."""
+    members, broken = yield from operation.candidates(ids)
+    reply = yield from operation.run("recover", values, members)
+    if reply.word == "taken":
+        raise errors.Leased(**reply.fields)
+    if reply.word == "missing":
+        raise errors.Fenced
+    recovered, stale, frozen, corrupt = reply.ok().rest
+    claimed.sessions += [_recovered(members, id, version) for id, version in recovered]
+    claimed.frozen += [id for (id,) in frozen]
+    claimed.corrupt += [id for (id,) in corrupt] + broken
+    return [id for (id,) in stale]
+
+
+def _recovered(members: Members, id: str, version: int) -> Recovered:
+    for member in members:
+        if member["id"] == id:
+            return Recovered(id, version, member["user"], member["connection"])
+    raise errors.Corrupt("reply that names another session")

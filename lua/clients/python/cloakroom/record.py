@@ -1,0 +1,164 @@
+"""The stored form of a session, read by the layout that the bundle has."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+_INTEGERS = {1: "B", 2: "H", 4: "I"}
+
+
+class Entry(NamedTuple):
+    """An attribute or extension; empty JSON removes it, in a list of changes."""
+
+    kind: str
+    key: str
+    json: str
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """How a session is frozen by a migration."""
+
+    task: bytes
+    frozen_until: int
+    #: The status of the session but for this.
+    status: str
+    direction: str
+    #: The other store.
+    place: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A record, field by field."""
+
+    kind: str
+    status: str
+    user: str
+    connection: str
+    node: str
+    op_ids: bytes
+    version: int
+    created_at: int
+    ttl: int
+    deadline: int
+    last_active: int
+    expires_at: int
+    stored_until: int
+    #: Of a live session.
+    entries: tuple[Entry, ...] = ()
+    #: Where a session went, and from which login it was left.
+    new_id: str = ""
+    #: Of a migrating one.
+    freeze: Freeze | None = None
+    #: Of a departed one: the migration, zeros once it is cleaned up, and where the session went.
+    task: bytes = b""
+    place: str = ""
+
+    def unless_over(self, now: int) -> Record | None:
+        """The record without what is over: itself, if its session has expired or it had its time; its freeze."""
+        if (self.expires_at if self.kind == "live" else self.stored_until) <= now:
+            return None
+        if self.freeze and self.freeze.direction == "outgoing" and self.freeze.frozen_until <= now:
+            return replace(self, status=self.freeze.status, freeze=None)
+        return self
+
+
+def _struct(fields: list[dict[str, Any]]) -> struct.Struct:
+    return struct.Struct(">" + "".join(_INTEGERS[field["bytes"]] for field in fields))
+
+
+def _value(field: dict[str, Any], raw: bytes) -> int | bytes:
+    """A field of a header. Its integers are of sizes that `struct` does not know."""
+    value = raw[field["offset"] : field["offset"] + field["bytes"]]
+    return value if field["type"] == "bytes" else int.from_bytes(value, "big")
+
+
+class Layout:
+    """How records and entries are laid out."""
+
+    def __init__(self, spec: dict[str, Any], record_format: int) -> None:
+        self._format = record_format
+        self._header = spec["header"]
+        self._header_size = spec["header_bytes"]
+        self._texts = spec["texts"]
+        self._kinds = {number: word for word, number in spec["kinds"].items()}
+        self._statuses = {number: word for word, number in spec["statuses"].items()}
+        self._freeze = spec["freeze"]["header"]
+        self._freeze_size = spec["freeze"]["header_bytes"]
+        self._directions = {number: word for word, number in spec["freeze"]["directions"].items()}
+        self._task_bytes = spec["departed_task_bytes"]
+        self._entry = _struct(spec["entry"]["header"])
+        self._entry_numbers = spec["entry"]["kinds"]
+        self._entry_kinds = {number: word for word, number in self._entry_numbers.items()}
+
+    def decode(self, raw: bytes) -> Record | None:
+        """A record; `None` when it is broken, or not of this format."""
+        try:
+            return self._decode(raw)
+        except (struct.error, KeyError, UnicodeDecodeError, ValueError):
+            return None
+
+    def _decode(self, raw: bytes) -> Record:
+        if len(raw) < self._header_size:
+            raise ValueError("no header")
+        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
+        if fields.pop("format") != self._format:
+            raise ValueError("another format")
+        texts: dict[str, bytes] = {}
+        end = self._header_size
+        for name in self._texts:
+            start, end = end, end + fields.pop(f"{name}_size")
+            texts[name] = raw[start:end]
+        if end != len(raw):
+            raise ValueError("another size")
+        fields["kind"], fields["status"] = self._kinds[fields["kind"]], self._statuses[fields["status"]]
+        body = texts.pop("body")
+        if fields["status"] == "migrating":
+            fields["freeze"], body = self._split_freeze(body)
+        if fields["kind"] == "live":
+            fields["entries"] = tuple(self.decode_entries(body))
+        elif fields["kind"] == "moved":
+            fields["new_id"] = body.decode()
+            if not 1 <= len(body) <= 128:
+                raise ValueError("an impossible id")
+        elif fields["kind"] == "departed":
+            fields["task"], fields["place"] = body[: self._task_bytes], body[self._task_bytes :].decode()
+        else:
+            fields["new_id"] = body.decode(errors="replace")
+        return Record(**fields | {name: text.decode() for name, text in texts.items()})
+
+    def _split_freeze(self, body: bytes) -> tuple[Freeze, bytes]:
+        if len(body) < self._freeze_size:
+            raise ValueError("no freeze")
+        fields: dict[str, Any] = {field["name"]: _value(field, body) for field in self._freeze}
+        end = self._freeze_size + fields.pop("place_size")
+        if end > len(body):
+            raise ValueError("cut off")
+        fields["status"] = self._statuses[fields["status"]]
+        fields["direction"] = self._directions[fields["direction"]]
+        return Freeze(**fields, place=body[self._freeze_size : end].decode()), body[end:]
+
+    def decode_entries(self, raw: bytes) -> list[Entry]:
+        """The entries of a body. Raises what `decode` takes for broken."""
+        entries, end = [], 0
+        while end < len(raw):
+            kind, key_size, value_size = self._entry.unpack_from(raw, end)
+            key_at = end + self._entry.size
+            value_at = key_at + key_size
+            end = value_at + value_size
+            key, value = raw[key_at:value_at], raw[value_at:end]
+            entries.append(Entry(self._entry_kinds[kind], key.decode(), value.decode()))
+        if end != len(raw):
+            raise ValueError("cut off")
+        return entries
+
+    def encode_entries(self, entries: list[Entry]) -> bytes:
+        """Entries as a script takes them."""
+        pieces = []
+        for entry in entries:
+            key, value = entry.key.encode(), entry.json.encode()
+            pieces.append(self._entry.pack(self._entry_numbers[entry.kind], len(key), len(value)) + key + value)
+        return b"".join(pieces)

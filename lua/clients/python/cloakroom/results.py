@@ -1,0 +1,244 @@
+"""What operations come to."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from .session import Session
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A session that was removed from its user, and the connection to close; empty: it had none."""
+
+    id: str = field(repr=False)
+    connection: str
+    node: str
+
+
+@dataclass(frozen=True)
+class Created:
+    """What `create` made, and whom it made go."""
+
+    session: Session
+    #: Deleted to stay within the limit. Close their connections.
+    evicted: list[Removed]
+    #: Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    reaped: list[Session]
+
+
+@dataclass(frozen=True)
+class Patched:
+    """What a patch came to."""
+
+    #: Another than asked for when the session was rotated a moment ago.
+    id: str = field(repr=False)
+    version: int
+    expires_at_ms: int
+    #: Whether anything was written.
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh came to."""
+
+    #: Another than asked for when the session was rotated a moment ago.
+    id: str = field(repr=False)
+    version: int
+    last_active_ms: int
+    expires_at_ms: int
+    #: Whether anything was written.
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Rotated:
+    """What a rotation came to."""
+
+    #: The session under its new id.
+    session: Session
+    #: Deleted to stay within the limit. Close their connections.
+    evicted: list[Removed]
+    #: Another rotation was first: the new id is the one it made, and the user is as that one left it.
+    by_another: bool
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a bind came to."""
+
+    #: Another than asked for when the session was rotated a moment ago.
+    id: str = field(repr=False)
+    version: int
+    #: What the session had before; empty: none.
+    previous_connection: str
+    previous_node: str
+    #: The session that lost the connection; empty: none did.
+    taken_from: str = field(repr=False)
+    #: Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    reaped: list[Session]
+    #: Whether anything was written.
+    changed: bool
+
+
+class Unbound(enum.Enum):
+    """What an unbind came to."""
+
+    DETACHED = "detached"
+    #: The session has another connection, or none.
+    NOT_BOUND = "not bound"
+    MISSING = "missing"
+
+
+class Imported(enum.Enum):
+    """What an import came to."""
+
+    IMPORTED = "imported"
+    #: It was here already, at the same version with the same content.
+    UNCHANGED = "unchanged"
+    #: It is not here: it has expired by now, or what it was to replace is not here.
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Export:
+    """A session to be imported into another store."""
+
+    session: Session
+    #: What it remembers of its last changes.
+    operations: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A session that is frozen, so that its copy cannot grow old."""
+
+    #: The session as it was before.
+    export: Export
+    #: When the freeze is over, if nothing ends it before.
+    until_ms: int
+
+
+class Thawed(enum.Enum):
+    """What a thaw came to."""
+
+    THAWED = "thawed"
+    #: It was not frozen.
+    UNCHANGED = "unchanged"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A session that is on its way, as one of the two stores has it."""
+
+    id: str = field(repr=False)
+    task: bytes
+    #: The other store.
+    place: str
+    #: `outgoing`: it is frozen here. `incoming`: a frozen copy is here, and becomes the session when that departs.
+    #: `departed`: it has gone to the other store, where the copy may be frozen still. `deleted`: the copy here was.
+    phase: str
+    #: When the freeze at its source is over, by the clock there, of an outgoing or incoming one.
+    until_ms: int | None
+
+
+@dataclass(frozen=True)
+class Migrations:
+    """A page of the sessions that are on their way, by the end of their freeze."""
+
+    migrations: list[Migration]
+    #: How many to skip to go on, if these stay on their way; `None` after the last page.
+    next: int | None
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Where a page ended. What is made or removed meanwhile shifts nothing."""
+
+    created_at_ms: int
+    id: str = field(repr=False)
+    #: How many entries of the same millisecond came before, this one included.
+    ties: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of live sessions, oldest first; fewer than asked for where some were not live."""
+
+    sessions: list[Session]
+    #: Where to go on; `None` after the last page.
+    next: Cursor | None
+
+
+@dataclass
+class UserDeleted:
+    """What deleting a user's sessions came to."""
+
+    #: Close their connections.
+    removed: list[Removed] = field(default_factory=list)
+    #: Those that cannot be removed, because something under their keys is corrupt.
+    corrupt: list[str] = field(default_factory=list, repr=False)
+
+
+@dataclass(frozen=True)
+class Expired:
+    """A session that has expired and was not reaped yet."""
+
+    id: str = field(repr=False)
+    expired_at_ms: int
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that holds a lease, or held one lately."""
+
+    name: str
+    lease_until_ms: int
+    #: Whether it holds its lease.
+    is_live: bool
+    #: How many live sessions it has.
+    sessions: int
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A session that went from one node to another."""
+
+    id: str = field(repr=False)
+    version: int
+    user: str
+    #: The connection that it had, which leads to it no longer.
+    connection: str
+
+
+@dataclass
+class Claimed:
+    """What a claim came to."""
+
+    #: Taken by this call, and reported by no other.
+    sessions: list[Recovered] = field(default_factory=list)
+    #: Those that stay because they are being migrated.
+    frozen: list[str] = field(default_factory=list, repr=False)
+    #: Those that stay because something under their keys is corrupt.
+    corrupt: list[str] = field(default_factory=list, repr=False)
+    #: Those that kept changing: claim again.
+    stale: list[str] = field(default_factory=list, repr=False)
+    #: Where to go on; `None`: the node's sessions are through.
+    next: Cursor | None = None
+
+
+@dataclass(frozen=True)
+class Reaped:
+    """What a reap came to."""
+
+    #: Removed by this call, and returned to no other.
+    sessions: list[Session]
+    #: Entries of the expiry index that led to no session.
+    dropped: int
+    #: What expired and cannot be removed, because something under its keys is corrupt.
+    corrupt: list[str] = field(repr=False)
+    #: Whether there may be more.
+    more: bool

@@ -1,0 +1,186 @@
+"""Servers that a test starts and stops by their handles, and what stands between them and a store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from cloakroom import AsyncStore, Holder, OperationId, Store
+
+_namespaces = itertools.count()
+
+
+def fresh_namespace() -> str:
+    return f"python-{os.getpid()}-{next(_namespaces)}"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Server:
+    """A redis-server of our own."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        # Another process may take the port first: then the server ends at once.
+        while True:
+            self.port = free_port()
+            options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self._directory.name]
+            self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
+            if self._answers():
+                break
+        self.url = f"redis://127.0.0.1:{self.port}"
+        # redis-py leaves much of its own untyped.
+        self.client: Any = redis.Redis(port=self.port)
+
+    def _answers(self) -> bool:
+        while self._process.poll() is None:
+            try:
+                with redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0)) as client:
+                    pid = client.info("server")["process_id"]
+                return bool(pid == self._process.pid)
+            except redis.ConnectionError:
+                continue
+        return False
+
+    def stop(self) -> None:
+        self.client.close()
+        self._process.terminate()
+        self._process.wait()
+        self._directory.cleanup()
+
+
+class Proxy:
+    """Passes a server's traffic on, but loses replies when it is told to: it ends the connection instead."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._pumps: list[threading.Thread] = []
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        #: How many replies to lose, and how many to pass on before.
+        self.to_lose = self.to_pass = 0
+        self._accepts = threading.Thread(target=self._accept)
+        self._accepts.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self._port))
+            except OSError:
+                client.close()
+                continue
+            self._open += [client, server]
+            for pump in ((client, server, False), (server, client, True)):
+                self._pumps.append(threading.Thread(target=self._pump, args=pump))
+                self._pumps[-1].start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
+        try:
+            while data := source.recv(1 << 16):
+                if replies and self._loses():
+                    break
+                target.sendall(data)
+        except OSError:
+            pass
+        for end in (source, target):
+            _shut(end)
+
+    def _loses(self) -> bool:
+        if self.to_pass > 0:
+            self.to_pass -= 1
+        elif self.to_lose > 0:
+            self.to_lose -= 1
+            return True
+        return False
+
+    def stop(self) -> None:
+        """Ends its threads before it closes what they use."""
+        _shut(self._listener)
+        self._accepts.join()
+        for end in self._open:
+            _shut(end)
+        for pump in self._pumps:
+            pump.join()
+        for end in (self._listener, *self._open):
+            end.close()
+
+
+def _shut(end: socket.socket) -> None:
+    """Wakes whoever waits for it; to close it would not."""
+    with contextlib.suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+
+
+class Plainly:
+    """An AsyncStore with the methods of a Store, so that one test holds both."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, store: AsyncStore) -> None:
+        self._loop, self._store = loop, store
+
+    def with_operation_id(self, operation_id: OperationId) -> Plainly:
+        return Plainly(self._loop, self._store.with_operation_id(operation_id))
+
+    def as_node(self, holder: Holder) -> Plainly:
+        return Plainly(self._loop, self._store.as_node(holder))
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))
+
+
+class Connector:
+    """Makes stores of one flavour, in a namespace of their own, and closes them."""
+
+    def __init__(self, flavour: str, url: str) -> None:
+        self.namespace = fresh_namespace()
+        self.tag = f"{{{self.namespace}:0}}"
+        self._flavour, self._url = flavour, url
+        self._loop = asyncio.new_event_loop() if flavour == "asyncio" else None
+        self._stores: list[Any] = []
+
+    def __call__(self, url: str | None = None, **options: Any) -> Any:
+        options = {"namespace": self.namespace, **options}
+        store: Any
+        if self._loop:
+            connected = self._loop.run_until_complete(AsyncStore.connect(url or self._url, **options))
+            store = Plainly(self._loop, connected)
+        else:
+            store = Store.connect(url or self._url, **options)
+        self._stores.append(store)
+        return store
+
+    def close(self) -> None:
+        for store in self._stores:
+            store.close()
+        if self._loop:
+            self._loop.close()
+
+
+class Clock:
+    """Stands in for the server's."""
+
+    def __init__(self) -> None:
+        self.now_ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms

@@ -1,0 +1,50 @@
+--[[
+  depart: let go of a frozen session, whose copy is at the other place: the point from which a migration only goes on.
+
+  KEYS[1]  record      string  {ns:p}:session:<id>
+  KEYS[2]  expiry      zset    {ns:p}:expiry
+  KEYS[3]  user        zset    {ns:p}:user:<user>:sessions
+  KEYS[4]  connection  string  {ns:p}:connection:<connection>:session
+  KEYS[5]  node        zset    {ns:p}:node:<node>:sessions
+  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[2]  task        8 bytes; of the migration
+  ARGV[3]  until_ms    integer; the end of the freeze, as freeze replied it: of another one the copy may be old
+  ARGV[4]  id          text
+  ARGV[5]  user        text; empty: none
+  ARGV[6]  connection  text; empty: none
+  ARGV[7]  node        text; empty: none
+
+  Replies
+    {"ok", version}      the version that it left at
+    {"missing"}          it has expired or was deleted meanwhile
+    {"moved", new_id}    it was thawed and rotated meanwhile
+    {"departed", place}  by another task, or by one that has been cleaned up
+    {"conflict", version}  that freeze is over; nothing keeps the session from being changed
+    {"need", "routing", user, connection, node}
+    {"corrupt", key}
+  Writes: all of the keys, or nothing.
+  Again:  same task → same reply.
+  Uses:   args, clock, typed, record, index, session, migration
+]]
+
+if #KEYS ~= 5 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom depart: 5 KEYS and 7 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local now = clock_now(ARGV[1])
+local task, frozen_until, id = args_task(ARGV[2]), args_integer(ARGV[3], 'until_ms', 0), args_id(ARGV[4])
+local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+
+local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+if migration_departed(record) == task then return { 'ok', record.version } end
+local refusal = record_refusal(record, foreign == 'record', now)
+if refusal then return refusal end
+if not migration_is(record, RECORD_OUTGOING, task) or record.freeze.frozen_until ~= frozen_until then
+  return { 'conflict', record.version }
+end
+refusal = session_need(record, user, connection, node)
+if refusal then return refusal end
+if foreign then return { 'corrupt', foreign } end
+refusal = session_remove(keys, id, record, pointer, now)
+if refusal then return refusal end
+migration_depart(record_key, record, now)
+return { 'ok', record.version }

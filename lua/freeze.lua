@@ -1,0 +1,45 @@
+--[[
+  freeze: let a live session go over to another store: from now on it is read and deleted, and not changed.
+
+  KEYS[1]  record      string  {ns:p}:session:<id>
+  KEYS[2]  migrations  zset    {ns:p}:migrations
+  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[2]  task        8 bytes; of the migration
+  ARGV[3]  id          text
+  ARGV[4]  place       text; empty: none; where it is going
+  ARGV[5]  freeze_ms   integer; default: 30000; how long it is frozen, if nothing ends that before
+  ARGV[6]  grace_ms    integer; default: 3600000
+
+  Replies
+    {"ok", frozen_until, record}  the session as it was before
+    {"missing"}
+    {"moved", new_id}             call again with it, once
+    {"departed", place}           it has gone to that place
+    {"frozen"}                    by another task
+    {"corrupt", key}
+  Writes: all of the keys, or nothing.
+  Again:  same task → same reply, until the freeze is over; then it is another one.
+  Uses:   args, clock, typed, record, entries, index, migration
+]]
+
+if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom freeze: 2 KEYS and 6 ARGV') end
+local record_key, migrations_key = unpack(KEYS)
+local now = clock_now(ARGV[1])
+local task, id, place = args_task(ARGV[2]), args_id(ARGV[3]), args_name(ARGV[4])
+local span, grace = args_integer(ARGV[5], 'freeze_ms', 1), args_integer(ARGV[6], 'grace_ms', 1)
+
+local record, refusal = record_live(record_key, now)
+if not record then return refusal end
+local freeze = record.freeze
+if freeze and not migration_is(record, RECORD_OUTGOING, task) then return { 'frozen' } end
+if not entries_whole(record.body) then return { 'corrupt', 'record' } end
+if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+if freeze then
+  record_thaw(record)
+  return { 'ok', freeze.frozen_until, record_encode(record) }
+end
+
+migration_freeze(record, RECORD_OUTGOING, task, now + span, place)
+record_store(record_key, record, now)
+migration_note(migrations_key, id, record, grace, now)
+return { 'ok', now + span, record.raw }

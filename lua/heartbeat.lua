@@ -1,0 +1,48 @@
+--[[
+  heartbeat: register a node under a lease, renew that, or release it. Once a lease has run out it is never renewed:
+  whoever lost one registers anew, under another id, so that what was sent under the old one stays refused.
+
+  KEYS[1]  nodes     zset    {ns:p}:nodes
+  KEYS[2]  lease     string  {ns:p}:node:<node>:lease
+  ARGV[1]  now_ms    integer; empty: the server's clock
+  ARGV[2]  lease_id  8 bytes; made by the holder, for this lease alone
+  ARGV[3]  node      text
+  ARGV[4]  lease_ms  integer; default: 15000; how long it is held from now
+  ARGV[5]  keep_ms   integer; default: 86400000; how long a node is listed when its lease has run out
+  ARGV[6]  want      word: register, renew, release
+
+  Replies
+    {"ok", deadline}     a lease that is released ends now, or ended then
+    {"taken", deadline}  another lease of this node is held until then
+    {"missing"}          this lease has run out, or is not the node's
+    {"corrupt", key}
+  Writes: all of the keys, or nothing. Nodes that were listed for long enough go.
+  Again:  the same state, by the time of the last; a release answers the same.
+  Uses:   args, clock, typed, index, lease
+]]
+
+if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 2 KEYS and 6 ARGV') end
+local nodes_key, lease_key = unpack(KEYS)
+local now = clock_now(ARGV[1])
+local lease, node = lease_id(ARGV[2]), args_name(ARGV[3])
+local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
+local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
+
+local holder, deadline, foreign = lease_read(lease_key)
+if foreign then return { 'corrupt', 'lease' } end
+if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
+local held = holder and deadline > now
+if want == 'register' then
+  if held and holder ~= lease then return { 'taken', deadline } end
+  if holder == lease and not held then return { 'missing' } end
+elseif holder ~= lease or (want == 'renew' and not held) then
+  return { 'missing' }
+end
+
+deadline = want == 'release' and math.min(deadline, now) or now + length
+local ttl = math.max(deadline + keep - now, 1)
+redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', now - keep)
+redis.call('ZADD', nodes_key, deadline, node)
+index_keep(nodes_key, ttl, keep)
+lease_store(lease_key, lease, deadline, ttl)
+return { 'ok', deadline }

@@ -1,0 +1,122 @@
+--[[
+  import: bring in a session of another store, with its version, times and deadline.
+
+  KEYS[1]   record          string  {ns:p}:session:<id>
+  KEYS[2]   expiry          zset    {ns:p}:expiry
+  KEYS[3]   user            zset    {ns:p}:user:<user>:sessions
+  KEYS[4]   connection      string  {ns:p}:connection:<connection>:session
+  KEYS[5]   node            zset    {ns:p}:node:<node>:sessions
+  KEYS[6]   new_user        zset    {ns:p}:user:<new_user>:sessions
+  KEYS[7]   new_connection  string  {ns:p}:connection:<new_connection>:session
+  KEYS[8]   new_node        zset    {ns:p}:node:<new_node>:sessions
+  KEYS[9]   holder_record   string  {ns:p}:session:<holder_id|id>
+  KEYS[10]  migrations      zset    {ns:p}:migrations
+  ARGV[1]   now_ms          integer; empty: the server's clock
+  ARGV[2]   op_id           8 bytes; empty: none
+  ARGV[3]   id              text
+  ARGV[4]   user            text; empty: none; this and the next two as they are here, if the session is
+  ARGV[5]   connection      text; empty: none
+  ARGV[6]   node            text; empty: none
+  ARGV[7]   version         integer
+  ARGV[8]   new_user        text; empty: none
+  ARGV[9]   new_connection  text; empty: none
+  ARGV[10]  new_node        text; empty: none
+  ARGV[11]  holder_id       text; empty: none
+  ARGV[12]  status          word: active, suspended
+  ARGV[13]  created_at_ms   integer
+  ARGV[14]  last_active_ms  integer
+  ARGV[15]  expires_at_ms   integer
+  ARGV[16]  deadline_ms     integer; 0: none
+  ARGV[17]  ttl_ms          integer
+  ARGV[18]  operations      32 bytes; the ids of its last four changes, newest first
+  ARGV[19]  replaces        integer; empty: any older one; the version to replace, 0: none
+  ARGV[20]  grace_ms        integer; default: 3600000
+  ARGV[21]  entries         entries; empty: none
+  ARGV[22]  task            8 bytes; empty: none; of the migration by which it comes: a copy, frozen until it is thawed
+  ARGV[23]  until_ms        integer; empty: none; the end of the freeze at its source: a later one brings a newer copy
+  ARGV[24]  place           text; empty: none; where it comes from
+
+  Replies
+    {"ok", version}
+    {"unchanged", version}                      it is here already; the times of its use are not compared
+    {"missing"}                                 it has expired by now, or what it is to replace is not here
+    {"conflict", version}                       another session, or a version that it does not replace, is here
+    {"gone"}                                    this id was deleted here a moment ago
+    {"moved", new_id}                           this id was rotated away here a moment ago
+    {"departed", place}                         it has gone from here to that place
+    {"taken", holder_id}                        the connection is another live session's
+    {"frozen"}
+    {"need", "routing", user, connection, node}
+    {"need", "holder", holder_id, holder_node}  the connection points to this session
+    {"need", "reap", id}                        run reap for it: it has expired, and is in the way
+    {"corrupt", key}
+  Writes: all of the keys, or nothing.
+  Again:  same op_id → same reply, until the third change after it; same task → same reply, until it is thawed.
+  Uses:   args, clock, typed, record, entries, index, session, migration
+]]
+
+if #KEYS ~= 10 or #ARGV ~= 24 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 24 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
+  holder_key, migrations_key = unpack(KEYS)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local now = clock_now(ARGV[1])
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local new = { kind = RECORD_LIVE, version = args_integer(ARGV[7], 'version', 1), stored_until = 0 }
+new.user, new.connection, new.node = args_names(ARGV[8], ARGV[9], ARGV[10])
+local holder_id = ARGV[11]
+new.status, new.created_at = record_status(ARGV[12]), args_integer(ARGV[13], 'created_at_ms', 0)
+new.last_active, new.expires_at = args_integer(ARGV[14], 'last_active_ms', 0), args_integer(ARGV[15], 'expires_at_ms', 0)
+new.deadline, new.ttl = args_integer(ARGV[16], 'deadline_ms', 0), args_integer(ARGV[17], 'ttl_ms', 1)
+local operations, replaces = args_op_ids(ARGV[18]), args_optional_integer(ARGV[19], 'replaces', 0)
+local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), ARGV[21]
+local task, frozen_until = args_task(ARGV[22], true), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
+local place = args_name(ARGV[24])
+new.op_ids, new.body = operations, entries
+
+local old, corrupt = record_read(record_key, now)
+if old and record_version_of(old, op_id) then return { 'ok', new.version } end
+local again = task ~= '' and migration_is(old, RECORD_INCOMING, task)
+-- A copy that was deleted here stays so: its migration goes on, and ends with nothing.
+if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
+if new.expires_at <= now then return { 'missing' } end
+-- It was here before and comes back: what says where it went is needed by nobody.
+if task ~= '' and migration_departed(old) == MIGRATION_CLEANED then old = nil end
+local refusal = record_refusal(old, corrupt, now)
+if refusal and refusal[1] ~= 'missing' then return refusal end
+if old and old.kind == RECORD_DELETED then return { 'gone' } end
+if refusal then
+  if replaces and replaces > 0 then return { 'missing' } end
+  refusal = nil
+elseif task ~= '' then
+  if old.freeze and not again then return { 'frozen' } end
+  if not again or old.freeze.frozen_until > frozen_until then return { 'conflict', old.version } end
+  refusal = session_need(old, user, connection, node)
+else
+  if old.status == RECORD_MIGRATING then return { 'frozen' } end
+  if record_same(old, new) and entries_same(old.body, entries) then return { 'unchanged', new.version } end
+  if old.created_at ~= new.created_at or old.version >= new.version or (replaces or old.version) ~= old.version then
+    return { 'conflict', old.version }
+  end
+  refusal = session_need(old, user, connection, node)
+end
+if not refusal and new.connection ~= '' and not (old and old.connection == new.connection) then
+  refusal = session_holder(new_connection_key, new.connection, id, holder_id, holder_key, now)
+end
+-- An import that is refused reaps nothing.
+if not refusal and old and old.expires_at <= now then return { 'need', 'reap', id } end
+if not refusal and old then refusal = session_foreign(keys, old) or session_foreign(new_keys, new) end
+if refusal then return refusal end
+if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+
+if task == '' then
+  record_note_import(new, op_id)
+else
+  migration_freeze(new, RECORD_INCOMING, task, frozen_until, place)
+end
+refusal = session_put(keys, new_keys, id, old, new, grace, now)
+if refusal then return refusal end
+record_store(record_key, new, now)
+if task ~= '' then migration_note(migrations_key, id, new, grace, now) end
+return { 'ok', new.version }

@@ -1,0 +1,38 @@
+-- migration: sessions on their way from one store to another, and the list of them.
+
+local MIGRATION_CLEANED = '\0\0\0\0\0\0\0\0' -- the task of a departed record that no task needs any longer
+
+-- Freezes a record, which the caller stores.
+local function migration_freeze(record, direction, task, frozen_until, place)
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = record.status, direction = direction, place = place,
+  }
+  record.status = RECORD_MIGRATING
+end
+
+-- Enters a frozen session into the list, which lives as long as the longest-lived of the sessions in it.
+local function migration_note(key, id, record, grace, now)
+  redis.call('ZADD', key, record.freeze.frozen_until, id)
+  index_keep(key, record.stored_until - now, grace)
+end
+
+-- Whether a record is frozen by a task, on its way in this direction.
+local function migration_is(record, direction, task)
+  local freeze = record and record.freeze
+  return freeze and freeze.direction == direction and freeze.task == task or false
+end
+
+-- The task by which a session departed. Nil: the record says nothing of the kind.
+local function migration_departed(record)
+  if not record or record.kind ~= RECORD_DEPARTED then return nil end
+  return record.body:sub(1, RECORD_OP_ID_SIZE)
+end
+
+-- What stays at the source as long as the session would have: nothing else says that the copy is the session now.
+local function migration_depart(record_key, record, now)
+  local freeze = record.freeze
+  record_thaw(record)
+  record.kind, record.body = RECORD_DEPARTED, freeze.task .. freeze.place
+  record.user, record.connection, record.node = '', '', ''
+  record_store(record_key, record, now)
+end

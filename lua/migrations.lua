@@ -1,0 +1,45 @@
+--[[
+  migrations: read the sessions that are on their way among a page of the list, and drop the entries of others.
+
+  KEYS[1]   migrations  zset   {ns:p}:migrations
+  KEYS[2+]  session     group  {ns:p}:session:<id>; at most 200
+  ARGV[1]   now_ms      integer; empty: the server's clock
+  ARGV[2+]  session     group  id
+
+  Replies
+    {"ok", dropped, (id, record)...}  frozen, departed and not cleaned up, or deleted while incoming. One that has
+                                      expired is neither told nor dropped.
+    {"corrupt", key}
+  Writes: migrations: entries without such a record.
+  Again:  reads again.
+  Uses:   args, clock, typed, record, index, migration
+]]
+
+if #KEYS < 1 or #KEYS > 201 or #ARGV ~= #KEYS then
+  return redis.error_reply('ERR cloakroom migrations: 1 KEYS and 1 ARGV, and 1 of each an id, at most 200')
+end
+local migrations_key = KEYS[1]
+local now = clock_now(ARGV[1])
+if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+if #KEYS == 1 then return { 'ok', 0 } end
+local raws = redis.call('MGET', unpack(KEYS, 2))
+
+local reply, dead = { 'ok', 0 }, {}
+for at, raw in ipairs(raws) do
+  local record_key, id = KEYS[at + 1], ARGV[at + 1]
+  local record = raw and record_decode(raw)
+  if record then
+    local departed = migration_departed(record)
+    local ends = record.kind == RECORD_LIVE and record.expires_at or record.stored_until
+    if not record.freeze and (not departed or departed == MIGRATION_CLEANED) then
+      dead[#dead + 1] = id
+    elseif ends > now then
+      reply[#reply + 1] = id
+      reply[#reply + 1] = raw
+    end
+  elseif not raw and redis.call('TYPE', record_key).ok == 'none' then
+    dead[#dead + 1] = id
+  end
+end
+if #dead > 0 then reply[2] = redis.call('ZREM', migrations_key, unpack(dead)) end
+return reply

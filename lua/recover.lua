@@ -1,0 +1,117 @@
+--[[
+  recover: give a batch of a node's sessions to another node: of one that is dead, or that is drained. Each is checked
+  again. It loses its connection and is suspended, with some time at least for its client to come back.
+
+  KEYS[1]   nodes         zset    {ns:p}:nodes
+  KEYS[2]   lease         string  {ns:p}:node:<node>:lease
+  KEYS[3]   new_lease     string  {ns:p}:node:<new_node>:lease
+  KEYS[4]   expiry        zset    {ns:p}:expiry
+  KEYS[5]   node          zset    {ns:p}:node:<node>:sessions
+  KEYS[6]   new_node      zset    {ns:p}:node:<new_node>:sessions
+  KEYS[7+]  session       group   {ns:p}:session:<id> {ns:p}:user:<user>:sessions
+                                  {ns:p}:connection:<connection>:session; at most 200
+  ARGV[1]   now_ms        integer; empty: the server's clock
+  ARGV[2]   op_id         8 bytes; empty: none
+  ARGV[3]   node          text
+  ARGV[4]   new_node      text; another one
+  ARGV[5]   lease_id      8 bytes; empty: any; the lease that the new node has to hold
+  ARGV[6]   when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
+  ARGV[7]   reconnect_ms  integer; default: 60000; how long a session has left at least, but for its deadline
+  ARGV[8]   grace_ms      integer; default: 3600000
+  ARGV[9+]  session       group   id, user, connection
+
+  Replies
+    {"ok", recovered, stale, frozen, corrupt, recovered*(id, version), stale*id, frozen*id, corrupt*id}
+      how many of each kind, then those of each kind. Stale: the user or connection is another now.
+      One that has expired is left to the reaper and in none, nor is one that is no longer the node's.
+    {"taken", deadline}  the node holds its lease until then
+    {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
+    {"corrupt", key}
+  Writes: all of the keys of each session that it moves; nodes and lease when the node has no session left.
+  Again:  same op_id → same reply, until the fourth change after it.
+  Uses:   args, clock, typed, record, index, session, lease
+]]
+
+if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
+  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 8 ARGV, and 3 of each a session, at most 200')
+end
+local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
+local now = clock_now(ARGV[1])
+local op_id, node, new_node = args_op_id(ARGV[2]), args_name(ARGV[3]), args_name(ARGV[4])
+local own_lease = ARGV[5] ~= '' and lease_id(ARGV[5]) or nil
+local always = args_choice(ARGV[6], 'when', 'always', 'lapsed')
+local reconnect, grace = args_integer(ARGV[7], 'reconnect_ms', 1), args_integer(ARGV[8], 'grace_ms', 1)
+if node == new_node then error('cloakroom: new_node is no other node') end
+
+local _, deadline, foreign = lease_read(lease_key)
+if foreign then return { 'corrupt', 'lease' } end
+local held = deadline and deadline > now
+local new_id, new_deadline, new_foreign = lease_read(new_lease_key)
+if new_foreign then return { 'corrupt', 'new_lease' } end
+local refusal
+if held and not always then
+  refusal = { 'taken', deadline }
+elseif not new_id or new_deadline <= now or new_id ~= (own_lease or new_id) then
+  refusal = { 'missing' }
+end
+if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
+if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
+if index_foreign(node_key) then return { 'corrupt', 'node' } end
+if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
+
+local claims, gone, recovered, stale, frozen, corrupt = {}, {}, {}, {}, {}, {}
+for at = 7, #KEYS, 3 do
+  local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
+  local id, user, connection = unpack(ARGV, at + 2, at + 4)
+  local record, pointer, unread = session_read(record_key, connection_key, connection, now)
+  if unread then
+    corrupt[#corrupt + 1] = id
+  elseif not record or record.kind ~= RECORD_LIVE or record.node ~= node then
+    gone[#gone + 1] = id
+    local version = record and record.kind == RECORD_LIVE and record.node == new_node and record_version_of(record, op_id)
+    if version then recovered[#recovered + 1], recovered[#recovered + 2] = id, version end
+  elseif record.expires_at > now then
+    if record.status == RECORD_MIGRATING then
+      frozen[#frozen + 1] = id
+    elseif session_need(record, user, connection, node) then
+      stale[#stale + 1] = id
+    else
+      claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
+        connection_key = pointer == id and connection_key }
+    end
+  end
+end
+-- What the same call took when it came first is told again, whatever became of the leases.
+if refusal and #recovered == 0 then return refusal end
+
+local entries, pointers, longest = {}, {}, 0
+for _, claim in ipairs(claims) do
+  local id, record = claim.id, claim.record
+  if refusal then
+    stale[#stale + 1] = id
+  else
+    record.connection, record.node, record.status = '', new_node, RECORD_SUSPENDED
+    record_change(record, op_id)
+    session_prolong({ expiry = expiry_key, user = claim.user_key }, id, record, now + reconnect, grace, now)
+    record_store(claim.record_key, record, now)
+    gone[#gone + 1], entries[#entries + 1], entries[#entries + 2] = id, record.created_at, id
+    recovered[#recovered + 1], recovered[#recovered + 2] = id, record.version
+    if claim.connection_key then pointers[#pointers + 1] = claim.connection_key end
+    longest = math.max(longest, record.stored_until)
+  end
+end
+if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
+if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
+if #entries > 0 then
+  redis.call('ZADD', new_node_key, unpack(entries))
+  index_keep(new_node_key, longest - now, grace)
+end
+if not held and redis.call('EXISTS', node_key) == 0 then
+  redis.call('ZREM', nodes_key, node)
+  redis.call('DEL', lease_key)
+end
+local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt }
+for _, texts in ipairs({ recovered, stale, frozen, corrupt }) do
+  for _, text in ipairs(texts) do reply[#reply + 1] = text end
+end
+return reply

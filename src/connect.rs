@@ -1,0 +1,40 @@
+//! A store by its URL.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::memory_store::MemoryStore;
+use crate::redis_store::RedisStore;
+use crate::store::SessionStore;
+
+/// A store by its URL, with the defaults of its builder: `memory://`, or `redis://[user:password@]host[:port][/db]`, or
+/// with the feature `tls` `rediss://`. What is configured goes through [`MemoryStore::builder`] and
+/// [`RedisStore::builder`].
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), cloakroom::Error> {
+/// use cloakroom::{NewSession, SessionStore};
+///
+/// let store = cloakroom::connect("memory://").await?;
+/// let session = store.create(NewSession::new()).await?.session;
+/// assert!(store.get(session.id()).await?.is_some());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error::Invalid`] for another URL; [`Error::NotExecuted`] when the server cannot be reached.
+pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>> {
+    match url.split_once("://") {
+        Some(("memory", "")) => Ok(Arc::new(MemoryStore::builder().build()?)),
+        Some(("memory", _)) => {
+            Err(Error::invalid("url", "has something behind memory://, which takes nothing"))
+        }
+        Some(("redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix", _)) => {
+            Ok(Arc::new(RedisStore::builder(url).build().await?))
+        }
+        // Without the URL, which may have a password.
+        _ => Err(Error::invalid("url", "begins neither with memory:// nor with redis:// or rediss://")),
+    }
+}

@@ -1,0 +1,183 @@
+//! How a fallback store is configured.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::breaker::Breaker;
+use crate::clock::TestClock;
+use crate::error::{Error, Result};
+use crate::fallback::copies::Copies;
+use crate::fallback::keeper::Upkeep;
+use crate::fallback::local::Local;
+use crate::fallback::policy::FallbackPolicy;
+use crate::fallback::recovery::{OnRecovery, Recovery};
+use crate::fallback::shared::Shared;
+use crate::fallback_store::FallbackStore;
+use crate::memory_store::MemoryStore;
+use crate::rules::{Rules, check_duration};
+use crate::store::SessionStore;
+
+/// The longest cool-down and probe, the oldest stale answer, the longest local ttl.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// The most that may be kept in this process of each kind.
+const MOST: usize = 10_000_000;
+
+/// Configures a [`FallbackStore`].
+pub struct FallbackStoreBuilder {
+    store: Arc<dyn SessionStore>,
+    policy: FallbackPolicy,
+    rules: Rules,
+    failures: u32,
+    cool_down: Duration,
+    probe_timeout: Duration,
+    max_copies: usize,
+    max_local: usize,
+    max_revocations: usize,
+    on_recovery: OnRecovery,
+    clock: Option<TestClock>,
+}
+
+impl fmt::Debug for FallbackStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FallbackStoreBuilder").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl FallbackStoreBuilder {
+    pub(crate) fn new(store: Arc<dyn SessionStore>) -> Self {
+        Self {
+            store,
+            policy: FallbackPolicy::default(),
+            rules: Rules::default(),
+            failures: 5,
+            cool_down: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(500),
+            max_copies: 10_000,
+            max_local: 10_000,
+            max_revocations: 100_000,
+            on_recovery: Box::new(|_| {}),
+            clock: None,
+        }
+    }
+
+    /// What is answered while the store is away. Defaults to [`FallbackPolicy::FailClosed`].
+    #[must_use]
+    pub fn policy(mut self, policy: FallbackPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// The rules for sessions that are made or changed here: give those of the store. Defaults to [`Rules::default`].
+    #[must_use]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// How many failures in a row, of reads or of writes, open the breaker, at least 1. Defaults to 5.
+    #[must_use]
+    pub fn failures(mut self, failures: u32) -> Self {
+        self.failures = failures;
+        self
+    }
+
+    /// How long the breaker stays open between two probes, 1 ms to 1 hour. Defaults to 1 second.
+    #[must_use]
+    pub fn cool_down(mut self, cool_down: Duration) -> Self {
+        self.cool_down = cool_down;
+        self
+    }
+
+    /// How long a probe may take, 1 ms to 1 hour. Defaults to 500 ms.
+    #[must_use]
+    pub fn probe_timeout(mut self, timeout: Duration) -> Self {
+        self.probe_timeout = timeout;
+        self
+    }
+
+    /// Of how many sessions that were seen lately copies are kept, 1 to 10,000,000; the least used go. Defaults to 10,000.
+    #[must_use]
+    pub fn max_copies(mut self, sessions: usize) -> Self {
+        self.max_copies = sessions;
+        self
+    }
+
+    /// How many sessions may be made and changed here, 1 to 10,000,000. Beyond that calls are refused with
+    /// [`Full`](crate::Refusal::Full). Defaults to 10,000.
+    #[must_use]
+    pub fn max_local(mut self, sessions: usize) -> Self {
+        self.max_local = sessions;
+        self
+    }
+
+    /// How many logouts may be remembered, 1 to 10,000,000. Beyond that they fail. Defaults to 100,000.
+    #[must_use]
+    pub fn max_revocations(mut self, revocations: usize) -> Self {
+        self.max_revocations = revocations;
+        self
+    }
+
+    /// Is told what became of all that was kept here, once the store has it. It runs in the task that brought it there, so
+    /// it should hand on and return. Defaults to nothing.
+    #[must_use]
+    pub fn on_recovery(mut self, on_recovery: impl Fn(Recovery) + Send + Sync + 'static) -> Self {
+        self.on_recovery = Box::new(on_recovery);
+        self
+    }
+
+    /// A clock that stands in for the machine's, for tests of an application. Defaults to none.
+    #[must_use]
+    pub fn clock(mut self, clock: TestClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Makes the store.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names what is wrong in the configuration.
+    pub fn build(self) -> Result<FallbackStore> {
+        self.rules.validate()?;
+        let short = |field, duration| check_duration(field, duration, Duration::from_millis(1), LONGEST);
+        short("cool_down", self.cool_down)?;
+        short("probe_timeout", self.probe_timeout)?;
+        if self.failures == 0 {
+            return Err(Error::invalid("failures", "is 0, must be at least 1"));
+        }
+        let most = [
+            ("max_copies", self.max_copies),
+            ("max_local", self.max_local),
+            ("max_revocations", self.max_revocations),
+        ];
+        for (field, count) in most {
+            if !(1..=MOST).contains(&count) {
+                return Err(Error::invalid(field, format!("is {count}, must be 1 to {MOST}")));
+            }
+        }
+        let copies = |max_age| Arc::new(Copies::new(self.max_copies, max_age, self.clock.clone()));
+        let breaker = Arc::new(Breaker::new(self.failures));
+        let (copies, local) = match self.policy {
+            FallbackPolicy::FailClosed => (None, None),
+            FallbackPolicy::ServeStale { max_age } => {
+                short("max_age", max_age)?;
+                (Some(copies(max_age)), None)
+            }
+            FallbackPolicy::LocalOnly { ttl } => {
+                short("ttl", ttl)?;
+                let rules = Rules { idle_cap: Some(ttl), ..self.rules };
+                let mut memory = MemoryStore::builder().rules(rules).max_sessions(self.max_local);
+                if let Some(clock) = self.clock.clone() {
+                    memory = memory.clock(clock);
+                }
+                let (copies, most) = (copies(ttl), self.max_revocations);
+                let local = Local::new(memory.build()?, ttl, most, copies.clone(), breaker.clone());
+                (Some(copies), Some(local))
+            }
+        };
+        let Self { cool_down, probe_timeout, on_recovery, .. } = self;
+        let upkeep = Upkeep { cool_down, probe_timeout, on_recovery };
+        let shared = Shared::new(self.store, breaker, copies, local, upkeep);
+        Ok(FallbackStore::new(shared))
+    }
+}

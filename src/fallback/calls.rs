@@ -1,0 +1,165 @@
+//! How a call of a fallback store finds its session.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use crate::breaker::Access;
+use crate::clock::Instant;
+use crate::error::{Error, Result};
+use crate::fallback::answer::Answer;
+use crate::fallback::copies::Copies;
+use crate::fallback::local::Local;
+use crate::fallback::shared::{Adopt, Place};
+use crate::fallback_store::FallbackStore;
+use crate::id::SessionId;
+use crate::ops::create::Created;
+use crate::ops::delete::Deleted;
+use crate::session::{Origin, Session};
+use crate::store::SessionStore;
+use crate::target::Target;
+
+/// A call of a store, made when it is known of which.
+pub(crate) type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+impl FallbackStore {
+    /// The memory of this process, under this handle's operation id.
+    pub(crate) fn memory(&self, local: &Local) -> Arc<dyn SessionStore> {
+        match self.operation_id {
+            Some(id) => local.memory.with_operation_id(id),
+            None => Arc::new(local.memory.clone()),
+        }
+    }
+
+    /// Makes a call on one session where that is.
+    pub(crate) async fn on_session<'a, T: Answer>(
+        &self,
+        access: Access,
+        adopt: Adopt,
+        id: &SessionId,
+        call: impl Fn(Place, Arc<dyn SessionStore>) -> Sent<'a, T>,
+    ) -> Result<(T, Place)> {
+        let adopt = if self.holder.is_some() { Adopt::No } else { adopt };
+        loop {
+            let place = self.shared.place(id, adopt)?;
+            let answer = match (place, &self.shared.local) {
+                (Place::Nowhere, _) => T::missing(),
+                // Here nobody knows whether the node still holds its lease, and the session.
+                (Place::Local, Some(_)) if self.holder.is_some() => return Err(self.shared.apart()),
+                (Place::Local, Some(local)) => {
+                    if local.wait(id).await {
+                        continue;
+                    }
+                    let answer = call(place, self.memory(local)).await;
+                    let is_missing = |answer: &Result<T>| match answer {
+                        Ok(answer) => answer.is_missing(),
+                        Err(error) => error.is_missing(),
+                    };
+                    // It went in this moment: to the store, or it expired, which is for the next look to tell.
+                    if is_missing(&answer) {
+                        continue;
+                    }
+                    self.shared.awaken();
+                    answer
+                }
+                (_, local) => {
+                    let answer = self.shared.through(access, call(place, self.store.clone())).await;
+                    if let (Some(local), Err(Error::Ambiguous { operation_id, .. })) = (local, &answer) {
+                        local.note_unsure(id, *operation_id);
+                    }
+                    answer
+                }
+            };
+            return answer.map(|answer| (answer, place));
+        }
+    }
+
+    /// Reads one session where that is, or where it was seen last.
+    pub(crate) async fn read<'a>(
+        &self,
+        access: Access,
+        adopt: Adopt,
+        id: &SessionId,
+        call: impl Fn(Place, Arc<dyn SessionStore>) -> Sent<'a, Option<Session>>,
+    ) -> Result<Option<Session>> {
+        let began = self.begin();
+        match self.on_session(access, adopt, id, call).await {
+            Ok((Some(session), place)) => {
+                if session.id() != id {
+                    self.copies(|copies| copies.moved(id, session.id()));
+                }
+                Ok(Some(self.seen(session, place, began)))
+            }
+            Ok((None, _)) => {
+                self.copies(|copies| copies.forget(id));
+                Ok(None)
+            }
+            Err(error) => self.shared.or_stale(error, |copies| copies.find(id)),
+        }
+    }
+
+    /// Marks a session with where it came from, and keeps a copy of what the store has.
+    pub(crate) fn seen(&self, mut session: Session, place: Place, began: Option<Instant>) -> Session {
+        match (place, began) {
+            (Place::Store, Some(began)) => {
+                self.copies(|copies| copies.keep(&session, began));
+            }
+            (Place::Store, None) => {}
+            (Place::Local | Place::Nowhere, _) => session.origin = Origin::Local,
+        }
+        session
+    }
+
+    /// The same for one that was made, and for those that had to go.
+    pub(crate) fn created(&self, mut created: Created, place: Place, began: Option<Instant>) -> Created {
+        for removed in &created.evicted {
+            self.copies(|copies| copies.forget(&removed.id));
+        }
+        created.session = self.seen(created.session, place, began);
+        created
+    }
+
+    pub(crate) fn begin(&self) -> Option<Instant> {
+        self.copies(Copies::instant)
+    }
+
+    pub(crate) fn copies<T>(&self, with: impl FnOnce(&Copies) -> T) -> Option<T> {
+        self.shared.copies.as_deref().map(with)
+    }
+
+    /// A session that is known to have a connection has to be here before another here gets that.
+    pub(crate) fn adopt_holder(&self, place: Place, connection: Option<&str>) -> Result<()> {
+        match (self.shared.local.as_ref().filter(|_| place == Place::Local), connection) {
+            (Some(local), Some(connection)) => local.adopt_holder(connection),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes a session where it is.
+    pub(crate) async fn delete_at(&self, target: &dyn Target, ids: &[SessionId]) -> Result<Deleted> {
+        let revoke = |local: &Local| {
+            local.revoke(ids)?;
+            self.shared.awaken();
+            Ok(Deleted::Deleted)
+        };
+        let is_away = self.away().is_some();
+        let local = self.shared.local.as_ref().filter(|_| self.holder.is_none() && !self.shared.is_closed());
+        if let Some(local) = local.filter(|local| is_away || ids.iter().any(|id| local.leads_here(id))) {
+            return revoke(local);
+        }
+        let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Deleted> {
+            match local.filter(|_| place == Place::Local) {
+                Some(local) => Box::pin(async move { revoke(local) }),
+                None => Box::pin(async move { store.delete(target).await }),
+            }
+        };
+        let (deleted, _) = self.on_session(Access::Write, Adopt::No, target.id(), call).await?;
+        Ok(deleted)
+    }
+
+    /// The part that works without the store, while that is away.
+    pub(crate) fn away(&self) -> Option<&Local> {
+        let is_away = self.holder.is_none() && !self.shared.breaker.is_closed() && !self.shared.is_closed();
+        self.shared.local.as_ref().filter(|_| is_away)
+    }
+}

@@ -1,0 +1,46 @@
+//! What became of the sessions that were kept while the store was away.
+
+use crate::error::Refusal;
+use crate::id::SessionId;
+
+/// What became of all that was kept while the store was away.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Logouts and deletions that were applied, a log-out everywhere as one.
+    pub revoked: u64,
+    /// Sessions that the store has now as they were here.
+    pub imported: Vec<SessionId>,
+    /// Sessions that are gone: deleted or expired in the store meanwhile, or expired here.
+    pub dropped: Vec<SessionId>,
+    /// Sessions of which the store has something else, which it keeps, and why.
+    pub conflicts: Vec<(SessionId, Refusal)>,
+}
+
+/// Takes what a recovery came to.
+pub type OnRecovery = Box<dyn Fn(Recovery) + Send + Sync>;
+
+/// What became of one session.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    Imported,
+    /// The store has it no longer.
+    Dropped,
+    /// It is no longer here.
+    Expired,
+    Conflict(Refusal),
+}
+
+impl Recovery {
+    pub(crate) fn note(&mut self, id: SessionId, fate: Fate) {
+        match fate {
+            Fate::Imported => self.imported.push(id),
+            Fate::Dropped | Fate::Expired => self.dropped.push(id),
+            Fate::Conflict(refusal) => self.conflicts.push((id, refusal)),
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.revoked == 0 && self.imported.is_empty() && self.dropped.is_empty() && self.conflicts.is_empty()
+    }
+}

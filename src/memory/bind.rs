@@ -1,0 +1,93 @@
+//! bind: a connection, and the node that holds it, for a live session.
+
+use crate::error::{Refusal, Result};
+use crate::id::{SessionId, Version};
+use crate::memory::call::{Call, Halt};
+use crate::memory::lease::fence;
+use crate::memory::locked::Locked;
+use crate::memory::name::Name;
+use crate::ops::bind::{Binding, Bound};
+use crate::routing::{Routing, some};
+use crate::session::Status;
+use crate::target::Target;
+
+pub(crate) fn run(call: Call<'_>, target: &dyn Target, binding: &Binding) -> Result<Bound> {
+    let binding = &binding.clone().at(call.holder)?;
+    let hint = target.hint().0.cloned().unwrap_or_default();
+    let names = [target.id().as_str(), &hint.connection, &hint.node, &binding.connection, &binding.node];
+    let mut call = call.reaching(names);
+    let (id, answer) =
+        call.settle_at(target, |call, locked, id| attempt(call, locked, id, binding, &hint))?;
+    Ok(Bound {
+        id,
+        version: Version::new(answer.version),
+        previous_connection: some(answer.connection.as_str()).map(Into::into),
+        previous_node: some(answer.node.as_str()).map(Into::into),
+        taken_from: answer.holder,
+        reaped: call.reaped,
+        changed: answer.changed,
+    })
+}
+
+struct Answer {
+    version: u64,
+    /// What the session had before.
+    connection: Name,
+    node: Name,
+    holder: Option<SessionId>,
+    changed: bool,
+}
+
+fn attempt(
+    call: &Call<'_>,
+    locked: &mut Locked<'_>,
+    id: &SessionId,
+    binding: &Binding,
+    hint: &Routing,
+) -> Result<Answer, Halt> {
+    let frozen = || Halt::Refused(Refusal::Frozen);
+    let record = locked.live(id, call.now)?;
+    if let Some(version) = record.version_of(call.operation) {
+        // What it had before is forgotten, but for what the caller had in hand.
+        let (connection, node) = (Name::new(&hint.connection), Name::new(&hint.node));
+        return Ok(Answer { version, connection, node, holder: None, changed: true });
+    }
+    fence(call, locked, &binding.node)?;
+    if record.is_frozen(call.now) {
+        return Err(frozen());
+    }
+    locked.need_session(id, record)?;
+    locked.need([binding.node.as_str()])?;
+    let holder = locked.holder(&binding.connection, id, call.now)?;
+    if let Some(holder) = &holder {
+        if !binding.takes_over {
+            return Err(Halt::Refused(Refusal::Taken));
+        }
+        let record = locked.live(holder, call.now)?;
+        if record.is_frozen(call.now) {
+            return Err(frozen());
+        }
+        locked.need_session(holder, record)?;
+    }
+    let (connection, node) = (record.connection.clone(), record.node.clone());
+    if connection.as_str() == binding.connection
+        && node.as_str() == binding.node
+        && record.status == Status::Active
+    {
+        return Ok(Answer { version: record.version, connection, node, holder: None, changed: false });
+    }
+
+    if let Some(holder) = &holder {
+        let mut record = locked.take(holder);
+        record.detach(call.operation);
+        locked.put(holder.clone(), record);
+    }
+    let mut record = locked.take(id);
+    record.connection.set(&binding.connection);
+    record.node.set(&binding.node);
+    record.status = Status::Active;
+    record.change(call.operation);
+    let version = record.version;
+    locked.put(id.clone(), record);
+    Ok(Answer { version, connection, node, holder, changed: true })
+}

@@ -1,0 +1,182 @@
+//! One call: it locks what it needs, and begins again until it has all of it.
+
+use crate::batch::Removed;
+use crate::clock::TestClock;
+use crate::error::{Error, Refusal, Result};
+use crate::holder::Holder;
+use crate::id::{OperationId, SessionId};
+use crate::memory::locked::Locked;
+use crate::memory::record::Departure;
+use crate::memory::table::{Reach, Table};
+use crate::memory::{delete_user, reap};
+use crate::rules::Rules;
+use crate::session::Session;
+use crate::target::Target;
+
+/// The sessions, and how many there may be.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) table: Table,
+    pub(crate) capacity: usize,
+    pub(crate) clock: Option<TestClock>,
+}
+
+/// Why an attempt ended before it wrote anything.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// It has to hold these shards too.
+    Need(Reach),
+    /// The session has this id now.
+    Moved(SessionId),
+    /// This expired session is in the way.
+    Reap(SessionId),
+    /// The user has far too many sessions: these go first.
+    Remove(String, Vec<SessionId>),
+    /// The store has as many sessions as it may, and none is known that could make way.
+    Full,
+    /// The caller's to know.
+    Refused(Refusal),
+}
+
+/// There is no live session.
+pub(crate) fn missing() -> Halt {
+    Halt::Refused(Refusal::Missing)
+}
+
+/// The session has gone to another store.
+pub(crate) fn departed(departure: &Departure) -> Halt {
+    Halt::Refused(Refusal::Departed { place: departure.place.clone() })
+}
+
+/// One call.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) memory: &'a Memory,
+    pub(crate) rules: &'a Rules,
+    pub(crate) now: u64,
+    /// Given by a caller who repeats a call. No reply gets lost in memory, so others need none.
+    pub(crate) operation: Option<OperationId>,
+    /// The node that makes the call as the owner of what it writes.
+    pub(crate) holder: Option<&'a Holder>,
+    reach: Reach,
+    /// What expired first when the store was full.
+    pub(crate) oldest: Option<SessionId>,
+    /// Expired sessions that were in the way.
+    pub(crate) reaped: Vec<Session>,
+    /// Sessions of a user removed while making room.
+    pub(crate) removed: Vec<Removed>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(memory: &'a Memory, rules: &'a Rules, operation: Option<OperationId>) -> Self {
+        Self::at(crate::clock::now_ms(memory.clock.as_ref()), memory, rules, operation)
+    }
+
+    fn at(now: u64, memory: &'a Memory, rules: &'a Rules, operation: Option<OperationId>) -> Self {
+        Self {
+            memory,
+            rules,
+            now,
+            operation,
+            holder: None,
+            reach: Reach::default(),
+            oldest: None,
+            reaped: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    pub(crate) fn held_by(mut self, holder: Option<&'a Holder>) -> Self {
+        self.holder = holder;
+        self
+    }
+
+    /// A call of its own in the course of this one, at the same instant: what has expired for the one has for the other,
+    /// though the clock be set back between them.
+    pub(crate) fn another(&self) -> Self {
+        Self::at(self.now, self.memory, self.rules, self.operation)
+    }
+
+    /// The call that makes one of many sessions, at the same instant.
+    pub(crate) fn nth(&self, place: usize) -> Self {
+        Self::at(self.now, self.memory, self.rules, self.operation.map(|operation| operation.nth(place)))
+            .held_by(self.holder)
+    }
+
+    /// The id of a session that was given none.
+    pub(crate) fn new_id(&self) -> SessionId {
+        let scheme = self.rules.id_scheme;
+        self.operation.map_or_else(|| scheme.random(), |operation| scheme.generate(&operation))
+    }
+
+    /// Locks what goes by these names from the start, which saves a beginning.
+    pub(crate) fn reaching<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
+        for name in names.into_iter().filter(|name| !name.is_empty()) {
+            self.reach = self.reach | self.memory.table.reach(name);
+        }
+        self
+    }
+
+    /// Locks everything.
+    pub(crate) fn reaching_all(mut self) -> Self {
+        self.reach = self.memory.table.whole();
+        self
+    }
+
+    /// Attempts until it has all that it needs. It comes to an end: each beginning holds more, or fewer sessions are in
+    /// the way.
+    pub(crate) fn settle<T>(
+        &mut self,
+        mut attempt: impl FnMut(&Self, &mut Locked<'a>) -> Result<T, Halt>,
+    ) -> Result<T> {
+        loop {
+            let mut locked = self.memory.table.lock(self.reach);
+            let halt = match attempt(self, &mut locked) {
+                Ok(answer) => return Ok(answer),
+                Err(halt) => halt,
+            };
+            drop(locked);
+            match halt {
+                Halt::Need(more) => self.reach = self.reach | more,
+                Halt::Reap(id) => self.reaped.extend(reap::one(self.another(), &id)),
+                Halt::Remove(user, ids) => {
+                    self.removed.extend(delete_user::remove(self.another(), &user, ids))
+                }
+                Halt::Full => self.oldest = self.first_to_make_way()?,
+                Halt::Moved(to) => return Err(Error::Refused(Refusal::Moved { to })),
+                Halt::Refused(refusal) => return Err(Error::Refused(refusal)),
+            }
+        }
+    }
+
+    /// The same for a call that acts on a session, under its new id if it was rotated. An id that was rotated away twice
+    /// leads nowhere. The attempt learns the id, and what it comes to is returned with it.
+    pub(crate) fn settle_at<T>(
+        &mut self,
+        target: &dyn Target,
+        mut attempt: impl FnMut(&Self, &mut Locked<'a>, &SessionId) -> Result<T, Halt>,
+    ) -> Result<(SessionId, T)> {
+        let id = target.id();
+        match self.settle(|call, locked| attempt(call, locked, id)) {
+            Ok(answer) => Ok((id.clone(), answer)),
+            Err(Error::Refused(Refusal::Moved { to })) => {
+                match self.settle(|call, locked| attempt(call, locked, &to)) {
+                    Ok(answer) => Ok((to, answer)),
+                    Err(Error::Refused(Refusal::Moved { .. })) => Err(Error::Refused(Refusal::Missing)),
+                    Err(error) => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The session that expired first, if one has; a live one never makes way. None where there is room by now.
+    fn first_to_make_way(&self) -> Result<Option<SessionId>> {
+        let Memory { table, capacity, .. } = self.memory;
+        match table.first_to_expire() {
+            Some((expires_at, id)) if expires_at <= self.now => Ok(Some(id)),
+            _ if table.stored() < *capacity => Ok(None),
+            _ => Err(Error::Refused(Refusal::Full { sessions: *capacity as u64 })),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! clean: what a migration leaves that is not the session is cleared away.
+
+use crate::error::Result;
+use crate::id::{SessionId, TaskId};
+use crate::memory::call::{Call, Halt};
+use crate::memory::locked::Locked;
+use crate::memory::record::{Kind, Record};
+use crate::ops::clean::{Cleaned, Leftover};
+use crate::record::Direction;
+use crate::rules::ms;
+use crate::target::Target;
+
+pub(crate) fn run(call: Call<'_>, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
+    let id = target.id();
+    call.reaching([id.as_str()]).settle(|call, locked| attempt(call, locked, id, task, what))
+}
+
+/// Whether a record is what this task left of that kind.
+fn is_left(record: &Record, task: TaskId, what: Leftover) -> bool {
+    let is_incoming = record.is_frozen_by(task, Direction::Incoming);
+    match (&record.kind, what) {
+        (Kind::Live, Leftover::Copy { until_ms }) => is_incoming && record.on_its_way() == Some(until_ms),
+        (Kind::Deleted(_), Leftover::Deleted) => is_incoming,
+        (Kind::Departed(departure), Leftover::Departed) => departure.task == Some(task),
+        _ => false,
+    }
+}
+
+fn attempt(
+    call: &Call<'_>,
+    locked: &mut Locked<'_>,
+    id: &SessionId,
+    task: TaskId,
+    what: Leftover,
+) -> Result<Cleaned, Halt> {
+    let Some(record) = locked.record(id, call.now).filter(|record| is_left(record, task, what)) else {
+        return Ok(Cleaned::Unchanged);
+    };
+    if matches!(what, Leftover::Copy { .. }) {
+        locked.need_session(id, record)?;
+        locked.take(id);
+        return Ok(Cleaned::Cleaned);
+    }
+    let mut left = record.clone();
+    left.freeze = None;
+    left.stored_until = left.stored_until.min(call.now + ms(call.rules.tombstone));
+    if let Kind::Departed(departure) = &mut left.kind {
+        departure.task = None;
+    }
+    locked.leave(id.clone(), left, call.now);
+    Ok(Cleaned::Cleaned)
+}

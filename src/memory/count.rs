@@ -1,0 +1,40 @@
+//! count: how many live sessions a user or node has.
+
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::memory::call::Call;
+use crate::owner::Owner;
+
+/// Entries looked at in one go.
+const SPAN: usize = 1000;
+
+pub(crate) fn run(call: &Call<'_>, owner: &Owner) -> Result<u64> {
+    owner.validate()?;
+    let (mut total, mut last) = (0, None);
+    loop {
+        let (live, next) = span(call.another(), owner, last.as_ref())?;
+        total += live;
+        match next {
+            Some(next) => last = Some(next),
+            None => return Ok(total),
+        }
+    }
+}
+
+/// How many of a span are live, and where the next one begins.
+fn span(
+    call: Call<'_>,
+    owner: &Owner,
+    last: Option<&(u64, SessionId)>,
+) -> Result<(u64, Option<(u64, SessionId)>)> {
+    let now = call.now;
+    call.reaching([owner.words().1]).settle(|_, locked| {
+        let index = locked.index(owner).map(|index| index.after(last));
+        let entries: Vec<_> = index.into_iter().flatten().take(SPAN).collect();
+        locked.need(entries.iter().map(|(_, id)| id.as_str()))?;
+        let is_live = |id| locked.record(id, now).is_some_and(|record| record.expires_at > now);
+        let live = entries.iter().filter(|(_, id)| is_live(id)).count();
+        let next = entries.last().filter(|_| entries.len() == SPAN);
+        Ok((live as u64, next.map(|entry| (*entry).clone())))
+    })
+}

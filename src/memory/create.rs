@@ -1,0 +1,135 @@
+//! create: a session with all its index entries, or nothing.
+
+use crate::batch::Removed;
+use crate::draft::Draft;
+use crate::error::{Refusal, Result};
+use crate::holder::Holder;
+use crate::id::{SessionId, Version};
+use crate::memory::call::{Call, Halt, departed};
+use crate::memory::lease::fence;
+use crate::memory::locked::Locked;
+use crate::memory::name::Name;
+use crate::memory::record::{Kind, Record};
+use crate::memory::{limit, reap, room};
+use crate::ops::create::{Created, NewSession};
+use crate::rules::ms;
+use crate::session::{Session, Times};
+
+pub(crate) fn run(call: Call<'_>, new: NewSession) -> Result<Created> {
+    let mut draft = new.check(call.rules, || call.new_id())?;
+    Holder::name_node(call.holder, &mut draft.routing.node)?;
+    let id = draft.id.clone();
+    let routing = &draft.routing;
+    let mut call = call.reaching([id.as_str(), &routing.user, &routing.connection, &routing.node]);
+    let mut made = call.settle(|call, locked| attempt(call, locked, &id, &draft))?;
+    call.removed.append(&mut made.evicted);
+    call.reaped.extend(made.way_of);
+    reap::lapsed(&call, &id);
+    let session = draft.into_session(Version::new(made.version), made.times);
+    Ok(Created { session, evicted: call.removed, reaped: call.reaped })
+}
+
+struct Made {
+    version: u64,
+    times: Times,
+    evicted: Vec<Removed>,
+    /// An expired session that made way, for the store was full.
+    way_of: Option<Session>,
+}
+
+fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, id: &SessionId, draft: &Draft) -> Result<Made, Halt> {
+    let expired = match occupied(call, locked, id)? {
+        Occupied::Again(version, times) => {
+            return Ok(Made { version, times, evicted: Vec::new(), way_of: None });
+        }
+        Occupied::Expired => Some(id.clone()),
+        Occupied::No => None,
+    };
+    let expired = expired.or(expired_holder(call, locked, id, &draft.routing.connection)?);
+    fence(call, locked, &draft.routing.node)?;
+    let victims = limit::admit(call, locked, &draft.routing.user)?;
+    // What is reaped is reported with the session that was made: a create that is refused reaps nothing.
+    if let Some(expired) = expired {
+        return Err(Halt::Reap(expired));
+    }
+    let oldest = if victims.is_empty() { room::find(call, locked)? } else { None };
+
+    let evicted = limit::evict(call, locked, victims);
+    let way_of = oldest.map(|oldest| locked.take(&oldest).session(&oldest, call.now));
+    let record = record(call, draft);
+    let times = record.times();
+    locked.put(id.clone(), record);
+    Ok(Made { version: 1, times, evicted, way_of })
+}
+
+/// What there is at the id already.
+enum Occupied {
+    No,
+    /// A session that is to be reaped.
+    Expired,
+    /// The session that the same call made when it came first: its version then, and its times.
+    Again(u64, Times),
+}
+
+/// What there is at the id already, if it is no reason to refuse.
+fn occupied(call: &Call<'_>, locked: &Locked<'_>, id: &SessionId) -> Result<Occupied, Halt> {
+    let Some(record) = locked.record(id, call.now) else {
+        return Ok(Occupied::No);
+    };
+    match &record.kind {
+        Kind::Live => match record.version_of(call.operation) {
+            Some(version) => {
+                let times = Times { last_active: record.created_at, ..record.times() };
+                Ok(Occupied::Again(version, times))
+            }
+            None if record.expires_at > call.now => Err(Halt::Refused(Refusal::Exists)),
+            None => Ok(Occupied::Expired),
+        },
+        Kind::Moved(to) => Err(Halt::Refused(Refusal::Moved { to: to.clone() })),
+        Kind::Departed(departure) => Err(departed(departure)),
+        Kind::Deleted(_) => Err(Halt::Refused(Refusal::Gone)),
+    }
+}
+
+/// The expired session that still has the connection, if there is one. A live one is a reason to refuse.
+fn expired_holder(
+    call: &Call<'_>,
+    locked: &Locked<'_>,
+    id: &SessionId,
+    connection: &str,
+) -> Result<Option<SessionId>, Halt> {
+    if connection.is_empty() {
+        return Ok(None);
+    }
+    match locked.holder(connection, id, call.now) {
+        Ok(None) => Ok(None),
+        Ok(Some(_)) => Err(Halt::Refused(Refusal::Taken)),
+        Err(Halt::Reap(holder)) => Ok(Some(holder)),
+        Err(halt) => Err(halt),
+    }
+}
+
+fn record(call: &Call<'_>, draft: &Draft) -> Record {
+    let now = call.now;
+    let mut record = Record {
+        kind: Kind::Live,
+        status: draft.status,
+        freeze: None,
+        operations: Default::default(),
+        version: 0,
+        created_at: now,
+        ttl: ms(draft.ttl),
+        deadline: call.rules.max_lifetime.map_or(0, |lifetime| now + ms(lifetime)),
+        last_active: now,
+        expires_at: 0,
+        stored_until: 0,
+        user: Name::new(&draft.routing.user),
+        connection: Name::new(&draft.routing.connection),
+        node: Name::new(&draft.routing.node),
+        body: draft.entries.as_slice().into(),
+    };
+    record.change(call.operation);
+    record.expires_at = record.extended(now, call.rules);
+    record.keep(call.rules);
+    record
+}

@@ -1,0 +1,41 @@
+//! delete: a live session gone with every index entry.
+
+use crate::error::{Error, Refusal, Result};
+use crate::id::SessionId;
+use crate::memory::call::{Call, Halt};
+use crate::memory::delete_user;
+use crate::memory::lease::fence;
+use crate::memory::locked::Locked;
+use crate::memory::record::Kind;
+use crate::ops::delete::Deleted;
+use crate::target::Target;
+
+pub(crate) fn run(call: Call<'_>, target: &dyn Target) -> Result<Deleted> {
+    let hint = target.hint().0.cloned().unwrap_or_default();
+    let mut call = call.reaching([target.id().as_str(), &hint.user, &hint.connection, &hint.node]);
+    match call.settle_at(target, attempt) {
+        Ok(_) => Ok(Deleted::Deleted),
+        Err(Error::Refused(Refusal::Missing)) => Ok(Deleted::Missing),
+        Err(error) => Err(error),
+    }
+}
+
+fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, id: &SessionId) -> Result<(), Halt> {
+    locked.need([id.as_str()])?;
+    if let Some(record) = locked.record(id, call.now)
+        && let Kind::Deleted(led_to) = &record.kind
+    {
+        if record.version_of(call.operation).is_some() {
+            return Ok(());
+        }
+        // A logout that comes with the id from before the login is a logout all the same.
+        if let Some(to) = led_to {
+            return Err(Halt::Moved(to.clone()));
+        }
+    }
+    let record = locked.live(id, call.now)?;
+    fence(call, locked, record.node.as_str())?;
+    locked.need_session(id, record)?;
+    delete_user::remove_one(call, locked, id.clone());
+    Ok(())
+}

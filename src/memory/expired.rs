@@ -1,0 +1,34 @@
+//! expired: the sessions that expired before a time.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::memory::call::Call;
+use crate::memory::locked::Locked;
+use crate::ops::expired::{Expired, check_page};
+
+pub(crate) fn run(call: Call<'_>, before: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
+    check_page(limit)?;
+    let before = before.unwrap_or(call.now).min(call.now);
+    let page = |(expired_at_ms, id): (u64, &SessionId)| Expired { id: id.clone(), expired_at_ms };
+    call.reaching_all()
+        .settle(|_, locked| Ok(oldest(locked, before).skip(skip).take(limit).map(page).collect()))
+}
+
+/// What expired up to a time, oldest first: each shard has its own in order, so the next is the first of one of them.
+pub(crate) fn oldest<'l>(locked: &'l Locked<'_>, before: u64) -> impl Iterator<Item = (u64, &'l SessionId)> {
+    let mut shards: Vec<_> = locked.shards().map(|shard| shard.expiry.iter()).collect();
+    let firsts = shards.iter_mut().enumerate();
+    let mut firsts: BinaryHeap<_> =
+        firsts.filter_map(|(shard, entries)| Some(Reverse((entries.next()?, shard)))).collect();
+    std::iter::from_fn(move || {
+        let Reverse(((expires_at, id), shard)) = firsts.pop()?;
+        if *expires_at > before {
+            return None;
+        }
+        firsts.extend(shards[shard].next().map(|next| Reverse((next, shard))));
+        Some((*expires_at, id))
+    })
+}

@@ -1,0 +1,61 @@
+//! freeze: a live session that goes over to another store is read and deleted, and not changed.
+
+use std::time::Duration;
+
+use crate::error::{Error, Refusal, Result};
+use crate::export::Export;
+use crate::id::{SessionId, TaskId};
+use crate::memory::call::{Call, Halt};
+use crate::memory::locked::Locked;
+use crate::memory::record::Copy;
+use crate::ops::freeze::{Frozen, check};
+use crate::record::{Direction, Freeze, Operations};
+use crate::rules::ms;
+use crate::session::Status;
+use crate::target::Target;
+
+pub(crate) fn run(
+    call: Call<'_>,
+    target: &dyn Target,
+    task: TaskId,
+    place: &str,
+    span: Duration,
+) -> Result<Option<Frozen>> {
+    check(place, span)?;
+    let freeze = Freeze {
+        task,
+        until: call.now + ms(span),
+        status: Status::Active,
+        direction: Direction::Outgoing,
+        place: place.to_owned(),
+    };
+    let mut call = call.reaching([target.id().as_str()]);
+    match call.settle_at(target, |call, locked, id| attempt(call, locked, id, &freeze)) {
+        Ok((_, (until_ms, copy, operations))) => {
+            Ok(Some(Frozen { export: Export::new(copy.read(), operations), until_ms }))
+        }
+        Err(Error::Refused(Refusal::Missing)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn attempt(
+    call: &Call<'_>,
+    locked: &mut Locked<'_>,
+    id: &SessionId,
+    freeze: &Freeze,
+) -> Result<(u64, Copy, Operations), Halt> {
+    let record = locked.live(id, call.now)?;
+    let is_frozen = record.is_frozen(call.now);
+    if is_frozen && !record.is_frozen_by(freeze.task, Direction::Outgoing) {
+        return Err(Halt::Refused(Refusal::Frozen));
+    }
+    // As it was before, which is as it is once the freeze is over.
+    let (copy, operations) = (record.copy(id, u64::MAX), record.operations);
+    let record = locked.edit(id, |record| {
+        if !is_frozen {
+            record.freeze = Some(Box::new(Freeze { status: record.status, ..freeze.clone() }));
+        }
+    });
+    Ok((record.on_its_way().unwrap_or_default(), copy, operations))
+}

@@ -1,0 +1,75 @@
+//! get: one live session, by its id or by its connection.
+
+use crate::error::{Error, Refusal, Result};
+use crate::id::SessionId;
+use crate::memory::call::Call;
+use crate::memory::record::{Copy, Kind, Record};
+use crate::routing::require_name;
+use crate::session::Session;
+
+pub(crate) fn run(call: &Call<'_>, id: &SessionId) -> Result<Option<Session>> {
+    Ok(find(call, id, |id, record| record.copy(id, call.now))?.map(Copy::read))
+}
+
+/// What the live session with an id says, or the one with the id that it was rotated to. An id that was rotated away twice
+/// leads nowhere.
+pub(crate) fn find<T>(
+    call: &Call<'_>,
+    id: &SessionId,
+    answer: impl Fn(&SessionId, &Record) -> T,
+) -> Result<Option<T>> {
+    let look = |id: &SessionId| {
+        call.memory.table.read(id, |record| match &record.kind {
+            Kind::Live if record.expires_at > call.now => Some(Found::Live(answer(id, record))),
+            Kind::Moved(to) if !record.has_lapsed(call.now) => Some(Found::Moved(to.clone())),
+            Kind::Departed(departure) if !record.has_lapsed(call.now) => {
+                Some(Found::Departed(departure.place.clone()))
+            }
+            _ => None,
+        })
+    };
+    let found = match look(id).flatten() {
+        Some(Found::Moved(to)) => look(&to).flatten(),
+        found => found,
+    };
+    match found {
+        Some(Found::Live(answer)) => Ok(Some(answer)),
+        Some(Found::Departed(place)) => Err(Error::Refused(Refusal::Departed { place })),
+        Some(Found::Moved(_)) | None => Ok(None),
+    }
+}
+
+enum Found<T> {
+    Live(T),
+    Moved(SessionId),
+    Departed(String),
+}
+
+/// Where an id leads, logins included, whether or not there is a live session.
+pub(crate) fn led_to(call: &Call<'_>, id: &SessionId) -> SessionId {
+    let mut id = id.clone();
+    loop {
+        let next = call.memory.table.read(&id, |record| match &record.kind {
+            Kind::Moved(to) | Kind::Deleted(Some(to)) if !record.has_lapsed(call.now) => Some(to.clone()),
+            _ => None,
+        });
+        match next.flatten() {
+            Some(to) => id = to,
+            None => return id,
+        }
+    }
+}
+
+pub(crate) fn by_connection(call: Call<'_>, connection: &str) -> Result<Option<Session>> {
+    require_name("connection id", connection)?;
+    let now = call.now;
+    let found = call.reaching([connection]).settle(|_, locked| {
+        let Some(id) = locked.pointer(connection) else {
+            return Ok(None);
+        };
+        locked.need([id.as_str()])?;
+        let record = locked.record(id, now).filter(|record| record.expires_at > now);
+        Ok(record.map(|record| record.copy(id, now)))
+    })?;
+    Ok(found.map(Copy::read))
+}

@@ -1,0 +1,34 @@
+//! heartbeat: a node's lease, registered, renewed and released.
+
+use crate::error::Result;
+use crate::holder::Holder;
+use crate::memory::call::Call;
+use crate::memory::lease::Lease;
+use crate::memory::locked::Locked;
+use crate::ops::heartbeat::{Heartbeat, LeaseStatus, Want};
+use crate::rules::ms;
+
+pub(crate) fn run(call: Call<'_>, holder: &Holder, beat: &Heartbeat) -> Result<LeaseStatus> {
+    beat.check()?;
+    // All of it, for the nodes that were listed for long enough.
+    call.reaching_all().settle(|call, locked| Ok(attempt(call.now, locked, holder, beat)))
+}
+
+fn attempt(now: u64, locked: &mut Locked<'_>, holder: &Holder, beat: &Heartbeat) -> LeaseStatus {
+    let found = locked.lease(holder.node());
+    let (is_own, is_live) =
+        found.map_or((false, false), |lease| (lease.holder == *holder, lease.is_live(now)));
+    let deadline = match (beat.want, found) {
+        (Want::Register, Some(lease)) if is_live && !is_own => {
+            return LeaseStatus::Taken { until_ms: lease.deadline };
+        }
+        (Want::Register, _) if is_own && !is_live => return LeaseStatus::Lost,
+        (Want::Renew, _) if !is_own || !is_live => return LeaseStatus::Lost,
+        (Want::Register | Want::Renew, _) => now + ms(beat.lease),
+        (Want::Release, Some(lease)) if is_own => lease.deadline.min(now),
+        (Want::Release, _) => return LeaseStatus::Lost,
+    };
+    locked.forget_nodes(now.saturating_sub(ms(beat.keep)));
+    locked.set_lease(Lease { holder: holder.clone(), deadline });
+    LeaseStatus::Held { until_ms: deadline }
+}

@@ -1,0 +1,175 @@
+//! import: a session of another store brought in as it was exported there.
+
+use std::cmp::Ordering;
+
+use crate::entries::changed_entries;
+use crate::error::{Error, Refusal, Result};
+use crate::export::Export;
+use crate::id::{SessionId, Version};
+use crate::memory::call::{Call, Halt, departed, missing};
+use crate::memory::locked::Locked;
+use crate::memory::name::Name;
+use crate::memory::record::{Kind, Record};
+use crate::memory::{get, room};
+use crate::ops::import::{Coming, Import, Imported, Replaces};
+use crate::record::{Direction, Freeze};
+use crate::rules::ms;
+use crate::session::{Session, Status};
+
+pub(crate) fn export(call: &Call<'_>, id: &SessionId) -> Result<Option<Export>> {
+    let found = get::find(call, id, |id, record| (record.copy(id, call.now), record.operations))?;
+    Ok(found.map(|(copy, operations)| Export::new(copy.read(), operations)))
+}
+
+pub(crate) fn run(call: Call<'_>, import: &Import) -> Result<Imported> {
+    let session = import.export.session();
+    let new = record(import, &import.check(call.rules)?);
+    let names = [session.id.as_str(), new.user.as_str(), new.connection.as_str(), new.node.as_str()];
+    let mut call = call.reaching(names);
+    let settled =
+        call.settle(|call, locked| attempt(call, locked, &session.id, new.clone(), import.replaces));
+    match settled {
+        Err(Error::Refused(Refusal::Missing)) => Ok(Imported::Missing),
+        settled => settled,
+    }
+}
+
+fn freeze(coming: &Coming, status: Status) -> Freeze {
+    let Coming { task, until_ms, place } = coming;
+    Freeze { task: *task, until: *until_ms, status, direction: Direction::Incoming, place: place.clone() }
+}
+
+/// Whether an earlier import by the same task is here, of an earlier freeze, of the same or of a later one.
+fn again(old: &Record, new: &Record) -> Option<Ordering> {
+    let (old, new) = (old.freeze.as_ref()?, new.freeze.as_ref()?);
+    let is_same = old.direction == Direction::Incoming && old.task == new.task;
+    is_same.then(|| old.until.cmp(&new.until))
+}
+
+fn record(import: &Import, entries: &[u8]) -> Record {
+    let Export { session, operations } = &import.export;
+    let Session { routing, times, .. } = session;
+    Record {
+        kind: Kind::Live,
+        status: session.status,
+        freeze: import.migration.as_ref().map(|coming| Box::new(freeze(coming, session.status))),
+        operations: *operations,
+        version: session.version.get(),
+        created_at: times.created_at,
+        ttl: ms(session.ttl),
+        deadline: times.deadline,
+        last_active: times.last_active,
+        expires_at: times.expires_at,
+        stored_until: 0,
+        user: Name::new(&routing.user),
+        connection: Name::new(&routing.connection),
+        node: Name::new(&routing.node),
+        body: entries.into(),
+    }
+}
+
+fn attempt(
+    call: &Call<'_>,
+    locked: &mut Locked<'_>,
+    id: &SessionId,
+    mut new: Record,
+    replaces: Replaces,
+) -> Result<Imported, Halt> {
+    let mut old = locked.record(id, call.now);
+    if old.is_some_and(|old| old.version_of(call.operation).is_some()) {
+        return Ok(Imported::Imported);
+    }
+    // A copy that was deleted here stays so: its migration goes on, and ends with nothing.
+    let again = old.and_then(|old| again(old, &new));
+    if again == Some(Ordering::Equal) {
+        return Ok(Imported::Imported);
+    }
+    if new.expires_at <= call.now {
+        return Err(missing());
+    }
+    // It was here before and comes back: what says where it went is needed by nobody.
+    if new.freeze.is_some() {
+        old = old.filter(|old| !matches!(&old.kind, Kind::Departed(departure) if departure.task.is_none()));
+    }
+    let replaced = match old {
+        None => false,
+        Some(old) => match &old.kind {
+            Kind::Moved(to) => return Err(Halt::Refused(Refusal::Moved { to: to.clone() })),
+            Kind::Departed(departure) => return Err(departed(departure)),
+            Kind::Deleted(_) => return Err(Halt::Refused(Refusal::Gone)),
+            Kind::Live => old.expires_at > call.now,
+        },
+    };
+    match old {
+        Some(old) if replaced && new.freeze.is_some() => {
+            if again.is_none() && old.is_frozen(call.now) {
+                return Err(Halt::Refused(Refusal::Frozen));
+            }
+            if again != Some(Ordering::Less) {
+                return Err(Halt::Refused(Refusal::Conflict { current: Version::new(old.version) }));
+            }
+            locked.need_session(id, old)?;
+        }
+        Some(old) if replaced => {
+            if let Some(unchanged) = compare(old, &new, replaces, call.now)? {
+                return Ok(unchanged);
+            }
+            locked.need_session(id, old)?;
+        }
+        _ if matches!(replaces, Replaces::At(_)) => return Err(missing()),
+        _ => {}
+    }
+    let has_it = replaced && old.is_some_and(|old| old.connection == new.connection);
+    let connection = new.connection.as_str();
+    if !connection.is_empty() && !has_it && locked.holder(connection, id, call.now)?.is_some() {
+        return Err(Halt::Refused(Refusal::Taken));
+    }
+    // An import that is refused reaps nothing.
+    if !replaced && old.is_some() {
+        return Err(Halt::Reap(id.clone()));
+    }
+    let oldest = if replaced { None } else { room::find(call, locked)? };
+
+    if new.freeze.is_none() {
+        new.note_import(call.operation);
+    }
+    if replaced {
+        new.stored_until = locked.take(id).stored_until;
+    }
+    if let Some(oldest) = oldest {
+        locked.take(&oldest);
+    }
+    new.reschedule(call.rules);
+    locked.put(id.clone(), new);
+    Ok(Imported::Imported)
+}
+
+/// What a live session in the place of an imported one means: the same is here already, or it may not be replaced, or it
+/// may.
+fn compare(old: &Record, new: &Record, replaces: Replaces, now: u64) -> Result<Option<Imported>, Halt> {
+    if old.is_frozen(now) {
+        return Err(Halt::Refused(Refusal::Frozen));
+    }
+    if is_same(old, new) {
+        return Ok(Some(Imported::Unchanged));
+    }
+    let may_replace = match replaces {
+        Replaces::Older => true,
+        Replaces::At(version) => version.get() == old.version,
+        Replaces::Nothing => false,
+    };
+    if old.created_at != new.created_at || old.version >= new.version || !may_replace {
+        return Err(Halt::Refused(Refusal::Conflict { current: Version::new(old.version) }));
+    }
+    Ok(None)
+}
+
+/// Whether two records are of the same version of a session, but for the times that a refresh moves.
+fn is_same(old: &Record, new: &Record) -> bool {
+    let numbers = |it: &Record| (it.version, it.created_at, it.ttl, it.deadline);
+    numbers(old) == numbers(new)
+        && old.status == new.status
+        && (&old.user, &old.connection, &old.node) == (&new.user, &new.connection, &new.node)
+        && old.body.len() == new.body.len()
+        && changed_entries(&old.body, &new.body) == *old.body
+}

@@ -1,0 +1,54 @@
+//! How many sessions a user may have; `lua/lib/limit.lua` in memory.
+
+use crate::batch::{BATCH, Removed};
+use crate::error::Refusal;
+use crate::id::SessionId;
+use crate::memory::call::{Call, Halt};
+use crate::memory::delete_user;
+use crate::memory::locked::Locked;
+use crate::owner::Owner;
+use crate::rules::OnLimit;
+
+/// Index entries looked at in one call.
+const SCAN: usize = 1000;
+
+/// Whom to evict for one more session of a user, all of them locked with what they have. Expired sessions do not
+/// count. A user with more than [`SCAN`] entries is cleared first, by batches: of expired ones if there are, else of
+/// sessions that any count would evict.
+pub(crate) fn admit(call: &Call<'_>, locked: &Locked<'_>, user: &str) -> Result<Vec<SessionId>, Halt> {
+    let Some((limit, policy)) = call.rules.limit.filter(|_| !user.is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let limit = limit as usize;
+    locked.need([user])?;
+    let Some(index) = locked.index(&Owner::user(user)).filter(|index| index.len() >= limit) else {
+        return Ok(Vec::new());
+    };
+    let ids: Vec<SessionId> = index.iter().take(SCAN).map(|(_, id)| id.clone()).collect();
+    let is_whole = ids.len() == index.len();
+    locked.need(ids.iter().map(SessionId::as_str))?;
+    let is_live = |id: &SessionId| locked.record(id, call.now).is_some_and(|it| it.expires_at > call.now);
+    let (mut live, mut expired): (Vec<_>, Vec<_>) = ids.into_iter().partition(is_live);
+    if live.len() >= limit && policy == OnLimit::Reject {
+        return Err(Halt::Refused(Refusal::Limit { live: live.len() as u64 }));
+    }
+    let excess = (live.len() + 1).saturating_sub(limit);
+    if !is_whole && !expired.is_empty() {
+        expired.truncate(BATCH);
+        return Err(Halt::Remove(user.to_owned(), expired));
+    }
+    if !is_whole || excess > BATCH {
+        live.truncate(BATCH);
+        return Err(Halt::Remove(user.to_owned(), live));
+    }
+    live.truncate(excess);
+    for id in &live {
+        locked.need_session(id, locked.live(id, call.now)?)?;
+    }
+    Ok(live)
+}
+
+/// Evicts those whom [`admit`] named.
+pub(crate) fn evict(call: &Call<'_>, locked: &mut Locked<'_>, victims: Vec<SessionId>) -> Vec<Removed> {
+    victims.into_iter().map(|id| delete_user::remove_one(call, locked, id)).collect()
+}

@@ -1,0 +1,250 @@
+//! The shards that a call holds, and all that it does to them; `lua/lib/session.lua` in memory.
+//!
+//! Records go in and come out with all of their index entries, so neither is ever without the other.
+
+#[cfg(test)]
+use shuttle::sync::MutexGuard;
+#[cfg(not(test))]
+use std::sync::MutexGuard;
+
+use std::collections::hash_map::Entry as MapEntry;
+use std::sync::Arc;
+
+use crate::id::SessionId;
+use crate::memory::call::{Halt, departed, missing};
+use crate::memory::index::{Entry, Index};
+use crate::memory::lease::Lease;
+use crate::memory::record::{Kind, Record};
+use crate::memory::table::{Named, Reach, Shard, Table};
+use crate::owner::Owner;
+
+/// How many lapsed leftovers one that comes clears away: more than one, so they do not pile up.
+const SWEPT: usize = 2;
+
+const ASKS_FIRST: &str = "a call asks for what it touches before it touches it";
+
+/// The shards that a call holds.
+pub(crate) struct Locked<'a> {
+    table: &'a Table,
+    reach: Reach,
+    /// In the order of the shards' numbers. Most calls hold one, which takes no allocation.
+    first: Option<MutexGuard<'a, Shard>>,
+    others: Vec<MutexGuard<'a, Shard>>,
+    /// How many sessions there is room for that the call may put in: for those that it took out, and what it reserved.
+    rooms: usize,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.table.release(self.rooms);
+    }
+}
+
+impl<'a> Locked<'a> {
+    pub(crate) fn new(
+        table: &'a Table,
+        reach: Reach,
+        first: Option<MutexGuard<'a, Shard>>,
+        others: Vec<MutexGuard<'a, Shard>>,
+    ) -> Self {
+        Self { table, reach, first, others, rooms: 0 }
+    }
+
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.first.iter().chain(&self.others).map(|guard| &**guard)
+    }
+
+    /// Makes sure that what the call is about to touch is locked, or lets it begin again with that.
+    pub(crate) fn need<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<(), Halt> {
+        let wanted = names.into_iter().filter(|name| !name.is_empty()).map(|name| self.table.reach(name));
+        let wanted = wanted.fold(Reach::default(), |one, other| one | other);
+        if self.reach.covers(wanted) { Ok(()) } else { Err(Halt::Need(wanted)) }
+    }
+
+    /// All that a session has.
+    pub(crate) fn need_session(&self, id: &SessionId, record: &Record) -> Result<(), Halt> {
+        self.need([id.as_str(), record.user.as_str(), record.connection.as_str(), record.node.as_str()])
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        self.reach.position(self.table.shard_of(name))
+    }
+
+    fn shard(&self, name: &str) -> &Shard {
+        let guard = match self.position(name) {
+            Some(0) => self.first.as_ref(),
+            position => position.and_then(|position| self.others.get(position - 1)),
+        };
+        guard.expect(ASKS_FIRST)
+    }
+
+    fn shard_mut(&mut self, name: &str) -> &mut Shard {
+        let guard = match self.position(name) {
+            Some(0) => self.first.as_mut(),
+            position => position.and_then(|position| self.others.get_mut(position - 1)),
+        };
+        guard.expect(ASKS_FIRST)
+    }
+
+    /// What is under an id. A leftover that has had its time is not there.
+    pub(crate) fn record(&self, id: &SessionId, now: u64) -> Option<&Record> {
+        let record = self.shard(id.as_str()).records.get(id)?;
+        (!record.has_lapsed(now)).then_some(record)
+    }
+
+    /// The live session with an id, or how the call goes on without.
+    pub(crate) fn live(&self, id: &SessionId, now: u64) -> Result<&Record, Halt> {
+        self.need([id.as_str()])?;
+        let record = self.record(id, now).ok_or_else(missing)?;
+        match &record.kind {
+            Kind::Live if record.expires_at > now => Ok(record),
+            Kind::Moved(to) => Err(Halt::Moved(to.clone())),
+            Kind::Departed(departure) => Err(departed(departure)),
+            Kind::Live | Kind::Deleted(_) => Err(missing()),
+        }
+    }
+
+    /// The other live session that has a connection. An expired one is to be reaped first.
+    pub(crate) fn holder(
+        &self,
+        connection: &str,
+        id: &SessionId,
+        now: u64,
+    ) -> Result<Option<SessionId>, Halt> {
+        self.need([connection])?;
+        let Some(holder) = self.pointer(connection).filter(|holder| *holder != id) else {
+            return Ok(None);
+        };
+        self.need([holder.as_str()])?;
+        match self.record(holder, now) {
+            Some(record) if record.expires_at > now => Ok(Some(holder.clone())),
+            Some(_) => Err(Halt::Reap(holder.clone())),
+            None => Ok(None),
+        }
+    }
+
+    /// Which session has a connection.
+    pub(crate) fn pointer(&self, connection: &str) -> Option<&SessionId> {
+        self.shard(connection).connections.get(connection)
+    }
+
+    /// The index of a user or node.
+    pub(crate) fn index(&self, owner: &Owner) -> Option<&Index> {
+        match owner.words() {
+            ("user", user) => self.shard(user).users.get(user),
+            (_, node) => self.shard(node).nodes.get(node),
+        }
+    }
+
+    /// The lease of a node, held or not.
+    pub(crate) fn lease(&self, node: &str) -> Option<&Lease> {
+        self.shard(node).leases.get(node)
+    }
+
+    pub(crate) fn set_lease(&mut self, lease: Lease) {
+        let node = lease.holder.node();
+        self.shard_mut(node).leases.insert(node.into(), lease.clone());
+    }
+
+    pub(crate) fn forget_lease(&mut self, node: &str) {
+        self.shard_mut(node).leases.remove(node);
+    }
+
+    /// Forgets the nodes whose leases ended by then, in all shards that are held.
+    pub(crate) fn forget_nodes(&mut self, ended_by: u64) {
+        for shard in self.first.iter_mut().chain(&mut self.others) {
+            shard.leases.retain(|_, lease| lease.deadline > ended_by);
+        }
+    }
+
+    /// Makes room for one more session, if there are fewer than `most`.
+    pub(crate) fn reserve(&mut self, most: usize) -> bool {
+        let reserved = self.table.reserve(most);
+        self.rooms += usize::from(reserved);
+        reserved
+    }
+
+    /// Puts a session in, with its index entries, where there is room for it. There is none with this id.
+    pub(crate) fn put(&mut self, id: SessionId, record: Record) {
+        self.rooms -= 1;
+        let entry = (record.created_at, id.clone());
+        if let Some(user) = record.user.get() {
+            index_into(&mut self.shard_mut(user).users, user, entry.clone());
+        }
+        if let Some(node) = record.node.get() {
+            index_into(&mut self.shard_mut(node).nodes, node, entry);
+        }
+        if let Some(connection) = record.connection.get() {
+            self.shard_mut(connection).connections.insert(connection.clone(), id.clone());
+        }
+        let shard = self.shard_mut(id.as_str());
+        shard.expiry.insert((record.expires_at, id.clone()));
+        shard.keep(id, record);
+    }
+
+    /// Takes a session out, with its index entries.
+    pub(crate) fn take(&mut self, id: &SessionId) -> Record {
+        self.rooms += 1;
+        let shard = self.shard_mut(id.as_str());
+        let record = shard.records.remove(id).expect("a call takes what it found");
+        shard.note(id, record.on_its_way(), None);
+        let (_, id) = shard.expiry.take(&(record.expires_at, id.clone())).expect("each session is in it");
+        let entry = (record.created_at, id);
+        if let Some(user) = record.user.get() {
+            index_out_of(&mut self.shard_mut(user).users, user, &entry);
+        }
+        if let Some(node) = record.node.get() {
+            index_out_of(&mut self.shard_mut(node).nodes, node, &entry);
+        }
+        if let Some(connection) = record.connection.get() {
+            self.shard_mut(connection).connections.remove(connection);
+        }
+        *record
+    }
+
+    /// Changes a session in its place: all but its user, connection, node and time of creation.
+    pub(crate) fn edit(&mut self, id: &SessionId, change: impl FnOnce(&mut Record)) -> &Record {
+        let shard = self.shard_mut(id.as_str());
+        let record = shard.records.get_mut(id).expect("a call changes what it found");
+        let (before, went) = (record.expires_at, record.on_its_way());
+        change(record);
+        let (expires_at, goes) = (record.expires_at, record.on_its_way());
+        if expires_at != before {
+            let (_, id) = shard.expiry.take(&(before, id.clone())).expect("each session is in it");
+            shard.expiry.insert((expires_at, id));
+        }
+        shard.note(id, went, goes);
+        &shard.records[id]
+    }
+
+    /// Leaves a record under an id whose session was taken out, and clears some away that had their time.
+    pub(crate) fn leave(&mut self, id: SessionId, leftover: Record, now: u64) {
+        let shard = self.shard_mut(id.as_str());
+        for _ in 0..SWEPT {
+            if shard.leftovers.first().is_none_or(|(until, _)| *until > now) {
+                break;
+            }
+            if let Some((until, id)) = shard.leftovers.pop_first()
+                && shard.records.get(&id).is_some_and(|it| !it.is_session() && it.stored_until == until)
+            {
+                let lapsed = shard.records.remove(&id);
+                shard.note(&id, lapsed.and_then(|record| record.on_its_way()), None);
+            }
+        }
+        shard.leftovers.insert((leftover.stored_until, id.clone()));
+        shard.keep(id, leftover);
+    }
+}
+
+fn index_into(indexes: &mut Named<Arc<str>, Index>, owner: &Arc<str>, entry: Entry) {
+    match indexes.entry(owner.clone()) {
+        MapEntry::Occupied(mut index) => index.get_mut().insert(entry),
+        MapEntry::Vacant(place) => drop(place.insert(Index::One(entry))),
+    }
+}
+
+fn index_out_of(indexes: &mut Named<Arc<str>, Index>, owner: &Arc<str>, entry: &Entry) {
+    if indexes.get_mut(owner).is_some_and(|index| index.remove(entry)) {
+        indexes.remove(owner);
+    }
+}

@@ -1,0 +1,48 @@
+//! migrations: the sessions that are on their way to or from another store.
+
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::memory::call::Call;
+use crate::memory::locked::Locked;
+use crate::memory::record::{Departure, Kind, Record};
+use crate::ops::migrations::{Migration, Migrations, Phase, check_page};
+
+pub(crate) fn run(call: Call<'_>, skip: usize, limit: usize) -> Result<Migrations> {
+    check_page(limit)?;
+    call.reaching_all().settle(|call, locked| Ok(page(locked, call.now, skip, limit)))
+}
+
+fn page(locked: &Locked<'_>, now: u64, skip: usize, limit: usize) -> Migrations {
+    let entries = locked.shards().flat_map(|shard| &shard.migrations);
+    let mut entries: Vec<&(u64, SessionId)> = entries.collect();
+    entries.sort();
+    let page: Vec<_> = entries.into_iter().skip(skip).take(limit).collect();
+    let next = (page.len() == limit).then_some(skip + limit);
+    let told = page.into_iter().filter_map(|(_, id)| of(id, locked.record(id, now)?, now));
+    Migrations { migrations: told.collect(), next }
+}
+
+pub(crate) fn one(call: &Call<'_>, id: &SessionId) -> Option<Migration> {
+    let found = call.memory.table.read(id, |record| {
+        let lapsed = record.is_session() && record.freeze.is_some() && !record.is_frozen(call.now);
+        if lapsed || record.has_lapsed(call.now) { None } else { of(id, record, call.now) }
+    });
+    found.flatten()
+}
+
+fn of(id: &SessionId, record: &Record, now: u64) -> Option<Migration> {
+    if record.is_session() && record.expires_at <= now {
+        return None;
+    }
+    if let Kind::Departed(departure) = &record.kind {
+        let Departure { task, place, .. } = &**departure;
+        return Some(Migration {
+            id: id.clone(),
+            task: (*task)?,
+            place: place.clone(),
+            phase: Phase::Departed,
+        });
+    }
+    let freeze = record.freeze.as_deref().cloned()?;
+    Some(Migration::frozen(id.clone(), freeze, !record.is_session()))
+}

@@ -1,0 +1,59 @@
+//! patch: single attributes and extensions, status and ttl of a live session.
+
+use crate::entries::changed_entries;
+use crate::error::{Refusal, Result};
+use crate::id::{SessionId, Version};
+use crate::memory::call::{Call, Halt};
+use crate::memory::lease::fence;
+use crate::memory::locked::Locked;
+use crate::memory::record::Record;
+use crate::ops::patch::{Patch, Patched};
+use crate::rules::ms;
+use crate::target::Target;
+
+pub(crate) fn run(call: Call<'_>, target: &dyn Target, patch: &Patch) -> Result<Patched> {
+    let changes = patch.check(call.rules)?;
+    let mut call = call.reaching([target.id().as_str()]);
+    let (id, (version, expires_at_ms, changed)) =
+        call.settle_at(target, |call, locked, id| attempt(call, locked, id, patch, &changes))?;
+    Ok(Patched { id, version: Version::new(version), expires_at_ms, changed })
+}
+
+fn attempt(
+    call: &Call<'_>,
+    locked: &mut Locked<'_>,
+    id: &SessionId,
+    patch: &Patch,
+    changes: &[u8],
+) -> Result<(u64, u64, bool), Halt> {
+    let record = locked.live(id, call.now)?;
+    if let Some(first) = record.version_of(call.operation) {
+        return Ok((first, record.expires_at, true));
+    }
+    fence(call, locked, record.node.as_str())?;
+    if record.is_frozen(call.now) {
+        return Err(Halt::Refused(Refusal::Frozen));
+    }
+    if patch.expected.is_some_and(|expected| expected.get() != record.version) {
+        return Err(Halt::Refused(Refusal::Conflict { current: Version::new(record.version) }));
+    }
+    let body = changed_entries(&record.body, changes);
+    if body.len() > call.rules.session_bytes && body.len() > record.body.len() {
+        return Err(Halt::Refused(Refusal::TooLarge { bytes: body.len() as u64 }));
+    }
+    let ttl = patch.ttl.map(ms).filter(|ttl| *ttl != record.ttl);
+    let status = patch.status.unwrap_or(record.status);
+    if body == *record.body && status == record.status && ttl.is_none() {
+        return Ok((record.version, record.expires_at, false));
+    }
+
+    let record = locked.edit(id, |record: &mut Record| {
+        record.body = body.into();
+        record.status = status;
+        record.change(call.operation);
+        if let Some(ttl) = ttl {
+            record.set_ttl(ttl, call.now, call.rules);
+        }
+    });
+    Ok((record.version, record.expires_at, true))
+}

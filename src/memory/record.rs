@@ -1,0 +1,255 @@
+//! What the store keeps under a session's id; `lua/lib/record.lua` in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::entries::{Entries, decode_entries};
+use crate::id::{OperationId, SessionId, TaskId, Version};
+use crate::memory::name::Name;
+use crate::record::{Direction, Freeze, Operations};
+use crate::routing::Routing;
+use crate::rules::{Rules, ms};
+use crate::session::{Origin, Session, Status, Times};
+
+/// Up to this many bytes it is quicker to decode entries than to share them.
+const DECODED_AT_ONCE: usize = 1024;
+
+/// What the store keeps under a session's id.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) kind: Kind,
+    /// Not `Migrating`: the freeze says so.
+    pub(crate) status: Status,
+    pub(crate) freeze: Option<Box<Freeze>>,
+    pub(crate) operations: Operations,
+    pub(crate) version: u64,
+    pub(crate) created_at: u64,
+    pub(crate) ttl: u64,
+    /// 0 for none.
+    pub(crate) deadline: u64,
+    pub(crate) last_active: u64,
+    pub(crate) expires_at: u64,
+    /// When it goes, if nothing removes it before.
+    pub(crate) stored_until: u64,
+    pub(crate) user: Name,
+    pub(crate) connection: Name,
+    pub(crate) node: Name,
+    /// The entries as they are stored in Redis: one allocation, shared with whoever reads it.
+    pub(crate) body: Arc<[u8]>,
+}
+
+/// What a record says about its id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A session, live or expired.
+    Live,
+    /// The session has this id now.
+    Moved(SessionId),
+    /// It was deleted; or a login gave the session this id, which only a delete follows.
+    Deleted(Option<SessionId>),
+    /// The session has gone to another store.
+    Departed(Box<Departure>),
+}
+
+/// Where a session has gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departure {
+    /// The migration, until it is cleaned up.
+    pub(crate) task: Option<TaskId>,
+    /// When the freeze would have been over.
+    pub(crate) until: u64,
+    pub(crate) place: String,
+}
+
+impl Record {
+    pub(crate) fn is_session(&self) -> bool {
+        self.kind == Kind::Live
+    }
+
+    /// Whether a leftover has had its time.
+    pub(crate) fn has_lapsed(&self, now: u64) -> bool {
+        !self.is_session() && self.stored_until <= now
+    }
+
+    /// Whether it is read and deleted, and not changed.
+    pub(crate) fn is_frozen(&self, now: u64) -> bool {
+        self.freeze.as_ref().is_some_and(|freeze| !freeze.has_lapsed(now))
+    }
+
+    /// Whether it is frozen by a task, on its way in this direction.
+    pub(crate) fn is_frozen_by(&self, task: TaskId, direction: Direction) -> bool {
+        self.freeze.as_ref().is_some_and(|freeze| freeze.task == task && freeze.direction == direction)
+    }
+
+    /// The end of the freeze of one that is on its way to or from another store; that is where it is in their list.
+    pub(crate) fn on_its_way(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Departed(departure) => departure.task.map(|_| departure.until),
+            _ => self.freeze.as_ref().map(|freeze| freeze.until),
+        }
+    }
+
+    /// The version that an operation made, if it is one of the last four changes: the call came twice.
+    pub(crate) fn version_of(&self, operation: Option<OperationId>) -> Option<u64> {
+        let operation = operation?;
+        let age = self.operations.iter().position(|noted| noted == operation.as_bytes())?;
+        Some(self.version - age as u64)
+    }
+
+    /// Counts a change. Every change goes through here, and none is made to a frozen session: a freeze that is there still
+    /// is over.
+    pub(crate) fn change(&mut self, operation: Option<OperationId>) {
+        self.freeze = None;
+        self.operations.rotate_right(1);
+        self.operations[0] = operation.map_or([0; 8], |operation| *operation.as_bytes());
+        self.version += 1;
+    }
+
+    /// Notes an import among the changes that came with the session, as `record_note_import` does.
+    pub(crate) fn note_import(&mut self, operation: Option<OperationId>) {
+        self.operations[1] = operation.map_or([0; 8], |operation| *operation.as_bytes());
+    }
+
+    /// A full idle time from now, but never past the deadline.
+    pub(crate) fn extended(&self, now: u64, rules: &Rules) -> u64 {
+        let idle = rules.idle_cap.map_or(self.ttl, |cap| self.ttl.min(ms(cap)));
+        let expires_at = now + idle;
+        if self.deadline > 0 { expires_at.min(self.deadline) } else { expires_at }
+    }
+
+    /// A new ttl starts a new idle time.
+    pub(crate) fn set_ttl(&mut self, ttl: u64, now: u64, rules: &Rules) {
+        self.ttl = ttl;
+        self.last_active = self.last_active.max(now);
+        self.expires_at = self.extended(now, rules);
+        self.reschedule(rules);
+    }
+
+    /// Brings `stored_until` to a new `expires_at`, later or sooner.
+    pub(crate) fn reschedule(&mut self, rules: &Rules) {
+        self.stored_until = self.stored_until.min(self.expires_at + ms(rules.grace));
+        self.keep(rules);
+    }
+
+    /// It outlives the session by a grace, for a reaper to find. It is kept that long anew only when less than half of
+    /// the grace is left, as in Redis.
+    pub(crate) fn keep(&mut self, rules: &Rules) {
+        let grace = ms(rules.grace);
+        if self.stored_until * 2 < self.expires_at * 2 + grace {
+            self.stored_until = self.expires_at + grace;
+        }
+    }
+
+    /// Leaves the session without connection and node.
+    pub(crate) fn detach(&mut self, operation: Option<OperationId>) {
+        self.connection = Name::default();
+        self.node = Name::default();
+        self.status = Status::Suspended;
+        self.change(operation);
+    }
+
+    /// Leaves the session to another node, without its connection.
+    pub(crate) fn hand_over(&mut self, node: &str, operation: Option<OperationId>) {
+        self.connection = Name::default();
+        self.node = Name::new(node);
+        self.status = Status::Suspended;
+        self.change(operation);
+    }
+
+    /// Lets the session live until a time at least, but not past its deadline.
+    pub(crate) fn prolong(&mut self, least: u64, rules: &Rules) {
+        let least = if self.deadline > 0 { least.min(self.deadline) } else { least };
+        if least > self.expires_at {
+            self.expires_at = least;
+            self.keep(rules);
+        }
+    }
+
+    /// What stays under an id that was deleted or rotated away. Of an incoming copy it stays as long as the copy would
+    /// have, with the freeze: whoever goes on with its migration has to see that the delete was first.
+    pub(crate) fn into_leftover(mut self, kind: Kind, operation: Option<OperationId>, until: u64) -> Self {
+        let freeze = self.freeze.take_if(|freeze| freeze.direction == Direction::Incoming);
+        self.change(operation);
+        self.kind = kind;
+        self.stored_until = if freeze.is_some() { self.stored_until.max(until) } else { until };
+        self.freeze = freeze;
+        self.strip()
+    }
+
+    /// What stays where a frozen session has gone from, as long as the session would have: nothing else says that the copy
+    /// is the session now.
+    pub(crate) fn into_departed(mut self) -> Self {
+        if let Some(freeze) = self.freeze.take() {
+            let Freeze { task, until, place, .. } = *freeze;
+            self.kind = Kind::Departed(Box::new(Departure { task: Some(task), until, place }));
+        }
+        self.strip()
+    }
+
+    fn strip(mut self) -> Self {
+        (self.user, self.connection, self.node) = (Name::default(), Name::default(), Name::default());
+        self.body = Arc::default();
+        self
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        let Self { created_at, last_active, expires_at, deadline, .. } = *self;
+        Times { created_at, last_active, expires_at, deadline }
+    }
+
+    pub(crate) fn routing(&self) -> Routing {
+        Routing {
+            user: self.user.as_str().to_owned(),
+            connection: self.connection.as_str().to_owned(),
+            node: self.node.as_str().to_owned(),
+        }
+    }
+
+    /// The copy that a caller gets.
+    pub(crate) fn session(&self, id: &SessionId, now: u64) -> Session {
+        self.copy(id, now).read()
+    }
+
+    pub(crate) fn copy(&self, id: &SessionId, now: u64) -> Copy {
+        let mut session = Session {
+            id: id.clone(),
+            status: if self.is_frozen(now) { Status::Migrating } else { self.status },
+            version: Version::new(self.version),
+            ttl: Duration::from_millis(self.ttl),
+            times: self.times(),
+            stored: None,
+            routing: self.routing(),
+            attributes: Entries::default(),
+            extensions: Entries::default(),
+            origin: Origin::Store,
+        };
+        let mut body = None;
+        if self.body.len() <= DECODED_AT_ONCE {
+            (session.attributes, session.extensions) = decode(&self.body);
+        } else {
+            body = Some(self.body.clone());
+        }
+        Copy { session, body }
+    }
+}
+
+fn decode(body: &[u8]) -> (Entries, Entries) {
+    decode_entries(body).expect("the store encoded these entries")
+}
+
+/// A copy of a session, made under a lock. What is large in it is decoded without.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    session: Session,
+    body: Option<Arc<[u8]>>,
+}
+
+impl Copy {
+    pub(crate) fn read(self) -> Session {
+        let Self { mut session, body } = self;
+        if let Some(body) = body {
+            (session.attributes, session.extensions) = decode(&body);
+        }
+        session
+    }
+}

@@ -1,0 +1,80 @@
+//! recover: a batch of a node's sessions given to another node.
+
+use crate::cursor::{Cursor, Entry};
+use crate::error::{Refusal, Result};
+use crate::id::{SessionId, Version};
+use crate::memory::call::{Call, Halt};
+use crate::memory::lease::fenced;
+use crate::memory::locked::Locked;
+use crate::memory::record::{Kind, Record};
+use crate::ops::recover::{Claim, Claimed, Recovered};
+use crate::owner::Owner;
+use crate::routing::some;
+use crate::rules::ms;
+
+pub(crate) fn run(call: Call<'_>, claim: &Claim) -> Result<Claimed> {
+    claim.check(call.holder)?;
+    call.reaching([claim.node.as_str(), &claim.to]).settle(|call, locked| attempt(call, locked, claim))
+}
+
+fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, claim: &Claim) -> Result<Claimed, Halt> {
+    let is_held = match locked.lease(&claim.node).filter(|lease| lease.is_live(call.now)) {
+        Some(lease) if !claim.always => {
+            return Err(Halt::Refused(Refusal::Leased { until_ms: lease.deadline }));
+        }
+        lease => lease.is_some(),
+    };
+    let lease = locked.lease(&claim.to).filter(|lease| lease.is_live(call.now)).ok_or_else(fenced)?;
+    if call.holder.is_some_and(|holder| lease.holder != *holder) {
+        return Err(fenced());
+    }
+    let (ids, next) = match &claim.only {
+        Some(ids) => (ids.iter().cloned().collect(), None),
+        None => page(locked, claim),
+    };
+    locked.need(ids.iter().map(SessionId::as_str))?;
+    let mut claimed = Claimed { next, ..Claimed::default() };
+    let mut taken = Vec::new();
+    for id in ids {
+        let is_of_node = |record: &&Record| record.kind == Kind::Live && record.node.as_str() == claim.node;
+        let record = locked.record(&id, call.now).filter(is_of_node);
+        let record = record.filter(|record| record.expires_at > call.now);
+        match record {
+            Some(record) if record.is_frozen(call.now) => claimed.frozen.push(id),
+            Some(record) => {
+                locked.need_session(&id, record)?;
+                taken.push(id);
+            }
+            // It is not the node's, or is left to the reaper.
+            None => {}
+        }
+    }
+
+    claimed.sessions = taken.into_iter().map(|id| take(call, locked, claim, id)).collect();
+    if !is_held && locked.index(&Owner::node(&claim.node)).is_none() {
+        locked.forget_lease(&claim.node);
+    }
+    Ok(claimed)
+}
+
+/// The node's sessions to look at, and where to go on.
+fn page(locked: &Locked<'_>, claim: &Claim) -> (Vec<SessionId>, Option<Cursor>) {
+    let after = claim.after.as_ref().map(|cursor| (cursor.created_at, cursor.id.clone()));
+    let index = locked.index(&Owner::node(&claim.node)).map(|index| index.after(after.as_ref()));
+    let entry = |(created_at, id): &(u64, SessionId)| Entry { id: id.clone(), created_at: *created_at };
+    let entries: Vec<Entry> = index.into_iter().flatten().take(claim.batch).map(entry).collect();
+    let next = Cursor::behind(&entries, claim.batch, claim.after.as_ref());
+    (entries.into_iter().map(|entry| entry.id).collect(), next)
+}
+
+/// Gives the other node a session that is locked with all it has.
+fn take(call: &Call<'_>, locked: &mut Locked<'_>, claim: &Claim, id: SessionId) -> Recovered {
+    let mut record = locked.take(&id);
+    let connection = some(record.connection.as_str()).map(Into::into);
+    record.hand_over(&claim.to, call.operation);
+    record.prolong(call.now + ms(claim.reconnect), call.rules);
+    let version = Version::new(record.version);
+    let user = some(record.user.as_str()).map(Into::into);
+    locked.put(id.clone(), record);
+    Recovered { id, version, user, connection }
+}

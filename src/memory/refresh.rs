@@ -1,0 +1,72 @@
+//! refresh: a live session is used, and extended when enough of its idle time is gone.
+
+use crate::error::{Error, Refusal, Result};
+use crate::id::{SessionId, Version};
+use crate::memory::call::{Call, Halt};
+use crate::memory::lease::fence;
+use crate::memory::locked::Locked;
+use crate::memory::record::Record;
+use crate::ops::refresh::Refreshed;
+use crate::rules::ms;
+use crate::session::Session;
+use crate::target::Target;
+
+pub(crate) fn run(call: Call<'_>, target: &dyn Target) -> Result<Option<Refreshed>> {
+    let answer = settle(call, target, |_, record, changed| {
+        (record.version, record.last_active, record.expires_at, changed)
+    })?;
+    Ok(answer.map(|(id, (version, last_active_ms, expires_at_ms, changed))| Refreshed {
+        id,
+        version: Version::new(version),
+        last_active_ms,
+        expires_at_ms,
+        changed,
+    }))
+}
+
+pub(crate) fn run_and_get(call: Call<'_>, target: &dyn Target) -> Result<Option<Session>> {
+    let now = call.now;
+    let answer = settle(call, target, |id, record, _| record.copy(id, now))?;
+    Ok(answer.map(|(_, copy)| copy.read()))
+}
+
+fn settle<T>(
+    call: Call<'_>,
+    target: &dyn Target,
+    answer: impl Fn(&SessionId, &Record, bool) -> T,
+) -> Result<Option<(SessionId, T)>> {
+    let mut call = call.reaching([target.id().as_str()]);
+    match call.settle_at(target, |call, locked, id| attempt(call, locked, id, &answer)) {
+        Err(Error::Refused(Refusal::Missing)) => Ok(None),
+        settled => settled.map(Some),
+    }
+}
+
+fn attempt<T>(
+    call: &Call<'_>,
+    locked: &mut Locked<'_>,
+    id: &SessionId,
+    answer: &impl Fn(&SessionId, &Record, bool) -> T,
+) -> Result<T, Halt> {
+    let (now, rules) = (call.now, call.rules);
+    let record = locked.live(id, now)?;
+    fence(call, locked, record.node.as_str())?;
+    if record.is_frozen(now) {
+        return Err(Halt::Refused(Refusal::Frozen));
+    }
+    let (left, touch) = (record.expires_at - now, ms(rules.touch_interval));
+    // A clock that was set back is behind the last use: then that is no longer ago than any interval.
+    let was_used = record.last_active > now || now - record.last_active < touch;
+    if was_used && left > touch {
+        return Ok(answer(id, record, false));
+    }
+    let record = locked.edit(id, |record| {
+        record.last_active = record.last_active.max(now);
+        let expires_at = record.extended(now, rules);
+        if left * 1000 < record.ttl * rules.threshold_thousandths() && expires_at > record.expires_at {
+            record.expires_at = expires_at;
+            record.keep(rules);
+        }
+    });
+    Ok(answer(id, record, true))
+}

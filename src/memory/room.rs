@@ -1,0 +1,23 @@
+//! Room for one more session.
+
+use crate::error::Result;
+use crate::id::SessionId;
+use crate::memory::call::{Call, Halt};
+use crate::memory::locked::Locked;
+
+/// Finds room for one more session: free, or else that of the returned one, which has expired and is locked with what it
+/// has. So it makes way in the same step in which the other comes, or not at all.
+pub(crate) fn find(call: &Call<'_>, locked: &mut Locked<'_>) -> Result<Option<SessionId>, Halt> {
+    if locked.reserve(call.memory.capacity) {
+        return Ok(None);
+    }
+    let oldest = call.oldest.as_ref().ok_or(Halt::Full)?;
+    locked.need([oldest.as_str()])?;
+    match locked.record(oldest, call.now) {
+        Some(record) if record.is_session() && record.expires_at <= call.now => {
+            locked.need_session(oldest, record)?;
+            Ok(Some(oldest.clone()))
+        }
+        _ => Err(Halt::Full),
+    }
+}

@@ -1,0 +1,95 @@
+//! rotate: a new id for a live session, and a login in the same step.
+
+use crate::batch::Removed;
+use crate::error::{Error, Refusal, Result};
+use crate::id::SessionId;
+use crate::memory::call::{Call, Halt, departed, missing};
+use crate::memory::lease::fence;
+use crate::memory::locked::Locked;
+use crate::memory::record::{Kind, Record};
+use crate::memory::{get, limit};
+use crate::ops::rotate::{Rotated, Rotation};
+use crate::rules::ms;
+use crate::target::Target;
+
+pub(crate) fn run(call: Call<'_>, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
+    rotation.check()?;
+    let Rotation { new_id, user } = rotation;
+    let new_id = new_id.unwrap_or_else(|| call.new_id());
+    let id = target.id();
+    let mut call = call.reaching([id.as_str(), new_id.as_str(), &user]);
+    match call.settle(|call, locked| attempt(call, locked, id, &new_id, &user)) {
+        Ok((record, mut evicted)) => {
+            call.removed.append(&mut evicted);
+            Ok(Rotated {
+                session: record.session(&new_id, call.now),
+                evicted: call.removed,
+                by_another: false,
+            })
+        }
+        Err(Error::Refused(Refusal::Moved { to })) => {
+            let session = get::run(&call, &to)?.ok_or(Error::Refused(Refusal::Missing))?;
+            Ok(Rotated { session, evicted: Vec::new(), by_another: true })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn attempt(
+    call: &Call<'_>,
+    locked: &mut Locked<'_>,
+    id: &SessionId,
+    new_id: &SessionId,
+    new_user: &str,
+) -> Result<(Record, Vec<Removed>), Halt> {
+    if let Some(record) = again(call, locked, id, new_id)? {
+        return Ok((record, Vec::new()));
+    }
+    let record = locked.live(id, call.now)?;
+    fence(call, locked, record.node.as_str())?;
+    if locked.record(new_id, call.now).is_some() {
+        return Err(Halt::Refused(Refusal::Exists));
+    }
+    if record.is_frozen(call.now) {
+        return Err(Halt::Refused(Refusal::Frozen));
+    }
+    locked.need_session(id, record)?;
+    let is_login = !new_user.is_empty() && new_user != record.user.as_str();
+    let victims = if is_login { limit::admit(call, locked, new_user)? } else { Vec::new() };
+
+    let old = locked.take(id);
+    let mut record = old.clone();
+    if is_login {
+        record.user.set(new_user);
+    }
+    record.change(call.operation);
+    locked.put(new_id.clone(), record.clone());
+    // Who planted the id of a session before its login must not follow it: then the old id answers as if deleted.
+    let kind = if is_login { Kind::Deleted(Some(new_id.clone())) } else { Kind::Moved(new_id.clone()) };
+    let leftover = old.into_leftover(kind, call.operation, call.now + ms(call.rules.rotation_grace));
+    locked.leave(id.clone(), leftover, call.now);
+    Ok((record, limit::evict(call, locked, victims)))
+}
+
+/// The session that the same call made when it came first, if it comes again.
+fn again(
+    call: &Call<'_>,
+    locked: &Locked<'_>,
+    id: &SessionId,
+    new_id: &SessionId,
+) -> Result<Option<Record>, Halt> {
+    let Some(record) = locked.record(id, call.now).filter(|record| !record.is_session()) else {
+        return Ok(None);
+    };
+    if record.version_of(call.operation).is_none() {
+        return Ok(None);
+    }
+    match &record.kind {
+        Kind::Moved(to) | Kind::Deleted(Some(to)) if to == new_id => {
+            locked.live(new_id, call.now).cloned().map(Some)
+        }
+        Kind::Moved(to) => Err(Halt::Moved(to.clone())),
+        Kind::Departed(departure) => Err(departed(departure)),
+        Kind::Live | Kind::Deleted(_) => Err(missing()),
+    }
+}

@@ -1,0 +1,118 @@
+//! What is stored, in the words of Redis.
+
+use std::collections::BTreeMap;
+
+use crate::keys::Keys;
+use crate::memory::call::Memory;
+use crate::memory::index::Entry;
+use crate::memory::record::{Kind, Record};
+use crate::memory::table::Shard;
+use crate::record::{Direction, Freeze};
+use crate::session::Status;
+
+/// What a store in memory keeps under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stored {
+    /// A record, the session id of a connection, or the lease of a node.
+    String(Vec<u8>),
+    /// Session ids with their scores, by score; or the nodes.
+    SortedSet(Vec<(String, u64)>),
+}
+
+/// All that is stored, at one instant, under the keys of `README.md`.
+pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
+    let now = crate::clock::now_ms(memory.clock.as_ref());
+    let locked = memory.table.lock(memory.table.whole());
+    let mut snapshot = BTreeMap::new();
+    let (mut expiry, mut migrations) = (Vec::new(), Vec::new());
+    for shard in locked.shards() {
+        add(&mut snapshot, keys, shard, now);
+        expiry.extend(scores(&shard.expiry));
+        migrations.extend(scores(&shard.migrations));
+    }
+    let leases = locked.shards().flat_map(|shard| &shard.leases);
+    let nodes = leases.map(|(node, lease)| (node.as_ref().to_owned(), lease.deadline)).collect();
+    for (key, mut entries) in
+        [(keys.expiry(), expiry), (keys.migrations(), migrations), (keys.nodes(), nodes)]
+    {
+        entries.sort_by(|(one, at), (other, then)| (at, one).cmp(&(then, other)));
+        if !entries.is_empty() {
+            snapshot.insert(key, Stored::SortedSet(entries));
+        }
+    }
+    snapshot
+}
+
+fn add(snapshot: &mut BTreeMap<String, Stored>, keys: &Keys, shard: &Shard, now: u64) {
+    for (id, record) in shard.records.iter().filter(|(_, record)| !record.has_lapsed(now)) {
+        snapshot.insert(keys.session(id.as_str()), Stored::String(encode(record)));
+    }
+    for (connection, id) in &shard.connections {
+        snapshot.insert(keys.connection(connection), Stored::String(id.as_str().into()));
+    }
+    for (user, index) in &shard.users {
+        snapshot.insert(keys.user(user), Stored::SortedSet(scores(index.iter())));
+    }
+    for (node, index) in &shard.nodes {
+        snapshot.insert(keys.node(node), Stored::SortedSet(scores(index.iter())));
+    }
+    for (node, lease) in &shard.leases {
+        let bytes = [*lease.holder.lease(), lease.deadline.to_be_bytes()].concat();
+        snapshot.insert(keys.lease(node), Stored::String(bytes));
+    }
+}
+
+fn scores<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(String, u64)> {
+    entries.into_iter().map(|(score, id)| (id.as_str().to_owned(), *score)).collect()
+}
+
+/// A record as Redis has it; ARCHITECTURE.md has the layout.
+fn encode(record: &Record) -> Vec<u8> {
+    let (kind, rest): (u8, &[u8]) = match &record.kind {
+        Kind::Live => (1, &record.body),
+        Kind::Moved(to) => (2, to.as_str().as_bytes()),
+        Kind::Deleted(to) => (3, to.as_ref().map_or(b"", |to| to.as_str().as_bytes())),
+        Kind::Departed(departure) => (4, departure.place.as_bytes()),
+    };
+    let mut body = match (&record.kind, &record.freeze) {
+        (Kind::Departed(departure), _) => departure.task.map_or([0; 8], |task| *task.as_bytes()).to_vec(),
+        (_, Some(freeze)) => encode_freeze(freeze),
+        (_, None) => Vec::new(),
+    };
+    body.extend(rest);
+    let status = number_of(if record.freeze.is_some() { Status::Migrating } else { record.status });
+    let names = [&record.user, &record.connection, &record.node].map(|name| name.as_str().as_bytes());
+    let mut bytes = vec![2, kind, status];
+    // Names and bodies are checked against limits that fit.
+    names.iter().for_each(|name| bytes.extend((name.len() as u16).to_be_bytes()));
+    bytes.extend((body.len() as u32).to_be_bytes());
+    bytes.extend(record.operations.concat());
+    let Record { version, created_at, ttl, deadline, last_active, expires_at, stored_until, .. } = *record;
+    bytes.extend(version.to_be_bytes());
+    for time in [created_at, ttl, deadline, last_active, expires_at, stored_until] {
+        bytes.extend(&time.to_be_bytes()[2..]);
+    }
+    names.iter().for_each(|name| bytes.extend(*name));
+    bytes.extend(body);
+    bytes
+}
+
+fn number_of(status: Status) -> u8 {
+    match status {
+        Status::Active => 1,
+        Status::Suspended => 2,
+        Status::Migrating => 3,
+    }
+}
+
+fn encode_freeze(freeze: &Freeze) -> Vec<u8> {
+    let Freeze { task, until, status, direction, place } = freeze;
+    let direction = match direction {
+        Direction::Outgoing => 1,
+        Direction::Incoming => 2,
+    };
+    let place_length = (place.len() as u16).to_be_bytes();
+    let numbers = [&until.to_be_bytes()[2..], &[number_of(*status), direction], &place_length].concat();
+    [&task.as_bytes()[..], &numbers, place.as_bytes()].concat()
+}

@@ -1,0 +1,62 @@
+//! update: a whole session saved against the version that it was read at.
+
+use crate::error::{Refusal, Result};
+use crate::id::{SessionId, Version};
+use crate::memory::call::{Call, Halt};
+use crate::memory::lease::fence;
+use crate::memory::locked::Locked;
+use crate::rules::ms;
+use crate::session::Session;
+
+pub(crate) fn run(call: Call<'_>, session: &mut Session) -> Result<()> {
+    let entries = session.check(call.rules)?;
+    let (old, new) = (session.stored(), &session.routing);
+    let names = [&old.user, &old.connection, &old.node, &new.user, &new.connection, &new.node];
+    let mut call = call.reaching(names.map(String::as_str)).reaching([session.id.as_str()]);
+    let saved: &Session = session;
+    let settled = call.settle_at(saved, |call, locked, id| attempt(call, locked, id, saved, &entries));
+    let (id, (version, last_active, expires_at)) = settled?;
+    session.note_saved(id, Version::new(version), last_active, expires_at);
+    Ok(())
+}
+
+fn attempt(
+    call: &Call<'_>,
+    locked: &mut Locked<'_>,
+    id: &SessionId,
+    session: &Session,
+    entries: &[u8],
+) -> Result<(u64, u64, u64), Halt> {
+    let record = locked.live(id, call.now)?;
+    if let Some(first) = record.version_of(call.operation) {
+        return Ok((first, record.last_active, record.expires_at));
+    }
+    fence(call, locked, record.node.as_str())?;
+    if record.is_frozen(call.now) {
+        return Err(Halt::Refused(Refusal::Frozen));
+    }
+    if record.version != session.version.get() {
+        return Err(Halt::Refused(Refusal::Conflict { current: Version::new(record.version) }));
+    }
+    let new = &session.routing;
+    locked.need_session(id, record)?;
+    locked.need([new.user.as_str(), &new.connection, &new.node])?;
+    let is_new = !new.connection.is_empty() && new.connection != record.connection.as_str();
+    if is_new && locked.holder(&new.connection, id, call.now)?.is_some() {
+        return Err(Halt::Refused(Refusal::Taken));
+    }
+
+    let mut record = locked.take(id);
+    record.user.set(&new.user);
+    record.connection.set(&new.connection);
+    record.node.set(&new.node);
+    record.body = entries.into();
+    record.status = session.status;
+    record.change(call.operation);
+    if ms(session.ttl) != record.ttl {
+        record.set_ttl(ms(session.ttl), call.now, call.rules);
+    }
+    let answer = (record.version, record.last_active, record.expires_at);
+    locked.put(id.clone(), record);
+    Ok(answer)
+}

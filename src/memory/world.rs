@@ -1,0 +1,244 @@
+//! A small store for the tests of this crate, what its calls answer, and what has to hold of it. It works only where
+//! shuttle runs, as under `shuttle::check_random`.
+
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use shuttle::rand::{Rng, thread_rng};
+
+use crate::clock::TestClock;
+use crate::error::Result;
+use crate::export::Export;
+use crate::holder::Holder;
+use crate::id::{SessionId, Version};
+use crate::keys::{Keys, Partition};
+use crate::memory::call::{Call, Memory};
+use crate::memory::index::Index;
+use crate::memory::locked::Locked;
+use crate::memory::record::Record;
+use crate::memory::snapshot::{self, Stored};
+use crate::memory::table::Table;
+use crate::memory::{
+    bind, create, delete, delete_user, get, heartbeat, import, list, patch, reap, recover, refresh, rotate,
+    unbind, update,
+};
+use crate::ops::bind::Binding;
+use crate::ops::create::NewSession;
+use crate::ops::heartbeat::Heartbeat;
+use crate::ops::import::Import;
+use crate::ops::list::PageRequest;
+use crate::ops::patch::Patch;
+use crate::ops::recover::Claim;
+use crate::ops::rotate::Rotation;
+use crate::owner::Owner;
+use crate::rules::Rules;
+use crate::session::Session;
+
+pub(crate) const TTL: Duration = Duration::from_secs(60);
+
+/// Decides which names share a shard, anew in each schedule: of shuttle's randomness, so that a schedule that is replayed
+/// finds the same shards.
+#[derive(Clone, Debug)]
+pub(crate) struct RandomState(u64);
+
+impl RandomState {
+    pub(crate) fn new() -> Self {
+        Self(thread_rng().r#gen())
+    }
+
+    pub(crate) fn hash_one(&self, name: &str) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (self.0, name).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+pub(crate) fn id(text: &str) -> SessionId {
+    SessionId::new(text).unwrap()
+}
+
+/// What a call answered, to compare.
+pub(crate) fn told<T: Debug>(answer: Result<T>) -> String {
+    match answer {
+        Ok(answer) => format!("{answer:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A small store by a clock that stands still. Sessions are named by their ids.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) memory: Memory,
+    pub(crate) rules: Rules,
+    pub(crate) clock: TestClock,
+    /// Of another store, to bring in.
+    pub(crate) export: Option<Export>,
+}
+
+impl World {
+    /// A call locks one to four of these shards, and meets others in them.
+    pub(crate) fn new(rules: Rules, capacity: usize) -> Self {
+        let clock = TestClock::new();
+        clock.set_ms(1_000_000);
+        let table = Table::new(thread_rng().gen_range(2..=4));
+        let memory = Memory { table, capacity, clock: Some(clock.clone()) };
+        Self { memory, rules: rules.ttl(TTL), clock, export: None }
+    }
+
+    pub(crate) fn call(&self) -> Call<'_> {
+        Call::new(&self.memory, &self.rules, None)
+    }
+
+    pub(crate) fn snapshot(&self) -> BTreeMap<String, Stored> {
+        snapshot::take(&self.memory, &Keys::new("t", Partition::default()).unwrap())
+    }
+
+    pub(crate) fn create(&self, session: &str, user: &str, connection: &str) -> String {
+        let new = NewSession::new().id(id(session)).user(user).connection(connection).node("gateway");
+        told(create::run(self.call(), new))
+    }
+
+    pub(crate) fn get(&self, session: &str) -> Option<Session> {
+        get::run(&self.call(), &id(session)).unwrap()
+    }
+
+    pub(crate) fn by_connection(&self, connection: &str) -> String {
+        told(get::by_connection(self.call(), connection))
+    }
+
+    pub(crate) fn list(&self, user: &str) -> String {
+        told(list::run(self.call(), &Owner::user(user), &PageRequest::first(100)))
+    }
+
+    pub(crate) fn refresh(&self, session: &str) -> String {
+        told(refresh::run(self.call(), &id(session)))
+    }
+
+    pub(crate) fn patch(&self, session: &str, key: &str) -> String {
+        told(patch::run(self.call(), &id(session), &Patch::new().set(key, &true).unwrap()))
+    }
+
+    /// Makes it another user's, with a connection, if it is still at its first version.
+    pub(crate) fn update(&self, session: &str, user: &str, connection: &str) -> String {
+        let Some(mut session) = self.get(session) else {
+            return "nothing to save".to_owned();
+        };
+        session.version = Version::new(1);
+        session.set_user(user);
+        session.set_connection(connection);
+        told(update::run(self.call(), &mut session))
+    }
+
+    pub(crate) fn rotate(&self, session: &str, to: &str, user: &str) -> String {
+        told(rotate::run(self.call(), &id(session), Rotation::new().new_id(id(to)).user(user)))
+    }
+
+    pub(crate) fn take_over(&self, session: &str, connection: &str) -> String {
+        told(bind::run(self.call(), &id(session), &Binding::new(connection).node("other").take_over()))
+    }
+
+    pub(crate) fn unbind(&self, session: &str, connection: &str) -> String {
+        told(unbind::run(self.call(), &id(session), connection))
+    }
+
+    pub(crate) fn delete(&self, session: &str) -> String {
+        told(delete::run(self.call(), &id(session)))
+    }
+
+    pub(crate) fn delete_user(&self, user: &str) -> String {
+        told(delete_user::run(&self.call(), user, None))
+    }
+
+    pub(crate) fn reap(&self) -> String {
+        told(reap::run(self.call(), 10))
+    }
+
+    pub(crate) fn import(&self) -> String {
+        told(import::run(self.call(), &Import::new(self.export.clone().unwrap())))
+    }
+
+    pub(crate) fn register(&self, node: &str) -> String {
+        told(heartbeat::run(self.call(), &Holder::known(node), &Heartbeat::register()))
+    }
+
+    /// Takes the sessions of the node at which they are made.
+    pub(crate) fn recover(&self, to: &str) -> String {
+        told(recover::run(self.call(), &Claim::new("gateway", to)))
+    }
+
+    /// Exports a session as if it had been changed a few times elsewhere.
+    pub(crate) fn export_newer(&mut self, session: &str) {
+        let mut newer = self.get(session).unwrap();
+        newer.version = Version::new(10);
+        newer.set_connection("of elsewhere");
+        self.export = Some(Export::new(newer, Default::default()));
+    }
+
+    /// Fails if an index entry has no session, a session lacks an entry, or the count of sessions is wrong.
+    pub(crate) fn check(&self) {
+        let table = &self.memory.table;
+        let locked = table.lock(table.whole());
+        let mut sessions = Counts::default();
+        for (at, shard) in locked.shards().enumerate() {
+            for (id, record) in &shard.records {
+                assert_eq!(table.shard_of(id.as_str()), at, "a record in a foreign shard");
+                if record.is_session() {
+                    assert!(shard.expiry.contains(&(record.expires_at, id.clone())), "no expiry entry");
+                    sessions.add(&locked, id, record);
+                } else {
+                    assert!(shard.leftovers.contains(&(record.stored_until, id.clone())), "never swept");
+                }
+            }
+        }
+        let entries = Counts::of_entries(&locked);
+        assert_eq!(sessions, entries, "sessions and their index entries");
+        assert_eq!(table.stored(), sessions.sessions, "the count of sessions");
+        assert!(sessions.sessions <= self.memory.capacity, "{} sessions", sessions.sessions);
+    }
+}
+
+/// How many there are of each kind: where each session has its entries, the same number means that there are no others.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    sessions: usize,
+    with_user: usize,
+    with_node: usize,
+    with_connection: usize,
+}
+
+impl Counts {
+    /// Counts a session, and fails if it lacks an entry.
+    fn add(&mut self, locked: &Locked<'_>, id: &SessionId, record: &Record) {
+        let entry = (record.created_at, id.clone());
+        let has =
+            |index: Option<&Index>| index.is_some_and(|index| index.iter().any(|other| *other == entry));
+        self.sessions += 1;
+        if let Some(user) = record.user.get() {
+            assert!(has(locked.index(&Owner::user(&**user))), "not in its user's index");
+            self.with_user += 1;
+        }
+        if let Some(node) = record.node.get() {
+            assert!(has(locked.index(&Owner::node(&**node))), "not in its node's index");
+            self.with_node += 1;
+        }
+        if let Some(connection) = record.connection.get() {
+            assert_eq!(locked.pointer(connection), Some(id), "its connection leads elsewhere");
+            self.with_connection += 1;
+        }
+    }
+
+    fn of_entries(locked: &Locked<'_>) -> Self {
+        let mut counts = Self::default();
+        for shard in locked.shards() {
+            assert!(shard.users.values().chain(shard.nodes.values()).all(|index| index.len() > 0));
+            counts.sessions += shard.expiry.len();
+            counts.with_user += shard.users.values().map(Index::len).sum::<usize>();
+            counts.with_node += shard.nodes.values().map(Index::len).sum::<usize>();
+            counts.with_connection += shard.connections.len();
+        }
+        counts
+    }
+}

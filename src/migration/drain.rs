@@ -1,0 +1,189 @@
+//! All sessions of a node, moved at a rate.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::cursor::Cursor;
+use crate::error::{Error, Obstacle, Result};
+use crate::id::SessionId;
+use crate::migration::route::Outcome;
+use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Submitted};
+use crate::ops::list::PageRequest;
+use crate::owner::Owner;
+use crate::routing::require_name;
+use crate::store::SessionStore;
+
+/// How many to read at once.
+const PAGE: usize = 100;
+/// How often in a row a whole look at the node may move none, because all that are left fail.
+const IDLE_PASSES: u32 = 3;
+/// Between two looks at a node, so that one whose sessions all fail is not hammered.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How far a drain is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainProgress {
+    /// How many were submitted; one that failed is submitted again.
+    pub submitted: u64,
+    /// How many are in the other store, or at the other node.
+    pub moved: u64,
+    /// How many were deleted or expired before they were moved, or had left the node for a third one.
+    pub missing: u64,
+    /// How many attempts failed.
+    pub failed: u64,
+    /// Whether the drain has ended: the node has no session left, or those that it has do not move.
+    pub is_done: bool,
+}
+
+/// A node that is being drained. It ends when this handle is dropped; what was submitted goes on.
+#[must_use = "the drain ends when its handle is dropped"]
+pub struct Drain {
+    progress: watch::Receiver<DrainProgress>,
+    _task: JoinSet<()>,
+}
+
+impl fmt::Debug for Drain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Drain").field("progress", &self.progress()).finish_non_exhaustive()
+    }
+}
+
+impl Drain {
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> DrainProgress {
+        *self.progress.borrow()
+    }
+
+    /// Waits until it has ended, and tells how.
+    ///
+    /// # Errors
+    /// [`Error::NotExecuted`] when the manager was closed before.
+    pub async fn done(&mut self) -> Result<DrainProgress> {
+        let done = self.progress.wait_for(|progress| progress.is_done).await;
+        done.map(|progress| *progress).map_err(|_| Error::obstacle(Obstacle::Closed, None))
+    }
+}
+
+/// The task's own side.
+pub(crate) struct DrainTask {
+    source: Arc<dyn SessionStore>,
+    queue: mpsc::WeakSender<Job>,
+    node: String,
+    destination: Destination,
+    on_report: Option<OnReport>,
+    every: Duration,
+    progress: watch::Sender<DrainProgress>,
+}
+
+impl DrainTask {
+    pub(crate) fn start(
+        source: Arc<dyn SessionStore>,
+        queue: mpsc::WeakSender<Job>,
+        node: &str,
+        destination: Destination,
+        per_second: u32,
+        on_report: Option<OnReport>,
+    ) -> Result<Drain> {
+        Owner::node(node).validate()?;
+        if let Destination::Node(to) = &destination {
+            require_name("node id", to)?;
+            if node == to {
+                return Err(Error::invalid("node id", "is that of the node itself"));
+            }
+        }
+        if per_second == 0 {
+            return Err(Error::invalid("per_second", "is 0, must be at least 1"));
+        }
+        let every = Duration::from_secs(1) / per_second;
+        let (progress, watched) = watch::channel(DrainProgress::default());
+        let node = node.to_owned();
+        let drain = Self { source, queue, node, destination, on_report, every, progress };
+        let mut task = JoinSet::new();
+        task.spawn(drain.run());
+        Ok(Drain { progress: watched, _task: task })
+    }
+
+    async fn run(self) {
+        let mut ticks = tokio::time::interval_at(Instant::now(), self.every.max(Duration::from_micros(1)));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut idle = 0;
+        while idle < IDLE_PASSES {
+            let before = *self.progress.borrow();
+            let Some(found) = self.pass(&mut ticks).await else { return };
+            if found == Some(0) {
+                break;
+            }
+            let after = *self.progress.borrow();
+            let went = after.moved + after.missing > before.moved + before.missing;
+            idle = if went { 0 } else { idle + 1 };
+            tokio::time::sleep(PAUSE).await;
+        }
+        self.progress.send_modify(|progress| progress.is_done = true);
+    }
+
+    /// Moves what the node has, and tells how much that was: `Some(None)` where the node could not be read to its end,
+    /// `None` where the manager was closed.
+    async fn pass(&self, ticks: &mut tokio::time::Interval) -> Option<Option<usize>> {
+        let (mut found, mut after) = (0, None::<Cursor>);
+        let owner = Owner::node(&self.node);
+        let mut waiting = JoinSet::new();
+        loop {
+            let request =
+                after.map_or_else(|| PageRequest::first(PAGE), |cursor| PageRequest::after(cursor, PAGE));
+            let page = match self.source.list(&owner, &request).await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(%error, "a node that is being drained cannot be read");
+                    return Some(None);
+                }
+            };
+            for session in &page.sessions {
+                ticks.tick().await;
+                let submitted = self.submit(session.id().clone()).await?;
+                self.progress.send_modify(|progress| progress.submitted += 1);
+                found += 1;
+                waiting.spawn(submitted);
+                while let Some(Ok(report)) = waiting.try_join_next() {
+                    self.note(report.map(|report| report.outcome).unwrap_or_else(Err));
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        while let Some(Ok(report)) = waiting.join_next().await {
+            self.note(report.map(|report| report.outcome).unwrap_or_else(Err));
+        }
+        Some(Some(found))
+    }
+
+    fn note(&self, outcome: Result<Outcome>) {
+        self.progress.send_modify(|progress| match outcome {
+            Ok(Outcome::Moved) => progress.moved += 1,
+            Ok(Outcome::Missing | Outcome::Elsewhere) => progress.missing += 1,
+            Ok(Outcome::Stayed) | Err(_) => progress.failed += 1,
+        });
+    }
+
+    /// Waits for room in the queue. `None`: the manager was closed.
+    async fn submit(&self, session: SessionId) -> Option<Submitted> {
+        let mut task = MigrationTask::new(session, self.destination.clone());
+        task.from = Some(self.node.clone());
+        let (job, submitted) = Job::new(task, self.on_report.clone());
+        match self.queue.upgrade()?.send(job).await {
+            Ok(()) => Some(submitted),
+            Err(refused) => {
+                drop(refused.0.hand_back());
+                None
+            }
+        }
+    }
+}

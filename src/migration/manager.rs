@@ -1,0 +1,309 @@
+//! The queue of migrations, and those who work at it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::JoinSet;
+
+use crate::error::{Error, Obstacle, Result};
+use crate::migration::drain::{Drain, DrainTask};
+use crate::migration::hand_over::hand_over;
+use crate::migration::resume::{self, Resumed};
+use crate::migration::route::{End, Route};
+use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Report, Submitted};
+use crate::ops::freeze;
+use crate::routing::require_name;
+use crate::store::SessionStore;
+
+/// Moves sessions between two stores, memory and Redis, two Redis servers or clusters, two namespaces of one; or between
+/// two nodes of the local one.
+///
+/// A session is frozen where it is, copied, let go of, and then its copy can be changed: at no moment two of them can. A
+/// delete wins at both ends, and no change that was answered is lost. Each step is one script that may be sent again, so a
+/// crash of this process leaves nothing that [`resume`](Self::resume) does not bring to an end, in any process that has
+/// both stores.
+///
+/// ```
+/// use std::sync::Arc;
+/// use cloakroom::{Destination, MemoryStore, MigrationManager, MigrationTask, NewSession, Outcome, SessionStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), cloakroom::Error> {
+/// let (here, there) = (Arc::new(MemoryStore::builder().build()?), Arc::new(MemoryStore::builder().build()?));
+/// let session = here.create(NewSession::new().user("ann")).await?.session;
+/// let manager = MigrationManager::builder(here, there.clone()).build()?;
+/// let submitted = manager.submit(MigrationTask::new(session.id().clone(), Destination::Remote)).await?;
+/// assert_eq!(submitted.await?.outcome?, Outcome::Moved);
+/// assert_eq!(there.get(session.id()).await?, Some(session));
+/// manager.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropped, it stops at once, and reports all that it had accepted and not finished as failed: those that were at work are
+/// brought to an end by `resume`.
+pub struct MigrationManager {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Job>,
+    workers: JoinSet<()>,
+}
+
+/// What the workers, the drains and a resumption share.
+pub(crate) struct Shared {
+    pub(crate) to_remote: Route,
+    pub(crate) to_local: Route,
+    on_report: Option<OnReport>,
+    /// Tasks that were not begun, once no more are.
+    handed_back: Mutex<Option<Vec<MigrationTask>>>,
+}
+
+impl Shared {
+    /// Takes a task that is not to be begun, if none is any more.
+    fn keep_back(&self, job: Job) -> Option<Job> {
+        let mut kept = self.handed_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kept) = kept.as_mut() else { return Some(job) };
+        kept.extend(job.hand_back());
+        None
+    }
+
+    /// The way that a session takes. One that goes to another node is at its source, and stays there.
+    fn route(&self, destination: &Destination) -> &Route {
+        match destination {
+            Destination::Remote | Destination::Node(_) => &self.to_remote,
+            Destination::Local => &self.to_local,
+        }
+    }
+
+    pub(crate) fn tell(&self, report: &Report) {
+        if let Some(on_report) = &self.on_report {
+            on_report(report);
+        }
+    }
+}
+
+impl fmt::Debug for MigrationManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MigrationManager")
+            .field("to_remote", &self.shared.to_remote)
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Configures a [`MigrationManager`].
+#[must_use]
+pub struct MigrationManagerBuilder {
+    local: End,
+    remote: End,
+    queue: usize,
+    workers: usize,
+    freeze: Duration,
+    on_report: Option<OnReport>,
+}
+
+impl fmt::Debug for MigrationManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { local, remote, queue, workers, freeze, .. } = self;
+        f.debug_struct("MigrationManagerBuilder")
+            .field("local", local)
+            .field("remote", remote)
+            .field("queue", queue)
+            .field("workers", workers)
+            .field("freeze", freeze)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MigrationManagerBuilder {
+    /// What the two stores are called in what is stored: what a late caller is told of where a session went, and how
+    /// [`resume`](MigrationManager::resume) knows what is on its way between these two. All processes that move sessions
+    /// between them name them alike. Defaults to `local` and `remote`.
+    pub fn places(mut self, local: impl Into<String>, remote: impl Into<String>) -> Self {
+        self.local.place = local.into();
+        self.remote.place = remote.into();
+        self
+    }
+
+    /// How many tasks may wait, 1 to 10,000. Defaults to 100.
+    pub fn queue(mut self, tasks: usize) -> Self {
+        self.queue = tasks;
+        self
+    }
+
+    /// How many sessions are moved at once, 1 to 256. Defaults to 8.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// How long a session may be frozen, and how long a step is tried again while a store is away: 1 ms to an hour.
+    /// Defaults to 30 seconds.
+    pub fn freeze(mut self, longest: Duration) -> Self {
+        self.freeze = longest;
+        self
+    }
+
+    /// Is called with the end of each migration, those that [`resume`](MigrationManager::resume) finishes included: at
+    /// least once for each that moved to the other store, after a crash maybe more than once, with the same task id. Of one
+    /// that goes to another node nobody is told after a crash: submit it again. Defaults to none.
+    pub fn on_report(mut self, on_report: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        self.on_report = Some(Arc::new(on_report));
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names what is wrong in the configuration.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn build(self) -> Result<MigrationManager> {
+        let Self { local, remote, queue, workers, freeze, on_report } = self;
+        for place in [&local.place, &remote.place] {
+            require_name("place", place)?;
+            freeze::check(place, freeze)?;
+        }
+        if local.place == remote.place {
+            return Err(Error::invalid("place", "is that of both stores"));
+        }
+        for (field, number, most) in [("queue", queue, 10_000), ("workers", workers, 256)] {
+            if !(1..=most).contains(&number) {
+                return Err(Error::invalid(field, format!("is {number}, must be 1 to {most}")));
+            }
+        }
+        let to_remote = Route { source: local.clone(), target: remote.clone(), freeze };
+        let to_local = Route { source: remote, target: local, freeze };
+        let shared = Arc::new(Shared { to_remote, to_local, on_report, handed_back: Mutex::default() });
+        let (queue, jobs) = mpsc::channel(queue);
+        let jobs = Arc::new(tokio::sync::Mutex::new(jobs));
+        let mut working = JoinSet::new();
+        for _ in 0..workers {
+            working.spawn(work(shared.clone(), jobs.clone()));
+        }
+        Ok(MigrationManager { shared, queue, workers: working })
+    }
+}
+
+impl MigrationManager {
+    /// Configures a manager of two stores.
+    pub fn builder(local: Arc<dyn SessionStore>, remote: Arc<dyn SessionStore>) -> MigrationManagerBuilder {
+        let end = |store, place: &str| End { store, place: place.to_owned() };
+        MigrationManagerBuilder {
+            local: end(local, "local"),
+            remote: end(remote, "remote"),
+            queue: 100,
+            workers: 8,
+            freeze: Duration::from_secs(30),
+            on_report: None,
+        }
+    }
+
+    /// Accepts a task, once there is room in the queue. Await what it returns for the end.
+    ///
+    /// # Errors
+    /// None while the manager is there; [`Error::NotExecuted`] if its workers are gone.
+    pub async fn submit(&self, task: MigrationTask) -> Result<Submitted> {
+        let (job, submitted) = Job::new(task, self.shared.on_report.clone());
+        match self.queue.send(job).await {
+            Ok(()) => Ok(submitted),
+            Err(refused) => {
+                drop(refused.0.hand_back());
+                Err(Error::obstacle(Obstacle::Closed, None))
+            }
+        }
+    }
+
+    /// Accepts a task if there is room in the queue.
+    ///
+    /// # Errors
+    /// [`Error::NotExecuted`] when as many tasks wait as may ([`Obstacle::QueueFull`]), and nobody is called back.
+    pub fn try_submit(&self, task: MigrationTask) -> Result<Submitted> {
+        let (job, submitted) = Job::new(task, self.shared.on_report.clone());
+        let (job, obstacle) = match self.queue.try_send(job) {
+            Ok(()) => return Ok(submitted),
+            Err(TrySendError::Full(job)) => (job, Obstacle::QueueFull),
+            Err(TrySendError::Closed(job)) => (job, Obstacle::Closed),
+        };
+        drop(job.hand_back());
+        Err(Error::obstacle(obstacle, None))
+    }
+
+    /// How many tasks wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Moves all sessions of a node, through the queue, at most so many a second. It goes on in the background, until the
+    /// node has none or the handle is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad node, one that is to be drained to itself, or a rate of zero.
+    pub fn drain_node(&self, node: &str, destination: Destination, per_second: u32) -> Result<Drain> {
+        let source = self.shared.route(&destination).source.store.clone();
+        let on_report = self.shared.on_report.clone();
+        DrainTask::start(source, self.queue.downgrade(), node, destination, per_second, on_report)
+    }
+
+    /// Brings all migrations to their end that are on their way between these two stores and that nobody works at any
+    /// more: after a crash, at a start, every now and then. What is worked at meanwhile comes to the same end. Any number
+    /// of processes may.
+    ///
+    /// # Errors
+    /// Those of [`migrations`](SessionStore::migrations): what is wrong with a single one stands in its report.
+    pub async fn resume(&self) -> Result<Resumed> {
+        resume::resume(&self.shared).await
+    }
+
+    /// Lets all that was accepted come to its end.
+    pub async fn close(self) {
+        let Self { queue, mut workers, .. } = self;
+        drop(queue);
+        while workers.join_next().await.is_some() {}
+    }
+
+    /// Lets those come to their end that are at work, and hands back the tasks that wait, which nobody is called back for.
+    pub async fn hand_back(self) -> Vec<MigrationTask> {
+        let Self { shared, queue, mut workers } = self;
+        *shared.handed_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        drop(queue);
+        while workers.join_next().await.is_some() {}
+        shared.handed_back.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+}
+
+/// Works at the queue until it is closed and empty.
+async fn work(shared: Arc<Shared>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>) {
+    loop {
+        let job = jobs.lock().await.recv().await;
+        let Some(job) = job else { return };
+        if let Some(job) = shared.keep_back(job) {
+            move_one(&shared, job).await;
+        }
+    }
+}
+
+async fn move_one(shared: &Shared, job: Job) {
+    let Some(MigrationTask { id, session, destination, from, .. }) = job.task().cloned() else { return };
+    let route = shared.route(&destination);
+    if let Destination::Node(to) = destination {
+        return match hand_over(&*route.source.store, &route.patience(), &session, from, &to).await {
+            Ok((session, outcome)) => job.report(session, Ok(outcome)),
+            Err(error) => job.report(session, Err(error)),
+        };
+    }
+    match route.carry(&session, id).await {
+        Ok(arrival) => {
+            // Before it is cleaned up: if this process ends in between, who resumes tells again.
+            job.report(arrival.id.clone(), Ok(arrival.outcome));
+            if let Err(error) = route.clean_up(&arrival, id).await {
+                tracing::warn!(%error, task = ?id, "a migration is not cleaned up: resuming does that");
+            }
+        }
+        Err(error) => job.report(session, Err(error)),
+    }
+}

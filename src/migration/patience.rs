@@ -1,0 +1,47 @@
+//! A step that is taken again while a store is away: each may be, so only time ends it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::error::{Error, Result};
+
+/// The first pause between two attempts; each next one is twice as long.
+const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Until when steps are taken again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience(Instant);
+
+impl Patience {
+    pub(crate) fn of(span: Duration) -> Self {
+        Self(Instant::now() + span)
+    }
+
+    /// Takes a step, and takes it again where it is not known to have happened.
+    pub(crate) async fn with<T, F: Future<Output = Result<T>>>(
+        &self,
+        mut step: impl FnMut() -> F,
+    ) -> Result<T> {
+        let mut pause = PAUSE;
+        loop {
+            let error = match step().await {
+                Err(error) if error.is_ambiguous() || error.is_not_executed() => error,
+                answer => return answer,
+            };
+            if Instant::now() + pause >= self.0 || error.is_closed() {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+impl Error {
+    /// Whether trying again is in vain.
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::NotExecuted { reason: crate::error::Obstacle::Closed, .. })
+    }
+}

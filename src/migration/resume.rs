@@ -1,0 +1,96 @@
+//! What a crash left, brought to its end.
+
+use crate::error::{Error, Result};
+use crate::migration::manager::Shared;
+use crate::migration::route::{Arrival, Route};
+use crate::migration::task::Report;
+use crate::ops::migrations::{Migration, Phase};
+
+/// How many to read at once.
+const PAGE: usize = 200;
+
+/// What a resumption came to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Resumed {
+    /// Those that were brought to an end, or could not be now.
+    pub reports: Vec<Report>,
+    /// How many were on their way to or from another place than these two.
+    pub foreign: usize,
+}
+
+impl Resumed {
+    /// How many could not be brought to an end.
+    #[must_use]
+    pub fn failed(&self) -> usize {
+        self.reports.iter().filter(|report| report.outcome.is_err()).count()
+    }
+}
+
+/// Brings all to their end that are on their way between the two stores, by the lists of both.
+pub(crate) async fn resume(shared: &Shared) -> Result<Resumed> {
+    let mut resumed = Resumed::default();
+    let (remote, local) = (&shared.to_remote, &shared.to_local);
+    for (route, back) in [(remote, local), (local, remote)] {
+        let mut skip = 0;
+        loop {
+            let page = route.source.store.migrations(skip, PAGE).await?;
+            // Those that have expired are passed over, and those that do not end stay in the list.
+            let mut stay = page.next.map_or(0, |next| next - skip - page.migrations.len());
+            for migration in &page.migrations {
+                stay += usize::from(!one(shared, route, back, migration, &mut resumed).await);
+            }
+            if page.next.is_none() {
+                break;
+            }
+            skip += stay;
+        }
+    }
+    Ok(resumed)
+}
+
+/// Whether it came to its end.
+async fn one(
+    shared: &Shared,
+    route: &Route,
+    back: &Route,
+    migration: &Migration,
+    resumed: &mut Resumed,
+) -> bool {
+    if migration.place != route.target.place {
+        resumed.foreign += 1;
+        return false;
+    }
+    // What this store takes in is on the way from the other.
+    let is_outgoing = matches!(migration.phase, Phase::Outgoing { .. } | Phase::Departed);
+    let route = if is_outgoing { route } else { back };
+    let arrival = if is_outgoing {
+        route.resume_outgoing(migration).await
+    } else {
+        route.resume_incoming(migration).await
+    };
+    let (report, cleaned) = finish(shared, route, migration, arrival).await;
+    resumed.reports.push(report);
+    cleaned
+}
+
+async fn finish(
+    shared: &Shared,
+    route: &Route,
+    migration: &Migration,
+    arrival: Result<Arrival>,
+) -> (Report, bool) {
+    let task = migration.task;
+    let told = |session, outcome: Result<_, Error>| {
+        let report = Report { task, session, outcome };
+        shared.tell(&report);
+        report
+    };
+    match arrival {
+        Ok(arrival) => {
+            let report = told(arrival.id.clone(), Ok(arrival.outcome));
+            (report, route.clean_up(&arrival, task).await.is_ok())
+        }
+        Err(error) => (told(migration.id.clone(), Err(error)), false),
+    }
+}

@@ -1,0 +1,172 @@
+//! A session to be moved, and whoever waits for the end of that.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Obstacle, Result};
+use crate::id::{SessionId, TaskId};
+use crate::migration::route::Outcome;
+
+/// Takes the end of a migration. It runs in the worker's task, so it should hand on and return.
+pub type OnReport = Arc<dyn Fn(&Report) + Send + Sync>;
+
+/// Where a session is to go. From one store to another it keeps the name of its node; to give it to another node there,
+/// hand it over by a task of a manager whose local store that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// From the local store to the remote one.
+    Remote,
+    /// From the remote store to the local one.
+    Local,
+    /// To another node of the local store, which holds its lease: by one script, so it is the one node's or the other's.
+    /// It loses its connection and is suspended, with a minute left at least but for its deadline, so that its client may
+    /// reconnect. The local store writes as no node, or as that one.
+    Node(String),
+}
+
+/// A session to be moved.
+#[derive(Clone)]
+pub struct MigrationTask {
+    pub(crate) id: TaskId,
+    pub(crate) session: SessionId,
+    pub(crate) destination: Destination,
+    /// The node that is drained: to another node the session goes only from there.
+    pub(crate) from: Option<String>,
+    pub(crate) on_report: Option<OnReport>,
+}
+
+impl MigrationTask {
+    /// Moves a session, by a task with a new id.
+    #[must_use]
+    pub fn new(session: SessionId, destination: Destination) -> Self {
+        Self { id: TaskId::random(), session, destination, from: None, on_report: None }
+    }
+
+    /// The id of a task that may have been submitted before: it is the same migration. Defaults to a new one.
+    #[must_use]
+    pub fn id(mut self, id: TaskId) -> Self {
+        self.id = id;
+        self
+    }
+
+    /// Is called with the end of the migration, once. Defaults to none.
+    #[must_use]
+    pub fn on_report(mut self, on_report: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        self.on_report = Some(Arc::new(on_report));
+        self
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn task_id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> &SessionId {
+        &self.session
+    }
+}
+
+impl fmt::Debug for MigrationTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, session, destination, .. } = self;
+        f.debug_struct("MigrationTask")
+            .field("id", id)
+            .field("session", session)
+            .field("destination", destination)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The end of a migration.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Of the task; whoever is told more than once knows it by this.
+    pub task: TaskId,
+    /// The session, under its new id if it was rotated before it moved.
+    pub session: SessionId,
+    /// What became of it. After an error it is where it was, or [`resume`](crate::MigrationManager::resume) brings it to
+    /// an end. One that goes to another node is there or where it was.
+    ///
+    /// For another node that is [`Fenced`](crate::Refusal::Fenced) when that node does not hold its lease,
+    /// [`Frozen`](crate::Refusal::Frozen) when the session is on its way to another store, [`Error::Invalid`] when it is
+    /// at no node, and [`Error::NotExecuted`] when it kept changing.
+    pub outcome: Result<Outcome>,
+}
+
+/// A migration that was accepted: await it for its end.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Report>, TaskId);
+
+impl Submitted {
+    /// The id of the task.
+    #[must_use]
+    pub fn task_id(&self) -> TaskId {
+        self.1
+    }
+}
+
+impl Future for Submitted {
+    type Output = Result<Report>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let report = std::task::ready!(Pin::new(&mut self.0).poll(context));
+        Poll::Ready(report.map_err(|_| Error::obstacle(Obstacle::Closed, None)))
+    }
+}
+
+/// A task in the queue. Whatever becomes of it, whoever waits is told.
+pub(crate) struct Job {
+    task: Option<MigrationTask>,
+    told: Option<oneshot::Sender<Report>>,
+    /// Of all tasks of a manager.
+    on_report: Option<OnReport>,
+}
+
+impl Job {
+    pub(crate) fn new(task: MigrationTask, on_report: Option<OnReport>) -> (Self, Submitted) {
+        let (told, submitted) = oneshot::channel();
+        let submitted = Submitted(submitted, task.id);
+        (Self { task: Some(task), told: Some(told), on_report }, submitted)
+    }
+
+    pub(crate) fn task(&self) -> Option<&MigrationTask> {
+        self.task.as_ref()
+    }
+
+    /// Gives the task back, and tells nobody but who awaits it, who sees that it was not done.
+    pub(crate) fn hand_back(mut self) -> Option<MigrationTask> {
+        self.task.take()
+    }
+
+    /// Tells whoever waits.
+    pub(crate) fn report(mut self, session: SessionId, outcome: Result<Outcome>) {
+        self.tell(session, outcome);
+    }
+
+    fn tell(&mut self, session: SessionId, outcome: Result<Outcome>) {
+        let Some(task) = self.task.take() else { return };
+        let report = Report { task: task.id, session, outcome };
+        for on_report in task.on_report.iter().chain(&self.on_report) {
+            on_report(&report);
+        }
+        // Who no longer waits has seen the callbacks, or wants to know nothing.
+        let _ = self.told.take().map(|told| told.send(report));
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(session) = self.task.as_ref().map(|task| task.session.clone()) {
+            self.tell(session, Err(Error::obstacle(Obstacle::Closed, None)));
+        }
+    }
+}

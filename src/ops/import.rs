@@ -1,0 +1,141 @@
+//! import: a session of another store brought in as it was exported there.
+
+use crate::declared::{Declared, Moved};
+use crate::error::Result;
+use crate::export::Export;
+use crate::id::{TaskId, Version};
+use crate::operation::Operation;
+use crate::routing::check_name;
+use crate::rules::{Rules, ms};
+use crate::script;
+
+/// What an import may replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaces {
+    /// Any older version of the same session.
+    Older,
+    /// Just this version of the same session.
+    At(Version),
+    /// Nothing.
+    Nothing,
+}
+
+/// How to bring in a session.
+///
+/// ```
+/// # use cloakroom::{Import, Result, SessionId, SessionStore};
+/// # async fn copy(from: &dyn SessionStore, to: &dyn SessionStore, id: &SessionId) -> Result<()> {
+/// if let Some(export) = from.export(id).await? {
+///     to.import(Import::new(export).if_absent()).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Import {
+    pub(crate) export: Export,
+    pub(crate) replaces: Replaces,
+    pub(crate) migration: Option<Coming>,
+}
+
+/// By which migration a session comes.
+#[derive(Clone, Debug)]
+pub(crate) struct Coming {
+    pub(crate) task: TaskId,
+    pub(crate) until_ms: u64,
+    pub(crate) place: String,
+}
+
+impl Import {
+    /// Brings in what was exported. Defaults to replacing an older version of the same session.
+    #[must_use]
+    pub fn new(export: Export) -> Self {
+        Self { export, replaces: Replaces::Older, migration: None }
+    }
+
+    /// Brings it in only where it is not, and replaces nothing. Defaults to replacing an older version.
+    #[must_use]
+    pub fn if_absent(mut self) -> Self {
+        self.replaces = Replaces::Nothing;
+        self
+    }
+
+    /// Brings it in only in the place of this version, which has to be older. Defaults to replacing any older version.
+    #[must_use]
+    pub fn if_at(mut self, version: Version) -> Self {
+        self.replaces = Replaces::At(version);
+        self
+    }
+
+    /// Brings it in by a migration, where it is not: a copy that is frozen until it is [thawed](crate::SessionStore::thaw),
+    /// from a `place` where it is [frozen](crate::SessionStore::freeze) until `until_ms`. Again by the same task it
+    /// happens once. Defaults to a session that can be changed at once.
+    #[must_use]
+    pub fn incoming(mut self, task: TaskId, until_ms: u64, place: impl Into<String>) -> Self {
+        self.replaces = Replaces::Nothing;
+        self.migration = Some(Coming { task, until_ms, place: place.into() });
+        self
+    }
+
+    /// The entries as they are stored, once all that a caller may have set is checked.
+    pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
+        self.migration.as_ref().map_or(Ok(()), |coming| check_name("place", &coming.place))?;
+        self.export.session().check(rules)
+    }
+}
+
+/// What an import came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Imported {
+    /// The session is here now, as it was exported.
+    Imported,
+    /// It was here already, at the same version with the same content. The times of its use were not compared, and stay
+    /// as they are here.
+    Unchanged,
+    /// It is not here: it has expired by this store's clock, or what it was to replace is not here.
+    Missing,
+}
+
+pub(crate) async fn run(operation: &Operation<'_>, import: Import) -> Result<Imported> {
+    let session = import.export.session();
+    let entries = import.check(operation.rules())?;
+
+    // Where the session is here already, its owners are mostly the same.
+    let mut declared = Declared::of(session, Moved::Answer);
+    let call = |declared: &Declared| call(operation, declared, &import, &entries);
+    let reply = declared.settle(operation, &script::IMPORT, call).await?;
+    match reply.word.as_str() {
+        "ok" => Ok(Imported::Imported),
+        "unchanged" => Ok(Imported::Unchanged),
+        "missing" => Ok(Imported::Missing),
+        _ => Err(reply.into_error()),
+    }
+}
+
+fn call(operation: &Operation<'_>, declared: &Declared, import: &Import, entries: &[u8]) -> redis::Cmd {
+    let Import { export: Export { session, operations }, replaces, migration } = import;
+    let (old, new, times) = (&declared.routing, &session.routing, &session.times);
+    let keys = operation.keys().of_session(declared.id.as_str(), old);
+    let [_, _, new_user, new_connection, new_node] = operation.keys().of_session(declared.id.as_str(), new);
+    let holder = declared.holder_key(operation);
+    let new_keys = [new_user, new_connection, new_node, holder, operation.keys().migrations()];
+    let keys = keys.iter().chain(&new_keys).map(String::as_str);
+    let mut call = operation.call(&script::IMPORT, keys);
+    call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
+    call.arg(&old.user).arg(&old.connection).arg(&old.node).arg(session.version.get());
+    call.arg(&new.user).arg(&new.connection).arg(&new.node).arg(declared.holder_id());
+    call.arg(session.status.word()).arg(times.created_at).arg(times.last_active).arg(times.expires_at);
+    call.arg(times.deadline).arg(ms(session.ttl)).arg(operations.as_flattened());
+    match replaces {
+        Replaces::Older => call.arg(""),
+        Replaces::At(version) => call.arg(version.get()),
+        Replaces::Nothing => call.arg(0),
+    };
+    call.arg(ms(operation.rules().grace)).arg(entries);
+    match migration {
+        Some(Coming { task, until_ms, place }) => call.arg(task.as_bytes()).arg(until_ms).arg(place),
+        None => call.arg("").arg("").arg(""),
+    };
+    call
+}

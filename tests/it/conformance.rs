@@ -1,0 +1,143 @@
+//! The cases of lua/conformance, run by the bundle alone, as a client of another language would: its sources by EVALSHA,
+//! its patterns for the keys, its layout for records. Nothing of the crate has a part in it.
+
+mod bundle;
+mod call;
+mod case;
+mod coverage;
+mod record;
+mod reply;
+mod state;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use bundle::Bundle;
+use call::Sent;
+use case::{Arguments, Call, Case, File, Step, unhex};
+use serde_json::Value;
+use state::{State, differences, state};
+
+use crate::support::Context;
+
+fn lua() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/lua"))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn exported() -> Bundle {
+    parsed(&lua().join("bundle.json"))
+}
+
+/// All files of cases, by their stems.
+fn files() -> BTreeMap<String, File> {
+    let entries = fs::read_dir(lua().join("conformance")).unwrap().map(|entry| entry.unwrap().path());
+    let paths = entries.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+    paths.map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), parsed(&path))).collect()
+}
+
+/// Runs the cases of a file, each in a namespace of its own.
+struct Runner<'a> {
+    context: Context,
+    bundle: &'a Bundle,
+    defaults: &'a Arguments,
+}
+
+impl Runner<'_> {
+    /// Sends a call as it is told; the reply as a case would have it.
+    async fn send(&self, call: &Call) -> Result<Vec<Value>, String> {
+        let operation = &self.bundle.operations[&call.operation];
+        let tag = self.context.key("");
+        let values = call.values(self.defaults);
+        let sent = Sent::new(self.bundle, operation, tag.trim_end_matches(':'), &values);
+        let mut evalsha = redis::cmd("EVALSHA");
+        evalsha.arg(&operation.sha1).arg(sent.keys.len()).arg(sent.keys).arg(sent.arguments);
+        let answer = evalsha.query_async(&mut self.context.raw()).await.map_err(|error| error.to_string())?;
+        reply::told(self.bundle, operation, &answer)
+    }
+
+    /// Sends a call, which has to answer as it is told.
+    async fn answer(&self, call: &Call) -> Result<(), String> {
+        let reply = self.send(call).await.map_err(|error| format!("{}: {error}", call.operation))?;
+        if reply == call.reply {
+            return Ok(());
+        }
+        let (expected, found) = (Value::from(call.reply.clone()), Value::from(reply));
+        Err(format!("{} should answer\n      {expected}\n  and answers\n      {found}", call.operation))
+    }
+
+    async fn plant(&self, command: &[Value]) {
+        let tag = self.context.key("");
+        let mut planting = redis::Cmd::new();
+        for part in command {
+            match part {
+                Value::String(text) => planting.arg(text.replace("{ns:p}:", &tag)),
+                Value::Number(number) => planting.arg(number.to_string()),
+                bytes => planting.arg(unhex(bytes["hex"].as_str().unwrap())),
+            };
+        }
+        planting.query_async::<redis::Value>(&mut self.context.raw()).await.unwrap();
+    }
+
+    async fn state(&self) -> State {
+        state(&self.context, &self.bundle.record).await
+    }
+
+    async fn run(&self, case: &Case) -> Result<(), String> {
+        for step in &case.before {
+            match step {
+                Step::Call(call) => self.answer(call).await?,
+                Step::Command { command } => self.plant(command).await,
+            }
+        }
+        let before = self.state().await;
+        self.answer(&case.call).await?;
+        let after = self.state().await;
+        same("after it", &case.after, &after)?;
+        let refused = case.call.reply[0] != "ok";
+        if refused {
+            same("what a refusal leaves", &before, &after)?;
+        }
+        let has_op_id = case.call.with.get("op_id").is_some_and(|op_id| op_id != "");
+        if has_op_id || refused {
+            self.answer(&case.call).await.map_err(|error| format!("sent again, {error}"))?;
+            same("after the same call again", &after, &self.state().await)?;
+        }
+        if !case.is_planted() {
+            self.context.check().await;
+        }
+        Ok(())
+    }
+}
+
+fn same(what: &str, expected: &State, found: &State) -> Result<(), String> {
+    let differences = differences(expected, found);
+    if differences.is_empty() { Ok(()) } else { Err(format!("{what}:{differences}")) }
+}
+
+#[tokio::test]
+async fn every_case_answers_and_leaves_what_it_tells() {
+    let bundle = exported();
+    let mut context = Context::redis().await;
+    for (name, operation) in &bundle.operations {
+        let sha: String = context.command(&["SCRIPT", "LOAD", &operation.source]).await;
+        assert_eq!(sha, operation.sha1, "{name}");
+    }
+    let mut failures = Vec::new();
+    for File { operation, defaults, cases } in files().values() {
+        for (at, case) in cases.iter().enumerate() {
+            context.namespace = format!("{}-{operation}-{at}", context.namespace.split('-').next().unwrap());
+            let runner = Runner { context, bundle: &bundle, defaults };
+            if let Err(error) = runner.run(case).await {
+                failures.push(format!("{operation}: {}\n  {error}", case.name));
+            }
+            context = runner.context;
+        }
+    }
+    assert!(failures.is_empty(), "{} cases fail\n{}", failures.len(), failures.join("\n"));
+}

@@ -1,0 +1,69 @@
+//! KEYS and ARGV of a call, made as the bundle says.
+
+use serde_json::Value;
+
+use super::bundle::{Argument, Bundle, EntryLayout, Operation};
+use super::case::{Arguments, unhex};
+
+/// What a call sends.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) keys: Vec<String>,
+    pub(crate) arguments: Vec<Vec<u8>>,
+}
+
+impl Sent {
+    pub(crate) fn new(bundle: &Bundle, operation: &Operation, tag: &str, values: &Arguments) -> Self {
+        let mut keys: Vec<String> =
+            operation.keys.iter().map(|key| filled(&key.pattern, tag, values)).collect();
+        let bytes = |argument: &Argument, values: &Arguments| {
+            bytes_of(&bundle.record.entry, &argument.kind, values.get(&argument.name))
+        };
+        let mut arguments: Vec<Vec<u8>> =
+            operation.arguments.iter().map(|argument| bytes(argument, values)).collect();
+        if let Some(group) = &operation.group {
+            let members = values.get(&group.name).and_then(Value::as_array);
+            for member in members.into_iter().flatten() {
+                let values: Arguments = serde_json::from_value(member.clone()).unwrap();
+                let is_known = |name: &String| group.arguments.iter().any(|argument| argument.name == *name);
+                assert!(values.keys().all(is_known), "{member}");
+                keys.extend(group.keys.iter().map(|pattern| filled(pattern, tag, &values)));
+                arguments.extend(group.arguments.iter().map(|argument| bytes(argument, &values)));
+            }
+        }
+        Self { keys, arguments }
+    }
+}
+
+fn text_of<'a>(values: &'a Arguments, name: &str) -> &'a str {
+    values.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A key as its pattern makes it: `<id>` is the value of that name, `<holder_id|id>` the first that is not empty.
+fn filled(pattern: &str, tag: &str, values: &Arguments) -> String {
+    let mut key = String::new();
+    let mut rest = pattern;
+    while let Some((before, behind)) = rest.split_once('<') {
+        let (hole, after) = behind.split_once('>').unwrap();
+        let value = hole.split('|').map(|name| text_of(values, name)).find(|value| !value.is_empty());
+        key.push_str(&before.replace("{ns:p}", tag));
+        key.push_str(value.unwrap_or_default());
+        rest = after;
+    }
+    key + &rest.replace("{ns:p}", tag)
+}
+
+fn bytes_of(entry: &EntryLayout, kind: &str, value: Option<&Value>) -> Vec<u8> {
+    match (kind, value) {
+        (_, None) => Vec::new(),
+        ("integer", Some(Value::Number(number))) => number.to_string().into_bytes(),
+        ("bytes", Some(Value::String(digits))) => unhex(digits),
+        ("bytes", Some(Value::Array(parts))) => {
+            parts.iter().flat_map(|part| unhex(part.as_str().unwrap())).collect()
+        }
+        ("entries", Some(Value::Array(entries))) => entries.iter().flat_map(|one| entry.write(one)).collect(),
+        ("text" | "word", Some(Value::String(text))) => text.as_bytes().to_vec(),
+        (_, Some(Value::String(text))) if text.is_empty() => Vec::new(),
+        (kind, Some(value)) => panic!("{value} is no {kind}"),
+    }
+}

@@ -1,0 +1,412 @@
+//! What the crate sends, held against the headers of the scripts, and what the scripts make of calls that break them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cloakroom::{
+    Binding, Claim, Direction, Heartbeat, Holder, Import, Leftover, NewSession, OnLimit, Owner, PageRequest,
+    Patch, Rotation, Rules, Session, SessionId, TaskId,
+};
+use futures::StreamExt as _;
+
+use super::bundle::names;
+use super::header::Argument;
+use super::{Script, script, scripts, stems_in};
+use crate::support::Context;
+use crate::support::context::Store;
+
+/// As the docs of `Rules::ttl` have it.
+const DEFAULT_TTL: Duration = Duration::from_secs(30 * 60);
+
+/// Does each operation once, by the crate, so that the server sees each script called.
+async fn exercise(store: &Store) {
+    let created = store.create(NewSession::new().user("ann").connection("c").node("n")).await.unwrap();
+    let mut session = created.session;
+    session.set("a", &1).unwrap();
+    store.update(&mut session).await.unwrap();
+    store.patch(&session, Patch::new().set("b", &2).unwrap()).await.unwrap();
+    store.refresh(&session).await.unwrap().unwrap();
+    let session = store.rotate(&session, Rotation::new()).await.unwrap().session;
+    store.bind(&session, Binding::new("d").node("n")).await.unwrap();
+    store.unbind(session.id(), "d").await.unwrap();
+    store.list(&Owner::user("ann"), &PageRequest::first(10)).await.unwrap();
+    store.count(&Owner::user("ann")).await.unwrap();
+    let export = store.export(session.id()).await.unwrap().unwrap();
+    store.import(Import::new(export)).await.unwrap();
+    store.delete(session.id()).await.unwrap();
+    let new = ["eve", "fay"].map(|name| NewSession::new().user(name).connection(name).node("n"));
+    for made in store.create_many(new.to_vec()).await {
+        store.delete(&made.unwrap().session).await.unwrap();
+    }
+    store.create(NewSession::new().user("ann")).await.unwrap();
+    store.delete_user("ann", None).await.unwrap();
+    exercise_migration(store).await;
+}
+
+/// Takes a session through the steps of a migration, which it leaves half-way, and then whole.
+async fn exercise_migration(store: &Store) {
+    let session =
+        store.create(NewSession::new().user("ann").connection("c").node("n")).await.unwrap().session;
+    let (task, span) = (TaskId::random(), Duration::from_secs(30));
+    store.freeze(&session, task, "elsewhere", span).await.unwrap().unwrap();
+    assert_eq!(store.migrations(0, 10).await.unwrap().migrations.len(), 1);
+    store.thaw(session.id(), task, Direction::Outgoing).await.unwrap();
+    let frozen = store.freeze(&session, task, "elsewhere", span).await.unwrap().unwrap();
+    store.depart(&session, task, frozen.until_ms).await.unwrap();
+    store.clean(&session, task, Leftover::Departed).await.unwrap();
+    store.import(Import::new(frozen.export).incoming(task, frozen.until_ms, "elsewhere")).await.unwrap();
+    let copy = Leftover::Copy { until_ms: frozen.until_ms };
+    store.clean(&session, task, copy).await.unwrap();
+}
+
+/// Registers nodes, and has one take over the other's session and write as an owner.
+async fn exercise_nodes(store: &Store) {
+    let [dead, live] = ["dead", "live"].map(|node| Holder::new(node).unwrap());
+    for holder in [&dead, &live] {
+        store.heartbeat(holder, Heartbeat::register()).await.unwrap();
+    }
+    store.create(NewSession::new().user("dan").connection("c-dan").node("dead")).await.unwrap();
+    store.heartbeat(&dead, Heartbeat::release()).await.unwrap();
+    store.nodes().await.unwrap();
+    assert_eq!(store.lapsed_nodes().await.unwrap(), ["dead"]);
+    let claimed = store.as_node(&live).recover(Claim::new("dead", "live")).await.unwrap();
+    assert_eq!(claimed.sessions.len(), 1);
+    let owner = store.as_node(&live);
+    let mut session = owner.create(NewSession::new().user("eve")).await.unwrap().session;
+    owner.bind(&session, Binding::new("c-eve")).await.unwrap();
+    session = owner.refresh_and_get(session.id()).await.unwrap().unwrap();
+    owner.update(&mut session).await.unwrap();
+    owner.patch(&session, Patch::new().set("b", &2).unwrap()).await.unwrap();
+    session = owner.rotate(&session, Rotation::new()).await.unwrap().session;
+    owner.unbind(&session, "c-eve").await.unwrap();
+    owner.bind(session.id(), Binding::new("c-eve")).await.unwrap();
+    owner.delete(session.id()).await.unwrap();
+}
+
+/// Has the crate declare holders and victims, and other owners than before.
+async fn exercise_needs(store: &Store, strict: &Store) {
+    let new = |name: &str| NewSession::new().user("bob").connection(format!("c-{name}")).node("m");
+    let mut made: Vec<Session> = Vec::new();
+    for name in ["one", "two", "three"] {
+        made.push(store.create(new(name)).await.unwrap().session);
+    }
+    store.list(&Owner::node("m"), &PageRequest::first(10)).await.unwrap();
+    store.create(new("one")).await.unwrap_err();
+    store.bind(made[2].id(), Binding::new("c-one").node("l").take_over()).await.unwrap();
+    assert_eq!(strict.create(new("four")).await.unwrap().evicted.len(), 2);
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    assert_eq!(strict.rotate(&visit, Rotation::new().user("bob")).await.unwrap().evicted.len(), 1);
+    let mut moved = store.create(NewSession::new().connection("c-five")).await.unwrap().session;
+    moved.set_user("carl");
+    moved.set_connection("c-six");
+    store.update(&mut moved).await.unwrap();
+}
+
+/// A script call as the server saw it.
+struct Call<'a> {
+    script: &'a Script,
+    keys: Vec<String>,
+    arguments: Vec<String>,
+}
+
+/// A line of MONITOR without its time: texts in quotes, with what is not printable escaped. A character stands for a
+/// byte.
+fn unescaped(line: &str) -> Vec<String> {
+    let (mut texts, mut text) = (Vec::new(), None::<String>);
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        let Some(open) = &mut text else {
+            text = (character == '"').then(String::new);
+            continue;
+        };
+        match character {
+            '"' => texts.extend(text.take()),
+            '\\' => open.push(match characters.next().unwrap() {
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'a' => '\x07',
+                'b' => '\x08',
+                'x' => {
+                    let digits: String = characters.by_ref().take(2).collect();
+                    char::from(u8::from_str_radix(&digits, 16).unwrap())
+                }
+                other => other,
+            }),
+            other => open.push(other),
+        }
+    }
+    texts
+}
+
+fn call_of<'a>(line: &str, by_sha: &'a BTreeMap<String, Script>) -> Option<Call<'a>> {
+    let (_, call) = line.split_once("\"EVALSHA\" ")?;
+    let mut texts = unescaped(call).into_iter();
+    let sha = texts.next().unwrap();
+    let script = by_sha.get(&sha).unwrap_or_else(|| panic!("not made of what its header names: {line}"));
+    let count = texts.next().unwrap().parse().unwrap();
+    let keys = texts.by_ref().take(count).collect();
+    Some(Call { script, keys, arguments: texts.collect() })
+}
+
+impl Call<'_> {
+    /// The arguments by name.
+    fn values(&self) -> BTreeMap<&str, &str> {
+        let names = self.script.header.arguments.iter().map(|argument| argument.name.as_str());
+        names.zip(self.arguments.iter().map(String::as_str)).collect()
+    }
+
+    /// The keys that the header makes of the arguments.
+    fn expected_keys(&self, tag: &str) -> Vec<String> {
+        let header = &self.script.header;
+        let mut values = self.values();
+        // These two are in no argument of `count`, so they are what the key says.
+        let owner = self.keys[0].trim_start_matches(tag).strip_suffix(":sessions");
+        if let Some((kind, owner)) = owner.and_then(|owner| owner.trim_start_matches(':').split_once(':')) {
+            values.entry("kind").or_insert(kind);
+            values.entry("owner").or_insert(owner);
+        }
+        let mut keys: Vec<String> =
+            header.keys.iter().map(|key| filled(&key.pattern, tag, &values)).collect();
+        let patterns = header.group.iter().flat_map(|group| &group.keys).collect::<Vec<_>>();
+        for values in self.members() {
+            keys.extend(patterns.iter().map(|pattern| filled(pattern, tag, &values)));
+        }
+        keys
+    }
+
+    /// The arguments of each member of the group, by name.
+    fn members(&self) -> Vec<BTreeMap<&str, &str>> {
+        let Some(group) = &self.script.header.group else {
+            return Vec::new();
+        };
+        let arguments = &self.arguments[self.script.header.arguments.len()..];
+        let names = group.arguments.iter().map(|argument| argument.name.as_str());
+        let members = arguments.chunks(group.arguments.len());
+        members.map(|member| names.clone().zip(member.iter().map(String::as_str)).collect()).collect()
+    }
+
+    fn check_arguments(&self) {
+        let header = &self.script.header;
+        self.check_fit(&header.arguments, &self.values());
+        for values in self.members() {
+            self.check_fit(&header.group.as_ref().unwrap().arguments, &values);
+        }
+    }
+
+    fn check_fit(&self, arguments: &[Argument], values: &BTreeMap<&str, &str>) {
+        let stem = self.script.stem();
+        for argument in arguments {
+            let value = values[argument.name.as_str()];
+            let fits = match (argument.kind, argument.bytes) {
+                _ if value.is_empty() => argument.empty,
+                ("integer", _) => value.parse::<u64>().is_ok(),
+                ("word", _) => argument.words.iter().any(|word| word == value),
+                (_, Some(bytes)) => value.chars().count() == bytes,
+                _ => true,
+            };
+            assert!(fits, "{stem}: {} is {value:?}", argument.name);
+        }
+    }
+
+    fn check_defaults(&self) {
+        let values = self.values();
+        for argument in &self.script.header.arguments {
+            if let Some(default) = &argument.default {
+                let (stem, name) = (self.script.stem(), argument.name.as_str());
+                assert_eq!(values[name], default, "{stem}: {name} by default");
+            }
+        }
+    }
+}
+
+/// A key as its pattern makes it: `<id>` is the value of that name, `<holder_id|id>` the first that is not empty.
+fn filled(pattern: &str, tag: &str, values: &BTreeMap<&str, &str>) -> String {
+    let mut key = String::new();
+    let mut rest = pattern.strip_prefix("{ns:p}").unwrap();
+    while let Some((before, behind)) = rest.split_once('<') {
+        let (hole, after) = behind.split_once('>').unwrap();
+        let value = names(&format!("<{hole}>")).map(|name| values[name]).find(|value| !value.is_empty());
+        key.push_str(before);
+        key.push_str(value.unwrap_or_default());
+        rest = after;
+    }
+    format!("{tag}{key}{rest}")
+}
+
+#[tokio::test]
+async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
+    let context = Context::own(&[]).await;
+    let monitor = redis::Client::open(context.server().url()).unwrap().get_async_monitor().await.unwrap();
+    let mut lines = monitor.into_on_message::<String>();
+    let store = context.store_at(Rules::new()).await;
+    exercise(&store).await;
+    let expired = store.create(NewSession::new().user("ann")).await.unwrap().session;
+    context.clock.advance(DEFAULT_TTL);
+    assert_eq!(store.reap(10).await.unwrap().sessions.len(), 1);
+    assert!(store.get(expired.id()).await.unwrap().is_none());
+    let strict = context.store_at(Rules::new().sessions_per_user(2, OnLimit::EvictOldest)).await;
+    exercise_needs(&store, &strict).await;
+    exercise_nodes(&store).await;
+    context.command::<String>(&["ECHO", "exercised"]).await;
+
+    let mut by_sha = BTreeMap::new();
+    for script in scripts() {
+        let sha: String = context.command(&["SCRIPT", "LOAD", &script.source()]).await;
+        by_sha.insert(sha, script);
+    }
+    let (mut seen, mut groups) = (BTreeSet::new(), BTreeSet::new());
+    let (mut holders, mut owners) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(line) = lines.next().await {
+        if line.contains("exercised") {
+            break;
+        }
+        let Some(call) = call_of(&line, &by_sha) else {
+            continue;
+        };
+        let stem = call.script.stem();
+        assert_eq!(call.keys, call.expected_keys(&format!("{{{}:0}}", context.namespace)), "{stem}");
+        call.check_arguments();
+        if seen.insert(stem.to_owned()) {
+            call.check_defaults();
+        }
+        if call.arguments.len() > call.script.header.arguments.len() {
+            groups.insert(stem.to_owned());
+        }
+        if call.values().get("as_node").is_some_and(|node| !node.is_empty()) {
+            owners.insert(stem.to_owned());
+        }
+        if call.values().get("holder_id").is_some_and(|holder| !holder.is_empty()) {
+            holders.insert(stem.to_owned());
+        }
+    }
+    // `get` is for other languages: the crate reads by GET.
+    let mut expected = stems_in("lua", ".lua");
+    expected.remove("get");
+    assert_eq!(seen, expected);
+    let groups: Vec<String> = groups.into_iter().collect();
+    assert_eq!(
+        groups,
+        ["create", "create_many", "delete_user", "list", "migrations", "reap", "recover", "rotate"]
+    );
+    let fenced = ["bind", "create", "delete", "patch", "refresh", "rotate", "unbind", "update"];
+    assert_eq!(owners.into_iter().collect::<Vec<_>>(), fenced);
+    assert_eq!(holders.into_iter().collect::<Vec<_>>(), ["bind", "create"]);
+}
+
+#[tokio::test]
+async fn a_call_with_too_few_arguments_breaks_the_contract_and_changes_nothing() {
+    let context = Context::redis().await;
+    for script in scripts() {
+        let source = script.source();
+        let key = context.key("session:x");
+        let error = context.try_command::<redis::Value>(&["EVAL", &source, "1", &key]).await.unwrap_err();
+        assert!(error.to_string().contains(&format!("cloakroom {}", script.stem())), "{error}");
+    }
+    assert!(context.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_argument_that_breaks_the_contract_is_an_error_and_changes_nothing() {
+    let context = Context::redis().await;
+    let store = context.store_at(Rules::new()).await;
+    let session = context.session(&store, "a").await;
+    let before = context.dump().await;
+    for script in scripts() {
+        let source = script.source();
+        for (at, argument) in script.header.arguments.iter().enumerate() {
+            let bad = match argument.kind {
+                "integer" => "-1.5",
+                "word" => "bogus",
+                "bytes" => "short",
+                _ => continue,
+            };
+            let mut call = redis::cmd("EVAL");
+            call.arg(&source).arg(script.header.keys.len());
+            for key in &script.header.keys {
+                call.arg(context.key(format!("{}:{}", key.name, session.id().as_str())));
+            }
+            for (other, argument) in script.header.arguments.iter().enumerate() {
+                call.arg(if other == at { bad } else { good(argument) });
+            }
+            let error = call.query_async::<redis::Value>(&mut context.raw()).await.unwrap_err();
+            let named = format!("cloakroom: {} is no", argument.name);
+            assert!(error.to_string().contains(&named), "{} {}: {error}", script.stem(), argument.name);
+        }
+    }
+    assert_eq!(context.dump().await, before);
+}
+
+/// A call of `create_many` for two sessions, of which the second may have a bad argument.
+fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) -> redis::Cmd {
+    let (header, group) = (&script.header, script.header.group.as_ref().unwrap());
+    let tag = format!("{{{}:0}}", context.namespace);
+    let mut call = redis::cmd("EVAL");
+    call.arg(script.source()).arg(1 + 2 * group.keys.len()).arg(context.key("expiry"));
+    for member in ["one", "two"] {
+        let values = ["id", "user", "connection", "node"].map(|name| (name, member)).into();
+        call.arg(group.keys.iter().map(|pattern| filled(pattern, &tag, &values)).collect::<Vec<_>>());
+    }
+    call.arg(header.arguments.iter().map(good).collect::<Vec<_>>());
+    for member in ["one", "two"] {
+        for argument in &group.arguments {
+            let bad = bad.filter(|(name, _)| member == "two" && *name == argument.name);
+            let own = if argument.kind == "text" { member } else { good(argument) };
+            call.arg(bad.map_or(own, |(_, bad)| bad));
+        }
+    }
+    call
+}
+
+#[tokio::test]
+async fn a_bad_argument_of_a_member_is_an_error_and_nothing_is_written_of_those_before_it() {
+    let context = Context::redis().await;
+    let script = script("create_many");
+    let long = "x".repeat(257);
+    let names = ["id", "user", "connection", "node"].map(|name| (name, long.as_str()));
+    let others = [("id", ""), ("op_id", "short"), ("status", "bogus"), ("ttl_ms", "0"), ("ttl_ms", "")];
+    for (name, value) in names.into_iter().chain(others) {
+        let call = call_of_two(&context, &script, Some((name, value)));
+        let error = call.query_async::<redis::Value>(&mut context.raw()).await.unwrap_err();
+        assert!(error.to_string().contains("cloakroom: "), "{name} {value:?}: {error}");
+        assert!(context.keys().await.is_empty(), "{name} {value:?}: something was written");
+    }
+    let call = call_of_two(&context, &script, None);
+    call.query_async::<redis::Value>(&mut context.raw()).await.unwrap();
+    for id in ["one", "two"] {
+        assert!(context.exists(&context.key(format!("session:{id}"))).await, "{id} was not made");
+    }
+}
+
+/// An argument as the contract wants it.
+fn good(argument: &Argument) -> &str {
+    match (argument.kind, argument.bytes) {
+        ("integer", _) => "500",
+        ("word", _) => &argument.words[0],
+        ("bytes", Some(8)) => "12345678",
+        ("bytes", _) => "12345678123456781234567812345678",
+        ("text", _) => "x",
+        _ => "",
+    }
+}
+
+#[tokio::test]
+async fn get_lua_reads_what_the_crate_reads() {
+    let context = Context::redis().await;
+    let store = context.store_at(Rules::new()).await;
+    let session = context.session(&store, "a").await;
+    let source = script("get").source();
+    let get = async |id: &SessionId| -> Vec<redis::Value> {
+        let (key, now) = (context.record_key(id), context.clock.now_ms().to_string());
+        context.command(&["EVAL", &source, "1", &key, &now]).await
+    };
+    let record: Vec<u8> = context.command(&["GET", &context.record_key(session.id())]).await;
+    let bulk = |text: &[u8]| redis::Value::BulkString(text.to_vec());
+    assert_eq!(get(session.id()).await, [bulk(b"ok"), bulk(&record)]);
+    let rotated = store.rotate(&session, Rotation::new()).await.unwrap().session;
+    assert_eq!(get(session.id()).await, [bulk(b"moved"), bulk(rotated.id().as_str().as_bytes())]);
+    context.clock.advance(DEFAULT_TTL);
+    assert_eq!(get(rotated.id()).await, [bulk(b"missing")]);
+    context.command::<()>(&["SET", &context.record_key(session.id()), "junk"]).await;
+    assert_eq!(get(session.id()).await, [bulk(b"corrupt"), bulk(b"record")]);
+}

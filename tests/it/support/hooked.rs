@@ -1,0 +1,386 @@
+//! A store whose calls a test stops at a chosen moment, makes fail, or only writes down.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cloakroom::{
+    Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Error, Expired, Export,
+    Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations, NewSession,
+    Node, Obstacle, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result,
+    Rotated, Rotation, Session, SessionId, SessionStore, Target, TaskId, Thawed, Unbound, UserDeleted,
+};
+use tokio::sync::Semaphore;
+
+use super::context::Store;
+
+/// A store that does what another does, but for what a test plans.
+#[derive(Clone)]
+pub(crate) struct Hooked {
+    inner: Store,
+    plan: Arc<Mutex<Plan>>,
+}
+
+#[derive(Default)]
+struct Plan {
+    /// The first that fits a call is used up by it.
+    hooks: Vec<Hook>,
+    /// Each call, when it was answered.
+    calls: Vec<&'static str>,
+    /// How many calls are still answered. The next is done and its answer lost, and then nothing reaches the store.
+    left: Option<u64>,
+    /// In how many calls this process kills itself.
+    death: Option<(u64, Death)>,
+}
+
+/// At which moment of a call a process dies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Death {
+    Before,
+    /// When it is on its way: whether the server does it, nobody knows.
+    During,
+    After,
+}
+
+/// Ends this process as a crash does: by SIGKILL, in this moment, with nothing tidied up.
+fn die() -> ! {
+    let id = std::process::id().to_string();
+    let _ = std::process::Command::new("kill").args(["-KILL", &id]).status();
+    unreachable!("killed");
+}
+
+struct Hook {
+    call: &'static str,
+    moment: Moment,
+    then: Then,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Before,
+    After,
+}
+
+enum Then {
+    Fail,
+    Wait(Gate),
+    WaitAndFail(Gate),
+}
+
+/// A moment in which a call stands still.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    reached: Arc<Semaphore>,
+    opened: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn new() -> Self {
+        Self { reached: Arc::new(Semaphore::new(0)), opened: Arc::new(Semaphore::new(0)) }
+    }
+
+    async fn pass(&self) {
+        self.reached.add_permits(1);
+        self.opened.acquire().await.unwrap().forget();
+    }
+
+    /// Waits until the call stands there.
+    pub(crate) async fn reached(&self) {
+        let reached = tokio::time::timeout(Duration::from_secs(30), self.reached.acquire()).await;
+        reached.expect("no call came").unwrap().forget();
+    }
+
+    /// Lets it go on.
+    pub(crate) fn open(&self) {
+        self.opened.add_permits(1);
+    }
+}
+
+impl fmt::Debug for Hooked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hooked").finish_non_exhaustive()
+    }
+}
+
+impl Hooked {
+    pub(crate) fn new(inner: Store) -> Self {
+        Self { inner, plan: Arc::default() }
+    }
+
+    fn plan(&self, call: &'static str, moment: Moment, then: Then) {
+        self.plan.lock().unwrap().hooks.push(Hook { call, moment, then });
+    }
+
+    /// The next such call is done, and its answer is lost.
+    pub(crate) fn lose_answer(&self, call: &'static str) {
+        self.plan(call, Moment::After, Then::Fail);
+    }
+
+    /// The next such call stands still before it is done.
+    pub(crate) fn stop_before(&self, call: &'static str) -> Gate {
+        self.stop(call, Moment::Before)
+    }
+
+    /// The next such call stands still when it is done and not yet answered.
+    pub(crate) fn stop_after(&self, call: &'static str) -> Gate {
+        self.stop(call, Moment::After)
+    }
+
+    /// The next such call stands still when it is done, and then its answer is lost.
+    pub(crate) fn stop_and_lose(&self, call: &'static str) -> Gate {
+        let gate = Gate::new();
+        self.plan(call, Moment::After, Then::WaitAndFail(gate.clone()));
+        gate
+    }
+
+    fn stop(&self, call: &'static str, moment: Moment) -> Gate {
+        let gate = Gate::new();
+        self.plan(call, moment, Then::Wait(gate.clone()));
+        gate
+    }
+
+    /// After so many calls the store is away: one more is done, and its answer is lost.
+    pub(crate) fn away_after(&self, calls: u64) {
+        self.plan.lock().unwrap().left = Some(calls + 1);
+    }
+
+    pub(crate) fn is_away(&self) -> bool {
+        self.plan.lock().unwrap().left == Some(0)
+    }
+
+    /// This process dies at the call that is so many calls away, of this handle and its clones.
+    pub(crate) fn die_at(&self, calls: u64, moment: Death) {
+        self.plan.lock().unwrap().death = Some((calls, moment));
+    }
+
+    fn comes_death(&self) -> Option<Death> {
+        let mut plan = self.plan.lock().unwrap();
+        let (left, moment) = plan.death.as_mut()?;
+        *left = left.saturating_sub(1);
+        (*left == 0).then_some(*moment)
+    }
+
+    /// Counts the calls of another store too: what is planned for this one is planned for both.
+    pub(crate) fn beside(&self, inner: Store) -> Self {
+        Self { inner, plan: self.plan.clone() }
+    }
+
+    /// It is there again.
+    pub(crate) fn back(&self) {
+        self.plan.lock().unwrap().left = None;
+    }
+
+    /// The names of the calls since this was asked last, in the order of their answers.
+    pub(crate) fn take_calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.plan.lock().unwrap().calls)
+    }
+
+    async fn at(&self, call: &'static str, moment: Moment) -> Result<()> {
+        let then = {
+            let mut plan = self.plan.lock().unwrap();
+            match (&mut plan.left, moment) {
+                (Some(0), _) => return Err(lost(moment)),
+                (Some(left), Moment::After) => {
+                    *left -= 1;
+                    if *left == 0 {
+                        return Err(lost(moment));
+                    }
+                }
+                _ => {}
+            }
+            let fits = |hook: &Hook| hook.call == call && hook.moment == moment;
+            plan.hooks.iter().position(fits).map(|at| plan.hooks.remove(at).then)
+        };
+        match (then, moment) {
+            (None, _) => Ok(()),
+            (Some(Then::Fail), moment) => Err(lost(moment)),
+            (Some(Then::Wait(gate)), _) => {
+                gate.pass().await;
+                Ok(())
+            }
+            (Some(Then::WaitAndFail(gate)), moment) => {
+                gate.pass().await;
+                Err(lost(moment))
+            }
+        }
+    }
+
+    async fn call<T>(&self, name: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+        self.at(name, Moment::Before).await?;
+        let death = self.comes_death();
+        let answer = match death {
+            Some(Death::Before) => die(),
+            Some(Death::During) => {
+                let _ = tokio::time::timeout(Duration::from_micros(fastrand::u64(..300)), call).await;
+                die()
+            }
+            Some(Death::After) | None => call.await,
+        };
+        if death.is_some() {
+            die();
+        }
+        self.plan.lock().unwrap().calls.push(name);
+        self.at(name, Moment::After).await?;
+        answer
+    }
+}
+
+/// How a call ends before or after it was done.
+fn lost(moment: Moment) -> Error {
+    match moment {
+        Moment::Before => Error::NotExecuted { reason: Obstacle::Connect, source: None },
+        Moment::After => {
+            Error::Ambiguous { operation_id: OperationId::random(), source: "lost by a test".into() }
+        }
+    }
+}
+
+#[async_trait]
+impl SessionStore for Hooked {
+    async fn create(&self, new: NewSession) -> Result<Created> {
+        self.call("create", self.inner.create(new)).await
+    }
+
+    async fn create_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>> {
+        if let Err(error) = self.at("create_many", Moment::Before).await {
+            return vec![Err(error)];
+        }
+        let answers = self.inner.create_many(new).await;
+        self.plan.lock().unwrap().calls.push("create_many");
+        match self.at("create_many", Moment::After).await {
+            Ok(()) => answers,
+            Err(error) => vec![Err(error)],
+        }
+    }
+
+    async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
+        self.call("get", self.inner.get(id)).await
+    }
+
+    async fn update(&self, session: &mut Session) -> Result<()> {
+        self.call("update", self.inner.update(session)).await
+    }
+
+    async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched> {
+        self.call("patch", self.inner.patch(target, patch)).await
+    }
+
+    async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>> {
+        self.call("refresh", self.inner.refresh(target)).await
+    }
+
+    async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>> {
+        self.call("refresh_and_get", self.inner.refresh_and_get(target)).await
+    }
+
+    async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
+        self.call("rotate", self.inner.rotate(target, rotation)).await
+    }
+
+    async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound> {
+        self.call("bind", self.inner.bind(target, binding)).await
+    }
+
+    async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound> {
+        self.call("unbind", self.inner.unbind(target, connection)).await
+    }
+
+    async fn delete(&self, target: &dyn Target) -> Result<Deleted> {
+        self.call("delete", self.inner.delete(target)).await
+    }
+
+    async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
+        self.call("export", self.inner.export(id)).await
+    }
+
+    async fn import(&self, import: Import) -> Result<Imported> {
+        self.call("import", self.inner.import(import)).await
+    }
+
+    async fn list(&self, owner: &Owner, page: &PageRequest) -> Result<Page> {
+        self.call("list", self.inner.list(owner, page)).await
+    }
+
+    async fn count(&self, owner: &Owner) -> Result<u64> {
+        self.call("count", self.inner.count(owner)).await
+    }
+
+    async fn session_by_connection(&self, connection: &str) -> Result<Option<Session>> {
+        self.call("session_by_connection", self.inner.session_by_connection(connection)).await
+    }
+
+    async fn delete_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
+        self.call("delete_user", self.inner.delete_user(user, keep)).await
+    }
+
+    async fn expired(&self, before_ms: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
+        self.call("expired", self.inner.expired(before_ms, skip, limit)).await
+    }
+
+    async fn reap(&self, batch: usize) -> Result<Reaped> {
+        self.call("reap", self.inner.reap(batch)).await
+    }
+
+    async fn heartbeat(&self, holder: &Holder, beat: Heartbeat) -> Result<LeaseStatus> {
+        self.call("heartbeat", self.inner.heartbeat(holder, beat)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<Node>> {
+        self.call("nodes", self.inner.nodes()).await
+    }
+
+    async fn lapsed_nodes(&self) -> Result<Vec<String>> {
+        self.call("lapsed_nodes", self.inner.lapsed_nodes()).await
+    }
+
+    async fn recover(&self, claim: Claim) -> Result<Claimed> {
+        self.call("recover", self.inner.recover(claim)).await
+    }
+
+    async fn freeze(
+        &self,
+        target: &dyn Target,
+        task: TaskId,
+        place: &str,
+        span: Duration,
+    ) -> Result<Option<Frozen>> {
+        self.call("freeze", self.inner.freeze(target, task, place, span)).await
+    }
+
+    async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {
+        self.call("depart", self.inner.depart(target, task, until_ms)).await
+    }
+
+    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<Thawed> {
+        self.call("thaw", self.inner.thaw(id, task, direction)).await
+    }
+
+    async fn clean(&self, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
+        self.call("clean", self.inner.clean(target, task, what)).await
+    }
+
+    async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
+        self.call("migrations", self.inner.migrations(skip, limit)).await
+    }
+
+    async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
+        self.call("migration", self.inner.migration(id)).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
+    fn with_operation_id(&self, id: OperationId) -> Store {
+        Arc::new(Self { inner: self.inner.with_operation_id(id), plan: self.plan.clone() })
+    }
+
+    fn as_node(&self, holder: &Holder) -> Store {
+        Arc::new(Self { inner: self.inner.as_node(holder), plan: self.plan.clone() })
+    }
+
+    fn handle(&self) -> Store {
+        Arc::new(self.clone())
+    }
+}
