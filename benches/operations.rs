@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom::{
-    Binding, Direction, Heartbeat, Holder, Import, LeaseStatus, MemoryStore, NewSession, Owner, PageRequest,
-    Patch, RedisStore, Rotation, Session, SessionId, SessionStore, TaskId, Thawed,
+    Binding, Direction, Freezing, Heartbeat, Holder, Import, LeaseStatus, MemoryStore, NewSession, Owner,
+    PageRequest, Patch, RedisStore, Rotation, Session, SessionId, SessionStore, TaskId, Thawed,
 };
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
@@ -198,7 +198,7 @@ fn measure(bench: &mut Bench<'_>, other: &Store) {
 
     bench.measure_crowd("freeze and thaw", async |store, of| {
         let task = TaskId::random();
-        store.freeze(&of.id, task, "elsewhere", PATIENCE).await.unwrap().unwrap();
+        store.freeze(&of.id, Freezing::new(task, "elsewhere").span(PATIENCE)).await.unwrap().unwrap();
         assert_eq!(store.thaw(&of.id, task, Direction::Outgoing).await.unwrap(), Thawed::Thawed);
     });
     let holder = Holder::new("node").unwrap();

@@ -7,8 +7,9 @@
   ARGV[2]  task        8 bytes; of the migration
   ARGV[3]  id          text
   ARGV[4]  place       text; empty: none; where it is going
-  ARGV[5]  freeze_ms   integer; default: 30000; how long it is frozen, if nothing ends that before
-  ARGV[6]  grace_ms    integer; default: 3600000
+  ARGV[5]  new_node    text; empty: none, it keeps its own; the node that it goes to there: for whoever goes on with it
+  ARGV[6]  freeze_ms   integer; default: 30000; how long it is frozen, if nothing ends that before
+  ARGV[7]  grace_ms    integer; default: 3600000
 
   Replies
     {"ok", frozen_until, record}  the session as it was before
@@ -22,11 +23,12 @@
   Uses:   args, clock, typed, record, entries, index, migration
 ]]
 
-if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom freeze: 2 KEYS and 6 ARGV') end
+if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom freeze: 2 KEYS and 7 ARGV') end
 local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local task, id, place = args_task(ARGV[2]), args_id(ARGV[3]), args_name(ARGV[4])
-local span, grace = args_integer(ARGV[5], 'freeze_ms', 1), args_integer(ARGV[6], 'grace_ms', 1)
+local task, id = args_task(ARGV[2]), args_id(ARGV[3])
+local place, new_node = args_name(ARGV[4]), args_name(ARGV[5])
+local span, grace = args_integer(ARGV[6], 'freeze_ms', 1), args_integer(ARGV[7], 'grace_ms', 1)
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
@@ -39,7 +41,7 @@ if freeze then
   return { 'ok', freeze.frozen_until, record_encode(record) }
 end
 
-migration_freeze(record, RECORD_OUTGOING, task, now + span, place)
+migration_freeze(record, RECORD_OUTGOING, task, now + span, place, new_node)
 record_store(record_key, record, now)
 migration_note(migrations_key, id, record, grace, now)
 return { 'ok', now + span, record.raw }

@@ -35,6 +35,8 @@
   ARGV[22]  task            8 bytes; empty: none; of the migration by which it comes: a copy, frozen until it is thawed
   ARGV[23]  until_ms        integer; empty: none; the end of the freeze at its source: a later one brings a newer copy
   ARGV[24]  place           text; empty: none; where it comes from
+  ARGV[25]  hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its client is
+                            to connect there: no new_connection, suspended, and that is one version more
 
   Replies
     {"ok", version}
@@ -55,7 +57,7 @@
   Uses:   args, clock, typed, record, entries, index, session, migration
 ]]
 
-if #KEYS ~= 10 or #ARGV ~= 24 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 24 ARGV') end
+if #KEYS ~= 10 or #ARGV ~= 25 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 25 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -72,8 +74,15 @@ new.deadline, new.ttl = args_integer(ARGV[16], 'deadline_ms', 0), args_integer(A
 local operations, replaces = args_op_ids(ARGV[18]), args_optional_integer(ARGV[19], 'replaces', 0)
 local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), ARGV[21]
 local task, frozen_until = args_task(ARGV[22], true), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
-local place = args_name(ARGV[24])
+local place, hand_over = args_name(ARGV[24]), args_choice(ARGV[25], 'hand_over', 'yes', 'no')
 new.op_ids, new.body = operations, entries
+if hand_over then
+  if task == '' or new.node == '' or new.connection ~= '' then
+    error('cloakroom: hand_over is by a task, to a node, without a connection')
+  end
+  new.status = RECORD_SUSPENDED
+  record_change(new, '')
+end
 
 local old, corrupt = record_read(record_key, now)
 if old and record_version_of(old, op_id) then return { 'ok', new.version } end
@@ -113,7 +122,7 @@ if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrat
 if task == '' then
   record_note_import(new, op_id)
 else
-  migration_freeze(new, RECORD_INCOMING, task, frozen_until, place)
+  migration_freeze(new, RECORD_INCOMING, task, frozen_until, place, '')
 end
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end

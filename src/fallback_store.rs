@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -23,7 +22,7 @@ use crate::ops::delete::Deleted;
 use crate::ops::delete_user::UserDeleted;
 use crate::ops::depart::Departed;
 use crate::ops::expired::Expired;
-use crate::ops::freeze::Frozen;
+use crate::ops::freeze::{Freezing, Frozen};
 use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
 use crate::ops::import::{Import, Imported};
 use crate::ops::list::{Page, PageRequest};
@@ -337,15 +336,9 @@ impl SessionStore for FallbackStore {
         Ok(claimed)
     }
 
-    async fn freeze(
-        &self,
-        target: &dyn Target,
-        task: TaskId,
-        place: &str,
-        span: Duration,
-    ) -> Result<Option<Frozen>> {
+    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>> {
         self.copies(|copies| copies.forget(target.id()));
-        self.shared.whole(Access::Write, self.store.freeze(target, task, place, span)).await
+        self.shared.whole(Access::Write, self.store.freeze(target, freezing)).await
     }
 
     async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {

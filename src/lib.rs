@@ -79,7 +79,7 @@ pub use crate::{
     ops::delete_user::UserDeleted,
     ops::depart::Departed,
     ops::expired::Expired,
-    ops::freeze::Frozen,
+    ops::freeze::{Freezing, Frozen},
     ops::heartbeat::{Heartbeat, LeaseStatus},
     ops::import::{Import, Imported},
     ops::list::{Page, PageRequest},

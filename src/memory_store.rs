@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -28,7 +27,7 @@ use crate::ops::delete::Deleted;
 use crate::ops::delete_user::UserDeleted;
 use crate::ops::depart::Departed;
 use crate::ops::expired::Expired;
-use crate::ops::freeze::Frozen;
+use crate::ops::freeze::{Freezing, Frozen};
 use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
 use crate::ops::import::{Import, Imported};
 use crate::ops::list::{Page, PageRequest};
@@ -368,14 +367,8 @@ impl SessionStore for MemoryStore {
         self.run("recover", |call| recover::run(call, &claim)).await
     }
 
-    async fn freeze(
-        &self,
-        target: &dyn Target,
-        task: TaskId,
-        place: &str,
-        span: Duration,
-    ) -> Result<Option<Frozen>> {
-        self.run("freeze", |call| freeze::run(call, target, task, place, span)).await
+    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>> {
+        self.run("freeze", |call| freeze::run(call, target, &freezing)).await
     }
 
     async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {

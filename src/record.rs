@@ -27,6 +27,8 @@ pub(crate) struct Freeze {
     pub(crate) direction: Direction,
     /// The other store.
     pub(crate) place: String,
+    /// The node that it goes to there; empty: it keeps its own.
+    pub(crate) node: String,
 }
 
 impl Freeze {
@@ -45,8 +47,9 @@ impl Freeze {
             2 => Direction::Incoming,
             _ => return None,
         };
-        let length = input.u16()?;
-        Some(Self { task, until, status, direction, place: input.text(length)? })
+        let (place, node) = (input.u16()?, input.u16()?);
+        let (place, node) = (input.text(place)?, input.text(node)?);
+        Some(Self { task, until, status, direction, place, node })
     }
 }
 
@@ -267,7 +270,7 @@ mod tests {
         let id = SessionId::new("s").unwrap();
         let freeze = |task: [u8; 8], status, direction| {
             let until = 7_000_u64.to_be_bytes();
-            [&task[..], &until[2..], &[status, direction, 0, 1], b"b", &[1, 0, 1, 0, 0, 0, 2], b"a42"]
+            [&task[..], &until[2..], &[status, direction, 0, 1, 0, 1], b"bn", &[1, 0, 1, 0, 0, 0, 2], b"a42"]
                 .concat()
         };
         let frozen = |body: &[u8]| {
@@ -281,8 +284,8 @@ mod tests {
         assert_eq!((session.status(), session.get::<u32>("a").unwrap()), (Status::Migrating, Some(42)));
         assert_eq!((found.task, found.until), (TaskId::new([9; 8]).unwrap(), 7_000));
         assert_eq!(
-            (found.status, found.direction, &*found.place),
-            (Status::Suspended, Direction::Outgoing, "b")
+            (found.status, found.direction, &*found.place, &*found.node),
+            (Status::Suspended, Direction::Outgoing, "b", "n")
         );
         assert!(found.has_lapsed(7_000) && !found.has_lapsed(6_999));
         for (task, status, direction) in
@@ -290,7 +293,7 @@ mod tests {
         {
             assert!(frozen(&freeze(task, status, direction)).is_none());
         }
-        assert!(frozen(&freeze([9; 8], 1, 1)[..17]).is_none());
+        assert!(frozen(&freeze([9; 8], 1, 1)[..19]).is_none());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bb8_redis::RedisConnectionManager;
@@ -23,7 +22,7 @@ use crate::ops::delete::Deleted;
 use crate::ops::delete_user::UserDeleted;
 use crate::ops::depart::Departed;
 use crate::ops::expired::Expired;
-use crate::ops::freeze::Frozen;
+use crate::ops::freeze::{Freezing, Frozen};
 use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
 use crate::ops::import::{Import, Imported};
 use crate::ops::list::{Page, PageRequest};
@@ -329,15 +328,9 @@ impl SessionStore for RedisStore {
         operation.observe(ops::recover::run(&operation, &claim)).await
     }
 
-    async fn freeze(
-        &self,
-        target: &dyn Target,
-        task: TaskId,
-        place: &str,
-        span: Duration,
-    ) -> Result<Option<Frozen>> {
+    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>> {
         let operation = self.operation("freeze")?;
-        operation.observe(ops::freeze::run(&operation, target, task, place, span)).await
+        operation.observe(ops::freeze::run(&operation, target, &freezing)).await
     }
 
     async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {

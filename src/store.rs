@@ -18,7 +18,7 @@ use crate::ops::delete::Deleted;
 use crate::ops::delete_user::UserDeleted;
 use crate::ops::depart::Departed;
 use crate::ops::expired::Expired;
-use crate::ops::freeze::Frozen;
+use crate::ops::freeze::{Freezing, Frozen};
 use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
 use crate::ops::import::{Import, Imported};
 use crate::ops::list::{Page, PageRequest};
@@ -244,9 +244,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `import.lua`: the record, and all index entries, those of the version that it replaces included.
     async fn import(&self, import: Import) -> Result<Imported>;
 
-    /// Freezes a live session that is to go over to another store, `place`: from now on it is read and deleted, and not
-    /// changed. `None`: there is no live session. After `span`, 1 ms to an hour, the freeze ends by itself, unless the
-    /// session departed. Again by the same task it happens once.
+    /// Freezes a live session that is to go over to another store: from now on it is read and deleted, and not changed.
+    /// `None`: there is no live session. The freeze ends by itself after its span, unless the session departed. Again by
+    /// the same task it happens once.
     ///
     /// This and the next three are the steps of a migration, with an [incoming](crate::Import::incoming) import, each safe to
     /// send again. [`MigrationManager`](crate::MigrationManager) takes them in their order.
@@ -257,13 +257,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `freeze.lua`: the record, and the list of the sessions that are on their way.
-    async fn freeze(
-        &self,
-        target: &dyn Target,
-        task: TaskId,
-        place: &str,
-        span: Duration,
-    ) -> Result<Option<Frozen>>;
+    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>>;
 
     /// Lets go of a frozen session, once its copy is in the other store: from here on the migration only goes on. Whoever
     /// asks for the session is [told](crate::Refusal::Departed) where it went, until it would have gone by itself or the

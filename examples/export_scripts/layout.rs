@@ -29,7 +29,7 @@ struct Freeze {
     header: Vec<Field>,
     header_bytes: usize,
     /// Behind the header.
-    texts: [&'static str; 1],
+    texts: [&'static str; 2],
     directions: BTreeMap<&'static str, u64>,
 }
 
@@ -84,7 +84,7 @@ impl Layout {
             freeze: Freeze {
                 header_bytes: freeze.iter().map(|field| field.bytes).sum(),
                 header: freeze,
-                texts: ["place"],
+                texts: ["place", "node"],
                 directions: BTreeMap::from([
                     ("outgoing", number("RECORD_OUTGOING")?),
                     ("incoming", number("RECORD_INCOMING")?),

@@ -2,10 +2,11 @@
 
 local MIGRATION_CLEANED = '\0\0\0\0\0\0\0\0' -- the task of a departed record that no task needs any longer
 
--- Freezes a record, which the caller stores.
-local function migration_freeze(record, direction, task, frozen_until, place)
+-- Freezes a record, which the caller stores. The node is the one that it goes to; empty: it keeps its own.
+local function migration_freeze(record, direction, task, frozen_until, place, node)
   record.freeze = {
     task = task, frozen_until = frozen_until, status = record.status, direction = direction, place = place,
+    node = node,
   }
   record.status = RECORD_MIGRATING
 end

@@ -14,8 +14,8 @@ local RECORD_OP_IDS = 4
 local RECORD_OP_ID_SIZE = 8
 local RECORD_LIVE, RECORD_MOVED, RECORD_DELETED, RECORD_DEPARTED = 1, 2, 3, 4
 local RECORD_ACTIVE, RECORD_SUSPENDED, RECORD_MIGRATING = 1, 2, 3
-local RECORD_FREEZE = '>c8I6BBI2' -- what the body of a migrating record begins with, and then a place
-local RECORD_FREEZE_SIZE = 18
+local RECORD_FREEZE = '>c8I6BBI2I2' -- what the body of a migrating record begins with, and then a place and a node
+local RECORD_FREEZE_SIZE = 20
 local RECORD_OUTGOING, RECORD_INCOMING = 1, 2
 
 -- A status that a caller may set.
@@ -45,13 +45,16 @@ end
 -- Splits the freeze off the body of a migrating record, so that the rest is as in any other. False: it is broken.
 local function record_split_freeze(record)
   if #record.body < RECORD_FREEZE_SIZE then return false end
-  local task, frozen_until, status, direction, place_size = struct.unpack(RECORD_FREEZE, record.body)
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack(RECORD_FREEZE, record.body)
   local place_end = RECORD_FREEZE_SIZE + place_size
-  if place_end > #record.body or status < RECORD_ACTIVE or status >= RECORD_MIGRATING then return false end
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < RECORD_ACTIVE or status >= RECORD_MIGRATING then return false end
   if direction < RECORD_OUTGOING or direction > RECORD_INCOMING then return false end
-  local place = record.body:sub(RECORD_FREEZE_SIZE + 1, place_end)
-  record.freeze = { task = task, frozen_until = frozen_until, status = status, direction = direction, place = place }
-  record.body = record.body:sub(place_end + 1)
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(RECORD_FREEZE_SIZE + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
   return true
 end
 
@@ -89,8 +92,8 @@ end
 local function record_encode(record)
   local body, freeze = record.body, record.freeze
   if freeze then
-    body = struct.pack(RECORD_FREEZE, freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place)
-      .. freeze.place .. body
+    body = struct.pack(RECORD_FREEZE, freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
   end
   return struct.pack(RECORD_HEADER, RECORD_FORMAT, record.kind, record.status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,

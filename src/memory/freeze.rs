@@ -1,33 +1,27 @@
 //! freeze: a live session that goes over to another store is read and deleted, and not changed.
 
-use std::time::Duration;
-
 use crate::error::{Error, Refusal, Result};
 use crate::export::Export;
-use crate::id::{SessionId, TaskId};
+use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
 use crate::memory::locked::Locked;
 use crate::memory::record::Copy;
-use crate::ops::freeze::{Frozen, check};
+use crate::ops::freeze::{Freezing, Frozen};
 use crate::record::{Direction, Freeze, Operations};
 use crate::rules::ms;
 use crate::session::Status;
 use crate::target::Target;
 
-pub(crate) fn run(
-    call: Call<'_>,
-    target: &dyn Target,
-    task: TaskId,
-    place: &str,
-    span: Duration,
-) -> Result<Option<Frozen>> {
-    check(place, span)?;
+pub(crate) fn run(call: Call<'_>, target: &dyn Target, freezing: &Freezing) -> Result<Option<Frozen>> {
+    freezing.check()?;
+    let Freezing { task, place, node, span } = freezing;
     let freeze = Freeze {
-        task,
-        until: call.now + ms(span),
+        task: *task,
+        until: call.now + ms(*span),
         status: Status::Active,
         direction: Direction::Outgoing,
-        place: place.to_owned(),
+        place: place.clone(),
+        node: node.clone(),
     };
     let mut call = call.reaching([target.id().as_str()]);
     match call.settle_at(target, |call, locked, id| attempt(call, locked, id, &freeze)) {

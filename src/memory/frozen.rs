@@ -24,6 +24,7 @@ fn world() -> World {
         status: Status::Active,
         direction: Direction::Outgoing,
         place: "elsewhere".to_owned(),
+        node: String::new(),
     };
     locked.edit(&id("frozen"), |record| record.freeze = Some(Box::new(freeze)));
     drop(locked);

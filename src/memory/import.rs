@@ -36,7 +36,8 @@ pub(crate) fn run(call: Call<'_>, import: &Import) -> Result<Imported> {
 
 fn freeze(coming: &Coming, status: Status) -> Freeze {
     let Coming { task, until_ms, place } = coming;
-    Freeze { task: *task, until: *until_ms, status, direction: Direction::Incoming, place: place.clone() }
+    let (direction, place, node) = (Direction::Incoming, place.clone(), String::new());
+    Freeze { task: *task, until: *until_ms, status, direction, place, node }
 }
 
 /// Whether an earlier import by the same task is here, of an earlier freeze, of the same or of a later one.
@@ -48,11 +49,12 @@ fn again(old: &Record, new: &Record) -> Option<Ordering> {
 
 fn record(import: &Import, entries: &[u8]) -> Record {
     let Export { session, operations } = &import.export;
-    let Session { routing, times, .. } = session;
-    Record {
+    let Session { times, .. } = session;
+    let (routing, is_handed_over) = import.routing();
+    let mut record = Record {
         kind: Kind::Live,
         status: session.status,
-        freeze: import.migration.as_ref().map(|coming| Box::new(freeze(coming, session.status))),
+        freeze: None,
         operations: *operations,
         version: session.version.get(),
         created_at: times.created_at,
@@ -65,7 +67,13 @@ fn record(import: &Import, entries: &[u8]) -> Record {
         connection: Name::new(&routing.connection),
         node: Name::new(&routing.node),
         body: entries.into(),
+    };
+    if is_handed_over {
+        record.status = Status::Suspended;
+        record.change(None);
     }
+    record.freeze = import.migration.as_ref().map(|coming| Box::new(freeze(coming, record.status)));
+    record
 }
 
 fn attempt(

@@ -40,6 +40,7 @@ fn of(id: &SessionId, record: &Record, now: u64) -> Option<Migration> {
             id: id.clone(),
             task: (*task)?,
             place: place.clone(),
+            node: None,
             phase: Phase::Departed,
         });
     }

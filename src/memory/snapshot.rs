@@ -107,12 +107,13 @@ fn number_of(status: Status) -> u8 {
 }
 
 fn encode_freeze(freeze: &Freeze) -> Vec<u8> {
-    let Freeze { task, until, status, direction, place } = freeze;
+    let Freeze { task, until, status, direction, place, node } = freeze;
     let direction = match direction {
         Direction::Outgoing => 1,
         Direction::Incoming => 2,
     };
-    let place_length = (place.len() as u16).to_be_bytes();
-    let numbers = [&until.to_be_bytes()[2..], &[number_of(*status), direction], &place_length].concat();
-    [&task.as_bytes()[..], &numbers, place.as_bytes()].concat()
+    let [place_length, node_length] = [place, node].map(|name| (name.len() as u16).to_be_bytes());
+    let numbers =
+        [&until.to_be_bytes()[2..], &[number_of(*status), direction], &place_length, &node_length].concat();
+    [&task.as_bytes()[..], &numbers, place.as_bytes(), node.as_bytes()].concat()
 }

@@ -15,7 +15,6 @@ use crate::migration::route::Outcome;
 use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Submitted};
 use crate::ops::list::PageRequest;
 use crate::owner::Owner;
-use crate::routing::require_name;
 use crate::store::SessionStore;
 
 /// How many to read at once.
@@ -92,11 +91,9 @@ impl DrainTask {
         on_report: Option<OnReport>,
     ) -> Result<Drain> {
         Owner::node(node).validate()?;
-        if let Destination::Node(to) = &destination {
-            require_name("node id", to)?;
-            if node == to {
-                return Err(Error::invalid("node id", "is that of the node itself"));
-            }
+        destination.check()?;
+        if matches!(&destination, Destination::Node(to) if to == node) {
+            return Err(Error::invalid("node id", "is that of the node itself"));
         }
         if per_second == 0 {
             return Err(Error::invalid("per_second", "is 0, must be at least 1"));

@@ -14,7 +14,7 @@ use crate::migration::hand_over::hand_over;
 use crate::migration::resume::{self, Resumed};
 use crate::migration::route::{End, Route};
 use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Report, Submitted};
-use crate::ops::freeze;
+use crate::ops::freeze::check_span;
 use crate::routing::require_name;
 use crate::store::SessionStore;
 
@@ -72,8 +72,8 @@ impl Shared {
     /// The way that a session takes. One that goes to another node is at its source, and stays there.
     fn route(&self, destination: &Destination) -> &Route {
         match destination {
-            Destination::Remote | Destination::Node(_) => &self.to_remote,
-            Destination::Local => &self.to_local,
+            Destination::Remote | Destination::RemoteNode(_) | Destination::Node(_) => &self.to_remote,
+            Destination::Local | Destination::LocalNode(_) => &self.to_local,
         }
     }
 
@@ -165,8 +165,8 @@ impl MigrationManagerBuilder {
         let Self { local, remote, queue, workers, freeze, on_report } = self;
         for place in [&local.place, &remote.place] {
             require_name("place", place)?;
-            freeze::check(place, freeze)?;
         }
+        check_span(freeze)?;
         if local.place == remote.place {
             return Err(Error::invalid("place", "is that of both stores"));
         }
@@ -289,14 +289,17 @@ async fn work(shared: Arc<Shared>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<J
 
 async fn move_one(shared: &Shared, job: Job) {
     let Some(MigrationTask { id, session, destination, from, .. }) = job.task().cloned() else { return };
+    if let Err(error) = destination.check() {
+        return job.report(session, Err(error));
+    }
     let route = shared.route(&destination);
-    if let Destination::Node(to) = destination {
-        return match hand_over(&*route.source.store, &route.patience(), &session, from, &to).await {
+    if let Destination::Node(to) = &destination {
+        return match hand_over(&*route.source.store, &route.patience(), &session, from, to).await {
             Ok((session, outcome)) => job.report(session, Ok(outcome)),
             Err(error) => job.report(session, Err(error)),
         };
     }
-    match route.carry(&session, id).await {
+    match route.carry(&session, id, destination.node()).await {
         Ok(arrival) => {
             // Before it is cleaned up: if this process ends in between, who resumes tells again.
             job.report(arrival.id.clone(), Ok(arrival.outcome));

@@ -11,7 +11,7 @@ use crate::id::{SessionId, TaskId};
 use crate::migration::patience::Patience;
 use crate::ops::clean::{Cleaned, Leftover};
 use crate::ops::depart::Departed;
-use crate::ops::freeze::Frozen;
+use crate::ops::freeze::{Freezing, Frozen};
 use crate::ops::import::{Import, Imported};
 use crate::ops::migrations::{Migration, Phase};
 use crate::ops::thaw::Thawed;
@@ -71,11 +71,14 @@ impl Route {
         Patience::of(self.freeze / 3)
     }
 
-    /// Takes a session from the source to the target. Where it cannot, it stays, and the error says why.
-    pub(crate) async fn carry(&self, id: &SessionId, task: TaskId) -> Result<Arrival> {
+    /// Takes a session from the source to the target, and to a node there if one is named. Where it cannot, it stays, and
+    /// the error says why.
+    pub(crate) async fn carry(&self, id: &SessionId, task: TaskId, node: Option<&str>) -> Result<Arrival> {
         let patience = self.patience();
-        let (source, place) = (&self.source.store, &self.target.place);
-        let frozen = match patience.with(|| source.freeze(id, task, place, self.freeze)).await {
+        let source = &self.source.store;
+        let freezing =
+            Freezing::new(task, &self.target.place).span(self.freeze).node(node.unwrap_or_default());
+        let frozen = match patience.with(|| source.freeze(id, freezing.clone())).await {
             Ok(Some(frozen)) => frozen,
             Ok(None) => return self.absent(&patience, id).await,
             Err(Error::Refused(Refusal::Departed { place })) => return self.gone(id, task, place).await,
@@ -83,7 +86,9 @@ impl Route {
         };
         let Frozen { export, until_ms } = frozen;
         let session = export.session().clone();
-        match self.cross(&patience, Import::new(export), &session, task, until_ms).await {
+        let import = Import::new(export).incoming(task, until_ms, self.source.place.as_str());
+        let import = if let Some(node) = node { import.node(node) } else { import };
+        match self.cross(&patience, import, &session, task, until_ms).await {
             Ok(Departed::Departed) => self.arrive(session.id(), task).await,
             Ok(Departed::Missing) => {
                 Ok(Arrival::new(session.id(), Outcome::Missing, [Leftover::Copy { until_ms }]))
@@ -108,7 +113,6 @@ impl Route {
         task: TaskId,
         until_ms: u64,
     ) -> Result<Departed> {
-        let import = import.incoming(task, until_ms, self.source.place.as_str());
         let imported = patience.with(|| self.target.store.import(import.clone())).await?;
         if imported == Imported::Missing {
             // By the clock there it has expired.
@@ -240,7 +244,9 @@ impl Route {
         match migration.phase {
             Phase::Departed => self.arrive(id, task).await,
             Phase::Outgoing { until_ms } => match self.source.store.migration(id).await? {
-                Some(now) if now.task == task && now.phase == migration.phase => self.carry(id, task).await,
+                Some(now) if now.task == task && now.phase == migration.phase => {
+                    self.carry(id, task, now.node.as_deref()).await
+                }
                 // The freeze is over, and the session may have been changed.
                 _ => self.turn_back(id, task, Some(until_ms)).await,
             },
@@ -252,9 +258,12 @@ impl Route {
     pub(crate) async fn resume_incoming(&self, migration: &Migration) -> Result<Arrival> {
         let (id, task) = (&migration.id, migration.task);
         let there = self.source.store.migration(id).await?.filter(|it| it.task == task);
-        match (there.map(|it| it.phase), migration.phase) {
+        match (there.as_ref().map(|it| it.phase), migration.phase) {
             (Some(Phase::Departed), _) => self.arrive(id, task).await,
-            (Some(Phase::Outgoing { .. }), Phase::Incoming { .. }) => self.carry(id, task).await,
+            (Some(Phase::Outgoing { .. }), Phase::Incoming { .. }) => {
+                let node = there.as_ref().and_then(|it| it.node.as_deref());
+                self.carry(id, task, node).await
+            }
             (_, Phase::Deleted) => self.delete(id, task).await,
             (_, Phase::Incoming { until_ms }) => self.turn_back(id, task, Some(until_ms)).await,
             (_, Phase::Outgoing { .. } | Phase::Departed) => unreachable!("it is not incoming"),

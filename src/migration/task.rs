@@ -11,22 +11,41 @@ use tokio::sync::oneshot;
 use crate::error::{Error, Obstacle, Result};
 use crate::id::{SessionId, TaskId};
 use crate::migration::route::Outcome;
+use crate::routing::require_name;
 
 /// Takes the end of a migration. It runs in the worker's task, so it should hand on and return.
 pub type OnReport = Arc<dyn Fn(&Report) + Send + Sync>;
 
-/// Where a session is to go. From one store to another it keeps the name of its node; to give it to another node there,
-/// hand it over by a task of a manager whose local store that is.
+/// Where a session is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// From the local store to the remote one.
+    /// From the local store to the remote one, where it keeps the name of its node and its connection.
     Remote,
-    /// From the remote store to the local one.
+    /// From the local store to a node of the remote one. Unless it has that node already it loses its connection and is
+    /// suspended, so that its client may reconnect there. That the node holds a lease is not asked.
+    RemoteNode(String),
+    /// From the remote store to the local one, as to [`Remote`](Self::Remote).
     Local,
+    /// From the remote store to a node of the local one, as to [`RemoteNode`](Self::RemoteNode).
+    LocalNode(String),
     /// To another node of the local store, which holds its lease: by one script, so it is the one node's or the other's.
     /// It loses its connection and is suspended, with a minute left at least but for its deadline, so that its client may
     /// reconnect. The local store writes as no node, or as that one.
     Node(String),
+}
+
+impl Destination {
+    /// The node, if one is named.
+    pub(crate) fn node(&self) -> Option<&str> {
+        match self {
+            Self::Remote | Self::Local => None,
+            Self::RemoteNode(node) | Self::LocalNode(node) | Self::Node(node) => Some(node),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        self.node().map_or(Ok(()), |node| require_name("node id", node))
+    }
 }
 
 /// A session to be moved.

@@ -1,11 +1,11 @@
 //! import: a session of another store brought in as it was exported there.
 
 use crate::declared::{Declared, Moved};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::export::Export;
 use crate::id::{TaskId, Version};
 use crate::operation::Operation;
-use crate::routing::check_name;
+use crate::routing::{Routing, check_name, require_name};
 use crate::rules::{Rules, ms};
 use crate::script;
 
@@ -36,6 +36,7 @@ pub struct Import {
     pub(crate) export: Export,
     pub(crate) replaces: Replaces,
     pub(crate) migration: Option<Coming>,
+    node: Option<String>,
 }
 
 /// By which migration a session comes.
@@ -50,7 +51,7 @@ impl Import {
     /// Brings in what was exported. Defaults to replacing an older version of the same session.
     #[must_use]
     pub fn new(export: Export) -> Self {
-        Self { export, replaces: Replaces::Older, migration: None }
+        Self { export, replaces: Replaces::Older, migration: None, node: None }
     }
 
     /// Brings it in only where it is not, and replaces nothing. Defaults to replacing an older version.
@@ -77,9 +78,35 @@ impl Import {
         self
     }
 
+    /// Hands an incoming session over to a node here: without its connection, suspended, and at one version more, so that
+    /// no copy in hand is saved over that. If it has that node already it comes as it is. Defaults to that.
+    #[must_use]
+    pub fn node(mut self, node: impl Into<String>) -> Self {
+        self.node = Some(node.into());
+        self
+    }
+
+    /// Where the session is to be indexed, and whether it is handed over to another node by that.
+    pub(crate) fn routing(&self) -> (Routing, bool) {
+        let own = &self.export.session.routing;
+        match &self.node {
+            Some(node) if *node != own.node => {
+                let (user, node) = (own.user.clone(), node.clone());
+                (Routing { user, connection: String::new(), node }, true)
+            }
+            _ => (own.clone(), false),
+        }
+    }
+
     /// The entries as they are stored, once all that a caller may have set is checked.
     pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
         self.migration.as_ref().map_or(Ok(()), |coming| check_name("place", &coming.place))?;
+        if let Some(node) = &self.node {
+            require_name("node id", node)?;
+            if self.migration.is_none() {
+                return Err(Error::invalid("node id", "is of an incoming session only"));
+            }
+        }
         self.export.session().check(rules)
     }
 }
@@ -114,10 +141,11 @@ pub(crate) async fn run(operation: &Operation<'_>, import: Import) -> Result<Imp
 }
 
 fn call(operation: &Operation<'_>, declared: &Declared, import: &Import, entries: &[u8]) -> redis::Cmd {
-    let Import { export: Export { session, operations }, replaces, migration } = import;
-    let (old, new, times) = (&declared.routing, &session.routing, &session.times);
+    let Import { export: Export { session, operations }, replaces, migration, .. } = import;
+    let (new, is_handed_over) = import.routing();
+    let (old, times) = (&declared.routing, &session.times);
     let keys = operation.keys().of_session(declared.id.as_str(), old);
-    let [_, _, new_user, new_connection, new_node] = operation.keys().of_session(declared.id.as_str(), new);
+    let [_, _, new_user, new_connection, new_node] = operation.keys().of_session(declared.id.as_str(), &new);
     let holder = declared.holder_key(operation);
     let new_keys = [new_user, new_connection, new_node, holder, operation.keys().migrations()];
     let keys = keys.iter().chain(&new_keys).map(String::as_str);
@@ -137,5 +165,6 @@ fn call(operation: &Operation<'_>, declared: &Declared, import: &Import, entries
         Some(Coming { task, until_ms, place }) => call.arg(task.as_bytes()).arg(until_ms).arg(place),
         None => call.arg("").arg("").arg(""),
     };
+    call.arg(if is_handed_over { "yes" } else { "no" });
     call
 }

@@ -20,6 +20,8 @@ pub struct Migration {
     pub task: TaskId,
     /// The other store.
     pub place: String,
+    /// The node that an outgoing one goes to there; `None`: it keeps the name of its own.
+    pub node: Option<String>,
     /// How far it is.
     pub phase: Phase,
 }
@@ -60,7 +62,7 @@ impl Migration {
             Record::Session { freeze, .. } => (freeze?, false),
             Record::Deleted { freeze, .. } => (freeze?, true),
             Record::Departed { task, place, .. } => {
-                return Some(Self { id, task: task?, place, phase: Phase::Departed });
+                return Some(Self { id, task: task?, place, node: None, phase: Phase::Departed });
             }
             Record::Moved { .. } => return None,
         };
@@ -74,7 +76,8 @@ impl Migration {
             Direction::Outgoing => Phase::Outgoing { until_ms },
             Direction::Incoming => Phase::Incoming { until_ms },
         };
-        Self { id, task: freeze.task, place: freeze.place, phase }
+        let node = Some(freeze.node).filter(|node| !node.is_empty());
+        Self { id, task: freeze.task, place: freeze.place, node, phase }
     }
 }
 

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use cloakroom::{Cleaned, Direction, Import, Imported, Leftover, Phase, Refusal, Rules, Session, TaskId};
+use cloakroom::{
+    Cleaned, Direction, Freezing, Import, Imported, Leftover, Phase, Refusal, Rules, Session, TaskId,
+};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -26,7 +28,7 @@ async fn world(on: On) -> World {
     let (there, here) = (source.store_at(Rules::new()).await, target.store_at(Rules::new()).await);
     let session = source.session(&there, "a").await;
     let task = TaskId::random();
-    let frozen = there.freeze(&session, task, "target", SPAN).await.unwrap().unwrap();
+    let frozen = there.freeze(&session, Freezing::new(task, "target").span(SPAN)).await.unwrap().unwrap();
     let until = frozen.until_ms;
     let import = Import::new(frozen.export).incoming(task, until, "source");
     here.import(import.clone()).await.unwrap();
@@ -117,7 +119,7 @@ async fn a_session_comes_back_at_once_where_it_went_from_and_was_cleaned_up(#[va
     store.depart(&session, task, until).await.unwrap();
     other.thaw(session.id(), task, Direction::Incoming).await.unwrap();
     let back = TaskId::random();
-    let frozen = other.freeze(&session, back, "source", SPAN).await.unwrap().unwrap();
+    let frozen = other.freeze(&session, Freezing::new(back, "source").span(SPAN)).await.unwrap().unwrap();
     let import = Import::new(frozen.export).incoming(back, frozen.until_ms, "target");
     let place = Refusal::Departed { place: "target".to_owned() };
     assert_eq!(refusal(store.import(import.clone()).await), place, "nothing may hide that it went");

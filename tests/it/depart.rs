@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Departed, Error, NewSession, Owner, PageRequest, Patch, Refusal, Rotation, Rules, Session,
-    TaskId,
+    Binding, Departed, Error, Freezing, NewSession, Owner, PageRequest, Patch, Refusal, Rotation, Rules,
+    Session, TaskId,
 };
 use rstest::rstest;
 
@@ -15,7 +15,7 @@ const SPAN: Duration = Duration::from_secs(30);
 
 async fn frozen(context: &Context, store: &Store, task: TaskId) -> (Session, u64) {
     let session = context.session(store, "a").await;
-    let frozen = store.freeze(&session, task, "elsewhere", SPAN).await.unwrap().unwrap();
+    let frozen = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
     (session, frozen.until_ms)
 }
 
@@ -53,7 +53,7 @@ async fn what_departed_leaves_no_entry_and_every_call_is_told_where_it_went(#[va
         refusal(store.bind(id, Binding::new("c")).await),
         refusal(store.unbind(id, "c").await),
         refusal(store.delete(id).await),
-        refusal(store.freeze(id, TaskId::random(), "there", SPAN).await),
+        refusal(store.freeze(id, Freezing::new(TaskId::random(), "there").span(SPAN)).await),
         refusal(store.create(NewSession::new().id(id.clone())).await),
     ];
     for (at, answer) in answers.into_iter().enumerate() {
@@ -97,7 +97,7 @@ async fn only_the_freeze_that_the_copy_was_made_under_lets_a_session_go(#[values
     refused(task, until).await;
     // Changed meanwhile, and frozen anew: the copy that was made under the first freeze is old.
     store.patch(&session, Patch::new().set("color", "red").unwrap()).await.unwrap();
-    let again = store.freeze(&session, task, "elsewhere", SPAN).await.unwrap().unwrap();
+    let again = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
     refused(task, until).await;
     assert_eq!(store.depart(&session, task, again.until_ms).await.unwrap(), Departed::Departed);
     context.check().await;

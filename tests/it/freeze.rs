@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cloakroom::{Deleted, Direction, Error, Patch, Phase, Refusal, Rules, Status, TaskId, Thawed};
+use cloakroom::{Deleted, Direction, Error, Freezing, Patch, Phase, Refusal, Rules, Status, TaskId, Thawed};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -22,7 +22,7 @@ async fn a_frozen_session_is_read_and_not_changed_until_its_freeze_is_over(#[val
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
     let task = TaskId::random();
-    let frozen = store.freeze(&session, task, "elsewhere", SPAN).await.unwrap().unwrap();
+    let frozen = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
     assert_eq!(frozen.export.session(), &session, "as it was before");
     assert_eq!(frozen.until_ms, context.clock.now_ms() + 30_000);
     let found = store.get(session.id()).await.unwrap().unwrap();
@@ -49,11 +49,15 @@ async fn what_is_stored_says_by_which_task_until_when_and_where_to(#[values(Redi
     let session = context.session(&store, "a").await;
     let before = context.stored(session.id()).await.unwrap();
     let task = TaskId::new([7; 8]).unwrap();
-    let frozen = store.freeze(&session, task, "elsewhere", SPAN).await.unwrap().unwrap();
+    let freezing = Freezing::new(task, "elsewhere").node("m").span(SPAN);
+    let frozen = store.freeze(&session, freezing).await.unwrap().unwrap();
     let after = context.stored(session.id()).await.unwrap();
     let freeze = after.freeze.clone().unwrap();
     assert_eq!((freeze.task, freeze.until), ([7; 8], frozen.until_ms));
-    assert_eq!((freeze.status, freeze.direction, &*freeze.place), (1, 1, "elsewhere"));
+    assert_eq!((freeze.status, freeze.direction, &*freeze.place, &*freeze.node), (1, 1, "elsewhere", "m"));
+    let migration = store.migration(session.id()).await.unwrap().unwrap();
+    assert_eq!((migration.place.as_str(), migration.node.as_deref()), ("elsewhere", Some("m")));
+    assert_eq!(store.migrations(0, 200).await.unwrap().migrations, [migration]);
     let mut thawed = after;
     (thawed.status, thawed.freeze) = (1, None);
     assert_eq!(thawed, before, "nothing else is changed, no version counted");
@@ -72,15 +76,15 @@ async fn the_same_task_freezes_once_and_another_is_refused(#[values(Redis, Memor
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
     let task = TaskId::random();
-    let first = store.freeze(&session, task, "elsewhere", SPAN).await.unwrap();
+    let first = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap();
     context.clock.advance(SPAN / 2);
     let before = context.dump().await;
-    assert_eq!(store.freeze(&session, task, "elsewhere", SPAN).await.unwrap(), first);
-    let other = store.freeze(&session, TaskId::random(), "elsewhere", SPAN).await;
+    assert_eq!(store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap(), first);
+    let other = store.freeze(&session, Freezing::new(TaskId::random(), "elsewhere").span(SPAN)).await;
     assert_eq!(refusal(other), Refusal::Frozen);
     assert_eq!(context.dump().await, before);
     context.clock.advance(SPAN / 2);
-    let again = store.freeze(&session, task, "elsewhere", SPAN).await.unwrap();
+    let again = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap();
     assert!(again.unwrap().until_ms > first.unwrap().until_ms, "it is another freeze");
     context.check().await;
 }
@@ -95,7 +99,10 @@ async fn freeze_of_an_id_without_a_live_session_finds_none_and_changes_nothing(
     let ids = context.not_live(&store, TTL).await;
     let before = context.dump().await;
     for id in &ids {
-        assert_eq!(store.freeze(id, TaskId::random(), "elsewhere", SPAN).await.unwrap(), None);
+        assert_eq!(
+            store.freeze(id, Freezing::new(TaskId::random(), "elsewhere").span(SPAN)).await.unwrap(),
+            None
+        );
         assert_eq!(store.migration(id).await.unwrap(), None);
     }
     assert_eq!(context.dump().await, before);
@@ -108,7 +115,11 @@ async fn freeze_by_an_id_that_was_rotated_away_freezes_the_session(#[values(Redi
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
     let rotated = store.rotate(&session, cloakroom::Rotation::new()).await.unwrap().session;
-    let frozen = store.freeze(session.id(), TaskId::random(), "elsewhere", SPAN).await.unwrap().unwrap();
+    let frozen = store
+        .freeze(session.id(), Freezing::new(TaskId::random(), "elsewhere").span(SPAN))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(frozen.export.session().id(), rotated.id());
     let migration = store.migration(rotated.id()).await.unwrap().unwrap();
     assert_eq!(migration.phase, Phase::Outgoing { until_ms: frozen.until_ms });
@@ -123,7 +134,8 @@ async fn a_delete_and_a_log_out_everywhere_win_over_a_freeze(#[values(Redis, Mem
     for everywhere in [false, true] {
         let session = context.session(&store, "a").await;
         let task = TaskId::random();
-        let frozen = store.freeze(&session, task, "elsewhere", SPAN).await.unwrap().unwrap();
+        let frozen =
+            store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
         if everywhere {
             assert_eq!(store.delete_user("user-a", None).await.unwrap().removed.len(), 1);
         } else {
@@ -150,7 +162,7 @@ async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_256_bytes(#[valu
         ("elsewhere", TTL + Duration::from_millis(1)),
         (&*"x".repeat(257), SPAN),
     ] {
-        let error = store.freeze(&id, TaskId::random(), place, span).await.unwrap_err();
+        let error = store.freeze(&id, Freezing::new(TaskId::random(), place).span(span)).await.unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{error}");
     }
     assert!(matches!(TaskId::new([0; 8]), Err(Error::Invalid { .. })));

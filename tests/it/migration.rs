@@ -6,6 +6,7 @@ mod meanwhile;
 mod nodes;
 mod queue;
 mod steps;
+mod to_node;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Error, Heartbeat, LeaseStatus, NewSession, OperationId, Owner, Recovered, Refusal, Rules,
-    Session, SessionId, Status,
+    Binding, Claim, Error, Freezing, Heartbeat, LeaseStatus, NewSession, OperationId, Owner, Recovered,
+    Refusal, Rules, Session, SessionId, Status,
 };
 use rstest::rstest;
 
@@ -323,7 +323,11 @@ async fn of_sessions_that_are_named_those_that_are_the_nodes_are_taken_and_no_ot
     let span = Duration::from_secs(30);
     for (node, name) in [("dead", "frozen"), ("third", "frozen elsewhere")] {
         let frozen = session_at(&store, node, name).await;
-        store.freeze(&frozen, cloakroom::TaskId::random(), "elsewhere", span).await.unwrap().unwrap();
+        store
+            .freeze(&frozen, Freezing::new(cloakroom::TaskId::random(), "elsewhere").span(span))
+            .await
+            .unwrap()
+            .unwrap();
     }
     session_at(&store, "dead", "deleted").await;
     store.delete(&session_id("deleted")).await.unwrap();

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use cloakroom::{Direction, Import, Patch, Refusal, Rules, Session, Status, TaskId, Thawed};
+use cloakroom::{Direction, Freezing, Import, Patch, Refusal, Rules, Session, Status, TaskId, Thawed};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -15,7 +15,7 @@ async fn incoming(context: &Context, on: On, store: &Store, task: TaskId) -> Ses
     let source = context.another(on).await;
     let there = source.store_at(Rules::new()).await;
     let session = source.session(&there, "a").await;
-    let frozen = there.freeze(&session, task, "here", SPAN).await.unwrap().unwrap();
+    let frozen = there.freeze(&session, Freezing::new(task, "here").span(SPAN)).await.unwrap().unwrap();
     store.import(Import::new(frozen.export).incoming(task, frozen.until_ms, "there")).await.unwrap();
     session
 }
@@ -28,7 +28,7 @@ async fn a_thawed_session_is_as_it_was_before_its_freeze(#[values(Redis, Memory)
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
     let task = TaskId::random();
-    store.freeze(&session, task, "elsewhere", SPAN).await.unwrap().unwrap();
+    store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
     assert_eq!(store.thaw(session.id(), task, Direction::Outgoing).await.unwrap(), Thawed::Thawed);
     assert_eq!(context.dump().await, before);
     assert_eq!(store.thaw(session.id(), task, Direction::Outgoing).await.unwrap(), Thawed::Unchanged);
@@ -63,7 +63,7 @@ async fn nobody_thaws_by_another_task_or_in_the_other_direction(#[values(Redis, 
     let (task, coming) = (TaskId::random(), TaskId::random());
     let copy = incoming(&context, on, &store, coming).await;
     let session = context.session(&store, "b").await;
-    store.freeze(&session, task, "elsewhere", SPAN).await.unwrap().unwrap();
+    store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
     let before = context.dump().await;
     for (id, task, direction) in [
         (session.id(), coming, Direction::Outgoing),
@@ -84,7 +84,7 @@ async fn a_freeze_that_is_over_is_taken_off_by_its_own_task_only(#[values(Redis,
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let task = TaskId::random();
-    store.freeze(&session, task, "elsewhere", SPAN).await.unwrap().unwrap();
+    store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
     context.clock.advance(SPAN);
     let thaw = async |task| store.thaw(session.id(), task, Direction::Outgoing).await.unwrap();
     assert_eq!(thaw(TaskId::random()).await, Thawed::Unchanged);

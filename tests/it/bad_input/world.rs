@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Export, Heartbeat, Holder, Import, Imported, NewSession, OnLimit, Owner, PageRequest,
-    Patch, Result, Rotation, Rules, Session, SessionId, TaskId,
+    Binding, Claim, Export, Freezing, Heartbeat, Holder, Import, Imported, NewSession, OnLimit, Owner,
+    PageRequest, Patch, Result, Rotation, Rules, Session, SessionId, TaskId,
 };
 
 use crate::support::Context;
@@ -147,7 +147,7 @@ impl World {
             Call::Delete => store.delete(main).await.map(|_| none),
             Call::Freeze => {
                 let (task, span) = (TaskId::random(), MINUTE);
-                store.freeze(main, task, "elsewhere", span).await.map(|_| none)
+                store.freeze(main, Freezing::new(task, "elsewhere").span(span)).await.map(|_| none)
             }
             Call::Import => self.import(0).await.map(|_| none),
             Call::ImportHeld => self.import(1).await.map(|_| none),

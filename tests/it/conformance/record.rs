@@ -89,6 +89,7 @@ impl FreezeLayout {
             "status": word(statuses, "status")?,
             "direction": word(&self.directions, "direction")?,
             "place": text(take(body, number("place_size")?)?)?,
+            "node": text(take(body, number("node_size")?)?)?,
         }))
     }
 }

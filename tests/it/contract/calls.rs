@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Direction, Heartbeat, Holder, Import, Leftover, NewSession, OnLimit, Owner, PageRequest,
-    Patch, Rotation, Rules, Session, SessionId, TaskId,
+    Binding, Claim, Direction, Freezing, Heartbeat, Holder, Import, Leftover, NewSession, OnLimit, Owner,
+    PageRequest, Patch, Rotation, Rules, Session, SessionId, TaskId,
 };
 use futures::StreamExt as _;
 
@@ -48,10 +48,10 @@ async fn exercise_migration(store: &Store) {
     let session =
         store.create(NewSession::new().user("ann").connection("c").node("n")).await.unwrap().session;
     let (task, span) = (TaskId::random(), Duration::from_secs(30));
-    store.freeze(&session, task, "elsewhere", span).await.unwrap().unwrap();
+    store.freeze(&session, Freezing::new(task, "elsewhere").span(span)).await.unwrap().unwrap();
     assert_eq!(store.migrations(0, 10).await.unwrap().migrations.len(), 1);
     store.thaw(session.id(), task, Direction::Outgoing).await.unwrap();
-    let frozen = store.freeze(&session, task, "elsewhere", span).await.unwrap().unwrap();
+    let frozen = store.freeze(&session, Freezing::new(task, "elsewhere").span(span)).await.unwrap().unwrap();
     store.depart(&session, task, frozen.until_ms).await.unwrap();
     store.clean(&session, task, Leftover::Departed).await.unwrap();
     store.import(Import::new(frozen.export).incoming(task, frozen.until_ms, "elsewhere")).await.unwrap();

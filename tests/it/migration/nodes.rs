@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Destination, Error, MigrationManager, MigrationTask, NewSession, Outcome, Owner, Refusal,
-    Report, Session, SessionId, Status, TaskId,
+    Binding, Destination, Error, Freezing, MigrationManager, MigrationTask, NewSession, Outcome, Owner,
+    Refusal, Report, Session, SessionId, Status, TaskId,
 };
 use rstest::rstest;
 
@@ -162,7 +162,12 @@ async fn what_cannot_be_handed_over_says_why_and_nothing_changes(#[values(Redis,
     let session = world.from.session(&world.local, "a").await;
     let frozen = world.from.session(&world.local, "frozen").await;
     let span = Duration::from_secs(30);
-    world.local.freeze(&frozen, TaskId::random(), "elsewhere", span).await.unwrap().unwrap();
+    world
+        .local
+        .freeze(&frozen, Freezing::new(TaskId::random(), "elsewhere").span(span))
+        .await
+        .unwrap()
+        .unwrap();
     let nowhere = world.local.create(NewSession::new()).await.unwrap().session;
     let before = world.from.dump().await;
     assert_eq!(refusal(hand_over(&manager, session.id(), "nobody").await), Refusal::Fenced);

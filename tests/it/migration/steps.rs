@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Destination, MigrationManager, MigrationTask, Outcome, Phase, Session, TaskId};
+use cloakroom::{Destination, Freezing, MigrationManager, MigrationTask, Outcome, Phase, Session, TaskId};
 use rstest::rstest;
 
 use super::World;
@@ -25,12 +25,15 @@ fn doomed(world: &World) -> Doomed {
     Doomed { hooked, manager }
 }
 
-/// A migration that loses both stores after so many calls, of which the last is done and its answer lost. False: it came
+fn to_remote(session: &Session, id: TaskId) -> MigrationTask {
+    MigrationTask::new(session.id().clone(), Destination::Remote).id(id)
+}
+
+/// A task whose process loses both stores after so many calls, of which the last is done and its answer lost. False: it came
 /// to its end before.
-async fn lost_after(world: &World, session: &Session, id: TaskId, calls: u64) -> bool {
+pub(super) async fn lost_after(world: &World, task: MigrationTask, calls: u64) -> bool {
     let Doomed { hooked, manager } = doomed(world);
     hooked.away_after(calls);
-    let task = MigrationTask::new(session.id().clone(), Destination::Remote).id(id);
     let _ended_or_not = manager.submit(task).await.unwrap().await.unwrap();
     // Cleaning up comes after the end is told.
     manager.close().await;
@@ -62,7 +65,7 @@ async fn whoever_resumes_brings_to_its_end_what_another_left_at_any_step(#[value
         let world = World::new(on, on).await;
         let session = world.from.session(&world.local, "a").await;
         let id = TaskId::random();
-        if !lost_after(&world, &session, id, calls).await {
+        if !lost_after(&world, to_remote(&session, id), calls).await {
             break;
         }
         let resumed = world.manager().resume().await.unwrap();
@@ -87,15 +90,14 @@ async fn what_was_changed_when_its_freeze_was_over_is_not_lost_to_an_older_copy(
         let world = World::new(on, on).await;
         let session = world.from.session(&world.local, "a").await;
         let id = TaskId::random();
-        if !lost_after(&world, &session, id, calls).await {
+        if !lost_after(&world, to_remote(&session, id), calls).await {
             break;
         }
         world.from.clock.advance(Duration::from_secs(60));
         let patch = cloakroom::Patch::new().set("color", "red").unwrap();
         let patched = world.local.patch(session.id(), patch).await.is_ok();
         let manager = world.manager();
-        let again = MigrationTask::new(session.id().clone(), Destination::Remote).id(id);
-        let outcome = manager.submit(again).await.unwrap().await.unwrap().outcome.unwrap();
+        let outcome = manager.submit(to_remote(&session, id)).await.unwrap().await.unwrap().outcome.unwrap();
         assert_eq!(outcome, Outcome::Moved, "after {calls} calls");
         let found = world.remote.get(session.id()).await.unwrap().unwrap();
         let color = if patched { "red" } else { "green" };
@@ -113,7 +115,7 @@ async fn a_delete_wins_whichever_store_it_comes_to_and_whenever(#[values(Redis, 
         for calls in 0.. {
             let world = World::new(on, on).await;
             let session = world.from.session(&world.local, "a").await;
-            if !lost_after(&world, &session, TaskId::random(), calls).await {
+            if !lost_after(&world, to_remote(&session, TaskId::random()), calls).await {
                 break;
             }
             let store = if at_target { &world.remote } else { &world.local };
@@ -134,7 +136,7 @@ async fn a_freeze_that_nobody_finishes_is_over_and_its_copy_is_cleared_away(#[va
     let world = World::new(on, on).await;
     let session = world.from.session(&world.local, "a").await;
     // The copy is there, and the session has not departed: frozen and imported.
-    assert!(lost_after(&world, &session, TaskId::random(), 1).await);
+    assert!(lost_after(&world, to_remote(&session, TaskId::random()), 1).await);
     let copy = world.remote.migration(session.id()).await.unwrap().unwrap();
     assert!(matches!(copy.phase, Phase::Incoming { .. }));
     world.from.clock.advance(Duration::from_secs(60));
@@ -153,7 +155,7 @@ async fn any_number_may_resume_at_once(#[values(Redis, Memory)] on: On) {
     let mut sessions = Vec::new();
     for number in 0..24 {
         let session = world.from.session(&world.local, &number.to_string()).await;
-        lost_after(&world, &session, TaskId::random(), number % 6).await;
+        lost_after(&world, to_remote(&session, TaskId::random()), number % 6).await;
         sessions.push(session);
     }
     let managers = [(); 4].map(|()| world.manager());
@@ -172,7 +174,12 @@ async fn what_is_on_its_way_between_other_places_is_left_alone() {
     let world = World::new(Memory, Memory).await;
     let session = world.from.session(&world.local, "a").await;
     let span = Duration::from_secs(30);
-    world.local.freeze(&session, TaskId::random(), "elsewhere", span).await.unwrap().unwrap();
+    world
+        .local
+        .freeze(&session, Freezing::new(TaskId::random(), "elsewhere").span(span))
+        .await
+        .unwrap()
+        .unwrap();
     let before = world.from.dump().await;
     let resumed = world.manager().resume().await.unwrap();
     assert_eq!((resumed.reports.len(), resumed.foreign), (0, 1));

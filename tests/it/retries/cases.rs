@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Deleted, Direction, Error, Export, Heartbeat, Holder, Import, Imported, NewSession,
-    Patch, Refusal, Removed, Result, Rotation, Session, SessionId, SessionStore, TaskId, Unbound,
+    Binding, Claim, Deleted, Direction, Error, Export, Freezing, Heartbeat, Holder, Import, Imported,
+    NewSession, Patch, Refusal, Removed, Result, Rotation, Session, SessionId, SessionStore, TaskId, Unbound,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -113,7 +113,8 @@ fn task() -> TaskId {
 /// Lets go of a session by its id, as a migration does. When it comes again after that was done, there is nothing to freeze.
 async fn depart(store: Arc<dyn SessionStore>, session: Session) -> Result<Answer> {
     let id = session.id();
-    let until = match store.freeze(id, task(), "elsewhere", Duration::from_secs(60)).await {
+    let until = match store.freeze(id, Freezing::new(task(), "elsewhere").span(Duration::from_secs(60))).await
+    {
         Err(Error::Refused(Refusal::Departed { .. })) => 0,
         frozen => frozen?.unwrap().until_ms,
     };
@@ -269,7 +270,9 @@ pub(super) const CASES: &[Case] = &[
         target: "s",
         call: |store, Given { session, .. }| {
             async move {
-                let frozen = store.freeze(&session, task(), "elsewhere", Duration::from_secs(60)).await?;
+                let frozen = store
+                    .freeze(&session, Freezing::new(task(), "elsewhere").span(Duration::from_secs(60)))
+                    .await?;
                 Ok(answer(session.id(), frozen, ()))
             }
             .boxed()

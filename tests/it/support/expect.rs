@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use cloakroom::{Error, Refusal, Result, Rules, SessionId, TaskId};
+use cloakroom::{Error, Freezing, Refusal, Result, Rules, SessionId, TaskId};
 
 use super::context::{Context, Store};
 
@@ -36,7 +36,9 @@ impl Context {
     /// Freezes a session as a migration does.
     pub(crate) async fn freeze(&self, id: &SessionId) {
         let store = self.store_at(Rules::new()).await;
-        let frozen = store.freeze(id, TaskId::random(), "elsewhere", Duration::from_secs(3600)).await;
+        let frozen = store
+            .freeze(id, Freezing::new(TaskId::random(), "elsewhere").span(Duration::from_secs(3600)))
+            .await;
         frozen.unwrap().unwrap();
     }
 

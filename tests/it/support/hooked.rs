@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cloakroom::{
     Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Error, Expired, Export,
-    Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations, NewSession,
-    Node, Obstacle, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result,
-    Rotated, Rotation, Session, SessionId, SessionStore, Target, TaskId, Thawed, Unbound, UserDeleted,
+    Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
+    NewSession, Node, Obstacle, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed,
+    Result, Rotated, Rotation, Session, SessionId, SessionStore, Target, TaskId, Thawed, Unbound,
+    UserDeleted,
 };
 use tokio::sync::Semaphore;
 
@@ -338,14 +339,8 @@ impl SessionStore for Hooked {
         self.call("recover", self.inner.recover(claim)).await
     }
 
-    async fn freeze(
-        &self,
-        target: &dyn Target,
-        task: TaskId,
-        place: &str,
-        span: Duration,
-    ) -> Result<Option<Frozen>> {
-        self.call("freeze", self.inner.freeze(target, task, place, span)).await
+    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>> {
+        self.call("freeze", self.inner.freeze(target, freezing)).await
     }
 
     async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {

@@ -30,6 +30,7 @@ pub(crate) struct Freeze {
     pub(crate) status: u8,
     pub(crate) direction: u8,
     pub(crate) place: String,
+    pub(crate) node: String,
 }
 
 pub(crate) const LIVE: u8 = 1;
@@ -87,15 +88,17 @@ impl Stored {
 
 impl Freeze {
     fn split_off(body: &mut Vec<u8>) -> Self {
-        let end = 18 + usize::from(u16::from_be_bytes([body[16], body[17]]));
-        let rest = body.split_off(end);
+        let size = |at| usize::from(u16::from_be_bytes([body[at], body[at + 1]]));
+        let (place_end, node_size) = (20 + size(16), size(18));
+        let rest = body.split_off(place_end + node_size);
         let block = std::mem::replace(body, rest);
         Self {
             task: block[..8].try_into().unwrap(),
             until: block[8..14].iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
             status: block[14],
             direction: block[15],
-            place: String::from_utf8(block[18..].to_vec()).unwrap(),
+            place: String::from_utf8(block[20..place_end].to_vec()).unwrap(),
+            node: String::from_utf8(block[place_end..].to_vec()).unwrap(),
         }
     }
 }

@@ -12,12 +12,13 @@ import { checkInteger, checkNames, checkWord } from "./rules.js";
 const HOUR = 3_600_000;
 
 export async function freeze(operation, target, task, place, options) {
-  checkNames("freeze", options, ["span"]);
-  const { span = 30_000 } = options;
+  checkNames("freeze", options, ["node", "span"]);
+  const { node, span = 30_000 } = options;
   const { reply, id } = await settle(operation, "freeze", {
     ...declaredOf(target),
     task: checkTask(task),
     place: checkName("place", place),
+    new_node: checkName("node", node),
     freeze_ms: checkInteger("span", span, 1, HOUR),
     grace_ms: operation.rules.grace,
   });
@@ -75,5 +76,6 @@ function migrationOf(id, record) {
   if (!told) throw new CorruptError("record");
   const phase = record.kind === "live" ? told.direction : record.kind;
   const until = record.kind === "live" ? told.frozen_until : null;
-  return { id, task: Buffer.from(told.task, "hex"), place: told.place, phase, until };
+  const node = told.node || null;
+  return { id, task: Buffer.from(told.task, "hex"), place: told.place, node, phase, until };
 }

@@ -203,7 +203,7 @@ export async function imported(operation, { session, operations }, options) {
     ttl_ms: checkTtl(session.ttl),
     operations,
     replaces: replacedBy(replaces),
-    ...(incoming && incomingOf(incoming, replaces)),
+    ...(incoming && incomingOf(incoming, replaces, routing)),
     grace_ms: operation.rules.grace,
     entries: checkedEntries(operation.rules, session.attributes, session.extensions),
   });
@@ -217,11 +217,18 @@ function replacedBy(replaces) {
 }
 
 /** By which migration a session comes. */
-function incomingOf(incoming, replaces) {
-  checkNames("incoming", incoming, ["task", "until", "place"]);
+function incomingOf(incoming, replaces, routing) {
+  checkNames("incoming", incoming, ["task", "until", "place", "node"]);
   if (replaces !== "nothing") throw new InvalidError("replaces", "must be nothing, for what comes by a migration");
   const { task, until, place } = incoming;
-  return { task: checkTask(task), until_ms: checkUntil(until), place: checkName("place", place) };
+  const node = checkName("node", incoming.node);
+  return {
+    task: checkTask(task),
+    until_ms: checkUntil(until),
+    place: checkName("place", place),
+    // One that has the node already comes as it is.
+    ...(node !== "" && node !== routing.node && { new_connection: "", new_node: node, hand_over: "yes" }),
+  };
 }
 
 /** When a freeze is over. */

@@ -37,10 +37,11 @@ export function decodeRecord(bytes) {
 function splitFreeze(record, body) {
   const read = readLayout(LAYOUT.freeze, body, 0);
   if (!read) return null;
-  const { task, frozen_until, status, direction, place } = read.values;
+  const { task, frozen_until, status, direction, place, node } = read.values;
   const words = { status: STATUS_OF.get(status), direction: DIRECTION_OF.get(direction) };
   if (!words.status || !words.direction) return null;
-  record.freeze = { task: task.toString("hex"), frozen_until, ...words, place: textOf(place) };
+  const texts = { place: textOf(place), node: textOf(node) };
+  record.freeze = { task: task.toString("hex"), frozen_until, ...words, ...texts };
   return read.end;
 }
 

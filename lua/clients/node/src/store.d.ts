@@ -87,6 +87,8 @@ export interface Incoming {
   task: Buffer;
   until: number;
   place: string;
+  /** Hands it over to a node here: without its connection, suspended, and at one version more. */
+  node?: string | null;
 }
 
 /** A session that is on its way, as one of the two stores has it. */
@@ -95,6 +97,8 @@ export interface Migration {
   task: Buffer;
   /** The other store. */
   place: string;
+  /** The node that an outgoing one goes to there; null: it keeps its own. */
+  node: string | null;
   /**
    * Outgoing: it is frozen here. Incoming: a frozen copy is here, and becomes the session when that departs. Departed: it
    * has gone to the other store, where the copy may be frozen still. Deleted: the copy here was.
@@ -271,16 +275,17 @@ export class Cloakroom {
 
   /**
    * Freezes a live session that is to go over to another store, which is the place: from now on it is read and deleted, and
-   * not changed. After the span, 30 seconds unless told and an hour at most, that ends by itself, unless it departed. This
-   * and the next three are the steps of a migration, with an incoming `import` behind it. Each may be sent again, by anybody
-   * who knows the task: eight random bytes that the caller keeps, the same for all of them.
+   * not changed. After the span, 30 seconds unless told and an hour at most, that ends by itself, unless it departed. With a
+   * node it is noted that it goes to that one there, for whoever goes on: it belongs in what is incoming. This and the next
+   * three are the steps of a migration, with an incoming `import` behind it. Each may be sent again, by anybody who knows the
+   * task: eight random bytes that the caller keeps, the same for all of them.
    * Refused: Frozen when another task moves it, Departed.
    */
   freeze(
     target: Target,
     task: Buffer,
     place: string,
-    options?: { span?: number },
+    options?: { node?: string; span?: number },
   ): Promise<{ exported: Exported; until: number } | null>;
 
   /**

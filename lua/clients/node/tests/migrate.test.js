@@ -38,13 +38,13 @@ test("a session goes to another store, and can be changed in one at a time", asy
   }
   await assert.rejects(west.freeze(session, Buffer.from("another!"), "north"), FrozenError);
   assert.deepEqual(await onTheirWay(west, east), [
-    { id, task: TASK, place: "east", phase: "outgoing", until },
-    { id, task: TASK, place: "west", phase: "incoming", until },
+    { id, task: TASK, place: "east", node: null, phase: "outgoing", until },
+    { id, task: TASK, place: "west", node: null, phase: "incoming", until },
   ]);
 
   await assert.rejects(west.depart(session, TASK, until - 1), ConflictError);
   assert.deepEqual([await west.depart(id, TASK, until), await west.depart(id, TASK, until)], [true, true]);
-  assert.deepEqual(await onTheirWay(west), [{ id, task: TASK, place: "east", phase: "departed", until: null }]);
+  assert.deepEqual(await onTheirWay(west), [{ id, task: TASK, place: "east", node: null, phase: "departed", until: null }]);
   await assert.rejects(west.get(id), (error) => error instanceof DepartedError && error.place === "east");
   assert.equal(await west.count({ user: "ann" }), 0);
 
@@ -78,13 +78,28 @@ test("a copy that is deleted is not to be when its session departs", async () =>
   const { session } = await west.create({ user: "ann" });
   const until = await sendCopy(west, east, session);
   assert.equal(await east.delete(session), true);
-  const deleted = { id: session.id, task: TASK, place: "west", phase: "deleted", until: null };
+  const deleted = { id: session.id, task: TASK, place: "west", node: null, phase: "deleted", until: null };
   assert.deepEqual(await onTheirWay(east), [deleted]);
   assert.equal(await west.depart(session, TASK, until), true);
   assert.equal(await east.thaw(session, TASK, "incoming"), "missing");
   assert.equal(await west.clean(session, TASK, "departed"), true);
   assert.equal(await east.clean(session, TASK, "deleted"), true);
   assert.deepEqual(await onTheirWay(west, east), []);
+});
+
+test("a session goes to the node that is noted", async () => {
+  const { west, east } = await twoStores();
+  const { session } = await west.create({ user: "ann", connection: "c", node: "n" });
+  const { id } = session;
+  const { exported, until } = await west.freeze(session, TASK, "east", { node: "m" });
+  assert.deepEqual(await onTheirWay(west), [{ id, task: TASK, place: "east", node: "m", phase: "outgoing", until }]);
+  const incoming = { task: TASK, until, place: "west", node: "m" };
+  for (const _ of [1, 2]) assert.equal(await east.import(exported, { incoming }), "imported");
+  assert.equal(await west.depart(session, TASK, until), true);
+  assert.equal(await east.thaw(id, TASK, "incoming"), "thawed");
+  const { node, connection, status, version } = await east.get(id);
+  assert.deepEqual([node, connection, status, version], ["m", null, "suspended", session.version + 1]);
+  assert.deepEqual([await east.count({ node: "m" }), await east.count({ node: "n" })], [1, 0]);
 });
 
 test("a session that is thawed at its source stays", async () => {
@@ -117,6 +132,7 @@ test("what is no step of a migration is not sent", async () => {
   const incoming = { task: TASK, until: 1, place: "west" };
   const steps = [
     ...[Buffer.alloc(8), Buffer.from("short"), "the task"].map((task) => () => west.freeze(session, task, "east")),
+    () => west.freeze(session, TASK, "east", { node: "x".repeat(257) }),
     () => west.thaw(session, TASK, "sideways"),
     () => west.clean(session, TASK, "copy"),
     () => west.clean(session, TASK, "departed", { until: 1 }),

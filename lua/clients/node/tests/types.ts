@@ -29,11 +29,11 @@ export async function example(id: string): Promise<void> {
   console.log(until, sessions.length, next, (await store.nodes())[0]?.isLive, await store.lapsedNodes());
 
   const task = Buffer.from("the task");
-  const outgoing = await store.freeze(session, task, "east", { span: 10_000 });
+  const outgoing = await store.freeze(session, task, "east", { node: "m", span: 10_000 });
   if (outgoing) {
     const { exported, until } = outgoing;
     const imported: "imported" | "unchanged" | "missing" = await store.import(exported, {
-      incoming: { task, until, place: "west" },
+      incoming: { task, until, place: "west", node: "m" },
     });
     const departed: boolean = await store.depart(session, task, until);
     const thawed: "thawed" | "unchanged" | "missing" = await store.thaw(id, task, "incoming");

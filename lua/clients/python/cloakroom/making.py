@@ -29,16 +29,18 @@ class NewSession(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Incoming:
-    """By which migration a session comes: from a `place` where it is frozen until `until_ms`, as `freeze` told."""
+    """By which migration a session comes: from a `place` where it is frozen until `until_ms`, as `freeze` told. With a
+    `node` it is handed over to that one: without its connection, suspended, and at one version more."""
 
     task: bytes
     until_ms: int
     place: str
+    node: str = ""
 
     def __post_init__(self) -> None:
         check_task(self.task)
         check_range("until_ms", self.until_ms, 0, 2**53)
-        check_names(place=self.place)
+        check_names(place=self.place, node=self.node)
 
 
 #: How many sessions one script makes at most.
@@ -222,9 +224,18 @@ def import_(
         "ttl_ms": session.ttl_ms,
         "operations": export.operations,
         "replaces": replaces,
-        **(asdict(incoming) if incoming else {}),
+        **(_arrival(incoming, session) if incoming else {}),
         "entries": session.check(engine.bundle.layout, engine.rules),
     }
     reply, _ = yield from Operation(engine).settle("import", values)
     outcomes = {"ok": Imported.IMPORTED, "unchanged": Imported.UNCHANGED, "missing": Imported.MISSING}
     return outcomes[reply.one_of(*outcomes).word]
+
+
+def _arrival(incoming: Incoming, session: Session) -> dict[str, Any]:
+    """What the script takes of a migration. A session that has the node already comes as it is."""
+    values = asdict(incoming)
+    node = values.pop("node")
+    if node and node != session.node:
+        values |= {"new_connection": "", "new_node": node, "hand_over": "yes"}
+    return values

@@ -25,15 +25,16 @@ _HOUR_MS = 3600 * 1000
 
 
 def freeze(
-    engine: Engine, target: Target, task: bytes, place: str, *, freeze_ms: int = 30_000
+    engine: Engine, target: Target, task: bytes, place: str, *, node: str = "", freeze_ms: int = 30_000
 ) -> Steps[Outgoing | None]:
     """Freezes a live session that is to go over to another store, `place`: from now on it is read and deleted, and not
-    changed. After `freeze_ms`, an hour at most, that ends by itself, unless the session departed. `None`: there is no
-    live session. Raises `Frozen` when another task moves it, `Departed`."""
+    changed. After `freeze_ms`, an hour at most, that ends by itself, unless the session departed. With a `node` it
+    is noted that it goes to that one there, for whoever goes on: it belongs in the `Incoming`. `None`: there is no live
+    session. Raises `Frozen` when another task moves it, `Departed`."""
     check_task(task)
-    check_names(place=place)
+    check_names(place=place, node=node)
     check_range("freeze_ms", freeze_ms, 1, _HOUR_MS)
-    values = {**values_of(target), "task": task, "place": place, "freeze_ms": freeze_ms}
+    values = {**values_of(target), "task": task, "place": place, "new_node": node, "freeze_ms": freeze_ms}
     reply, _ = yield from Operation(engine).settle("freeze", values)
     if reply.one_of("ok", "missing").word == "missing":
         return None
@@ -111,4 +112,4 @@ def _migration(id: str, record: Record | None) -> Migration:
     freeze = record.freeze
     if record.kind == "deleted":
         return Migration(id, freeze.task, freeze.place, "deleted", None)
-    return Migration(id, freeze.task, freeze.place, freeze.direction, freeze.frozen_until)
+    return Migration(id, freeze.task, freeze.place, freeze.direction, freeze.frozen_until, freeze.node)

@@ -28,6 +28,8 @@ class Freeze:
     direction: str
     #: The other store.
     place: str
+    #: The node that it goes to there; empty: it keeps its own.
+    node: str
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Layout:
         self._statuses = {number: word for word, number in spec["statuses"].items()}
         self._freeze = spec["freeze"]["header"]
         self._freeze_size = spec["freeze"]["header_bytes"]
+        self._freeze_texts = spec["freeze"]["texts"]
         self._directions = {number: word for word, number in spec["freeze"]["directions"].items()}
         self._task_bytes = spec["departed_task_bytes"]
         self._entry = _struct(spec["entry"]["header"])
@@ -134,12 +137,15 @@ class Layout:
         if len(body) < self._freeze_size:
             raise ValueError("no freeze")
         fields: dict[str, Any] = {field["name"]: _value(field, body) for field in self._freeze}
-        end = self._freeze_size + fields.pop("place_size")
+        end = self._freeze_size
+        for name in self._freeze_texts:
+            start, end = end, end + fields.pop(f"{name}_size")
+            fields[name] = body[start:end].decode()
         if end > len(body):
             raise ValueError("cut off")
         fields["status"] = self._statuses[fields["status"]]
         fields["direction"] = self._directions[fields["direction"]]
-        return Freeze(**fields, place=body[self._freeze_size : end].decode()), body[end:]
+        return Freeze(**fields), body[end:]
 
     def decode_entries(self, raw: bytes) -> list[Entry]:
         """The entries of a body. Raises what `decode` takes for broken."""

@@ -143,6 +143,8 @@ class Migration:
     phase: str
     #: When the freeze at its source is over, by the clock there, of an outgoing or incoming one.
     until_ms: int | None
+    #: The node that an outgoing one goes to there; empty: it keeps its own.
+    node: str = ""
 
 
 @dataclass(frozen=True)

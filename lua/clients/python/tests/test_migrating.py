@@ -108,6 +108,21 @@ def test_a_session_that_is_thawed_at_its_source_stays(west: Any) -> None:
     assert west.freeze("none", TASK, "east") is None
 
 
+def test_a_session_goes_to_the_node_that_is_noted(west: Any, east: Any) -> None:
+    session = west.create(user="ann", connection="c", node="n").session
+    outgoing = west.freeze(session, TASK, "east", node="m")
+    assert on_their_way(west) == [Migration(session.id, TASK, "east", "outgoing", outgoing.until_ms, "m")]
+    incoming = Incoming(TASK, outgoing.until_ms, "west", "m")
+    for _ in range(2):
+        assert east.import_(outgoing.export, incoming=incoming) == Imported.IMPORTED
+    assert west.depart(session, TASK, outgoing.until_ms) is True
+    assert east.thaw(session.id, TASK, "incoming") == Thawed.THAWED
+    found = east.get(session.id)
+    assert (found.node, found.connection, found.status) == ("m", "", "suspended")
+    assert found.version == session.version + 1
+    assert (east.count(node="m"), east.count(node="n")) == (1, 0)
+
+
 def test_the_list_of_those_on_their_way_has_pages(west: Any) -> None:
     for number in range(3):
         west.create(id=f"s{number}")
@@ -124,6 +139,8 @@ def test_what_is_no_step_of_a_migration_is_not_sent(west: Any) -> None:
     for task in (bytes(8), b"short", "the task"):
         with pytest.raises(cloakroom.Invalid):
             west.freeze(session, task, "east")
+    with pytest.raises(cloakroom.Invalid):
+        west.freeze(session, TASK, "east", node="x" * 257)
     with pytest.raises(cloakroom.Invalid):
         west.clean(session, TASK, "copy")
     with pytest.raises(cloakroom.Invalid):
