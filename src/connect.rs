@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::memory_store::MemoryStore;
+use crate::memory::store::MemoryStore;
 use crate::redis_store::RedisStore;
 use crate::store::SessionStore;
 

@@ -2,7 +2,8 @@
 
 use redis::Cmd;
 
-use crate::batch::{self, Candidate, Removed};
+use crate::batch;
+use crate::batch::{Candidate, Removed};
 use crate::error::{Error, Obstacle, Result};
 use crate::id::SessionId;
 use crate::operation::Operation;

@@ -6,12 +6,11 @@ use redis::Pipeline;
 use tokio::time::Instant;
 
 use crate::clock::TestClock;
-use crate::contract;
 use crate::error::{Cause, Error, Obstacle, Result};
 use crate::keys::Keys;
 use crate::pool::Pool;
 use crate::rules::Rules;
-use crate::script;
+use crate::{contract, script};
 
 /// What all calls of a Redis store share.
 #[derive(Debug)]

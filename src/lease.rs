@@ -14,6 +14,7 @@ use crate::store::SessionStore;
 
 /// How many times a lease is renewed in its length, so that some may fail.
 const BEATS: u32 = 3;
+
 /// How many times in its length a renewal is tried that failed.
 const RETRIES: u32 = 20;
 

@@ -24,7 +24,6 @@ mod lease;
 mod lookup;
 mod many;
 mod memory;
-mod memory_store;
 mod migration;
 mod operation;
 mod ops;
@@ -66,7 +65,7 @@ pub use crate::{
     id::{IdScheme, OperationId, SessionId, TaskId, Version},
     lease::{Lease, LeaseOptions, LeaseState},
     memory::snapshot::Stored,
-    memory_store::{MemoryStore, MemoryStoreBuilder},
+    memory::{builder::MemoryStoreBuilder, store::MemoryStore},
     migration::drain::{Drain, DrainProgress},
     migration::manager::{MigrationManager, MigrationManagerBuilder},
     migration::resume::Resumed,

@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::id::OperationId;
 use crate::ops;
 use crate::ops::create::{Created, NewSession};
-use crate::ops::create_many::{self, Member};
+use crate::ops::create_many;
+use crate::ops::create_many::Member;
 use crate::redis_store::RedisStore;
 use crate::together::{Sent, together};
 

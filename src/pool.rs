@@ -24,6 +24,7 @@ const HANDSHAKES: u32 = 5;
 
 /// How long a reply may take before its connection is probed.
 const PROBE_AFTER: Duration = Duration::from_millis(200);
+
 /// Between two probes.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -36,8 +37,10 @@ struct Health {
 }
 
 const SOUND: u8 = 0;
+
 /// A reply did not come in time. The server may be slow or the connection dead: PING tells, at the next check-out.
 const SUSPECT: u8 = 1;
+
 const BROKEN: u8 = 2;
 
 /// One multiplexed connection, cheap to clone.

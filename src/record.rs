@@ -9,6 +9,7 @@ use crate::session::{Origin, Session, Status, Times};
 
 /// The one format there is.
 const FORMAT: u8 = 2;
+
 /// Format, kind, status, four lengths, four operation ids, the version, six times.
 #[cfg(test)]
 const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 8 + 6 * 6;

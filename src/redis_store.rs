@@ -9,12 +9,11 @@ use bb8_redis::RedisConnectionManager;
 use crate::creates::Waiting;
 use crate::engine::Engine;
 use crate::error::{Error, Obstacle, Result};
-use crate::export::{self, Export};
+use crate::export::Export;
 use crate::gather::Gather;
 use crate::holder::Holder;
 use crate::id::{OperationId, SessionId, TaskId};
 use crate::operation::Operation;
-use crate::ops;
 use crate::ops::bind::{Binding, Bound};
 use crate::ops::clean::{Cleaned, Leftover};
 use crate::ops::create::{Created, NewSession};
@@ -45,6 +44,7 @@ use crate::session::Session;
 use crate::store::SessionStore;
 use crate::target::Target;
 use crate::touches::Touches;
+use crate::{export, ops};
 
 /// Sessions in Redis. A clone is another handle of the same store.
 #[derive(Clone)]

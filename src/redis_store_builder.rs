@@ -6,7 +6,8 @@ use std::time::Duration;
 use bb8_redis::RedisConnectionManager;
 
 use crate::clock::TestClock;
-use crate::engine::{self, Engine};
+use crate::engine;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::keys::{Keys, Partition};
 use crate::pool::Pool;

@@ -7,8 +7,10 @@ use crate::id::IdScheme;
 
 /// The longest idle time and lifetime: ten years.
 pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// The most sessions that a limit may allow a user; the limit check of one script call rests on it.
 const MOST_SESSIONS: u32 = 500;
+
 /// What a session's entries may take at most, for one command must carry them.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
 

@@ -22,8 +22,11 @@ pub(crate) trait Answer: Sized + Send {
 }
 
 impl Answer for Session {}
+
 impl Answer for Patched {}
+
 impl Answer for Rotated {}
+
 impl Answer for Bound {}
 
 impl<T: Send> Answer for Option<T> {

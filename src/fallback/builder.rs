@@ -14,12 +14,13 @@ use crate::fallback::policy::FallbackPolicy;
 use crate::fallback::recovery::{OnRecovery, Recovery};
 use crate::fallback::shared::Shared;
 use crate::fallback_store::FallbackStore;
-use crate::memory_store::MemoryStore;
+use crate::memory::store::MemoryStore;
 use crate::rules::{Rules, check_duration};
 use crate::store::SessionStore;
 
 /// The longest cool-down and probe, the oldest stale answer, the longest local ttl.
 const LONGEST: Duration = Duration::from_secs(3600);
+
 /// The most that may be kept in this process of each kind.
 const MOST: usize = 10_000_000;
 

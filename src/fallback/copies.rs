@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
-use crate::clock::{self, Instant, TestClock};
+use crate::clock;
+use crate::clock::{Instant, TestClock};
 use crate::entries::{Entries, EntryKind};
 use crate::id::{OperationId, SessionId, Version};
 use crate::ops::bind::{Binding, Bound};

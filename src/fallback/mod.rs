@@ -1,4 +1,4 @@
-//! What a service does while its store is away.
+//! TODO
 
 pub(crate) mod answer;
 pub(crate) mod attempt;

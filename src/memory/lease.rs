@@ -3,7 +3,7 @@
 use crate::error::Refusal;
 use crate::holder::Holder;
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 
 /// The lease of a node, which may have run out.
 #[derive(Clone, Debug)]

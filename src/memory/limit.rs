@@ -4,8 +4,8 @@ use crate::batch::{BATCH, Removed};
 use crate::error::Refusal;
 use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
-use crate::memory::delete_user;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
+use crate::memory::ops::delete_user;
 use crate::owner::Owner;
 use crate::rules::OnLimit;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::entries::{Entries, decode_entries};
 use crate::id::{OperationId, SessionId, TaskId, Version};
-use crate::memory::name::Name;
+use crate::memory::shared_name::Name;
 use crate::record::{Direction, Freeze, Operations};
 use crate::routing::Routing;
 use crate::rules::{Rules, ms};

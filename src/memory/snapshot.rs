@@ -6,7 +6,7 @@ use crate::keys::Keys;
 use crate::memory::call::Memory;
 use crate::memory::index::Entry;
 use crate::memory::record::{Kind, Record};
-use crate::memory::table::Shard;
+use crate::memory::shards::Shard;
 use crate::record::{Direction, Freeze};
 use crate::session::Status;
 

@@ -19,8 +19,10 @@ use crate::store::SessionStore;
 
 /// How many to read at once.
 const PAGE: usize = 100;
+
 /// How often in a row a whole look at the node may move none, because all that are left fail.
 const IDLE_PASSES: u32 = 3;
+
 /// Between two looks at a node, so that one whose sessions all fail is not hammered.
 const PAUSE: Duration = Duration::from_millis(100);
 

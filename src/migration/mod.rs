@@ -1,5 +1,4 @@
-//! Sessions moved between two stores, in number: each on its [`route`], by steps that anybody may take again; or
-//! [handed over](hand_over) to another node of one; tasks in a queue; and what a crash left, brought to its end.
+//! TODO
 
 pub(crate) mod drain;
 pub(crate) mod hand_over;

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 
 /// The first pause between two attempts; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
+
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Until when steps are taken again.

@@ -2,12 +2,12 @@
 
 use redis::{Pipeline, Value};
 
-use crate::batch::{self, BATCH, Removed};
+use crate::batch::{BATCH, Removed};
 use crate::error::{Error, Obstacle, Result};
 use crate::id::SessionId;
-use crate::lookup;
 use crate::operation::Operation;
 use crate::routing::require_name;
+use crate::{batch, lookup};
 
 /// How often in a row a batch may remove nothing, because its sessions kept changing.
 const ROUNDS: u32 = 12;

@@ -1,12 +1,12 @@
 //! list: a page of a user's or node's live sessions, oldest first.
 
-use crate::cursor::{self, Cursor, Entry};
+use crate::cursor::{Cursor, Entry};
 use crate::error::{Error, Result};
 use crate::operation::Operation;
 use crate::owner::Owner;
 use crate::record::Record;
-use crate::script;
 use crate::session::Session;
+use crate::{cursor, script};
 
 /// The largest page.
 const PAGE: usize = 500;

@@ -5,10 +5,9 @@ use redis::{Pipeline, Value};
 use crate::batch::BATCH;
 use crate::error::{Error, Result};
 use crate::id::{SessionId, TaskId};
-use crate::lookup;
 use crate::operation::Operation;
 use crate::record::{Direction, Freeze, Record};
-use crate::script;
+use crate::{lookup, script};
 
 /// A session that is on its way, as one of the two stores has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

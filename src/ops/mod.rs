@@ -1,6 +1,4 @@
-//! One module an operation: its input, its outcome, its keys and arguments, how its reply is read.
-//!
-//! No operation imports another.
+//! TODO
 
 pub(crate) mod bind;
 pub(crate) mod clean;

@@ -1,6 +1,7 @@
 //! reap: expired sessions removed with all their index entries, and handed out.
 
-use crate::batch::{self, BATCH};
+use crate::batch;
+use crate::batch::BATCH;
 use crate::error::{Error, Result};
 use crate::id::SessionId;
 use crate::operation::Operation;

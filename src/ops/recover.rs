@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::batch::{self, BATCH, Candidate};
-use crate::cursor::{self, Cursor};
+use crate::batch::{BATCH, Candidate};
+use crate::cursor::Cursor;
 use crate::error::{Error, Refusal, Result};
 use crate::holder::Holder;
 use crate::id::{SessionId, Version};
@@ -12,7 +12,7 @@ use crate::operation::Operation;
 use crate::reply::Reply;
 use crate::routing::{require_name, some};
 use crate::rules::{LONGEST, check_duration, ms};
-use crate::script;
+use crate::{batch, cursor, script};
 
 /// How often a batch is read again whose sessions kept changing.
 const ROUNDS: u32 = 12;

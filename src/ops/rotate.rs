@@ -4,13 +4,12 @@ use crate::batch::Removed;
 use crate::declared::{Declared, Moved};
 use crate::error::{Error, Refusal, Result};
 use crate::id::SessionId;
-use crate::lookup;
 use crate::operation::Operation;
 use crate::routing::check_name;
 use crate::rules::ms;
-use crate::script;
 use crate::session::Session;
 use crate::target::Target;
+use crate::{lookup, script};
 
 /// How to rotate a session.
 ///

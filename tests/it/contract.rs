@@ -121,9 +121,9 @@ fn each_operation_has_its_script_its_module_its_tests_and_its_method() {
     assert!(modules.remove("mod"));
     assert_eq!(scripts, modules);
     let (tests, store) = (stems_in("tests/it", ".rs"), read("src/store.rs"));
-    let memory = stems_in("src/memory", ".rs");
+    let memory = stems_in("src/memory/ops", ".rs");
     for stem in &scripts {
-        assert!(memory.contains(stem), "src/memory/{stem}.rs is missing");
+        assert!(memory.contains(stem), "src/memory/ops/{stem}.rs is missing");
         assert!(tests.contains(stem), "tests/it/{stem}.rs is missing");
         assert!(store.contains(&format!("async fn {stem}(")), "the store lacks {stem}");
     }

@@ -4,7 +4,7 @@ use crate::error::{Error, Refusal, Result};
 use crate::export::Export;
 use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::memory::record::Copy;
 use crate::ops::freeze::{Freezing, Frozen};
 use crate::record::{Direction, Freeze, Operations};

@@ -3,9 +3,9 @@
 use crate::error::{Error, Refusal, Result};
 use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
-use crate::memory::delete_user;
 use crate::memory::lease::fence;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
+use crate::memory::ops::delete_user;
 use crate::memory::record::Kind;
 use crate::ops::delete::Deleted;
 use crate::target::Target;

@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError};
 
 // Under the crate's own tests shuttle runs the threads, and tries the orders in which they may meet.
 #[cfg(test)]
-use crate::memory::world::RandomState;
+use crate::memory::schedules::small_store::RandomState;
 #[cfg(not(test))]
 use ahash::RandomState;
 #[cfg(test)]
@@ -28,7 +28,7 @@ use std::sync::{
 use crate::id::SessionId;
 use crate::memory::index::Index;
 use crate::memory::lease::Lease;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::memory::record::Record;
 
 /// How many shards there are at most: a [`Reach`] has a bit for each.

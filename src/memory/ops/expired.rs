@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::memory::call::Call;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::ops::expired::{Expired, check_page};
 
 pub(crate) fn run(call: Call<'_>, before: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::memory::call::Call;
-use crate::memory::create;
+use crate::memory::ops::create;
 use crate::ops::create::{Created, NewSession};
 
 pub(crate) fn run(call: &Call<'_>, new: Vec<NewSession>) -> Vec<Result<Created>> {

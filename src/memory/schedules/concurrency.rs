@@ -11,16 +11,18 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 use shuttle::thread;
 
+use crate::memory::schedules::small_store::{TTL, World};
 use crate::memory::snapshot::Stored;
-use crate::memory::world::{TTL, World};
 use crate::rules::{OnLimit, Rules};
 
 const SCHEDULES: usize = 500;
+
 /// Changes of priority in a schedule of the second kind: most bugs need few.
 const DEPTH: usize = 3;
 
 /// A whole call, and what it answered.
 type Step = fn(&World) -> String;
+
 /// What the calls answered, in the order in which they are written, and what is stored in the end.
 type Outcome = (Vec<String>, BTreeMap<String, Stored>);
 

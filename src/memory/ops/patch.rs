@@ -5,7 +5,7 @@ use crate::error::{Refusal, Result};
 use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::memory::record::Record;
 use crate::ops::patch::{Patch, Patched};
 use crate::rules::ms;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Refusal, Result};
 use crate::id::{SessionId, TaskId, Version};
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::memory::record::Kind;
 use crate::ops::depart::Departed;
 use crate::record::Direction;

@@ -2,20 +2,20 @@
 //!
 //! Records go in and come out with all of their index entries, so neither is ever without the other.
 
+use std::collections::hash_map::Entry as MapEntry;
+use std::sync::Arc;
+
 #[cfg(test)]
 use shuttle::sync::MutexGuard;
 #[cfg(not(test))]
 use std::sync::MutexGuard;
-
-use std::collections::hash_map::Entry as MapEntry;
-use std::sync::Arc;
 
 use crate::id::SessionId;
 use crate::memory::call::{Halt, departed, missing};
 use crate::memory::index::{Entry, Index};
 use crate::memory::lease::Lease;
 use crate::memory::record::{Kind, Record};
-use crate::memory::table::{Named, Reach, Shard, Table};
+use crate::memory::shards::{Named, Reach, Shard, Table};
 use crate::owner::Owner;
 
 /// How many lapsed leftovers one that comes clears away: more than one, so they do not pile up.

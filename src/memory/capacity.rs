@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 
 /// Finds room for one more session: free, or else that of the returned one, which has expired and is locked with what it
 /// has. So it makes way in the same step in which the other comes, or not at all.

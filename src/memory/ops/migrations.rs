@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::memory::call::Call;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::memory::record::{Departure, Kind, Record};
 use crate::ops::migrations::{Migration, Migrations, Phase, check_page};
 

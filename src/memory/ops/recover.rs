@@ -5,7 +5,7 @@ use crate::error::{Refusal, Result};
 use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fenced;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::memory::record::{Kind, Record};
 use crate::ops::recover::{Claim, Claimed, Recovered};
 use crate::owner::Owner;

@@ -4,7 +4,7 @@ use crate::error::{Refusal, Result};
 use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::rules::ms;
 use crate::session::Session;
 

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::holder::Holder;
 use crate::memory::call::Call;
 use crate::memory::lease::Lease;
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::ops::heartbeat::{Heartbeat, LeaseStatus, Want};
 use crate::rules::ms;
 

@@ -6,20 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::clock::TestClock;
 use crate::error::{Error, Obstacle, Result};
 use crate::export::Export;
 use crate::holder::Holder;
 use crate::id::{OperationId, SessionId, TaskId, Version};
 use crate::keys::{Keys, Partition};
 use crate::memory::call::{Call, Memory};
-use crate::memory::record::{Kind, Record};
-use crate::memory::snapshot::{self, Stored};
-use crate::memory::table::{MOST_SHARDS, Table};
-use crate::memory::{
+use crate::memory::ops::{
     bind, clean, count, create, create_many, delete, delete_user, depart, expired, freeze, get, heartbeat,
     import, list, migrations, nodes, patch, reap, recover, refresh, rotate, thaw, unbind, update,
 };
+use crate::memory::record::{Kind, Record};
+use crate::memory::snapshot;
+use crate::memory::snapshot::Stored;
 use crate::ops::bind::{Binding, Bound};
 use crate::ops::clean::{Cleaned, Leftover};
 use crate::ops::create::{Created, NewSession};
@@ -47,9 +46,6 @@ use crate::session::Session;
 use crate::span;
 use crate::store::SessionStore;
 use crate::target::Target;
-
-/// How many sessions a store keeps if it is not told: a million of the usual size take about a gigabyte.
-const SESSIONS: usize = 1_000_000;
 
 /// Sessions in the memory of one process: the same operations with the same meaning as in Redis, without a server. They
 /// end with the process. A clone is another handle of the same store.
@@ -83,63 +79,10 @@ struct Shared {
     closed: AtomicBool,
 }
 
-/// Configures a [`MemoryStore`].
-#[derive(Clone, Debug)]
-pub struct MemoryStoreBuilder {
-    rules: Rules,
-    max_sessions: usize,
-    clock: Option<TestClock>,
-}
-
-impl MemoryStoreBuilder {
-    /// How long sessions live, how large they may be, how many a user may have. Defaults to [`Rules::default`].
-    #[must_use]
-    pub fn rules(mut self, rules: Rules) -> Self {
-        self.rules = rules;
-        self
-    }
-
-    /// How many sessions there may be, live or expired and not reaped, at least 1. At that number the oldest expired one
-    /// makes way for a new one, which reports it; a live one never does, and `create` is refused with
-    /// [`Full`](crate::Refusal::Full). Defaults to 1,000,000.
-    #[must_use]
-    pub fn max_sessions(mut self, sessions: usize) -> Self {
-        self.max_sessions = sessions;
-        self
-    }
-
-    /// A clock that stands in for the machine's, for tests of an application. Defaults to none.
-    #[must_use]
-    pub fn clock(mut self, clock: TestClock) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// Makes the store.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] names what is wrong in the configuration.
-    pub fn build(self) -> Result<MemoryStore> {
-        self.rules.validate()?;
-        if self.max_sessions == 0 {
-            return Err(Error::invalid("max_sessions", "is 0, must be at least 1"));
-        }
-        let memory =
-            Memory { table: Table::new(MOST_SHARDS), capacity: self.max_sessions, clock: self.clock };
-        Ok(MemoryStore {
-            shared: Arc::new(Shared { memory, closed: AtomicBool::new(false) }),
-            rules: Arc::new(self.rules),
-            operation_id: None,
-            holder: None,
-        })
-    }
-}
-
 impl MemoryStore {
-    /// Configures a store.
-    #[must_use]
-    pub fn builder() -> MemoryStoreBuilder {
-        MemoryStoreBuilder { rules: Rules::default(), max_sessions: SESSIONS, clock: None }
+    pub(crate) fn new(memory: Memory, rules: Rules) -> Self {
+        let shared = Arc::new(Shared { memory, closed: AtomicBool::new(false) });
+        Self { shared, rules: Arc::new(rules), operation_id: None, holder: None }
     }
 
     /// The rules of this handle.

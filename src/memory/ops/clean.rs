@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::id::{SessionId, TaskId};
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked::Locked;
+use crate::memory::locked_shards::Locked;
 use crate::memory::record::{Kind, Record};
 use crate::ops::clean::{Cleaned, Leftover};
 use crate::record::Direction;

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::id::SessionId;
 use crate::memory::call::Call;
-use crate::memory::expired;
+use crate::memory::ops::expired;
 use crate::memory::record::Record;
 use crate::ops::reap::{Reaped, check_batch};
 use crate::session::Session;

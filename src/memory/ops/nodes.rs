@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::memory::call::Call;
-use crate::memory::count;
+use crate::memory::ops::count;
 use crate::ops::nodes::{Node, Which};
 use crate::owner::Owner;
 

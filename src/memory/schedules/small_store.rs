@@ -17,14 +17,15 @@ use crate::id::{SessionId, Version};
 use crate::keys::{Keys, Partition};
 use crate::memory::call::{Call, Memory};
 use crate::memory::index::Index;
-use crate::memory::locked::Locked;
-use crate::memory::record::Record;
-use crate::memory::snapshot::{self, Stored};
-use crate::memory::table::Table;
-use crate::memory::{
+use crate::memory::locked_shards::Locked;
+use crate::memory::ops::{
     bind, create, delete, delete_user, get, heartbeat, import, list, patch, reap, recover, refresh, rotate,
     unbind, update,
 };
+use crate::memory::record::Record;
+use crate::memory::shards::Table;
+use crate::memory::snapshot;
+use crate::memory::snapshot::Stored;
 use crate::ops::bind::Binding;
 use crate::ops::create::NewSession;
 use crate::ops::heartbeat::Heartbeat;

@@ -2,8 +2,8 @@
 
 use crate::export::Export;
 use crate::id::{SessionId, TaskId};
-use crate::memory::world::{TTL, World, id, told};
-use crate::memory::{bind, delete, get, import, update};
+use crate::memory::ops::{bind, delete, get, import, update};
+use crate::memory::schedules::small_store::{TTL, World, id, told};
 use crate::ops::bind::Binding;
 use crate::ops::import::Import;
 use crate::record::{Direction, Freeze};

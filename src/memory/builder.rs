@@ -1,0 +1,66 @@
+//! How a store in memory is configured.
+
+use crate::clock::TestClock;
+use crate::error::{Error, Result};
+use crate::memory::call::Memory;
+use crate::memory::shards::{MOST_SHARDS, Table};
+use crate::memory::store::MemoryStore;
+use crate::rules::Rules;
+
+/// How many sessions a store keeps if it is not told: a million of the usual size take about a gigabyte.
+const SESSIONS: usize = 1_000_000;
+
+/// Configures a [`MemoryStore`].
+#[derive(Clone, Debug)]
+pub struct MemoryStoreBuilder {
+    rules: Rules,
+    max_sessions: usize,
+    clock: Option<TestClock>,
+}
+
+impl MemoryStoreBuilder {
+    /// How long sessions live, how large they may be, how many a user may have. Defaults to [`Rules::default`].
+    #[must_use]
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// How many sessions there may be, live or expired and not reaped, at least 1. At that number the oldest expired one
+    /// makes way for a new one, which reports it; a live one never does, and `create` is refused with
+    /// [`Full`](crate::Refusal::Full). Defaults to 1,000,000.
+    #[must_use]
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// A clock that stands in for the machine's, for tests of an application. Defaults to none.
+    #[must_use]
+    pub fn clock(mut self, clock: TestClock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Makes the store.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names what is wrong in the configuration.
+    pub fn build(self) -> Result<MemoryStore> {
+        self.rules.validate()?;
+        if self.max_sessions == 0 {
+            return Err(Error::invalid("max_sessions", "is 0, must be at least 1"));
+        }
+        let memory =
+            Memory { table: Table::new(MOST_SHARDS), capacity: self.max_sessions, clock: self.clock };
+        Ok(MemoryStore::new(memory, self.rules))
+    }
+}
+
+impl MemoryStore {
+    /// Configures a store.
+    #[must_use]
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder { rules: Rules::default(), max_sessions: SESSIONS, clock: None }
+    }
+}
