@@ -2,29 +2,11 @@
 
 use redis::{Pipeline, Value};
 
-use crate::error::{Error, Result};
-use crate::id::SessionId;
+use crate::model::{Error, Removed, Result, Routing, Session, SessionId, some};
 use crate::operation::Operation;
-use crate::record::Record;
 use crate::reply::Reply;
-use crate::routing::{Routing, some};
 use crate::script;
-use crate::session::Session;
-
-/// How many sessions one script call handles at most.
-pub(crate) const BATCH: usize = 200;
-
-/// A session that an operation removed from a user, and the connection to close.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Removed {
-    /// The id that it had.
-    pub id: SessionId,
-    /// The connection that it had.
-    pub connection: Option<String>,
-    /// The node that held the connection.
-    pub node: Option<String>,
-}
+use crate::stored::record::Record;
 
 /// A session to remove, and where it was indexed when its record was read.
 #[derive(Clone, Debug)]
@@ -136,7 +118,7 @@ pub(crate) async fn remove(
         keys.extend([record, connection, node]);
     }
     let mut call = operation.call(&script::DELETE_USER, keys.iter().map(String::as_str));
-    call.arg(operation.id().as_bytes()).arg(user).arg(crate::rules::ms(operation.rules().tombstone));
+    call.arg(operation.id().as_bytes()).arg(user).arg(crate::model::ms(operation.rules().tombstone));
     for Candidate { id, routing, .. } in sound {
         call.arg(id.as_str()).arg(&routing.connection).arg(&routing.node);
     }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
 use crate::memory::store::MemoryStore;
+use crate::model::{Error, Result};
 use crate::redis_store::RedisStore;
-use crate::store::SessionStore;
+use crate::store::session_store::SessionStore;
 
 /// A store by its URL, with the defaults of its builder: `memory://`, or `redis://[user:password@]host[:port][/db]`, or
 /// with the feature `tls` `rediss://`. What is configured goes through [`MemoryStore::builder`] and

@@ -6,10 +6,9 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 
-use crate::error::{Cause, Error, Obstacle, Refusal, Result};
-use crate::keys::Keys;
+use crate::model::{Cause, Error, LONGEST, Obstacle, Refusal, Result, ms};
 use crate::pool::server_code;
-use crate::rules::{LONGEST, ms};
+use crate::stored::keys::Keys;
 
 /// The contract of these scripts, as `lua/bundle.json` has it.
 ///

@@ -6,16 +6,13 @@
 
 use tokio::sync::oneshot;
 
-use crate::draft::Draft;
-use crate::error::{Error, Obstacle, Result};
-use crate::id::OperationId;
+use crate::model::{Created, Draft, Error, NewSession, Obstacle, OperationId, Result};
 use crate::operation::Operation;
 use crate::ops;
-use crate::ops::create::{Created, NewSession};
 use crate::ops::create_many;
 use crate::ops::create_many::Member;
 use crate::redis_store::RedisStore;
-use crate::together::{Sent, together};
+use crate::store::join::{Sent, together};
 
 /// A create that waits to be sent.
 pub(crate) struct Waiting {

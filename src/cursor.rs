@@ -2,38 +2,8 @@
 
 use redis::{Pipeline, Value};
 
-use crate::error::{Error, Result};
-use crate::id::SessionId;
+use crate::model::{Cursor, Entry, Error, Result, SessionId};
 use crate::operation::Operation;
-
-/// Where a page ended. What is made or removed meanwhile shifts nothing: no session that keeps its id throughout is
-/// passed over or given twice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    pub(crate) created_at: u64,
-    pub(crate) id: SessionId,
-    /// How many entries of the same millisecond came before, this one included.
-    ties: usize,
-}
-
-/// An entry of an index: scores order it, and ids where scores are equal.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) id: SessionId,
-    pub(crate) created_at: u64,
-}
-
-impl Cursor {
-    /// Where the page behind one of this size begins, which ended with these entries and began behind `before`; a page
-    /// that is not full is the last.
-    pub(crate) fn behind(entries: &[Entry], size: usize, before: Option<&Self>) -> Option<Self> {
-        let last = entries.last().filter(|_| entries.len() == size)?;
-        let here = entries.iter().filter(|entry| entry.created_at == last.created_at).count();
-        let before = before.filter(|before| before.created_at == last.created_at);
-        let ties = before.map_or(0, |before| before.ties) + here;
-        Some(Self { created_at: last.created_at, id: last.id.clone(), ties })
-    }
-}
 
 /// A page's entries: from the cursor's score on, inclusive, without those that came before. What is not as it should be
 /// is the index, `what`.

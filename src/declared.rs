@@ -3,15 +3,11 @@
 use redis::Cmd;
 
 use crate::batch;
-use crate::batch::{Candidate, Removed};
-use crate::error::{Error, Obstacle, Result};
-use crate::id::SessionId;
+use crate::batch::Candidate;
+use crate::model::{Error, Obstacle, Removed, Result, Routing, Session, SessionId, Target};
 use crate::operation::Operation;
 use crate::reply::Reply;
-use crate::routing::Routing;
 use crate::script::Script;
-use crate::session::Session;
-use crate::target::Target;
 
 /// How often a script may say that it needs something else before the call gives up. The longest way that needs no
 /// luck takes four rounds; each more means that another call was faster, and a hundred logins of one user at once

@@ -5,11 +5,9 @@ use std::time::Duration;
 use redis::Pipeline;
 use tokio::time::Instant;
 
-use crate::clock::TestClock;
-use crate::error::{Cause, Error, Obstacle, Result};
-use crate::keys::Keys;
+use crate::model::{Cause, Error, Obstacle, Result, Rules, TestClock};
 use crate::pool::Pool;
-use crate::rules::Rules;
+use crate::stored::keys::Keys;
 use crate::{contract, script};
 
 /// What all calls of a Redis store share.

@@ -7,40 +7,18 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 
 use crate::breaker::Access;
-use crate::error::Result;
-use crate::export::Export;
 use crate::fallback::builder::FallbackStoreBuilder;
 use crate::fallback::calls::Sent;
 use crate::fallback::policy::FallbackStats;
 use crate::fallback::shared::{Adopt, Place, Shared};
-use crate::holder::Holder;
-use crate::id::{OperationId, SessionId, TaskId};
-use crate::ops::bind::{Binding, Bound};
-use crate::ops::clean::{Cleaned, Leftover};
-use crate::ops::create::{Created, NewSession};
-use crate::ops::delete::Deleted;
-use crate::ops::delete_user::UserDeleted;
-use crate::ops::depart::Departed;
-use crate::ops::expired::Expired;
-use crate::ops::freeze::{Freezing, Frozen};
-use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
-use crate::ops::import::{Import, Imported};
-use crate::ops::list::{Page, PageRequest};
-use crate::ops::migrations::{Migration, Migrations};
-use crate::ops::nodes::Node;
-use crate::ops::patch::{Patch, Patched};
-use crate::ops::reap::Reaped;
-use crate::ops::recover::{Claim, Claimed};
-use crate::ops::refresh::Refreshed;
-use crate::ops::rotate::{Rotated, Rotation};
-use crate::ops::thaw::Thawed;
-use crate::ops::unbind::Unbound;
-use crate::owner::Owner;
-use crate::record::Direction;
-use crate::routing::require_name;
-use crate::session::{Origin, Session};
-use crate::store::SessionStore;
-use crate::target::Target;
+use crate::model::{
+    Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Expired, Export,
+    Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
+    NewSession, Node, OperationId, Origin, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed,
+    Result, Rotated, Rotation, Session, SessionId, Target, TaskId, Thawed, Unbound, UserDeleted,
+    require_name,
+};
+use crate::store::session_store::SessionStore;
 
 /// A store that goes on while another, mostly a [`RedisStore`](crate::RedisStore), is away, as its
 /// [`FallbackPolicy`](crate::FallbackPolicy) says. A clone is another handle of the same store.

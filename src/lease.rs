@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::error::{Error, Refusal, Result};
-use crate::holder::Holder;
-use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
+use crate::model::{Error, Heartbeat, Holder, LeaseStatus, Refusal, Result};
 use crate::stop::{Stop, Stopped, stop};
-use crate::store::SessionStore;
+use crate::store::session_store::SessionStore;
 
 /// How many times a lease is renewed in its length, so that some may fail.
 const BEATS: u32 = 3;

@@ -3,11 +3,9 @@
 //! Reading takes no script: TIME and GET in one pipeline cost a third of the server's time. `lua/get.lua` is for
 //! other languages and for cluster clients.
 
-use crate::error::{Error, Refusal, Result};
-use crate::id::SessionId;
+use crate::model::{Error, Operations, Refusal, Result, Session, SessionId};
 use crate::operation::Operation;
-use crate::record::{Operations, Record};
-use crate::session::Session;
+use crate::stored::record::Record;
 
 /// The live session with an id, or with the id that it was rotated to.
 pub(crate) async fn session(operation: &Operation<'_>, id: &SessionId) -> Result<Option<Session>> {

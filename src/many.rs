@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::draft::Draft;
-use crate::error::Result;
-use crate::id::OperationId;
+use crate::model::{Created, Draft, NewSession, OperationId, Result};
 use crate::ops;
-use crate::ops::create::{Created, NewSession};
 use crate::ops::create_many;
 use crate::ops::create_many::Member;
 use crate::redis_store::RedisStore;
-use crate::together::{Sent, together};
+use crate::store::join::{Sent, together};
 
 /// Answers by the places of what was asked for.
 type Answers<T> = Vec<Option<Result<T>>>;

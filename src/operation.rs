@@ -9,16 +9,13 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::engine::Engine;
-use crate::error::{Cause, Error, Obstacle, Result};
-use crate::holder::Holder;
-use crate::id::{OperationId, SessionId};
-use crate::keys::Keys;
+use crate::model::{Cause, Error, Holder, Obstacle, OperationId, Result, Rules, SessionId};
 use crate::pool::{Connection, server_code};
 use crate::reads::{Outcome, Reads};
 use crate::reply::Reply;
-use crate::rules::Rules;
 use crate::script::{Effect, Script};
-use crate::span;
+use crate::store::call_span as span;
+use crate::stored::keys::Keys;
 
 /// How often one call is sent at most, when its connection breaks under it. It is safe, so the deadline is what ends
 /// it; but a call that has seen so many connections break is more likely to be the reason.

@@ -14,7 +14,7 @@ use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::error::{Cause, Error, Obstacle};
+use crate::model::{Cause, Error, Obstacle};
 
 /// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
 const WRITE_QUEUE: usize = 1024;

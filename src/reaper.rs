@@ -5,12 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::error::Result;
-use crate::ops::reap::check_batch;
-use crate::rules::check_duration;
-use crate::session::Session;
+use crate::model::{BATCH, Result, Session, check_count, check_duration};
 use crate::stop::{Stop, Stopped, jittered, stop};
-use crate::store::SessionStore;
+use crate::store::session_store::SessionStore;
 
 /// The longest time between two sweeps: a week.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -63,7 +60,7 @@ impl Reaper {
         batch: usize,
         on_removed: OnRemoved,
     ) -> Result<Self> {
-        check_batch(batch)?;
+        check_count("batch", batch, BATCH)?;
         check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
         let (stop, stopped) = stop();
         let counters = Arc::new(Counters::default());

@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::error::{Error, Refusal, Result};
 use crate::lease::{Lease, LeaseState, Standing};
-use crate::ops::recover::{Claim, Recovered, check_batch};
+use crate::model::{BATCH, Claim, Error, Recovered, Refusal, Result, check_count, check_duration};
 use crate::reaper::LONGEST_PAUSE;
-use crate::rules::check_duration;
 use crate::stop::{Stop, Stopped, jittered, stop};
-use crate::store::SessionStore;
+use crate::store::session_store::SessionStore;
 
 /// Takes each session that a recoverer took over, with the name of the node that had it. It runs in the recoverer's
 /// task, so it should hand on and return.
@@ -67,7 +65,7 @@ impl Recoverer {
         on_recovered: OnRecovered,
     ) -> Result<Self> {
         check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
-        check_batch(batch)?;
+        check_count("batch", batch, BATCH)?;
         let counters = Arc::new(Counters::default());
         let (stop, stopped) = stop();
         let watcher = Watcher {

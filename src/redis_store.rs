@@ -8,41 +8,19 @@ use bb8_redis::RedisConnectionManager;
 
 use crate::creates::Waiting;
 use crate::engine::Engine;
-use crate::error::{Error, Obstacle, Result};
-use crate::export::Export;
 use crate::gather::Gather;
-use crate::holder::Holder;
-use crate::id::{OperationId, SessionId, TaskId};
+use crate::model::{
+    BATCH, Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Error, Expired,
+    Export, Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration,
+    Migrations, NewSession, Node, Obstacle, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped,
+    Refreshed, Result, Rotated, Rotation, Rules, Session, SessionId, Target, TaskId, Thawed, Unbound,
+    UserDeleted, Which, check_count,
+};
 use crate::operation::Operation;
-use crate::ops::bind::{Binding, Bound};
-use crate::ops::clean::{Cleaned, Leftover};
-use crate::ops::create::{Created, NewSession};
-use crate::ops::delete::Deleted;
-use crate::ops::delete_user::UserDeleted;
-use crate::ops::depart::Departed;
-use crate::ops::expired::Expired;
-use crate::ops::freeze::{Freezing, Frozen};
-use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
-use crate::ops::import::{Import, Imported};
-use crate::ops::list::{Page, PageRequest};
-use crate::ops::migrations::{Migration, Migrations};
-use crate::ops::nodes::{Node, Which};
-use crate::ops::patch::{Patch, Patched};
-use crate::ops::reap::Reaped;
-use crate::ops::recover::{Claim, Claimed};
-use crate::ops::refresh::Refreshed;
-use crate::ops::rotate::{Rotated, Rotation};
-use crate::ops::thaw::Thawed;
-use crate::ops::unbind::Unbound;
-use crate::owner::Owner;
 use crate::pool::Pool;
 use crate::reads::Reads;
-use crate::record::Direction;
 use crate::redis_store_builder::{RedisStoreBuilder, Source};
-use crate::rules::Rules;
-use crate::session::Session;
-use crate::store::SessionStore;
-use crate::target::Target;
+use crate::store::session_store::SessionStore;
 use crate::touches::Touches;
 use crate::{export, ops};
 
@@ -278,7 +256,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
-        ops::reap::check_batch(batch)?;
+        check_count("batch", batch, BATCH)?;
         let operation = self.operation("reap")?;
         let body = async {
             let mut corrupt = Vec::new();

@@ -5,14 +5,12 @@ use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
 
-use crate::clock::TestClock;
 use crate::engine;
 use crate::engine::Engine;
-use crate::error::{Error, Result};
-use crate::keys::{Keys, Partition};
+use crate::model::{Error, Result, Rules, TestClock, check_duration};
 use crate::pool::Pool;
 use crate::redis_store::RedisStore;
-use crate::rules::{Rules, check_duration};
+use crate::stored::keys::{Keys, Partition};
 use crate::touches::Touches;
 
 const NO_URL: &str = "is no redis:// URL, nor, with the feature `tls`, a rediss:// URL";

@@ -4,10 +4,8 @@ use std::collections::VecDeque;
 
 use redis::Value;
 
-use crate::error::{Error, Refusal, Result};
-use crate::id::{SessionId, Version};
-use crate::record::{Operations, Record};
-use crate::session::Session;
+use crate::model::{Error, Operations, Refusal, Result, Session, SessionId, Version};
+use crate::stored::record::Record;
 
 /// A reply that is read from its front.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::id::random;
+use crate::model::random;
 
 /// The handle's side.
 #[derive(Debug)]

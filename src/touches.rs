@@ -7,13 +7,8 @@ use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
-use crate::clock::{Instant, TestClock};
-use crate::error::{Error, Result};
-use crate::id::SessionId;
-use crate::ops::create::Created;
-use crate::ops::refresh::Refreshed;
+use crate::model::{Created, Error, Instant, Refreshed, Result, SessionId, TestClock, ms};
 use crate::redis_store::RedisStore;
-use crate::rules::ms;
 
 /// Sessions that this process used a moment ago: a bounded number of them, the least used go.
 #[derive(Debug)]
@@ -187,7 +182,7 @@ impl RedisStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::id::Version;
+    use crate::model::Version;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -244,7 +239,7 @@ mod tests {
         assert!(touches.answer(&id("a")).is_some());
 
         let began = touches.begin();
-        let lost: Result<()> = Err(Error::obstacle(crate::error::Obstacle::Deadline, None));
+        let lost: Result<()> = Err(Error::obstacle(crate::model::Obstacle::Deadline, None));
         touches.doubt(&lost);
         touches.used(began, refreshed("a", &clock, 10 * MINUTE));
         assert_eq!(touches.answer(&id("a")), None, "all was in doubt");

@@ -1,12 +1,6 @@
 //! What answers have in common: each can say that there is no live session.
 
-use crate::error::{Error, Refusal, Result};
-use crate::ops::bind::Bound;
-use crate::ops::delete::Deleted;
-use crate::ops::patch::Patched;
-use crate::ops::rotate::Rotated;
-use crate::ops::unbind::Unbound;
-use crate::session::Session;
+use crate::model::{Bound, Deleted, Error, Patched, Refusal, Result, Rotated, Session, Unbound};
 
 /// The answer of a call on one session.
 pub(crate) trait Answer: Sized + Send {

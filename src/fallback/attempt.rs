@@ -1,15 +1,12 @@
 //! One step that brings the store nearer to what is kept here.
 
-use crate::error::{Error, Refusal, Result};
-use crate::export::Export;
 use crate::fallback::book::{Base, Known};
 use crate::fallback::recovery::Fate;
-use crate::id::{OperationId, SessionId, Version};
 use crate::memory::record::Record;
-use crate::ops::import::{Import, Imported};
-use crate::ops::rotate::Rotation;
-use crate::session::Session;
-use crate::store::SessionStore;
+use crate::model::{
+    Error, Export, Import, Imported, OperationId, Refusal, Result, Rotation, Session, SessionId, Version,
+};
+use crate::store::session_store::SessionStore;
 
 /// One step that brings the store nearer to what is kept here. Sent again, it happens once.
 #[derive(Debug)]

@@ -3,9 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::batch::Removed;
 use crate::fallback::attempt::Attempt;
-use crate::id::{OperationId, SessionId, Version};
+use crate::model::{OperationId, Removed, SessionId, Version};
 
 /// What the store has, may have, and has to be told of what is kept here.
 #[derive(Debug, Default)]

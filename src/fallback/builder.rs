@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::breaker::Breaker;
-use crate::clock::TestClock;
-use crate::error::{Error, Result};
 use crate::fallback::copies::Copies;
 use crate::fallback::keeper::Upkeep;
 use crate::fallback::local::Local;
@@ -15,8 +13,8 @@ use crate::fallback::recovery::{OnRecovery, Recovery};
 use crate::fallback::shared::Shared;
 use crate::fallback_store::FallbackStore;
 use crate::memory::store::MemoryStore;
-use crate::rules::{Rules, check_duration};
-use crate::store::SessionStore;
+use crate::model::{Error, Result, Rules, TestClock, check_duration};
+use crate::store::session_store::SessionStore;
 
 /// The longest cool-down and probe, the oldest stale answer, the longest local ttl.
 const LONGEST: Duration = Duration::from_secs(3600);

@@ -5,19 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::breaker::Access;
-use crate::clock::Instant;
-use crate::error::{Error, Result};
 use crate::fallback::answer::Answer;
 use crate::fallback::copies::Copies;
 use crate::fallback::local::Local;
 use crate::fallback::shared::{Adopt, Place};
 use crate::fallback_store::FallbackStore;
-use crate::id::SessionId;
-use crate::ops::create::Created;
-use crate::ops::delete::Deleted;
-use crate::session::{Origin, Session};
-use crate::store::SessionStore;
-use crate::target::Target;
+use crate::model::{Created, Deleted, Error, Instant, Origin, Result, Session, SessionId, Target};
+use crate::store::session_store::SessionStore;
 
 /// A call of a store, made when it is known of which.
 pub(crate) type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;

@@ -5,15 +5,10 @@ use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
-use crate::clock;
-use crate::clock::{Instant, TestClock};
-use crate::entries::{Entries, EntryKind};
-use crate::id::{OperationId, SessionId, Version};
-use crate::ops::bind::{Binding, Bound};
-use crate::ops::patch::{Patch, Patched};
-use crate::ops::refresh::Refreshed;
-use crate::record::Operations;
-use crate::session::{Origin, Session, Status};
+use crate::model::{
+    Binding, Bound, Instant, OperationId, Operations, Origin, Patch, Patched, Refreshed, Session, SessionId,
+    Status, TestClock, Version, now_ms,
+};
 
 /// Sessions as this process saw them last: a bounded number of them, the least used go.
 #[derive(Debug)]
@@ -137,7 +132,7 @@ impl Copies {
             return None;
         };
         let age = at.age(self.clock.as_ref());
-        if age > self.max_age || session.expires_at_ms() <= clock::now_ms(self.clock.as_ref()) {
+        if age > self.max_age || session.expires_at_ms() <= now_ms(self.clock.as_ref()) {
             return None;
         }
         Some((Session { origin: Origin::Stale { age }, ..*session }, unsure))
@@ -261,21 +256,4 @@ impl Seen {
 
 fn previous(version: Version) -> Version {
     Version::new(version.get().saturating_sub(1))
-}
-
-impl Patch {
-    fn apply(&self, attributes: &mut Entries, extensions: &mut Entries) {
-        for (kind, key, json) in &self.changes {
-            let entries = match kind {
-                EntryKind::Attribute => &mut *attributes,
-                EntryKind::Extension => &mut *extensions,
-            };
-            match json {
-                Some(json) => entries.insert_json(key, json),
-                None => {
-                    entries.remove(key);
-                }
-            }
-        }
-    }
 }

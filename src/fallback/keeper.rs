@@ -5,15 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::breaker::{Access, BreakerState};
-use crate::error::{Error, Obstacle, Refusal, Result};
 use crate::fallback::attempt::Brought;
 use crate::fallback::book::{Revocation, UserRevocation};
 use crate::fallback::local::Local;
 use crate::fallback::recovery::{Fate, OnRecovery, Recovery};
 use crate::fallback::shared::Shared;
-use crate::id::{IdScheme, OperationId, SessionId};
-use crate::ops::create::NewSession;
-use crate::ops::patch::Patch;
+use crate::model::{Error, IdScheme, NewSession, Obstacle, OperationId, Patch, Refusal, Result, SessionId};
 
 /// How long the session of a probe lives, if the probe cannot delete it.
 const PROBE_TTL: Duration = Duration::from_secs(10);

@@ -7,23 +7,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::breaker::Breaker;
-use crate::error::{Error, Refusal, Result};
-use crate::export::Export;
 use crate::fallback::attempt::{Attempt, Brought};
 use crate::fallback::book::{Base, Book, Known, Revocation, UserRevocation};
 use crate::fallback::copies::Copies;
 use crate::fallback::recovery::Fate;
 use crate::fallback::shared::{Place, open};
-use crate::id::{OperationId, SessionId};
 use crate::memory::ops::{create, delete_user, import, rotate};
 use crate::memory::record::Record;
 use crate::memory::store::MemoryStore;
-use crate::ops::create::{Created, NewSession};
-use crate::ops::delete_user::UserDeleted;
-use crate::ops::import::{Import, Imported};
-use crate::ops::rotate::{Rotated, Rotation};
-use crate::rules::ms;
-use crate::target::Target;
+use crate::model::{
+    Created, Error, Export, Import, Imported, NewSession, OperationId, Refusal, Result, Rotated, Rotation,
+    SessionId, Target, UserDeleted, ms,
+};
 
 /// Sessions that live in this process while the store is away.
 #[derive(Debug)]

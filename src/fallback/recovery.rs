@@ -1,7 +1,6 @@
 //! What became of the sessions that were kept while the store was away.
 
-use crate::error::Refusal;
-use crate::id::SessionId;
+use crate::model::{Refusal, SessionId};
 
 /// What became of all that was kept while the store was away.
 #[derive(Clone, Debug, Default)]

@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::breaker::{Access, Breaker};
-use crate::error::{Error, Obstacle, Result};
 use crate::fallback::copies::Copies;
 use crate::fallback::keeper;
 use crate::fallback::keeper::Upkeep;
 use crate::fallback::local::Local;
 use crate::fallback::policy::FallbackStats;
-use crate::id::{OperationId, SessionId};
-use crate::session::Session;
-use crate::store::SessionStore;
+use crate::model::{Error, Obstacle, OperationId, Result, Session, SessionId};
+use crate::store::session_store::SessionStore;
 
 /// What all handles of a fallback store share.
 pub(crate) struct Shared {

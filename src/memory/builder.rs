@@ -1,11 +1,9 @@
 //! How a store in memory is configured.
 
-use crate::clock::TestClock;
-use crate::error::{Error, Result};
 use crate::memory::call::Memory;
 use crate::memory::shards::{MOST_SHARDS, Table};
 use crate::memory::store::MemoryStore;
-use crate::rules::Rules;
+use crate::model::{Error, Result, Rules, TestClock};
 
 /// How many sessions a store keeps if it is not told: a million of the usual size take about a gigabyte.
 const SESSIONS: usize = 1_000_000;

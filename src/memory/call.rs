@@ -1,17 +1,12 @@
 //! One call: it locks what it needs, and begins again until it has all of it.
 
-use crate::batch::Removed;
-use crate::clock::TestClock;
-use crate::error::{Error, Refusal, Result};
-use crate::holder::Holder;
-use crate::id::{OperationId, SessionId};
 use crate::memory::locked_shards::Locked;
 use crate::memory::ops::{delete_user, reap};
 use crate::memory::record::Departure;
 use crate::memory::shards::{Reach, Table};
-use crate::rules::Rules;
-use crate::session::Session;
-use crate::target::Target;
+use crate::model::{
+    Error, Holder, OperationId, Refusal, Removed, Result, Rules, Session, SessionId, Target, TestClock,
+};
 
 /// The sessions, and how many there may be.
 #[derive(Debug)]
@@ -69,7 +64,7 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub(crate) fn new(memory: &'a Memory, rules: &'a Rules, operation: Option<OperationId>) -> Self {
-        Self::at(crate::clock::now_ms(memory.clock.as_ref()), memory, rules, operation)
+        Self::at(crate::model::now_ms(memory.clock.as_ref()), memory, rules, operation)
     }
 
     fn at(now: u64, memory: &'a Memory, rules: &'a Rules, operation: Option<OperationId>) -> Self {

@@ -1,9 +1,8 @@
 //! Room for one more session.
 
-use crate::error::Result;
-use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
 use crate::memory::locked_shards::Locked;
+use crate::model::{Result, SessionId};
 
 /// Finds room for one more session: free, or else that of the returned one, which has expired and is locked with what it
 /// has. So it makes way in the same step in which the other comes, or not at all.

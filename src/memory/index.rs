@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, btree_set};
 use std::ops::Bound;
 
-use crate::id::SessionId;
+use crate::model::SessionId;
 
 /// A session and its time of creation.
 pub(crate) type Entry = (u64, SessionId);

@@ -1,9 +1,8 @@
 //! Who holds a node's name, and until when; `lua/lib/lease.lua` in memory.
 
-use crate::error::Refusal;
-use crate::holder::Holder;
 use crate::memory::call::{Call, Halt};
 use crate::memory::locked_shards::Locked;
+use crate::model::{Holder, Refusal};
 
 /// The lease of a node, which may have run out.
 #[derive(Clone, Debug)]

@@ -1,13 +1,9 @@
 //! How many sessions a user may have; `lua/lib/limit.lua` in memory.
 
-use crate::batch::{BATCH, Removed};
-use crate::error::Refusal;
-use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
 use crate::memory::locked_shards::Locked;
 use crate::memory::ops::delete_user;
-use crate::owner::Owner;
-use crate::rules::OnLimit;
+use crate::model::{BATCH, OnLimit, Owner, Refusal, Removed, SessionId};
 
 /// Index entries looked at in one call.
 const SCAN: usize = 1000;

@@ -10,13 +10,12 @@ use shuttle::sync::MutexGuard;
 #[cfg(not(test))]
 use std::sync::MutexGuard;
 
-use crate::id::SessionId;
 use crate::memory::call::{Halt, departed, missing};
 use crate::memory::index::{Entry, Index};
 use crate::memory::lease::Lease;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shards::{Named, Reach, Shard, Table};
-use crate::owner::Owner;
+use crate::model::{Owner, SessionId};
 
 /// How many lapsed leftovers one that comes clears away: more than one, so they do not pile up.
 const SWEPT: usize = 2;

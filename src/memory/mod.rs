@@ -13,7 +13,7 @@ pub(crate) mod locked_shards;
 pub(crate) mod ops;
 pub(crate) mod record;
 #[cfg(test)]
-mod schedules;
+pub(crate) mod schedules;
 pub(crate) mod shards;
 pub(crate) mod shared_name;
 pub(crate) mod snapshot;

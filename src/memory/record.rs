@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entries::{Entries, decode_entries};
-use crate::id::{OperationId, SessionId, TaskId, Version};
 use crate::memory::shared_name::Name;
-use crate::record::{Direction, Freeze, Operations};
-use crate::routing::Routing;
-use crate::rules::{Rules, ms};
-use crate::session::{Origin, Session, Status, Times};
+use crate::model::{
+    Direction, Entries, Freeze, OperationId, Operations, Origin, Routing, Rules, Session, SessionId, Status,
+    TaskId, Times, Version, decode_entries, ms,
+};
 
 /// Up to this many bytes it is quicker to decode entries than to share them.
 const DECODED_AT_ONCE: usize = 1024;

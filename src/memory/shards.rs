@@ -25,11 +25,11 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::id::SessionId;
 use crate::memory::index::Index;
 use crate::memory::lease::Lease;
 use crate::memory::locked_shards::Locked;
 use crate::memory::record::Record;
+use crate::model::SessionId;
 
 /// How many shards there are at most: a [`Reach`] has a bit for each.
 pub(crate) const MOST_SHARDS: usize = 64;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::keys::Keys;
 use crate::memory::call::Memory;
 use crate::memory::index::Entry;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shards::Shard;
-use crate::record::{Direction, Freeze};
-use crate::session::Status;
+use crate::model::{Direction, Freeze, Status};
+use crate::stored::keys::Keys;
 
 /// What a store in memory keeps under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub enum Stored {
 
 /// All that is stored, at one instant, under the keys of `README.md`.
 pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
-    let now = crate::clock::now_ms(memory.clock.as_ref());
+    let now = crate::model::now_ms(memory.clock.as_ref());
     let locked = memory.table.lock(memory.table.whole());
     let mut snapshot = BTreeMap::new();
     let (mut expiry, mut migrations) = (Vec::new(), Vec::new());

@@ -6,11 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
-use crate::error::{Error, Obstacle, Result};
-use crate::export::Export;
-use crate::holder::Holder;
-use crate::id::{OperationId, SessionId, TaskId, Version};
-use crate::keys::{Keys, Partition};
 use crate::memory::call::{Call, Memory};
 use crate::memory::ops::{
     bind, clean, count, create, create_many, delete, delete_user, depart, expired, freeze, get, heartbeat,
@@ -19,33 +14,16 @@ use crate::memory::ops::{
 use crate::memory::record::{Kind, Record};
 use crate::memory::snapshot;
 use crate::memory::snapshot::Stored;
-use crate::ops::bind::{Binding, Bound};
-use crate::ops::clean::{Cleaned, Leftover};
-use crate::ops::create::{Created, NewSession};
-use crate::ops::delete::Deleted;
-use crate::ops::delete_user::UserDeleted;
-use crate::ops::depart::Departed;
-use crate::ops::expired::Expired;
-use crate::ops::freeze::{Freezing, Frozen};
-use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
-use crate::ops::import::{Import, Imported};
-use crate::ops::list::{Page, PageRequest};
-use crate::ops::migrations::{Migration, Migrations};
-use crate::ops::nodes::{Node, Which};
-use crate::ops::patch::{Patch, Patched};
-use crate::ops::reap::Reaped;
-use crate::ops::recover::{Claim, Claimed};
-use crate::ops::refresh::Refreshed;
-use crate::ops::rotate::{Rotated, Rotation};
-use crate::ops::thaw::Thawed;
-use crate::ops::unbind::Unbound;
-use crate::owner::Owner;
-use crate::record::Direction;
-use crate::rules::Rules;
-use crate::session::Session;
-use crate::span;
-use crate::store::SessionStore;
-use crate::target::Target;
+use crate::model::{
+    Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Error, Expired, Export,
+    Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
+    NewSession, Node, Obstacle, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed,
+    Result, Rotated, Rotation, Rules, Session, SessionId, Target, TaskId, Thawed, Unbound, UserDeleted,
+    Version, Which,
+};
+use crate::store::call_span as span;
+use crate::store::session_store::SessionStore;
+use crate::stored::keys::{Keys, Partition};
 
 /// Sessions in the memory of one process: the same operations with the same meaning as in Redis, without a server. They
 /// end with the process. A clone is another handle of the same store.
@@ -158,7 +136,7 @@ impl MemoryStore {
 
     /// The time by which its sessions live.
     pub(crate) fn now_ms(&self) -> u64 {
-        crate::clock::now_ms(self.shared.memory.clock.as_ref())
+        crate::model::now_ms(self.shared.memory.clock.as_ref())
     }
 
     /// Whether an id leads to a live session.

@@ -8,14 +8,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::cursor::Cursor;
-use crate::error::{Error, Obstacle, Result};
-use crate::id::SessionId;
 use crate::migration::route::Outcome;
 use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Submitted};
-use crate::ops::list::PageRequest;
-use crate::owner::Owner;
-use crate::store::SessionStore;
+use crate::model::{Cursor, Error, Obstacle, Owner, PageRequest, Result, SessionId};
+use crate::store::session_store::SessionStore;
 
 /// How many to read at once.
 const PAGE: usize = 100;

@@ -1,11 +1,9 @@
 //! One session given to another node of its store: by one script, so there is nothing to resume.
 
-use crate::error::{Error, Obstacle, Refusal, Result};
-use crate::id::SessionId;
 use crate::migration::patience::Patience;
 use crate::migration::route::Outcome;
-use crate::ops::recover::Claim;
-use crate::store::SessionStore;
+use crate::model::{Claim, Error, Obstacle, Refusal, Result, SessionId};
+use crate::store::session_store::SessionStore;
 
 /// How often a session is read again that kept changing.
 const ROUNDS: u32 = 4;

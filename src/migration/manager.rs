@@ -8,16 +8,14 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 
-use crate::error::{Error, Obstacle, Result};
 use crate::migration::drain::{Drain, DrainTask};
 use crate::migration::hand_over::hand_over;
 use crate::migration::resume;
 use crate::migration::resume::Resumed;
 use crate::migration::route::{End, Route};
 use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Report, Submitted};
-use crate::ops::freeze::check_span;
-use crate::routing::require_name;
-use crate::store::SessionStore;
+use crate::model::{Error, Obstacle, Result, check_span, require_name};
+use crate::store::session_store::SessionStore;
 
 /// Moves sessions between two stores, memory and Redis, two Redis servers or clusters, two namespaces of one; or between
 /// two nodes of the local one.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, Result};
+use crate::model::Result;
 
 /// The first pause between two attempts; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -37,12 +37,5 @@ impl Patience {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    }
-}
-
-impl Error {
-    /// Whether trying again is in vain.
-    fn is_closed(&self) -> bool {
-        matches!(self, Self::NotExecuted { reason: crate::error::Obstacle::Closed, .. })
     }
 }

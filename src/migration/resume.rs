@@ -1,10 +1,9 @@
 //! What a crash left, brought to its end.
 
-use crate::error::{Error, Result};
 use crate::migration::manager::Shared;
 use crate::migration::route::{Arrival, Route};
 use crate::migration::task::Report;
-use crate::ops::migrations::{Migration, Phase};
+use crate::model::{Error, Migration, Phase, Result};
 
 /// How many to read at once.
 const PAGE: usize = 200;

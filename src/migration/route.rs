@@ -6,18 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::{Error, Refusal, Result};
-use crate::id::{SessionId, TaskId};
 use crate::migration::patience::Patience;
-use crate::ops::clean::{Cleaned, Leftover};
-use crate::ops::depart::Departed;
-use crate::ops::freeze::{Freezing, Frozen};
-use crate::ops::import::{Import, Imported};
-use crate::ops::migrations::{Migration, Phase};
-use crate::ops::thaw::Thawed;
-use crate::record::Direction;
-use crate::session::{Session, Status};
-use crate::store::SessionStore;
+use crate::model::{
+    Cleaned, Departed, Direction, Error, Freezing, Frozen, Import, Imported, Leftover, Migration, Phase,
+    Refusal, Result, Session, SessionId, Status, TaskId, Thawed,
+};
+use crate::store::session_store::SessionStore;
 
 /// One of the two stores, and what it is called in the other.
 #[derive(Clone, Debug)]

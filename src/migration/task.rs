@@ -8,10 +8,8 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use crate::error::{Error, Obstacle, Result};
-use crate::id::{SessionId, TaskId};
 use crate::migration::route::Outcome;
-use crate::routing::require_name;
+use crate::model::{Error, Obstacle, Result, SessionId, TaskId, require_name};
 
 /// Takes the end of a migration. It runs in the worker's task, so it should hand on and return.
 pub type OnReport = Arc<dyn Fn(&Report) + Send + Sync>;

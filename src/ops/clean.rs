@@ -1,47 +1,9 @@
 //! clean: what a migration leaves that is not the session is cleared away.
 
 use crate::declared::{Declared, Moved};
-use crate::error::Result;
-use crate::id::TaskId;
+use crate::model::{Cleaned, Leftover, Result, Target, TaskId, ms};
 use crate::operation::Operation;
-use crate::rules::ms;
 use crate::script;
-use crate::target::Target;
-
-/// What a migration leaves that is not the session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leftover {
-    /// At the target, a copy that is not to be: only once its source can no longer depart under that freeze.
-    Copy {
-        /// The end of the freeze at its source under which it was made.
-        until_ms: u64,
-    },
-    /// At the source, where the session went: only once its copy was thawed.
-    Departed,
-    /// At the target, that the copy was deleted: only once it is deleted at the source too.
-    Deleted,
-}
-
-impl Leftover {
-    /// As the script takes it.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Copy { .. } => "copy",
-            Self::Departed => "departed",
-            Self::Deleted => "deleted",
-        }
-    }
-}
-
-/// What cleaning up came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cleaned {
-    /// It is cleared away.
-    Cleaned,
-    /// There was nothing of the kind.
-    Unchanged,
-}
 
 pub(crate) async fn run(
     operation: &Operation<'_>,

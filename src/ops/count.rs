@@ -1,13 +1,12 @@
 //! count: how many live sessions a user or node has.
 
-use crate::error::Result;
+use crate::model::{Owner, Result};
 use crate::operation::Operation;
-use crate::owner::Owner;
 use crate::script;
 
 pub(crate) async fn run(operation: &Operation<'_>, owner: &Owner) -> Result<u64> {
     owner.validate()?;
-    let keys = [owner.key(operation.keys()), operation.keys().expiry()];
+    let keys = [operation.keys().index(owner), operation.keys().expiry()];
     let (mut total, mut start) = (0, 0);
     loop {
         let mut call = operation.call(&script::COUNT, keys.iter().map(String::as_str));

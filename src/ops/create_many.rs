@@ -1,12 +1,8 @@
 //! create_many: many sessions by one script, each as create makes it, but for those that something is in the way of.
 
-use crate::draft::Draft;
-use crate::error::{Error, Result};
-use crate::id::{OperationId, Version};
+use crate::model::{Draft, Error, OperationId, Result, Rules, Session, Times, Version, ms};
 use crate::operation::Operation;
-use crate::rules::{Rules, ms};
 use crate::script;
-use crate::session::{Session, Times};
 
 /// How many sessions one script call makes at most. Each takes the server some 30 microseconds.
 pub(crate) const MOST: usize = 100;

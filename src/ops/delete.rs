@@ -1,22 +1,9 @@
 //! delete: a live session gone with every index entry.
 
 use crate::declared::{Declared, Moved};
-use crate::error::Result;
-use crate::id::SessionId;
+use crate::model::{Deleted, Result, SessionId, Target, ms};
 use crate::operation::Operation;
-use crate::rules::ms;
 use crate::script;
-use crate::target::Target;
-
-/// What a delete came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Deleted {
-    /// The session was deleted.
-    Deleted,
-    /// There was no live session with this id.
-    Missing,
-}
 
 /// With the id that the session had.
 pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<(SessionId, Deleted)> {

@@ -2,25 +2,12 @@
 
 use redis::{Pipeline, Value};
 
-use crate::batch::{BATCH, Removed};
-use crate::error::{Error, Obstacle, Result};
-use crate::id::SessionId;
+use crate::model::{BATCH, Error, Obstacle, Result, SessionId, UserDeleted, require_name};
 use crate::operation::Operation;
-use crate::routing::require_name;
 use crate::{batch, lookup};
 
 /// How often in a row a batch may remove nothing, because its sessions kept changing.
 const ROUNDS: u32 = 12;
-
-/// What deleting a user's sessions came to.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct UserDeleted {
-    /// The sessions that were removed. Close their connections.
-    pub removed: Vec<Removed>,
-    /// Those that cannot be removed, because something under their keys is corrupt. Nothing of them was changed.
-    pub corrupt: Vec<SessionId>,
-}
 
 /// The deletion of those sessions that there were when it began: what is created meanwhile survives, so that it comes
 /// to an end.

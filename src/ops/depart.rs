@@ -1,21 +1,9 @@
 //! depart: a frozen session is let go of, for its copy is at the other place.
 
 use crate::declared::{Declared, Moved};
-use crate::error::Result;
-use crate::id::TaskId;
+use crate::model::{Departed, Result, Target, TaskId};
 use crate::operation::Operation;
 use crate::script;
-use crate::target::Target;
-
-/// What letting go of a session came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Departed {
-    /// It is no longer here.
-    Departed,
-    /// It was deleted, or has expired, before it could be let go of.
-    Missing,
-}
 
 pub(crate) async fn run(
     operation: &Operation<'_>,

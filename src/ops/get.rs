@@ -1,11 +1,8 @@
 //! get: one live session, by its id or by its connection.
 
-use crate::error::{Error, Result};
-use crate::id::SessionId;
 use crate::lookup;
+use crate::model::{Error, Result, Session, SessionId, require_name};
 use crate::operation::Operation;
-use crate::routing::require_name;
-use crate::session::Session;
 
 pub(crate) async fn run(operation: &Operation<'_>, id: &SessionId) -> Result<Option<Session>> {
     lookup::session(operation, id).await

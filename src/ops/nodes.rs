@@ -2,33 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
+use crate::model::{Node, Result, Which};
 use crate::operation::Operation;
 use crate::script;
 
 /// How many nodes a full page has.
 const PAGE: usize = 1000;
-
-/// A node that holds a lease, or held one lately.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Node {
-    /// Its name.
-    pub name: String,
-    /// When its lease ends or ended, in milliseconds since the epoch.
-    pub lease_until_ms: u64,
-    /// Whether it holds its lease.
-    pub is_live: bool,
-    /// How many live sessions it has.
-    pub sessions: u64,
-}
-
-/// Which nodes to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
-    All,
-    Lapsed,
-}
 
 /// The nodes by name, without their sessions, which is another operation.
 pub(crate) async fn run(operation: &Operation<'_>, which: Which) -> Result<Vec<Node>> {

@@ -1,43 +1,10 @@
 //! refresh: a live session is used, and extended when enough of its idle time is gone.
 
 use crate::declared::{Declared, Moved};
-use crate::error::Result;
-use crate::id::{SessionId, Version};
+use crate::model::{Refreshed, Result, Session, SessionId, Target, ms};
 use crate::operation::Operation;
 use crate::reply::Reply;
-use crate::rules::ms;
 use crate::script;
-use crate::session::Session;
-use crate::target::Target;
-
-/// What a refresh came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Refreshed {
-    /// The session's id, a new one if it was rotated.
-    pub id: SessionId,
-    /// The version that it is at. A refresh does not count.
-    pub version: Version,
-    /// When it was last used, in milliseconds since the epoch.
-    pub last_active_ms: u64,
-    /// When it expires, in milliseconds since the epoch.
-    pub expires_at_ms: u64,
-    /// False: it was used within the touch interval, and nothing was written.
-    pub changed: bool,
-}
-
-impl Refreshed {
-    /// As if it were a use of a session to make it.
-    pub(crate) fn of_new(session: &Session) -> Self {
-        Self {
-            id: session.id().clone(),
-            version: session.version(),
-            last_active_ms: session.last_active_ms(),
-            expires_at_ms: session.expires_at_ms(),
-            changed: true,
-        }
-    }
-}
 
 pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<Option<Refreshed>> {
     let Some((declared, mut reply)) = settle(operation, target, "times").await? else {

@@ -1,66 +1,9 @@
 //! rotate: a new id for a live session, and a login in the same step.
 
-use crate::batch::Removed;
 use crate::declared::{Declared, Moved};
-use crate::error::{Error, Refusal, Result};
-use crate::id::SessionId;
+use crate::model::{Error, Refusal, Result, Rotated, Rotation, SessionId, Target, ms};
 use crate::operation::Operation;
-use crate::routing::check_name;
-use crate::rules::ms;
-use crate::session::Session;
-use crate::target::Target;
 use crate::{lookup, script};
-
-/// How to rotate a session.
-///
-/// ```
-/// use cloakroom::Rotation;
-///
-/// let login = Rotation::new().user("ann");
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Rotation {
-    pub(crate) new_id: Option<SessionId>,
-    pub(crate) user: String,
-}
-
-impl Rotation {
-    /// A new id, and nothing else.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The new id. Defaults to one that the engine makes.
-    #[must_use]
-    pub fn new_id(mut self, id: SessionId) -> Self {
-        self.new_id = Some(id);
-        self
-    }
-
-    /// Makes the session this user's: a login. Defaults to the user it has.
-    #[must_use]
-    pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.user = user.into();
-        self
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        check_name("user id", &self.user)
-    }
-}
-
-/// What a rotation came to.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Rotated {
-    /// The session under its new id.
-    pub session: Session,
-    /// Sessions of the same user that were deleted to stay within the limit. Close their connections.
-    pub evicted: Vec<Removed>,
-    /// Another rotation was first: the new id is the one it made, and the user is as that one left it.
-    pub by_another: bool,
-}
 
 pub(crate) async fn run(
     operation: &Operation<'_>,

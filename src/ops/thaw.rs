@@ -1,23 +1,9 @@
 //! thaw: the freeze of a session ends, at its source or at its target.
 
 use crate::declared::{Declared, Moved};
-use crate::error::Result;
-use crate::id::{SessionId, TaskId};
+use crate::model::{Direction, Result, SessionId, TaskId, Thawed};
 use crate::operation::Operation;
-use crate::record::Direction;
 use crate::script;
-
-/// What a thaw came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Thawed {
-    /// The session can be changed again.
-    Thawed,
-    /// It was not frozen.
-    Unchanged,
-    /// There is no live session with this id.
-    Missing,
-}
 
 pub(crate) async fn run(
     operation: &Operation<'_>,

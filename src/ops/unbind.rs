@@ -1,24 +1,9 @@
 //! unbind: a connection that is gone, detached from the session that still has it.
 
 use crate::declared::{Declared, Moved};
-use crate::error::Result;
-use crate::id::SessionId;
+use crate::model::{Result, SessionId, Target, Unbound, require_name};
 use crate::operation::Operation;
-use crate::routing::require_name;
 use crate::script;
-use crate::target::Target;
-
-/// What an unbind came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unbound {
-    /// The connection was detached, and the session is suspended.
-    Detached,
-    /// The session has another connection, or none: nothing to do.
-    NotBound,
-    /// There is no live session with this id.
-    Missing,
-}
 
 /// With the id that the session has.
 pub(crate) async fn run(

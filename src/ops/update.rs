@@ -1,11 +1,9 @@
 //! update: a whole session saved against the version that it was read at.
 
 use crate::declared::{Declared, Moved};
-use crate::error::Result;
+use crate::model::{Result, Session, ms};
 use crate::operation::Operation;
-use crate::rules::ms;
 use crate::script;
-use crate::session::Session;
 
 pub(crate) async fn run(operation: &Operation<'_>, session: &mut Session) -> Result<()> {
     let entries = session.check(operation.rules())?;

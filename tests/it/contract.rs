@@ -120,7 +120,7 @@ fn each_operation_has_its_script_its_module_its_tests_and_its_method() {
     let mut modules = stems_in("src/ops", ".rs");
     assert!(modules.remove("mod"));
     assert_eq!(scripts, modules);
-    let (tests, store) = (stems_in("tests/it", ".rs"), read("src/store.rs"));
+    let (tests, store) = (stems_in("tests/it", ".rs"), read("src/store/session_store.rs"));
     let memory = stems_in("src/memory/ops", ".rs");
     for stem in &scripts {
         assert!(memory.contains(stem), "src/memory/ops/{stem}.rs is missing");

@@ -1,15 +1,10 @@
 //! bind: a connection, and the node that holds it, for a live session.
 
-use crate::error::{Refusal, Result};
-use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
 use crate::memory::locked_shards::Locked;
 use crate::memory::shared_name::Name;
-use crate::ops::bind::{Binding, Bound};
-use crate::routing::{Routing, some};
-use crate::session::Status;
-use crate::target::Target;
+use crate::model::{Binding, Bound, Refusal, Result, Routing, SessionId, Status, Target, Version, some};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target, binding: &Binding) -> Result<Bound> {
     let binding = &binding.clone().at(call.holder)?;

@@ -1,14 +1,9 @@
 //! clean: what a migration leaves that is not the session is cleared away.
 
-use crate::error::Result;
-use crate::id::{SessionId, TaskId};
 use crate::memory::call::{Call, Halt};
 use crate::memory::locked_shards::Locked;
 use crate::memory::record::{Kind, Record};
-use crate::ops::clean::{Cleaned, Leftover};
-use crate::record::Direction;
-use crate::rules::ms;
-use crate::target::Target;
+use crate::model::{Cleaned, Direction, Leftover, Result, SessionId, Target, TaskId, ms};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
     let id = target.id();

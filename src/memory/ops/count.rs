@@ -1,9 +1,7 @@
 //! count: how many live sessions a user or node has.
 
-use crate::error::Result;
-use crate::id::SessionId;
 use crate::memory::call::Call;
-use crate::owner::Owner;
+use crate::model::{Owner, Result, SessionId};
 
 /// Entries looked at in one go.
 const SPAN: usize = 1000;

@@ -1,10 +1,5 @@
 //! create: a session with all its index entries, or nothing.
 
-use crate::batch::Removed;
-use crate::draft::Draft;
-use crate::error::{Refusal, Result};
-use crate::holder::Holder;
-use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt, departed};
 use crate::memory::lease::fence;
 use crate::memory::locked_shards::Locked;
@@ -12,9 +7,9 @@ use crate::memory::ops::reap;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::Name;
 use crate::memory::{capacity as room, limit};
-use crate::ops::create::{Created, NewSession};
-use crate::rules::ms;
-use crate::session::{Session, Times};
+use crate::model::{
+    Created, Draft, Holder, NewSession, Refusal, Removed, Result, Session, SessionId, Times, Version, ms,
+};
 
 pub(crate) fn run(call: Call<'_>, new: NewSession) -> Result<Created> {
     let mut draft = new.check(call.rules, || call.new_id())?;

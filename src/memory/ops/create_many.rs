@@ -1,10 +1,9 @@
 //! create_many: many sessions at one instant, one after the other. Nobody waits for a server here, so each is a create of
 //! its own.
 
-use crate::error::Result;
 use crate::memory::call::Call;
 use crate::memory::ops::create;
-use crate::ops::create::{Created, NewSession};
+use crate::model::{Created, NewSession, Result};
 
 pub(crate) fn run(call: &Call<'_>, new: Vec<NewSession>) -> Vec<Result<Created>> {
     new.into_iter().enumerate().map(|(place, new)| create::run(call.nth(place), new)).collect()

@@ -1,14 +1,11 @@
 //! delete: a live session gone with every index entry.
 
-use crate::error::{Error, Refusal, Result};
-use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
 use crate::memory::locked_shards::Locked;
 use crate::memory::ops::delete_user;
 use crate::memory::record::Kind;
-use crate::ops::delete::Deleted;
-use crate::target::Target;
+use crate::model::{Deleted, Error, Refusal, Result, SessionId, Target};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target) -> Result<Deleted> {
     let hint = target.hint().0.cloned().unwrap_or_default();

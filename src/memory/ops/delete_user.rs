@@ -1,17 +1,11 @@
 //! delete_user: all sessions of a user, or all but one, in bounded batches.
 
-use crate::batch::{BATCH, Removed};
-use crate::error::Result;
-use crate::id::SessionId;
 use crate::memory::call::Call;
 use crate::memory::index::Index;
 use crate::memory::locked_shards::Locked;
 use crate::memory::ops::get;
 use crate::memory::record::Kind;
-use crate::ops::delete_user::UserDeleted;
-use crate::owner::Owner;
-use crate::routing::{require_name, some};
-use crate::rules::ms;
+use crate::model::{BATCH, Owner, Removed, Result, SessionId, UserDeleted, ms, require_name, some};
 
 pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
     require_name("user id", user)?;

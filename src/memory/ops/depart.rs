@@ -1,13 +1,9 @@
 //! depart: a frozen session is let go of, for its copy is at the other place.
 
-use crate::error::{Error, Refusal, Result};
-use crate::id::{SessionId, TaskId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::locked_shards::Locked;
 use crate::memory::record::Kind;
-use crate::ops::depart::Departed;
-use crate::record::Direction;
-use crate::target::Target;
+use crate::model::{Departed, Direction, Error, Refusal, Result, SessionId, Target, TaskId, Version};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target, task: TaskId, until: u64) -> Result<Departed> {
     let id = target.id();

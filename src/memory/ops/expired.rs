@@ -3,14 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::error::Result;
-use crate::id::SessionId;
 use crate::memory::call::Call;
 use crate::memory::locked_shards::Locked;
-use crate::ops::expired::{Expired, check_page};
+use crate::model::{Expired, Result, SessionId, check_count};
 
 pub(crate) fn run(call: Call<'_>, before: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
-    check_page(limit)?;
+    check_count("page size", limit, Expired::MOST)?;
     let before = before.unwrap_or(call.now).min(call.now);
     let page = |(expired_at_ms, id): (u64, &SessionId)| Expired { id: id.clone(), expired_at_ms };
     call.reaching_all()

@@ -1,16 +1,12 @@
 //! freeze: a live session that goes over to another store is read and deleted, and not changed.
 
-use crate::error::{Error, Refusal, Result};
-use crate::export::Export;
-use crate::id::SessionId;
 use crate::memory::call::{Call, Halt};
 use crate::memory::locked_shards::Locked;
 use crate::memory::record::Copy;
-use crate::ops::freeze::{Freezing, Frozen};
-use crate::record::{Direction, Freeze, Operations};
-use crate::rules::ms;
-use crate::session::Status;
-use crate::target::Target;
+use crate::model::{
+    Direction, Error, Export, Freeze, Freezing, Frozen, Operations, Refusal, Result, SessionId, Status,
+    Target, ms,
+};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target, freezing: &Freezing) -> Result<Option<Frozen>> {
     freezing.check()?;

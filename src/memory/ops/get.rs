@@ -1,11 +1,8 @@
 //! get: one live session, by its id or by its connection.
 
-use crate::error::{Error, Refusal, Result};
-use crate::id::SessionId;
 use crate::memory::call::Call;
 use crate::memory::record::{Copy, Kind, Record};
-use crate::routing::require_name;
-use crate::session::Session;
+use crate::model::{Error, Refusal, Result, Session, SessionId, require_name};
 
 pub(crate) fn run(call: &Call<'_>, id: &SessionId) -> Result<Option<Session>> {
     Ok(find(call, id, |id, record| record.copy(id, call.now))?.map(Copy::read))

@@ -1,12 +1,9 @@
 //! heartbeat: a node's lease, registered, renewed and released.
 
-use crate::error::Result;
-use crate::holder::Holder;
 use crate::memory::call::Call;
 use crate::memory::lease::Lease;
 use crate::memory::locked_shards::Locked;
-use crate::ops::heartbeat::{Heartbeat, LeaseStatus, Want};
-use crate::rules::ms;
+use crate::model::{Heartbeat, Holder, LeaseStatus, Result, Want, ms};
 
 pub(crate) fn run(call: Call<'_>, holder: &Holder, beat: &Heartbeat) -> Result<LeaseStatus> {
     beat.check()?;

@@ -2,20 +2,16 @@
 
 use std::cmp::Ordering;
 
-use crate::entries::changed_entries;
-use crate::error::{Error, Refusal, Result};
-use crate::export::Export;
-use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt, departed, missing};
 use crate::memory::capacity as room;
 use crate::memory::locked_shards::Locked;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::Name;
-use crate::ops::import::{Coming, Import, Imported, Replaces};
-use crate::record::{Direction, Freeze};
-use crate::rules::ms;
-use crate::session::{Session, Status};
+use crate::model::{
+    Coming, Direction, Error, Export, Freeze, Import, Imported, Refusal, Replaces, Result, Session,
+    SessionId, Status, Version, changed_entries, ms,
+};
 
 pub(crate) fn export(call: &Call<'_>, id: &SessionId) -> Result<Option<Export>> {
     let found = get::find(call, id, |id, record| (record.copy(id, call.now), record.operations))?;

@@ -1,11 +1,8 @@
 //! list: a page of a user's or node's live sessions, oldest first.
 
-use crate::cursor::Entry;
-use crate::error::Result;
 use crate::memory::call::Call;
 use crate::memory::record::Copy;
-use crate::ops::list::{Page, PageRequest};
-use crate::owner::Owner;
+use crate::model::{Entry, Owner, Page, PageRequest, Result};
 
 pub(crate) fn run(call: Call<'_>, owner: &Owner, page: &PageRequest) -> Result<Page> {
     owner.validate()?;

@@ -1,14 +1,12 @@
 //! migrations: the sessions that are on their way to or from another store.
 
-use crate::error::Result;
-use crate::id::SessionId;
 use crate::memory::call::Call;
 use crate::memory::locked_shards::Locked;
 use crate::memory::record::{Departure, Kind, Record};
-use crate::ops::migrations::{Migration, Migrations, Phase, check_page};
+use crate::model::{BATCH, Migration, Migrations, Phase, Result, SessionId, check_count};
 
 pub(crate) fn run(call: Call<'_>, skip: usize, limit: usize) -> Result<Migrations> {
-    check_page(limit)?;
+    check_count("page size", limit, BATCH)?;
     call.reaching_all().settle(|call, locked| Ok(page(locked, call.now, skip, limit)))
 }
 

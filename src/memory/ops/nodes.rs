@@ -1,10 +1,8 @@
 //! nodes: the nodes that are registered, and how their leases stand.
 
-use crate::error::Result;
 use crate::memory::call::Call;
 use crate::memory::ops::count;
-use crate::ops::nodes::{Node, Which};
-use crate::owner::Owner;
+use crate::model::{Node, Owner, Result, Which};
 
 pub(crate) fn run(call: &Call<'_>, which: Which) -> Result<Vec<Node>> {
     let now = call.now;

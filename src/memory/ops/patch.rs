@@ -1,15 +1,10 @@
 //! patch: single attributes and extensions, status and ttl of a live session.
 
-use crate::entries::changed_entries;
-use crate::error::{Refusal, Result};
-use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
 use crate::memory::locked_shards::Locked;
 use crate::memory::record::Record;
-use crate::ops::patch::{Patch, Patched};
-use crate::rules::ms;
-use crate::target::Target;
+use crate::model::{Patch, Patched, Refusal, Result, SessionId, Target, Version, changed_entries, ms};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target, patch: &Patch) -> Result<Patched> {
     let changes = patch.check(call.rules)?;

@@ -1,15 +1,12 @@
 //! reap: expired sessions removed with all their index entries, and handed out.
 
-use crate::error::Result;
-use crate::id::SessionId;
 use crate::memory::call::Call;
 use crate::memory::ops::expired;
 use crate::memory::record::Record;
-use crate::ops::reap::{Reaped, check_batch};
-use crate::session::Session;
+use crate::model::{BATCH, Reaped, Result, Session, SessionId, check_count};
 
 pub(crate) fn run(call: Call<'_>, batch: usize) -> Result<Reaped> {
-    check_batch(batch)?;
+    check_count("batch", batch, BATCH)?;
     let now = call.now;
     let removed: Vec<(SessionId, Record)> = call.reaching_all().settle(|call, locked| {
         let ids: Vec<SessionId> =

@@ -1,16 +1,12 @@
 //! recover: a batch of a node's sessions given to another node.
 
-use crate::cursor::{Cursor, Entry};
-use crate::error::{Refusal, Result};
-use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fenced;
 use crate::memory::locked_shards::Locked;
 use crate::memory::record::{Kind, Record};
-use crate::ops::recover::{Claim, Claimed, Recovered};
-use crate::owner::Owner;
-use crate::routing::some;
-use crate::rules::ms;
+use crate::model::{
+    Claim, Claimed, Cursor, Entry, Owner, Recovered, Refusal, Result, SessionId, Version, ms, some,
+};
 
 pub(crate) fn run(call: Call<'_>, claim: &Claim) -> Result<Claimed> {
     claim.check(call.holder)?;

@@ -1,15 +1,10 @@
 //! refresh: a live session is used, and extended when enough of its idle time is gone.
 
-use crate::error::{Error, Refusal, Result};
-use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
 use crate::memory::locked_shards::Locked;
 use crate::memory::record::Record;
-use crate::ops::refresh::Refreshed;
-use crate::rules::ms;
-use crate::session::Session;
-use crate::target::Target;
+use crate::model::{Error, Refreshed, Refusal, Result, Session, SessionId, Target, Version, ms};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target) -> Result<Option<Refreshed>> {
     let answer = settle(call, target, |_, record, changed| {

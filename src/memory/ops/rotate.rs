@@ -1,17 +1,12 @@
 //! rotate: a new id for a live session, and a login in the same step.
 
-use crate::batch::Removed;
-use crate::error::{Error, Refusal, Result};
-use crate::id::SessionId;
 use crate::memory::call::{Call, Halt, departed, missing};
 use crate::memory::lease::fence;
 use crate::memory::limit;
 use crate::memory::locked_shards::Locked;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
-use crate::ops::rotate::{Rotated, Rotation};
-use crate::rules::ms;
-use crate::target::Target;
+use crate::model::{Error, Refusal, Removed, Result, Rotated, Rotation, SessionId, Target, ms};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
     rotation.check()?;

@@ -1,10 +1,7 @@
 //! thaw: the freeze of a session ends, at its source or at its target.
 
-use crate::error::{Error, Refusal, Result};
-use crate::id::{SessionId, TaskId};
 use crate::memory::call::{Call, Halt};
-use crate::ops::thaw::Thawed;
-use crate::record::Direction;
+use crate::model::{Direction, Error, Refusal, Result, SessionId, TaskId, Thawed};
 
 pub(crate) fn run(call: Call<'_>, id: &SessionId, task: TaskId, direction: Direction) -> Result<Thawed> {
     let settled = call.reaching([id.as_str()]).settle(|call, locked| {

@@ -1,11 +1,8 @@
 //! unbind: a connection that is gone, detached from the session that still has it.
 
-use crate::error::{Error, Refusal, Result};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::ops::unbind::Unbound;
-use crate::routing::require_name;
-use crate::target::Target;
+use crate::model::{Error, Refusal, Result, Target, Unbound, require_name};
 
 pub(crate) fn run(call: Call<'_>, target: &dyn Target, connection: &str) -> Result<Unbound> {
     require_name("connection id", connection)?;

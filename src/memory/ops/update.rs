@@ -1,12 +1,9 @@
 //! update: a whole session saved against the version that it was read at.
 
-use crate::error::{Refusal, Result};
-use crate::id::{SessionId, Version};
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
 use crate::memory::locked_shards::Locked;
-use crate::rules::ms;
-use crate::session::Session;
+use crate::model::{Refusal, Result, Session, SessionId, Version, ms};
 
 pub(crate) fn run(call: Call<'_>, session: &mut Session) -> Result<()> {
     let entries = session.check(call.rules)?;

@@ -13,7 +13,7 @@ use shuttle::thread;
 
 use crate::memory::schedules::small_store::{TTL, World};
 use crate::memory::snapshot::Stored;
-use crate::rules::{OnLimit, Rules};
+use crate::model::{OnLimit, Rules};
 
 const SCHEDULES: usize = 500;
 

@@ -1,14 +1,8 @@
 //! A frozen session, planted: it is read and removed, not changed.
 
-use crate::export::Export;
-use crate::id::{SessionId, TaskId};
 use crate::memory::ops::{bind, delete, get, import, update};
 use crate::memory::schedules::small_store::{TTL, World, id, told};
-use crate::ops::bind::Binding;
-use crate::ops::import::Import;
-use crate::record::{Direction, Freeze};
-use crate::rules::{OnLimit, Rules};
-use crate::session::Status;
+use crate::model::{Binding, Direction, Export, Freeze, Import, OnLimit, Rules, SessionId, Status, TaskId};
 
 const FROZEN: &str = "refused: the session is being migrated";
 
@@ -115,7 +109,7 @@ fn a_frozen_session_keeps_its_connection() {
 fn nothing_is_imported_in_the_place_of_a_frozen_session() {
     refused(|world| {
         let mut newer = world.get("frozen").unwrap();
-        (newer.status, newer.version) = (Status::Active, crate::id::Version::new(10));
+        (newer.status, newer.version) = (Status::Active, crate::model::Version::new(10));
         told(import::run(world.call(), &Import::new(Export::new(newer, Default::default()))))
     });
 }

@@ -9,12 +9,6 @@ use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
 
-use crate::clock::TestClock;
-use crate::error::Result;
-use crate::export::Export;
-use crate::holder::Holder;
-use crate::id::{SessionId, Version};
-use crate::keys::{Keys, Partition};
 use crate::memory::call::{Call, Memory};
 use crate::memory::index::Index;
 use crate::memory::locked_shards::Locked;
@@ -26,17 +20,11 @@ use crate::memory::record::Record;
 use crate::memory::shards::Table;
 use crate::memory::snapshot;
 use crate::memory::snapshot::Stored;
-use crate::ops::bind::Binding;
-use crate::ops::create::NewSession;
-use crate::ops::heartbeat::Heartbeat;
-use crate::ops::import::Import;
-use crate::ops::list::PageRequest;
-use crate::ops::patch::Patch;
-use crate::ops::recover::Claim;
-use crate::ops::rotate::Rotation;
-use crate::owner::Owner;
-use crate::rules::Rules;
-use crate::session::Session;
+use crate::model::{
+    Binding, Claim, Export, Heartbeat, Holder, Import, NewSession, Owner, PageRequest, Patch, Result,
+    Rotation, Rules, Session, SessionId, TestClock, Version,
+};
+use crate::stored::keys::{Keys, Partition};
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 

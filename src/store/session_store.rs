@@ -6,41 +6,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::error::{Error, Obstacle, Result};
-use crate::export::Export;
-use crate::holder::Holder;
-use crate::id::{OperationId, SessionId, TaskId};
 use crate::lease::{Lease, LeaseOptions};
-use crate::ops::bind::{Binding, Bound};
-use crate::ops::clean::{Cleaned, Leftover};
-use crate::ops::create::{Created, NewSession};
-use crate::ops::delete::Deleted;
-use crate::ops::delete_user::UserDeleted;
-use crate::ops::depart::Departed;
-use crate::ops::expired::Expired;
-use crate::ops::freeze::{Freezing, Frozen};
-use crate::ops::heartbeat::{Heartbeat, LeaseStatus};
-use crate::ops::import::{Import, Imported};
-use crate::ops::list::{Page, PageRequest};
-use crate::ops::migrations::{Migration, Migrations};
-use crate::ops::nodes::Node;
-use crate::ops::patch::{Patch, Patched};
-use crate::ops::reap::Reaped;
-use crate::ops::recover::{Claim, Claimed};
-use crate::ops::refresh::Refreshed;
-use crate::ops::rotate::{Rotated, Rotation};
-use crate::ops::thaw::Thawed;
-use crate::ops::unbind::Unbound;
-use crate::owner::Owner;
+use crate::model::{
+    Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Expired, Export,
+    Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
+    NewSession, Node, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result,
+    Rotated, Rotation, Session, SessionId, Target, TaskId, Thawed, Unbound, UserDeleted,
+};
 use crate::reaper::{OnRemoved, Reaper};
-use crate::record::Direction;
 use crate::recoverer::{OnRecovered, Recoverer};
-use crate::session::Session;
-use crate::target::Target;
-use crate::together::together;
-
-/// How often `modify` reads and tries again, when others change the session meanwhile.
-const MODIFY_ATTEMPTS: u32 = 32;
+use crate::store::join::together;
 
 /// A store of sessions: every operation, usable as `Arc<dyn SessionStore>`.
 ///
@@ -494,36 +469,3 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         Reaper::spawn(self.handle(), every, batch, on_removed)
     }
 }
-
-/// What is built from the operations.
-#[async_trait]
-pub trait SessionStoreExt: SessionStore {
-    /// Reads a session, changes the copy and saves it, again when others changed it meanwhile. `change` runs once an
-    /// attempt, each time on a fresh copy.
-    ///
-    /// # Errors
-    /// Those of [`update`](SessionStore::update), [`Missing`](crate::Refusal::Missing) included; what `change` returns;
-    /// [`Error::NotExecuted`] after 32 conflicts in a row.
-    ///
-    /// # Atomicity
-    /// `update.lua`, against the version that was read: no change of others is lost.
-    async fn modify<F>(&self, id: &SessionId, mut change: F) -> Result<Session>
-    where
-        F: FnMut(&mut Session) -> Result<()> + Send,
-    {
-        for _ in 0..MODIFY_ATTEMPTS {
-            let Some(mut session) = self.get(id).await? else {
-                return Err(Error::Refused(crate::error::Refusal::Missing));
-            };
-            change(&mut session)?;
-            match self.update(&mut session).await {
-                Ok(()) => return Ok(session),
-                Err(error) if error.is_conflict() => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Err(Error::obstacle(Obstacle::Contended, None))
-    }
-}
-
-impl<S: SessionStore + ?Sized> SessionStoreExt for S {}

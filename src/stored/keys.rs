@@ -1,7 +1,6 @@
 //! Every key name. Nothing else in the crate builds one, and no script does.
 
-use crate::error::{Error, Result};
-use crate::routing::Routing;
+use crate::model::{Error, Owner, Result, Routing};
 
 /// The longest namespace, in bytes.
 const NAMESPACE_BYTES: usize = 64;
@@ -46,6 +45,14 @@ impl Keys {
 
     pub(crate) fn expiry(&self) -> String {
         format!("{}:expiry", self.tag)
+    }
+
+    /// The index of a user or node.
+    pub(crate) fn index(&self, owner: &Owner) -> String {
+        match owner.words() {
+            ("user", user) => self.user(user),
+            (_, node) => self.node(node),
+        }
     }
 
     /// The nodes that are registered.

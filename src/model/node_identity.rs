@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::id::random;
-use crate::routing::require_name;
+use crate::model::error::{Error, Result};
+use crate::model::index_fields::require_name;
+use crate::model::random::random;
 
 /// A process that goes by the name of a node, for as long as one lease: the name, and what tells this lease from those
 /// that the node had before and will have.

@@ -1,6 +1,6 @@
 //! The span of a call.
 
-use crate::error::{Error, Result};
+use crate::model::{Error, Result};
 
 /// A span for a call of this name, with the fields that are known at its end.
 pub(crate) fn of(name: &'static str) -> tracing::Span {

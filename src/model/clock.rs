@@ -37,7 +37,7 @@ impl TestClock {
 
     /// Moves it on.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(crate::rules::ms(by), Ordering::SeqCst);
+        self.0.fetch_add(crate::model::duration::ms(by), Ordering::SeqCst);
     }
 
     /// Sets it, to an earlier time too.
@@ -75,7 +75,7 @@ pub(crate) fn now_ms(clock: Option<&TestClock>) -> u64 {
 }
 
 fn machine_ms() -> u64 {
-    crate::rules::ms(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+    crate::model::duration::ms(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
 }
 
 impl Default for TestClock {

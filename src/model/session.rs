@@ -6,12 +6,16 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::entries::{Entries, EntryKind, EntryWriter};
-use crate::error::{Error, Refusal, Result};
-use crate::id::{SessionId, Version};
-use crate::routing::{Routing, some};
-use crate::rules::{Rules, check_ttl};
-use crate::target::{Hint, Target};
+use crate::model::duration::check_ttl;
+use crate::model::entries::Entries;
+use crate::model::entry_codec::{EntryKind, EntryWriter};
+use crate::model::error::{Error, Result};
+use crate::model::index_fields::{Routing, some};
+use crate::model::refusal::Refusal;
+use crate::model::rules::Rules;
+use crate::model::session_id::SessionId;
+use crate::model::session_ref::{Hint, Target};
+use crate::model::version::Version;
 
 /// Whether a session is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

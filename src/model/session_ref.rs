@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-use crate::id::SessionId;
-use crate::routing::Routing;
+use crate::model::index_fields::Routing;
+use crate::model::session_id::SessionId;
 
 /// What an operation acts on: a [`Session`](crate::Session) in hand, or only its [`SessionId`].
 ///

@@ -1,6 +1,6 @@
 //! Where a session is indexed: its user, connection and node.
 
-use crate::error::{Error, Result};
+use crate::model::error::{Error, Result};
 
 /// The longest user, connection or node id, in bytes.
 const NAME_BYTES: usize = 256;

@@ -1,9 +1,11 @@
-//! The names of things: session ids, operation ids, versions.
+//! The id of a session, and how the engine makes one.
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::model::error::{Error, Result};
+use crate::model::operation_id::OperationId;
+use crate::model::random::{hex, random};
 
 /// The longest session id, in bytes.
 pub(crate) const SESSION_ID_BYTES: usize = 128;
@@ -84,7 +86,7 @@ pub enum IdScheme {
 impl IdScheme {
     /// The id that a call makes: the same when the call is repeated, or its retry would make another session.
     pub(crate) fn generate(self, operation: &OperationId) -> SessionId {
-        self.of_seed(&operation.seed)
+        self.of_seed(operation.seed())
     }
 
     /// The id that a call makes that nobody repeats.
@@ -103,135 +105,6 @@ impl IdScheme {
             Self::Token => SessionId(hex(seed).into()),
         }
     }
-}
-
-/// Names one migration of a session, so that its steps may be sent again, by whomever, without happening twice.
-///
-/// Who submits a migration again under the same id, after a crash, does not make another of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId([u8; 8]);
-
-impl TaskId {
-    /// A new random id.
-    #[must_use]
-    pub fn random() -> Self {
-        Self(random())
-    }
-
-    /// An id that the caller keeps. All zero stands for none in what is stored, so do not give that.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] when it is all zero.
-    pub fn new(bytes: [u8; 8]) -> Result<Self> {
-        if bytes == [0; 8] {
-            return Err(Error::invalid("task id", "is all zero"));
-        }
-        Ok(Self(bytes))
-    }
-
-    /// As it is stored. `None` for all zero, which stands for none.
-    pub(crate) fn stored(bytes: [u8; 8]) -> Option<Self> {
-        Self::new(bytes).ok()
-    }
-
-    /// The id itself, to keep it.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskId({})", hex(&self.0))
-    }
-}
-
-/// Counts the changes of a session: 1 at creation, one more with each change other than a refresh.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version(u64);
-
-impl Version {
-    pub(crate) fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The version as a number.
-    #[must_use]
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// Names one call, so that the same call may be sent again without happening twice.
-///
-/// The store makes one for each call. A caller needs one of its own only to repeat a call that ended in
-/// [`Error::Ambiguous`], see [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
-///
-/// The session id that the engine makes for a call comes of it, so `Debug` shows only the part that is stored.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OperationId {
-    stored: [u8; 8],
-    /// Of a new session id, and as secret.
-    seed: [u8; 32],
-}
-
-impl OperationId {
-    /// A new random operation id.
-    #[must_use]
-    pub fn random() -> Self {
-        Self::of(&random())
-    }
-
-    fn of(bytes: &[u8; 40]) -> Self {
-        let (stored, seed) = bytes.split_first_chunk().expect("40 bytes have 8");
-        Self { stored: *stored, seed: *seed.first_chunk().expect("32 bytes are left") }
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8; 8] {
-        &self.stored
-    }
-
-    /// The id of one of many sessions that a call makes, by its place: the same when the call is repeated. That of the
-    /// first is the call's own, so it is repeated alone as it is repeated among others.
-    pub(crate) fn nth(&self, place: usize) -> Self {
-        if place == 0 {
-            return *self;
-        }
-        let mut bytes = [0; 40];
-        for (part, half) in bytes.chunks_exact_mut(20).zip([0, 1]) {
-            let mut sha1 = sha1_smol::Sha1::from(self.seed);
-            sha1.update(&self.stored);
-            sha1.update(&(place as u64).to_be_bytes());
-            sha1.update(&[half]);
-            part.copy_from_slice(&sha1.digest().bytes());
-        }
-        Self::of(&bytes)
-    }
-}
-
-impl fmt::Debug for OperationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OperationId({})", hex(&self.stored))
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from_digit(digit.into(), 16).expect("four bits are a digit")).collect()
-}
-
-/// Random bytes from the operating system. It has no way to go on without them, and neither have we.
-pub(crate) fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
-    bytes
 }
 
 #[cfg(test)]
@@ -262,7 +135,7 @@ mod tests {
         assert_eq!(all.len(), 100);
         assert_eq!(operation.nth(7), operation.nth(7));
         assert_ne!(operation.nth(7), OperationId::random().nth(7));
-        let seeds: std::collections::HashSet<_> = all.iter().map(|id| id.seed).collect();
+        let seeds: std::collections::HashSet<_> = all.iter().map(|id| *id.seed()).collect();
         assert_eq!(seeds.len(), 100);
     }
 

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::error::{Error, Result};
-use crate::id::IdScheme;
+use crate::model::duration::{LONGEST, check_duration, check_ttl};
+use crate::model::error::{Error, Result};
+use crate::model::session_id::IdScheme;
 
-/// The longest idle time and lifetime: ten years.
-pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How many sessions one script call handles at most.
+pub(crate) const BATCH: usize = 200;
 
 /// The most sessions that a limit may allow a user; the limit check of one script call rests on it.
 const MOST_SESSIONS: u32 = 500;
@@ -209,29 +210,6 @@ impl Rules {
         // In (0, 1], so the cast neither truncates nor loses a sign.
         (self.refresh_threshold * 1000.0).ceil() as u64
     }
-}
-
-/// A ttl that a caller gave, for all sessions or for one.
-pub(crate) fn check_ttl(field: &'static str, ttl: Duration) -> Result<()> {
-    check_duration(field, ttl, Duration::from_millis(1), LONGEST)
-}
-
-/// A duration within bounds.
-pub(crate) fn check_duration(
-    field: &'static str,
-    value: Duration,
-    least: Duration,
-    most: Duration,
-) -> Result<()> {
-    if value < least || value > most {
-        return Err(Error::invalid(field, format!("is {value:?}, must be {least:?} to {most:?}")));
-    }
-    Ok(())
-}
-
-/// Whole milliseconds, as Redis counts.
-pub(crate) fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::entries::decode_entries;
-use crate::id::{SessionId, TaskId, Version};
-use crate::routing::Routing;
-use crate::session::{Origin, Session, Status, Times};
+use crate::model::{
+    Direction, Freeze, Operations, Origin, Routing, Session, SessionId, Status, TaskId, Times, Version,
+    decode_entries,
+};
 
 /// The one format there is.
 const FORMAT: u8 = 2;
@@ -14,63 +14,19 @@ const FORMAT: u8 = 2;
 #[cfg(test)]
 const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 8 + 6 * 6;
 
-/// The ids of the last four changes, newest first; zeros where there were fewer.
-pub(crate) type Operations = [[u8; 8]; 4];
-
-/// How a session is frozen by a migration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Freeze {
-    pub(crate) task: TaskId,
-    /// When the freeze at the source is over.
-    pub(crate) until: u64,
-    /// What the session's status is but for this.
-    pub(crate) status: Status,
-    pub(crate) direction: Direction,
-    /// The other store.
-    pub(crate) place: String,
-    /// The node that it goes to there; empty: it keeps its own.
-    pub(crate) node: String,
-}
-
-impl Freeze {
-    /// Whether it counts as taken off. That of an incoming copy never ends by itself.
-    pub(crate) fn has_lapsed(&self, now: u64) -> bool {
-        self.direction == Direction::Outgoing && self.until <= now
-    }
-
-    fn take(input: &mut Input<'_>) -> Option<Self> {
-        let task = TaskId::stored(input.take()?)?;
-        let [until] = input.times()?;
-        let [status, direction] = input.take()?;
-        let status = status_of(status).filter(|status| *status != Status::Migrating)?;
-        let direction = match direction {
-            1 => Direction::Outgoing,
-            2 => Direction::Incoming,
-            _ => return None,
-        };
-        let (place, node) = (input.u16()?, input.u16()?);
-        let (place, node) = (input.text(place)?, input.text(node)?);
-        Some(Self { task, until, status, direction, place, node })
-    }
-}
-
-/// Which way a frozen session goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From this store to another.
-    Outgoing,
-    /// To this store from another.
-    Incoming,
-}
-
-impl Direction {
-    /// As the scripts take it.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Self::Outgoing => "outgoing",
-            Self::Incoming => "incoming",
-        }
-    }
+fn take_freeze(input: &mut Input<'_>) -> Option<Freeze> {
+    let task = TaskId::stored(input.take()?)?;
+    let [until] = input.times()?;
+    let [status, direction] = input.take()?;
+    let status = status_of(status).filter(|status| *status != Status::Migrating)?;
+    let direction = match direction {
+        1 => Direction::Outgoing,
+        2 => Direction::Incoming,
+        _ => return None,
+    };
+    let (place, node) = (input.u16()?, input.u16()?);
+    let (place, node) = (input.text(place)?, input.text(node)?);
+    Some(Freeze { task, until, status, direction, place, node })
 }
 
 fn status_of(number: u8) -> Option<Status> {
@@ -137,7 +93,7 @@ impl Record {
             return None;
         }
         let freeze = match status {
-            Status::Migrating => Some(Freeze::take(&mut body)?),
+            Status::Migrating => Some(take_freeze(&mut body)?),
             Status::Active | Status::Suspended => None,
         };
         match kind {

@@ -1,0 +1,193 @@
+//! Changes of a live session.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::duration::check_ttl;
+use crate::model::entries::Entries;
+use crate::model::entry_codec::{EntryKind, EntryWriter};
+use crate::model::error::{Error, Result};
+use crate::model::rules::Rules;
+use crate::model::session::{Session, Status};
+use crate::model::session_id::SessionId;
+use crate::model::session_ref::Target;
+use crate::model::version::Version;
+
+/// Changes to single attributes and extensions of a session, its status, its ttl. What it does not name stays.
+///
+/// ```
+/// use cloakroom::Patch;
+///
+/// let patch = Patch::new().set("theme", "dark")?.remove("draft");
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Patch {
+    /// In the order given; the last change of a key counts. No value removes.
+    pub(crate) changes: Vec<(EntryKind, String, Option<String>)>,
+    pub(crate) status: Option<Status>,
+    pub(crate) ttl: Option<Duration>,
+    pub(crate) expected: Option<Version>,
+}
+
+/// The keys only: the values may be secret.
+impl fmt::Debug for Patch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patch")
+            .field("keys", &self.changes.iter().map(|(_, key, _)| key).collect::<Vec<_>>())
+            .field("status", &self.status)
+            .field("ttl", &self.ttl)
+            .field("expected", &self.expected)
+            .finish()
+    }
+}
+
+impl Patch {
+    /// No change.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets an attribute.
+    ///
+    /// # Errors
+    /// [`Error::Value`] when the value cannot be told in JSON.
+    pub fn set<T: Serialize + ?Sized>(self, key: impl Into<String>, value: &T) -> Result<Self> {
+        self.set_entry(EntryKind::Attribute, key.into(), value)
+    }
+
+    /// Removes an attribute; one that is not there is no error.
+    #[must_use]
+    pub fn remove(mut self, key: impl Into<String>) -> Self {
+        self.changes.push((EntryKind::Attribute, key.into(), None));
+        self
+    }
+
+    /// Sets an extension.
+    ///
+    /// # Errors
+    /// [`Error::Value`] when the value cannot be told in JSON.
+    pub fn set_extension<T: Serialize + ?Sized>(self, key: impl Into<String>, value: &T) -> Result<Self> {
+        self.set_entry(EntryKind::Extension, key.into(), value)
+    }
+
+    /// Removes an extension; one that is not there is no error.
+    #[must_use]
+    pub fn remove_extension(mut self, key: impl Into<String>) -> Self {
+        self.changes.push((EntryKind::Extension, key.into(), None));
+        self
+    }
+
+    /// Makes it suspended: kept, not connected.
+    #[must_use]
+    pub fn suspend(mut self) -> Self {
+        self.status = Some(Status::Suspended);
+        self
+    }
+
+    /// Makes it active.
+    #[must_use]
+    pub fn activate(mut self) -> Self {
+        self.status = Some(Status::Active);
+        self
+    }
+
+    /// Gives it another idle time, which begins anew.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Changes only a session at this version. Defaults to any.
+    #[must_use]
+    pub fn expect(mut self, version: Version) -> Self {
+        self.expected = Some(version);
+        self
+    }
+
+    /// The changes as the script takes them, once all fields are checked.
+    pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
+        if let Some(ttl) = self.ttl {
+            check_ttl("ttl", ttl)?;
+        }
+        let mut changes = EntryWriter::new(rules);
+        for (kind, key, json) in &self.changes {
+            changes.add(*kind, key, json.as_deref())?;
+        }
+        Ok(changes.finish_changes())
+    }
+
+    fn set_entry<T: Serialize + ?Sized>(mut self, kind: EntryKind, key: String, value: &T) -> Result<Self> {
+        match serde_json::to_string(value) {
+            Ok(json) => {
+                self.changes.push((kind, key, Some(json)));
+                Ok(self)
+            }
+            Err(source) => Err(Error::Value { key, source }),
+        }
+    }
+}
+
+/// What a patch came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Patched {
+    /// The session's id, a new one if it was rotated.
+    pub id: SessionId,
+    /// The version that it is at.
+    pub version: Version,
+    /// When it expires, in milliseconds since the epoch.
+    pub expires_at_ms: u64,
+    /// False: it was so already, and nothing was written.
+    pub changed: bool,
+}
+
+/// What a refresh came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refreshed {
+    /// The session's id, a new one if it was rotated.
+    pub id: SessionId,
+    /// The version that it is at. A refresh does not count.
+    pub version: Version,
+    /// When it was last used, in milliseconds since the epoch.
+    pub last_active_ms: u64,
+    /// When it expires, in milliseconds since the epoch.
+    pub expires_at_ms: u64,
+    /// False: it was used within the touch interval, and nothing was written.
+    pub changed: bool,
+}
+
+impl Refreshed {
+    /// As if it were a use of a session to make it.
+    pub(crate) fn of_new(session: &Session) -> Self {
+        Self {
+            id: session.id().clone(),
+            version: session.version(),
+            last_active_ms: session.last_active_ms(),
+            expires_at_ms: session.expires_at_ms(),
+            changed: true,
+        }
+    }
+}
+
+impl Patch {
+    pub(crate) fn apply(&self, attributes: &mut Entries, extensions: &mut Entries) {
+        for (kind, key, json) in &self.changes {
+            let entries = match kind {
+                EntryKind::Attribute => &mut *attributes,
+                EntryKind::Extension => &mut *extensions,
+            };
+            match json {
+                Some(json) => entries.insert_json(key, json),
+                None => {
+                    entries.remove(key);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A session to be made, and what came of it.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::model::deletion::Removed;
+use crate::model::duration::check_ttl;
+use crate::model::entries::Entries;
+use crate::model::entry_codec::{EntryKind, EntryWriter};
+use crate::model::error::Result;
+use crate::model::index_fields::Routing;
+use crate::model::rules::Rules;
+use crate::model::session::{Origin, Session, Status, Times};
+use crate::model::session_id::SessionId;
+use crate::model::version::Version;
+
+/// A new session whose fields are checked, with its entries as they are stored.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) id: SessionId,
+    pub(crate) routing: Routing,
+    pub(crate) status: Status,
+    pub(crate) ttl: Duration,
+    pub(crate) entries: Vec<u8>,
+    pub(crate) attributes: Entries,
+    pub(crate) extensions: Entries,
+}
+
+impl Draft {
+    /// The session as it was made.
+    pub(crate) fn into_session(self, version: Version, times: Times) -> Session {
+        Session {
+            id: self.id,
+            status: self.status,
+            version,
+            ttl: self.ttl,
+            times,
+            stored: None,
+            routing: self.routing,
+            attributes: self.attributes,
+            extensions: self.extensions,
+            origin: Origin::Store,
+        }
+    }
+}
+
+/// A session to be made.
+///
+/// ```
+/// use cloakroom::NewSession;
+///
+/// let new = NewSession::new().user("ann").set("theme", "dark")?;
+/// # Ok::<(), cloakroom::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct NewSession {
+    pub(crate) id: Option<SessionId>,
+    routing: Routing,
+    status: Status,
+    ttl: Option<Duration>,
+    attributes: Entries,
+    extensions: Entries,
+}
+
+impl NewSession {
+    /// An anonymous session without data.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Its id. Defaults to one that the engine makes.
+    #[must_use]
+    pub fn id(mut self, id: SessionId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Its user, at most 256 bytes; empty means none. Defaults to none.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.routing.user = user.into();
+        self
+    }
+
+    /// Its connection, at most 256 bytes; empty means none. Defaults to none.
+    #[must_use]
+    pub fn connection(mut self, connection: impl Into<String>) -> Self {
+        self.routing.connection = connection.into();
+        self
+    }
+
+    /// The node that holds its connection, at most 256 bytes; empty means none. Defaults to none.
+    #[must_use]
+    pub fn node(mut self, node: impl Into<String>) -> Self {
+        self.routing.node = node.into();
+        self
+    }
+
+    /// Makes it suspended: kept, not connected. Defaults to active.
+    #[must_use]
+    pub fn suspended(mut self) -> Self {
+        self.status = Status::Suspended;
+        self
+    }
+
+    /// How long it lives without being used. Defaults to [`Rules::ttl`](crate::Rules::ttl).
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets an attribute.
+    ///
+    /// # Errors
+    /// [`Error::Value`](crate::Error::Value) when the value cannot be told in JSON.
+    pub fn set<T: Serialize + ?Sized>(mut self, key: impl Into<String>, value: &T) -> Result<Self> {
+        self.attributes.set(key, value)?;
+        Ok(self)
+    }
+
+    /// All attributes at once. Defaults to none.
+    #[must_use]
+    pub fn attributes(mut self, attributes: Entries) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
+    /// All extensions at once. Defaults to none.
+    #[must_use]
+    pub fn extensions(mut self, extensions: Entries) -> Self {
+        self.extensions = extensions;
+        self
+    }
+}
+
+impl NewSession {
+    pub(crate) fn wanted_connection(&self) -> &str {
+        &self.routing.connection
+    }
+
+    /// `made_id` is for one that was given none.
+    pub(crate) fn check(self, rules: &Rules, made_id: impl FnOnce() -> SessionId) -> Result<Draft> {
+        let Self { id, routing, status, ttl, attributes, extensions } = self;
+        routing.validate()?;
+        let ttl = ttl.unwrap_or(rules.ttl);
+        check_ttl("ttl", ttl)?;
+        let mut entries = EntryWriter::new(rules);
+        entries.add_all(EntryKind::Attribute, &attributes)?;
+        entries.add_all(EntryKind::Extension, &extensions)?;
+        let entries = entries.finish_whole()?;
+        let id = id.unwrap_or_else(made_id);
+        Ok(Draft { id, routing, status, ttl, entries, attributes, extensions })
+    }
+}
+
+/// What `create` made, and whom it made go.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Created {
+    /// The new session.
+    pub session: Session,
+    /// Sessions of the same user that were deleted to stay within the limit. Close their connections.
+    pub evicted: Vec<Removed>,
+    /// Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    pub reaped: Vec<Session>,
+}

@@ -1,0 +1,36 @@
+//! What a deletion removed.
+
+use crate::model::session_id::SessionId;
+use crate::model::session_ref::Target;
+
+/// A session that an operation removed from a user, and the connection to close.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Removed {
+    /// The id that it had.
+    pub id: SessionId,
+    /// The connection that it had.
+    pub connection: Option<String>,
+    /// The node that held the connection.
+    pub node: Option<String>,
+}
+
+/// What deleting a user's sessions came to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct UserDeleted {
+    /// The sessions that were removed. Close their connections.
+    pub removed: Vec<Removed>,
+    /// Those that cannot be removed, because something under their keys is corrupt. Nothing of them was changed.
+    pub corrupt: Vec<SessionId>,
+}
+
+/// What a delete came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Deleted {
+    /// The session was deleted.
+    Deleted,
+    /// There was no live session with this id.
+    Missing,
+}

@@ -1,0 +1,148 @@
+//! Attributes and extensions as they are stored and as the scripts take them.
+
+use crate::model::entries::Entries;
+use crate::model::error::{Error, Result};
+use crate::model::refusal::Refusal;
+use crate::model::rules::Rules;
+
+/// The longest key, in bytes.
+const KEY_BYTES: usize = 256;
+
+/// Kind, key length, value length.
+const ENTRY_HEADER_BYTES: usize = 7;
+
+/// Which of a session's two maps an entry belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EntryKind {
+    Attribute = 1,
+    Extension = 2,
+}
+
+/// Encodes entries for a script: kind, key length, value length, key, value. No value removes, in a list of changes.
+#[derive(Debug)]
+pub(crate) struct EntryWriter<'a> {
+    rules: &'a Rules,
+    bytes: Vec<u8>,
+}
+
+impl<'a> EntryWriter<'a> {
+    pub(crate) fn new(rules: &'a Rules) -> Self {
+        Self { rules, bytes: Vec::new() }
+    }
+
+    pub(crate) fn add_all(&mut self, kind: EntryKind, entries: &Entries) -> Result<()> {
+        entries.iter().try_for_each(|(key, json)| self.add(kind, key, Some(json)))
+    }
+
+    pub(crate) fn add(&mut self, kind: EntryKind, key: &str, json: Option<&str>) -> Result<()> {
+        if key.is_empty() || key.len() > KEY_BYTES {
+            let reason = format!("is {} bytes, must be 1 to {KEY_BYTES}", key.len());
+            return Err(Error::invalid("attribute key", reason));
+        }
+        let json = json.unwrap_or_default();
+        if json.len() > self.rules.value_bytes {
+            let reason = format!("of {key:?} is {} bytes, at most {}", json.len(), self.rules.value_bytes);
+            return Err(Error::invalid("attribute value", reason));
+        }
+        self.bytes.reserve(ENTRY_HEADER_BYTES + key.len() + json.len());
+        self.bytes.push(kind as u8);
+        // Both lengths were checked against limits that fit.
+        self.bytes.extend((key.len() as u16).to_be_bytes());
+        self.bytes.extend((json.len() as u32).to_be_bytes());
+        self.bytes.extend(key.as_bytes());
+        self.bytes.extend(json.as_bytes());
+        Ok(())
+    }
+
+    /// All that a session is to hold.
+    pub(crate) fn finish_whole(self) -> Result<Vec<u8>> {
+        if self.bytes.len() > self.rules.session_bytes {
+            return Err(Error::Refused(Refusal::TooLarge { bytes: self.bytes.len() as u64 }));
+        }
+        Ok(self.bytes)
+    }
+
+    /// Changes to what a session holds; the script knows how large it gets.
+    pub(crate) fn finish_changes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// Decodes the entries of a record into attributes and extensions. `None` where they are broken.
+pub(crate) fn decode_entries(mut bytes: &[u8]) -> Option<(Entries, Entries)> {
+    let is_attribute = |entry: &Encoded<'_>| entry.0[0] == EntryKind::Attribute as u8;
+    let (mut attributes, mut extensions) = (Entries::default(), Entries::default());
+    attributes.reserve(bytes.len(), Encoded::all(bytes).filter(is_attribute).count());
+    while !bytes.is_empty() {
+        let (entry, rest) = Encoded::split(bytes)?;
+        let entries = match entry.0[0] {
+            1 => &mut attributes,
+            2 => &mut extensions,
+            _ => return None,
+        };
+        entries.decode(&entry.0[ENTRY_HEADER_BYTES..], entry.key_bytes())?;
+        bytes = rest;
+    }
+    Some((attributes, extensions))
+}
+
+/// Entries with changes made, as `lua/lib/entries.lua` makes them: what there is keeps its place, what is new comes
+/// behind. Both are lists that an [`EntryWriter`] wrote.
+pub(crate) fn changed_entries(entries: &[u8], changes: &[u8]) -> Vec<u8> {
+    let mut changed: Vec<Encoded<'_>> = Vec::new();
+    for change in Encoded::all(changes) {
+        match changed.iter_mut().find(|other| other.name() == change.name()) {
+            Some(earlier) => *earlier = change,
+            None => changed.push(change),
+        }
+    }
+    let mut result = Vec::with_capacity(entries.len() + changes.len());
+    let mut put = |entry: &Encoded<'_>| {
+        if !entry.removes() {
+            result.extend_from_slice(entry.0);
+        }
+    };
+    for entry in Encoded::all(entries) {
+        match changed.iter().position(|change| change.name() == entry.name()) {
+            Some(at) => put(&changed.remove(at)),
+            None => put(&entry),
+        }
+    }
+    changed.iter().for_each(put);
+    result
+}
+
+/// One entry as it is stored.
+struct Encoded<'a>(&'a [u8]);
+
+impl<'a> Encoded<'a> {
+    fn all(mut bytes: &'a [u8]) -> impl Iterator<Item = Self> {
+        std::iter::from_fn(move || {
+            let (entry, rest) = Self::split(bytes)?;
+            bytes = rest;
+            Some(entry)
+        })
+    }
+
+    /// The first of a list, and the others. `None` at its end, and where it is broken.
+    fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let [_, k0, k1, v0, v1, v2, v3] = *bytes.first_chunk::<ENTRY_HEADER_BYTES>()?;
+        let key = usize::from(u16::from_be_bytes([k0, k1]));
+        let value = u32::from_be_bytes([v0, v1, v2, v3]) as usize;
+        let (entry, rest) = bytes.split_at_checked(ENTRY_HEADER_BYTES + key + value)?;
+        Some((Self(entry), rest))
+    }
+
+    fn key_bytes(&self) -> usize {
+        usize::from(u16::from_be_bytes([self.0[1], self.0[2]]))
+    }
+
+    /// Its kind and key.
+    fn name(&self) -> (u8, &[u8]) {
+        (self.0[0], &self.0[ENTRY_HEADER_BYTES..][..self.key_bytes()])
+    }
+
+    fn removes(&self) -> bool {
+        self.0[3..7] == [0; 4]
+    }
+}

@@ -1,0 +1,33 @@
+//! Sessions that have expired, and what a reap removed.
+
+use crate::model::session::Session;
+use crate::model::session_id::SessionId;
+
+/// What a reap came to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Reaped {
+    /// The sessions that were removed: by this call, and returned to no other.
+    pub sessions: Vec<Session>,
+    /// Entries of the expiry index that led to no session and were dropped.
+    pub dropped: u64,
+    /// What expired and cannot be removed, because something under its keys is corrupt. Nothing of it was changed.
+    pub corrupt: Vec<SessionId>,
+    /// Whether as many were found as asked for, so that there may be more.
+    pub more: bool,
+}
+
+/// A session that has expired and was not reaped yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Expired {
+    /// The session's id.
+    pub id: SessionId,
+    /// When it expired, in milliseconds since the epoch.
+    pub expired_at_ms: u64,
+}
+
+impl Expired {
+    /// How many are read at once at most.
+    pub(crate) const MOST: usize = 1000;
+}

@@ -1,0 +1,121 @@
+//! Whose sessions to list, and a page of them.
+
+use crate::model::error::{Error, Result};
+use crate::model::index_fields::require_name;
+use crate::model::session::Session;
+use crate::model::session_id::SessionId;
+
+/// Where a page ended. What is made or removed meanwhile shifts nothing: no session that keeps its id throughout is
+/// passed over or given twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub(crate) created_at: u64,
+    pub(crate) id: SessionId,
+    /// How many entries of the same millisecond came before, this one included.
+    pub(crate) ties: usize,
+}
+
+/// An entry of an index: scores order it, and ids where scores are equal.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: SessionId,
+    pub(crate) created_at: u64,
+}
+
+impl Cursor {
+    /// Where the page behind one of this size begins, which ended with these entries and began behind `before`; a page
+    /// that is not full is the last.
+    pub(crate) fn behind(entries: &[Entry], size: usize, before: Option<&Self>) -> Option<Self> {
+        let last = entries.last().filter(|_| entries.len() == size)?;
+        let here = entries.iter().filter(|entry| entry.created_at == last.created_at).count();
+        let before = before.filter(|before| before.created_at == last.created_at);
+        let ties = before.map_or(0, |before| before.ties) + here;
+        Some(Self { created_at: last.created_at, id: last.id.clone(), ties })
+    }
+}
+
+/// Whose sessions: a user's, or those that a node holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    User(String),
+    Node(String),
+}
+
+impl Owner {
+    /// A user's sessions.
+    #[must_use]
+    pub fn user(user: impl Into<String>) -> Self {
+        Self(Kind::User(user.into()))
+    }
+
+    /// The sessions whose connections a node holds.
+    #[must_use]
+    pub fn node(node: impl Into<String>) -> Self {
+        Self(Kind::Node(node.into()))
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        match &self.0 {
+            Kind::User(user) => require_name("user id", user),
+            Kind::Node(node) => require_name("node id", node),
+        }
+    }
+
+    /// As the scripts take it.
+    pub(crate) fn words(&self) -> (&'static str, &str) {
+        match &self.0 {
+            Kind::User(user) => ("user", user),
+            Kind::Node(node) => ("node", node),
+        }
+    }
+}
+
+/// The largest page.
+const PAGE: usize = 500;
+
+/// Which sessions of an owner to read.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    pub(crate) size: usize,
+    pub(crate) after: Option<Cursor>,
+}
+
+impl PageRequest {
+    /// The first page, of 1 to 500 entries.
+    #[must_use]
+    pub fn first(size: usize) -> Self {
+        Self { size, after: None }
+    }
+
+    /// The page behind a cursor, of 1 to 500 entries.
+    #[must_use]
+    pub fn after(cursor: Cursor, size: usize) -> Self {
+        Self { size, after: Some(cursor) }
+    }
+
+    /// Where the page behind this one begins, which ended with these entries; a page that is not full is the last.
+    pub(crate) fn next(&self, entries: &[Entry]) -> Option<Cursor> {
+        Cursor::behind(entries, self.size, self.after.as_ref())
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.size == 0 || self.size > PAGE {
+            return Err(Error::invalid("page size", format!("is {}, must be 1 to {PAGE}", self.size)));
+        }
+        Ok(())
+    }
+}
+
+/// A page of sessions.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Page {
+    /// Live ones, oldest first. Fewer than the page's size when some of the entries were not live; that does not
+    /// mean that there are no more.
+    pub sessions: Vec<Session>,
+    /// Where to go on; `None` after the last page.
+    pub next: Option<Cursor>,
+}

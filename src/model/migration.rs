@@ -1,0 +1,247 @@
+//! A session on its way from one store to another: what the steps take and give.
+
+use std::time::Duration;
+
+use crate::model::duration::check_duration;
+use crate::model::error::Result;
+use crate::model::index_fields::check_name;
+use crate::model::session::Status;
+use crate::model::session_id::SessionId;
+use crate::model::session_ref::Target;
+use crate::model::task_id::TaskId;
+use crate::model::transfer::Export;
+use crate::stored::record::Record;
+
+/// The ids of the last four changes, newest first; zeros where there were fewer.
+pub(crate) type Operations = [[u8; 8]; 4];
+
+/// How a session is frozen by a migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Freeze {
+    pub(crate) task: TaskId,
+    /// When the freeze at the source is over.
+    pub(crate) until: u64,
+    /// What the session's status is but for this.
+    pub(crate) status: Status,
+    pub(crate) direction: Direction,
+    /// The other store.
+    pub(crate) place: String,
+    /// The node that it goes to there; empty: it keeps its own.
+    pub(crate) node: String,
+}
+
+impl Freeze {
+    /// Whether it counts as taken off. That of an incoming copy never ends by itself.
+    pub(crate) fn has_lapsed(&self, now: u64) -> bool {
+        self.direction == Direction::Outgoing && self.until <= now
+    }
+}
+
+/// Which way a frozen session goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From this store to another.
+    Outgoing,
+    /// To this store from another.
+    Incoming,
+}
+
+impl Direction {
+    /// As the scripts take it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Outgoing => "outgoing",
+            Self::Incoming => "incoming",
+        }
+    }
+}
+
+/// What a thaw came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Thawed {
+    /// The session can be changed again.
+    Thawed,
+    /// It was not frozen.
+    Unchanged,
+    /// There is no live session with this id.
+    Missing,
+}
+
+/// A session that is on its way, as one of the two stores has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Migration {
+    /// The session.
+    pub id: SessionId,
+    /// The task that it moves by.
+    pub task: TaskId,
+    /// The other store.
+    pub place: String,
+    /// The node that an outgoing one goes to there; `None`: it keeps the name of its own.
+    pub node: Option<String>,
+    /// How far it is.
+    pub phase: Phase,
+}
+
+/// A page of the sessions that are on their way.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Migrations {
+    /// By the end of their freeze, without those that have expired.
+    pub migrations: Vec<Migration>,
+    /// How many to skip to go on, if these stay on their way; `None` after the last page.
+    pub next: Option<usize>,
+}
+
+/// How far a session is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// It is frozen here, to go to another store.
+    Outgoing {
+        /// When the freeze is over, in milliseconds since the epoch.
+        until_ms: u64,
+    },
+    /// A frozen copy of it is here, and becomes the session when that departs.
+    Incoming {
+        /// When the freeze at its source is over, by the clock there.
+        until_ms: u64,
+    },
+    /// It has gone to another store, where the copy may be frozen still.
+    Departed,
+    /// The copy that was here was deleted.
+    Deleted,
+}
+
+impl Migration {
+    pub(crate) fn of(id: SessionId, record: Record) -> Option<Self> {
+        let (freeze, is_deleted) = match record {
+            Record::Session { freeze, .. } => (freeze?, false),
+            Record::Deleted { freeze, .. } => (freeze?, true),
+            Record::Departed { task, place, .. } => {
+                return Some(Self { id, task: task?, place, node: None, phase: Phase::Departed });
+            }
+            Record::Moved { .. } => return None,
+        };
+        Some(Self::frozen(id, freeze, is_deleted))
+    }
+
+    pub(crate) fn frozen(id: SessionId, freeze: Freeze, is_deleted: bool) -> Self {
+        let until_ms = freeze.until;
+        let phase = match freeze.direction {
+            _ if is_deleted => Phase::Deleted,
+            Direction::Outgoing => Phase::Outgoing { until_ms },
+            Direction::Incoming => Phase::Incoming { until_ms },
+        };
+        let node = Some(freeze.node).filter(|node| !node.is_empty());
+        Self { id, task: freeze.task, place: freeze.place, node, phase }
+    }
+}
+
+/// What a migration leaves that is not the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftover {
+    /// At the target, a copy that is not to be: only once its source can no longer depart under that freeze.
+    Copy {
+        /// The end of the freeze at its source under which it was made.
+        until_ms: u64,
+    },
+    /// At the source, where the session went: only once its copy was thawed.
+    Departed,
+    /// At the target, that the copy was deleted: only once it is deleted at the source too.
+    Deleted,
+}
+
+impl Leftover {
+    /// As the script takes it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Copy { .. } => "copy",
+            Self::Departed => "departed",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// What cleaning up came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cleaned {
+    /// It is cleared away.
+    Cleaned,
+    /// There was nothing of the kind.
+    Unchanged,
+}
+
+/// What letting go of a session came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Departed {
+    /// It is no longer here.
+    Departed,
+    /// It was deleted, or has expired, before it could be let go of.
+    Missing,
+}
+
+/// The longest that a session may be frozen.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// How to freeze a session that is to go over to another store.
+///
+/// ```
+/// use std::time::Duration;
+/// use cloakroom::{Freezing, TaskId};
+///
+/// let freezing = Freezing::new(TaskId::random(), "elsewhere").span(Duration::from_secs(10));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Freezing {
+    pub(crate) task: TaskId,
+    pub(crate) place: String,
+    pub(crate) node: String,
+    pub(crate) span: Duration,
+}
+
+impl Freezing {
+    /// By a task, to go to a place: what the other store is called.
+    #[must_use]
+    pub fn new(task: TaskId, place: impl Into<String>) -> Self {
+        Self { task, place: place.into(), node: String::new(), span: Duration::from_secs(30) }
+    }
+
+    /// The node that it goes to there, noted for whoever goes on with the migration: give it to
+    /// [`Import::node`](crate::Import::node). Defaults to none: it keeps its own.
+    #[must_use]
+    pub fn node(mut self, node: impl Into<String>) -> Self {
+        self.node = node.into();
+        self
+    }
+
+    /// After how long the freeze ends by itself, 1 ms to an hour. Defaults to 30 seconds.
+    #[must_use]
+    pub fn span(mut self, longest: Duration) -> Self {
+        self.span = longest;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_name("place", &self.place)?;
+        check_name("node id", &self.node)?;
+        check_span(self.span)
+    }
+}
+
+/// A session that is frozen, so that its copy cannot grow old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Frozen {
+    /// The session as it was before.
+    pub export: Export,
+    /// When the freeze is over, if nothing ends it before, in milliseconds since the epoch.
+    pub until_ms: u64,
+}
+
+pub(crate) fn check_span(span: Duration) -> Result<()> {
+    check_duration("freeze", span, Duration::from_millis(1), LONGEST)
+}

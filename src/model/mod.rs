@@ -1,0 +1,68 @@
+//! What every store shares: ids, sessions, rules, errors, the clock, and what the operations take and give.
+//!
+//! It knows no store.
+
+mod change;
+mod clock;
+mod connection;
+mod create;
+mod deletion;
+mod duration;
+mod entries;
+mod entry_codec;
+mod error;
+mod expiry;
+mod index_fields;
+mod listing;
+mod login;
+mod migration;
+mod node_identity;
+mod nodes;
+mod operation_id;
+mod random;
+mod refusal;
+mod rules;
+mod session;
+mod session_id;
+mod session_ref;
+mod task_id;
+mod transfer;
+mod version;
+
+pub use change::{Patch, Patched, Refreshed};
+pub use clock::TestClock;
+pub(crate) use clock::{Instant, now_ms};
+pub use connection::{Binding, Bound, Unbound};
+pub(crate) use create::Draft;
+pub use create::{Created, NewSession};
+pub use deletion::{Deleted, Removed, UserDeleted};
+pub(crate) use duration::{LONGEST, check_count, check_duration, ms};
+pub use entries::Entries;
+pub(crate) use entry_codec::{changed_entries, decode_entries};
+pub(crate) use error::Cause;
+pub use error::{Error, Obstacle, Result};
+pub use expiry::{Expired, Reaped};
+pub(crate) use index_fields::{Routing, require_name, some};
+pub(crate) use listing::Entry;
+pub use listing::{Cursor, Owner, Page, PageRequest};
+pub use login::{Rotated, Rotation};
+pub use migration::{
+    Cleaned, Departed, Direction, Freezing, Frozen, Leftover, Migration, Migrations, Phase, Thawed,
+};
+pub(crate) use migration::{Freeze, Operations, check_span};
+pub use node_identity::Holder;
+pub use nodes::{Claim, Claimed, Heartbeat, LeaseStatus, Node, Recovered};
+pub(crate) use nodes::{Want, Which};
+pub use operation_id::OperationId;
+pub(crate) use random::random;
+pub use refusal::Refusal;
+pub(crate) use rules::BATCH;
+pub use rules::{OnLimit, Rules};
+pub(crate) use session::Times;
+pub use session::{Origin, Session, Status};
+pub use session_id::{IdScheme, SessionId};
+pub use session_ref::Target;
+pub use task_id::TaskId;
+pub(crate) use transfer::{Coming, Replaces};
+pub use transfer::{Export, Import, Imported};
+pub use version::Version;

@@ -1,0 +1,231 @@
+//! Nodes, their leases, and the sessions of a node that another takes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::model::duration::{LONGEST, check_count, check_duration};
+use crate::model::error::{Error, Result};
+use crate::model::index_fields::require_name;
+use crate::model::listing::Cursor;
+use crate::model::node_identity::Holder;
+use crate::model::rules::BATCH;
+use crate::model::session_id::SessionId;
+use crate::model::version::Version;
+
+/// The longest lease: a day.
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
+
+/// What a node has to say about its lease.
+#[derive(Clone, Debug)]
+pub struct Heartbeat {
+    pub(crate) want: Want,
+    pub(crate) lease: Duration,
+    pub(crate) keep: Duration,
+}
+
+/// What it wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    Register,
+    Renew,
+    Release,
+}
+
+impl Heartbeat {
+    /// It begins a lease, if nobody else holds one of this node.
+    #[must_use]
+    pub fn register() -> Self {
+        Self::new(Want::Register)
+    }
+
+    /// It goes on holding its lease, if that has not run out.
+    #[must_use]
+    pub fn renew() -> Self {
+        Self::new(Want::Renew)
+    }
+
+    /// It holds its lease no longer.
+    #[must_use]
+    pub fn release() -> Self {
+        Self::new(Want::Release)
+    }
+
+    fn new(want: Want) -> Self {
+        Self { want, lease: Duration::from_secs(15), keep: Duration::from_secs(24 * 3600) }
+    }
+
+    /// How long the lease is held from now, 1 ms to a day. Defaults to 15 seconds.
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How long the node is listed when its lease has run out, for its sessions to be recovered: 1 second to ten years.
+    /// Defaults to a day.
+    #[must_use]
+    pub fn keep(mut self, keep: Duration) -> Self {
+        self.keep = keep;
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        check_duration("lease", self.lease, Duration::from_millis(1), LONGEST_LEASE)?;
+        check_duration("keep", self.keep, Duration::from_secs(1), LONGEST)
+    }
+}
+
+/// How a lease stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LeaseStatus {
+    /// It is held until then, in milliseconds since the epoch; one that was released until that moment, and no longer.
+    Held {
+        /// By the server's clock.
+        until_ms: u64,
+    },
+    /// Another lease of this node is held until then, in milliseconds since the epoch.
+    Taken {
+        /// By the server's clock.
+        until_ms: u64,
+    },
+    /// It has run out, or was never registered: it cannot be renewed. Register anew, with another [`Holder`].
+    Lost,
+}
+
+/// A node that holds a lease, or held one lately.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// When its lease ends or ended, in milliseconds since the epoch.
+    pub lease_until_ms: u64,
+    /// Whether it holds its lease.
+    pub is_live: bool,
+    /// How many live sessions it has.
+    pub sessions: u64,
+}
+
+/// Which nodes to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    All,
+    Lapsed,
+}
+
+/// A batch of a node's sessions that another node takes.
+///
+/// ```
+/// use cloakroom::Claim;
+///
+/// let claim = Claim::new("gateway-1", "gateway-2").batch(100);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub(crate) node: String,
+    pub(crate) to: String,
+    pub(crate) batch: usize,
+    pub(crate) reconnect: Duration,
+    pub(crate) always: bool,
+    pub(crate) after: Option<Cursor>,
+    pub(crate) only: Option<BTreeSet<SessionId>>,
+}
+
+impl Claim {
+    /// Sessions of a node whose lease has run out, for another that holds one.
+    #[must_use]
+    pub fn new(node: impl Into<String>, to: impl Into<String>) -> Self {
+        let reconnect = Duration::from_secs(60);
+        let (node, to) = (node.into(), to.into());
+        Self { node, to, batch: BATCH, reconnect, always: false, after: None, only: None }
+    }
+
+    /// How many sessions to look at, 1 to 200. Defaults to 200.
+    #[must_use]
+    pub fn batch(mut self, sessions: usize) -> Self {
+        self.batch = sessions;
+        self
+    }
+
+    /// How long each has left to live at least, but for its deadline, so that its client may reconnect: 1 ms to ten
+    /// years. Defaults to a minute.
+    #[must_use]
+    pub fn reconnect(mut self, time: Duration) -> Self {
+        self.reconnect = time;
+        self
+    }
+
+    /// Takes the sessions although the node holds its lease: it is drained. Defaults to being refused.
+    #[must_use]
+    pub fn drain(mut self) -> Self {
+        self.always = true;
+        self
+    }
+
+    /// Goes on where another batch ended. Defaults to the node's oldest sessions, which is right too: those that were
+    /// taken are no longer there.
+    #[must_use]
+    pub fn after(mut self, cursor: Cursor) -> Self {
+        self.after = Some(cursor);
+        self
+    }
+
+    /// Takes these sessions, as far as they are the node's, and looks at no others: at most 200, under the ids that they
+    /// have now. `batch` and `after` do not count then. Defaults to the batch.
+    #[must_use]
+    pub fn only(mut self, ids: impl IntoIterator<Item = SessionId>) -> Self {
+        self.only = Some(ids.into_iter().collect());
+        self
+    }
+
+    /// `holder` is who makes the call, if it is fenced.
+    pub(crate) fn check(&self, holder: Option<&Holder>) -> Result<()> {
+        require_name("node id", &self.node)?;
+        require_name("node id", &self.to)?;
+        if self.node == self.to {
+            return Err(Error::invalid("node id", "is that of the node itself"));
+        }
+        if holder.is_some_and(|holder| holder.node() != self.to) {
+            return Err(Error::invalid("node id", "is not that of the node that makes the call"));
+        }
+        check_count("batch", self.batch, BATCH)?;
+        if let Some(ids) = self.only.as_ref().filter(|ids| ids.len() > BATCH) {
+            return Err(Error::invalid(
+                "only",
+                format!("names {} sessions, must be at most {BATCH}", ids.len()),
+            ));
+        }
+        check_duration("reconnect", self.reconnect, Duration::from_millis(1), LONGEST)
+    }
+}
+
+/// A session that went from one node to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovered {
+    /// Its id.
+    pub id: SessionId,
+    /// The version that it is at.
+    pub version: Version,
+    /// Its user.
+    pub user: Option<String>,
+    /// The connection that it had, which leads to it no longer.
+    pub connection: Option<String>,
+}
+
+/// What a claim came to.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Claimed {
+    /// The sessions that were taken: by this call, and reported by no other.
+    pub sessions: Vec<Recovered>,
+    /// Those that stay because they are being migrated.
+    pub frozen: Vec<SessionId>,
+    /// Those that stay because something under their keys is corrupt.
+    pub corrupt: Vec<SessionId>,
+    /// Those that kept changing: claim again.
+    pub stale: Vec<SessionId>,
+    /// Where to go on; `None`: the node's sessions are through.
+    pub next: Option<Cursor>,
+}

@@ -1,0 +1,89 @@
+//! Why the engine refused an operation.
+
+use std::fmt;
+
+use crate::model::session_id::SessionId;
+use crate::model::version::Version;
+
+/// Why the engine refused an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no live session with this id.
+    Missing,
+    /// A live session has this id already.
+    Exists,
+    /// The session with this id was deleted a moment ago, so it cannot be created or imported yet.
+    Gone,
+    /// The session is at another version than the one that the change was made from.
+    Conflict {
+        /// The version it is at.
+        current: Version,
+    },
+    /// The session has a new id.
+    Moved {
+        /// The new id.
+        to: SessionId,
+    },
+    /// The session has gone to another store, by a migration. It is there, or will be as soon as that is finished.
+    Departed {
+        /// What the migration calls that store.
+        place: String,
+    },
+    /// The user has as many sessions as allowed.
+    Limit {
+        /// How many are live, counted up to 1,000.
+        live: u64,
+    },
+    /// The session's attributes and extensions would take more than allowed.
+    TooLarge {
+        /// How many bytes they would take.
+        bytes: u64,
+    },
+    /// The session is being migrated.
+    Frozen,
+    /// The connection belongs to another live session.
+    Taken,
+    /// The node holds its lease: another process goes by its name, or it is not dead.
+    Leased {
+        /// Until when, in milliseconds since the epoch.
+        until_ms: u64,
+    },
+    /// The node that makes the call does not hold its lease, or not the session: it must not write to it any more.
+    Fenced,
+    /// Clients of a later contract of the scripts work in this namespace: a store of this one does not start.
+    Contract {
+        /// The contract that is noted in the namespace.
+        found: u64,
+        /// The contract of this store.
+        known: u64,
+    },
+    /// The store has as many sessions as it may, all of them live.
+    Full {
+        /// How many.
+        sessions: u64,
+    },
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("no live session with this id"),
+            Self::Exists => f.write_str("a live session has this id already"),
+            Self::Gone => f.write_str("the session with this id was deleted a moment ago"),
+            Self::Conflict { current } => write!(f, "the session was changed, it is at version {current}"),
+            Self::Moved { .. } => f.write_str("the session has a new id"),
+            Self::Departed { place } => write!(f, "the session has gone to {place:?}"),
+            Self::Limit { live } => write!(f, "the user has {live} sessions already"),
+            Self::TooLarge { bytes } => write!(f, "the session's entries would take {bytes} bytes"),
+            Self::Frozen => f.write_str("the session is being migrated"),
+            Self::Taken => f.write_str("the connection belongs to another session"),
+            Self::Leased { .. } => f.write_str("the node holds its lease"),
+            Self::Fenced => f.write_str("the node does not hold its lease, or not the session"),
+            Self::Contract { found, known } => {
+                write!(f, "the namespace is at contract {found}, this client knows contract {known}")
+            }
+            Self::Full { sessions } => write!(f, "the store is at its limit of {sessions} sessions"),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Read, change and save, again until nobody came in between.
+
+use async_trait::async_trait;
+
+use crate::model::{Error, Obstacle, Result, Session, SessionId};
+use crate::store::session_store::SessionStore;
+
+/// How often `modify` reads and tries again, when others change the session meanwhile.
+const MODIFY_ATTEMPTS: u32 = 32;
+
+/// What is built from the operations.
+#[async_trait]
+pub trait SessionStoreExt: SessionStore {
+    /// Reads a session, changes the copy and saves it, again when others changed it meanwhile. `change` runs once an
+    /// attempt, each time on a fresh copy.
+    ///
+    /// # Errors
+    /// Those of [`update`](SessionStore::update), [`Missing`](crate::Refusal::Missing) included; what `change` returns;
+    /// [`Error::NotExecuted`] after 32 conflicts in a row.
+    ///
+    /// # Atomicity
+    /// `update.lua`, against the version that was read: no change of others is lost.
+    async fn modify<F>(&self, id: &SessionId, mut change: F) -> Result<Session>
+    where
+        F: FnMut(&mut Session) -> Result<()> + Send,
+    {
+        for _ in 0..MODIFY_ATTEMPTS {
+            let Some(mut session) = self.get(id).await? else {
+                return Err(Error::Refused(crate::model::Refusal::Missing));
+            };
+            change(&mut session)?;
+            match self.update(&mut session).await {
+                Ok(()) => return Ok(session),
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::obstacle(Obstacle::Contended, None))
+    }
+}
+
+impl<S: SessionStore + ?Sized> SessionStoreExt for S {}
