@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result};
-use crate::redis_store::RedisStore;
+use crate::redis::store::RedisStore;
 use crate::store::session_store::SessionStore;
 
 /// A store by its URL, with the defaults of its builder: `memory://`, or `redis://[user:password@]host[:port][/db]`, or

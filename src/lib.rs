@@ -1,38 +1,15 @@
 #![doc = include_str!("../README.md")]
 
-mod batch;
-mod breaker;
+mod background;
 mod connect;
-mod contract;
-mod creates;
-mod cursor;
-mod declared;
-mod engine;
-mod export;
 mod fallback;
-mod fallback_store;
-mod flat;
-mod gather;
-mod lease;
-mod lookup;
-mod many;
 mod memory;
 mod migration;
 mod model;
-mod operation;
-mod ops;
-mod pool;
-mod reads;
-mod reaper;
-mod recoverer;
-mod redis_store;
-mod redis_store_builder;
-mod reply;
-mod script;
-mod stop;
+mod nodes;
+mod redis;
 mod store;
 mod stored;
-mod touches;
 
 pub use crate::model::{
     Binding, Bound, Claim, Claimed, Cleaned, Created, Cursor, Deleted, Departed, Direction, Entries, Error,
@@ -44,24 +21,27 @@ pub use crate::model::{
 };
 pub use crate::store::{modify::SessionStoreExt, session_store::SessionStore};
 pub use crate::{
-    breaker::BreakerState,
+    background::reaper::{OnRemoved, Reaper, ReaperStats},
     connect::connect,
+    fallback::breaker::BreakerState,
     fallback::builder::FallbackStoreBuilder,
     fallback::policy::{FallbackPolicy, FallbackStats},
-    fallback::recovery::{OnRecovery, Recovery},
-    fallback_store::FallbackStore,
-    lease::{Lease, LeaseOptions, LeaseState},
+    fallback::reconciliation::{OnRecovery, Recovery},
+    fallback::store::FallbackStore,
     memory::snapshot::Stored,
     memory::{builder::MemoryStoreBuilder, store::MemoryStore},
+    migration::builder::MigrationManagerBuilder,
     migration::drain::{Drain, DrainProgress},
-    migration::manager::{MigrationManager, MigrationManagerBuilder},
+    migration::manager::MigrationManager,
     migration::resume::Resumed,
-    migration::route::Outcome,
     migration::task::{Destination, MigrationTask, OnReport, Report, Submitted},
-    reaper::{OnRemoved, Reaper, ReaperStats},
-    recoverer::{OnRecovered, Recoverer, RecovererStats},
-    redis_store::RedisStore,
-    redis_store_builder::RedisStoreBuilder,
+    migration::transfer::Outcome,
+    nodes::lease::{Lease, LeaseOptions, LeaseState},
+    nodes::recoverer::{OnRecovered, Recoverer, RecovererStats},
+    redis::{builder::RedisStoreBuilder, store::RedisStore},
 };
+
 /// The clients that a service may hand in, in the versions that fit.
-pub use {bb8, bb8_redis, redis};
+pub mod clients {
+    pub use {::bb8, ::bb8_redis, ::redis};
+}

@@ -1,7 +1,7 @@
 //! Writes `lua/bundle.json`, all that another language needs to run the engine: `cargo run --example export_scripts`.
 
 mod bundle;
-#[path = "../../src/flat.rs"]
+#[path = "../../src/redis/minify.rs"]
 mod flat;
 mod header;
 mod layout;

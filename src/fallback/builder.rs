@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::breaker::Breaker;
-use crate::fallback::copies::Copies;
-use crate::fallback::keeper::Upkeep;
-use crate::fallback::local::Local;
+use crate::fallback::breaker::Breaker;
+use crate::fallback::coordinator::Shared;
+use crate::fallback::local_sessions::Local;
 use crate::fallback::policy::FallbackPolicy;
-use crate::fallback::recovery::{OnRecovery, Recovery};
-use crate::fallback::shared::Shared;
-use crate::fallback_store::FallbackStore;
+use crate::fallback::reconciler::Upkeep;
+use crate::fallback::reconciliation::{OnRecovery, Recovery};
+use crate::fallback::stale_cache::Copies;
+use crate::fallback::store::FallbackStore;
 use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result, Rules, TestClock, check_duration};
 use crate::store::session_store::SessionStore;
@@ -44,7 +44,7 @@ impl fmt::Debug for FallbackStoreBuilder {
 }
 
 impl FallbackStoreBuilder {
-    pub(crate) fn new(store: Arc<dyn SessionStore>) -> Self {
+    fn new(store: Arc<dyn SessionStore>) -> Self {
         Self {
             store,
             policy: FallbackPolicy::default(),
@@ -178,5 +178,13 @@ impl FallbackStoreBuilder {
         let upkeep = Upkeep { cool_down, probe_timeout, on_recovery };
         let shared = Shared::new(self.store, breaker, copies, local, upkeep);
         Ok(FallbackStore::new(shared))
+    }
+}
+
+impl FallbackStore {
+    /// Configures a store that goes on while this one is away.
+    #[must_use]
+    pub fn builder(store: Arc<dyn SessionStore>) -> FallbackStoreBuilder {
+        FallbackStoreBuilder::new(store)
     }
 }

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::breaker::Access;
 use crate::fallback::answer::Answer;
-use crate::fallback::copies::Copies;
-use crate::fallback::local::Local;
-use crate::fallback::shared::{Adopt, Place};
-use crate::fallback_store::FallbackStore;
+use crate::fallback::breaker::Access;
+use crate::fallback::coordinator::{Adopt, Place};
+use crate::fallback::local_sessions::Local;
+use crate::fallback::stale_cache::Copies;
+use crate::fallback::store::FallbackStore;
 use crate::model::{Created, Deleted, Error, Instant, Origin, Result, Session, SessionId, Target};
 use crate::store::session_store::SessionStore;
 

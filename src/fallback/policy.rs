@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::breaker::BreakerState;
+use crate::fallback::breaker::BreakerState;
 
 /// What a [`FallbackStore`](crate::FallbackStore) does while its store is away, each with what it can lose.
 ///

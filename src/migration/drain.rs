@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::migration::route::Outcome;
 use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Submitted};
+use crate::migration::transfer::Outcome;
 use crate::model::{Cursor, Error, Obstacle, Owner, PageRequest, Result, SessionId};
 use crate::store::session_store::SessionStore;
 

@@ -1,21 +1,19 @@
 //! The queue of migrations, and those who work at it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
 
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 
 use crate::migration::drain::{Drain, DrainTask};
-use crate::migration::hand_over::hand_over;
+use crate::migration::lanes::Shared;
+use crate::migration::reassign::hand_over;
 use crate::migration::resume;
 use crate::migration::resume::Resumed;
-use crate::migration::route::{End, Route};
-use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Report, Submitted};
-use crate::model::{Error, Obstacle, Result, check_span, require_name};
-use crate::store::session_store::SessionStore;
+use crate::migration::task::{Destination, Job, MigrationTask, Submitted};
+use crate::model::{Error, Obstacle, Result};
 
 /// Moves sessions between two stores, memory and Redis, two Redis servers or clusters, two namespaces of one; or between
 /// two nodes of the local one.
@@ -50,39 +48,6 @@ pub struct MigrationManager {
     workers: JoinSet<()>,
 }
 
-/// What the workers, the drains and a resumption share.
-pub(crate) struct Shared {
-    pub(crate) to_remote: Route,
-    pub(crate) to_local: Route,
-    on_report: Option<OnReport>,
-    /// Tasks that were not begun, once no more are.
-    handed_back: Mutex<Option<Vec<MigrationTask>>>,
-}
-
-impl Shared {
-    /// Takes a task that is not to be begun, if none is any more.
-    fn keep_back(&self, job: Job) -> Option<Job> {
-        let mut kept = self.handed_back.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(kept) = kept.as_mut() else { return Some(job) };
-        kept.extend(job.hand_back());
-        None
-    }
-
-    /// The way that a session takes. One that goes to another node is at its source, and stays there.
-    fn route(&self, destination: &Destination) -> &Route {
-        match destination {
-            Destination::Remote | Destination::RemoteNode(_) | Destination::Node(_) => &self.to_remote,
-            Destination::Local | Destination::LocalNode(_) => &self.to_local,
-        }
-    }
-
-    pub(crate) fn tell(&self, report: &Report) {
-        if let Some(on_report) = &self.on_report {
-            on_report(report);
-        }
-    }
-}
-
 impl fmt::Debug for MigrationManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MigrationManager")
@@ -92,113 +57,16 @@ impl fmt::Debug for MigrationManager {
     }
 }
 
-/// Configures a [`MigrationManager`].
-#[must_use]
-pub struct MigrationManagerBuilder {
-    local: End,
-    remote: End,
-    queue: usize,
-    workers: usize,
-    freeze: Duration,
-    on_report: Option<OnReport>,
-}
-
-impl fmt::Debug for MigrationManagerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { local, remote, queue, workers, freeze, .. } = self;
-        f.debug_struct("MigrationManagerBuilder")
-            .field("local", local)
-            .field("remote", remote)
-            .field("queue", queue)
-            .field("workers", workers)
-            .field("freeze", freeze)
-            .finish_non_exhaustive()
-    }
-}
-
-impl MigrationManagerBuilder {
-    /// What the two stores are called in what is stored: what a late caller is told of where a session went, and how
-    /// [`resume`](MigrationManager::resume) knows what is on its way between these two. All processes that move sessions
-    /// between them name them alike. Defaults to `local` and `remote`.
-    pub fn places(mut self, local: impl Into<String>, remote: impl Into<String>) -> Self {
-        self.local.place = local.into();
-        self.remote.place = remote.into();
-        self
-    }
-
-    /// How many tasks may wait, 1 to 10,000. Defaults to 100.
-    pub fn queue(mut self, tasks: usize) -> Self {
-        self.queue = tasks;
-        self
-    }
-
-    /// How many sessions are moved at once, 1 to 256. Defaults to 8.
-    pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = workers;
-        self
-    }
-
-    /// How long a session may be frozen, and how long a step is tried again while a store is away: 1 ms to an hour.
-    /// Defaults to 30 seconds.
-    pub fn freeze(mut self, longest: Duration) -> Self {
-        self.freeze = longest;
-        self
-    }
-
-    /// Is called with the end of each migration, those that [`resume`](MigrationManager::resume) finishes included: at
-    /// least once for each that moved to the other store, after a crash maybe more than once, with the same task id. Of one
-    /// that goes to another node nobody is told after a crash: submit it again. Defaults to none.
-    pub fn on_report(mut self, on_report: impl Fn(&Report) + Send + Sync + 'static) -> Self {
-        self.on_report = Some(Arc::new(on_report));
-        self
-    }
-
+impl MigrationManager {
     /// Starts the workers.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] names what is wrong in the configuration.
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime.
-    pub fn build(self) -> Result<MigrationManager> {
-        let Self { local, remote, queue, workers, freeze, on_report } = self;
-        for place in [&local.place, &remote.place] {
-            require_name("place", place)?;
-        }
-        check_span(freeze)?;
-        if local.place == remote.place {
-            return Err(Error::invalid("place", "is that of both stores"));
-        }
-        for (field, number, most) in [("queue", queue, 10_000), ("workers", workers, 256)] {
-            if !(1..=most).contains(&number) {
-                return Err(Error::invalid(field, format!("is {number}, must be 1 to {most}")));
-            }
-        }
-        let to_remote = Route { source: local.clone(), target: remote.clone(), freeze };
-        let to_local = Route { source: remote, target: local, freeze };
-        let shared = Arc::new(Shared { to_remote, to_local, on_report, handed_back: Mutex::default() });
-        let (queue, jobs) = mpsc::channel(queue);
+    pub(crate) fn start(shared: Shared, queue: usize, workers: usize) -> Self {
+        let (shared, (queue, jobs)) = (Arc::new(shared), mpsc::channel(queue));
         let jobs = Arc::new(tokio::sync::Mutex::new(jobs));
         let mut working = JoinSet::new();
         for _ in 0..workers {
             working.spawn(work(shared.clone(), jobs.clone()));
         }
-        Ok(MigrationManager { shared, queue, workers: working })
-    }
-}
-
-impl MigrationManager {
-    /// Configures a manager of two stores.
-    pub fn builder(local: Arc<dyn SessionStore>, remote: Arc<dyn SessionStore>) -> MigrationManagerBuilder {
-        let end = |store, place: &str| End { store, place: place.to_owned() };
-        MigrationManagerBuilder {
-            local: end(local, "local"),
-            remote: end(remote, "remote"),
-            queue: 100,
-            workers: 8,
-            freeze: Duration::from_secs(30),
-            on_report: None,
-        }
+        Self { shared, queue, workers: working }
     }
 
     /// Accepts a task, once there is room in the queue. Await what it returns for the end.

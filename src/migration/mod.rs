@@ -1,9 +1,11 @@
-//! TODO
+//! Sessions moved between two stores, in number, and handed over to another node of one.
 
+pub(crate) mod builder;
 pub(crate) mod drain;
-pub(crate) mod hand_over;
+pub(crate) mod lanes;
 pub(crate) mod manager;
-pub(crate) mod patience;
+pub(crate) mod reassign;
 pub(crate) mod resume;
-pub(crate) mod route;
+pub(crate) mod retry;
 pub(crate) mod task;
+pub(crate) mod transfer;

@@ -1,8 +1,8 @@
 //! What a crash left, brought to its end.
 
-use crate::migration::manager::Shared;
-use crate::migration::route::{Arrival, Route};
+use crate::migration::lanes::Shared;
 use crate::migration::task::Report;
+use crate::migration::transfer::{Arrival, Route};
 use crate::model::{Error, Migration, Phase, Result};
 
 /// How many to read at once.

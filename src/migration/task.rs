@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
-use crate::migration::route::Outcome;
+use crate::migration::transfer::Outcome;
 use crate::model::{Error, Obstacle, Result, SessionId, TaskId, require_name};
 
 /// Takes the end of a migration. It runs in the worker's task, so it should hand on and return.

@@ -2,32 +2,32 @@
 //!
 //! It knows no store.
 
-mod change;
-mod clock;
-mod connection;
-mod create;
-mod deletion;
-mod duration;
-mod entries;
-mod entry_codec;
-mod error;
-mod expiry;
-mod index_fields;
-mod listing;
-mod login;
-mod migration;
-mod node_identity;
-mod nodes;
-mod operation_id;
-mod random;
-mod refusal;
-mod rules;
-mod session;
-mod session_id;
-mod session_ref;
-mod task_id;
-mod transfer;
-mod version;
+pub(crate) mod change;
+pub(crate) mod clock;
+pub(crate) mod connection;
+pub(crate) mod create;
+pub(crate) mod deletion;
+pub(crate) mod duration;
+pub(crate) mod entries;
+pub(crate) mod entry_codec;
+pub(crate) mod error;
+pub(crate) mod expiry;
+pub(crate) mod index_fields;
+pub(crate) mod listing;
+pub(crate) mod login;
+pub(crate) mod migration;
+pub(crate) mod node_identity;
+pub(crate) mod nodes;
+pub(crate) mod operation_id;
+pub(crate) mod random;
+pub(crate) mod refusal;
+pub(crate) mod rules;
+pub(crate) mod session;
+pub(crate) mod session_id;
+pub(crate) mod session_ref;
+pub(crate) mod task_id;
+pub(crate) mod transfer;
+pub(crate) mod version;
 
 pub use change::{Patch, Patched, Refreshed};
 pub use clock::TestClock;

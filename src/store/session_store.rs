@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::lease::{Lease, LeaseOptions};
+use crate::background::reaper::{OnRemoved, Reaper};
 use crate::model::{
     Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Expired, Export,
     Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
     NewSession, Node, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result,
     Rotated, Rotation, Session, SessionId, Target, TaskId, Thawed, Unbound, UserDeleted,
 };
-use crate::reaper::{OnRemoved, Reaper};
-use crate::recoverer::{OnRecovered, Recoverer};
+use crate::nodes::lease::{Lease, LeaseOptions};
+use crate::nodes::recoverer::{OnRecovered, Recoverer};
 use crate::store::join::together;
 
 /// A store of sessions: every operation, usable as `Arc<dyn SessionStore>`.

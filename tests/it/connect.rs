@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::bb8_redis::RedisConnectionManager;
+use cloakroom::clients::{bb8, bb8_redis::RedisConnectionManager};
 use cloakroom::{
     Binding, Deleted, Error, NewSession, Obstacle, OperationId, Owner, PageRequest, Patch, RedisStore,
-    Rotation, Rules, SessionId, SessionStore, Unbound, bb8,
+    Rotation, Rules, SessionId, SessionStore, Unbound,
 };
 use rstest::rstest;
 
@@ -70,7 +70,7 @@ async fn a_password_is_never_told() {
             );
         }
     }
-    let client = cloakroom::redis::Client::open("redis://ann:hush-hush@127.0.0.1:1/").unwrap();
+    let client = cloakroom::clients::redis::Client::open("redis://ann:hush-hush@127.0.0.1:1/").unwrap();
     let builder = RedisStore::builder_with_client(client);
     assert!(!format!("{builder:?}").contains("hush-hush"), "{builder:?}");
 }
@@ -108,7 +108,7 @@ async fn a_store_on_a_pool_that_the_service_has_works() {
 #[tokio::test]
 async fn a_store_on_a_client_that_the_service_has_works() {
     let context = Context::redis().await;
-    let client = cloakroom::redis::Client::open(context.server().url()).unwrap();
+    let client = cloakroom::clients::redis::Client::open(context.server().url()).unwrap();
     let store = RedisStore::builder_with_client(client).namespace(&context.namespace);
     every_operation(Arc::new(store.build().await.unwrap())).await;
     context.check().await;

@@ -5,7 +5,7 @@ mod bundle;
 mod by_hand;
 mod calls;
 mod exported;
-#[path = "../../src/flat.rs"]
+#[path = "../../src/redis/minify.rs"]
 mod flat;
 #[path = "../../examples/export_scripts/header.rs"]
 mod header;
@@ -117,7 +117,7 @@ fn binding_and_rest(body: &str) -> (&str, &str) {
 #[test]
 fn each_operation_has_its_script_its_module_its_tests_and_its_method() {
     let scripts = stems_in("lua", ".lua");
-    let mut modules = stems_in("src/ops", ".rs");
+    let mut modules = stems_in("src/redis/commands", ".rs");
     assert!(modules.remove("mod"));
     assert_eq!(scripts, modules);
     let (tests, store) = (stems_in("tests/it", ".rs"), read("src/store/session_store.rs"));
@@ -131,11 +131,11 @@ fn each_operation_has_its_script_its_module_its_tests_and_its_method() {
 
 #[test]
 fn operations_do_not_import_each_other() {
-    for stem in stems_in("src/ops", ".rs").into_iter().filter(|stem| stem != "mod") {
-        let source = read(format!("src/ops/{stem}.rs"));
+    for stem in stems_in("src/redis/commands", ".rs").into_iter().filter(|stem| stem != "mod") {
+        let source = read(format!("src/redis/commands/{stem}.rs"));
         assert!(
             !source.contains("ops::") && !source.contains("super::"),
-            "src/ops/{stem}.rs imports another"
+            "src/redis/commands/{stem}.rs imports another"
         );
     }
 }
@@ -245,7 +245,7 @@ fn the_kinds_of_need_and_the_words_of_arguments_are_those_of_the_scripts() {
 
 #[test]
 fn the_crate_takes_what_a_script_uses_and_what_a_second_call_means_from_its_header() {
-    let crates = read("src/script.rs");
+    let crates = read("src/redis/script.rs");
     for script in scripts() {
         let stem = script.stem();
         let fragments: Vec<String> = script.header.uses.iter().map(|used| format!("\"{used}\"")).collect();
@@ -256,7 +256,7 @@ fn the_crate_takes_what_a_script_uses_and_what_a_second_call_means_from_its_head
         };
         let line =
             format!("script!({}, \"{stem}\", {effect}, {});", stem.to_uppercase(), fragments.join(" "));
-        assert!(crates.contains(&line), "src/script.rs lacks {line}");
+        assert!(crates.contains(&line), "src/redis/script.rs lacks {line}");
     }
 }
 

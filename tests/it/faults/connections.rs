@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::bb8_redis::RedisConnectionManager;
-use cloakroom::{Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Rules, bb8};
+use cloakroom::clients::{bb8, bb8_redis::RedisConnectionManager};
+use cloakroom::{Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Rules};
 
 use super::{causes, obstacle, undisturbed_under};
 use crate::support::Context;

@@ -1,0 +1,4 @@
+//! TODO
+
+pub(crate) mod reaper;
+pub(crate) mod shutdown;

@@ -1,0 +1,260 @@
+//! What all handles of a fallback store share: where a call goes, and what its end tells.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::fallback::breaker::{Access, Breaker};
+use crate::fallback::local_sessions::Local;
+use crate::fallback::policy::FallbackStats;
+use crate::fallback::reconciler as keeper;
+use crate::fallback::reconciler::Upkeep;
+use crate::fallback::stale_cache::Copies;
+use crate::model::{Error, Obstacle, OperationId, Result, Session, SessionId};
+use crate::store::session_store::SessionStore;
+
+/// What all handles of a fallback store share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) breaker: Arc<Breaker>,
+    /// `None` where nothing is answered from them.
+    pub(crate) copies: Option<Arc<Copies>>,
+    /// `None` where nothing is kept here.
+    pub(crate) local: Option<Local>,
+    pub(crate) counters: Counters,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) closed: AtomicBool,
+    /// Whether there is a task that sees to the breaker and to what is kept here.
+    kept: Mutex<bool>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) rejected: AtomicU64,
+    pub(crate) probes: AtomicU64,
+    pub(crate) stale: AtomicU64,
+    pub(crate) revoked: AtomicU64,
+    pub(crate) imported: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) conflicts: AtomicU64,
+}
+
+/// Where a call on a session goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// To the store.
+    Store,
+    /// To the memory of this process.
+    Local,
+    /// Nowhere: the session was logged out here.
+    Nowhere,
+}
+
+/// Whether a call takes in a session that was seen lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Adopt {
+    Yes,
+    No,
+}
+
+/// That the store is away, and nothing else can answer.
+pub(crate) fn open() -> Error {
+    Error::obstacle(Obstacle::CircuitOpen, None)
+}
+
+fn closed() -> Error {
+    Error::obstacle(Obstacle::Closed, None)
+}
+
+/// Whether an error means that the store is away: `None` where it says nothing of that.
+fn is_outage(error: &Error) -> Option<bool> {
+    match error {
+        Error::Ambiguous { .. } => Some(true),
+        Error::NotExecuted { reason, .. } => match reason {
+            Obstacle::Connect
+            | Obstacle::PoolExhausted
+            | Obstacle::Deadline
+            | Obstacle::ConnectionLost
+            | Obstacle::Server => Some(true),
+            Obstacle::Contended => Some(false),
+            Obstacle::Closed | Obstacle::CircuitOpen | Obstacle::Recovering | Obstacle::QueueFull => None,
+        },
+        Error::Refused(_) | Error::Corrupt { .. } => Some(false),
+        Error::Invalid { .. } | Error::Value { .. } => None,
+    }
+}
+
+/// The same of a call that may have been answered.
+fn told<T>(result: &Result<T>) -> Option<bool> {
+    result.as_ref().map_or_else(is_outage, |_| Some(false))
+}
+
+impl Shared {
+    pub(crate) fn new(
+        store: Arc<dyn SessionStore>,
+        breaker: Arc<Breaker>,
+        copies: Option<Arc<Copies>>,
+        local: Option<Local>,
+        upkeep: Upkeep,
+    ) -> Self {
+        Self {
+            store,
+            breaker,
+            copies,
+            local,
+            counters: Counters::default(),
+            upkeep,
+            closed: AtomicBool::new(false),
+            kept: Mutex::new(false),
+        }
+    }
+
+    /// Sends a call to the store, unless that is away, and learns from how it ends.
+    pub(crate) async fn through<T>(
+        self: &Arc<Self>,
+        access: Access,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.admit()?;
+        let result = call.await;
+        self.learn(access, told(&result));
+        result
+    }
+
+    /// The same for a call that answers for each of `count` sessions. It failed if one of its answers is a failure.
+    pub(crate) async fn all_through<T>(
+        self: &Arc<Self>,
+        access: Access,
+        count: usize,
+        call: impl Future<Output = Vec<Result<T>>>,
+    ) -> Vec<Result<T>> {
+        if let Err(error) = self.admit() {
+            return error.of_many(count, |_| OperationId::random()).into_iter().map(Err).collect();
+        }
+        let results = call.await;
+        self.learn(access, results.iter().filter_map(told).max());
+        results
+    }
+
+    fn admit(&self) -> Result<()> {
+        if self.breaker.is_closed() { Ok(()) } else { Err(self.reject()) }
+    }
+
+    /// Tells the breaker whether the store was away.
+    fn learn(self: &Arc<Self>, access: Access, was_away: Option<bool>) {
+        match was_away {
+            Some(true) if self.breaker.failed(access) => {
+                tracing::warn!("the store is away: the circuit breaker opens");
+                self.awaken();
+            }
+            Some(false) => self.breaker.succeeded(access),
+            Some(true) | None => {}
+        }
+    }
+
+    fn reject(&self) -> Error {
+        if self.is_closed() {
+            return closed();
+        }
+        self.counters.rejected.fetch_add(1, Ordering::Relaxed);
+        open()
+    }
+
+    /// Whether the store was closed, for good.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Where a call on a session goes now.
+    pub(crate) fn place(&self, id: &SessionId, adopt: Adopt) -> Result<Place> {
+        if self.is_closed() {
+            return Err(closed());
+        }
+        loop {
+            let is_there = self.breaker.is_closed();
+            if let Some(local) = self.local.as_ref().filter(|local| !is_there || !local.is_idle()) {
+                if let Some(place) = local.place(id) {
+                    return Ok(place);
+                }
+                if !is_there && adopt == Adopt::Yes && local.adopt(id)? {
+                    return Ok(Place::Local);
+                }
+            }
+            if is_there {
+                return Ok(Place::Store);
+            }
+            if !self.breaker.is_closed() {
+                return Err(self.reject());
+            }
+        }
+    }
+
+    /// A call on what the store has as a whole: not while some of it is here.
+    pub(crate) async fn whole<T>(
+        self: &Arc<Self>,
+        access: Access,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        if self.breaker.is_closed() && self.local.as_ref().is_some_and(|local| !local.is_idle()) {
+            return Err(self.apart());
+        }
+        self.through(access, call).await
+    }
+
+    /// That what a call needs of the store is here for now.
+    pub(crate) fn apart(&self) -> Error {
+        if self.breaker.is_closed() { Error::obstacle(Obstacle::Recovering, None) } else { open() }
+    }
+
+    /// A copy to answer with when the store did not, or its error.
+    pub(crate) fn or_stale(
+        &self,
+        error: Error,
+        find: impl FnOnce(&Copies) -> Option<Session>,
+    ) -> Result<Option<Session>> {
+        let is_away = is_outage(&error) == Some(true)
+            || matches!(&error, Error::NotExecuted { reason: Obstacle::CircuitOpen, .. });
+        match self.copies.as_deref().filter(|_| is_away).and_then(find) {
+            Some(session) => {
+                self.counters.stale.fetch_add(1, Ordering::Relaxed);
+                Ok(Some(session))
+            }
+            None => Err(error),
+        }
+    }
+
+    /// Makes sure that there is a task that sees to the breaker and to what is kept here.
+    pub(crate) fn awaken(self: &Arc<Self>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*kept {
+            *kept = true;
+            tokio::spawn(keeper::keep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Whether that task has nothing left to do. What comes in after this wakes another.
+    pub(crate) fn may_rest(&self) -> bool {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = self.breaker.is_closed() && self.local.as_ref().is_none_or(Local::is_idle);
+        *kept = !rests;
+        rests
+    }
+
+    pub(crate) fn stats(&self) -> FallbackStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Counters { rejected, probes, stale, revoked, imported, dropped, conflicts } = &self.counters;
+        FallbackStats {
+            breaker: self.breaker.state(),
+            opened: self.breaker.opened(),
+            rejected: read(rejected),
+            probes: read(probes),
+            stale: read(stale),
+            local: self.local.as_ref().map_or(0, |local| local.memory.stored()),
+            pending_revocations: self.local.as_ref().map_or(0, Local::pending_revocations),
+            revoked: read(revoked),
+            imported: read(imported),
+            dropped: read(dropped),
+            conflicts: read(conflicts),
+        }
+    }
+}

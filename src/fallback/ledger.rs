@@ -1,0 +1,150 @@
+//! What the store has, may have, and has to be told of what is kept here.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::fallback::upload::Attempt;
+use crate::model::{OperationId, Removed, SessionId, Version};
+
+/// What the store has, may have, and has to be told of what is kept here.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    /// By local id. A session that was made here and never sent has none.
+    pub(crate) known: HashMap<SessionId, Known>,
+    /// By the id that a session has or may have in the store, if it has another here: that one.
+    renamed: HashMap<SessionId, SessionId>,
+    pub(crate) revoked: HashSet<SessionId>,
+    pub(crate) revoked_users: Vec<UserRevocation>,
+}
+
+/// What the store has of a session that is kept here.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The session of the store that it was. One that was made here has none.
+    pub(crate) base: Option<Base>,
+    /// What was sent and not answered: the store has done it, or will, or not. It is sent again, the same, before
+    /// anything else is, so there is never more than one such thing.
+    pub(crate) sent: Option<Arc<Attempt>>,
+}
+
+/// The session of the store that a local one was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    pub(crate) id: SessionId,
+    pub(crate) version: Version,
+    /// Changes that this process sent when it was there and heard no more of: if these are all that it was changed by
+    /// there, what is here is newer.
+    pub(crate) unsure: Vec<OperationId>,
+}
+
+/// A log-out everywhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserRevocation {
+    pub(crate) user: String,
+    /// As the store knows it.
+    pub(crate) keep: Option<SessionId>,
+}
+
+/// A logout to be told to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Revocation {
+    User(UserRevocation),
+    Session(SessionId),
+}
+
+impl Known {
+    /// The ids that the session has or may have in the store.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &SessionId> {
+        let base = self.base.as_ref().map(|base| &base.id);
+        base.into_iter().chain(self.sent.as_ref().map(|sent| &sent.id))
+    }
+}
+
+impl Book {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.pending_revocations() == 0
+    }
+
+    pub(crate) fn pending_revocations(&self) -> usize {
+        self.revoked.len() + self.revoked_users.len()
+    }
+
+    /// Whether an id leads nowhere, which the store does not know yet.
+    pub(crate) fn is_revoked(&self, id: &SessionId) -> bool {
+        self.revoked.contains(id) || self.renamed.contains_key(id)
+    }
+
+    /// The id here of a session that the store may have under another.
+    pub(crate) fn here<'a>(&'a self, id: &'a SessionId) -> &'a SessionId {
+        self.renamed.get(id).unwrap_or(id)
+    }
+
+    /// Notes what the store has of a session, if anything.
+    pub(crate) fn note(&mut self, id: &SessionId, known: Known) {
+        if known.base.is_none() && known.sent.is_none() {
+            return;
+        }
+        for other in known.ids().filter(|other| *other != id) {
+            self.renamed.insert(other.clone(), id.clone());
+        }
+        self.known.insert(id.clone(), known);
+    }
+
+    /// Forgets what the store had of a session.
+    pub(crate) fn strike(&mut self, id: &SessionId) -> Option<Known> {
+        let known = self.known.remove(id)?;
+        for other in known.ids() {
+            self.renamed.remove(other);
+        }
+        Some(known)
+    }
+
+    /// A session got another id here.
+    pub(crate) fn rotated(&mut self, old: &SessionId, new: &SessionId) {
+        if let Some(known) = self.strike(old) {
+            self.note(new, known);
+        }
+    }
+
+    /// A session went here, and has to go in the store, if it is there.
+    fn revoke(&mut self, id: &SessionId) {
+        if let Some(known) = self.strike(id) {
+            self.revoked.extend(known.ids().cloned());
+        }
+    }
+
+    /// A session is given up here. Ids that it left here lead nowhere any more, whatever the store has under them. True:
+    /// it was known.
+    pub(crate) fn give_up(&mut self, id: &SessionId) -> bool {
+        let Some(known) = self.strike(id) else {
+            return false;
+        };
+        self.revoked.extend(known.ids().filter(|other| *other != id).cloned());
+        true
+    }
+
+    pub(crate) fn revoke_all(&mut self, removed: &[Removed]) {
+        for removed in removed {
+            self.revoke(&removed.id);
+        }
+    }
+
+    /// A logout that the store has to be told.
+    pub(crate) fn next_revocation(&self) -> Option<Revocation> {
+        let user = self.revoked_users.first().cloned().map(Revocation::User);
+        user.or_else(|| self.revoked.iter().next().cloned().map(Revocation::Session))
+    }
+
+    /// The store was told. The same logout may have come again meanwhile, of which it was not.
+    pub(crate) fn told(&mut self, revocation: &Revocation) {
+        match revocation {
+            Revocation::User(user) => {
+                let told = self.revoked_users.iter().position(|other| other == user);
+                told.map(|at| self.revoked_users.remove(at));
+            }
+            Revocation::Session(id) => {
+                self.revoked.remove(id);
+            }
+        }
+    }
+}

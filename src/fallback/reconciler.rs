@@ -1,0 +1,230 @@
+//! The task that finds out when the store is back, and brings it what was kept meanwhile.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crate::fallback::breaker::{Access, BreakerState};
+use crate::fallback::coordinator::Shared;
+use crate::fallback::ledger::{Revocation, UserRevocation};
+use crate::fallback::local_sessions::Local;
+use crate::fallback::reconciliation::{Fate, OnRecovery, Recovery};
+use crate::fallback::upload::Brought;
+use crate::model::{Error, IdScheme, NewSession, Obstacle, OperationId, Patch, Refusal, Result, SessionId};
+
+/// How long the session of a probe lives, if the probe cannot delete it.
+const PROBE_TTL: Duration = Duration::from_secs(10);
+
+/// How the task works.
+pub(crate) struct Upkeep {
+    /// How long the breaker stays open between two probes.
+    pub(crate) cool_down: Duration,
+    pub(crate) probe_timeout: Duration,
+    pub(crate) on_recovery: OnRecovery,
+}
+
+/// Sees to a store until it is there again and has all that was kept, or nobody has a handle any more.
+pub(crate) async fn keep(weak: Weak<Shared>) {
+    let mut recovery = Recovery::default();
+    let mut probe = probe_id();
+    while let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closed()) {
+        if shared.breaker.is_closed() {
+            let drained = shared.drain(&mut recovery).await;
+            if drained.is_ok() && shared.may_rest() {
+                if !recovery.is_empty() {
+                    (shared.upkeep.on_recovery)(recovery);
+                }
+                return;
+            }
+            if drained.is_ok() {
+                continue;
+            }
+        }
+        let cool_down = shared.upkeep.cool_down;
+        drop(shared);
+        tokio::time::sleep(cool_down).await;
+        if let Some(shared) = weak.upgrade().filter(|shared| !shared.breaker.is_closed()) {
+            shared.half_open(&mut probe, &mut recovery).await;
+        }
+    }
+}
+
+/// The same for all probes of one outage until one works, so at most one session of theirs is left.
+fn probe_id() -> SessionId {
+    let id = IdScheme::default().random();
+    SessionId::new(format!("cloakroom-probe-{}", id.as_str())).unwrap_or(id)
+}
+
+impl Shared {
+    /// Probes, and closes the breaker when the store is back and has been told of all logouts.
+    async fn half_open(self: &Arc<Self>, probe: &mut SessionId, recovery: &mut Recovery) {
+        self.breaker.set(BreakerState::HalfOpen);
+        self.counters.probes.fetch_add(1, Ordering::Relaxed);
+        let back = match tokio::time::timeout(self.upkeep.probe_timeout, self.probe(probe)).await {
+            Ok(Ok(())) => self.tell_and_close(recovery).await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::obstacle(Obstacle::Deadline, None)),
+        };
+        match back {
+            Ok(()) => tracing::info!("the store is back: the circuit breaker closes"),
+            Err(error) => {
+                tracing::debug!(%error, "the store is still away");
+                self.breaker.set(BreakerState::Open);
+            }
+        }
+    }
+
+    /// Writes, for a server may answer and refuse to be written: a session that is made, and deleted again.
+    async fn probe(&self, id: &mut SessionId) -> Result<()> {
+        match self.store.create(NewSession::new().id(id.clone()).ttl(PROBE_TTL)).await {
+            Ok(_) => {}
+            // From a probe that had no time to delete it.
+            Err(Error::Refused(Refusal::Exists)) => {
+                let nonce = OperationId::random();
+                self.store.patch(&*id, Patch::new().set("probe", &format!("{nonce:?}"))?).await?;
+            }
+            // From a probe that deleted it. To be told so takes no write.
+            Err(Error::Refused(Refusal::Gone)) => {
+                *id = probe_id();
+                self.store.create(NewSession::new().id(id.clone()).ttl(PROBE_TTL)).await?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.store.delete(&*id).await.map(drop)
+    }
+
+    async fn tell_and_close(&self, recovery: &mut Recovery) -> Result<()> {
+        let close = || self.breaker.set(BreakerState::Closed);
+        let Some(local) = &self.local else {
+            close();
+            return Ok(());
+        };
+        loop {
+            self.tell(local, recovery).await?;
+            if local.unless_pending(close) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Tells the store of logouts, until none is left.
+    async fn tell(&self, local: &Local, recovery: &mut Recovery) -> Result<()> {
+        while let Some(revocation) = local.next_revocation() {
+            match &revocation {
+                Revocation::User(UserRevocation { user, keep }) => {
+                    told(self.store.delete_user(user, keep.as_ref()).await)?;
+                }
+                Revocation::Session(id) => told(self.store.delete(id).await)?,
+            }
+            local.told(&revocation);
+            recovery.revoked += 1;
+            self.counters.revoked.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Brings the store all sessions that are here. Calls on one that is still here go on here meanwhile.
+    async fn drain(self: &Arc<Self>, recovery: &mut Recovery) -> Result<()> {
+        let Some(local) = &self.local else {
+            return Ok(());
+        };
+        while !local.is_idle() {
+            // Nothing to tell is no success.
+            if local.next_revocation().is_some() {
+                self.through(Access::Write, self.tell(local, recovery)).await?;
+            }
+            let mut ids: Vec<SessionId> = local.ids().into_iter().collect();
+            // Who lost a connection here to another goes first, and comes in any order.
+            while !ids.is_empty() {
+                let (before, mut taken) = (ids.len(), Vec::new());
+                for id in ids {
+                    match self.bring(local, id).await? {
+                        (id, Fate::Conflict(Refusal::Taken)) => taken.push(id),
+                        (id, fate) => self.settle(local, id, fate, recovery),
+                    }
+                }
+                if taken.len() == before && !self.make_way(local, &taken).await? {
+                    for id in taken {
+                        self.settle(local, id, Fate::Conflict(Refusal::Taken), recovery);
+                    }
+                    break;
+                }
+                ids = taken;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&self, local: &Local, id: SessionId, fate: Fate, recovery: &mut Recovery) {
+        let is_settled = match fate {
+            Fate::Imported => true,
+            Fate::Expired => local.lapse(&id),
+            Fate::Dropped | Fate::Conflict(_) => local.lose(&id),
+        };
+        // One that was logged out on its way is told as that, and one that has another id now comes under it.
+        if is_settled {
+            self.note(&fate);
+            recovery.note(id, fate);
+        }
+    }
+
+    fn note(&self, fate: &Fate) {
+        let counter: &AtomicU64 = match fate {
+            Fate::Imported => &self.counters.imported,
+            Fate::Dropped | Fate::Expired => &self.counters.dropped,
+            Fate::Conflict(_) => &self.counters.conflicts,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Where sessions wait for each other's connections, one that was changed twice gives its own back first.
+    async fn make_way(self: &Arc<Self>, local: &Local, waiting: &[SessionId]) -> Result<bool> {
+        let mut is_made = false;
+        for id in waiting {
+            let Some(connection) = local.connection(id) else {
+                continue;
+            };
+            let holder = self.through(Access::Read, self.store.session_by_connection(&connection)).await?;
+            let holder = holder.filter(|holder| waiting.contains(holder.id()));
+            if let Some(attempt) = holder.and_then(|holder| local.step_aside(holder.id())) {
+                let brought = self.through(Access::Write, attempt.send(&*self.store)).await?;
+                is_made |= matches!(brought, Brought::There(_));
+                local.answered(&attempt, brought);
+            }
+        }
+        Ok(is_made)
+    }
+
+    /// Brings the store one session, again while it is changed here. It may end under another id.
+    async fn bring(self: &Arc<Self>, local: &Local, mut id: SessionId) -> Result<(SessionId, Fate)> {
+        let mut hold = None;
+        loop {
+            let Some(attempt) = local.next_attempt(&id) else {
+                match local.moved(&id) {
+                    Some(to) => id = to,
+                    None => return Ok((id, Fate::Expired)),
+                }
+                continue;
+            };
+            let brought = self.through(Access::Write, attempt.send(&*self.store)).await?;
+            if let Some(end) = local.answered(&attempt, brought) {
+                return Ok(end);
+            }
+            // Changed faster than sent, it would never be there: from now on, calls on it wait.
+            id = local.moved(&id).unwrap_or(id);
+            drop(hold.take());
+            hold = Some(local.hold(&id));
+        }
+    }
+}
+
+/// That a logout was told. One that cannot be applied must not hold up the others.
+fn told<T>(result: Result<T>) -> Result<()> {
+    match result {
+        Err(error @ (Error::Corrupt { .. } | Error::Refused(_) | Error::Invalid { .. })) => {
+            tracing::warn!(%error, "a logout cannot be applied to the store");
+            Ok(())
+        }
+        result => result.map(drop),
+    }
+}

@@ -1,0 +1,207 @@
+//! One step that brings the store nearer to what is kept here.
+
+use crate::fallback::ledger::{Base, Known};
+use crate::fallback::reconciliation::Fate;
+use crate::memory::record::Record;
+use crate::model::{
+    Error, Export, Import, Imported, OperationId, Refusal, Result, Rotation, Session, SessionId, Version,
+};
+use crate::store::session_store::SessionStore;
+
+/// One step that brings the store nearer to what is kept here. Sent again, it happens once.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// Under which the store has the session when this is done.
+    pub(crate) id: SessionId,
+    /// What was here when it was made.
+    export: Export,
+    step: Step,
+    operation: OperationId,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// A session that was made here, or changed.
+    Import(Option<Base>),
+    /// One that was only used here is used there.
+    Use,
+    /// One that was rotated here is rotated there.
+    Rotation(Base),
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub(crate) enum Brought {
+    /// The store has what was sent, at this version.
+    There(Version),
+    /// It is at this version by changes of this process, of which that was not sure until now.
+    Ours(Version),
+    /// It has the session under its new id, with changes of another.
+    Changed(Version),
+    /// It has no such session.
+    Missing,
+    /// It refused.
+    Refused(Refusal),
+}
+
+impl Attempt {
+    /// The next step for a session as it is here.
+    pub(crate) fn next(export: Export, base: Option<&Base>) -> Self {
+        let session = export.session();
+        let step = match base {
+            Some(base) if base.id != *session.id() => Step::Rotation(base.clone()),
+            Some(base) if base.version == session.version() => Step::Use,
+            base => Step::Import(base.cloned()),
+        };
+        Self::new(export, step)
+    }
+
+    /// The session without its connection, as the version before the one that it is at; `None` if there was none since
+    /// what the store has.
+    pub(crate) fn aside(export: Export, base: &Base) -> Option<Self> {
+        let Export { mut session, mut operations } = export;
+        let version = session.version().get() - 1;
+        if base.id != *session.id() || version <= base.version.get() {
+            return None;
+        }
+        session.version = Version::new(version);
+        session.set_connection("");
+        session.set_node("");
+        operations.rotate_left(1);
+        operations[3] = Default::default();
+        Some(Self::new(Export::new(session, operations), Step::Import(Some(base.clone()))))
+    }
+
+    fn new(export: Export, step: Step) -> Self {
+        Self { id: export.session().id().clone(), export, step, operation: OperationId::random() }
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        self.export.session()
+    }
+
+    /// Whether a session is still as it was sent.
+    pub(crate) fn is_of(&self, record: &Record) -> bool {
+        let session = self.session();
+        record.version == session.version().get() && record.last_active == session.last_active_ms()
+    }
+
+    pub(crate) fn is_rotation(&self) -> bool {
+        matches!(self.step, Step::Rotation(_))
+    }
+
+    /// What is known of the session once this is answered.
+    pub(crate) fn known(&self, before: Known, brought: &Brought) -> Known {
+        let unsure = before.base.as_ref().map(|base| base.unsure.clone()).unwrap_or_default();
+        let there = |version| Some(Base { id: self.id.clone(), version, unsure });
+        let base = match (&self.step, brought) {
+            (_, Brought::Ours(version)) => there(*version),
+            (Step::Rotation(_), Brought::There(version) | Brought::Changed(version)) => there(*version),
+            (Step::Rotation(_), Brought::Missing) => None,
+            (_, Brought::There(_)) => there(self.session().version()),
+            _ => before.base,
+        };
+        Known { base, sent: None }
+    }
+
+    /// Sends it. An error means that the store is away, or was.
+    pub(crate) async fn send(&self, store: &dyn SessionStore) -> Result<Brought> {
+        let store = store.with_operation_id(self.operation);
+        match &self.step {
+            Step::Import(base) => self.import(&*store, base.as_ref()).await,
+            Step::Use => match store.refresh(&self.id).await {
+                Ok(Some(refreshed)) => Ok(Brought::There(refreshed.version)),
+                Ok(None) => Ok(Brought::Missing),
+                Err(error) => refused(error),
+            },
+            Step::Rotation(base) => self.rotate(&*store, base).await,
+        }
+    }
+
+    async fn import(&self, store: &dyn SessionStore, base: Option<&Base>) -> Result<Brought> {
+        let import = Import::new(self.export.clone());
+        let import = match base {
+            None => import.if_absent(),
+            Some(base) => import.if_at(base.version),
+        };
+        match store.import(import).await {
+            Ok(Imported::Imported | Imported::Unchanged) => Ok(Brought::There(self.session().version())),
+            Ok(Imported::Missing) => Ok(Brought::Missing),
+            Err(error) if error.is_conflict() => match base {
+                Some(base) => {
+                    let ours = self.ours(store, base, base.version.get(), &[]).await?;
+                    ours.map_or_else(|| refused(error), |version| Ok(Brought::Ours(version)))
+                }
+                None => refused(error),
+            },
+            Err(error) => refused(error),
+        }
+    }
+
+    /// If the session was changed there, the store's wins, under the new id, which is what the client has.
+    async fn rotate(&self, store: &dyn SessionStore, base: &Base) -> Result<Brought> {
+        let user = self.session().user().unwrap_or_default();
+        let rotation = Rotation::new().new_id(self.id.clone()).user(user);
+        let found = match store.rotate(&base.id, rotation).await {
+            Ok(rotated) if !rotated.by_another => Some(rotated.session),
+            // It may have been this very rotation, long ago.
+            Ok(_) | Err(Error::Refused(Refusal::Missing)) => store.get(&self.id).await?,
+            Err(error) => return refused(error),
+        };
+        let Some(version) = found.map(|found| found.version()) else {
+            return Ok(Brought::Missing);
+        };
+        if version.get() == base.version.get() + 1 {
+            return Ok(Brought::There(version));
+        }
+        let ours = self.ours(store, base, base.version.get(), &[self.operation]).await?;
+        Ok(ours.map_or(Brought::Changed(version), Brought::Ours))
+    }
+
+    /// The version that the store is at, if all changes above another one were made by this process.
+    async fn ours(
+        &self,
+        store: &dyn SessionStore,
+        base: &Base,
+        above: u64,
+        known: &[OperationId],
+    ) -> Result<Option<Version>> {
+        if base.unsure.is_empty() {
+            return Ok(None);
+        }
+        let Some(export) = store.export(&self.id).await? else {
+            return Ok(None);
+        };
+        let version = export.session().version();
+        let since = usize::try_from(version.get().saturating_sub(above)).unwrap_or(usize::MAX);
+        let is_ours =
+            |noted: &[u8; 8]| base.unsure.iter().chain(known).any(|operation| operation.as_bytes() == noted);
+        let changes = export.operations.get(..since);
+        Ok(changes.filter(|changes| since > 0 && changes.iter().all(is_ours)).map(|_| version))
+    }
+}
+
+/// What an error of the store makes of a session. One that means that the store is away ends the work for now.
+fn refused(error: Error) -> Result<Brought> {
+    match error {
+        Error::Refused(Refusal::Missing | Refusal::Gone) => Ok(Brought::Missing),
+        Error::Refused(refusal) => Ok(Brought::Refused(refusal)),
+        error @ (Error::Corrupt { .. } | Error::Invalid { .. } | Error::Value { .. }) => {
+            tracing::warn!(%error, "a session that was kept cannot be brought to the store");
+            Ok(Brought::Missing)
+        }
+        error => Err(error),
+    }
+}
+
+impl Brought {
+    /// What has become of the session, if this was the end of it here.
+    pub(crate) fn fate(self) -> Option<Fate> {
+        match self {
+            Self::There(_) | Self::Ours(_) => None,
+            Self::Changed(current) => Some(Fate::Conflict(Refusal::Conflict { current })),
+            Self::Missing => Some(Fate::Dropped),
+            Self::Refused(refusal) => Some(Fate::Conflict(refusal)),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! How a migration manager is configured.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::migration::lanes::Shared;
+use crate::migration::manager::MigrationManager;
+use crate::migration::task::{OnReport, Report};
+use crate::migration::transfer::{End, Route};
+use crate::model::{Error, Result, check_count, check_span, require_name};
+use crate::store::session_store::SessionStore;
+
+/// Configures a [`MigrationManager`].
+#[must_use]
+pub struct MigrationManagerBuilder {
+    local: End,
+    remote: End,
+    queue: usize,
+    workers: usize,
+    freeze: Duration,
+    on_report: Option<OnReport>,
+}
+
+impl fmt::Debug for MigrationManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { local, remote, queue, workers, freeze, .. } = self;
+        f.debug_struct("MigrationManagerBuilder")
+            .field("local", local)
+            .field("remote", remote)
+            .field("queue", queue)
+            .field("workers", workers)
+            .field("freeze", freeze)
+            .finish_non_exhaustive()
+    }
+}
+
+impl MigrationManagerBuilder {
+    /// What the two stores are called in what is stored: what a late caller is told of where a session went, and how
+    /// [`resume`](MigrationManager::resume) knows what is on its way between these two. All processes that move sessions
+    /// between them name them alike. Defaults to `local` and `remote`.
+    pub fn places(mut self, local: impl Into<String>, remote: impl Into<String>) -> Self {
+        self.local.place = local.into();
+        self.remote.place = remote.into();
+        self
+    }
+
+    /// How many tasks may wait, 1 to 10,000. Defaults to 100.
+    pub fn queue(mut self, tasks: usize) -> Self {
+        self.queue = tasks;
+        self
+    }
+
+    /// How many sessions are moved at once, 1 to 256. Defaults to 8.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// How long a session may be frozen, and how long a step is tried again while a store is away: 1 ms to an hour.
+    /// Defaults to 30 seconds.
+    pub fn freeze(mut self, longest: Duration) -> Self {
+        self.freeze = longest;
+        self
+    }
+
+    /// Is called with the end of each migration, those that [`resume`](MigrationManager::resume) finishes included: at
+    /// least once for each that moved to the other store, after a crash maybe more than once, with the same task id. Of one
+    /// that goes to another node nobody is told after a crash: submit it again. Defaults to none.
+    pub fn on_report(mut self, on_report: impl Fn(&Report) + Send + Sync + 'static) -> Self {
+        self.on_report = Some(Arc::new(on_report));
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names what is wrong in the configuration.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn build(self) -> Result<MigrationManager> {
+        let Self { local, remote, queue, workers, freeze, on_report } = self;
+        for place in [&local.place, &remote.place] {
+            require_name("place", place)?;
+        }
+        check_span(freeze)?;
+        if local.place == remote.place {
+            return Err(Error::invalid("place", "is that of both stores"));
+        }
+        check_count("queue", queue, 10_000)?;
+        check_count("workers", workers, 256)?;
+        let to_remote = Route { source: local.clone(), target: remote.clone(), freeze };
+        let to_local = Route { source: remote, target: local, freeze };
+        let lanes = Shared { to_remote, to_local, on_report, handed_back: Mutex::default() };
+        Ok(MigrationManager::start(lanes, queue, workers))
+    }
+}
+
+impl MigrationManager {
+    /// Configures a manager of two stores.
+    pub fn builder(local: Arc<dyn SessionStore>, remote: Arc<dyn SessionStore>) -> MigrationManagerBuilder {
+        let end = |store, place: &str| End { store, place: place.to_owned() };
+        MigrationManagerBuilder {
+            local: end(local, "local"),
+            remote: end(remote, "remote"),
+            queue: 100,
+            workers: 8,
+            freeze: Duration::from_secs(30),
+            on_report: None,
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! One session on its way from one store to the other.
+//!
+//! Each step is one script, which may run again, by whomever: what a step answers tells where the session is, never what
+//! this process remembers. `depart` decides. Before it the session may be thawed or go on; after it, it only goes on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::migration::retry::Patience;
+use crate::model::{
+    Cleaned, Departed, Direction, Error, Freezing, Frozen, Import, Imported, Leftover, Migration, Phase,
+    Refusal, Result, Session, SessionId, Status, TaskId, Thawed,
+};
+use crate::store::session_store::SessionStore;
+
+/// One of the two stores, and what it is called in the other.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) place: String,
+}
+
+/// The way of sessions from one store to the other.
+#[derive(Clone, Debug)]
+pub(crate) struct Route {
+    pub(crate) source: End,
+    pub(crate) target: End,
+    /// How long a session is frozen at most.
+    pub(crate) freeze: Duration,
+}
+
+/// What became of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is in the other store now, or at the other node.
+    Moved,
+    /// It is where it was, and can be changed there again.
+    Stayed,
+    /// There is no such session: it was deleted or has expired, before or meanwhile.
+    Missing,
+    /// It went from its node to a third one meanwhile, or to none, for its client did; there it was left.
+    Elsewhere,
+}
+
+/// A session at the end of its way. What the migration left there is cleared away once somebody was told: until then
+/// whoever resumes finds it, and tells again.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Arrival {
+    pub(crate) id: SessionId,
+    pub(crate) outcome: Outcome,
+    left: Vec<Leftover>,
+}
+
+impl Arrival {
+    fn new(id: &SessionId, outcome: Outcome, left: impl Into<Vec<Leftover>>) -> Self {
+        Self { id: id.clone(), outcome, left: left.into() }
+    }
+}
+
+impl Route {
+    /// A session is frozen meanwhile, so a step is not tried for as long as that lasts.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::of(self.freeze / 3)
+    }
+
+    /// Takes a session from the source to the target, and to a node there if one is named. Where it cannot, it stays, and
+    /// the error says why.
+    pub(crate) async fn carry(&self, id: &SessionId, task: TaskId, node: Option<&str>) -> Result<Arrival> {
+        let patience = self.patience();
+        let source = &self.source.store;
+        let freezing =
+            Freezing::new(task, &self.target.place).span(self.freeze).node(node.unwrap_or_default());
+        let frozen = match patience.with(|| source.freeze(id, freezing.clone())).await {
+            Ok(Some(frozen)) => frozen,
+            Ok(None) => return self.absent(&patience, id).await,
+            Err(Error::Refused(Refusal::Departed { place })) => return self.gone(id, task, place).await,
+            Err(error) => return Err(error),
+        };
+        let Frozen { export, until_ms } = frozen;
+        let session = export.session().clone();
+        let import = Import::new(export).incoming(task, until_ms, self.source.place.as_str());
+        let import = if let Some(node) = node { import.node(node) } else { import };
+        match self.cross(&patience, import, &session, task, until_ms).await {
+            Ok(Departed::Departed) => self.arrive(session.id(), task).await,
+            Ok(Departed::Missing) => {
+                Ok(Arrival::new(session.id(), Outcome::Missing, [Leftover::Copy { until_ms }]))
+            }
+            Err(error) => {
+                let arrival = self.turn_back(session.id(), task, Some(until_ms)).await?;
+                if arrival.outcome == Outcome::Stayed {
+                    self.clean_up(&arrival, task).await?;
+                    return Err(error);
+                }
+                Ok(arrival)
+            }
+        }
+    }
+
+    /// The copy comes in, and the session departs.
+    async fn cross(
+        &self,
+        patience: &Patience,
+        import: Import,
+        session: &Session,
+        task: TaskId,
+        until_ms: u64,
+    ) -> Result<Departed> {
+        let imported = patience.with(|| self.target.store.import(import.clone())).await?;
+        if imported == Imported::Missing {
+            // By the clock there it has expired.
+            return Err(Error::Refused(Refusal::Missing));
+        }
+        patience.with(|| self.source.store.depart(session, task, until_ms)).await
+    }
+
+    /// It is not at its source: nowhere, or moved so long ago that nothing says so.
+    async fn absent(&self, patience: &Patience, id: &SessionId) -> Result<Arrival> {
+        let outcome = match patience.with(|| self.target.store.get(id)).await {
+            Ok(Some(session)) if session.status() != Status::Migrating => Outcome::Moved,
+            Ok(_) | Err(Error::Refused(_)) => Outcome::Missing,
+            Err(error) => return Err(error),
+        };
+        Ok(Arrival::new(id, outcome, []))
+    }
+
+    /// It was gone before it could be frozen: by this task, which then goes on, or by another.
+    async fn gone(&self, id: &SessionId, task: TaskId, place: String) -> Result<Arrival> {
+        if self.has_departed(id, task).await? {
+            return self.arrive(id, task).await;
+        }
+        if place == self.target.place {
+            return Ok(Arrival::new(id, Outcome::Moved, []));
+        }
+        Err(Error::Refused(Refusal::Departed { place }))
+    }
+
+    async fn has_departed(&self, id: &SessionId, task: TaskId) -> Result<bool> {
+        let patience = self.patience();
+        let migration = patience.with(|| self.source.store.migration(id)).await?;
+        Ok(migration.is_some_and(|it| it.task == task && it.phase == Phase::Departed))
+    }
+
+    /// The session has departed, so the copy becomes the session.
+    pub(crate) async fn arrive(&self, id: &SessionId, task: TaskId) -> Result<Arrival> {
+        let patience = self.patience();
+        match patience.with(|| self.target.store.thaw(id, task, Direction::Incoming)).await {
+            Ok(Thawed::Thawed | Thawed::Unchanged) => {}
+            Ok(Thawed::Missing) => {
+                return Ok(Arrival::new(id, Outcome::Missing, [Leftover::Departed, Leftover::Deleted]));
+            }
+            // It was thawed before, and has gone on since: to another id, or to another store.
+            Err(Error::Refused(Refusal::Moved { .. } | Refusal::Departed { .. } | Refusal::Frozen)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Arrival::new(id, Outcome::Moved, [Leftover::Departed]))
+    }
+
+    /// The session stays, unless it has departed by now. `until_ms` is the freeze under which a copy of it may be there.
+    pub(crate) async fn turn_back(
+        &self,
+        id: &SessionId,
+        task: TaskId,
+        until_ms: Option<u64>,
+    ) -> Result<Arrival> {
+        let patience = self.patience();
+        let thawed = patience.with(|| self.source.store.thaw(id, task, Direction::Outgoing)).await;
+        let outcome = match thawed {
+            Err(Error::Refused(Refusal::Departed { .. })) if self.has_departed(id, task).await? => {
+                return self.arrive(id, task).await;
+            }
+            Ok(Thawed::Missing) => Outcome::Missing,
+            Ok(Thawed::Thawed | Thawed::Unchanged) | Err(Error::Refused(_)) => Outcome::Stayed,
+            Err(error) => return Err(error),
+        };
+        // From here on nobody departs under that freeze.
+        let there = patience.with(|| self.target.store.migration(id)).await;
+        let there = match there {
+            Ok(there) => there.filter(|it| it.task == task),
+            // What is there is not of this task.
+            Err(Error::Refused(_) | Error::Corrupt { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if there.is_some_and(|it| it.phase == Phase::Deleted) {
+            return self.delete(id, task).await;
+        }
+        Ok(Arrival::new(id, outcome, until_ms.map(|until_ms| Leftover::Copy { until_ms }).as_slice()))
+    }
+
+    /// The copy was deleted before it became the session: a delete wins, so the session goes too.
+    pub(crate) async fn delete(&self, id: &SessionId, task: TaskId) -> Result<Arrival> {
+        let patience = self.patience();
+        match patience.with(|| self.source.store.delete(id)).await {
+            Err(Error::Refused(Refusal::Departed { .. })) if self.has_departed(id, task).await? => {
+                return self.arrive(id, task).await;
+            }
+            Ok(_) | Err(Error::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Arrival::new(id, Outcome::Missing, [Leftover::Deleted]))
+    }
+
+    /// Clears away what is left at the end of a way.
+    pub(crate) async fn clean_up(&self, arrival: &Arrival, task: TaskId) -> Result<()> {
+        let patience = self.patience();
+        let id = &arrival.id;
+        for left in &arrival.left {
+            let end = match left {
+                Leftover::Departed => &self.source,
+                Leftover::Deleted | Leftover::Copy { .. } => &self.target,
+            };
+            let cleaned = patience.with(|| end.store.clean(id, task, *left)).await?;
+            // It was deleted since somebody looked: then that wins.
+            if cleaned == Cleaned::Unchanged && matches!(left, Leftover::Copy { .. }) {
+                self.heed_delete(id, task).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn heed_delete(&self, id: &SessionId, task: TaskId) -> Result<()> {
+        let patience = self.patience();
+        let there = patience.with(|| self.target.store.migration(id)).await?;
+        if there.is_some_and(|it| it.task == task && it.phase == Phase::Deleted) {
+            match patience.with(|| self.source.store.delete(id)).await {
+                Ok(_) | Err(Error::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+            patience.with(|| self.target.store.clean(id, task, Leftover::Deleted)).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings a session to its end that is on its way by the word of its source.
+    pub(crate) async fn resume_outgoing(&self, migration: &Migration) -> Result<Arrival> {
+        let (id, task) = (&migration.id, migration.task);
+        match migration.phase {
+            Phase::Departed => self.arrive(id, task).await,
+            Phase::Outgoing { until_ms } => match self.source.store.migration(id).await? {
+                Some(now) if now.task == task && now.phase == migration.phase => {
+                    self.carry(id, task, now.node.as_deref()).await
+                }
+                // The freeze is over, and the session may have been changed.
+                _ => self.turn_back(id, task, Some(until_ms)).await,
+            },
+            Phase::Incoming { .. } | Phase::Deleted => unreachable!("it is not outgoing"),
+        }
+    }
+
+    /// The same by the word of its target.
+    pub(crate) async fn resume_incoming(&self, migration: &Migration) -> Result<Arrival> {
+        let (id, task) = (&migration.id, migration.task);
+        let there = self.source.store.migration(id).await?.filter(|it| it.task == task);
+        match (there.as_ref().map(|it| it.phase), migration.phase) {
+            (Some(Phase::Departed), _) => self.arrive(id, task).await,
+            (Some(Phase::Outgoing { .. }), Phase::Incoming { .. }) => {
+                let node = there.as_ref().and_then(|it| it.node.as_deref());
+                self.carry(id, task, node).await
+            }
+            (_, Phase::Deleted) => self.delete(id, task).await,
+            (_, Phase::Incoming { until_ms }) => self.turn_back(id, task, Some(until_ms)).await,
+            (_, Phase::Outgoing { .. } | Phase::Departed) => unreachable!("it is not incoming"),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! TODO
+
+pub(crate) mod lease;
+pub(crate) mod recoverer;

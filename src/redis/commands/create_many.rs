@@ -1,0 +1,76 @@
+//! create_many: many sessions by one script, each as create makes it, but for those that something is in the way of.
+
+use crate::model::{Draft, Error, OperationId, Result, Rules, Session, Times, Version, ms};
+use crate::redis::call::Operation;
+use crate::redis::script;
+
+/// How many sessions one script call makes at most. Each takes the server some 30 microseconds.
+pub(crate) const MOST: usize = 100;
+
+/// A session to be made, under an operation id of its own.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// Where the caller named it.
+    pub(crate) place: usize,
+    pub(crate) operation_id: OperationId,
+    pub(crate) draft: Draft,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(crate) struct Made {
+    created_at: u64,
+    /// Those that were not made, by their place in the batch: to be created alone.
+    alone: Vec<usize>,
+}
+
+impl Made {
+    /// The sessions that were made, each with where the caller named it, and those to be created alone.
+    pub(crate) fn split(self, batch: Vec<Member>, rules: &Rules) -> (Vec<(usize, Session)>, Vec<Member>) {
+        let (mut made, mut alone) = (Vec::with_capacity(batch.len()), Vec::new());
+        for (at, member) in batch.into_iter().enumerate() {
+            if self.alone.contains(&at) {
+                alone.push(member);
+            } else {
+                made.push((member.place, member.made(self.created_at, rules)));
+            }
+        }
+        (made, alone)
+    }
+}
+
+impl Member {
+    /// The session as the script made it: with the times that create would answer.
+    fn made(self, created_at: u64, rules: &Rules) -> Session {
+        let deadline = rules.max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
+        let idle = created_at + ms(self.draft.ttl);
+        let expires_at = if deadline > 0 { idle.min(deadline) } else { idle };
+        let times = Times { created_at, last_active: created_at, expires_at, deadline };
+        self.draft.into_session(Version::new(1), times)
+    }
+}
+
+pub(crate) async fn run(operation: &Operation<'_>, batch: &[Member]) -> Result<Made> {
+    let rules = operation.rules();
+    let mut keys = vec![operation.keys().expiry()];
+    for Member { draft, .. } in batch {
+        let [record, _, user, connection, node] =
+            operation.keys().of_session(draft.id.as_str(), &draft.routing);
+        keys.extend([record, user, connection, node]);
+    }
+    let mut call = operation.call(&script::CREATE_MANY, keys.iter().map(String::as_str));
+    call.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace));
+    for Member { operation_id, draft, .. } in batch {
+        let Draft { id, routing, status, ttl, entries, .. } = draft;
+        call.arg(id.as_str()).arg(&routing.user).arg(&routing.connection).arg(&routing.node);
+        call.arg(operation_id.as_bytes()).arg(status.word()).arg(ms(*ttl)).arg(entries);
+    }
+    let mut reply = operation.run(&script::CREATE_MANY, &call).await?.expect_ok()?;
+    let created_at = reply.number()?;
+    let mut alone = Vec::new();
+    while !reply.is_empty() {
+        let place = usize::try_from(reply.number()?).ok().filter(|place| (1..=batch.len()).contains(place));
+        alone.push(place.ok_or_else(|| Error::corrupt("reply that names another session"))? - 1);
+    }
+    Ok(Made { created_at, alone })
+}

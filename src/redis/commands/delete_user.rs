@@ -1,0 +1,97 @@
+//! delete_user: all sessions of a user, or all but one, in bounded batches.
+
+use redis::{Pipeline, Value};
+
+use crate::model::{BATCH, Error, Obstacle, Result, SessionId, UserDeleted, require_name};
+use crate::redis::call::Operation;
+use crate::redis::{bulk as batch, lookup};
+
+/// How often in a row a batch may remove nothing, because its sessions kept changing.
+const ROUNDS: u32 = 12;
+
+/// The deletion of those sessions that there were when it began: what is created meanwhile survives, so that it comes
+/// to an end.
+#[derive(Debug)]
+pub(crate) struct Deletion<'a> {
+    user: &'a str,
+    /// The one to keep, under the id it was named by and the one that it was rotated to.
+    keep: Vec<SessionId>,
+    start: Option<u64>,
+    idle_rounds: u32,
+    pub(crate) done: UserDeleted,
+}
+
+impl<'a> Deletion<'a> {
+    pub(crate) fn new(user: &'a str, keep: Option<&SessionId>) -> Result<Self> {
+        require_name("user id", user)?;
+        Ok(Self {
+            user,
+            keep: keep.cloned().into_iter().collect(),
+            start: None,
+            idle_rounds: 0,
+            done: UserDeleted::default(),
+        })
+    }
+
+    /// Deletes a batch, and tells whether none is left.
+    pub(crate) async fn batch(&mut self, operation: &Operation<'_>) -> Result<bool> {
+        if let (None, Some(keep)) = (self.start, self.keep.first())
+            && let Some(session) = lookup::session(operation, keep).await?
+        {
+            self.keep.push(session.id);
+        }
+        let (now, mut ids) =
+            page(operation, self.user, self.start, self.keep.len() + self.done.corrupt.len()).await?;
+        self.start.get_or_insert(now);
+        ids.retain(|id| !self.keep.contains(id) && !self.done.corrupt.contains(id));
+        let whole = ids.len() <= BATCH;
+        ids.truncate(BATCH);
+        let candidates = batch::candidates(operation, ids).await?;
+        if candidates.is_empty() {
+            return Ok(true);
+        }
+        let outcome = batch::remove(operation, self.user, &candidates).await?;
+        let removed = outcome.removed.len();
+        self.done.removed.extend(outcome.removed);
+        // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or
+        // it had none.
+        let settled = removed + outcome.corrupt.len() == candidates.len();
+        self.done.corrupt.extend(outcome.corrupt);
+        if whole && settled {
+            return Ok(true);
+        }
+        let idle = outcome.stale.len() == candidates.len() || (whole && removed == 0);
+        self.idle_rounds = if idle { self.idle_rounds + 1 } else { 0 };
+        if self.idle_rounds == ROUNDS { Err(Error::obstacle(Obstacle::Contended, None)) } else { Ok(false) }
+    }
+}
+
+/// The server's time, and a batch of the oldest entries, with one more that tells whether there are others; and as many
+/// more as are to be passed over.
+async fn page(
+    operation: &Operation<'_>,
+    user: &str,
+    start: Option<u64>,
+    passed: usize,
+) -> Result<(u64, Vec<SessionId>)> {
+    let mut pipeline = Pipeline::with_capacity(2);
+    pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(operation.keys().user(user)).arg("-inf");
+    pipeline.arg(start.map_or_else(|| "+inf".to_owned(), |start| start.to_string()));
+    pipeline.arg("LIMIT").arg(0).arg(BATCH + 1 + passed);
+    let values = operation.read(&pipeline, "user").await?;
+    let [time, ids] = values.as_slice() else {
+        return Err(Error::corrupt("reply to TIME and ZRANGEBYSCORE"));
+    };
+    let now = operation.now(time)?;
+    let Value::Array(ids) = ids else {
+        return Err(Error::corrupt("user"));
+    };
+    let ids = ids.iter().map(|id| match id {
+        Value::BulkString(bytes) => {
+            let text = std::str::from_utf8(bytes).map_err(|_| Error::corrupt("user"))?;
+            SessionId::new(text).map_err(|_| Error::corrupt("user"))
+        }
+        _ => Err(Error::corrupt("user")),
+    });
+    Ok((now, ids.collect::<Result<_>>()?))
+}

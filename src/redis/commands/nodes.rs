@@ -1,0 +1,37 @@
+//! nodes: the nodes that are registered, and how their leases stand.
+
+use std::collections::BTreeMap;
+
+use crate::model::{Node, Result, Which};
+use crate::redis::call::Operation;
+use crate::redis::script;
+
+/// How many nodes a full page has.
+const PAGE: usize = 1000;
+
+/// The nodes by name, without their sessions, which is another operation.
+pub(crate) async fn run(operation: &Operation<'_>, which: Which) -> Result<Vec<Node>> {
+    let keys = [operation.keys().nodes()];
+    let mut nodes = BTreeMap::new();
+    let mut from = 0;
+    loop {
+        let mut call = operation.call(&script::NODES, keys.iter().map(String::as_str));
+        call.arg(from).arg(if which == Which::All { "all" } else { "lapsed" });
+        let mut reply = operation.run(&script::NODES, &call).await?.expect_ok()?;
+        let now = reply.number()?;
+        let (mut read, mut last) = (0, from);
+        while !reply.is_empty() {
+            let (name, until) = (reply.text()?, reply.number()?);
+            let is_live = until > now;
+            let node = Node { name: name.clone(), lease_until_ms: until, is_live, sessions: 0 };
+            // One whose lease was renewed between two pages comes again.
+            nodes.insert(name, node);
+            (read, last) = (read + 1, until);
+        }
+        if read < PAGE {
+            return Ok(nodes.into_values().collect());
+        }
+        // A whole page of one millisecond: what else ended in it is not seen this time.
+        from = if last > from { last } else { last + 1 };
+    }
+}

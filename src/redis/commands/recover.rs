@@ -1,0 +1,91 @@
+//! recover: a batch of a node's sessions given to another node.
+
+use crate::model::{Claim, Claimed, Cursor, Error, Recovered, Refusal, Result, SessionId, ms, some};
+use crate::redis::bulk::Candidate;
+use crate::redis::call::Operation;
+use crate::redis::reply::Reply;
+use crate::redis::{bulk as batch, index_page as cursor, script};
+
+/// How often a batch is read again whose sessions kept changing.
+const ROUNDS: u32 = 12;
+
+pub(crate) async fn run(operation: &Operation<'_>, claim: &Claim) -> Result<Claimed> {
+    claim.check(operation.holder())?;
+    let mut claimed = Claimed::default();
+    (claimed.stale, claimed.next) = match &claim.only {
+        Some(ids) => (ids.iter().cloned().collect(), None),
+        None => page(operation, claim).await?,
+    };
+    for _ in 0..ROUNDS {
+        let candidates = batch::candidates(operation, claimed.stale.clone()).await?;
+        match take(operation, claim, &candidates, &mut claimed).await {
+            Ok(stale) => claimed.stale = stale,
+            // A lease that came or went since: what was taken before is told.
+            Err(Error::Refused(_)) if !claimed.sessions.is_empty() => break,
+            Err(error) => return Err(error),
+        }
+        if claimed.stale.is_empty() {
+            break;
+        }
+    }
+    Ok(claimed)
+}
+
+/// The node's sessions to look at, and where to go on.
+async fn page(operation: &Operation<'_>, claim: &Claim) -> Result<(Vec<SessionId>, Option<Cursor>)> {
+    let index = operation.keys().node(&claim.node);
+    let entries = cursor::read(operation, &index, "node", claim.batch, claim.after.as_ref()).await?;
+    let next = Cursor::behind(&entries, claim.batch, claim.after.as_ref());
+    Ok((entries.into_iter().map(|entry| entry.id).collect(), next))
+}
+
+/// Takes sessions, and returns those that changed since they were read. With none left it lets go of the node.
+async fn take(
+    operation: &Operation<'_>,
+    claim: &Claim,
+    candidates: &[Candidate],
+    claimed: &mut Claimed,
+) -> Result<Vec<SessionId>> {
+    let (sound, broken) = batch::sound(candidates);
+    let keys = operation.keys();
+    let mut names = vec![keys.nodes(), keys.lease(&claim.node), keys.lease(&claim.to), keys.expiry()];
+    names.extend([keys.node(&claim.node), keys.node(&claim.to)]);
+    for candidate in &sound {
+        let [record, _, user, connection, _] = keys.of_session(candidate.id.as_str(), &candidate.routing);
+        names.extend([record, user, connection]);
+    }
+    let mut call = operation.call(&script::RECOVER, names.iter().map(String::as_str));
+    call.arg(operation.id().as_bytes()).arg(&claim.node).arg(&claim.to);
+    call.arg(operation.holder().map_or(&[][..], |holder| holder.lease()));
+    call.arg(if claim.always { "always" } else { "lapsed" });
+    call.arg(ms(claim.reconnect)).arg(ms(operation.rules().grace));
+    for Candidate { id, routing, .. } in sound {
+        call.arg(id.as_str()).arg(&routing.user).arg(&routing.connection);
+    }
+    let mut reply = operation.run(&script::RECOVER, &call).await?;
+    match reply.word.as_str() {
+        "taken" => return Err(Error::Refused(Refusal::Leased { until_ms: reply.number()? })),
+        "missing" => return Err(Error::Refused(Refusal::Fenced)),
+        _ => {}
+    }
+    let mut reply = reply.expect_ok()?;
+    let [recovered, stale, frozen, corrupt] =
+        [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
+    for _ in 0..recovered {
+        claimed.sessions.push(session(candidates, &mut reply)?);
+    }
+    let mut ids = |count| (0..count).map(|_| reply.session_id()).collect::<Result<Vec<SessionId>>>();
+    let stale = ids(stale)?;
+    claimed.frozen.extend(ids(frozen)?);
+    claimed.corrupt.extend(batch::in_order(candidates, &[ids(corrupt)?, broken].concat()));
+    Ok(stale)
+}
+
+/// A session that a reply names, with what was declared of it.
+fn session(candidates: &[Candidate], reply: &mut Reply) -> Result<Recovered> {
+    let (id, version) = (reply.session_id()?, reply.version()?);
+    let candidate = candidates.iter().find(|candidate| candidate.id == id);
+    let routing = &candidate.ok_or_else(|| Error::corrupt("reply that names another session"))?.routing;
+    let (user, connection) = (some(&routing.user).map(Into::into), some(&routing.connection).map(Into::into));
+    Ok(Recovered { id, version, user, connection })
+}

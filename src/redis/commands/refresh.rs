@@ -1,0 +1,62 @@
+//! refresh: a live session is used, and extended when enough of its idle time is gone.
+
+use crate::model::{Refreshed, Result, Session, SessionId, Target, ms};
+use crate::redis::call::Operation;
+use crate::redis::key_plan::{Declared, Moved};
+use crate::redis::reply::Reply;
+use crate::redis::script;
+
+pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<Option<Refreshed>> {
+    let Some((declared, mut reply)) = settle(operation, target, "times").await? else {
+        return Ok(None);
+    };
+    read(declared.id, &mut reply).map(Some)
+}
+
+/// Also what a refresh without the session would have answered.
+pub(crate) async fn run_and_get(
+    operation: &Operation<'_>,
+    target: &dyn Target,
+) -> Result<Option<(Session, Refreshed)>> {
+    let Some((declared, mut reply)) = settle(operation, target, "record").await? else {
+        return Ok(None);
+    };
+    let refreshed = read(declared.id, &mut reply)?;
+    let session = reply.session(&refreshed.id)?;
+    Ok(Some((session, refreshed)))
+}
+
+fn read(id: SessionId, reply: &mut Reply) -> Result<Refreshed> {
+    Ok(Refreshed {
+        id,
+        version: reply.version()?,
+        last_active_ms: reply.number()?,
+        expires_at_ms: reply.number()?,
+        changed: reply.word == "ok",
+    })
+}
+
+async fn settle(
+    operation: &Operation<'_>,
+    target: &dyn Target,
+    want: &str,
+) -> Result<Option<(Declared, Reply)>> {
+    let rules = operation.rules();
+    let mut declared = Declared::of(target, Moved::Follow);
+    let call = |declared: &Declared| {
+        let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
+        let lease = operation.fence_key();
+        let mut call = operation.call(&script::REFRESH, keys.iter().chain([&lease]).map(String::as_str));
+        call.arg(declared.id.as_str());
+        call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
+        call.arg(rules.threshold_thousandths()).arg(ms(rules.touch_interval)).arg(ms(rules.grace)).arg(want);
+        operation.fence_arguments(&mut call);
+        call
+    };
+    let reply = declared.settle(operation, &script::REFRESH, call).await?;
+    match reply.word.as_str() {
+        "ok" | "unchanged" => Ok(Some((declared, reply))),
+        "missing" => Ok(None),
+        _ => Err(reply.into_error()),
+    }
+}

@@ -1,0 +1,179 @@
+//! What a call declares of the sessions it touches, and the loop that adds to it what the script says it needs.
+
+use redis::Cmd;
+
+use crate::model::{Error, Obstacle, Removed, Result, Routing, Session, SessionId, Target};
+use crate::redis::bulk as batch;
+use crate::redis::bulk::Candidate;
+use crate::redis::call::Operation;
+use crate::redis::reply::Reply;
+use crate::redis::script::Script;
+
+/// How often a script may say that it needs something else before the call gives up. The longest way that needs no
+/// luck takes four rounds; each more means that another call was faster, and a hundred logins of one user at once
+/// stand in each other's way that often. The deadline ends it too.
+const ROUNDS: u32 = 128;
+
+/// What a call declares: a guess, which the script corrects.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    pub(crate) id: SessionId,
+    pub(crate) routing: Routing,
+    /// The session that has the connection which this one is to get.
+    pub(crate) holder: Option<Candidate>,
+    /// Sessions of the user to evict.
+    pub(crate) victims: Vec<Candidate>,
+    /// Whose sessions count against the limit.
+    user: String,
+    /// Removed while making room.
+    pub(crate) removed: Vec<Removed>,
+    /// Expired sessions that were in the way, reaped.
+    pub(crate) reaped: Vec<Session>,
+    moved: Moved,
+}
+
+/// What a call does with an id that was rotated away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// Acts on the session under its new id, once.
+    Follow,
+    /// Did so. An id that was rotated away twice leads nowhere.
+    Followed,
+    /// Takes the new id for an answer.
+    Answer,
+}
+
+impl Declared {
+    /// What is known of a session that is there.
+    pub(crate) fn of(target: &dyn Target, moved: Moved) -> Self {
+        Self::new(target.id().clone(), target.hint().0.cloned().unwrap_or_default(), moved)
+    }
+
+    pub(crate) fn new(id: SessionId, routing: Routing, moved: Moved) -> Self {
+        let user = routing.user.clone();
+        Self {
+            id,
+            routing,
+            holder: None,
+            victims: Vec::new(),
+            user,
+            removed: Vec::new(),
+            reaped: Vec::new(),
+            moved,
+        }
+    }
+
+    /// Counts the limit against another user than the session's.
+    pub(crate) fn for_user(mut self, user: &str) -> Self {
+        user.clone_into(&mut self.user);
+        self
+    }
+
+    /// Runs a script until it has all that it needs, and returns its answer.
+    pub(crate) async fn settle(
+        &mut self,
+        operation: &Operation<'_>,
+        script: &'static Script,
+        call: impl Fn(&Self) -> Cmd,
+    ) -> Result<Reply> {
+        operation.about(&self.id);
+        let mut rounds = 0;
+        while rounds < ROUNDS {
+            let mut reply = operation.run(script, &call(self)).await?;
+            match reply.word.as_str() {
+                "need" => {
+                    if !self.supply(operation, &mut reply).await? {
+                        rounds += 1;
+                    }
+                }
+                "moved" if self.moved == Moved::Follow => {
+                    self.id = reply.session_id()?;
+                    self.moved = Moved::Followed;
+                }
+                "moved" if self.moved == Moved::Followed => return Ok(Reply::missing()),
+                _ => return Ok(reply),
+            }
+        }
+        Err(Error::obstacle(Obstacle::Contended, None))
+    }
+
+    /// Adds what the script asked for, and tells whether sessions went that were in the way, which is progress: a
+    /// user with thousands of sessions takes many rounds.
+    async fn supply(&mut self, operation: &Operation<'_>, reply: &mut Reply) -> Result<bool> {
+        match reply.text()?.as_str() {
+            "routing" => {
+                self.routing =
+                    Routing { user: reply.text()?, connection: reply.text()?, node: reply.text()? };
+                Ok(false)
+            }
+            "holder" => {
+                let id = reply.session_id().map_err(|_| Error::corrupt("connection"))?;
+                let node = reply.text()?;
+                self.holder =
+                    Some(Candidate { id, routing: Routing { node, ..Routing::default() }, broken: false });
+                Ok(false)
+            }
+            "reap" => {
+                let expired = batch::candidates(operation, vec![reply.session_id()?]).await?;
+                let (outcome, _) = batch::reap(operation, &expired).await?;
+                let progress = !outcome.removed.is_empty();
+                self.reaped.extend(outcome.removed);
+                if outcome.corrupt.is_empty() { Ok(progress) } else { Err(Error::corrupt("record")) }
+            }
+            "evict" => {
+                self.victims = batch::candidates(operation, reply.session_ids()?).await?;
+                if self.victims.iter().any(|victim| victim.broken) {
+                    return Err(Error::corrupt("victim"));
+                }
+                Ok(false)
+            }
+            "remove" => {
+                let surplus = batch::candidates(operation, reply.session_ids()?).await?;
+                let outcome = batch::remove(operation, &self.user, &surplus).await?;
+                self.removed.extend(outcome.removed);
+                Ok(outcome.stale.len() + outcome.corrupt.len() < surplus.len())
+            }
+            _ => Err(Error::corrupt("reply that needs something unknown")),
+        }
+    }
+
+    pub(crate) fn holder_id(&self) -> &str {
+        self.holder.as_ref().map_or("", |holder| holder.id.as_str())
+    }
+
+    pub(crate) fn holder_node(&self) -> &str {
+        self.holder.as_ref().map_or("", |holder| &holder.routing.node)
+    }
+
+    /// The record key of the holder; without one, the session's own stands in.
+    pub(crate) fn holder_key(&self, operation: &Operation<'_>) -> String {
+        let id = self.holder.as_ref().map_or(&self.id, |holder| &holder.id);
+        operation.keys().session(id.as_str())
+    }
+
+    /// Three keys of each victim.
+    pub(crate) fn victim_keys(&self, operation: &Operation<'_>) -> Vec<String> {
+        let keys_of = |victim: &Candidate| {
+            let [record, _, _, connection, node] =
+                operation.keys().of_session(victim.id.as_str(), &victim.routing);
+            [record, connection, node]
+        };
+        self.victims.iter().flat_map(keys_of).collect()
+    }
+
+    /// Three arguments of each victim.
+    pub(crate) fn victim_arguments(&self, call: &mut Cmd) {
+        for victim in &self.victims {
+            call.arg(victim.id.as_str()).arg(&victim.routing.connection).arg(&victim.routing.node);
+        }
+    }
+
+    /// All that was removed for the limit: before the call, and by it, as the rest of its reply names them.
+    pub(crate) fn evicted(&mut self, reply: &mut Reply) -> Result<Vec<Removed>> {
+        let mut removed = std::mem::take(&mut self.removed);
+        for id in reply.session_ids()? {
+            removed.push(batch::removed_of(&self.victims, id)?);
+        }
+        Ok(removed)
+    }
+}

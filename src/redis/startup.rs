@@ -1,0 +1,60 @@
+//! What all calls of a Redis store share.
+
+use std::time::Duration;
+
+use redis::Pipeline;
+use tokio::time::Instant;
+
+use crate::model::{Cause, Error, Obstacle, Result};
+use crate::redis::transport::pool::Pool;
+use crate::redis::{contract, script};
+use crate::stored::keys::Keys;
+
+/// Agrees on the contract, loads all scripts, so that the first call of each finds its own, and warns of a server that
+/// evicts keys.
+///
+/// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
+pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Result<()> {
+    let until = Instant::now() + deadline;
+    let mut connection = pool.connection(until).await?;
+    within(until, contract::agree(&mut connection.link, keys)).await??;
+    let mut pipeline = Pipeline::new();
+    for script in script::ALL {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source()).ignore();
+    }
+    within(until, pipeline.query_async::<()>(&mut connection.link))
+        .await?
+        .map_err(|error| Error::obstacle(Obstacle::Server, Cause::from(error)))?;
+    let mut info = redis::cmd("INFO");
+    info.arg("memory");
+    // Where INFO is forbidden there is nothing to warn of.
+    let info: String = within(until, info.query_async(&mut connection.link)).await?.unwrap_or_default();
+    match eviction_policy(&info) {
+        Some("noeviction") => {}
+        Some(policy) => tracing::warn!(
+            maxmemory_policy = policy,
+            "the server may evict keys, which breaks sessions; set maxmemory-policy to noeviction"
+        ),
+        None => tracing::debug!("the server does not tell its maxmemory-policy"),
+    }
+    Ok(())
+}
+
+async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Result<T> {
+    let elapsed = |elapsed| Error::obstacle(Obstacle::Deadline, Cause::from(elapsed));
+    tokio::time::timeout_at(until, work).await.map_err(elapsed)
+}
+
+fn eviction_policy(info: &str) -> Option<&str> {
+    info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_eviction_policy_is_read_from_info() {
+        let info = "# Memory\r\nused_memory:1\r\nmaxmemory_policy:allkeys-lru\r\n";
+        assert_eq!(super::eviction_policy(info), Some("allkeys-lru"));
+        assert_eq!(super::eviction_policy("# Memory\r\n"), None);
+    }
+}
