@@ -14,7 +14,7 @@ use std::error::Error;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use cloakroom::{Binding, LeaseOptions, NewSession, Owner, RedisStore, SessionId, SessionStore};
+use cloakroom::{Binding, LeaseOptions, NewSession, RedisStore, Selector, SessionId, SessionStore};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -54,7 +54,7 @@ async fn node(name: &str, url: &str, namespace: &str) -> Outcome<()> {
     let store = RedisStore::builder(url).namespace(namespace).build().await?;
     let lease = store.lease(name, LeaseOptions::new().length(LEASE)).await?;
     let owner = store.as_node(lease.holder());
-    let report = Box::new(|from: &str, session: cloakroom::Recovered| {
+    let report = Box::new(|from: &str, session: cloakroom::RecoveredSession| {
         println!("recovered {} {from}", session.id.as_str());
     });
     let recoverer = store.spawn_recoverer_with(&lease, LOOK_EVERY, 5, report)?;
@@ -158,7 +158,7 @@ async fn fleet() -> Outcome<bool> {
         }
     }
     show(&store).await?;
-    let is_back = store.count(&Owner::user("everybody")).await? == (CLIENTS * NODES.len()) as u64;
+    let is_back = store.count(&Selector::user("everybody")).await? == (CLIENTS * NODES.len()) as u64;
     let is_once = recovered.len() == CLIENTS && recovered.values().all(|by| by.len() == 1);
 
     for Process { child, input } in &mut processes {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, MemoryStore, NewSession, Owner, PageRequest, RedisStore, Rotation, Rules, Session, SessionStore,
-    SessionStoreExt,
+    Binding, MemoryStore, NewSession, PageRequest, RedisStore, Rotation, Rules, Selector, Session,
+    SessionStore, SessionStoreExt,
 };
 
 #[tokio::main]
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
 
     println!("\nOther processes find the session:");
-    let page = store.list(&Owner::user("ann"), &PageRequest::first(10)).await?;
+    let page = store.list(&Selector::user("ann"), &PageRequest::first(10)).await?;
     println!("  by user:       {} session", page.sessions.len());
     let found = store.session_by_connection("socket-7").await?.ok_or("no session has socket-7")?;
     println!("  by connection: {:?}, cart {:?}", found.user(), found.get::<Vec<String>>("cart")?);
@@ -74,7 +74,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!(
         "  reaped {}, still stored of Ann's: {}",
         stats.removed,
-        store.count(&Owner::user("ann")).await?
+        store.count(&Selector::user("ann")).await?
     );
     println!("  a late refresh finds {:?}: nothing revives", store.refresh(&session).await?);
 

@@ -13,11 +13,11 @@ mod stored;
 
 pub use crate::model::{
     Binding, Bound, Claim, Claimed, Cleaned, Created, Cursor, Deleted, Departed, Direction, Entries, Error,
-    Expired, Export, Freezing, Frozen, Heartbeat, Holder, IdScheme, Import, Imported, LeaseStatus, Leftover,
-    Migration, Migrations, NewSession, Node, Obstacle, OnLimit, OperationId, Origin, Owner, Page,
-    PageRequest, Patch, Patched, Phase, Reaped, Recovered, Refreshed, Refusal, Removed, Result, Rotated,
-    Rotation, Rules, Session, SessionId, Status, Target, TaskId, TestClock, Thawed, Unbound, UserDeleted,
-    Version,
+    Expired, Export, Freezing, Frozen, Heartbeat, IdScheme, Import, Imported, LeaseStatus, Leftover,
+    Migration, Migrations, NewSession, Node, NodeIdentity, Obstacle, OnLimit, OperationId, Origin, Page,
+    PageRequest, Patch, Patched, Phase, Reaped, RecoveredSession, Refreshed, Refusal, Removed, Result,
+    Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef, Status, TaskId, TestClock, Thawed,
+    Unbound, UserDeleted, Version,
 };
 pub use crate::store::{modify::SessionStoreExt, session_store::SessionStore};
 pub use crate::{
@@ -26,7 +26,7 @@ pub use crate::{
     fallback::breaker::BreakerState,
     fallback::builder::FallbackStoreBuilder,
     fallback::policy::{FallbackPolicy, FallbackStats},
-    fallback::reconciliation::{OnRecovery, Recovery},
+    fallback::reconciliation::{OnReconciled, Reconciled},
     fallback::store::FallbackStore,
     memory::snapshot::Stored,
     memory::{builder::MemoryStoreBuilder, store::MemoryStore},

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cloakroom::{NewSession, Session, SessionId, Target};
+use cloakroom::{NewSession, Session, SessionId, SessionRef};
 
 use crate::bench::{BATCH, Bench, PATIENCE, Store, batches, make, new_session};
 
@@ -18,8 +18,8 @@ async fn made(store: &Store, calls: u64) -> Vec<Vec<Session>> {
     made
 }
 
-fn targets(sessions: &[Session]) -> Vec<&dyn Target> {
-    sessions.iter().map(|session| session as &dyn Target).collect()
+fn targets(sessions: &[Session]) -> Vec<&dyn SessionRef> {
+    sessions.iter().map(|session| session as &dyn SessionRef).collect()
 }
 
 /// Has so many batches of expired sessions, those that are there included, but no more than may be made at once.
@@ -47,7 +47,7 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
         assert!(store.get_many(ids).await.iter().all(|found| matches!(found, Ok(Some(_)))));
     });
     bench.measure("refresh_many of 100", some, async |store, ids: &[SessionId]| {
-        let targets: Vec<&dyn Target> = ids.iter().map(|id| id as &dyn Target).collect();
+        let targets: Vec<&dyn SessionRef> = ids.iter().map(|id| id as &dyn SessionRef).collect();
         assert!(store.refresh_many(&targets).await.iter().all(|refreshed| matches!(refreshed, Ok(Some(_)))));
     });
     bench.measure("delete_many of 100", made, async |store, sessions| {

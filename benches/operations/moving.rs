@@ -1,14 +1,15 @@
 //! Nodes with their leases, sessions that change their node, and those that go over to another store.
 
 use cloakroom::{
-    Claim, Direction, Freezing, Heartbeat, Holder, Import, LeaseStatus, Leftover, Session, TaskId, Thawed,
+    Claim, Direction, Freezing, Heartbeat, Import, LeaseStatus, Leftover, NodeIdentity, Session, TaskId,
+    Thawed,
 };
 
 use crate::bench::{BATCH, Bench, PATIENCE, Store, batches, make, new_session, one_each};
 
 const PLACES: [&str; 2] = ["one", "other"];
 
-async fn beats(store: &Store, holder: &Holder, heartbeat: Heartbeat) {
+async fn beats(store: &Store, holder: &NodeIdentity, heartbeat: Heartbeat) {
     let status = store.heartbeat(holder, heartbeat.lease(PATIENCE)).await.unwrap();
     assert!(matches!(status, LeaseStatus::Held { .. }), "{status:?}");
 }
@@ -50,7 +51,7 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
         assert_eq!(store.migrations(0, BATCH).await.unwrap().migrations.len(), BATCH);
     });
 
-    let holder = Holder::new("node").unwrap();
+    let holder = NodeIdentity::new("node").unwrap();
     let registered = async |store: &Store, calls| {
         beats(store, &holder, Heartbeat::register()).await;
         vec![(); calls as usize]
@@ -66,8 +67,8 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
         let claim = Claim::new("left", "node").drain().batch(BATCH);
         assert_eq!(store.recover(claim).await.unwrap().sessions.len(), BATCH);
     });
-    let holders: Vec<Holder> =
-        (0..BATCH).map(|number| Holder::new(&format!("node-{number}")).unwrap()).collect();
+    let holders: Vec<NodeIdentity> =
+        (0..BATCH).map(|number| NodeIdentity::new(&format!("node-{number}")).unwrap()).collect();
     let nodes = async |store: &Store, calls| {
         for holder in &holders {
             beats(store, holder, Heartbeat::register()).await;

@@ -1,6 +1,6 @@
 //! The operations on one session.
 
-use cloakroom::{Binding, Import, Owner, PageRequest, Patch, Rotation};
+use cloakroom::{Binding, Import, PageRequest, Patch, Rotation, Selector};
 
 use crate::bench::{Bench, OF_A_USER, Store, create, new_session, one_each};
 
@@ -17,9 +17,9 @@ pub(crate) fn measure(bench: &mut Bench<'_>) {
         store.patch(&of.id, Patch::new().set("theme", &fastrand::u32(..)).unwrap()).await.unwrap()
     });
     bench.measure_crowd("list of 5", async |store, of| {
-        store.list(&Owner::user(of.user), &PageRequest::first(OF_A_USER)).await.unwrap()
+        store.list(&Selector::user(of.user), &PageRequest::first(OF_A_USER)).await.unwrap()
     });
-    bench.measure_crowd("count of 5", async |store, of| store.count(&Owner::user(of.user)).await.unwrap());
+    bench.measure_crowd("count of 5", async |store, of| store.count(&Selector::user(of.user)).await.unwrap());
     bench.measure_crowd("export", async |store, of| store.export(&of.id).await.unwrap().unwrap());
 
     let new = async |_: &Store, count| (0..count).map(|_| new_session()).collect();

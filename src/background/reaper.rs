@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::background::shutdown::{Stop, Stopped, jittered, stop};
+use crate::background::shutdown::{Shutdown, ShutdownSignal, jittered, stop};
 use crate::model::{BATCH, Result, Session, check_count, check_duration};
 use crate::store::session_store::SessionStore;
 
@@ -18,7 +18,7 @@ pub type OnRemoved = Box<dyn FnMut(Session) + Send>;
 /// A task that reaps. It ends with [`stop`](Self::stop), or when this handle is dropped.
 #[must_use = "the reaper ends when its handle is dropped"]
 pub struct Reaper {
-    stop: Stop,
+    stop: Shutdown,
     counters: Arc<Counters>,
 }
 
@@ -95,7 +95,7 @@ struct Sweeper {
     batch: usize,
     on_removed: OnRemoved,
     counters: Arc<Counters>,
-    stopped: Stopped,
+    stopped: ShutdownSignal,
 }
 
 impl Sweeper {

@@ -8,19 +8,19 @@ use crate::model::random;
 
 /// The handle's side.
 #[derive(Debug)]
-pub(crate) struct Stop(watch::Sender<bool>);
+pub(crate) struct Shutdown(watch::Sender<bool>);
 
 /// The task's side.
 #[derive(Debug)]
-pub(crate) struct Stopped(watch::Receiver<bool>);
+pub(crate) struct ShutdownSignal(watch::Receiver<bool>);
 
 /// Both sides. The task has to keep its own until it is done.
-pub(crate) fn stop() -> (Stop, Stopped) {
+pub(crate) fn stop() -> (Shutdown, ShutdownSignal) {
     let (sender, receiver) = watch::channel(false);
-    (Stop(sender), Stopped(receiver))
+    (Shutdown(sender), ShutdownSignal(receiver))
 }
 
-impl Stop {
+impl Shutdown {
     /// Lets the task finish what it is at, and end.
     pub(crate) async fn finish(&self) {
         self.0.send_replace(true);
@@ -29,7 +29,7 @@ impl Stop {
     }
 }
 
-impl Stopped {
+impl ShutdownSignal {
     pub(crate) fn is_set(&self) -> bool {
         *self.0.borrow() || self.0.has_changed().is_err()
     }

@@ -3,7 +3,7 @@
 use crate::model::{Bound, Deleted, Error, Patched, Refusal, Result, Rotated, Session, Unbound};
 
 /// The answer of a call on one session.
-pub(crate) trait Answer: Sized + Send {
+pub(crate) trait MaybeMissing: Sized + Send {
     /// That there is no live session.
     fn missing() -> Result<Self> {
         Err(Error::Refused(Refusal::Missing))
@@ -15,15 +15,15 @@ pub(crate) trait Answer: Sized + Send {
     }
 }
 
-impl Answer for Session {}
+impl MaybeMissing for Session {}
 
-impl Answer for Patched {}
+impl MaybeMissing for Patched {}
 
-impl Answer for Rotated {}
+impl MaybeMissing for Rotated {}
 
-impl Answer for Bound {}
+impl MaybeMissing for Bound {}
 
-impl<T: Send> Answer for Option<T> {
+impl<T: Send> MaybeMissing for Option<T> {
     fn missing() -> Result<Self> {
         Ok(None)
     }
@@ -33,7 +33,7 @@ impl<T: Send> Answer for Option<T> {
     }
 }
 
-impl Answer for Unbound {
+impl MaybeMissing for Unbound {
     fn missing() -> Result<Self> {
         Ok(Self::Missing)
     }
@@ -43,7 +43,7 @@ impl Answer for Unbound {
     }
 }
 
-impl Answer for Deleted {
+impl MaybeMissing for Deleted {
     fn missing() -> Result<Self> {
         Ok(Self::Missing)
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fallback::breaker::Breaker;
-use crate::fallback::coordinator::Shared;
+use crate::fallback::coordinator::Coordinator;
 use crate::fallback::local_sessions::Local;
 use crate::fallback::policy::FallbackPolicy;
-use crate::fallback::reconciler::Upkeep;
-use crate::fallback::reconciliation::{OnRecovery, Recovery};
-use crate::fallback::stale_cache::Copies;
+use crate::fallback::reconciler::ReconcilerOptions;
+use crate::fallback::reconciliation::{OnReconciled, Reconciled};
+use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::store::FallbackStore;
 use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result, Rules, TestClock, check_duration};
@@ -33,7 +33,7 @@ pub struct FallbackStoreBuilder {
     max_copies: usize,
     max_local: usize,
     max_revocations: usize,
-    on_recovery: OnRecovery,
+    on_reconciled: OnReconciled,
     clock: Option<TestClock>,
 }
 
@@ -55,7 +55,7 @@ impl FallbackStoreBuilder {
             max_copies: 10_000,
             max_local: 10_000,
             max_revocations: 100_000,
-            on_recovery: Box::new(|_| {}),
+            on_reconciled: Box::new(|_| {}),
             clock: None,
         }
     }
@@ -120,8 +120,8 @@ impl FallbackStoreBuilder {
     /// Is told what became of all that was kept here, once the store has it. It runs in the task that brought it there, so
     /// it should hand on and return. Defaults to nothing.
     #[must_use]
-    pub fn on_recovery(mut self, on_recovery: impl Fn(Recovery) + Send + Sync + 'static) -> Self {
-        self.on_recovery = Box::new(on_recovery);
+    pub fn on_reconciled(mut self, on_reconciled: impl Fn(Reconciled) + Send + Sync + 'static) -> Self {
+        self.on_reconciled = Box::new(on_reconciled);
         self
     }
 
@@ -154,7 +154,7 @@ impl FallbackStoreBuilder {
                 return Err(Error::invalid(field, format!("is {count}, must be 1 to {MOST}")));
             }
         }
-        let copies = |max_age| Arc::new(Copies::new(self.max_copies, max_age, self.clock.clone()));
+        let copies = |max_age| Arc::new(StaleCache::new(self.max_copies, max_age, self.clock.clone()));
         let breaker = Arc::new(Breaker::new(self.failures));
         let (copies, local) = match self.policy {
             FallbackPolicy::FailClosed => (None, None),
@@ -174,9 +174,9 @@ impl FallbackStoreBuilder {
                 (Some(copies), Some(local))
             }
         };
-        let Self { cool_down, probe_timeout, on_recovery, .. } = self;
-        let upkeep = Upkeep { cool_down, probe_timeout, on_recovery };
-        let shared = Shared::new(self.store, breaker, copies, local, upkeep);
+        let Self { cool_down, probe_timeout, on_reconciled, .. } = self;
+        let upkeep = ReconcilerOptions { cool_down, probe_timeout, on_reconciled };
+        let shared = Coordinator::new(self.store, breaker, copies, local, upkeep);
         Ok(FallbackStore::new(shared))
     }
 }

@@ -4,13 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::fallback::answer::Answer;
+use crate::fallback::answer::MaybeMissing;
 use crate::fallback::breaker::Access;
 use crate::fallback::coordinator::{Adopt, Place};
 use crate::fallback::local_sessions::Local;
-use crate::fallback::stale_cache::Copies;
+use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::store::FallbackStore;
-use crate::model::{Created, Deleted, Error, Instant, Origin, Result, Session, SessionId, Target};
+use crate::model::{Created, Deleted, Error, Instant, Origin, Result, Session, SessionId, SessionRef};
 use crate::store::session_store::SessionStore;
 
 /// A call of a store, made when it is known of which.
@@ -26,7 +26,7 @@ impl FallbackStore {
     }
 
     /// Makes a call on one session where that is.
-    pub(crate) async fn on_session<'a, T: Answer>(
+    pub(crate) async fn on_session<'a, T: MaybeMissing>(
         &self,
         access: Access,
         adopt: Adopt,
@@ -68,7 +68,7 @@ impl FallbackStore {
         }
     }
 
-    /// Reads one session where that is, or where it was seen last.
+    /// ReadBatcher one session where that is, or where it was seen last.
     pub(crate) async fn read<'a>(
         &self,
         access: Access,
@@ -114,10 +114,10 @@ impl FallbackStore {
     }
 
     pub(crate) fn begin(&self) -> Option<Instant> {
-        self.copies(Copies::instant)
+        self.copies(StaleCache::instant)
     }
 
-    pub(crate) fn copies<T>(&self, with: impl FnOnce(&Copies) -> T) -> Option<T> {
+    pub(crate) fn copies<T>(&self, with: impl FnOnce(&StaleCache) -> T) -> Option<T> {
         self.shared.copies.as_deref().map(with)
     }
 
@@ -130,7 +130,7 @@ impl FallbackStore {
     }
 
     /// Deletes a session where it is.
-    pub(crate) async fn delete_at(&self, target: &dyn Target, ids: &[SessionId]) -> Result<Deleted> {
+    pub(crate) async fn delete_at(&self, target: &dyn SessionRef, ids: &[SessionId]) -> Result<Deleted> {
         let revoke = |local: &Local| {
             local.revoke(ids)?;
             self.shared.awaken();

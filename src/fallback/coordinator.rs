@@ -8,21 +8,21 @@ use crate::fallback::breaker::{Access, Breaker};
 use crate::fallback::local_sessions::Local;
 use crate::fallback::policy::FallbackStats;
 use crate::fallback::reconciler as keeper;
-use crate::fallback::reconciler::Upkeep;
-use crate::fallback::stale_cache::Copies;
+use crate::fallback::reconciler::ReconcilerOptions;
+use crate::fallback::stale_cache::StaleCache;
 use crate::model::{Error, Obstacle, OperationId, Result, Session, SessionId};
 use crate::store::session_store::SessionStore;
 
 /// What all handles of a fallback store share.
-pub(crate) struct Shared {
+pub(crate) struct Coordinator {
     pub(crate) store: Arc<dyn SessionStore>,
     pub(crate) breaker: Arc<Breaker>,
     /// `None` where nothing is answered from them.
-    pub(crate) copies: Option<Arc<Copies>>,
+    pub(crate) copies: Option<Arc<StaleCache>>,
     /// `None` where nothing is kept here.
     pub(crate) local: Option<Local>,
     pub(crate) counters: Counters,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) upkeep: ReconcilerOptions,
     pub(crate) closed: AtomicBool,
     /// Whether there is a task that sees to the breaker and to what is kept here.
     kept: Mutex<bool>,
@@ -89,13 +89,13 @@ fn told<T>(result: &Result<T>) -> Option<bool> {
     result.as_ref().map_or_else(is_outage, |_| Some(false))
 }
 
-impl Shared {
+impl Coordinator {
     pub(crate) fn new(
         store: Arc<dyn SessionStore>,
         breaker: Arc<Breaker>,
-        copies: Option<Arc<Copies>>,
+        copies: Option<Arc<StaleCache>>,
         local: Option<Local>,
-        upkeep: Upkeep,
+        upkeep: ReconcilerOptions,
     ) -> Self {
         Self {
             store,
@@ -210,7 +210,7 @@ impl Shared {
     pub(crate) fn or_stale(
         &self,
         error: Error,
-        find: impl FnOnce(&Copies) -> Option<Session>,
+        find: impl FnOnce(&StaleCache) -> Option<Session>,
     ) -> Result<Option<Session>> {
         let is_away = is_outage(&error) == Some(true)
             || matches!(&error, Error::NotExecuted { reason: Obstacle::CircuitOpen, .. });

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::fallback::upload::Attempt;
+use crate::fallback::upload::Upload;
 use crate::model::{OperationId, Removed, SessionId, Version};
 
 /// What the store has, may have, and has to be told of what is kept here.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct Ledger {
     /// By local id. A session that was made here and never sent has none.
     pub(crate) known: HashMap<SessionId, Known>,
     /// By the id that a session has or may have in the store, if it has another here: that one.
@@ -24,7 +24,7 @@ pub(crate) struct Known {
     pub(crate) base: Option<Base>,
     /// What was sent and not answered: the store has done it, or will, or not. It is sent again, the same, before
     /// anything else is, so there is never more than one such thing.
-    pub(crate) sent: Option<Arc<Attempt>>,
+    pub(crate) sent: Option<Arc<Upload>>,
 }
 
 /// The session of the store that a local one was.
@@ -60,7 +60,7 @@ impl Known {
     }
 }
 
-impl Book {
+impl Ledger {
     pub(crate) fn is_empty(&self) -> bool {
         self.known.is_empty() && self.pending_revocations() == 0
     }

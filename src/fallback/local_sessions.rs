@@ -8,16 +8,16 @@ use tokio::sync::watch;
 
 use crate::fallback::breaker::Breaker;
 use crate::fallback::coordinator::{Place, open};
-use crate::fallback::ledger::{Base, Book, Known, Revocation, UserRevocation};
+use crate::fallback::ledger::{Base, Known, Ledger, Revocation, UserRevocation};
 use crate::fallback::reconciliation::Fate;
-use crate::fallback::stale_cache::Copies;
-use crate::fallback::upload::{Attempt, Brought};
+use crate::fallback::stale_cache::StaleCache;
+use crate::fallback::upload::{Brought, Upload};
 use crate::memory::ops::{create, delete_user, import, rotate};
 use crate::memory::record::Record;
 use crate::memory::store::MemoryStore;
 use crate::model::{
     Created, Error, Export, Import, Imported, NewSession, OperationId, Refusal, Result, Rotated, Rotation,
-    SessionId, Target, UserDeleted, ms,
+    SessionId, SessionRef, UserDeleted, ms,
 };
 
 /// Sessions that live in this process while the store is away.
@@ -26,11 +26,11 @@ pub(crate) struct Local {
     pub(crate) memory: MemoryStore,
     ttl: Duration,
     most_revocations: usize,
-    copies: Arc<Copies>,
+    copies: Arc<StaleCache>,
     /// Closed with the book locked, and looked at so where it matters.
     breaker: Arc<Breaker>,
-    /// Locked before any shard of the memory, never after one, and never while anything waits.
-    book: Mutex<Book>,
+    /// LockedShards before any shard of the memory, never after one, and never while anything waits.
+    book: Mutex<Ledger>,
     /// The session that calls wait for, since it is changed faster than it can be brought to the store.
     held: watch::Sender<Option<SessionId>>,
 }
@@ -40,14 +40,14 @@ impl Local {
         memory: MemoryStore,
         ttl: Duration,
         most_revocations: usize,
-        copies: Arc<Copies>,
+        copies: Arc<StaleCache>,
         breaker: Arc<Breaker>,
     ) -> Self {
         let (book, held) = (Mutex::default(), watch::Sender::default());
         Self { memory, ttl, most_revocations, copies, breaker, book, held }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn book(&self) -> MutexGuard<'_, Ledger> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,7 +63,7 @@ impl Local {
     /// Where an id leads here: to a session, or nowhere, for that was logged out here, or left its id by a rotation, and the
     /// store may not know yet. `None`: of that session the store knows best.
     pub(crate) fn place(&self, id: &SessionId) -> Option<Place> {
-        // Locked for both: else a session that comes here and is rotated in between would be nowhere.
+        // LockedShards for both: else a session that comes here and is rotated in between would be nowhere.
         let book = self.book();
         if self.memory.holds(id) {
             return Some(Place::Local);
@@ -71,7 +71,7 @@ impl Local {
         self.is_gone(&book, id).then_some(Place::Nowhere)
     }
 
-    fn is_gone(&self, book: &Book, id: &SessionId) -> bool {
+    fn is_gone(&self, book: &Ledger, id: &SessionId) -> bool {
         book.is_revoked(id) || self.memory.has_deleted(id)
     }
 
@@ -95,7 +95,7 @@ impl Local {
         self.adopt_in(&mut self.book(), id)
     }
 
-    fn adopt_in(&self, book: &mut Book, id: &SessionId) -> Result<bool> {
+    fn adopt_in(&self, book: &mut Ledger, id: &SessionId) -> Result<bool> {
         if self.memory.holds(id) {
             return Ok(true);
         }
@@ -184,7 +184,7 @@ impl Local {
         Ok(done)
     }
 
-    fn make_room(&self, book: &Book, more: usize) -> Result<()> {
+    fn make_room(&self, book: &Ledger, more: usize) -> Result<()> {
         if book.pending_revocations() + more > self.most_revocations {
             return Err(open());
         }
@@ -223,7 +223,7 @@ impl Local {
     /// Rotates a session here. The id that the store knows leads to it no longer but through this.
     pub(crate) fn rotate(
         &self,
-        target: &dyn Target,
+        target: &dyn SessionRef,
         rotation: Rotation,
         operation: Option<OperationId>,
     ) -> Result<Rotated> {
@@ -261,11 +261,11 @@ impl Local {
 
     /// What is to be sent next of a session: what was sent before and not answered, or what it is like now. None: it is
     /// not here, or has another id now.
-    pub(crate) fn next_attempt(&self, id: &SessionId) -> Option<Arc<Attempt>> {
+    pub(crate) fn next_attempt(&self, id: &SessionId) -> Option<Arc<Upload>> {
         let mut book = self.book();
         let export = self.export(id).filter(|export| export.session().id() == id)?;
         let known = book.strike(id).unwrap_or_default();
-        let next = || Arc::new(Attempt::next(export, known.base.as_ref()));
+        let next = || Arc::new(Upload::next(export, known.base.as_ref()));
         let attempt = known.sent.clone().unwrap_or_else(next);
         book.note(id, Known { sent: Some(attempt.clone()), ..known });
         Some(attempt)
@@ -276,11 +276,11 @@ impl Local {
     }
 
     /// A step that takes the connection from a session in the store, for another to get it there.
-    pub(crate) fn step_aside(&self, id: &SessionId) -> Option<Arc<Attempt>> {
+    pub(crate) fn step_aside(&self, id: &SessionId) -> Option<Arc<Upload>> {
         let mut book = self.book();
         let export = self.export(id).filter(|export| export.session().id() == id)?;
         let known = book.known.get(id).filter(|known| known.sent.is_none())?;
-        let attempt = Arc::new(Attempt::aside(export, known.base.as_ref()?)?);
+        let attempt = Arc::new(Upload::aside(export, known.base.as_ref()?)?);
         let base = known.base.clone();
         book.note(id, Known { base, sent: Some(attempt.clone()) });
         Some(attempt)
@@ -293,7 +293,7 @@ impl Local {
     }
 
     /// The store answered. What it came to, if that was the end of it, and under which id; else there is more to send.
-    pub(crate) fn answered(&self, attempt: &Arc<Attempt>, brought: Brought) -> Option<(SessionId, Fate)> {
+    pub(crate) fn answered(&self, attempt: &Arc<Upload>, brought: Brought) -> Option<(SessionId, Fate)> {
         let mut book = self.book();
         let id = book.here(&attempt.id).clone();
         let is_answered = |known: &Known| known.sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, attempt));

@@ -5,10 +5,10 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::fallback::breaker::{Access, BreakerState};
-use crate::fallback::coordinator::Shared;
+use crate::fallback::coordinator::Coordinator;
 use crate::fallback::ledger::{Revocation, UserRevocation};
 use crate::fallback::local_sessions::Local;
-use crate::fallback::reconciliation::{Fate, OnRecovery, Recovery};
+use crate::fallback::reconciliation::{Fate, OnReconciled, Reconciled};
 use crate::fallback::upload::Brought;
 use crate::model::{Error, IdScheme, NewSession, Obstacle, OperationId, Patch, Refusal, Result, SessionId};
 
@@ -16,23 +16,23 @@ use crate::model::{Error, IdScheme, NewSession, Obstacle, OperationId, Patch, Re
 const PROBE_TTL: Duration = Duration::from_secs(10);
 
 /// How the task works.
-pub(crate) struct Upkeep {
+pub(crate) struct ReconcilerOptions {
     /// How long the breaker stays open between two probes.
     pub(crate) cool_down: Duration,
     pub(crate) probe_timeout: Duration,
-    pub(crate) on_recovery: OnRecovery,
+    pub(crate) on_reconciled: OnReconciled,
 }
 
 /// Sees to a store until it is there again and has all that was kept, or nobody has a handle any more.
-pub(crate) async fn keep(weak: Weak<Shared>) {
-    let mut recovery = Recovery::default();
+pub(crate) async fn keep(weak: Weak<Coordinator>) {
+    let mut recovery = Reconciled::default();
     let mut probe = probe_id();
     while let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closed()) {
         if shared.breaker.is_closed() {
             let drained = shared.drain(&mut recovery).await;
             if drained.is_ok() && shared.may_rest() {
                 if !recovery.is_empty() {
-                    (shared.upkeep.on_recovery)(recovery);
+                    (shared.upkeep.on_reconciled)(recovery);
                 }
                 return;
             }
@@ -55,9 +55,9 @@ fn probe_id() -> SessionId {
     SessionId::new(format!("cloakroom-probe-{}", id.as_str())).unwrap_or(id)
 }
 
-impl Shared {
+impl Coordinator {
     /// Probes, and closes the breaker when the store is back and has been told of all logouts.
-    async fn half_open(self: &Arc<Self>, probe: &mut SessionId, recovery: &mut Recovery) {
+    async fn half_open(self: &Arc<Self>, probe: &mut SessionId, recovery: &mut Reconciled) {
         self.breaker.set(BreakerState::HalfOpen);
         self.counters.probes.fetch_add(1, Ordering::Relaxed);
         let back = match tokio::time::timeout(self.upkeep.probe_timeout, self.probe(probe)).await {
@@ -93,7 +93,7 @@ impl Shared {
         self.store.delete(&*id).await.map(drop)
     }
 
-    async fn tell_and_close(&self, recovery: &mut Recovery) -> Result<()> {
+    async fn tell_and_close(&self, recovery: &mut Reconciled) -> Result<()> {
         let close = || self.breaker.set(BreakerState::Closed);
         let Some(local) = &self.local else {
             close();
@@ -108,7 +108,7 @@ impl Shared {
     }
 
     /// Tells the store of logouts, until none is left.
-    async fn tell(&self, local: &Local, recovery: &mut Recovery) -> Result<()> {
+    async fn tell(&self, local: &Local, recovery: &mut Reconciled) -> Result<()> {
         while let Some(revocation) = local.next_revocation() {
             match &revocation {
                 Revocation::User(UserRevocation { user, keep }) => {
@@ -124,7 +124,7 @@ impl Shared {
     }
 
     /// Brings the store all sessions that are here. Calls on one that is still here go on here meanwhile.
-    async fn drain(self: &Arc<Self>, recovery: &mut Recovery) -> Result<()> {
+    async fn drain(self: &Arc<Self>, recovery: &mut Reconciled) -> Result<()> {
         let Some(local) = &self.local else {
             return Ok(());
         };
@@ -155,7 +155,7 @@ impl Shared {
         Ok(())
     }
 
-    fn settle(&self, local: &Local, id: SessionId, fate: Fate, recovery: &mut Recovery) {
+    fn settle(&self, local: &Local, id: SessionId, fate: Fate, recovery: &mut Reconciled) {
         let is_settled = match fate {
             Fate::Imported => true,
             Fate::Expired => local.lapse(&id),

@@ -5,7 +5,7 @@ use crate::model::{Refusal, SessionId};
 /// What became of all that was kept while the store was away.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Recovery {
+pub struct Reconciled {
     /// Logouts and deletions that were applied, a log-out everywhere as one.
     pub revoked: u64,
     /// Sessions that the store has now as they were here.
@@ -17,7 +17,7 @@ pub struct Recovery {
 }
 
 /// Takes what a recovery came to.
-pub type OnRecovery = Box<dyn Fn(Recovery) + Send + Sync>;
+pub type OnReconciled = Box<dyn Fn(Reconciled) + Send + Sync>;
 
 /// What became of one session.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Fate {
     Conflict(Refusal),
 }
 
-impl Recovery {
+impl Reconciled {
     pub(crate) fn note(&mut self, id: SessionId, fate: Fate) {
         match fate {
             Fate::Imported => self.imported.push(id),

@@ -6,13 +6,13 @@ use std::time::Duration;
 use quick_cache::unsync::Cache;
 
 use crate::model::{
-    Binding, Bound, Instant, OperationId, Operations, Origin, Patch, Patched, Refreshed, Session, SessionId,
-    Status, TestClock, Version, now_ms,
+    Binding, Bound, Instant, OperationId, Origin, Patch, Patched, RecentChanges, Refreshed, Session,
+    SessionId, Status, TestClock, Version, now_ms,
 };
 
 /// Sessions as this process saw them last: a bounded number of them, the least used go.
 #[derive(Debug)]
-pub(crate) struct Copies {
+pub(crate) struct StaleCache {
     seen: Mutex<Seen>,
     max_age: Duration,
     clock: Option<TestClock>,
@@ -43,7 +43,7 @@ enum Trace {
     },
 }
 
-impl Copies {
+impl StaleCache {
     pub(crate) fn new(most: usize, max_age: Duration, clock: Option<TestClock>) -> Self {
         let seen =
             Seen { by_id: Cache::new(most), by_connection: Cache::new(most), logged_out: Cache::new(most) };
@@ -145,7 +145,7 @@ impl Copies {
         let mut unsure = seen.unsure(&id);
         if let Some(Trace::Session { session, at, .. }) = seen.by_id.peek(&id).cloned() {
             // A session remembers no more of them.
-            if unsure.len() == Operations::default().len() {
+            if unsure.len() == RecentChanges::default().len() {
                 unsure.remove(0);
             }
             unsure.push(operation);

@@ -8,13 +8,13 @@ use async_trait::async_trait;
 
 use crate::fallback::breaker::Access;
 use crate::fallback::calls::Sent;
-use crate::fallback::coordinator::{Adopt, Place, Shared};
+use crate::fallback::coordinator::{Adopt, Coordinator, Place};
 use crate::fallback::policy::FallbackStats;
 use crate::model::{
     Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Expired, Export,
-    Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
-    NewSession, Node, OperationId, Origin, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed,
-    Result, Rotated, Rotation, Session, SessionId, Target, TaskId, Thawed, Unbound, UserDeleted,
+    Freezing, Frozen, Heartbeat, Import, Imported, LeaseStatus, Leftover, Migration, Migrations, NewSession,
+    Node, NodeIdentity, OperationId, Origin, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result,
+    Rotated, Rotation, Selector, Session, SessionId, SessionRef, TaskId, Thawed, Unbound, UserDeleted,
     require_name,
 };
 use crate::store::session_store::SessionStore;
@@ -42,11 +42,11 @@ use crate::store::session_store::SessionStore;
 /// ```
 #[derive(Clone)]
 pub struct FallbackStore {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Coordinator>,
     /// Of all calls through this handle.
     pub(crate) operation_id: Option<OperationId>,
     /// The node that makes all calls through this handle: they go to the store, for only that knows who is fenced.
-    pub(crate) holder: Option<Holder>,
+    pub(crate) holder: Option<NodeIdentity>,
     /// The store, under this handle's operation id and for its node.
     pub(crate) store: Arc<dyn SessionStore>,
 }
@@ -58,7 +58,7 @@ impl fmt::Debug for FallbackStore {
 }
 
 impl FallbackStore {
-    pub(crate) fn new(shared: Shared) -> Self {
+    pub(crate) fn new(shared: Coordinator) -> Self {
         let store = shared.store.clone();
         Self { shared: Arc::new(shared), operation_id: None, holder: None, store }
     }
@@ -123,7 +123,7 @@ impl SessionStore for FallbackStore {
         Ok(())
     }
 
-    async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched> {
+    async fn patch(&self, target: &dyn SessionRef, patch: Patch) -> Result<Patched> {
         let call = |_: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Patched> {
             let patch = patch.clone();
             Box::pin(async move { store.patch(target, patch).await })
@@ -135,7 +135,7 @@ impl SessionStore for FallbackStore {
         Ok(patched)
     }
 
-    async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>> {
+    async fn refresh(&self, target: &dyn SessionRef) -> Result<Option<Refreshed>> {
         let call = |_: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Option<Refreshed>> {
             Box::pin(async move { store.refresh(target).await })
         };
@@ -152,14 +152,14 @@ impl SessionStore for FallbackStore {
         Ok(answer)
     }
 
-    async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>> {
+    async fn refresh_and_get(&self, target: &dyn SessionRef) -> Result<Option<Session>> {
         let call = |_: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Option<Session>> {
             Box::pin(async move { store.refresh_and_get(target).await })
         };
         self.read(Access::Write, Adopt::Yes, target.id(), call).await
     }
 
-    async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
+    async fn rotate(&self, target: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
         let began = self.begin();
         let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Rotated> {
             let rotation = rotation.clone();
@@ -180,7 +180,7 @@ impl SessionStore for FallbackStore {
         Ok(rotated)
     }
 
-    async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound> {
+    async fn bind(&self, target: &dyn SessionRef, binding: Binding) -> Result<Bound> {
         let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Bound> {
             let binding = binding.clone();
             Box::pin(async move {
@@ -195,7 +195,7 @@ impl SessionStore for FallbackStore {
         Ok(bound)
     }
 
-    async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound> {
+    async fn unbind(&self, target: &dyn SessionRef, connection: &str) -> Result<Unbound> {
         let call = |_: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Unbound> {
             Box::pin(async move { store.unbind(target, connection).await })
         };
@@ -206,7 +206,7 @@ impl SessionStore for FallbackStore {
         Ok(unbound)
     }
 
-    async fn delete(&self, target: &dyn Target) -> Result<Deleted> {
+    async fn delete(&self, target: &dyn SessionRef) -> Result<Deleted> {
         let id = target.id();
         let mut ids = vec![id.clone()];
         ids.extend(self.copies(|copies| copies.led_to(id)).flatten());
@@ -226,7 +226,7 @@ impl SessionStore for FallbackStore {
         self.shared.whole(Access::Write, self.store.import(import)).await
     }
 
-    async fn list(&self, owner: &Owner, page: &PageRequest) -> Result<Page> {
+    async fn list(&self, owner: &Selector, page: &PageRequest) -> Result<Page> {
         let began = self.begin();
         let mut page = self.shared.whole(Access::Read, self.store.list(owner, page)).await?;
         let seen = |session| self.seen(session, Place::Store, began);
@@ -234,7 +234,7 @@ impl SessionStore for FallbackStore {
         Ok(page)
     }
 
-    async fn count(&self, owner: &Owner) -> Result<u64> {
+    async fn count(&self, owner: &Selector) -> Result<u64> {
         self.shared.whole(Access::Read, self.store.count(owner)).await
     }
 
@@ -287,7 +287,7 @@ impl SessionStore for FallbackStore {
         self.shared.through(Access::Write, self.store.reap(batch)).await
     }
 
-    async fn heartbeat(&self, holder: &Holder, beat: Heartbeat) -> Result<LeaseStatus> {
+    async fn heartbeat(&self, holder: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
         self.shared.through(Access::Write, self.store.heartbeat(holder, beat)).await
     }
 
@@ -307,12 +307,12 @@ impl SessionStore for FallbackStore {
         Ok(claimed)
     }
 
-    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>> {
+    async fn freeze(&self, target: &dyn SessionRef, freezing: Freezing) -> Result<Option<Frozen>> {
         self.copies(|copies| copies.forget(target.id()));
         self.shared.whole(Access::Write, self.store.freeze(target, freezing)).await
     }
 
-    async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {
+    async fn depart(&self, target: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<Departed> {
         let departed = self.shared.whole(Access::Write, self.store.depart(target, task, until_ms)).await;
         self.copies(|copies| copies.forget(target.id()));
         departed
@@ -323,7 +323,7 @@ impl SessionStore for FallbackStore {
         self.shared.whole(Access::Write, self.store.thaw(id, task, direction)).await
     }
 
-    async fn clean(&self, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
+    async fn clean(&self, target: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<Cleaned> {
         let cleaned = self.shared.whole(Access::Write, self.store.clean(target, task, what)).await;
         self.copies(|copies| copies.forget(target.id()));
         cleaned
@@ -349,7 +349,7 @@ impl SessionStore for FallbackStore {
         Arc::new(Self { operation_id: Some(id), store: self.store.with_operation_id(id), ..self.clone() })
     }
 
-    fn as_node(&self, holder: &Holder) -> Arc<dyn SessionStore> {
+    fn as_node(&self, holder: &NodeIdentity) -> Arc<dyn SessionStore> {
         let store = self.store.as_node(holder);
         Arc::new(Self { holder: Some(holder.clone()), store, ..self.clone() })
     }

@@ -10,7 +10,7 @@ use crate::store::session_store::SessionStore;
 
 /// One step that brings the store nearer to what is kept here. Sent again, it happens once.
 #[derive(Debug)]
-pub(crate) struct Attempt {
+pub(crate) struct Upload {
     /// Under which the store has the session when this is done.
     pub(crate) id: SessionId,
     /// What was here when it was made.
@@ -44,7 +44,7 @@ pub(crate) enum Brought {
     Refused(Refusal),
 }
 
-impl Attempt {
+impl Upload {
     /// The next step for a session as it is here.
     pub(crate) fn next(export: Export, base: Option<&Base>) -> Self {
         let session = export.session();

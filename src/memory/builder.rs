@@ -1,7 +1,7 @@
 //! How a store in memory is configured.
 
 use crate::memory::call::Memory;
-use crate::memory::shards::{MOST_SHARDS, Table};
+use crate::memory::shards::{MOST_SHARDS, Shards};
 use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result, Rules, TestClock};
 
@@ -50,7 +50,7 @@ impl MemoryStoreBuilder {
             return Err(Error::invalid("max_sessions", "is 0, must be at least 1"));
         }
         let memory =
-            Memory { table: Table::new(MOST_SHARDS), capacity: self.max_sessions, clock: self.clock };
+            Memory { shards: Shards::new(MOST_SHARDS), capacity: self.max_sessions, clock: self.clock };
         Ok(MemoryStore::new(memory, self.rules))
     }
 }

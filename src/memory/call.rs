@@ -1,17 +1,18 @@
 //! One call: it locks what it needs, and begins again until it has all of it.
 
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::{delete_user, reap};
 use crate::memory::record::Departure;
-use crate::memory::shards::{Reach, Table};
+use crate::memory::shards::{Reach, Shards};
 use crate::model::{
-    Error, Holder, OperationId, Refusal, Removed, Result, Rules, Session, SessionId, Target, TestClock,
+    Error, NodeIdentity, OperationId, Refusal, Removed, Result, Rules, Session, SessionId, SessionRef,
+    TestClock,
 };
 
 /// The sessions, and how many there may be.
 #[derive(Debug)]
 pub(crate) struct Memory {
-    pub(crate) table: Table,
+    pub(crate) shards: Shards,
     pub(crate) capacity: usize,
     pub(crate) clock: Option<TestClock>,
 }
@@ -22,7 +23,7 @@ pub(crate) enum Halt {
     /// It has to hold these shards too.
     Need(Reach),
     /// The session has this id now.
-    Moved(SessionId),
+    Rotated(SessionId),
     /// This expired session is in the way.
     Reap(SessionId),
     /// The user has far too many sessions: these go first.
@@ -52,7 +53,7 @@ pub(crate) struct Call<'a> {
     /// Given by a caller who repeats a call. No reply gets lost in memory, so others need none.
     pub(crate) operation: Option<OperationId>,
     /// The node that makes the call as the owner of what it writes.
-    pub(crate) holder: Option<&'a Holder>,
+    pub(crate) holder: Option<&'a NodeIdentity>,
     reach: Reach,
     /// What expired first when the store was full.
     pub(crate) oldest: Option<SessionId>,
@@ -81,7 +82,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn held_by(mut self, holder: Option<&'a Holder>) -> Self {
+    pub(crate) fn held_by(mut self, holder: Option<&'a NodeIdentity>) -> Self {
         self.holder = holder;
         self
     }
@@ -107,14 +108,14 @@ impl<'a> Call<'a> {
     /// Locks what goes by these names from the start, which saves a beginning.
     pub(crate) fn reaching<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
         for name in names.into_iter().filter(|name| !name.is_empty()) {
-            self.reach = self.reach | self.memory.table.reach(name);
+            self.reach = self.reach | self.memory.shards.reach(name);
         }
         self
     }
 
     /// Locks everything.
     pub(crate) fn reaching_all(mut self) -> Self {
-        self.reach = self.memory.table.whole();
+        self.reach = self.memory.shards.whole();
         self
     }
 
@@ -122,10 +123,10 @@ impl<'a> Call<'a> {
     /// the way.
     pub(crate) fn settle<T>(
         &mut self,
-        mut attempt: impl FnMut(&Self, &mut Locked<'a>) -> Result<T, Halt>,
+        mut attempt: impl FnMut(&Self, &mut LockedShards<'a>) -> Result<T, Halt>,
     ) -> Result<T> {
         loop {
-            let mut locked = self.memory.table.lock(self.reach);
+            let mut locked = self.memory.shards.lock(self.reach);
             let halt = match attempt(self, &mut locked) {
                 Ok(answer) => return Ok(answer),
                 Err(halt) => halt,
@@ -138,7 +139,7 @@ impl<'a> Call<'a> {
                     self.removed.extend(delete_user::remove(self.another(), &user, ids))
                 }
                 Halt::Full => self.oldest = self.first_to_make_way()?,
-                Halt::Moved(to) => return Err(Error::Refused(Refusal::Moved { to })),
+                Halt::Rotated(to) => return Err(Error::Refused(Refusal::Rotated { to })),
                 Halt::Refused(refusal) => return Err(Error::Refused(refusal)),
             }
         }
@@ -148,16 +149,16 @@ impl<'a> Call<'a> {
     /// leads nowhere. The attempt learns the id, and what it comes to is returned with it.
     pub(crate) fn settle_at<T>(
         &mut self,
-        target: &dyn Target,
-        mut attempt: impl FnMut(&Self, &mut Locked<'a>, &SessionId) -> Result<T, Halt>,
+        target: &dyn SessionRef,
+        mut attempt: impl FnMut(&Self, &mut LockedShards<'a>, &SessionId) -> Result<T, Halt>,
     ) -> Result<(SessionId, T)> {
         let id = target.id();
         match self.settle(|call, locked| attempt(call, locked, id)) {
             Ok(answer) => Ok((id.clone(), answer)),
-            Err(Error::Refused(Refusal::Moved { to })) => {
+            Err(Error::Refused(Refusal::Rotated { to })) => {
                 match self.settle(|call, locked| attempt(call, locked, &to)) {
                     Ok(answer) => Ok((to, answer)),
-                    Err(Error::Refused(Refusal::Moved { .. })) => Err(Error::Refused(Refusal::Missing)),
+                    Err(Error::Refused(Refusal::Rotated { .. })) => Err(Error::Refused(Refusal::Missing)),
                     Err(error) => Err(error),
                 }
             }
@@ -167,10 +168,10 @@ impl<'a> Call<'a> {
 
     /// The session that expired first, if one has; a live one never makes way. None where there is room by now.
     fn first_to_make_way(&self) -> Result<Option<SessionId>> {
-        let Memory { table, capacity, .. } = self.memory;
-        match table.first_to_expire() {
+        let Memory { shards, capacity, .. } = self.memory;
+        match shards.first_to_expire() {
             Some((expires_at, id)) if expires_at <= self.now => Ok(Some(id)),
-            _ if table.stored() < *capacity => Ok(None),
+            _ if shards.stored() < *capacity => Ok(None),
             _ => Err(Error::Refused(Refusal::Full { sessions: *capacity as u64 })),
         }
     }

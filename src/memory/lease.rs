@@ -1,13 +1,13 @@
 //! Who holds a node's name, and until when; `lua/lib/lease.lua` in memory.
 
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked_shards::Locked;
-use crate::model::{Holder, Refusal};
+use crate::memory::locked_shards::LockedShards;
+use crate::model::{NodeIdentity, Refusal};
 
 /// The lease of a node, which may have run out.
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
-    pub(crate) holder: Holder,
+    pub(crate) holder: NodeIdentity,
     pub(crate) deadline: u64,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn fenced() -> Halt {
 }
 
 /// Whether the node that makes a call may write as the owner of a session that is at `node` or comes there.
-pub(crate) fn fence(call: &Call<'_>, locked: &Locked<'_>, node: &str) -> Result<(), Halt> {
+pub(crate) fn fence(call: &Call<'_>, locked: &LockedShards<'_>, node: &str) -> Result<(), Halt> {
     let Some(holder) = call.holder else {
         return Ok(());
     };

@@ -1,9 +1,9 @@
 //! How many sessions a user may have; `lua/lib/limit.lua` in memory.
 
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::delete_user;
-use crate::model::{BATCH, OnLimit, Owner, Refusal, Removed, SessionId};
+use crate::model::{BATCH, OnLimit, Refusal, Removed, Selector, SessionId};
 
 /// Index entries looked at in one call.
 const SCAN: usize = 1000;
@@ -11,13 +11,13 @@ const SCAN: usize = 1000;
 /// Whom to evict for one more session of a user, all of them locked with what they have. Expired sessions do not
 /// count. A user with more than [`SCAN`] entries is cleared first, by batches: of expired ones if there are, else of
 /// sessions that any count would evict.
-pub(crate) fn admit(call: &Call<'_>, locked: &Locked<'_>, user: &str) -> Result<Vec<SessionId>, Halt> {
+pub(crate) fn admit(call: &Call<'_>, locked: &LockedShards<'_>, user: &str) -> Result<Vec<SessionId>, Halt> {
     let Some((limit, policy)) = call.rules.limit.filter(|_| !user.is_empty()) else {
         return Ok(Vec::new());
     };
     let limit = limit as usize;
     locked.need([user])?;
-    let Some(index) = locked.index(&Owner::user(user)).filter(|index| index.len() >= limit) else {
+    let Some(index) = locked.index(&Selector::user(user)).filter(|index| index.len() >= limit) else {
         return Ok(Vec::new());
     };
     let ids: Vec<SessionId> = index.iter().take(SCAN).map(|(_, id)| id.clone()).collect();
@@ -45,6 +45,6 @@ pub(crate) fn admit(call: &Call<'_>, locked: &Locked<'_>, user: &str) -> Result<
 }
 
 /// Evicts those whom [`admit`] named.
-pub(crate) fn evict(call: &Call<'_>, locked: &mut Locked<'_>, victims: Vec<SessionId>) -> Vec<Removed> {
+pub(crate) fn evict(call: &Call<'_>, locked: &mut LockedShards<'_>, victims: Vec<SessionId>) -> Vec<Removed> {
     victims.into_iter().map(|id| delete_user::remove_one(call, locked, id)).collect()
 }

@@ -14,17 +14,17 @@ use crate::memory::call::{Halt, departed, missing};
 use crate::memory::index::{Entry, Index};
 use crate::memory::lease::Lease;
 use crate::memory::record::{Kind, Record};
-use crate::memory::shards::{Named, Reach, Shard, Table};
-use crate::model::{Owner, SessionId};
+use crate::memory::shards::{Named, Reach, Shard, Shards};
+use crate::model::{Selector, SessionId};
 
 /// How many lapsed leftovers one that comes clears away: more than one, so they do not pile up.
 const SWEPT: usize = 2;
 
-const ASKS_FIRST: &str = "a call asks for what it touches before it touches it";
+const ASKS_FIRST: &str = "a call asks for what it refresh_cache before it refresh_cache it";
 
 /// The shards that a call holds.
-pub(crate) struct Locked<'a> {
-    table: &'a Table,
+pub(crate) struct LockedShards<'a> {
+    shards: &'a Shards,
     reach: Reach,
     /// In the order of the shards' numbers. Most calls hold one, which takes no allocation.
     first: Option<MutexGuard<'a, Shard>>,
@@ -33,20 +33,20 @@ pub(crate) struct Locked<'a> {
     rooms: usize,
 }
 
-impl Drop for Locked<'_> {
+impl Drop for LockedShards<'_> {
     fn drop(&mut self) {
-        self.table.release(self.rooms);
+        self.shards.release(self.rooms);
     }
 }
 
-impl<'a> Locked<'a> {
+impl<'a> LockedShards<'a> {
     pub(crate) fn new(
-        table: &'a Table,
+        shards: &'a Shards,
         reach: Reach,
         first: Option<MutexGuard<'a, Shard>>,
         others: Vec<MutexGuard<'a, Shard>>,
     ) -> Self {
-        Self { table, reach, first, others, rooms: 0 }
+        Self { shards, reach, first, others, rooms: 0 }
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
@@ -55,7 +55,7 @@ impl<'a> Locked<'a> {
 
     /// Makes sure that what the call is about to touch is locked, or lets it begin again with that.
     pub(crate) fn need<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<(), Halt> {
-        let wanted = names.into_iter().filter(|name| !name.is_empty()).map(|name| self.table.reach(name));
+        let wanted = names.into_iter().filter(|name| !name.is_empty()).map(|name| self.shards.reach(name));
         let wanted = wanted.fold(Reach::default(), |one, other| one | other);
         if self.reach.covers(wanted) { Ok(()) } else { Err(Halt::Need(wanted)) }
     }
@@ -66,7 +66,7 @@ impl<'a> Locked<'a> {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        self.reach.position(self.table.shard_of(name))
+        self.reach.position(self.shards.shard_of(name))
     }
 
     fn shard(&self, name: &str) -> &Shard {
@@ -97,7 +97,7 @@ impl<'a> Locked<'a> {
         let record = self.record(id, now).ok_or_else(missing)?;
         match &record.kind {
             Kind::Live if record.expires_at > now => Ok(record),
-            Kind::Moved(to) => Err(Halt::Moved(to.clone())),
+            Kind::Rotated(to) => Err(Halt::Rotated(to.clone())),
             Kind::Departed(departure) => Err(departed(departure)),
             Kind::Live | Kind::Deleted(_) => Err(missing()),
         }
@@ -122,13 +122,13 @@ impl<'a> Locked<'a> {
         }
     }
 
-    /// Which session has a connection.
+    /// NodeFilter session has a connection.
     pub(crate) fn pointer(&self, connection: &str) -> Option<&SessionId> {
         self.shard(connection).connections.get(connection)
     }
 
     /// The index of a user or node.
-    pub(crate) fn index(&self, owner: &Owner) -> Option<&Index> {
+    pub(crate) fn index(&self, owner: &Selector) -> Option<&Index> {
         match owner.words() {
             ("user", user) => self.shard(user).users.get(user),
             (_, node) => self.shard(node).nodes.get(node),
@@ -158,7 +158,7 @@ impl<'a> Locked<'a> {
 
     /// Makes room for one more session, if there are fewer than `most`.
     pub(crate) fn reserve(&mut self, most: usize) -> bool {
-        let reserved = self.table.reserve(most);
+        let reserved = self.shards.reserve(most);
         self.rooms += usize::from(reserved);
         reserved
     }

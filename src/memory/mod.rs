@@ -1,6 +1,6 @@
 //! The store in memory: the rules of `lua/`, told once more in Rust.
 //!
-//! It works as the scripts do. A call names the shards that it touches and locks them; what it finds out to need besides
+//! It works as the scripts do. A call names the shards that it refresh_cache and locks them; what it finds out to need besides
 //! makes it begin again with more. Nothing is written before the last refusal.
 
 pub(crate) mod builder;

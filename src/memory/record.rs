@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::memory::shared_name::Name;
+use crate::memory::shared_name::SharedName;
 use crate::model::{
-    Direction, Entries, Freeze, OperationId, Operations, Origin, Routing, Rules, Session, SessionId, Status,
-    TaskId, Times, Version, decode_entries, ms,
+    Direction, Entries, Freeze, IndexFields, OperationId, Origin, RecentChanges, Rules, Session, SessionId,
+    Status, TaskId, Times, Version, decode_entries, ms,
 };
 
 /// Up to this many bytes it is quicker to decode entries than to share them.
@@ -19,7 +19,7 @@ pub(crate) struct Record {
     /// Not `Migrating`: the freeze says so.
     pub(crate) status: Status,
     pub(crate) freeze: Option<Box<Freeze>>,
-    pub(crate) operations: Operations,
+    pub(crate) operations: RecentChanges,
     pub(crate) version: u64,
     pub(crate) created_at: u64,
     pub(crate) ttl: u64,
@@ -29,9 +29,9 @@ pub(crate) struct Record {
     pub(crate) expires_at: u64,
     /// When it goes, if nothing removes it before.
     pub(crate) stored_until: u64,
-    pub(crate) user: Name,
-    pub(crate) connection: Name,
-    pub(crate) node: Name,
+    pub(crate) user: SharedName,
+    pub(crate) connection: SharedName,
+    pub(crate) node: SharedName,
     /// The entries as they are stored in Redis: one allocation, shared with whoever reads it.
     pub(crate) body: Arc<[u8]>,
 }
@@ -42,7 +42,7 @@ pub(crate) enum Kind {
     /// A session, live or expired.
     Live,
     /// The session has this id now.
-    Moved(SessionId),
+    Rotated(SessionId),
     /// It was deleted; or a login gave the session this id, which only a delete follows.
     Deleted(Option<SessionId>),
     /// The session has gone to another store.
@@ -140,16 +140,16 @@ impl Record {
 
     /// Leaves the session without connection and node.
     pub(crate) fn detach(&mut self, operation: Option<OperationId>) {
-        self.connection = Name::default();
-        self.node = Name::default();
+        self.connection = SharedName::default();
+        self.node = SharedName::default();
         self.status = Status::Suspended;
         self.change(operation);
     }
 
     /// Leaves the session to another node, without its connection.
     pub(crate) fn hand_over(&mut self, node: &str, operation: Option<OperationId>) {
-        self.connection = Name::default();
-        self.node = Name::new(node);
+        self.connection = SharedName::default();
+        self.node = SharedName::new(node);
         self.status = Status::Suspended;
         self.change(operation);
     }
@@ -185,7 +185,8 @@ impl Record {
     }
 
     fn strip(mut self) -> Self {
-        (self.user, self.connection, self.node) = (Name::default(), Name::default(), Name::default());
+        (self.user, self.connection, self.node) =
+            (SharedName::default(), SharedName::default(), SharedName::default());
         self.body = Arc::default();
         self
     }
@@ -195,8 +196,8 @@ impl Record {
         Times { created_at, last_active, expires_at, deadline }
     }
 
-    pub(crate) fn routing(&self) -> Routing {
-        Routing {
+    pub(crate) fn index_fields(&self) -> IndexFields {
+        IndexFields {
             user: self.user.as_str().to_owned(),
             connection: self.connection.as_str().to_owned(),
             node: self.node.as_str().to_owned(),
@@ -208,7 +209,7 @@ impl Record {
         self.copy(id, now).read()
     }
 
-    pub(crate) fn copy(&self, id: &SessionId, now: u64) -> Copy {
+    pub(crate) fn copy(&self, id: &SessionId, now: u64) -> SessionCopy {
         let mut session = Session {
             id: id.clone(),
             status: if self.is_frozen(now) { Status::Migrating } else { self.status },
@@ -216,7 +217,7 @@ impl Record {
             ttl: Duration::from_millis(self.ttl),
             times: self.times(),
             stored: None,
-            routing: self.routing(),
+            index_fields: self.index_fields(),
             attributes: Entries::default(),
             extensions: Entries::default(),
             origin: Origin::Store,
@@ -227,7 +228,7 @@ impl Record {
         } else {
             body = Some(self.body.clone());
         }
-        Copy { session, body }
+        SessionCopy { session, body }
     }
 }
 
@@ -237,12 +238,12 @@ fn decode(body: &[u8]) -> (Entries, Entries) {
 
 /// A copy of a session, made under a lock. What is large in it is decoded without.
 #[derive(Debug)]
-pub(crate) struct Copy {
+pub(crate) struct SessionCopy {
     session: Session,
     body: Option<Arc<[u8]>>,
 }
 
-impl Copy {
+impl SessionCopy {
     pub(crate) fn read(self) -> Session {
         let Self { mut session, body } = self;
         if let Some(body) = body {

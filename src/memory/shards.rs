@@ -27,7 +27,7 @@ use std::sync::{
 
 use crate::memory::index::Index;
 use crate::memory::lease::Lease;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
 use crate::model::SessionId;
 
@@ -106,33 +106,33 @@ impl Reach {
 }
 
 /// The shards.
-pub(crate) struct Table {
-    shards: Box<[Mutex<Shard>]>,
+pub(crate) struct Shards {
+    each: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     /// How many sessions there are, live and expired, and those about to be put in.
     stored: AtomicUsize,
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for Shards {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("shards", &self.shards.len()).finish_non_exhaustive()
+        f.debug_struct("Shards").field("shards", &self.each.len()).finish_non_exhaustive()
     }
 }
 
-impl Table {
+impl Shards {
     pub(crate) fn new(shards: usize) -> Self {
         assert!((1..=MOST_SHARDS).contains(&shards), "a reach has a bit for each shard");
         Self {
-            shards: (0..shards).map(|_| Mutex::default()).collect(),
+            each: (0..shards).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             stored: AtomicUsize::new(0),
         }
     }
 
-    /// Which shard has a session, user, connection or node.
+    /// NodeFilter shard has a session, user, connection or node.
     pub(crate) fn shard_of(&self, name: &str) -> usize {
         // The remainder is below 64, so the cast loses nothing.
-        (self.hasher.hash_one(name) % self.shards.len() as u64) as usize
+        (self.hasher.hash_one(name) % self.each.len() as u64) as usize
     }
 
     pub(crate) fn reach(&self, name: &str) -> Reach {
@@ -140,16 +140,16 @@ impl Table {
     }
 
     pub(crate) fn whole(&self) -> Reach {
-        Reach(u64::MAX >> (MOST_SHARDS - self.shards.len()))
+        Reach(u64::MAX >> (MOST_SHARDS - self.each.len()))
     }
 
     /// Locks shards.
     ///
     /// Ordering: ascending, here and nowhere else, so that no two calls wait for each other.
-    pub(crate) fn lock(&self, reach: Reach) -> Locked<'_> {
+    pub(crate) fn lock(&self, reach: Reach) -> LockedShards<'_> {
         let mut guards = reach.shards().map(|shard| self.guard(shard));
         let (first, others) = (guards.next(), guards.collect());
-        Locked::new(self, reach, first, others)
+        LockedShards::new(self, reach, first, others)
     }
 
     /// What the record of an id says, as it is now.
@@ -159,7 +159,7 @@ impl Table {
 
     /// What expires first, each shard looked at after the other.
     pub(crate) fn first_to_expire(&self) -> Option<(u64, SessionId)> {
-        (0..self.shards.len()).filter_map(|shard| self.guard(shard).expiry.first().cloned()).min()
+        (0..self.each.len()).filter_map(|shard| self.guard(shard).expiry.first().cloned()).min()
     }
 
     /// What expires first in the shard of a name, if it has expired.
@@ -170,7 +170,7 @@ impl Table {
 
     fn guard(&self, shard: usize) -> MutexGuard<'_, Shard> {
         // Nothing between the first and the last write of a call can panic, so what a poisoned lock holds is whole.
-        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+        self.each[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stored(&self) -> usize {

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 /// A name that may be none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Name(Option<Arc<str>>);
+pub(crate) struct SharedName(Option<Arc<str>>);
 
-impl Name {
+impl SharedName {
     pub(crate) fn new(text: &str) -> Self {
         Self((!text.is_empty()).then(|| text.into()))
     }
 
-    /// Empty for none, as the routing of a session has it.
+    /// Empty for none, as the index_fields of a session has it.
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }

@@ -22,7 +22,7 @@ pub enum Stored {
 /// All that is stored, at one instant, under the keys of `README.md`.
 pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
     let now = crate::model::now_ms(memory.clock.as_ref());
-    let locked = memory.table.lock(memory.table.whole());
+    let locked = memory.shards.lock(memory.shards.whole());
     let mut snapshot = BTreeMap::new();
     let (mut expiry, mut migrations) = (Vec::new(), Vec::new());
     for shard in locked.shards() {
@@ -70,7 +70,7 @@ fn scores<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(String, u64)
 fn encode(record: &Record) -> Vec<u8> {
     let (kind, rest): (u8, &[u8]) = match &record.kind {
         Kind::Live => (1, &record.body),
-        Kind::Moved(to) => (2, to.as_str().as_bytes()),
+        Kind::Rotated(to) => (2, to.as_str().as_bytes()),
         Kind::Deleted(to) => (3, to.as_ref().map_or(b"", |to| to.as_str().as_bytes())),
         Kind::Departed(departure) => (4, departure.place.as_bytes()),
     };

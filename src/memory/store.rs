@@ -16,10 +16,10 @@ use crate::memory::snapshot;
 use crate::memory::snapshot::Stored;
 use crate::model::{
     Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Error, Expired, Export,
-    Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
-    NewSession, Node, Obstacle, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed,
-    Result, Rotated, Rotation, Rules, Session, SessionId, Target, TaskId, Thawed, Unbound, UserDeleted,
-    Version, Which,
+    Freezing, Frozen, Heartbeat, Import, Imported, LeaseStatus, Leftover, Migration, Migrations, NewSession,
+    Node, NodeFilter, NodeIdentity, Obstacle, OperationId, Page, PageRequest, Patch, Patched, Reaped,
+    Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef, TaskId, Thawed,
+    Unbound, UserDeleted, Version,
 };
 use crate::store::call_span as span;
 use crate::store::session_store::SessionStore;
@@ -48,7 +48,7 @@ pub struct MemoryStore {
     /// Of all calls through this handle.
     operation_id: Option<OperationId>,
     /// The node that makes all calls through this handle.
-    holder: Option<Holder>,
+    holder: Option<NodeIdentity>,
 }
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl MemoryStore {
     /// How many sessions are stored, live or expired and not reaped.
     #[must_use]
     pub fn stored(&self) -> usize {
-        self.shared.memory.table.stored()
+        self.shared.memory.shards.stored()
     }
 
     /// All that is stored, at one instant, under the names and in the form in which Redis has it for a namespace: to look
@@ -162,7 +162,7 @@ impl MemoryStore {
 
     /// What is under an id.
     pub(crate) fn record(&self, id: &SessionId) -> Option<Record> {
-        self.shared.memory.table.read(id, Record::clone)
+        self.shared.memory.shards.read(id, Record::clone)
     }
 
     /// Sees to it that a session is at a later version than another.
@@ -178,8 +178,8 @@ impl MemoryStore {
 
     /// The ids of all sessions, live and expired.
     pub(crate) fn ids(&self) -> Vec<SessionId> {
-        let table = &self.shared.memory.table;
-        let locked = table.lock(table.whole());
+        let shards = &self.shared.memory.shards;
+        let locked = shards.lock(shards.whole());
         locked.shards().flat_map(|shard| &shard.expiry).map(|(_, id)| id.clone()).collect()
     }
 
@@ -219,39 +219,39 @@ impl SessionStore for MemoryStore {
         self.run("update", |call| update::run(call, session)).await
     }
 
-    async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched> {
+    async fn patch(&self, target: &dyn SessionRef, patch: Patch) -> Result<Patched> {
         self.run("patch", |call| patch::run(call, target, &patch)).await
     }
 
-    async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>> {
+    async fn refresh(&self, target: &dyn SessionRef) -> Result<Option<Refreshed>> {
         self.run("refresh", |call| refresh::run(call, target)).await
     }
 
-    async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>> {
+    async fn refresh_and_get(&self, target: &dyn SessionRef) -> Result<Option<Session>> {
         self.run("refresh", |call| refresh::run_and_get(call, target)).await
     }
 
-    async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
+    async fn rotate(&self, target: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
         self.run("rotate", |call| rotate::run(call, target, rotation)).await
     }
 
-    async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound> {
+    async fn bind(&self, target: &dyn SessionRef, binding: Binding) -> Result<Bound> {
         self.run("bind", |call| bind::run(call, target, &binding)).await
     }
 
-    async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound> {
+    async fn unbind(&self, target: &dyn SessionRef, connection: &str) -> Result<Unbound> {
         self.run("unbind", |call| unbind::run(call, target, connection)).await
     }
 
-    async fn delete(&self, target: &dyn Target) -> Result<Deleted> {
+    async fn delete(&self, target: &dyn SessionRef) -> Result<Deleted> {
         self.run("delete", |call| delete::run(call, target)).await
     }
 
-    async fn list(&self, owner: &Owner, page: &PageRequest) -> Result<Page> {
+    async fn list(&self, owner: &Selector, page: &PageRequest) -> Result<Page> {
         self.run("list", |call| list::run(call, owner, page)).await
     }
 
-    async fn count(&self, owner: &Owner) -> Result<u64> {
+    async fn count(&self, owner: &Selector) -> Result<u64> {
         self.run("count", |call| count::run(&call, owner)).await
     }
 
@@ -271,7 +271,7 @@ impl SessionStore for MemoryStore {
         self.run("reap", |call| reap::run(call, batch)).await
     }
 
-    async fn heartbeat(&self, holder: &Holder, beat: Heartbeat) -> Result<LeaseStatus> {
+    async fn heartbeat(&self, holder: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
         self.run("heartbeat", |call| heartbeat::run(call, holder, &beat)).await
     }
 
@@ -280,7 +280,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn lapsed_nodes(&self) -> Result<Vec<String>> {
-        let nodes = self.run("nodes", |call| nodes::run(&call, Which::Lapsed)).await?;
+        let nodes = self.run("nodes", |call| nodes::run(&call, NodeFilter::Lapsed)).await?;
         Ok(nodes.into_iter().map(|node| node.name).collect())
     }
 
@@ -288,11 +288,11 @@ impl SessionStore for MemoryStore {
         self.run("recover", |call| recover::run(call, &claim)).await
     }
 
-    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>> {
+    async fn freeze(&self, target: &dyn SessionRef, freezing: Freezing) -> Result<Option<Frozen>> {
         self.run("freeze", |call| freeze::run(call, target, &freezing)).await
     }
 
-    async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {
+    async fn depart(&self, target: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<Departed> {
         self.run("depart", |call| depart::run(call, target, task, until_ms)).await
     }
 
@@ -300,7 +300,7 @@ impl SessionStore for MemoryStore {
         self.run("thaw", |call| thaw::run(call, id, task, direction)).await
     }
 
-    async fn clean(&self, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
+    async fn clean(&self, target: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<Cleaned> {
         self.run("clean", |call| clean::run(call, target, task, what)).await
     }
 
@@ -320,7 +320,7 @@ impl SessionStore for MemoryStore {
         Arc::new(Self { operation_id: Some(id), ..self.clone() })
     }
 
-    fn as_node(&self, holder: &Holder) -> Arc<dyn SessionStore> {
+    fn as_node(&self, holder: &NodeIdentity) -> Arc<dyn SessionStore> {
         Arc::new(Self { holder: Some(holder.clone()), ..self.clone() })
     }
 

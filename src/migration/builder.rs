@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::migration::lanes::Shared;
+use crate::migration::lanes::Lanes;
 use crate::migration::manager::MigrationManager;
 use crate::migration::task::{OnReport, Report};
-use crate::migration::transfer::{End, Route};
+use crate::migration::transfer::{End, Transfer};
 use crate::model::{Error, Result, check_count, check_span, require_name};
 use crate::store::session_store::SessionStore;
 
@@ -90,9 +90,9 @@ impl MigrationManagerBuilder {
         }
         check_count("queue", queue, 10_000)?;
         check_count("workers", workers, 256)?;
-        let to_remote = Route { source: local.clone(), target: remote.clone(), freeze };
-        let to_local = Route { source: remote, target: local, freeze };
-        let lanes = Shared { to_remote, to_local, on_report, handed_back: Mutex::default() };
+        let to_remote = Transfer { source: local.clone(), target: remote.clone(), freeze };
+        let to_local = Transfer { source: remote, target: local, freeze };
+        let lanes = Lanes { to_remote, to_local, on_report, handed_back: Mutex::default() };
         Ok(MigrationManager::start(lanes, queue, workers))
     }
 }

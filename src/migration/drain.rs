@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Submitted};
 use crate::migration::transfer::Outcome;
-use crate::model::{Cursor, Error, Obstacle, Owner, PageRequest, Result, SessionId};
+use crate::model::{Cursor, Error, Obstacle, PageRequest, Result, Selector, SessionId};
 use crate::store::session_store::SessionStore;
 
 /// How many to read at once.
@@ -88,7 +88,7 @@ impl DrainTask {
         per_second: u32,
         on_report: Option<OnReport>,
     ) -> Result<Drain> {
-        Owner::node(node).validate()?;
+        Selector::node(node).validate()?;
         destination.check()?;
         if matches!(&destination, Destination::Node(to) if to == node) {
             return Err(Error::invalid("node id", "is that of the node itself"));
@@ -127,7 +127,7 @@ impl DrainTask {
     /// `None` where the manager was closed.
     async fn pass(&self, ticks: &mut tokio::time::Interval) -> Option<Option<usize>> {
         let (mut found, mut after) = (0, None::<Cursor>);
-        let owner = Owner::node(&self.node);
+        let owner = Selector::node(&self.node);
         let mut waiting = JoinSet::new();
         loop {
             let request =
@@ -162,7 +162,7 @@ impl DrainTask {
 
     fn note(&self, outcome: Result<Outcome>) {
         self.progress.send_modify(|progress| match outcome {
-            Ok(Outcome::Moved) => progress.moved += 1,
+            Ok(Outcome::Arrived) => progress.moved += 1,
             Ok(Outcome::Missing | Outcome::Elsewhere) => progress.missing += 1,
             Ok(Outcome::Stayed) | Err(_) => progress.failed += 1,
         });

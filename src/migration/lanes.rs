@@ -3,18 +3,18 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Report};
-use crate::migration::transfer::Route;
+use crate::migration::transfer::Transfer;
 
 /// What the workers, the drains and a resumption share.
-pub(crate) struct Shared {
-    pub(crate) to_remote: Route,
-    pub(crate) to_local: Route,
+pub(crate) struct Lanes {
+    pub(crate) to_remote: Transfer,
+    pub(crate) to_local: Transfer,
     pub(crate) on_report: Option<OnReport>,
     /// Tasks that were not begun, once no more are.
     pub(crate) handed_back: Mutex<Option<Vec<MigrationTask>>>,
 }
 
-impl Shared {
+impl Lanes {
     /// Takes a task that is not to be begun, if none is any more.
     pub(crate) fn keep_back(&self, job: Job) -> Option<Job> {
         let mut kept = self.handed_back.lock().unwrap_or_else(PoisonError::into_inner);
@@ -24,7 +24,7 @@ impl Shared {
     }
 
     /// The way that a session takes. One that goes to another node is at its source, and stays there.
-    pub(crate) fn route(&self, destination: &Destination) -> &Route {
+    pub(crate) fn route(&self, destination: &Destination) -> &Transfer {
         match destination {
             Destination::Remote | Destination::RemoteNode(_) | Destination::Node(_) => &self.to_remote,
             Destination::Local | Destination::LocalNode(_) => &self.to_local,

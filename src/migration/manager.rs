@@ -8,8 +8,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 
 use crate::migration::drain::{Drain, DrainTask};
-use crate::migration::lanes::Shared;
-use crate::migration::reassign::hand_over;
+use crate::migration::lanes::Lanes;
+use crate::migration::reassign::reassign;
 use crate::migration::resume;
 use crate::migration::resume::Resumed;
 use crate::migration::task::{Destination, Job, MigrationTask, Submitted};
@@ -33,7 +33,7 @@ use crate::model::{Error, Obstacle, Result};
 /// let session = here.create(NewSession::new().user("ann")).await?.session;
 /// let manager = MigrationManager::builder(here, there.clone()).build()?;
 /// let submitted = manager.submit(MigrationTask::new(session.id().clone(), Destination::Remote)).await?;
-/// assert_eq!(submitted.await?.outcome?, Outcome::Moved);
+/// assert_eq!(submitted.await?.outcome?, Outcome::Arrived);
 /// assert_eq!(there.get(session.id()).await?, Some(session));
 /// manager.close().await;
 /// # Ok(())
@@ -43,7 +43,7 @@ use crate::model::{Error, Obstacle, Result};
 /// Dropped, it stops at once, and reports all that it had accepted and not finished as failed: those that were at work are
 /// brought to an end by `resume`.
 pub struct MigrationManager {
-    shared: Arc<Shared>,
+    shared: Arc<Lanes>,
     queue: mpsc::Sender<Job>,
     workers: JoinSet<()>,
 }
@@ -59,7 +59,7 @@ impl fmt::Debug for MigrationManager {
 
 impl MigrationManager {
     /// Starts the workers.
-    pub(crate) fn start(shared: Shared, queue: usize, workers: usize) -> Self {
+    pub(crate) fn start(shared: Lanes, queue: usize, workers: usize) -> Self {
         let (shared, (queue, jobs)) = (Arc::new(shared), mpsc::channel(queue));
         let jobs = Arc::new(tokio::sync::Mutex::new(jobs));
         let mut working = JoinSet::new();
@@ -144,7 +144,7 @@ impl MigrationManager {
 }
 
 /// Works at the queue until it is closed and empty.
-async fn work(shared: Arc<Shared>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>) {
+async fn work(shared: Arc<Lanes>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>) {
     loop {
         let job = jobs.lock().await.recv().await;
         let Some(job) = job else { return };
@@ -154,14 +154,14 @@ async fn work(shared: Arc<Shared>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<J
     }
 }
 
-async fn move_one(shared: &Shared, job: Job) {
+async fn move_one(shared: &Lanes, job: Job) {
     let Some(MigrationTask { id, session, destination, from, .. }) = job.task().cloned() else { return };
     if let Err(error) = destination.check() {
         return job.report(session, Err(error));
     }
     let route = shared.route(&destination);
     if let Destination::Node(to) = &destination {
-        return match hand_over(&*route.source.store, &route.patience(), &session, from, to).await {
+        return match reassign(&*route.source.store, &route.retry(), &session, from, to).await {
             Ok((session, outcome)) => job.report(session, Ok(outcome)),
             Err(error) => job.report(session, Err(error)),
         };

@@ -1,8 +1,8 @@
 //! What a crash left, brought to its end.
 
-use crate::migration::lanes::Shared;
+use crate::migration::lanes::Lanes;
 use crate::migration::task::Report;
-use crate::migration::transfer::{Arrival, Route};
+use crate::migration::transfer::{Arrival, Transfer};
 use crate::model::{Error, Migration, Phase, Result};
 
 /// How many to read at once.
@@ -27,7 +27,7 @@ impl Resumed {
 }
 
 /// Brings all to their end that are on their way between the two stores, by the lists of both.
-pub(crate) async fn resume(shared: &Shared) -> Result<Resumed> {
+pub(crate) async fn resume(shared: &Lanes) -> Result<Resumed> {
     let mut resumed = Resumed::default();
     let (remote, local) = (&shared.to_remote, &shared.to_local);
     for (route, back) in [(remote, local), (local, remote)] {
@@ -50,9 +50,9 @@ pub(crate) async fn resume(shared: &Shared) -> Result<Resumed> {
 
 /// Whether it came to its end.
 async fn one(
-    shared: &Shared,
-    route: &Route,
-    back: &Route,
+    shared: &Lanes,
+    route: &Transfer,
+    back: &Transfer,
     migration: &Migration,
     resumed: &mut Resumed,
 ) -> bool {
@@ -74,8 +74,8 @@ async fn one(
 }
 
 async fn finish(
-    shared: &Shared,
-    route: &Route,
+    shared: &Lanes,
+    route: &Transfer,
     migration: &Migration,
     arrival: Result<Arrival>,
 ) -> (Report, bool) {

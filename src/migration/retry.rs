@@ -13,9 +13,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Until when steps are taken again.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience(Instant);
+pub(crate) struct Retry(Instant);
 
-impl Patience {
+impl Retry {
     pub(crate) fn of(span: Duration) -> Self {
         Self(Instant::now() + span)
     }

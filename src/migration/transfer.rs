@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::migration::retry::Patience;
+use crate::migration::retry::Retry;
 use crate::model::{
     Cleaned, Departed, Direction, Error, Freezing, Frozen, Import, Imported, Leftover, Migration, Phase,
     Refusal, Result, Session, SessionId, Status, TaskId, Thawed,
@@ -22,7 +22,7 @@ pub(crate) struct End {
 
 /// The way of sessions from one store to the other.
 #[derive(Clone, Debug)]
-pub(crate) struct Route {
+pub(crate) struct Transfer {
     pub(crate) source: End,
     pub(crate) target: End,
     /// How long a session is frozen at most.
@@ -34,7 +34,7 @@ pub(crate) struct Route {
 #[non_exhaustive]
 pub enum Outcome {
     /// It is in the other store now, or at the other node.
-    Moved,
+    Arrived,
     /// It is where it was, and can be changed there again.
     Stayed,
     /// There is no such session: it was deleted or has expired, before or meanwhile.
@@ -59,22 +59,22 @@ impl Arrival {
     }
 }
 
-impl Route {
+impl Transfer {
     /// A session is frozen meanwhile, so a step is not tried for as long as that lasts.
-    pub(crate) fn patience(&self) -> Patience {
-        Patience::of(self.freeze / 3)
+    pub(crate) fn retry(&self) -> Retry {
+        Retry::of(self.freeze / 3)
     }
 
     /// Takes a session from the source to the target, and to a node there if one is named. Where it cannot, it stays, and
     /// the error says why.
     pub(crate) async fn carry(&self, id: &SessionId, task: TaskId, node: Option<&str>) -> Result<Arrival> {
-        let patience = self.patience();
+        let retry = self.retry();
         let source = &self.source.store;
         let freezing =
             Freezing::new(task, &self.target.place).span(self.freeze).node(node.unwrap_or_default());
-        let frozen = match patience.with(|| source.freeze(id, freezing.clone())).await {
+        let frozen = match retry.with(|| source.freeze(id, freezing.clone())).await {
             Ok(Some(frozen)) => frozen,
-            Ok(None) => return self.absent(&patience, id).await,
+            Ok(None) => return self.absent(&retry, id).await,
             Err(Error::Refused(Refusal::Departed { place })) => return self.gone(id, task, place).await,
             Err(error) => return Err(error),
         };
@@ -82,7 +82,7 @@ impl Route {
         let session = export.session().clone();
         let import = Import::new(export).incoming(task, until_ms, self.source.place.as_str());
         let import = if let Some(node) = node { import.node(node) } else { import };
-        match self.cross(&patience, import, &session, task, until_ms).await {
+        match self.cross(&retry, import, &session, task, until_ms).await {
             Ok(Departed::Departed) => self.arrive(session.id(), task).await,
             Ok(Departed::Missing) => {
                 Ok(Arrival::new(session.id(), Outcome::Missing, [Leftover::Copy { until_ms }]))
@@ -101,24 +101,24 @@ impl Route {
     /// The copy comes in, and the session departs.
     async fn cross(
         &self,
-        patience: &Patience,
+        retry: &Retry,
         import: Import,
         session: &Session,
         task: TaskId,
         until_ms: u64,
     ) -> Result<Departed> {
-        let imported = patience.with(|| self.target.store.import(import.clone())).await?;
+        let imported = retry.with(|| self.target.store.import(import.clone())).await?;
         if imported == Imported::Missing {
             // By the clock there it has expired.
             return Err(Error::Refused(Refusal::Missing));
         }
-        patience.with(|| self.source.store.depart(session, task, until_ms)).await
+        retry.with(|| self.source.store.depart(session, task, until_ms)).await
     }
 
     /// It is not at its source: nowhere, or moved so long ago that nothing says so.
-    async fn absent(&self, patience: &Patience, id: &SessionId) -> Result<Arrival> {
-        let outcome = match patience.with(|| self.target.store.get(id)).await {
-            Ok(Some(session)) if session.status() != Status::Migrating => Outcome::Moved,
+    async fn absent(&self, retry: &Retry, id: &SessionId) -> Result<Arrival> {
+        let outcome = match retry.with(|| self.target.store.get(id)).await {
+            Ok(Some(session)) if session.status() != Status::Migrating => Outcome::Arrived,
             Ok(_) | Err(Error::Refused(_)) => Outcome::Missing,
             Err(error) => return Err(error),
         };
@@ -131,30 +131,30 @@ impl Route {
             return self.arrive(id, task).await;
         }
         if place == self.target.place {
-            return Ok(Arrival::new(id, Outcome::Moved, []));
+            return Ok(Arrival::new(id, Outcome::Arrived, []));
         }
         Err(Error::Refused(Refusal::Departed { place }))
     }
 
     async fn has_departed(&self, id: &SessionId, task: TaskId) -> Result<bool> {
-        let patience = self.patience();
-        let migration = patience.with(|| self.source.store.migration(id)).await?;
+        let retry = self.retry();
+        let migration = retry.with(|| self.source.store.migration(id)).await?;
         Ok(migration.is_some_and(|it| it.task == task && it.phase == Phase::Departed))
     }
 
     /// The session has departed, so the copy becomes the session.
     pub(crate) async fn arrive(&self, id: &SessionId, task: TaskId) -> Result<Arrival> {
-        let patience = self.patience();
-        match patience.with(|| self.target.store.thaw(id, task, Direction::Incoming)).await {
+        let retry = self.retry();
+        match retry.with(|| self.target.store.thaw(id, task, Direction::Incoming)).await {
             Ok(Thawed::Thawed | Thawed::Unchanged) => {}
             Ok(Thawed::Missing) => {
                 return Ok(Arrival::new(id, Outcome::Missing, [Leftover::Departed, Leftover::Deleted]));
             }
             // It was thawed before, and has gone on since: to another id, or to another store.
-            Err(Error::Refused(Refusal::Moved { .. } | Refusal::Departed { .. } | Refusal::Frozen)) => {}
+            Err(Error::Refused(Refusal::Rotated { .. } | Refusal::Departed { .. } | Refusal::Frozen)) => {}
             Err(error) => return Err(error),
         }
-        Ok(Arrival::new(id, Outcome::Moved, [Leftover::Departed]))
+        Ok(Arrival::new(id, Outcome::Arrived, [Leftover::Departed]))
     }
 
     /// The session stays, unless it has departed by now. `until_ms` is the freeze under which a copy of it may be there.
@@ -164,8 +164,8 @@ impl Route {
         task: TaskId,
         until_ms: Option<u64>,
     ) -> Result<Arrival> {
-        let patience = self.patience();
-        let thawed = patience.with(|| self.source.store.thaw(id, task, Direction::Outgoing)).await;
+        let retry = self.retry();
+        let thawed = retry.with(|| self.source.store.thaw(id, task, Direction::Outgoing)).await;
         let outcome = match thawed {
             Err(Error::Refused(Refusal::Departed { .. })) if self.has_departed(id, task).await? => {
                 return self.arrive(id, task).await;
@@ -175,7 +175,7 @@ impl Route {
             Err(error) => return Err(error),
         };
         // From here on nobody departs under that freeze.
-        let there = patience.with(|| self.target.store.migration(id)).await;
+        let there = retry.with(|| self.target.store.migration(id)).await;
         let there = match there {
             Ok(there) => there.filter(|it| it.task == task),
             // What is there is not of this task.
@@ -190,8 +190,8 @@ impl Route {
 
     /// The copy was deleted before it became the session: a delete wins, so the session goes too.
     pub(crate) async fn delete(&self, id: &SessionId, task: TaskId) -> Result<Arrival> {
-        let patience = self.patience();
-        match patience.with(|| self.source.store.delete(id)).await {
+        let retry = self.retry();
+        match retry.with(|| self.source.store.delete(id)).await {
             Err(Error::Refused(Refusal::Departed { .. })) if self.has_departed(id, task).await? => {
                 return self.arrive(id, task).await;
             }
@@ -203,14 +203,14 @@ impl Route {
 
     /// Clears away what is left at the end of a way.
     pub(crate) async fn clean_up(&self, arrival: &Arrival, task: TaskId) -> Result<()> {
-        let patience = self.patience();
+        let retry = self.retry();
         let id = &arrival.id;
         for left in &arrival.left {
             let end = match left {
                 Leftover::Departed => &self.source,
                 Leftover::Deleted | Leftover::Copy { .. } => &self.target,
             };
-            let cleaned = patience.with(|| end.store.clean(id, task, *left)).await?;
+            let cleaned = retry.with(|| end.store.clean(id, task, *left)).await?;
             // It was deleted since somebody looked: then that wins.
             if cleaned == Cleaned::Unchanged && matches!(left, Leftover::Copy { .. }) {
                 self.heed_delete(id, task).await?;
@@ -220,14 +220,14 @@ impl Route {
     }
 
     async fn heed_delete(&self, id: &SessionId, task: TaskId) -> Result<()> {
-        let patience = self.patience();
-        let there = patience.with(|| self.target.store.migration(id)).await?;
+        let retry = self.retry();
+        let there = retry.with(|| self.target.store.migration(id)).await?;
         if there.is_some_and(|it| it.task == task && it.phase == Phase::Deleted) {
-            match patience.with(|| self.source.store.delete(id)).await {
+            match retry.with(|| self.source.store.delete(id)).await {
                 Ok(_) | Err(Error::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
-            patience.with(|| self.target.store.clean(id, task, Leftover::Deleted)).await?;
+            retry.with(|| self.target.store.clean(id, task, Leftover::Deleted)).await?;
         }
         Ok(())
     }

@@ -12,7 +12,6 @@ use crate::model::error::{Error, Result};
 use crate::model::rules::Rules;
 use crate::model::session::{Session, Status};
 use crate::model::session_id::SessionId;
-use crate::model::session_ref::Target;
 use crate::model::version::Version;
 
 /// Changes to single attributes and extensions of a session, its status, its ttl. What it does not name stays.

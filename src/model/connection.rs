@@ -2,10 +2,9 @@
 
 use crate::model::error::Result;
 use crate::model::index_fields::{check_name, require_name};
-use crate::model::node_identity::Holder;
+use crate::model::node_identity::NodeIdentity;
 use crate::model::session::Session;
 use crate::model::session_id::SessionId;
-use crate::model::session_ref::Target;
 use crate::model::version::Version;
 
 /// What an unbind came to.
@@ -57,9 +56,9 @@ impl Binding {
     }
 
     /// The same, checked, as the holder of a lease may make it.
-    pub(crate) fn at(mut self, holder: Option<&Holder>) -> Result<Self> {
+    pub(crate) fn at(mut self, holder: Option<&NodeIdentity>) -> Result<Self> {
         self.check()?;
-        Holder::name_node(holder, &mut self.node)?;
+        NodeIdentity::name_node(holder, &mut self.node)?;
         Ok(self)
     }
 

@@ -9,7 +9,7 @@ use crate::model::duration::check_ttl;
 use crate::model::entries::Entries;
 use crate::model::entry_codec::{EntryKind, EntryWriter};
 use crate::model::error::Result;
-use crate::model::index_fields::Routing;
+use crate::model::index_fields::IndexFields;
 use crate::model::rules::Rules;
 use crate::model::session::{Origin, Session, Status, Times};
 use crate::model::session_id::SessionId;
@@ -17,9 +17,9 @@ use crate::model::version::Version;
 
 /// A new session whose fields are checked, with its entries as they are stored.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct ValidatedSession {
     pub(crate) id: SessionId,
-    pub(crate) routing: Routing,
+    pub(crate) index_fields: IndexFields,
     pub(crate) status: Status,
     pub(crate) ttl: Duration,
     pub(crate) entries: Vec<u8>,
@@ -27,7 +27,7 @@ pub(crate) struct Draft {
     pub(crate) extensions: Entries,
 }
 
-impl Draft {
+impl ValidatedSession {
     /// The session as it was made.
     pub(crate) fn into_session(self, version: Version, times: Times) -> Session {
         Session {
@@ -37,7 +37,7 @@ impl Draft {
             ttl: self.ttl,
             times,
             stored: None,
-            routing: self.routing,
+            index_fields: self.index_fields,
             attributes: self.attributes,
             extensions: self.extensions,
             origin: Origin::Store,
@@ -56,7 +56,7 @@ impl Draft {
 #[derive(Clone, Debug, Default)]
 pub struct NewSession {
     pub(crate) id: Option<SessionId>,
-    routing: Routing,
+    index_fields: IndexFields,
     status: Status,
     ttl: Option<Duration>,
     attributes: Entries,
@@ -80,21 +80,21 @@ impl NewSession {
     /// Its user, at most 256 bytes; empty means none. Defaults to none.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
-        self.routing.user = user.into();
+        self.index_fields.user = user.into();
         self
     }
 
     /// Its connection, at most 256 bytes; empty means none. Defaults to none.
     #[must_use]
     pub fn connection(mut self, connection: impl Into<String>) -> Self {
-        self.routing.connection = connection.into();
+        self.index_fields.connection = connection.into();
         self
     }
 
     /// The node that holds its connection, at most 256 bytes; empty means none. Defaults to none.
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
-        self.routing.node = node.into();
+        self.index_fields.node = node.into();
         self
     }
 
@@ -138,13 +138,17 @@ impl NewSession {
 
 impl NewSession {
     pub(crate) fn wanted_connection(&self) -> &str {
-        &self.routing.connection
+        &self.index_fields.connection
     }
 
     /// `made_id` is for one that was given none.
-    pub(crate) fn check(self, rules: &Rules, made_id: impl FnOnce() -> SessionId) -> Result<Draft> {
-        let Self { id, routing, status, ttl, attributes, extensions } = self;
-        routing.validate()?;
+    pub(crate) fn check(
+        self,
+        rules: &Rules,
+        made_id: impl FnOnce() -> SessionId,
+    ) -> Result<ValidatedSession> {
+        let Self { id, index_fields, status, ttl, attributes, extensions } = self;
+        index_fields.validate()?;
         let ttl = ttl.unwrap_or(rules.ttl);
         check_ttl("ttl", ttl)?;
         let mut entries = EntryWriter::new(rules);
@@ -152,7 +156,7 @@ impl NewSession {
         entries.add_all(EntryKind::Extension, &extensions)?;
         let entries = entries.finish_whole()?;
         let id = id.unwrap_or_else(made_id);
-        Ok(Draft { id, routing, status, ttl, entries, attributes, extensions })
+        Ok(ValidatedSession { id, index_fields, status, ttl, entries, attributes, extensions })
     }
 }
 

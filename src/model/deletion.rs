@@ -1,7 +1,6 @@
 //! What a deletion removed.
 
 use crate::model::session_id::SessionId;
-use crate::model::session_ref::Target;
 
 /// A session that an operation removed from a user, and the connection to close.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ const KEY_BYTES: usize = 256;
 /// Kind, key length, value length.
 const ENTRY_HEADER_BYTES: usize = 7;
 
-/// Which of a session's two maps an entry belongs to.
+/// NodeFilter of a session's two maps an entry belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EntryKind {
     Attribute = 1,

@@ -7,13 +7,13 @@ const NAME_BYTES: usize = 256;
 
 /// User, connection and node of a session; empty means none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Routing {
+pub(crate) struct IndexFields {
     pub(crate) user: String,
     pub(crate) connection: String,
     pub(crate) node: String,
 }
 
-impl Routing {
+impl IndexFields {
     pub(crate) fn validate(&self) -> Result<()> {
         check_name("user id", &self.user)?;
         check_name("connection id", &self.connection)?;

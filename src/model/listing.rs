@@ -17,7 +17,7 @@ pub struct Cursor {
 
 /// An entry of an index: scores order it, and ids where scores are equal.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     pub(crate) id: SessionId,
     pub(crate) created_at: u64,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Entry {
 impl Cursor {
     /// Where the page behind one of this size begins, which ended with these entries and began behind `before`; a page
     /// that is not full is the last.
-    pub(crate) fn behind(entries: &[Entry], size: usize, before: Option<&Self>) -> Option<Self> {
+    pub(crate) fn behind(entries: &[IndexEntry], size: usize, before: Option<&Self>) -> Option<Self> {
         let last = entries.last().filter(|_| entries.len() == size)?;
         let here = entries.iter().filter(|entry| entry.created_at == last.created_at).count();
         let before = before.filter(|before| before.created_at == last.created_at);
@@ -36,7 +36,7 @@ impl Cursor {
 
 /// Whose sessions: a user's, or those that a node holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner(Kind);
+pub struct Selector(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
@@ -44,7 +44,7 @@ enum Kind {
     Node(String),
 }
 
-impl Owner {
+impl Selector {
     /// A user's sessions.
     #[must_use]
     pub fn user(user: impl Into<String>) -> Self {
@@ -76,7 +76,7 @@ impl Owner {
 /// The largest page.
 const PAGE: usize = 500;
 
-/// Which sessions of an owner to read.
+/// NodeFilter sessions of an owner to read.
 #[derive(Clone, Debug)]
 pub struct PageRequest {
     pub(crate) size: usize,
@@ -97,7 +97,7 @@ impl PageRequest {
     }
 
     /// Where the page behind this one begins, which ended with these entries; a page that is not full is the last.
-    pub(crate) fn next(&self, entries: &[Entry]) -> Option<Cursor> {
+    pub(crate) fn next(&self, entries: &[IndexEntry]) -> Option<Cursor> {
         Cursor::behind(entries, self.size, self.after.as_ref())
     }
 

@@ -7,13 +7,12 @@ use crate::model::error::Result;
 use crate::model::index_fields::check_name;
 use crate::model::session::Status;
 use crate::model::session_id::SessionId;
-use crate::model::session_ref::Target;
 use crate::model::task_id::TaskId;
 use crate::model::transfer::Export;
 use crate::stored::record::Record;
 
 /// The ids of the last four changes, newest first; zeros where there were fewer.
-pub(crate) type Operations = [[u8; 8]; 4];
+pub(crate) type RecentChanges = [[u8; 8]; 4];
 
 /// How a session is frozen by a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +36,7 @@ impl Freeze {
     }
 }
 
-/// Which way a frozen session goes.
+/// NodeFilter way a frozen session goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From this store to another.
@@ -122,7 +121,7 @@ impl Migration {
             Record::Departed { task, place, .. } => {
                 return Some(Self { id, task: task?, place, node: None, phase: Phase::Departed });
             }
-            Record::Moved { .. } => return None,
+            Record::Rotated { .. } => return None,
         };
         Some(Self::frozen(id, freeze, is_deleted))
     }

@@ -13,12 +13,12 @@ use crate::model::random::random;
 /// [`Lease`](crate::Lease) has one, and with [`SessionStore::as_node`](crate::SessionStore::as_node) the writes of its
 /// process carry it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Holder {
+pub struct NodeIdentity {
     node: Arc<str>,
     lease: [u8; 8],
 }
 
-impl Holder {
+impl NodeIdentity {
     /// For a new lease of a node: 1 to 256 bytes.
     ///
     /// # Errors
@@ -59,8 +59,8 @@ impl Holder {
 }
 
 /// Without what tells the lease: who has that writes in the name of the node.
-impl fmt::Debug for Holder {
+impl fmt::Debug for NodeIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Holder").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("NodeIdentity").field("node", &self.node).finish_non_exhaustive()
     }
 }

@@ -7,7 +7,7 @@ use crate::model::duration::{LONGEST, check_count, check_duration};
 use crate::model::error::{Error, Result};
 use crate::model::index_fields::require_name;
 use crate::model::listing::Cursor;
-use crate::model::node_identity::Holder;
+use crate::model::node_identity::NodeIdentity;
 use crate::model::rules::BATCH;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
@@ -89,7 +89,7 @@ pub enum LeaseStatus {
         /// By the server's clock.
         until_ms: u64,
     },
-    /// It has run out, or was never registered: it cannot be renewed. Register anew, with another [`Holder`].
+    /// It has run out, or was never registered: it cannot be renewed. Register anew, with another [`NodeIdentity`].
     Lost,
 }
 
@@ -107,9 +107,9 @@ pub struct Node {
     pub sessions: u64,
 }
 
-/// Which nodes to read.
+/// NodeFilter nodes to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
+pub(crate) enum NodeFilter {
     All,
     Lapsed,
 }
@@ -180,7 +180,7 @@ impl Claim {
     }
 
     /// `holder` is who makes the call, if it is fenced.
-    pub(crate) fn check(&self, holder: Option<&Holder>) -> Result<()> {
+    pub(crate) fn check(&self, holder: Option<&NodeIdentity>) -> Result<()> {
         require_name("node id", &self.node)?;
         require_name("node id", &self.to)?;
         if self.node == self.to {
@@ -203,7 +203,7 @@ impl Claim {
 /// A session that went from one node to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Recovered {
+pub struct RecoveredSession {
     /// Its id.
     pub id: SessionId,
     /// The version that it is at.
@@ -219,7 +219,7 @@ pub struct Recovered {
 #[non_exhaustive]
 pub struct Claimed {
     /// The sessions that were taken: by this call, and reported by no other.
-    pub sessions: Vec<Recovered>,
+    pub sessions: Vec<RecoveredSession>,
     /// Those that stay because they are being migrated.
     pub frozen: Vec<SessionId>,
     /// Those that stay because something under their keys is corrupt.

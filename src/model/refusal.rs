@@ -21,7 +21,7 @@ pub enum Refusal {
         current: Version,
     },
     /// The session has a new id.
-    Moved {
+    Rotated {
         /// The new id.
         to: SessionId,
     },
@@ -72,7 +72,7 @@ impl fmt::Display for Refusal {
             Self::Exists => f.write_str("a live session has this id already"),
             Self::Gone => f.write_str("the session with this id was deleted a moment ago"),
             Self::Conflict { current } => write!(f, "the session was changed, it is at version {current}"),
-            Self::Moved { .. } => f.write_str("the session has a new id"),
+            Self::Rotated { .. } => f.write_str("the session has a new id"),
             Self::Departed { place } => write!(f, "the session has gone to {place:?}"),
             Self::Limit { live } => write!(f, "the user has {live} sessions already"),
             Self::TooLarge { bytes } => write!(f, "the session's entries would take {bytes} bytes"),

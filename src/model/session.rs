@@ -10,11 +10,11 @@ use crate::model::duration::check_ttl;
 use crate::model::entries::Entries;
 use crate::model::entry_codec::{EntryKind, EntryWriter};
 use crate::model::error::{Error, Result};
-use crate::model::index_fields::{Routing, some};
+use crate::model::index_fields::{IndexFields, some};
 use crate::model::refusal::Refusal;
 use crate::model::rules::Rules;
 use crate::model::session_id::SessionId;
-use crate::model::session_ref::{Hint, Target};
+use crate::model::session_ref::{Hint, SessionRef};
 use crate::model::version::Version;
 
 /// Whether a session is in use.
@@ -70,9 +70,9 @@ pub struct Session {
     pub(crate) ttl: Duration,
     pub(crate) times: Times,
     /// As the store has it, where the application wants it otherwise: what an operation tells the script.
-    pub(crate) stored: Option<Box<Routing>>,
+    pub(crate) stored: Option<Box<IndexFields>>,
     /// As the application wants it.
-    pub(crate) routing: Routing,
+    pub(crate) index_fields: IndexFields,
     pub(crate) attributes: Entries,
     pub(crate) extensions: Entries,
     pub(crate) origin: Origin,
@@ -91,7 +91,7 @@ pub(crate) struct Times {
 impl Session {
     /// The entries as they are stored, once all that a caller may have set is checked.
     pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
-        self.routing.validate()?;
+        self.index_fields.validate()?;
         check_ttl("ttl", self.ttl)?;
         if self.status == Status::Migrating {
             return Err(Error::Refused(Refusal::Frozen));
@@ -103,8 +103,8 @@ impl Session {
     }
 
     /// Where the store has it indexed.
-    pub(crate) fn stored(&self) -> &Routing {
-        self.stored.as_deref().unwrap_or(&self.routing)
+    pub(crate) fn stored(&self) -> &IndexFields {
+        self.stored.as_deref().unwrap_or(&self.index_fields)
     }
 
     /// This copy was saved, and the store has it so.
@@ -119,10 +119,10 @@ impl Session {
         self.stored = None;
     }
 
-    fn reroute(&mut self, change: impl FnOnce(&mut Routing)) {
-        let stored = self.stored.take().unwrap_or_else(|| Box::new(self.routing.clone()));
-        change(&mut self.routing);
-        self.stored = (*stored != self.routing).then_some(stored);
+    fn reroute(&mut self, change: impl FnOnce(&mut IndexFields)) {
+        let stored = self.stored.take().unwrap_or_else(|| Box::new(self.index_fields.clone()));
+        change(&mut self.index_fields);
+        self.stored = (*stored != self.index_fields).then_some(stored);
     }
 
     /// The session's id, a secret.
@@ -134,19 +134,19 @@ impl Session {
     /// The user, if it is not anonymous.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
-        some(&self.routing.user)
+        some(&self.index_fields.user)
     }
 
     /// The connection, if it has one.
     #[must_use]
     pub fn connection(&self) -> Option<&str> {
-        some(&self.routing.connection)
+        some(&self.index_fields.connection)
     }
 
     /// The node that holds the connection, if it has one.
     #[must_use]
     pub fn node(&self) -> Option<&str> {
-        some(&self.routing.node)
+        some(&self.index_fields.node)
     }
 
     /// Where this copy came from.
@@ -242,17 +242,17 @@ impl Session {
 
     /// Makes it another user's, or nobody's with an empty text, in this copy.
     pub fn set_user(&mut self, user: impl Into<String>) {
-        self.reroute(|routing| routing.user = user.into());
+        self.reroute(|index_fields| index_fields.user = user.into());
     }
 
     /// Gives it another connection, or none with an empty text, in this copy.
     pub fn set_connection(&mut self, connection: impl Into<String>) {
-        self.reroute(|routing| routing.connection = connection.into());
+        self.reroute(|index_fields| index_fields.connection = connection.into());
     }
 
     /// Gives it another node, or none with an empty text, in this copy.
     pub fn set_node(&mut self, node: impl Into<String>) {
-        self.reroute(|routing| routing.node = node.into());
+        self.reroute(|index_fields| index_fields.node = node.into());
     }
 
     /// Suspends it, in this copy.
@@ -280,7 +280,7 @@ impl fmt::Debug for Session {
             .field("version", &self.version.get())
             .field("ttl", &self.ttl)
             .field("times", &self.times)
-            .field("routing", &self.routing)
+            .field("index_fields", &self.index_fields)
             .field("attributes", &self.attributes.len())
             .field("extensions", &self.extensions.len())
             .field("origin", &self.origin)
@@ -288,7 +288,7 @@ impl fmt::Debug for Session {
     }
 }
 
-impl Target for Session {
+impl SessionRef for Session {
     fn id(&self) -> &SessionId {
         &self.id
     }

@@ -2,14 +2,14 @@
 
 use std::fmt::Debug;
 
-use crate::model::index_fields::Routing;
+use crate::model::index_fields::IndexFields;
 use crate::model::session_id::SessionId;
 
 /// What an operation acts on: a [`Session`](crate::Session) in hand, or only its [`SessionId`].
 ///
 /// Both work alike. With the session in hand the call knows its user, connection and node, and takes one round trip;
 /// with the id it may take two. The trait is sealed.
-pub trait Target: Debug + Sync {
+pub trait SessionRef: Debug + Sync {
     /// The session's id.
     fn id(&self) -> &SessionId;
 
@@ -18,12 +18,12 @@ pub trait Target: Debug + Sync {
     fn hint(&self) -> Hint<'_>;
 }
 
-/// Nothing, if only the id is known. Nobody outside can make one, which seals [`Target`].
+/// Nothing, if only the id is known. Nobody outside can make one, which seals [`SessionRef`].
 #[derive(Debug)]
 #[allow(unnameable_types)]
-pub struct Hint<'a>(pub(crate) Option<&'a Routing>);
+pub struct Hint<'a>(pub(crate) Option<&'a IndexFields>);
 
-impl Target for SessionId {
+impl SessionRef for SessionId {
     fn id(&self) -> &SessionId {
         self
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::model::error::{Error, Result};
-use crate::model::index_fields::{Routing, check_name, require_name};
-use crate::model::migration::Operations;
+use crate::model::index_fields::{IndexFields, check_name, require_name};
+use crate::model::migration::RecentChanges;
 use crate::model::rules::Rules;
 use crate::model::session::Session;
 use crate::model::task_id::TaskId;
@@ -14,11 +14,11 @@ use crate::model::version::Version;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Export {
     pub(crate) session: Session,
-    pub(crate) operations: Operations,
+    pub(crate) operations: RecentChanges,
 }
 
 impl Export {
-    pub(crate) fn new(session: Session, operations: Operations) -> Self {
+    pub(crate) fn new(session: Session, operations: RecentChanges) -> Self {
         Self { session, operations }
     }
 
@@ -120,12 +120,12 @@ impl Import {
     }
 
     /// Where the session is to be indexed, and whether it is handed over to another node by that.
-    pub(crate) fn routing(&self) -> (Routing, bool) {
-        let own = &self.export.session.routing;
+    pub(crate) fn index_fields(&self) -> (IndexFields, bool) {
+        let own = &self.export.session.index_fields;
         match &self.node {
             Some(node) if *node != own.node => {
                 let (user, node) = (own.user.clone(), node.clone());
-                (Routing { user, connection: String::new(), node }, true)
+                (IndexFields { user, connection: String::new(), node }, true)
             }
             _ => (own.clone(), false),
         }

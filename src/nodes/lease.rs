@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::background::shutdown::{Stop, Stopped, stop};
-use crate::model::{Error, Heartbeat, Holder, LeaseStatus, Refusal, Result};
+use crate::background::shutdown::{Shutdown, ShutdownSignal, stop};
+use crate::model::{Error, Heartbeat, LeaseStatus, NodeIdentity, Refusal, Result};
 use crate::store::session_store::SessionStore;
 
 /// How many times a lease is renewed in its length, so that some may fail.
@@ -87,7 +87,7 @@ pub enum LeaseState {
 #[must_use = "the lease is released when its handle is dropped"]
 pub struct Lease {
     standing: Standing,
-    stop: Stop,
+    stop: Shutdown,
 }
 
 impl fmt::Debug for Lease {
@@ -106,7 +106,7 @@ impl Lease {
         node: &str,
         options: LeaseOptions,
     ) -> Result<Self> {
-        let holder = Holder::new(node)?;
+        let holder = NodeIdentity::new(node)?;
         let sent = Instant::now();
         match store.heartbeat(&holder, options.beat(Heartbeat::register())).await? {
             LeaseStatus::Held { .. } => {}
@@ -123,7 +123,7 @@ impl Lease {
 
     /// Who this process is while it holds the lease, for [`SessionStore::as_node`].
     #[must_use]
-    pub fn holder(&self) -> &Holder {
+    pub fn holder(&self) -> &NodeIdentity {
         &self.standing.held.holder
     }
 
@@ -185,7 +185,7 @@ impl Standing {
 /// What handle and task share.
 #[derive(Debug)]
 struct Held {
-    holder: Holder,
+    holder: NodeIdentity,
     /// Until when the lease is certainly held; `None`: somebody looked when that was over, and it is never held again.
     until: Mutex<Option<Instant>>,
 }
@@ -213,7 +213,7 @@ struct Keeper {
     held: Arc<Held>,
     options: LeaseOptions,
     report: watch::Sender<LeaseState>,
-    stopped: Stopped,
+    stopped: ShutdownSignal,
 }
 
 impl Keeper {

@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::background::reaper::LONGEST_PAUSE;
-use crate::background::shutdown::{Stop, Stopped, jittered, stop};
-use crate::model::{BATCH, Claim, Error, Recovered, Refusal, Result, check_count, check_duration};
+use crate::background::shutdown::{Shutdown, ShutdownSignal, jittered, stop};
+use crate::model::{BATCH, Claim, Error, RecoveredSession, Refusal, Result, check_count, check_duration};
 use crate::nodes::lease::{Lease, LeaseState, Standing};
 use crate::store::session_store::SessionStore;
 
 /// Takes each session that a recoverer took over, with the name of the node that had it. It runs in the recoverer's
 /// task, so it should hand on and return.
-pub type OnRecovered = Box<dyn FnMut(&str, Recovered) + Send>;
+pub type OnRecovered = Box<dyn FnMut(&str, RecoveredSession) + Send>;
 
 /// A task that watches the leases of all nodes, and takes over the sessions of those whose lease ran out, for the node
 /// of a lease. It ends with [`stop`](Self::stop), when this handle is dropped, or when that lease is lost. What is left
 /// is found again by any other: nothing of its progress is kept but in the store.
 #[must_use = "the recoverer ends when its handle is dropped"]
 pub struct Recoverer {
-    stop: Stop,
+    stop: Shutdown,
     counters: Arc<Counters>,
 }
 
@@ -108,7 +108,7 @@ struct Watcher {
     batch: usize,
     on_recovered: OnRecovered,
     counters: Arc<Counters>,
-    stopped: Stopped,
+    stopped: ShutdownSignal,
     standing: Standing,
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bb8_redis::RedisConnectionManager;
 
 use crate::model::{Error, Result, Rules, TestClock, check_duration};
-use crate::redis::config::Engine;
-use crate::redis::refresh_cache::Touches;
+use crate::redis::config::StoreConfig;
+use crate::redis::refresh_cache::RefreshCache;
 use crate::redis::startup as engine;
 use crate::redis::store::RedisStore;
 use crate::redis::transport::pool::Pool;
@@ -149,9 +149,9 @@ impl RedisStoreBuilder {
         };
         engine::prepare(&pool, &keys, self.deadline).await?;
         let interval = self.rules.touch_interval;
-        let touches = self.coalesced.map(|most| Touches::new(most, interval, self.clock.clone()));
-        let engine = Engine { keys, rules: self.rules, clock: self.clock, deadline: self.deadline };
-        Ok(RedisStore::new(pool, engine, touches))
+        let refresh_cache = self.coalesced.map(|most| RefreshCache::new(most, interval, self.clock.clone()));
+        let engine = StoreConfig { keys, rules: self.rules, clock: self.clock, deadline: self.deadline };
+        Ok(RedisStore::new(pool, engine, refresh_cache))
     }
 }
 

@@ -1,8 +1,8 @@
-//! Bulk work: many sessions' records read in one round trip, then one script with all their keys declared.
+//! Bulk work: many sessions' records read in one round trip, then one script with all their keys plan.
 
 use redis::{Pipeline, Value};
 
-use crate::model::{Error, Removed, Result, Routing, Session, SessionId, some};
+use crate::model::{Error, IndexFields, Removed, Result, Session, SessionId, some};
 use crate::redis::call::Operation;
 use crate::redis::reply::Reply;
 use crate::redis::script;
@@ -12,14 +12,14 @@ use crate::stored::record::Record;
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) id: SessionId,
-    pub(crate) routing: Routing,
+    pub(crate) index_fields: IndexFields,
     /// What is stored cannot be read, so nobody knows where it is indexed.
     pub(crate) broken: bool,
 }
 
 impl Candidate {
     pub(crate) fn into_removed(self) -> Removed {
-        let Routing { connection, node, .. } = self.routing;
+        let IndexFields { connection, node, .. } = self.index_fields;
         Removed {
             id: self.id,
             connection: some(&connection).map(Into::into),
@@ -37,7 +37,7 @@ pub(crate) struct Outcome<T> {
     pub(crate) corrupt: Vec<SessionId>,
 }
 
-/// Reads where sessions are indexed. What has no record of a session is indexed nowhere that we know.
+/// ReadBatcher where sessions are indexed. What has no record of a session is indexed nowhere that we know.
 pub(crate) async fn candidates(operation: &Operation<'_>, ids: Vec<SessionId>) -> Result<Vec<Candidate>> {
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -60,11 +60,11 @@ fn candidate(id: SessionId, value: &Value) -> Candidate {
         _ => None,
     };
     let broken = record.is_none() && *value != Value::Nil;
-    let routing = match record {
-        Some(Record::Session { session, .. }) => session.routing,
-        _ => Routing::default(),
+    let index_fields = match record {
+        Some(Record::Session { session, .. }) => session.index_fields,
+        _ => IndexFields::default(),
     };
-    Candidate { id, routing, broken }
+    Candidate { id, index_fields, broken }
 }
 
 /// Those that a script is to handle, and the ids of the broken ones.
@@ -89,12 +89,12 @@ pub(crate) async fn reap(
     let mut keys = vec![operation.keys().expiry()];
     for candidate in &sound {
         let [record, _, user, connection, node] =
-            operation.keys().of_session(candidate.id.as_str(), &candidate.routing);
+            operation.keys().of_session(candidate.id.as_str(), &candidate.index_fields);
         keys.extend([record, user, connection, node]);
     }
     let mut call = operation.call(&script::REAP, keys.iter().map(String::as_str));
-    for Candidate { id, routing, .. } in sound {
-        call.arg(id.as_str()).arg(&routing.user).arg(&routing.connection).arg(&routing.node);
+    for Candidate { id, index_fields, .. } in sound {
+        call.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
     }
     let mut reply = operation.run(&script::REAP, &call).await?.expect_ok()?;
     let [removed, stale, corrupt, dropped] =
@@ -114,13 +114,13 @@ pub(crate) async fn remove(
     let mut keys = vec![operation.keys().expiry(), operation.keys().user(user)];
     for candidate in &sound {
         let [record, _, _, connection, node] =
-            operation.keys().of_session(candidate.id.as_str(), &candidate.routing);
+            operation.keys().of_session(candidate.id.as_str(), &candidate.index_fields);
         keys.extend([record, connection, node]);
     }
     let mut call = operation.call(&script::DELETE_USER, keys.iter().map(String::as_str));
     call.arg(operation.id().as_bytes()).arg(user).arg(crate::model::ms(operation.rules().tombstone));
-    for Candidate { id, routing, .. } in sound {
-        call.arg(id.as_str()).arg(&routing.connection).arg(&routing.node);
+    for Candidate { id, index_fields, .. } in sound {
+        call.arg(id.as_str()).arg(&index_fields.connection).arg(&index_fields.node);
     }
     let mut reply = operation.run(&script::DELETE_USER, &call).await?.expect_ok()?;
     let [removed, stale, corrupt] = [reply.number()?, reply.number()?, reply.number()?];
@@ -129,7 +129,7 @@ pub(crate) async fn remove(
     Ok(outcome)
 }
 
-/// The removed sessions that a script names, with what was declared of them.
+/// The removed sessions that a script names, with what was plan of them.
 pub(crate) fn removed_of(candidates: &[Candidate], id: SessionId) -> Result<Removed> {
     let candidate = candidates.iter().find(|candidate| candidate.id == id);
     candidate

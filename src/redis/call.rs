@@ -8,12 +8,12 @@ use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::model::{Cause, Error, Holder, Obstacle, OperationId, Result, Rules, SessionId};
-use crate::redis::config::Engine;
+use crate::model::{Cause, Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId};
+use crate::redis::config::StoreConfig;
 use crate::redis::reply::Reply;
 use crate::redis::script::{Effect, Script};
 use crate::redis::transport::connection::{Connection, server_code};
-use crate::redis::transport::read_batcher::{Outcome, Reads};
+use crate::redis::transport::read_batcher::{Outcome, ReadBatcher};
 use crate::store::call_span as span;
 use crate::stored::keys::Keys;
 
@@ -31,12 +31,12 @@ const NO_REPLY: &str = "no reply before the deadline";
 /// One call of a store.
 #[derive(Debug)]
 pub(crate) struct Operation<'a> {
-    engine: &'a Engine,
-    reads: Arc<Reads>,
+    engine: &'a StoreConfig,
+    reads: Arc<ReadBatcher>,
     /// Made when it is needed: a call that only reads has no use for one, and randomness is a system call.
     id: OnceLock<OperationId>,
     /// The node that makes the call as the owner of what it writes.
-    holder: Option<Holder>,
+    holder: Option<NodeIdentity>,
     deadline: Instant,
     round_trips: AtomicU32,
     span: tracing::Span,
@@ -52,11 +52,11 @@ enum Lost {
 
 impl<'a> Operation<'a> {
     pub(crate) fn new(
-        engine: &'a Engine,
-        reads: Arc<Reads>,
+        engine: &'a StoreConfig,
+        reads: Arc<ReadBatcher>,
         name: &'static str,
         id: Option<OperationId>,
-        holder: Option<Holder>,
+        holder: Option<NodeIdentity>,
     ) -> Self {
         let span = span::of(name);
         let deadline = Instant::now() + engine.deadline;
@@ -68,13 +68,13 @@ impl<'a> Operation<'a> {
         *self.id.get_or_init(OperationId::random)
     }
 
-    pub(crate) fn holder(&self) -> Option<&Holder> {
+    pub(crate) fn holder(&self) -> Option<&NodeIdentity> {
         self.holder.as_ref()
     }
 
-    /// The lease that the call has to be made under; without one, a key that is declared and never touched.
+    /// The lease that the call has to be made under; without one, a key that is plan and never touched.
     pub(crate) fn fence_key(&self) -> String {
-        self.keys().lease(self.holder().map_or("", Holder::node))
+        self.keys().lease(self.holder().map_or("", NodeIdentity::node))
     }
 
     /// The two arguments that name it.

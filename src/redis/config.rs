@@ -7,7 +7,7 @@ use crate::stored::keys::Keys;
 
 /// What all calls of a Redis store share.
 #[derive(Debug)]
-pub(crate) struct Engine {
+pub(crate) struct StoreConfig {
     pub(crate) keys: Keys,
     pub(crate) rules: Rules,
     pub(crate) clock: Option<TestClock>,

@@ -6,18 +6,18 @@
 
 use tokio::sync::oneshot;
 
-use crate::model::{Created, Draft, Error, NewSession, Obstacle, OperationId, Result};
+use crate::model::{Created, Error, NewSession, Obstacle, OperationId, Result, ValidatedSession};
 use crate::redis::call::Operation;
 use crate::redis::commands;
 use crate::redis::commands::create_many;
-use crate::redis::commands::create_many::Member;
+use crate::redis::commands::create_many::BatchMember;
 use crate::redis::store::RedisStore;
 use crate::store::join::{Sent, together};
 
 /// A create that waits to be sent.
 pub(crate) struct Waiting {
     operation_id: OperationId,
-    draft: Draft,
+    validated: ValidatedSession,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -30,15 +30,15 @@ impl RedisStore {
     /// Cancellation safety: a create that is dropped before it is sent is not sent.
     pub(crate) async fn make(&self, operation: &Operation<'_>, new: NewSession) -> Result<Created> {
         let (rules, operation_id) = (self.rules(), operation.id());
-        let draft = new.check(rules, || rules.id_scheme.generate(&operation_id))?;
-        if self.is_fenced() || (rules.limit.is_some() && !draft.routing.user.is_empty()) {
-            return commands::create::run(operation, draft).await;
+        let validated = new.check(rules, || rules.id_scheme.generate(&operation_id))?;
+        if self.is_fenced() || (rules.limit.is_some() && !validated.index_fields.user.is_empty()) {
+            return commands::create::run(operation, validated).await;
         }
-        operation.about(&draft.id);
+        operation.about(&validated.id);
         let (answer, told) = oneshot::channel();
         let store = self.clone();
         let send = |waiting| async move { store.make_waiting(waiting).await };
-        let answer = self.creates().answer(Waiting { operation_id, draft, answer }, told, send).await;
+        let answer = self.creates().answer(Waiting { operation_id, validated, answer }, told, send).await;
         let gone = || Error::Ambiguous { operation_id, source: "the runtime that sends is shut down".into() };
         let (answer, round_trips) = answer.unwrap_or_else(|| (Err(gone()), 0));
         operation.count_round_trips(round_trips);
@@ -56,9 +56,9 @@ impl RedisStore {
 
     async fn make_gathered(&self, batch: Vec<Waiting>) {
         let (mut callers, mut members) = (Vec::new(), Vec::new());
-        for (place, Waiting { operation_id, draft, answer }) in batch.into_iter().enumerate() {
+        for (place, Waiting { operation_id, validated, answer }) in batch.into_iter().enumerate() {
             callers.push(Some(answer));
-            members.push(Member { place, operation_id, draft });
+            members.push(BatchMember { place, operation_id, validated });
         }
         let mut tell = |place: usize, answer: Answer| {
             if let Some(caller) = callers[place].take() {
@@ -74,12 +74,12 @@ impl RedisStore {
         } else {
             alone = members;
         }
-        let calls = alone.into_iter().map(|Member { place, operation_id, draft }| -> Sent<'_, _> {
+        let calls = alone.into_iter().map(|BatchMember { place, operation_id, validated }| -> Sent<'_, _> {
             Box::pin(async move {
                 let Ok(operation) = self.operation_as("create", Some(operation_id)) else {
                     return (place, (Err(Error::obstacle(Obstacle::Closed, None)), before));
                 };
-                let answer = commands::create::run(&operation, draft).await;
+                let answer = commands::create::run(&operation, validated).await;
                 (place, (answer, before + operation.round_trips()))
             })
         });

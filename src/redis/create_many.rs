@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Created, Draft, NewSession, OperationId, Result};
+use crate::model::{Created, NewSession, OperationId, Result, ValidatedSession};
 use crate::redis::commands;
 use crate::redis::commands::create_many;
-use crate::redis::commands::create_many::Member;
+use crate::redis::commands::create_many::BatchMember;
 use crate::redis::store::RedisStore;
 use crate::store::join::{Sent, together};
 
@@ -31,12 +31,13 @@ impl RedisStore {
         for (place, new) in new.into_iter().enumerate() {
             let operation_id = call.nth(place);
             match new.check(rules, || rules.id_scheme.generate(&operation_id)) {
-                Ok(draft)
-                    if self.is_fenced() || (rules.limit.is_some() && !draft.routing.user.is_empty()) =>
+                Ok(validated)
+                    if self.is_fenced()
+                        || (rules.limit.is_some() && !validated.index_fields.user.is_empty()) =>
                 {
-                    alone.push(Member { place, operation_id, draft });
+                    alone.push(BatchMember { place, operation_id, validated });
                 }
-                Ok(draft) => members.push(Member { place, operation_id, draft }),
+                Ok(validated) => members.push(BatchMember { place, operation_id, validated }),
                 Err(error) => answers[place] = Some(Err(error)),
             }
         }
@@ -56,8 +57,8 @@ impl RedisStore {
     /// Runs the script once, and adds those that it leaves to `alone`.
     pub(crate) async fn make_batch(
         &self,
-        batch: Vec<Member>,
-        alone: &mut Vec<Member>,
+        batch: Vec<BatchMember>,
+        alone: &mut Vec<BatchMember>,
     ) -> Vec<(usize, Result<Created>)> {
         let made = match self.operation("create_many") {
             Ok(operation) => operation.observe(create_many::run(&operation, &batch)).await,
@@ -79,11 +80,11 @@ impl RedisStore {
 
     /// Creates sessions together, but those of a user one after the other, in order: which of them a limit refuses or
     /// evicts is no matter of luck.
-    async fn make_alone(&self, members: Vec<Member>) -> Vec<(usize, Result<Created>)> {
-        let mut queues: Vec<Vec<Member>> = Vec::new();
+    async fn make_alone(&self, members: Vec<BatchMember>) -> Vec<(usize, Result<Created>)> {
+        let mut queues: Vec<Vec<BatchMember>> = Vec::new();
         let mut queue_of: HashMap<String, usize> = HashMap::new();
         for member in members {
-            let user = member.draft.routing.user.clone();
+            let user = member.validated.index_fields.user.clone();
             let next = queues.len();
             let queue = if user.is_empty() { next } else { *queue_of.entry(user).or_insert(next) };
             if queue == next {
@@ -94,8 +95,8 @@ impl RedisStore {
         let calls = queues.into_iter().map(|queue| -> Sent<'_, _> {
             Box::pin(async move {
                 let mut answers = Vec::with_capacity(queue.len());
-                for Member { place, operation_id, draft } in queue {
-                    answers.push((place, self.make_one(operation_id, draft).await));
+                for BatchMember { place, operation_id, validated } in queue {
+                    answers.push((place, self.make_one(operation_id, validated).await));
                 }
                 answers
             })
@@ -103,8 +104,8 @@ impl RedisStore {
         together(calls).await.into_iter().flatten().collect()
     }
 
-    async fn make_one(&self, id: OperationId, draft: Draft) -> Result<Created> {
+    async fn make_one(&self, id: OperationId, validated: ValidatedSession) -> Result<Created> {
         let operation = self.operation_as("create", Some(id))?;
-        operation.observe(commands::create::run(&operation, draft)).await
+        operation.observe(commands::create::run(&operation, validated)).await
     }
 }

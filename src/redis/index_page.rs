@@ -2,7 +2,7 @@
 
 use redis::{Pipeline, Value};
 
-use crate::model::{Cursor, Entry, Error, Result, SessionId};
+use crate::model::{Cursor, Error, IndexEntry, Result, SessionId};
 use crate::redis::call::Operation;
 
 /// A page's entries: from the cursor's score on, inclusive, without those that came before. What is not as it should be
@@ -13,11 +13,11 @@ pub(crate) async fn read(
     what: &'static str,
     size: usize,
     after: Option<&Cursor>,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<IndexEntry>> {
     let Some(cursor) = after else {
         return read_from(operation, key, what, 0, size).await;
     };
-    let passed = |entry: &Entry| entry.created_at == cursor.created_at && entry.id <= cursor.id;
+    let passed = |entry: &IndexEntry| entry.created_at == cursor.created_at && entry.id <= cursor.id;
     let mut ties = cursor.ties;
     loop {
         let mut entries = read_from(operation, key, what, cursor.created_at, size + ties).await?;
@@ -40,7 +40,7 @@ async fn read_from(
     what: &'static str,
     score: u64,
     limit: usize,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<IndexEntry>> {
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("ZRANGEBYSCORE").arg(key).arg(score).arg("+inf").arg("WITHSCORES");
     pipeline.arg("LIMIT").arg(0).arg(limit);
@@ -48,7 +48,7 @@ async fn read_from(
     let pairs: Vec<(String, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt(what))?;
     let entries = pairs.into_iter().map(|(id, score)| {
         let id = SessionId::new(id).map_err(|_| Error::corrupt(what))?;
-        Ok(Entry { id, created_at: score as u64 })
+        Ok(IndexEntry { id, created_at: score as u64 })
     });
     entries.collect()
 }

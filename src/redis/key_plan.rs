@@ -1,8 +1,8 @@
-//! What a call declares of the sessions it touches, and the loop that adds to it what the script says it needs.
+//! What a call declares of the sessions it refresh_cache, and the loop that adds to it what the script says it needs.
 
 use redis::Cmd;
 
-use crate::model::{Error, Obstacle, Removed, Result, Routing, Session, SessionId, Target};
+use crate::model::{Error, IndexFields, Obstacle, Removed, Result, Session, SessionId, SessionRef};
 use crate::redis::bulk as batch;
 use crate::redis::bulk::Candidate;
 use crate::redis::call::Operation;
@@ -16,9 +16,9 @@ const ROUNDS: u32 = 128;
 
 /// What a call declares: a guess, which the script corrects.
 #[derive(Debug)]
-pub(crate) struct Declared {
+pub(crate) struct KeyPlan {
     pub(crate) id: SessionId,
-    pub(crate) routing: Routing,
+    pub(crate) index_fields: IndexFields,
     /// The session that has the connection which this one is to get.
     pub(crate) holder: Option<Candidate>,
     /// Sessions of the user to evict.
@@ -29,12 +29,12 @@ pub(crate) struct Declared {
     pub(crate) removed: Vec<Removed>,
     /// Expired sessions that were in the way, reaped.
     pub(crate) reaped: Vec<Session>,
-    moved: Moved,
+    moved: OnRotated,
 }
 
 /// What a call does with an id that was rotated away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moved {
+pub(crate) enum OnRotated {
     /// Acts on the session under its new id, once.
     Follow,
     /// Did so. An id that was rotated away twice leads nowhere.
@@ -43,17 +43,17 @@ pub(crate) enum Moved {
     Answer,
 }
 
-impl Declared {
+impl KeyPlan {
     /// What is known of a session that is there.
-    pub(crate) fn of(target: &dyn Target, moved: Moved) -> Self {
+    pub(crate) fn of(target: &dyn SessionRef, moved: OnRotated) -> Self {
         Self::new(target.id().clone(), target.hint().0.cloned().unwrap_or_default(), moved)
     }
 
-    pub(crate) fn new(id: SessionId, routing: Routing, moved: Moved) -> Self {
-        let user = routing.user.clone();
+    pub(crate) fn new(id: SessionId, index_fields: IndexFields, moved: OnRotated) -> Self {
+        let user = index_fields.user.clone();
         Self {
             id,
-            routing,
+            index_fields,
             holder: None,
             victims: Vec::new(),
             user,
@@ -86,11 +86,11 @@ impl Declared {
                         rounds += 1;
                     }
                 }
-                "moved" if self.moved == Moved::Follow => {
+                "moved" if self.moved == OnRotated::Follow => {
                     self.id = reply.session_id()?;
-                    self.moved = Moved::Followed;
+                    self.moved = OnRotated::Followed;
                 }
-                "moved" if self.moved == Moved::Followed => return Ok(Reply::missing()),
+                "moved" if self.moved == OnRotated::Followed => return Ok(Reply::missing()),
                 _ => return Ok(reply),
             }
         }
@@ -102,15 +102,18 @@ impl Declared {
     async fn supply(&mut self, operation: &Operation<'_>, reply: &mut Reply) -> Result<bool> {
         match reply.text()?.as_str() {
             "routing" => {
-                self.routing =
-                    Routing { user: reply.text()?, connection: reply.text()?, node: reply.text()? };
+                self.index_fields =
+                    IndexFields { user: reply.text()?, connection: reply.text()?, node: reply.text()? };
                 Ok(false)
             }
             "holder" => {
                 let id = reply.session_id().map_err(|_| Error::corrupt("connection"))?;
                 let node = reply.text()?;
-                self.holder =
-                    Some(Candidate { id, routing: Routing { node, ..Routing::default() }, broken: false });
+                self.holder = Some(Candidate {
+                    id,
+                    index_fields: IndexFields { node, ..IndexFields::default() },
+                    broken: false,
+                });
                 Ok(false)
             }
             "reap" => {
@@ -142,7 +145,7 @@ impl Declared {
     }
 
     pub(crate) fn holder_node(&self) -> &str {
-        self.holder.as_ref().map_or("", |holder| &holder.routing.node)
+        self.holder.as_ref().map_or("", |holder| &holder.index_fields.node)
     }
 
     /// The record key of the holder; without one, the session's own stands in.
@@ -155,7 +158,7 @@ impl Declared {
     pub(crate) fn victim_keys(&self, operation: &Operation<'_>) -> Vec<String> {
         let keys_of = |victim: &Candidate| {
             let [record, _, _, connection, node] =
-                operation.keys().of_session(victim.id.as_str(), &victim.routing);
+                operation.keys().of_session(victim.id.as_str(), &victim.index_fields);
             [record, connection, node]
         };
         self.victims.iter().flat_map(keys_of).collect()
@@ -164,7 +167,7 @@ impl Declared {
     /// Three arguments of each victim.
     pub(crate) fn victim_arguments(&self, call: &mut Cmd) {
         for victim in &self.victims {
-            call.arg(victim.id.as_str()).arg(&victim.routing.connection).arg(&victim.routing.node);
+            call.arg(victim.id.as_str()).arg(&victim.index_fields.connection).arg(&victim.index_fields.node);
         }
     }
 

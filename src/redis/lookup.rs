@@ -3,7 +3,7 @@
 //! Reading takes no script: TIME and GET in one pipeline cost a third of the server's time. `lua/get.lua` is for
 //! other languages and for cluster clients.
 
-use crate::model::{Error, Export, Operations, Refusal, Result, Session, SessionId};
+use crate::model::{Error, Export, RecentChanges, Refusal, Result, Session, SessionId};
 use crate::redis::call::Operation;
 use crate::stored::record::Record;
 
@@ -16,17 +16,17 @@ pub(crate) async fn session(operation: &Operation<'_>, id: &SessionId) -> Result
 pub(crate) async fn with_operations(
     operation: &Operation<'_>,
     id: &SessionId,
-) -> Result<Option<(Session, Operations)>> {
+) -> Result<Option<(Session, RecentChanges)>> {
     operation.about(id);
     let found = match read(operation, id).await? {
-        Some(Record::Moved { to, .. }) => read(operation, &to).await?,
+        Some(Record::Rotated { to, .. }) => read(operation, &to).await?,
         found => found,
     };
     match found {
         Some(Record::Session { session, operations, .. }) => Ok(Some((*session, operations))),
         Some(Record::Departed { place, .. }) => Err(Error::Refused(Refusal::Departed { place })),
         // An id that was rotated away twice leads nowhere.
-        Some(Record::Moved { .. } | Record::Deleted { .. }) | None => Ok(None),
+        Some(Record::Rotated { .. } | Record::Deleted { .. }) | None => Ok(None),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::redis::store::RedisStore;
 
 /// Sessions that this process used a moment ago: a bounded number of them, the least used go.
 #[derive(Debug)]
-pub(crate) struct Touches {
+pub(crate) struct RefreshCache {
     seen: Mutex<Seen>,
     interval: Duration,
     clock: Option<TestClock>,
@@ -44,7 +44,7 @@ pub(crate) struct Began {
     at: Instant,
 }
 
-impl Touches {
+impl RefreshCache {
     pub(crate) fn new(most: usize, interval: Duration, clock: Option<TestClock>) -> Self {
         let seen = Seen { used: Cache::new(most), forgotten: [0; PLACES], hasher: RandomState::new() };
         Self { seen: Mutex::new(seen), interval, clock, order: AtomicU64::new(1) }
@@ -110,7 +110,7 @@ impl Seen {
 /// What is answered from memory, and what ends that.
 impl RedisStore {
     pub(crate) fn forget(&self, id: &SessionId) {
-        self.touches().into_iter().for_each(|touches| touches.forget(id));
+        self.refresh_cache().into_iter().for_each(|refresh_cache| refresh_cache.forget(id));
     }
 
     /// A call that changes a session, by whatever id, and maybe others: all that its answer names.
@@ -120,16 +120,16 @@ impl RedisStore {
         call: impl Future<Output = Result<T>>,
         named: impl FnOnce(&T) -> Vec<SessionId>,
     ) -> Result<T> {
-        let Some(touches) = self.touches() else {
+        let Some(refresh_cache) = self.refresh_cache() else {
             return call.await;
         };
-        touches.forget(id);
+        refresh_cache.forget(id);
         let result = call.await;
-        touches.forget(id);
+        refresh_cache.forget(id);
         if let Ok(answer) = &result {
-            named(answer).iter().for_each(|id| touches.forget(id));
+            named(answer).iter().for_each(|id| refresh_cache.forget(id));
         }
-        touches.doubt(&result);
+        refresh_cache.doubt(&result);
         result
     }
 
@@ -140,41 +140,41 @@ impl RedisStore {
         call: impl Future<Output = Result<Option<T>>>,
         refreshed: impl FnOnce(&T) -> &Refreshed,
     ) -> Result<Option<T>> {
-        let Some(touches) = self.touches() else {
+        let Some(refresh_cache) = self.refresh_cache() else {
             return call.await;
         };
-        let began = touches.begin();
+        let began = refresh_cache.begin();
         let result = call.await;
         match &result {
             Ok(Some(answer)) => {
                 let refreshed = refreshed(answer);
                 if refreshed.id != *id {
-                    touches.forget(id);
+                    refresh_cache.forget(id);
                 }
                 // What was used before tells nothing of how long ago that is.
                 if refreshed.changed {
-                    touches.used(began, refreshed.clone());
+                    refresh_cache.used(began, refreshed.clone());
                 }
             }
-            Ok(None) => touches.forget(id),
-            Err(_) => touches.doubt(&result),
+            Ok(None) => refresh_cache.forget(id),
+            Err(_) => refresh_cache.doubt(&result),
         }
         result
     }
 
     /// What became of a session to be made. A call that is repeated may be answered as it was a while ago.
     pub(crate) fn made(&self, began: Option<Began>, result: &Result<Created>) {
-        let (Some(touches), Some(began)) = (self.touches(), began) else {
+        let (Some(refresh_cache), Some(began)) = (self.refresh_cache(), began) else {
             return;
         };
-        touches.doubt(result);
+        refresh_cache.doubt(result);
         let Ok(Created { session, evicted, reaped }) = result else {
             return;
         };
-        evicted.iter().for_each(|removed| touches.forget(&removed.id));
-        reaped.iter().for_each(|session| touches.forget(session.id()));
+        evicted.iter().for_each(|removed| refresh_cache.forget(&removed.id));
+        reaped.iter().for_each(|session| refresh_cache.forget(session.id()));
         if self.given_operation_id().is_none() {
-            touches.used(began, Refreshed::of_new(session));
+            refresh_cache.used(began, Refreshed::of_new(session));
         }
     }
 }
@@ -186,9 +186,9 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn touches() -> (Touches, TestClock) {
+    fn refresh_cache() -> (RefreshCache, TestClock) {
         let clock = TestClock::new();
-        (Touches::new(10, MINUTE, Some(clock.clone())), clock)
+        (RefreshCache::new(10, MINUTE, Some(clock.clone())), clock)
     }
 
     fn id(text: &str) -> SessionId {
@@ -208,58 +208,59 @@ mod tests {
 
     #[test]
     fn a_use_is_answered_for_until_the_interval_is_over() {
-        let (touches, clock) = touches();
+        let (refresh_cache, clock) = refresh_cache();
         let told = refreshed("a", &clock, 10 * MINUTE);
-        touches.used(touches.begin(), told.clone());
+        refresh_cache.used(refresh_cache.begin(), told.clone());
         clock.advance(MINUTE - Duration::from_millis(1));
-        assert_eq!(touches.answer(&id("a")), Some(Refreshed { changed: false, ..told }));
-        assert_eq!(touches.answer(&id("b")), None);
+        assert_eq!(refresh_cache.answer(&id("a")), Some(Refreshed { changed: false, ..told }));
+        assert_eq!(refresh_cache.answer(&id("b")), None);
         clock.advance(Duration::from_millis(1));
-        assert_eq!(touches.answer(&id("a")), None);
+        assert_eq!(refresh_cache.answer(&id("a")), None);
     }
 
     #[test]
     fn a_session_that_the_server_would_extend_is_not_answered_for() {
-        let (touches, clock) = touches();
-        touches.used(touches.begin(), refreshed("a", &clock, 90 * MINUTE / 60));
+        let (refresh_cache, clock) = refresh_cache();
+        refresh_cache.used(refresh_cache.begin(), refreshed("a", &clock, 90 * MINUTE / 60));
         clock.advance(MINUTE / 2 - Duration::from_millis(1));
-        assert!(touches.answer(&id("a")).is_some());
+        assert!(refresh_cache.answer(&id("a")).is_some());
         clock.advance(Duration::from_millis(1));
-        assert_eq!(touches.answer(&id("a")), None);
+        assert_eq!(refresh_cache.answer(&id("a")), None);
     }
 
     #[test]
     fn an_answer_that_was_on_its_way_when_the_session_was_forgotten_is_over() {
-        let (touches, clock) = touches();
-        let began = touches.begin();
-        touches.forget(&id("a"));
-        touches.used(began, refreshed("a", &clock, 10 * MINUTE));
-        assert_eq!(touches.answer(&id("a")), None);
-        touches.used(touches.begin(), refreshed("a", &clock, 10 * MINUTE));
-        assert!(touches.answer(&id("a")).is_some());
+        let (refresh_cache, clock) = refresh_cache();
+        let began = refresh_cache.begin();
+        refresh_cache.forget(&id("a"));
+        refresh_cache.used(began, refreshed("a", &clock, 10 * MINUTE));
+        assert_eq!(refresh_cache.answer(&id("a")), None);
+        refresh_cache.used(refresh_cache.begin(), refreshed("a", &clock, 10 * MINUTE));
+        assert!(refresh_cache.answer(&id("a")).is_some());
 
-        let began = touches.begin();
+        let began = refresh_cache.begin();
         let lost: Result<()> = Err(Error::obstacle(crate::model::Obstacle::Deadline, None));
-        touches.doubt(&lost);
-        touches.used(began, refreshed("a", &clock, 10 * MINUTE));
-        assert_eq!(touches.answer(&id("a")), None, "all was in doubt");
+        refresh_cache.doubt(&lost);
+        refresh_cache.used(began, refreshed("a", &clock, 10 * MINUTE));
+        assert_eq!(refresh_cache.answer(&id("a")), None, "all was in doubt");
     }
 
     #[test]
     fn the_answer_of_the_call_that_began_later_counts() {
-        let (touches, clock) = touches();
-        let (first, second) = (touches.begin(), touches.begin());
-        touches.used(second, Refreshed { version: Version::new(4), ..refreshed("a", &clock, 10 * MINUTE) });
-        touches.used(first, refreshed("a", &clock, 10 * MINUTE));
-        assert_eq!(touches.answer(&id("a")).unwrap().version, Version::new(4));
+        let (refresh_cache, clock) = refresh_cache();
+        let (first, second) = (refresh_cache.begin(), refresh_cache.begin());
+        refresh_cache
+            .used(second, Refreshed { version: Version::new(4), ..refreshed("a", &clock, 10 * MINUTE) });
+        refresh_cache.used(first, refreshed("a", &clock, 10 * MINUTE));
+        assert_eq!(refresh_cache.answer(&id("a")).unwrap().version, Version::new(4));
     }
 
     #[test]
     fn the_number_of_sessions_is_bounded() {
-        let (touches, clock) = touches();
+        let (refresh_cache, clock) = refresh_cache();
         for at in 0..1000 {
-            touches.used(touches.begin(), refreshed(&at.to_string(), &clock, 10 * MINUTE));
+            refresh_cache.used(refresh_cache.begin(), refreshed(&at.to_string(), &clock, 10 * MINUTE));
         }
-        assert!(touches.seen().used.len() <= 10);
+        assert!(refresh_cache.seen().used.len() <= 10);
     }
 }

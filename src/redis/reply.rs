@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use redis::Value;
 
-use crate::model::{Error, Operations, Refusal, Result, Session, SessionId, Version};
+use crate::model::{Error, RecentChanges, Refusal, Result, Session, SessionId, Version};
 use crate::stored::record::Record;
 
 /// A reply that is read from its front.
@@ -67,7 +67,7 @@ impl Reply {
     }
 
     /// The record of a session, whole, with what it remembers of its last changes.
-    pub(crate) fn export(&mut self, id: &SessionId) -> Result<(Session, Operations)> {
+    pub(crate) fn export(&mut self, id: &SessionId) -> Result<(Session, RecentChanges)> {
         match Record::decode(id, &self.bytes()?) {
             Some(Record::Session { session, operations, .. }) => Ok((*session, operations)),
             _ => Err(Error::corrupt("record")),
@@ -102,7 +102,7 @@ impl Reply {
             // With the session that has the connection; without, it is the node that may not.
             "taken" => Ok(if self.is_empty() { Refusal::Fenced } else { Refusal::Taken }),
             "conflict" => self.version().map(|current| Refusal::Conflict { current }),
-            "moved" => self.session_id().map(|to| Refusal::Moved { to }),
+            "moved" => self.session_id().map(|to| Refusal::Rotated { to }),
             "departed" => self.text().map(|place| Refusal::Departed { place }),
             "limit" => self.number().map(|live| Refusal::Limit { live }),
             "corrupt" => return self.text().map_or_else(|error| error, Error::corrupt),

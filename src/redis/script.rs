@@ -54,51 +54,28 @@ macro_rules! script {
 }
 
 script!(CREATE, "create", Repeatable, "args" "clock" "typed" "record" "index" "session" "limit" "lease");
-
 script!(CREATE_MANY, "create_many", Repeatable, "args" "clock" "typed" "record" "index" "session");
-
 script!(GET, "get", Reads, "args" "clock" "typed" "record");
-
 script!(UPDATE, "update", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-
 script!(PATCH, "patch", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "lease");
-
 script!(REFRESH, "refresh", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "lease");
-
 script!(ROTATE, "rotate", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "limit" "lease");
-
 script!(BIND, "bind", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-
 script!(UNBIND, "unbind", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-
 script!(DELETE, "delete", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-
 script!(IMPORT, "import", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "migration");
-
 script!(LIST, "list", Reads, "args" "clock" "typed" "record");
-
 script!(COUNT, "count", Reads, "args" "clock" "typed");
-
 script!(DELETE_USER, "delete_user", Repeatable, "args" "clock" "typed" "record" "index" "session");
-
 script!(EXPIRED, "expired", Reads, "args" "clock" "typed");
-
 script!(REAP, "reap", ReportedOnce, "args" "clock" "typed" "record" "index" "session");
-
 script!(HEARTBEAT, "heartbeat", Repeatable, "args" "clock" "typed" "index" "lease");
-
 script!(NODES, "nodes", Reads, "args" "clock" "typed");
-
 script!(RECOVER, "recover", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-
 script!(FREEZE, "freeze", Repeatable, "args" "clock" "typed" "record" "entries" "index" "migration");
-
 script!(DEPART, "depart", Repeatable, "args" "clock" "typed" "record" "index" "session" "migration");
-
 script!(THAW, "thaw", Repeatable, "args" "clock" "typed" "record" "index" "migration");
-
 script!(CLEAN, "clean", Repeatable, "args" "clock" "typed" "record" "index" "session" "migration");
-
 script!(MIGRATIONS, "migrations", Reads, "args" "clock" "typed" "record" "index" "migration");
 
 /// All of them, to be loaded when a store connects.

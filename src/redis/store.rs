@@ -7,18 +7,18 @@ use async_trait::async_trait;
 
 use crate::model::{
     BATCH, Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Error, Expired,
-    Export, Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration,
-    Migrations, NewSession, Node, Obstacle, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped,
-    Refreshed, Result, Rotated, Rotation, Rules, Session, SessionId, Target, TaskId, Thawed, Unbound,
-    UserDeleted, Which, check_count,
+    Export, Freezing, Frozen, Heartbeat, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
+    NewSession, Node, NodeFilter, NodeIdentity, Obstacle, OperationId, Page, PageRequest, Patch, Patched,
+    Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef, TaskId,
+    Thawed, Unbound, UserDeleted, check_count,
 };
 use crate::redis::call::Operation;
-use crate::redis::config::Engine;
+use crate::redis::config::StoreConfig;
 use crate::redis::create_batcher::Waiting;
-use crate::redis::refresh_cache::Touches;
+use crate::redis::refresh_cache::RefreshCache;
 use crate::redis::transport::gather::Gather;
 use crate::redis::transport::pool::Pool;
-use crate::redis::transport::read_batcher::Reads;
+use crate::redis::transport::read_batcher::ReadBatcher;
 use crate::redis::{commands, lookup};
 use crate::store::session_store::SessionStore;
 
@@ -29,16 +29,16 @@ pub struct RedisStore {
     /// Of all calls through this handle; one a call if there is none.
     operation_id: Option<OperationId>,
     /// The node that makes all calls through this handle.
-    holder: Option<Holder>,
+    holder: Option<NodeIdentity>,
 }
 
 struct Shared {
-    engine: Engine,
+    engine: StoreConfig,
     /// `None` once the store is closed.
-    reads: RwLock<Option<Arc<Reads>>>,
+    reads: RwLock<Option<Arc<ReadBatcher>>>,
     creates: Arc<Gather<Waiting>>,
     /// `None` where the server is always asked.
-    touches: Option<Touches>,
+    refresh_cache: Option<RefreshCache>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -48,14 +48,14 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    pub(crate) fn new(pool: Pool, engine: Engine, touches: Option<Touches>) -> Self {
-        let reads = RwLock::new(Some(Arc::new(Reads::new(pool))));
-        let shared = Arc::new(Shared { engine, reads, creates: Arc::default(), touches });
+    pub(crate) fn new(pool: Pool, engine: StoreConfig, refresh_cache: Option<RefreshCache>) -> Self {
+        let reads = RwLock::new(Some(Arc::new(ReadBatcher::new(pool))));
+        let shared = Arc::new(Shared { engine, reads, creates: Arc::default(), refresh_cache });
         Self { shared, operation_id: None, holder: None }
     }
 
-    pub(crate) fn touches(&self) -> Option<&Touches> {
-        self.shared.touches.as_ref()
+    pub(crate) fn refresh_cache(&self) -> Option<&RefreshCache> {
+        self.shared.refresh_cache.as_ref()
     }
 
     /// The rules of this store.
@@ -95,14 +95,14 @@ impl RedisStore {
 impl SessionStore for RedisStore {
     async fn create(&self, new: NewSession) -> Result<Created> {
         let operation = self.operation("create")?;
-        let began = self.touches().map(Touches::begin);
+        let began = self.refresh_cache().map(RefreshCache::begin);
         let result = operation.observe(self.make(&operation, new)).await;
         self.made(began, &result);
         result
     }
 
     async fn create_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>> {
-        let began = self.touches().map(Touches::begin);
+        let began = self.refresh_cache().map(RefreshCache::begin);
         let results = self.make_many(new).await;
         results.iter().for_each(|result| self.made(began, result));
         results
@@ -111,11 +111,11 @@ impl SessionStore for RedisStore {
     async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
         let operation = self.operation("get")?;
         let result = operation.observe(commands::get::run(&operation, id)).await;
-        if let Some(touches) = self.touches() {
+        if let Some(refresh_cache) = self.refresh_cache() {
             if matches!(&result, Ok(found) if found.as_ref().is_none_or(|session| session.id() != id)) {
-                touches.forget(id);
+                refresh_cache.forget(id);
             }
-            touches.doubt(&result);
+            refresh_cache.doubt(&result);
         }
         result
     }
@@ -129,15 +129,17 @@ impl SessionStore for RedisStore {
         result
     }
 
-    async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched> {
+    async fn patch(&self, target: &dyn SessionRef, patch: Patch) -> Result<Patched> {
         let operation = self.operation("patch")?;
         let call = operation.observe(commands::patch::run(&operation, target, patch));
         self.changing(target.id(), call, |patched| vec![patched.id.clone()]).await
     }
 
-    async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>> {
+    async fn refresh(&self, target: &dyn SessionRef) -> Result<Option<Refreshed>> {
         let operation = self.operation("refresh")?;
-        if let Some(refreshed) = self.touches().and_then(|touches| touches.answer(target.id())) {
+        if let Some(refreshed) =
+            self.refresh_cache().and_then(|refresh_cache| refresh_cache.answer(target.id()))
+        {
             operation.about(target.id());
             return operation.observe(async { Ok(Some(refreshed)) }).await;
         }
@@ -145,14 +147,14 @@ impl SessionStore for RedisStore {
         self.using(target.id(), call, |refreshed| refreshed).await
     }
 
-    async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>> {
+    async fn refresh_and_get(&self, target: &dyn SessionRef) -> Result<Option<Session>> {
         let operation = self.operation("refresh")?;
         let call = operation.observe(commands::refresh::run_and_get(&operation, target));
         let found = self.using(target.id(), call, |(_, refreshed)| refreshed).await?;
         Ok(found.map(|(session, _)| session))
     }
 
-    async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
+    async fn rotate(&self, target: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
         let operation = self.operation("rotate")?;
         let call = operation.observe(commands::rotate::run(&operation, target, rotation));
         let named = |rotated: &Rotated| {
@@ -162,7 +164,7 @@ impl SessionStore for RedisStore {
         self.changing(target.id(), call, named).await
     }
 
-    async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound> {
+    async fn bind(&self, target: &dyn SessionRef, binding: Binding) -> Result<Bound> {
         let operation = self.operation("bind")?;
         let call = operation.observe(commands::bind::run(&operation, target, binding));
         let named = |bound: &Bound| {
@@ -171,14 +173,14 @@ impl SessionStore for RedisStore {
         self.changing(target.id(), call, named).await
     }
 
-    async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound> {
+    async fn unbind(&self, target: &dyn SessionRef, connection: &str) -> Result<Unbound> {
         let operation = self.operation("unbind")?;
         let call = operation.observe(commands::unbind::run(&operation, target, connection));
         let (_, unbound) = self.changing(target.id(), call, |(id, _)| vec![id.clone()]).await?;
         Ok(unbound)
     }
 
-    async fn delete(&self, target: &dyn Target) -> Result<Deleted> {
+    async fn delete(&self, target: &dyn SessionRef) -> Result<Deleted> {
         let operation = self.operation("delete")?;
         let call = operation.observe(commands::delete::run(&operation, target));
         let (_, deleted) = self.changing(target.id(), call, |(id, _)| vec![id.clone()]).await?;
@@ -197,12 +199,12 @@ impl SessionStore for RedisStore {
         self.changing(&id, call, |_| Vec::new()).await
     }
 
-    async fn list(&self, owner: &Owner, page: &PageRequest) -> Result<Page> {
+    async fn list(&self, owner: &Selector, page: &PageRequest) -> Result<Page> {
         let operation = self.operation("list")?;
         operation.observe(commands::list::run(&operation, owner, page)).await
     }
 
-    async fn count(&self, owner: &Owner) -> Result<u64> {
+    async fn count(&self, owner: &Selector) -> Result<u64> {
         let operation = self.operation("count")?;
         operation.observe(commands::count::run(&operation, owner)).await
     }
@@ -218,9 +220,9 @@ impl SessionStore for RedisStore {
         loop {
             let operation = self.operation_as("delete_user", Some(id))?;
             let whole = operation.observe(deletion.batch(&operation)).await;
-            if let Some(touches) = self.touches() {
-                deletion.done.removed.iter().for_each(|removed| touches.forget(&removed.id));
-                touches.doubt(&whole);
+            if let Some(refresh_cache) = self.refresh_cache() {
+                deletion.done.removed.iter().for_each(|removed| refresh_cache.forget(&removed.id));
+                refresh_cache.doubt(&whole);
             }
             if whole? {
                 return Ok(deletion.done);
@@ -256,7 +258,7 @@ impl SessionStore for RedisStore {
         reaped
     }
 
-    async fn heartbeat(&self, holder: &Holder, beat: Heartbeat) -> Result<LeaseStatus> {
+    async fn heartbeat(&self, holder: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
         let operation = self.operation("heartbeat")?;
         operation.observe(commands::heartbeat::run(&operation, holder, &beat)).await
     }
@@ -264,9 +266,9 @@ impl SessionStore for RedisStore {
     async fn nodes(&self) -> Result<Vec<Node>> {
         let operation = self.operation("nodes")?;
         let body = async {
-            let mut nodes = commands::nodes::run(&operation, Which::All).await?;
+            let mut nodes = commands::nodes::run(&operation, NodeFilter::All).await?;
             for node in &mut nodes {
-                node.sessions = commands::count::run(&operation, &Owner::node(&node.name)).await?;
+                node.sessions = commands::count::run(&operation, &Selector::node(&node.name)).await?;
             }
             Ok(nodes)
         };
@@ -275,7 +277,7 @@ impl SessionStore for RedisStore {
 
     async fn lapsed_nodes(&self) -> Result<Vec<String>> {
         let operation = self.operation("nodes")?;
-        let nodes = operation.observe(commands::nodes::run(&operation, Which::Lapsed)).await?;
+        let nodes = operation.observe(commands::nodes::run(&operation, NodeFilter::Lapsed)).await?;
         Ok(nodes.into_iter().map(|node| node.name).collect())
     }
 
@@ -284,12 +286,12 @@ impl SessionStore for RedisStore {
         operation.observe(commands::recover::run(&operation, &claim)).await
     }
 
-    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>> {
+    async fn freeze(&self, target: &dyn SessionRef, freezing: Freezing) -> Result<Option<Frozen>> {
         let operation = self.operation("freeze")?;
         operation.observe(commands::freeze::run(&operation, target, &freezing)).await
     }
 
-    async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {
+    async fn depart(&self, target: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<Departed> {
         let operation = self.operation("depart")?;
         operation.observe(commands::depart::run(&operation, target, task, until_ms)).await
     }
@@ -299,7 +301,7 @@ impl SessionStore for RedisStore {
         operation.observe(commands::thaw::run(&operation, id, task, direction)).await
     }
 
-    async fn clean(&self, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
+    async fn clean(&self, target: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<Cleaned> {
         let operation = self.operation("clean")?;
         operation.observe(commands::clean::run(&operation, target, task, what)).await
     }
@@ -322,7 +324,7 @@ impl SessionStore for RedisStore {
         Arc::new(Self { operation_id: Some(id), ..self.clone() })
     }
 
-    fn as_node(&self, holder: &Holder) -> Arc<dyn SessionStore> {
+    fn as_node(&self, holder: &NodeIdentity) -> Arc<dyn SessionStore> {
         Arc::new(Self { holder: Some(holder.clone()), ..self.clone() })
     }
 

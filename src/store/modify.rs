@@ -11,7 +11,7 @@ const MODIFY_ATTEMPTS: u32 = 32;
 /// What is built from the operations.
 #[async_trait]
 pub trait SessionStoreExt: SessionStore {
-    /// Reads a session, changes the copy and saves it, again when others changed it meanwhile. `change` runs once an
+    /// ReadBatcher a session, changes the copy and saves it, again when others changed it meanwhile. `change` runs once an
     /// attempt, each time on a fresh copy.
     ///
     /// # Errors

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use crate::background::reaper::{OnRemoved, Reaper};
 use crate::model::{
     Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Expired, Export,
-    Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
-    NewSession, Node, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result,
-    Rotated, Rotation, Session, SessionId, Target, TaskId, Thawed, Unbound, UserDeleted,
+    Freezing, Frozen, Heartbeat, Import, Imported, LeaseStatus, Leftover, Migration, Migrations, NewSession,
+    Node, NodeIdentity, OperationId, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated,
+    Rotation, Selector, Session, SessionId, SessionRef, TaskId, Thawed, Unbound, UserDeleted,
 };
 use crate::nodes::lease::{Lease, LeaseOptions};
 use crate::nodes::recoverer::{OnRecovered, Recoverer};
@@ -40,7 +40,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Invalid`] names a bad field. Refused with [`Exists`](crate::Refusal::Exists), with
     /// [`Gone`](crate::Refusal::Gone) for an id that was deleted a moment ago, with
-    /// [`Moved`](crate::Refusal::Moved) for one that was rotated away, with [`Taken`](crate::Refusal::Taken) when the
+    /// [`Moved`](crate::Refusal::Rotated) for one that was rotated away, with [`Taken`](crate::Refusal::Taken) when the
     /// connection is another session's, with [`Limit`](crate::Refusal::Limit) when the user has too many sessions,
     /// with [`TooLarge`](crate::Refusal::TooLarge).
     ///
@@ -63,13 +63,13 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// is in the way of is left to `create.lua`.
     async fn create_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>>;
 
-    /// Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
+    /// ReadBatcher a live session. An id that was rotated away a moment ago leads to the session under its new id.
     ///
     /// # Errors
     /// Only those of all operations.
     async fn get(&self, id: &SessionId) -> Result<Option<Session>>;
 
-    /// Reads any number of sessions together, and answers for each in order, as [`get`](Self::get) would.
+    /// ReadBatcher any number of sessions together, and answers for each in order, as [`get`](Self::get) would.
     ///
     /// # Errors
     /// Those of [`get`](Self::get), of each session.
@@ -102,7 +102,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `patch.lua`: the record, and the expiry where the ttl changed.
-    async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched>;
+    async fn patch(&self, target: &dyn SessionRef, patch: Patch) -> Result<Patched>;
 
     /// Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no
     /// live session.
@@ -112,7 +112,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `refresh.lua`: record and expiry.
-    async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>>;
+    async fn refresh(&self, target: &dyn SessionRef) -> Result<Option<Refreshed>>;
 
     /// Refreshes any number of sessions together, and answers for each in order, as [`refresh`](Self::refresh) would.
     ///
@@ -121,7 +121,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `refresh.lua` for each session.
-    async fn refresh_many(&self, targets: &[&dyn Target]) -> Vec<Result<Option<Refreshed>>> {
+    async fn refresh_many(&self, targets: &[&dyn SessionRef]) -> Vec<Result<Option<Refreshed>>> {
         together(targets.iter().map(|target| self.refresh(*target))).await
     }
 
@@ -132,7 +132,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `refresh.lua`: record and expiry.
-    async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>>;
+    async fn refresh_and_get(&self, target: &dyn SessionRef) -> Result<Option<Session>>;
 
     /// Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
     /// login does. For a while the old id leads to the session. Two rotations at once end with one new id, which
@@ -148,7 +148,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `rotate.lua`: both records, all index entries, and the evictions that a login takes.
-    async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated>;
+    async fn rotate(&self, target: &dyn SessionRef, rotation: Rotation) -> Result<Rotated>;
 
     /// Attaches a connection, and the node that holds it, to a live session, which becomes active.
     ///
@@ -159,7 +159,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `bind.lua`: the record, both connections, both nodes, and the session that loses the connection.
-    async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound>;
+    async fn bind(&self, target: &dyn SessionRef, binding: Binding) -> Result<Bound>;
 
     /// Detaches a connection and its node from a session, which becomes suspended; but only if the session still has
     /// that connection, so the late disconnect of an old one does nothing.
@@ -169,7 +169,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `unbind.lua`: record, connection and node.
-    async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound>;
+    async fn unbind(&self, target: &dyn SessionRef, connection: &str) -> Result<Unbound>;
 
     /// Deletes a live session with every index entry. For a while its id cannot be created again.
     ///
@@ -178,7 +178,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `delete.lua`: record, index entries, tombstone.
-    async fn delete(&self, target: &dyn Target) -> Result<Deleted>;
+    async fn delete(&self, target: &dyn SessionRef) -> Result<Deleted>;
 
     /// Deletes any number of sessions together, and answers for each in order, as [`delete`](Self::delete) would.
     ///
@@ -187,11 +187,11 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `delete.lua` for each session.
-    async fn delete_many(&self, targets: &[&dyn Target]) -> Vec<Result<Deleted>> {
+    async fn delete_many(&self, targets: &[&dyn SessionRef]) -> Vec<Result<Deleted>> {
         together(targets.iter().map(|target| self.delete(*target))).await
     }
 
-    /// Reads a live session whole, to be imported into another store: with what it remembers of its last changes. An id
+    /// ReadBatcher a live session whole, to be imported into another store: with what it remembers of its last changes. An id
     /// that was rotated away a moment ago leads to the session under its new id.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Invalid`] names a bad field. Refused with [`Conflict`](crate::Refusal::Conflict) when another session
     /// has this id, or this one is at a version that is not to be replaced; with [`Gone`](crate::Refusal::Gone) for
-    /// an id that was deleted here a moment ago, with [`Moved`](crate::Refusal::Moved) for one that was rotated away
+    /// an id that was deleted here a moment ago, with [`Moved`](crate::Refusal::Rotated) for one that was rotated away
     /// here, with [`Taken`](crate::Refusal::Taken) when the connection is another live session's, with
     /// [`TooLarge`](crate::Refusal::TooLarge), with [`Frozen`](crate::Refusal::Frozen) when the session is being
     /// migrated, here or where it was exported.
@@ -232,7 +232,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `freeze.lua`: the record, and the list of the sessions that are on their way.
-    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>>;
+    async fn freeze(&self, target: &dyn SessionRef, freezing: Freezing) -> Result<Option<Frozen>>;
 
     /// Lets go of a frozen session, once its copy is in the other store: from here on the migration only goes on. Whoever
     /// asks for the session is [told](crate::Refusal::Departed) where it went, until it would have gone by itself or the
@@ -240,19 +240,19 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Refused with [`Conflict`](crate::Refusal::Conflict) when that freeze is over, with
-    /// [`Moved`](crate::Refusal::Moved) when the session was rotated since, with
+    /// [`Moved`](crate::Refusal::Rotated) when the session was rotated since, with
     /// [`Departed`](crate::Refusal::Departed) when it went by another task.
     ///
     /// # Atomicity
     /// `depart.lua`: the record, and all index entries.
-    async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed>;
+    async fn depart(&self, target: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<Departed>;
 
     /// Ends the freeze of a session: at its source, where it stays after all, or at its target, but there only once it has
     /// [departed](Self::depart) from its source.
     ///
     /// # Errors
     /// Refused with [`Frozen`](crate::Refusal::Frozen) when it is by another task or goes the other way, with
-    /// [`Moved`](crate::Refusal::Moved), with [`Departed`](crate::Refusal::Departed).
+    /// [`Moved`](crate::Refusal::Rotated), with [`Departed`](crate::Refusal::Departed).
     ///
     /// # Atomicity
     /// `thaw.lua`: the record, and the list of the sessions that are on their way.
@@ -265,9 +265,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `clean.lua`: the record, and all index entries.
-    async fn clean(&self, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned>;
+    async fn clean(&self, target: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<Cleaned>;
 
-    /// Reads a page of the sessions that are on their way to or from another store, by the end of their freeze: at most
+    /// ReadBatcher a page of the sessions that are on their way to or from another store, by the end of their freeze: at most
     /// 200 at once, `skip` passes over the first.
     ///
     /// # Errors
@@ -277,28 +277,28 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `migrations.lua`: the page is read as it is at one instant, and entries of others are dropped.
     async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations>;
 
-    /// Reads how far one session is on its way. `None`: it is not, or no longer. Here a freeze that is over is none.
+    /// ReadBatcher how far one session is on its way. `None`: it is not, or no longer. Here a freeze that is over is none.
     ///
     /// # Errors
     /// Only those of all operations.
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>>;
 
-    /// Reads a page of the live sessions of a user or node, oldest first. One whose record is corrupt is left out.
+    /// ReadBatcher a page of the live sessions of a user or node, oldest first. One whose record is corrupt is left out.
     ///
     /// # Errors
     /// [`Error::Invalid`] names a bad field.
     ///
     /// # Atomicity
     /// `list.lua`: the page is read as it is at one instant, and index entries without a session are dropped.
-    async fn list(&self, owner: &Owner, page: &PageRequest) -> Result<Page>;
+    async fn list(&self, owner: &Selector, page: &PageRequest) -> Result<Page>;
 
     /// Counts the live sessions of a user or node: 1,000 at one instant.
     ///
     /// # Errors
     /// [`Error::Invalid`] names a bad field.
-    async fn count(&self, owner: &Owner) -> Result<u64>;
+    async fn count(&self, owner: &Selector) -> Result<u64>;
 
-    /// Reads the live session that has a connection.
+    /// ReadBatcher the live session that has a connection.
     ///
     /// # Errors
     /// [`Error::Invalid`] names a bad field.
@@ -315,7 +315,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `delete_user.lua`: each session with its index entries, 200 sessions at one instant.
     async fn delete_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted>;
 
-    /// Reads which sessions expired before a time and were not reaped, oldest first; changes nothing. `before_ms` is in
+    /// ReadBatcher which sessions expired before a time and were not reaped, oldest first; changes nothing. `before_ms` is in
     /// milliseconds since the epoch, `None` for now; `skip` passes over the oldest; at most 1,000 at once.
     ///
     /// # Errors
@@ -340,16 +340,16 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `heartbeat.lua`: the lease, and the list of the nodes.
-    async fn heartbeat(&self, holder: &Holder, beat: Heartbeat) -> Result<LeaseStatus>;
+    async fn heartbeat(&self, holder: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus>;
 
-    /// Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has.
+    /// ReadBatcher which nodes hold a lease, or held one lately, by name, and how many live sessions each has.
     ///
     /// # Errors
     /// Only those of all operations. The deadline is that of all of it: one script for 1,000 nodes, and one for 1,000
     /// sessions of each.
     async fn nodes(&self) -> Result<Vec<Node>>;
 
-    /// Reads the names of the nodes whose leases have run out, to be recovered.
+    /// ReadBatcher the names of the nodes whose leases have run out, to be recovered.
     ///
     /// # Errors
     /// Only those of all operations.
@@ -399,7 +399,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// lease ran out, or whose session is another's by now, is refused with [`Fenced`](crate::Refusal::Fenced), however
     /// late it comes and whatever lease the node holds by then; one that had happened is recognized by its operation id
     /// all the same. The other operations are anybody's.
-    fn as_node(&self, holder: &Holder) -> Arc<dyn SessionStore>;
+    fn as_node(&self, holder: &NodeIdentity) -> Arc<dyn SessionStore>;
 
     /// Another handle of the same store.
     fn handle(&self) -> Arc<dyn SessionStore>;

@@ -1,6 +1,6 @@
 //! Every key name. Nothing else in the crate builds one, and no script does.
 
-use crate::model::{Error, Owner, Result, Routing};
+use crate::model::{Error, IndexFields, Result, Selector};
 
 /// The longest namespace, in bytes.
 const NAMESPACE_BYTES: usize = 64;
@@ -48,7 +48,7 @@ impl Keys {
     }
 
     /// The index of a user or node.
-    pub(crate) fn index(&self, owner: &Owner) -> String {
+    pub(crate) fn index(&self, owner: &Selector) -> String {
         match owner.words() {
             ("user", user) => self.user(user),
             (_, node) => self.node(node),
@@ -76,14 +76,14 @@ impl Keys {
     }
 
     /// The five keys that a session has at most, in the order in which the scripts take them: record, expiry, user,
-    /// connection, node. Those of an empty user, connection or node are declared and never touched.
-    pub(crate) fn of_session(&self, id: &str, routing: &Routing) -> [String; 5] {
+    /// connection, node. Those of an empty user, connection or node are plan and never touched.
+    pub(crate) fn of_session(&self, id: &str, index_fields: &IndexFields) -> [String; 5] {
         [
             self.session(id),
             self.expiry(),
-            self.user(&routing.user),
-            self.connection(&routing.connection),
-            self.node(&routing.node),
+            self.user(&index_fields.user),
+            self.connection(&index_fields.connection),
+            self.node(&index_fields.node),
         ]
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    Direction, Freeze, Operations, Origin, Routing, Session, SessionId, Status, TaskId, Times, Version,
-    decode_entries,
+    Direction, Freeze, IndexFields, Origin, RecentChanges, Session, SessionId, Status, TaskId, Times,
+    Version, decode_entries,
 };
 
 /// The one format there is.
@@ -46,11 +46,11 @@ pub(crate) enum Record {
         /// As the application sees it.
         session: Box<Session>,
         /// What it does not see.
-        operations: Operations,
+        operations: RecentChanges,
         freeze: Option<Freeze>,
     },
     /// The session has this id now.
-    Moved {
+    Rotated {
         /// The id.
         to: SessionId,
         /// When the record is over, though its key may outlast it: the key goes by the server's clock, whatever a
@@ -86,8 +86,11 @@ impl Record {
         let [created_at, ttl, deadline, last_active, expires_at, stored_until] = input.times()?;
         let status = status_of(status)?;
         let [user, connection, node] = lengths;
-        let routing =
-            Routing { user: input.text(user)?, connection: input.text(connection)?, node: input.text(node)? };
+        let index_fields = IndexFields {
+            user: input.text(user)?,
+            connection: input.text(connection)?,
+            node: input.text(node)?,
+        };
         let mut body = Input(input.bytes(body_length)?);
         if format != FORMAT || !input.0.is_empty() {
             return None;
@@ -106,7 +109,7 @@ impl Record {
                     ttl: Duration::from_millis(ttl),
                     times: Times { created_at, last_active, expires_at, deadline },
                     stored: None,
-                    routing,
+                    index_fields,
                     attributes,
                     extensions,
                     origin: Origin::Store,
@@ -115,7 +118,7 @@ impl Record {
             }
             2 => {
                 let to = SessionId::new(std::str::from_utf8(body.0).ok()?).ok()?;
-                Some(Self::Moved { to, until: stored_until })
+                Some(Self::Rotated { to, until: stored_until })
             }
             3 => Some(Self::Deleted { freeze, until: stored_until }),
             4 => {
@@ -139,7 +142,9 @@ impl Record {
                 }
                 session.times.expires_at
             }
-            Self::Moved { until, .. } | Self::Departed { until, .. } | Self::Deleted { until, .. } => *until,
+            Self::Rotated { until, .. } | Self::Departed { until, .. } | Self::Deleted { until, .. } => {
+                *until
+            }
         };
         (until > now).then_some(self)
     }
@@ -188,7 +193,7 @@ impl<'a> Input<'a> {
 mod tests {
     use super::*;
 
-    const OPERATIONS: Operations = [[4; 8], [3; 8], [2; 8], [0; 8]];
+    const OPERATIONS: RecentChanges = [[4; 8], [3; 8], [2; 8], [0; 8]];
 
     fn record(kind: u8, body: &[u8]) -> Vec<u8> {
         let mut bytes = vec![FORMAT, kind, 1, 0, 3, 0, 0, 0, 0];

@@ -6,7 +6,7 @@ mod world;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Entries, Error, NewSession, Owner, PageRequest, Patch, Refusal, Result, Rotation, Rules,
+    Binding, Entries, Error, NewSession, PageRequest, Patch, Refusal, Result, Rotation, Rules, Selector,
     SessionId,
 };
 use rstest::rstest;
@@ -50,8 +50,8 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
     copies[2].set_node(&*long);
     let [user, connection, node] = &mut copies;
     let new = NewSession::new;
-    let list = async |owner: Owner| store.list(&owner, &PageRequest::first(1)).await.map(drop);
-    let count = async |owner: Owner| store.count(&owner).await.map(drop);
+    let list = async |owner: Selector| store.list(&owner, &PageRequest::first(1)).await.map(drop);
+    let count = async |owner: Selector| store.count(&owner).await.map(drop);
     let login = Rotation::new().user(&*long);
     let many = async |new: NewSession| store.create_many(vec![new]).await.remove(0).map(drop);
     assert_invalid(vec![
@@ -74,12 +74,12 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
         (NO_CONNECTION, store.session_by_connection("").await.map(drop)),
         (LONG_USER, store.delete_user(&long, None).await.map(drop)),
         (NO_USER, store.delete_user("", None).await.map(drop)),
-        (LONG_USER, list(Owner::user(&*long)).await),
-        (NO_USER, list(Owner::user("")).await),
-        (LONG_NODE, list(Owner::node(&*long)).await),
-        (NO_NODE, list(Owner::node("")).await),
-        (LONG_USER, count(Owner::user(&*long)).await),
-        (NO_NODE, count(Owner::node("")).await),
+        (LONG_USER, list(Selector::user(&*long)).await),
+        (NO_USER, list(Selector::user("")).await),
+        (LONG_NODE, list(Selector::node(&*long)).await),
+        (NO_NODE, list(Selector::node("")).await),
+        (LONG_USER, count(Selector::user(&*long)).await),
+        (NO_NODE, count(Selector::node("")).await),
     ]);
     assert_eq!(context.dump().await, before);
     context.check().await;
@@ -105,11 +105,11 @@ async fn names_of_any_bytes_up_to_256_are_exact(#[values(Redis, Memory)] on: On)
         store.create(new).await.unwrap();
     }
     for name in &names {
-        assert_eq!(store.count(&Owner::user(name)).await.unwrap(), 1, "{name:?}");
+        assert_eq!(store.count(&Selector::user(name)).await.unwrap(), 1, "{name:?}");
         let found = store.session_by_connection(name).await.unwrap().unwrap();
         assert_eq!([found.user(), found.connection(), found.node()], [Some(name.as_str()); 3]);
         let page = PageRequest::first(10);
-        for owner in [Owner::user(name), Owner::node(name)] {
+        for owner in [Selector::user(name), Selector::node(name)] {
             assert_eq!(store.list(&owner, &page).await.unwrap().sessions, std::slice::from_ref(&found));
         }
     }
@@ -163,7 +163,7 @@ async fn pages_and_batches_have_a_size(#[values(Redis, Memory)] on: On) {
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
-    let list = async |size| store.list(&Owner::user("user-a"), &PageRequest::first(size)).await.map(drop);
+    let list = async |size| store.list(&Selector::user("user-a"), &PageRequest::first(size)).await.map(drop);
     let second = Duration::from_secs(1);
     assert_invalid(vec![
         ("page size is 0, must be 1 to 500", list(0).await),

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use cloakroom::clients::{bb8, bb8_redis::RedisConnectionManager};
 use cloakroom::{
-    Binding, Deleted, Error, NewSession, Obstacle, OperationId, Owner, PageRequest, Patch, RedisStore,
-    Rotation, Rules, SessionId, SessionStore, Unbound,
+    Binding, Deleted, Error, NewSession, Obstacle, OperationId, PageRequest, Patch, RedisStore, Rotation,
+    Rules, Selector, SessionId, SessionStore, Unbound,
 };
 use rstest::rstest;
 
@@ -141,9 +141,9 @@ async fn every_operation(store: Arc<dyn SessionStore>) {
     assert_eq!(found.id(), session.id());
     assert_eq!(store.unbind(&session, "other").await.unwrap(), Unbound::Detached);
     let page = PageRequest::first(10);
-    let page = store.list(&Owner::user("ann"), &page).await.unwrap();
+    let page = store.list(&Selector::user("ann"), &page).await.unwrap();
     assert_eq!(page.sessions.len(), 1);
-    assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 1);
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1);
     assert!(store.expired(None, 0, 10).await.unwrap().is_empty());
     assert!(store.reap(10).await.unwrap().sessions.is_empty());
     let reaper = store.spawn_reaper(Duration::from_secs(3600), 10).unwrap();
@@ -181,8 +181,8 @@ async fn after_close_every_call_is_not_executed_for_the_store_is_closed(#[values
         clone.bind(&session, Binding::new("socket")).await.map(drop),
         clone.unbind(&session, "connection-a").await.map(drop),
         clone.delete(&session).await.map(drop),
-        clone.list(&Owner::user("user-a"), &page).await.map(drop),
-        clone.count(&Owner::user("user-a")).await.map(drop),
+        clone.list(&Selector::user("user-a"), &page).await.map(drop),
+        clone.count(&Selector::user("user-a")).await.map(drop),
         clone.session_by_connection("connection-a").await.map(drop),
         clone.delete_user("user-a", None).await.map(drop),
         clone.expired(None, 0, 1).await.map(drop),
@@ -245,7 +245,7 @@ async fn what_is_debugged_never_shows_an_id_or_data(#[values(Redis, Memory)] on:
     let created = store.create(new.clone()).await.unwrap();
     told.push(format!("{id:?} {created:?} {:?}", created.session));
     told.push(format!("{:?}", store.create(new.clone()).await.unwrap_err()));
-    let page = store.list(&Owner::user("ann"), &PageRequest::first(1)).await;
+    let page = store.list(&Selector::user("ann"), &PageRequest::first(1)).await;
     told.push(format!("{page:?}"));
     told.push(format!("{:?}", store.refresh(&id).await));
     let rotation = Rotation::new().new_id(next.clone());
@@ -294,7 +294,7 @@ async fn connect_by_url_gives_a_store_in_memory_or_on_a_server() {
         let store = cloakroom::connect(url).await.unwrap();
         let session = store.create(NewSession::new().user("ann")).await.unwrap().session;
         assert!(store.get(session.id()).await.unwrap().is_some());
-        assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 1);
+        assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1);
         // Another handle is the same store on a server, and another one in memory.
         let other = cloakroom::connect(url).await.unwrap();
         assert_eq!(other.get(session.id()).await.unwrap().is_some(), url != "memory://");

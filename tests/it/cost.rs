@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Heartbeat, Holder, Import, NewSession, OnLimit, Owner, PageRequest, Patch, Rotation,
-    Rules, Session,
+    Binding, Claim, Heartbeat, Import, NewSession, NodeIdentity, OnLimit, PageRequest, Patch, Rotation,
+    Rules, Selector, Session,
 };
 
 use crate::support::Context;
@@ -191,7 +191,7 @@ async fn a_batch_of_200_sessions_is_recovered_in_three_round_trips_and_two_calls
 #[tokio::test]
 async fn a_heartbeat_takes_one_round_trip_and_seven_calls() {
     let (context, store) = warm(Rules::new()).await;
-    let holder = Holder::new("n").unwrap();
+    let holder = NodeIdentity::new("n").unwrap();
     store.heartbeat(&holder, Heartbeat::register()).await.unwrap();
     let renewal = cost(&context, store.heartbeat(&holder, Heartbeat::renew())).await;
     assert_eq!((renewal.round_trips, renewal.calls()), (1, 7), "{renewal:?}");
@@ -205,7 +205,7 @@ async fn a_page_of_a_list_takes_two_round_trips() {
     for at in 0..20 {
         store.create(NewSession::new().user("ann").connection(at.to_string())).await.unwrap();
     }
-    let (owner, page) = (Owner::user("ann"), PageRequest::first(10));
+    let (owner, page) = (Selector::user("ann"), PageRequest::first(10));
     let cost = cost(&context, store.list(&owner, &page)).await;
     assert_eq!(cost.round_trips, 2);
 }

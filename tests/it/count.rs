@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Owner, Rules};
+use cloakroom::{Error, NewSession, Rules, Selector};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -28,11 +28,11 @@ async fn only_live_sessions_of_the_owner_count_and_nothing_is_changed(#[values(R
     context.clock.advance(MINUTE);
     let before = context.dump().await;
     for (owner, expected) in [
-        (Owner::user("ann"), 2),
-        (Owner::user("bob"), 1),
-        (Owner::node("gateway"), 3),
-        (Owner::user("nobody"), 0),
-        (Owner::node("ann"), 0),
+        (Selector::user("ann"), 2),
+        (Selector::user("bob"), 1),
+        (Selector::node("gateway"), 3),
+        (Selector::user("nobody"), 0),
+        (Selector::node("ann"), 0),
     ] {
         assert_eq!(store.count(&owner).await.unwrap(), expected, "{owner:?}");
     }
@@ -47,7 +47,7 @@ async fn an_entry_without_a_session_does_not_count_and_stays_for_a_list_to_drop(
     store.create(NewSession::new().user("ann")).await.unwrap();
     let index = context.user_key("ann");
     let _: i64 = context.command(&["ZADD", &index, "1", "ghost"]).await;
-    assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 1);
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1);
     assert_eq!(context.entries(&index).await.len(), 2);
 }
 
@@ -66,14 +66,14 @@ async fn more_entries_than_one_call_looks_at_are_all_counted(#[values(Redis, Mem
         })
         .await;
         made += more;
-        for owner in [Owner::user("ann"), Owner::node("gateway")] {
+        for owner in [Selector::user("ann"), Selector::node("gateway")] {
             assert_eq!(store.count(&owner).await.unwrap(), made as u64);
         }
     }
     context.clock.advance(MINUTE);
-    assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 1100);
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1100);
     context.clock.advance(4 * MINUTE);
-    assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 0);
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 0);
     context.check().await;
 }
 
@@ -82,7 +82,7 @@ async fn a_foreign_type_at_either_index_is_corrupt() {
     let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(NewSession::new().user("ann")).await.unwrap();
-    let owner = Owner::user("ann");
+    let owner = Selector::user("ann");
     for (key, what) in [(context.user_key("ann"), "owner"), (context.key("expiry"), "expiry")] {
         assert_eq!(context.foreign_at(&key, store.count(&owner)).await, what);
     }
@@ -95,9 +95,9 @@ async fn an_owner_that_is_empty_or_too_long_is_invalid(#[values(Redis, Memory)] 
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for (owner, named) in [
-        (Owner::user(""), "user id"),
-        (Owner::node(""), "node id"),
-        (Owner::node("x".repeat(257)), "node id"),
+        (Selector::user(""), "user id"),
+        (Selector::node(""), "node id"),
+        (Selector::node("x".repeat(257)), "node id"),
     ] {
         let error = store.count(&owner).await.unwrap_err();
         assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Created, Error, IdScheme, NewSession, Obstacle, OnLimit, OperationId, Owner, Refusal, Result, Rotation,
-    Rules, SessionId, Status,
+    Created, Error, IdScheme, NewSession, Obstacle, OnLimit, OperationId, Refusal, Result, Rotation, Rules,
+    Selector, SessionId, Status,
 };
 use rstest::rstest;
 
@@ -111,7 +111,7 @@ async fn any_number_of_sessions_is_made(#[values(Redis, Memory)] on: On) {
         let new = (0..count).map(|_| NewSession::new().user(&user));
         let mut ids: Vec<SessionId> =
             made(make(&store, new).await).iter().map(|created| created.session.id().clone()).collect();
-        assert_eq!(store.count(&Owner::user(&user)).await.unwrap(), count);
+        assert_eq!(store.count(&Selector::user(&user)).await.unwrap(), count);
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), usize::try_from(count).unwrap(), "each has an id of its own");
@@ -151,7 +151,7 @@ async fn what_one_is_refused_for_is_no_matter_of_the_others(#[values(Redis, Memo
     assert_eq!(refusal(next()), Refusal::Exists);
     assert_eq!(refusal(next()), Refusal::Gone);
     assert!(matches!(next(), Err(Error::Invalid { field: "user id", .. })));
-    assert_eq!(refusal(next()), Refusal::Moved { to: id("there") });
+    assert_eq!(refusal(next()), Refusal::Rotated { to: id("there") });
     assert_eq!(refusal(next()), Refusal::Taken);
     assert_eq!(refusal(next()), Refusal::Taken, "an earlier one of the batch has it");
     assert_eq!(refusal(next()), Refusal::Exists, "an earlier one of the batch is it");
@@ -198,7 +198,7 @@ async fn where_users_have_a_limit_it_holds_in_a_batch_and_the_later_ones_stay(
     let answers = made(make(&store, new).await);
     let evicted: Vec<&str> = answers[4].evicted.iter().map(|removed| removed.id.as_str()).collect();
     assert_eq!(evicted, ["a1"]);
-    assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 2);
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 2);
     assert!(
         store.get(&id("a3")).await.unwrap().is_some() && store.get(&id("guest")).await.unwrap().is_some()
     );

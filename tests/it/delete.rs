@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Deleted, Error, NewSession, Obstacle, OperationId, Owner, Refusal, Rotation, Rules, Status,
+    Binding, Deleted, Error, NewSession, Obstacle, OperationId, Refusal, Rotation, Rules, Selector, Status,
 };
 use rstest::rstest;
 
@@ -144,7 +144,7 @@ async fn delete_follows_the_id_from_before_a_login_until_exactly_the_end_of_the_
         store.rotate(&anonymous, Rotation::new().user("ann")).await.unwrap();
         context.clock.advance(MINUTE - left);
         assert_eq!(store.delete(anonymous.id()).await.unwrap(), deleted);
-        assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 1);
+        assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1);
     }
     context.check().await;
 }
@@ -271,7 +271,7 @@ async fn delete_works_when_memory_is_full_and_create_is_not_executed() {
     assert_eq!(removed.len(), 2);
     context.clock.advance(MINUTE);
     assert_eq!(store.reap(10).await.unwrap().sessions.len(), 1);
-    assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), 0);
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 0);
     context.check().await;
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Owner, Removed, Rules, SessionId};
+use cloakroom::{Error, NewSession, Removed, Rules, Selector, SessionId};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -100,7 +100,7 @@ async fn more_sessions_than_a_batch_all_go_wherever_the_kept_one_stands(#[values
         let mut expected = ids(&made);
         expected.retain(|id| Some(id) != kept.as_ref());
         assert_eq!(removed_ids(&done.removed), expected);
-        let left = store.count(&Owner::user(&user)).await.unwrap();
+        let left = store.count(&Selector::user(&user)).await.unwrap();
         assert_eq!(left, u64::from(kept.is_some()));
     }
     context.check().await;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Departed, Error, Freezing, NewSession, Owner, PageRequest, Patch, Refusal, Rotation, Rules,
+    Binding, Departed, Error, Freezing, NewSession, PageRequest, Patch, Refusal, Rotation, Rules, Selector,
     Session, TaskId,
 };
 use rstest::rstest;
@@ -36,7 +36,7 @@ async fn what_departed_leaves_no_entry_and_every_call_is_told_where_it_went(#[va
     keys.sort();
     assert_eq!(context.keys_but_expiry().await, keys);
     assert!(store.session_by_connection("connection-a").await.unwrap().is_none());
-    let page = store.list(&Owner::user("user-a"), &PageRequest::first(10)).await.unwrap();
+    let page = store.list(&Selector::user("user-a"), &PageRequest::first(10)).await.unwrap();
     assert!(page.sessions.is_empty());
 
     let before = context.dump().await;

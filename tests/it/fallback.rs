@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    BreakerState, Error, FallbackPolicy, FallbackStore, FallbackStoreBuilder, Obstacle, Owner, Recovery,
-    RedisStore, Result, Rules, SessionStore as _,
+    BreakerState, Error, FallbackPolicy, FallbackStore, FallbackStoreBuilder, Obstacle, Reconciled,
+    RedisStore, Result, Rules, Selector, SessionStore as _,
 };
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -37,7 +37,7 @@ struct World {
     /// Goes straight to the server, as another process does.
     other: Store,
     store: FallbackStore,
-    reports: Mutex<UnboundedReceiver<Recovery>>,
+    reports: Mutex<UnboundedReceiver<Reconciled>>,
 }
 
 impl World {
@@ -67,7 +67,7 @@ impl World {
             .cool_down(COOL_DOWN)
             .probe_timeout(Duration::from_secs(10))
             .clock(context.clock.clone())
-            .on_recovery(move |recovery| sender.send(recovery).unwrap());
+            .on_reconciled(move |recovery| sender.send(recovery).unwrap());
         let store = tune(builder).build().unwrap();
         let other = context.store_at(rules).await;
         Self { context, proxy, hooked, other, store, reports: Mutex::new(reports) }
@@ -91,7 +91,7 @@ impl World {
     }
 
     /// What the last recovery came to.
-    async fn report(&self) -> Recovery {
+    async fn report(&self) -> Reconciled {
         let mut reports = self.reports.lock().await;
         tokio::time::timeout(Duration::from_secs(30), reports.recv()).await.unwrap().unwrap()
     }
@@ -100,7 +100,7 @@ impl World {
 /// Calls until the breaker opens. A count never has an answer but the server's.
 async fn opens(store: &FallbackStore) {
     eventually("the breaker opens", async || {
-        let _ = store.count(&Owner::user("nobody")).await;
+        let _ = store.count(&Selector::user("nobody")).await;
         store.stats().breaker != BreakerState::Closed
     })
     .await;

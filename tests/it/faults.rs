@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cloakroom::{
-    Binding, Deleted, Error, NewSession, Obstacle, Owner, PageRequest, Patch, Rotation, Rules,
+    Binding, Deleted, Error, NewSession, Obstacle, PageRequest, Patch, Rotation, Rules, Selector,
     SessionStoreExt as _, Unbound,
 };
 use tokio::task::JoinSet;
@@ -86,10 +86,10 @@ async fn load(store: Store, task: u64, rounds: u64, progress: Arc<Progress>) {
         assert_eq!(found.get::<u64>("round").unwrap(), Some(round));
 
         let other = store.create(NewSession::new().user(&user)).await.unwrap().session;
-        let page = store.list(&Owner::user(&user), &PageRequest::first(10)).await;
+        let page = store.list(&Selector::user(&user), &PageRequest::first(10)).await;
         assert_eq!(page.unwrap().sessions.len(), 2);
         assert_eq!(store.delete(other.id()).await.unwrap(), Deleted::Deleted, "deleted once");
-        assert_eq!(store.count(&Owner::user(&user)).await.unwrap(), 1);
+        assert_eq!(store.count(&Selector::user(&user)).await.unwrap(), 1);
         progress.rounds.fetch_add(1, Ordering::SeqCst);
     }
     let gone = store.delete_user(&user, None).await.unwrap().removed;
@@ -159,7 +159,7 @@ async fn script_flush_before_each_operation_is_invisible() {
     flush().await;
     assert_eq!(store.unbind(&session, "new").await.unwrap(), Unbound::Detached);
     flush().await;
-    let owner = Owner::user("user-a");
+    let owner = Selector::user("user-a");
     assert_eq!(store.count(&owner).await.unwrap(), 1);
     flush().await;
     let page = store.list(&owner, &PageRequest::first(10)).await.unwrap();

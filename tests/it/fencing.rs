@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use cloakroom::{
-    Binding, Claim, Deleted, Error, Heartbeat, Holder, NewSession, OperationId, Patch, Refusal, Result,
+    Binding, Claim, Deleted, Error, Heartbeat, NewSession, NodeIdentity, OperationId, Patch, Refusal, Result,
     Rotation, Rules, Session, SessionStore, Unbound,
 };
 use futures::future::{BoxFuture, FutureExt as _};
@@ -205,13 +205,13 @@ async fn a_write_that_happened_is_recognized_though_the_lease_is_lost_by_now(
 async fn operations_that_are_nobodys_in_particular_are_not_fenced(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
-    let lost = store.as_node(&Holder::new("n").unwrap());
+    let lost = store.as_node(&NodeIdentity::new("n").unwrap());
     session_at(&store, "n", "s").await;
     assert!(lost.get(&session_id("s")).await.unwrap().is_some());
     assert_eq!(lost.delete_user("user-s", None).await.unwrap().removed.len(), 1);
     assert!(lost.reap(10).await.unwrap().sessions.is_empty());
     assert!(lost.nodes().await.unwrap().is_empty());
-    lost.heartbeat(&Holder::new("other").unwrap(), Heartbeat::register()).await.unwrap();
+    lost.heartbeat(&NodeIdentity::new("other").unwrap(), Heartbeat::register()).await.unwrap();
     context.check().await;
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, Heartbeat, Holder, LeaseStatus, Rules};
+use cloakroom::{Error, Heartbeat, LeaseStatus, NodeIdentity, Rules};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -24,7 +24,7 @@ fn until(context: &Context, from_now: Duration) -> u64 {
     context.clock.now_ms() + u64::try_from(from_now.as_millis()).unwrap()
 }
 
-async fn beat(store: &Store, holder: &Holder, beat: Heartbeat) -> LeaseStatus {
+async fn beat(store: &Store, holder: &NodeIdentity, beat: Heartbeat) -> LeaseStatus {
     store.heartbeat(holder, beat.lease(LEASE)).await.unwrap()
 }
 
@@ -32,7 +32,7 @@ async fn beat(store: &Store, holder: &Holder, beat: Heartbeat) -> LeaseStatus {
 async fn assert_idle(
     context: &Context,
     store: &Store,
-    holder: &Holder,
+    holder: &NodeIdentity,
     with: Heartbeat,
     answer: LeaseStatus,
 ) {
@@ -46,7 +46,7 @@ async fn assert_idle(
 async fn a_node_that_registers_holds_its_lease_for_its_length(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
-    let holder = Holder::new("n").unwrap();
+    let holder = NodeIdentity::new("n").unwrap();
     assert_eq!(beat(&store, &holder, Heartbeat::register()).await, held(&context, LEASE));
     assert_eq!(context.leases().await, [("n".to_owned(), until(&context, LEASE))]);
     let lease = context.string(&context.lease_key("n")).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_node_that_is_held_is_taken_for_another_lease_and_nothing_changes(#[va
     register(&store, "n").await;
     let taken = LeaseStatus::Taken { until_ms: until(&context, LEASE) };
     context.clock.advance(LEASE - MS);
-    let other = Holder::new("n").unwrap();
+    let other = NodeIdentity::new("n").unwrap();
     assert_idle(&context, &store, &other, Heartbeat::register(), taken).await;
     assert_idle(&context, &store, &other, Heartbeat::renew(), LeaseStatus::Lost).await;
     assert_idle(&context, &store, &other, Heartbeat::release(), LeaseStatus::Lost).await;
@@ -156,7 +156,7 @@ async fn a_node_goes_from_the_list_when_its_lease_has_been_over_for_long_enough(
     register(&store, "new").await;
     assert_eq!(context.leases().await.len(), 2);
     context.clock.advance(MS);
-    let other = Holder::new("other").unwrap();
+    let other = NodeIdentity::new("other").unwrap();
     beat(&store, &other, Heartbeat::register()).await;
     let names: Vec<String> = context.leases().await.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["new", "other"]);
@@ -169,7 +169,9 @@ async fn of_many_that_register_one_node_at_once_one_holds_it(#[values(Redis, Mem
     let store = context.store_at(Rules::new()).await;
     let attempts = (0..20).map(|_| {
         let store = store.clone();
-        tokio::spawn(async move { beat(&store, &Holder::new("n").unwrap(), Heartbeat::register()).await })
+        tokio::spawn(
+            async move { beat(&store, &NodeIdentity::new("n").unwrap(), Heartbeat::register()).await },
+        )
     });
     let mut statuses = Vec::new();
     for attempt in attempts.collect::<Vec<_>>() {
@@ -206,7 +208,7 @@ async fn something_foreign_at_a_key_is_corrupt_and_nothing_changes() {
 async fn bad_times_and_names_are_refused_with_their_limits(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
-    let holder = Holder::new(&"é".repeat(128)).unwrap();
+    let holder = NodeIdentity::new(&"é".repeat(128)).unwrap();
     let too_long = DAY + MS;
     for (beat, expected) in [
         (Heartbeat::register().lease(Duration::ZERO), "lease is 0ns, must be 1ms to 86400s"),
@@ -215,10 +217,10 @@ async fn bad_times_and_names_are_refused_with_their_limits(#[values(Redis, Memor
     ] {
         assert_eq!(store.heartbeat(&holder, beat).await.unwrap_err().to_string(), expected);
     }
-    assert_eq!(Holder::new("").unwrap_err().to_string(), "node id is empty");
-    let long = Holder::new(&"x".repeat(257)).unwrap_err().to_string();
+    assert_eq!(NodeIdentity::new("").unwrap_err().to_string(), "node id is empty");
+    let long = NodeIdentity::new(&"x".repeat(257)).unwrap_err().to_string();
     assert_eq!(long, "node id is 257 bytes, at most 256");
     assert!(context.keys().await.is_empty());
     assert_eq!(beat(&store, &holder, Heartbeat::register()).await, held(&context, LEASE));
-    assert_eq!(format!("{holder:?}"), format!("Holder {{ node: {:?}, .. }}", "é".repeat(128)));
+    assert_eq!(format!("{holder:?}"), format!("NodeIdentity {{ node: {:?}, .. }}", "é".repeat(128)));
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cloakroom::{
-    Binding, Error, NewSession, Obstacle, Owner, PageRequest, Patch, Result, Rotation, Rules, Session,
+    Binding, Error, NewSession, Obstacle, PageRequest, Patch, Result, Rotation, Rules, Selector, Session,
     SessionId,
 };
 use fastrand::Rng;
@@ -81,7 +81,7 @@ async fn step(store: &Store, random: &mut Rng) -> Result<()> {
         let new = NewSession::new().user(user).connection(if random.bool() { connection } else { "" });
         return store.create(new.ttl(ttl).set("made by", "rust")?).await.map(drop);
     }
-    let page = store.list(&Owner::user(user), &PageRequest::first(50)).await?;
+    let page = store.list(&Selector::user(user), &PageRequest::first(50)).await?;
     let Some(session) = page.sessions.get(random.usize(..page.sessions.len().max(1))) else {
         return Ok(());
     };

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cloakroom::{Cursor, Error, NewSession, Owner, Page, PageRequest, Rotation, Rules, Session, SessionId};
+use cloakroom::{
+    Cursor, Error, NewSession, Page, PageRequest, Rotation, Rules, Selector, Session, SessionId,
+};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -28,7 +30,7 @@ async fn page_of_ann(store: &Store, after: Option<Cursor>, size: usize) -> Page 
         None => PageRequest::first(size),
         Some(cursor) => PageRequest::after(cursor, size),
     };
-    store.list(&Owner::user("ann"), &request).await.unwrap()
+    store.list(&Selector::user("ann"), &request).await.unwrap()
 }
 
 /// All of ann's sessions by pages of a size; `between` is given each page before the next one is read.
@@ -59,12 +61,12 @@ async fn sessions_come_oldest_first_with_their_data_and_nothing_is_changed(#[val
     }
     store.create(NewSession::new().user("bob").node("other")).await.unwrap();
     let before = context.dump().await;
-    for owner in [Owner::user("ann"), Owner::node("gateway")] {
+    for owner in [Selector::user("ann"), Selector::node("gateway")] {
         let page = store.list(&owner, &PageRequest::first(10)).await.unwrap();
         assert_eq!(page.sessions, made);
         assert_eq!(page.next, None);
     }
-    for owner in [Owner::user("nobody"), Owner::node("ann"), Owner::user("gateway")] {
+    for owner in [Selector::user("nobody"), Selector::node("ann"), Selector::user("gateway")] {
         let page = store.list(&owner, &PageRequest::first(10)).await.unwrap();
         assert!(page.sessions.is_empty() && page.next.is_none());
     }
@@ -212,9 +214,10 @@ async fn entries_that_lead_to_no_session_of_the_owner_are_dropped() {
     store.create(NewSession::new().id(id("bob's")).user("bob")).await.unwrap();
     store.delete(&id("deleted")).await.unwrap();
     store.rotate(&id("old"), Rotation::new().new_id(id("new"))).await.unwrap();
-    for (owner, index) in
-        [(Owner::user("ann"), context.user_key("ann")), (Owner::node("gateway"), context.node_key("gateway"))]
-    {
+    for (owner, index) in [
+        (Selector::user("ann"), context.user_key("ann")),
+        (Selector::node("gateway"), context.node_key("gateway")),
+    ] {
         for planted in ["ghost", "deleted", "old", "bob's"] {
             let _: i64 = context.command(&["ZADD", &index, "1", planted]).await;
         }
@@ -247,11 +250,11 @@ async fn a_page_size_or_owner_outside_its_limits_is_invalid(#[values(Redis, Memo
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for (owner, size, named) in [
-        (Owner::user("ann"), 0, "page size"),
-        (Owner::node("gateway"), 501, "page size"),
-        (Owner::user(""), 1, "user id"),
-        (Owner::node(""), 1, "node id"),
-        (Owner::user("x".repeat(257)), 1, "user id"),
+        (Selector::user("ann"), 0, "page size"),
+        (Selector::node("gateway"), 501, "page size"),
+        (Selector::user(""), 1, "user id"),
+        (Selector::node(""), 1, "node id"),
+        (Selector::user("x".repeat(257)), 1, "user id"),
     ] {
         let error = store.list(&owner, &PageRequest::first(size)).await.unwrap_err();
         assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
@@ -264,9 +267,10 @@ async fn a_foreign_type_at_the_index_is_corrupt() {
     let store = context.store_at(Rules::new()).await;
     store.create(of_ann("s").node("gateway")).await.unwrap();
     let page = PageRequest::first(10);
-    for (owner, key) in
-        [(Owner::user("ann"), context.user_key("ann")), (Owner::node("gateway"), context.node_key("gateway"))]
-    {
+    for (owner, key) in [
+        (Selector::user("ann"), context.user_key("ann")),
+        (Selector::node("gateway"), context.node_key("gateway")),
+    ] {
         context.foreign_at(&key, store.list(&owner, &page)).await;
     }
     context.check().await;
@@ -285,7 +289,7 @@ async fn thousands_of_sessions_of_one_user_are_listed_by_pages_and_then_all_dele
     let expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
 
     assert_eq!(walk(&store, 500, async |_| {}).await, expected);
-    assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), count as u64);
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), count as u64);
     let done = store.delete_user("ann", None).await.unwrap();
     let removed: Vec<_> = done.removed.into_iter().map(|removed| removed.id).collect();
     assert_eq!(removed, expected);

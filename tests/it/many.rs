@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Deleted, Error, NewSession, Obstacle, OperationId, Rotation, Rules, Session, SessionId, Target,
+    Deleted, Error, NewSession, Obstacle, OperationId, Rotation, Rules, Session, SessionId, SessionRef,
 };
 use rstest::rstest;
 
@@ -21,8 +21,8 @@ fn named(at: usize) -> NewSession {
     NewSession::new().id(id(&format!("{at:04}"))).user("ann").connection(at.to_string()).node("n")
 }
 
-fn targets<T: Target>(all: &[T]) -> Vec<&dyn Target> {
-    all.iter().map(|target| target as &dyn Target).collect()
+fn targets<T: SessionRef>(all: &[T]) -> Vec<&dyn SessionRef> {
+    all.iter().map(|target| target as &dyn SessionRef).collect()
 }
 
 /// Sessions in number, and among them ids that no live session has.

@@ -86,7 +86,7 @@ async fn a_session_moves_with_all_that_it_has_and_back(#[case] from: On, #[case]
     let session = world.from.session(&world.local, "a").await;
     let before = world.from.stored(session.id()).await.unwrap();
     world.from.clock.advance(Duration::from_secs(60));
-    assert_eq!(moves(&manager, session.id()).await, Outcome::Moved);
+    assert_eq!(moves(&manager, session.id()).await, Outcome::Arrived);
     world.has_moved(&session).await;
     let mut after = world.to.stored(session.id()).await.unwrap();
     after.stored_until = before.stored_until;
@@ -94,7 +94,7 @@ async fn a_session_moves_with_all_that_it_has_and_back(#[case] from: On, #[case]
 
     let back = MigrationTask::new(session.id().clone(), Destination::Local);
     let report = manager.submit(back).await.unwrap().await.unwrap();
-    assert_eq!(report.outcome.unwrap(), Outcome::Moved);
+    assert_eq!(report.outcome.unwrap(), Outcome::Arrived);
     assert_eq!(world.local.get(session.id()).await.unwrap(), Some(session));
     world.is_settled().await;
 }
@@ -108,7 +108,7 @@ async fn a_session_moves_to_another_namespace_of_the_same_server() {
     let remote: Store = Arc::new(builder.build().await.unwrap());
     let session = from.session(&local, "a").await;
     let manager = MigrationManager::builder(local, remote.clone()).places("one", "other").build().unwrap();
-    assert_eq!(moves(&manager, session.id()).await, Outcome::Moved);
+    assert_eq!(moves(&manager, session.id()).await, Outcome::Arrived);
     assert_eq!(remote.get(session.id()).await.unwrap(), Some(session));
     from.check().await;
 }
@@ -122,8 +122,8 @@ async fn a_session_that_is_not_there_or_is_gone_already_is_told_as_such(#[values
         assert_eq!(moves(&manager, &id).await, Outcome::Missing);
     }
     let session = world.from.session(&world.local, "a").await;
-    assert_eq!(moves(&manager, session.id()).await, Outcome::Moved);
-    assert_eq!(moves(&manager, session.id()).await, Outcome::Moved, "it is there already");
+    assert_eq!(moves(&manager, session.id()).await, Outcome::Arrived);
+    assert_eq!(moves(&manager, session.id()).await, Outcome::Arrived, "it is there already");
     world.has_moved(&session).await;
 }
 
@@ -137,7 +137,7 @@ async fn a_task_that_is_submitted_again_is_the_same_migration(#[values(Redis, Me
     for _ in 0..3 {
         let task = MigrationTask::new(session.id().clone(), Destination::Remote).id(id);
         let report = manager.submit(task).await.unwrap().await.unwrap();
-        assert_eq!((report.task, report.outcome.unwrap()), (id, Outcome::Moved));
+        assert_eq!((report.task, report.outcome.unwrap()), (id, Outcome::Arrived));
         world.has_moved(&session).await;
     }
 }
@@ -157,7 +157,7 @@ async fn where_the_other_store_refuses_it_the_session_stays_as_it_was(#[values(R
     world.has_stayed(&session).await;
     assert!(world.local.refresh(&session).await.unwrap().is_some());
     world.remote.delete(&holder).await.unwrap();
-    assert_eq!(moves(&manager, session.id()).await, Outcome::Moved);
+    assert_eq!(moves(&manager, session.id()).await, Outcome::Arrived);
     world.is_settled().await;
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, Heartbeat, Holder, NewSession, Node, Rules};
+use cloakroom::{Error, Heartbeat, NewSession, Node, NodeIdentity, Rules};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -70,7 +70,7 @@ async fn more_nodes_than_a_page_has_are_all_listed(#[values(Redis, Memory)] on: 
         let name = format!("n{number:04}");
         // Two leases end in each millisecond, so a page ends between two.
         let length = LEASE + Duration::from_millis(number / 2);
-        let holder = Holder::new(&name).unwrap();
+        let holder = NodeIdentity::new(&name).unwrap();
         store.heartbeat(&holder, Heartbeat::register().lease(length)).await.unwrap();
         names.push(name);
     }

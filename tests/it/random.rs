@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cloakroom::{OnLimit, Owner, PageRequest, Rules};
+use cloakroom::{OnLimit, PageRequest, Rules, Selector};
 use rstest::rstest;
 use tokio::task::JoinSet;
 
@@ -116,7 +116,7 @@ async fn nothing_is_left_when_all_has_expired(context: &Context, seed: u64) {
     let store = context.store_at(rules()).await;
     while store.reap(200).await.unwrap().more {}
     for user in 0..USERS {
-        let owner = Owner::user(actor::user(user));
+        let owner = Selector::user(actor::user(user));
         assert_eq!(store.count(&owner).await.unwrap(), 0, "seed {seed}");
         let page = store.list(&owner, &PageRequest::first(500)).await.unwrap();
         assert!(page.sessions.is_empty(), "seed {seed}");

@@ -8,8 +8,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Error, Freezing, Heartbeat, LeaseStatus, NewSession, OperationId, Owner, Recovered,
-    Refusal, Rules, Session, SessionId, Status,
+    Binding, Claim, Error, Freezing, Heartbeat, LeaseStatus, NewSession, OperationId, RecoveredSession,
+    Refusal, Rules, Selector, Session, SessionId, Status,
 };
 use rstest::rstest;
 
@@ -38,7 +38,7 @@ fn claim() -> Claim {
     Claim::new("dead", "live")
 }
 
-fn ids(recovered: &[Recovered]) -> Vec<&str> {
+fn ids(recovered: &[RecoveredSession]) -> Vec<&str> {
     recovered.iter().map(|session| session.id.as_str()).collect()
 }
 
@@ -185,7 +185,7 @@ async fn each_session_has_a_time_left_at_least_but_for_its_deadline_and_none_is_
         store.create(new).await.unwrap();
     }
     context.clock.set_ms(expires - ms(MINUTE));
-    store.heartbeat(&cloakroom::Holder::new("to").unwrap(), Heartbeat::register()).await.unwrap();
+    store.heartbeat(&cloakroom::NodeIdentity::new("to").unwrap(), Heartbeat::register()).await.unwrap();
     let claim = Claim::new("dead", "to").reconnect(MINUTE * 5);
     assert_eq!(store.recover(claim).await.unwrap().sessions.len(), 2);
     let (short, long) = (stored(&context, "short").await, stored(&context, "long").await);
@@ -274,7 +274,7 @@ async fn batches_come_to_an_end_whatever_stays_behind(#[values(Redis, Memory)] o
     let live = |(number, id): (usize, SessionId)| (number % 3 != 0).then_some(id);
     assert_eq!(taken, expected.into_iter().enumerate().filter_map(live).collect::<Vec<_>>());
     assert_eq!(calls, 7, "six full pages, and the one that is not full");
-    assert_eq!(store.count(&Owner::node("live")).await.unwrap(), 16);
+    assert_eq!(store.count(&Selector::node("live")).await.unwrap(), 16);
     context.check().await;
 }
 
@@ -285,7 +285,7 @@ async fn a_recovery_is_gone_on_with_from_its_beginning_too(#[values(Redis, Memor
     create_many(&store, 10, |_| NewSession::new().node("dead")).await;
     for left in [6, 2, 0] {
         store.recover(claim().batch(4)).await.unwrap();
-        assert_eq!(store.count(&Owner::node("dead")).await.unwrap(), left);
+        assert_eq!(store.count(&Selector::node("dead")).await.unwrap(), left);
     }
     assert!(store.lapsed_nodes().await.unwrap().is_empty());
     context.check().await;

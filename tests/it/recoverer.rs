@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloakroom::{Error, Lease, LeaseOptions, NewSession, Owner, Recovered, Rules};
+use cloakroom::{Error, Lease, LeaseOptions, NewSession, RecoveredSession, Rules, Selector};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -22,7 +22,7 @@ struct HandedOut(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 impl HandedOut {
     fn callback(&self) -> cloakroom::OnRecovered {
         let handed_out = self.clone();
-        Box::new(move |node: &str, session: Recovered| {
+        Box::new(move |node: &str, session: RecoveredSession| {
             let mut sessions = handed_out.0.lock().unwrap();
             sessions.entry(session.id.as_str().to_owned()).or_default().push(node.to_owned());
         })
@@ -60,14 +60,14 @@ async fn a_recoverer_takes_over_the_sessions_of_each_node_that_dies_and_hands_ea
         }
         let held = recoverer.stats().sweeps;
         eventually("a sweep while it lives", async || recoverer.stats().sweeps > held + 1).await;
-        assert_eq!(store.count(&Owner::node(node)).await.unwrap(), 25);
+        assert_eq!(store.count(&Selector::node(node)).await.unwrap(), 25);
         context.lapse();
         eventually("they are taken", async || handed_out.all().len() == expected.len()).await;
     }
     let stats = recoverer.stop().await;
     assert_eq!(handed_out.all(), expected);
     assert_eq!((stats.recovered, stats.nodes, stats.left, stats.errors), (50, 2, 0, 0));
-    assert_eq!(store.count(&Owner::node("live")).await.unwrap(), 50);
+    assert_eq!(store.count(&Selector::node("live")).await.unwrap(), 50);
     context.check().await;
     lease.release().await;
 }
@@ -116,7 +116,7 @@ async fn a_recoverer_ends_with_its_lease(#[values(Redis, Memory)] on: On) {
     let recoverer = store.spawn_recoverer_with(&lease, EVERY, 10, handed_out.callback()).unwrap();
     eventually("the task is gone by itself", async || !handed_out.is_held()).await;
     assert_eq!(recoverer.stats().recovered, 0, "a node without a lease took sessions");
-    assert_eq!(store.count(&Owner::node("dead")).await.unwrap(), 1);
+    assert_eq!(store.count(&Selector::node("dead")).await.unwrap(), 1);
     context.check().await;
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Error, Heartbeat, Holder, IdScheme, NewSession, OnLimit, OperationId, Owner, Patch, RedisStore,
-    Rotation, Rules, Session, SessionId, SessionStore,
+    Binding, Error, Heartbeat, IdScheme, NewSession, NodeIdentity, OnLimit, OperationId, Patch, RedisStore,
+    Rotation, Rules, Selector, Session, SessionId, SessionStore,
 };
 
 use self::cases::{CASES, Case, Given};
@@ -27,7 +27,7 @@ struct Scene {
     proxy: Proxy,
     direct: Store,
     proxied: Arc<dyn SessionStore>,
-    holder: Holder,
+    holder: NodeIdentity,
     begin_ms: u64,
 }
 
@@ -48,7 +48,7 @@ impl Scene {
             .build()
             .await
             .unwrap();
-        let holder = Holder::new("live").unwrap();
+        let holder = NodeIdentity::new("live").unwrap();
         Self { holder, begin_ms: context.clock.now_ms(), proxied: Arc::new(proxied), direct, context, proxy }
     }
 
@@ -358,7 +358,7 @@ async fn a_reap_whose_reply_is_lost_is_ambiguous_and_leaves_the_right_state() {
         }
         let left = ["expiry", "node:live:lease", "nodes"].map(|key| scene.context.key(key));
         assert_eq!(scene.context.keys().await, left);
-        assert_eq!(scene.direct.count(&Owner::user("ann")).await.unwrap(), 0);
+        assert_eq!(scene.direct.count(&Selector::user("ann")).await.unwrap(), 0);
         scene.context.check().await;
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use cloakroom::{
-    NewSession, OnLimit, Owner, PageRequest, Patch, RedisStore, Rotation, Rules, Session, SessionId,
+    NewSession, OnLimit, PageRequest, Patch, RedisStore, Rotation, Rules, Selector, Session, SessionId,
     SessionStore,
 };
 use futures::future::join_all;
@@ -153,7 +153,7 @@ impl Contender for Cloakroom {
             }
             Operation::List => {
                 let page = PageRequest::first(OF_A_USER as usize);
-                let listed = store.list(&Owner::user(subject.user()), &page).await.unwrap();
+                let listed = store.list(&Selector::user(subject.user()), &page).await.unwrap();
                 assert_eq!(listed.sessions.len() as u64, OF_A_USER);
             }
             Operation::Rotate => {

@@ -2,11 +2,13 @@
 
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::memory::locked_shards::Locked;
-use crate::memory::shared_name::Name;
-use crate::model::{Binding, Bound, Refusal, Result, Routing, SessionId, Status, Target, Version, some};
+use crate::memory::locked_shards::LockedShards;
+use crate::memory::shared_name::SharedName;
+use crate::model::{
+    Binding, Bound, IndexFields, Refusal, Result, SessionId, SessionRef, Status, Version, some,
+};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target, binding: &Binding) -> Result<Bound> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, binding: &Binding) -> Result<Bound> {
     let binding = &binding.clone().at(call.holder)?;
     let hint = target.hint().0.cloned().unwrap_or_default();
     let names = [target.id().as_str(), &hint.connection, &hint.node, &binding.connection, &binding.node];
@@ -27,24 +29,24 @@ pub(crate) fn run(call: Call<'_>, target: &dyn Target, binding: &Binding) -> Res
 struct Answer {
     version: u64,
     /// What the session had before.
-    connection: Name,
-    node: Name,
+    connection: SharedName,
+    node: SharedName,
     holder: Option<SessionId>,
     changed: bool,
 }
 
 fn attempt(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     binding: &Binding,
-    hint: &Routing,
+    hint: &IndexFields,
 ) -> Result<Answer, Halt> {
     let frozen = || Halt::Refused(Refusal::Frozen);
     let record = locked.live(id, call.now)?;
     if let Some(version) = record.version_of(call.operation) {
         // What it had before is forgotten, but for what the caller had in hand.
-        let (connection, node) = (Name::new(&hint.connection), Name::new(&hint.node));
+        let (connection, node) = (SharedName::new(&hint.connection), SharedName::new(&hint.node));
         return Ok(Answer { version, connection, node, holder: None, changed: true });
     }
     fence(call, locked, &binding.node)?;

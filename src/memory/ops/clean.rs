@@ -1,11 +1,11 @@
 //! clean: what a migration leaves that is not the session is cleared away.
 
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
-use crate::model::{Cleaned, Direction, Leftover, Result, SessionId, Target, TaskId, ms};
+use crate::model::{Cleaned, Direction, Leftover, Result, SessionId, SessionRef, TaskId, ms};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<Cleaned> {
     let id = target.id();
     call.reaching([id.as_str()]).settle(|call, locked| attempt(call, locked, id, task, what))
 }
@@ -23,7 +23,7 @@ fn is_left(record: &Record, task: TaskId, what: Leftover) -> bool {
 
 fn attempt(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     task: TaskId,
     what: Leftover,

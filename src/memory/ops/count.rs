@@ -1,12 +1,12 @@
 //! count: how many live sessions a user or node has.
 
 use crate::memory::call::Call;
-use crate::model::{Owner, Result, SessionId};
+use crate::model::{Result, Selector, SessionId};
 
 /// Entries looked at in one go.
 const SPAN: usize = 1000;
 
-pub(crate) fn run(call: &Call<'_>, owner: &Owner) -> Result<u64> {
+pub(crate) fn run(call: &Call<'_>, owner: &Selector) -> Result<u64> {
     owner.validate()?;
     let (mut total, mut last) = (0, None);
     loop {
@@ -22,7 +22,7 @@ pub(crate) fn run(call: &Call<'_>, owner: &Owner) -> Result<u64> {
 /// How many of a span are live, and where the next one begins.
 fn span(
     call: Call<'_>,
-    owner: &Owner,
+    owner: &Selector,
     last: Option<&(u64, SessionId)>,
 ) -> Result<(u64, Option<(u64, SessionId)>)> {
     let now = call.now;

@@ -2,26 +2,28 @@
 
 use crate::memory::call::{Call, Halt, departed};
 use crate::memory::lease::fence;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::reap;
 use crate::memory::record::{Kind, Record};
-use crate::memory::shared_name::Name;
+use crate::memory::shared_name::SharedName;
 use crate::memory::{capacity as room, limit};
 use crate::model::{
-    Created, Draft, Holder, NewSession, Refusal, Removed, Result, Session, SessionId, Times, Version, ms,
+    Created, NewSession, NodeIdentity, Refusal, Removed, Result, Session, SessionId, Times, ValidatedSession,
+    Version, ms,
 };
 
 pub(crate) fn run(call: Call<'_>, new: NewSession) -> Result<Created> {
-    let mut draft = new.check(call.rules, || call.new_id())?;
-    Holder::name_node(call.holder, &mut draft.routing.node)?;
-    let id = draft.id.clone();
-    let routing = &draft.routing;
-    let mut call = call.reaching([id.as_str(), &routing.user, &routing.connection, &routing.node]);
-    let mut made = call.settle(|call, locked| attempt(call, locked, &id, &draft))?;
+    let mut validated = new.check(call.rules, || call.new_id())?;
+    NodeIdentity::name_node(call.holder, &mut validated.index_fields.node)?;
+    let id = validated.id.clone();
+    let index_fields = &validated.index_fields;
+    let mut call =
+        call.reaching([id.as_str(), &index_fields.user, &index_fields.connection, &index_fields.node]);
+    let mut made = call.settle(|call, locked| attempt(call, locked, &id, &validated))?;
     call.removed.append(&mut made.evicted);
     call.reaped.extend(made.way_of);
     reap::lapsed(&call, &id);
-    let session = draft.into_session(Version::new(made.version), made.times);
+    let session = validated.into_session(Version::new(made.version), made.times);
     Ok(Created { session, evicted: call.removed, reaped: call.reaped })
 }
 
@@ -33,7 +35,12 @@ struct Made {
     way_of: Option<Session>,
 }
 
-fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, id: &SessionId, draft: &Draft) -> Result<Made, Halt> {
+fn attempt(
+    call: &Call<'_>,
+    locked: &mut LockedShards<'_>,
+    id: &SessionId,
+    validated: &ValidatedSession,
+) -> Result<Made, Halt> {
     let expired = match occupied(call, locked, id)? {
         Occupied::Again(version, times) => {
             return Ok(Made { version, times, evicted: Vec::new(), way_of: None });
@@ -41,9 +48,9 @@ fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, id: &SessionId, draft: &Dra
         Occupied::Expired => Some(id.clone()),
         Occupied::No => None,
     };
-    let expired = expired.or(expired_holder(call, locked, id, &draft.routing.connection)?);
-    fence(call, locked, &draft.routing.node)?;
-    let victims = limit::admit(call, locked, &draft.routing.user)?;
+    let expired = expired.or(expired_holder(call, locked, id, &validated.index_fields.connection)?);
+    fence(call, locked, &validated.index_fields.node)?;
+    let victims = limit::admit(call, locked, &validated.index_fields.user)?;
     // What is reaped is reported with the session that was made: a create that is refused reaps nothing.
     if let Some(expired) = expired {
         return Err(Halt::Reap(expired));
@@ -52,7 +59,7 @@ fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, id: &SessionId, draft: &Dra
 
     let evicted = limit::evict(call, locked, victims);
     let way_of = oldest.map(|oldest| locked.take(&oldest).session(&oldest, call.now));
-    let record = record(call, draft);
+    let record = record(call, validated);
     let times = record.times();
     locked.put(id.clone(), record);
     Ok(Made { version: 1, times, evicted, way_of })
@@ -68,7 +75,7 @@ enum Occupied {
 }
 
 /// What there is at the id already, if it is no reason to refuse.
-fn occupied(call: &Call<'_>, locked: &Locked<'_>, id: &SessionId) -> Result<Occupied, Halt> {
+fn occupied(call: &Call<'_>, locked: &LockedShards<'_>, id: &SessionId) -> Result<Occupied, Halt> {
     let Some(record) = locked.record(id, call.now) else {
         return Ok(Occupied::No);
     };
@@ -81,7 +88,7 @@ fn occupied(call: &Call<'_>, locked: &Locked<'_>, id: &SessionId) -> Result<Occu
             None if record.expires_at > call.now => Err(Halt::Refused(Refusal::Exists)),
             None => Ok(Occupied::Expired),
         },
-        Kind::Moved(to) => Err(Halt::Refused(Refusal::Moved { to: to.clone() })),
+        Kind::Rotated(to) => Err(Halt::Refused(Refusal::Rotated { to: to.clone() })),
         Kind::Departed(departure) => Err(departed(departure)),
         Kind::Deleted(_) => Err(Halt::Refused(Refusal::Gone)),
     }
@@ -90,7 +97,7 @@ fn occupied(call: &Call<'_>, locked: &Locked<'_>, id: &SessionId) -> Result<Occu
 /// The expired session that still has the connection, if there is one. A live one is a reason to refuse.
 fn expired_holder(
     call: &Call<'_>,
-    locked: &Locked<'_>,
+    locked: &LockedShards<'_>,
     id: &SessionId,
     connection: &str,
 ) -> Result<Option<SessionId>, Halt> {
@@ -105,24 +112,24 @@ fn expired_holder(
     }
 }
 
-fn record(call: &Call<'_>, draft: &Draft) -> Record {
+fn record(call: &Call<'_>, validated: &ValidatedSession) -> Record {
     let now = call.now;
     let mut record = Record {
         kind: Kind::Live,
-        status: draft.status,
+        status: validated.status,
         freeze: None,
         operations: Default::default(),
         version: 0,
         created_at: now,
-        ttl: ms(draft.ttl),
+        ttl: ms(validated.ttl),
         deadline: call.rules.max_lifetime.map_or(0, |lifetime| now + ms(lifetime)),
         last_active: now,
         expires_at: 0,
         stored_until: 0,
-        user: Name::new(&draft.routing.user),
-        connection: Name::new(&draft.routing.connection),
-        node: Name::new(&draft.routing.node),
-        body: draft.entries.as_slice().into(),
+        user: SharedName::new(&validated.index_fields.user),
+        connection: SharedName::new(&validated.index_fields.connection),
+        node: SharedName::new(&validated.index_fields.node),
+        body: validated.entries.as_slice().into(),
     };
     record.change(call.operation);
     record.expires_at = record.extended(now, call.rules);

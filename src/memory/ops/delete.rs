@@ -2,12 +2,12 @@
 
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::delete_user;
 use crate::memory::record::Kind;
-use crate::model::{Deleted, Error, Refusal, Result, SessionId, Target};
+use crate::model::{Deleted, Error, Refusal, Result, SessionId, SessionRef};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target) -> Result<Deleted> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef) -> Result<Deleted> {
     let hint = target.hint().0.cloned().unwrap_or_default();
     let mut call = call.reaching([target.id().as_str(), &hint.user, &hint.connection, &hint.node]);
     match call.settle_at(target, attempt) {
@@ -17,7 +17,7 @@ pub(crate) fn run(call: Call<'_>, target: &dyn Target) -> Result<Deleted> {
     }
 }
 
-fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, id: &SessionId) -> Result<(), Halt> {
+fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Result<(), Halt> {
     locked.need([id.as_str()])?;
     if let Some(record) = locked.record(id, call.now)
         && let Kind::Deleted(led_to) = &record.kind
@@ -27,7 +27,7 @@ fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, id: &SessionId) -> Result<(
         }
         // A logout that comes with the id from before the login is a logout all the same.
         if let Some(to) = led_to {
-            return Err(Halt::Moved(to.clone()));
+            return Err(Halt::Rotated(to.clone()));
         }
     }
     let record = locked.live(id, call.now)?;

@@ -2,10 +2,10 @@
 
 use crate::memory::call::Call;
 use crate::memory::index::Index;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::Kind;
-use crate::model::{BATCH, Owner, Removed, Result, SessionId, UserDeleted, ms, require_name, some};
+use crate::model::{BATCH, Removed, Result, Selector, SessionId, UserDeleted, ms, require_name, some};
 
 pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
     require_name("user id", user)?;
@@ -25,7 +25,7 @@ pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Resu
 /// A batch of those that there were when the call began: what is created meanwhile survives, so that it comes to an end.
 fn batch(call: &Call<'_>, user: &str, kept: &[&SessionId]) -> Result<Vec<SessionId>> {
     call.another().reaching([user]).settle(|_, locked| {
-        let index = locked.index(&Owner::user(user)).into_iter().flat_map(Index::iter);
+        let index = locked.index(&Selector::user(user)).into_iter().flat_map(Index::iter);
         let old = index.take_while(|(created_at, _)| *created_at <= call.now).map(|(_, id)| id);
         Ok(old.filter(|id| !kept.contains(id)).take(BATCH).cloned().collect())
     })
@@ -46,7 +46,7 @@ pub(crate) fn remove(mut call: Call<'_>, user: &str, ids: Vec<SessionId>) -> Vec
 }
 
 /// Removes a session that is locked with all it has, and leaves a tombstone.
-pub(crate) fn remove_one(call: &Call<'_>, locked: &mut Locked<'_>, id: SessionId) -> Removed {
+pub(crate) fn remove_one(call: &Call<'_>, locked: &mut LockedShards<'_>, id: SessionId) -> Removed {
     let record = locked.take(&id);
     let removed = Removed {
         id: id.clone(),

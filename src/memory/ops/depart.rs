@@ -1,11 +1,11 @@
 //! depart: a frozen session is let go of, for its copy is at the other place.
 
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Kind;
-use crate::model::{Departed, Direction, Error, Refusal, Result, SessionId, Target, TaskId, Version};
+use crate::model::{Departed, Direction, Error, Refusal, Result, SessionId, SessionRef, TaskId, Version};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target, task: TaskId, until: u64) -> Result<Departed> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, task: TaskId, until: u64) -> Result<Departed> {
     let id = target.id();
     let mut call = call.reaching([id.as_str()]);
     match call.settle(|call, locked| attempt(call, locked, id, task, until)) {
@@ -17,7 +17,7 @@ pub(crate) fn run(call: Call<'_>, target: &dyn Target, task: TaskId, until: u64)
 
 fn attempt(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     task: TaskId,
     until: u64,

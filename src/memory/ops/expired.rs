@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::memory::call::Call;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::model::{Expired, Result, SessionId, check_count};
 
 pub(crate) fn run(call: Call<'_>, before: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
@@ -16,7 +16,10 @@ pub(crate) fn run(call: Call<'_>, before: Option<u64>, skip: usize, limit: usize
 }
 
 /// What expired up to a time, oldest first: each shard has its own in order, so the next is the first of one of them.
-pub(crate) fn oldest<'l>(locked: &'l Locked<'_>, before: u64) -> impl Iterator<Item = (u64, &'l SessionId)> {
+pub(crate) fn oldest<'l>(
+    locked: &'l LockedShards<'_>,
+    before: u64,
+) -> impl Iterator<Item = (u64, &'l SessionId)> {
     let mut shards: Vec<_> = locked.shards().map(|shard| shard.expiry.iter()).collect();
     let firsts = shards.iter_mut().enumerate();
     let mut firsts: BinaryHeap<_> =

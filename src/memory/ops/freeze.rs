@@ -1,14 +1,14 @@
 //! freeze: a live session that goes over to another store is read and deleted, and not changed.
 
 use crate::memory::call::{Call, Halt};
-use crate::memory::locked_shards::Locked;
-use crate::memory::record::Copy;
+use crate::memory::locked_shards::LockedShards;
+use crate::memory::record::SessionCopy;
 use crate::model::{
-    Direction, Error, Export, Freeze, Freezing, Frozen, Operations, Refusal, Result, SessionId, Status,
-    Target, ms,
+    Direction, Error, Export, Freeze, Freezing, Frozen, RecentChanges, Refusal, Result, SessionId,
+    SessionRef, Status, ms,
 };
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target, freezing: &Freezing) -> Result<Option<Frozen>> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, freezing: &Freezing) -> Result<Option<Frozen>> {
     freezing.check()?;
     let Freezing { task, place, node, span } = freezing;
     let freeze = Freeze {
@@ -31,10 +31,10 @@ pub(crate) fn run(call: Call<'_>, target: &dyn Target, freezing: &Freezing) -> R
 
 fn attempt(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     freeze: &Freeze,
-) -> Result<(u64, Copy, Operations), Halt> {
+) -> Result<(u64, SessionCopy, RecentChanges), Halt> {
     let record = locked.live(id, call.now)?;
     let is_frozen = record.is_frozen(call.now);
     if is_frozen && !record.is_frozen_by(freeze.task, Direction::Outgoing) {

@@ -1,11 +1,11 @@
 //! get: one live session, by its id or by its connection.
 
 use crate::memory::call::Call;
-use crate::memory::record::{Copy, Kind, Record};
+use crate::memory::record::{Kind, Record, SessionCopy};
 use crate::model::{Error, Refusal, Result, Session, SessionId, require_name};
 
 pub(crate) fn run(call: &Call<'_>, id: &SessionId) -> Result<Option<Session>> {
-    Ok(find(call, id, |id, record| record.copy(id, call.now))?.map(Copy::read))
+    Ok(find(call, id, |id, record| record.copy(id, call.now))?.map(SessionCopy::read))
 }
 
 /// What the live session with an id says, or the one with the id that it was rotated to. An id that was rotated away twice
@@ -16,9 +16,9 @@ pub(crate) fn find<T>(
     answer: impl Fn(&SessionId, &Record) -> T,
 ) -> Result<Option<T>> {
     let look = |id: &SessionId| {
-        call.memory.table.read(id, |record| match &record.kind {
+        call.memory.shards.read(id, |record| match &record.kind {
             Kind::Live if record.expires_at > call.now => Some(Found::Live(answer(id, record))),
-            Kind::Moved(to) if !record.has_lapsed(call.now) => Some(Found::Moved(to.clone())),
+            Kind::Rotated(to) if !record.has_lapsed(call.now) => Some(Found::Moved(to.clone())),
             Kind::Departed(departure) if !record.has_lapsed(call.now) => {
                 Some(Found::Departed(departure.place.clone()))
             }
@@ -46,8 +46,8 @@ enum Found<T> {
 pub(crate) fn led_to(call: &Call<'_>, id: &SessionId) -> SessionId {
     let mut id = id.clone();
     loop {
-        let next = call.memory.table.read(&id, |record| match &record.kind {
-            Kind::Moved(to) | Kind::Deleted(Some(to)) if !record.has_lapsed(call.now) => Some(to.clone()),
+        let next = call.memory.shards.read(&id, |record| match &record.kind {
+            Kind::Rotated(to) | Kind::Deleted(Some(to)) if !record.has_lapsed(call.now) => Some(to.clone()),
             _ => None,
         });
         match next.flatten() {
@@ -68,5 +68,5 @@ pub(crate) fn by_connection(call: Call<'_>, connection: &str) -> Result<Option<S
         let record = locked.record(id, now).filter(|record| record.expires_at > now);
         Ok(record.map(|record| record.copy(id, now)))
     })?;
-    Ok(found.map(Copy::read))
+    Ok(found.map(SessionCopy::read))
 }

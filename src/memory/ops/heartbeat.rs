@@ -2,16 +2,16 @@
 
 use crate::memory::call::Call;
 use crate::memory::lease::Lease;
-use crate::memory::locked_shards::Locked;
-use crate::model::{Heartbeat, Holder, LeaseStatus, Result, Want, ms};
+use crate::memory::locked_shards::LockedShards;
+use crate::model::{Heartbeat, LeaseStatus, NodeIdentity, Result, Want, ms};
 
-pub(crate) fn run(call: Call<'_>, holder: &Holder, beat: &Heartbeat) -> Result<LeaseStatus> {
+pub(crate) fn run(call: Call<'_>, holder: &NodeIdentity, beat: &Heartbeat) -> Result<LeaseStatus> {
     beat.check()?;
     // All of it, for the nodes that were listed for long enough.
     call.reaching_all().settle(|call, locked| Ok(attempt(call.now, locked, holder, beat)))
 }
 
-fn attempt(now: u64, locked: &mut Locked<'_>, holder: &Holder, beat: &Heartbeat) -> LeaseStatus {
+fn attempt(now: u64, locked: &mut LockedShards<'_>, holder: &NodeIdentity, beat: &Heartbeat) -> LeaseStatus {
     let found = locked.lease(holder.node());
     let (is_own, is_live) =
         found.map_or((false, false), |lease| (lease.holder == *holder, lease.is_live(now)));

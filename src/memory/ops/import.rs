@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 
 use crate::memory::call::{Call, Halt, departed, missing};
 use crate::memory::capacity as room;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
-use crate::memory::shared_name::Name;
+use crate::memory::shared_name::SharedName;
 use crate::model::{
     Coming, Direction, Error, Export, Freeze, Import, Imported, Refusal, Replaces, Result, Session,
     SessionId, Status, Version, changed_entries, ms,
@@ -47,7 +47,7 @@ fn again(old: &Record, new: &Record) -> Option<Ordering> {
 fn record(import: &Import, entries: &[u8]) -> Record {
     let Export { session, operations } = &import.export;
     let Session { times, .. } = session;
-    let (routing, is_handed_over) = import.routing();
+    let (index_fields, is_handed_over) = import.index_fields();
     let mut record = Record {
         kind: Kind::Live,
         status: session.status,
@@ -60,9 +60,9 @@ fn record(import: &Import, entries: &[u8]) -> Record {
         last_active: times.last_active,
         expires_at: times.expires_at,
         stored_until: 0,
-        user: Name::new(&routing.user),
-        connection: Name::new(&routing.connection),
-        node: Name::new(&routing.node),
+        user: SharedName::new(&index_fields.user),
+        connection: SharedName::new(&index_fields.connection),
+        node: SharedName::new(&index_fields.node),
         body: entries.into(),
     };
     if is_handed_over {
@@ -75,7 +75,7 @@ fn record(import: &Import, entries: &[u8]) -> Record {
 
 fn attempt(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     mut new: Record,
     replaces: Replaces,
@@ -99,7 +99,7 @@ fn attempt(
     let replaced = match old {
         None => false,
         Some(old) => match &old.kind {
-            Kind::Moved(to) => return Err(Halt::Refused(Refusal::Moved { to: to.clone() })),
+            Kind::Rotated(to) => return Err(Halt::Refused(Refusal::Rotated { to: to.clone() })),
             Kind::Departed(departure) => return Err(departed(departure)),
             Kind::Deleted(_) => return Err(Halt::Refused(Refusal::Gone)),
             Kind::Live => old.expires_at > call.now,

@@ -1,10 +1,10 @@
 //! list: a page of a user's or node's live sessions, oldest first.
 
 use crate::memory::call::Call;
-use crate::memory::record::Copy;
-use crate::model::{Entry, Owner, Page, PageRequest, Result};
+use crate::memory::record::SessionCopy;
+use crate::model::{IndexEntry, Page, PageRequest, Result, Selector};
 
-pub(crate) fn run(call: Call<'_>, owner: &Owner, page: &PageRequest) -> Result<Page> {
+pub(crate) fn run(call: Call<'_>, owner: &Selector, page: &PageRequest) -> Result<Page> {
     owner.validate()?;
     page.check()?;
     let after = page.after.as_ref().map(|cursor| (cursor.created_at, cursor.id.clone()));
@@ -12,16 +12,17 @@ pub(crate) fn run(call: Call<'_>, owner: &Owner, page: &PageRequest) -> Result<P
     let read = call.reaching([owner.words().1]).settle(|_, locked| {
         let index = locked.index(owner).map(|index| index.after(after.as_ref()));
         let entries = index.into_iter().flatten().take(page.size);
-        let entry = |(created_at, id): &(u64, _)| Entry { id: Clone::clone(id), created_at: *created_at };
-        let entries: Vec<Entry> = entries.map(entry).collect();
+        let entry =
+            |(created_at, id): &(u64, _)| IndexEntry { id: Clone::clone(id), created_at: *created_at };
+        let entries: Vec<IndexEntry> = entries.map(entry).collect();
         locked.need(entries.iter().map(|entry| entry.id.as_str()))?;
         let live = entries.iter().filter_map(|entry| {
             let record = locked.record(&entry.id, now).filter(|record| record.expires_at > now)?;
             Some(record.copy(&entry.id, now))
         });
-        let live: Vec<Copy> = live.collect();
+        let live: Vec<SessionCopy> = live.collect();
         Ok((entries, live))
     });
     let (entries, live) = read?;
-    Ok(Page { sessions: live.into_iter().map(Copy::read).collect(), next: page.next(&entries) })
+    Ok(Page { sessions: live.into_iter().map(SessionCopy::read).collect(), next: page.next(&entries) })
 }

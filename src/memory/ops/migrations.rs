@@ -1,7 +1,7 @@
 //! migrations: the sessions that are on their way to or from another store.
 
 use crate::memory::call::Call;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Departure, Kind, Record};
 use crate::model::{BATCH, Migration, Migrations, Phase, Result, SessionId, check_count};
 
@@ -10,7 +10,7 @@ pub(crate) fn run(call: Call<'_>, skip: usize, limit: usize) -> Result<Migration
     call.reaching_all().settle(|call, locked| Ok(page(locked, call.now, skip, limit)))
 }
 
-fn page(locked: &Locked<'_>, now: u64, skip: usize, limit: usize) -> Migrations {
+fn page(locked: &LockedShards<'_>, now: u64, skip: usize, limit: usize) -> Migrations {
     let entries = locked.shards().flat_map(|shard| &shard.migrations);
     let mut entries: Vec<&(u64, SessionId)> = entries.collect();
     entries.sort();
@@ -21,7 +21,7 @@ fn page(locked: &Locked<'_>, now: u64, skip: usize, limit: usize) -> Migrations 
 }
 
 pub(crate) fn one(call: &Call<'_>, id: &SessionId) -> Option<Migration> {
-    let found = call.memory.table.read(id, |record| {
+    let found = call.memory.shards.read(id, |record| {
         let lapsed = record.is_session() && record.freeze.is_some() && !record.is_frozen(call.now);
         if lapsed || record.has_lapsed(call.now) { None } else { of(id, record, call.now) }
     });

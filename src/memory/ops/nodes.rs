@@ -2,9 +2,9 @@
 
 use crate::memory::call::Call;
 use crate::memory::ops::count;
-use crate::model::{Node, Owner, Result, Which};
+use crate::model::{Node, NodeFilter, Result, Selector};
 
-pub(crate) fn run(call: &Call<'_>, which: Which) -> Result<Vec<Node>> {
+pub(crate) fn run(call: &Call<'_>, which: NodeFilter) -> Result<Vec<Node>> {
     let now = call.now;
     let mut nodes = call.another().reaching_all().settle(|_, locked| {
         let leases = locked.shards().flat_map(|shard| &shard.leases);
@@ -14,7 +14,7 @@ pub(crate) fn run(call: &Call<'_>, which: Which) -> Result<Vec<Node>> {
             is_live: lease.is_live(now),
             sessions: 0,
         });
-        Ok(nodes.filter(|node| which == Which::All || !node.is_live).collect::<Vec<_>>())
+        Ok(nodes.filter(|node| which == NodeFilter::All || !node.is_live).collect::<Vec<_>>())
     })?;
     nodes.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(nodes)
@@ -22,9 +22,9 @@ pub(crate) fn run(call: &Call<'_>, which: Which) -> Result<Vec<Node>> {
 
 /// The same with how many live sessions each has.
 pub(crate) fn counted(call: &Call<'_>) -> Result<Vec<Node>> {
-    let mut nodes = run(call, Which::All)?;
+    let mut nodes = run(call, NodeFilter::All)?;
     for node in &mut nodes {
-        node.sessions = count::run(call, &Owner::node(&node.name))?;
+        node.sessions = count::run(call, &Selector::node(&node.name))?;
     }
     Ok(nodes)
 }

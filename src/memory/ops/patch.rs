@@ -2,11 +2,11 @@
 
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
-use crate::model::{Patch, Patched, Refusal, Result, SessionId, Target, Version, changed_entries, ms};
+use crate::model::{Patch, Patched, Refusal, Result, SessionId, SessionRef, Version, changed_entries, ms};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target, patch: &Patch) -> Result<Patched> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, patch: &Patch) -> Result<Patched> {
     let changes = patch.check(call.rules)?;
     let mut call = call.reaching([target.id().as_str()]);
     let (id, (version, expires_at_ms, changed)) =
@@ -16,7 +16,7 @@ pub(crate) fn run(call: Call<'_>, target: &dyn Target, patch: &Patch) -> Result<
 
 fn attempt(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     patch: &Patch,
     changes: &[u8],

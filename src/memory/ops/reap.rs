@@ -31,7 +31,7 @@ pub(crate) fn one(call: Call<'_>, id: &SessionId) -> Option<Session> {
 /// Where nobody reaps, a session goes when its grace is over, as its key would in Redis: each that is made sees to one
 /// of its shard.
 pub(crate) fn lapsed(call: &Call<'_>, made: &SessionId) {
-    if let Some(id) = call.memory.table.first_expired_near(made.as_str(), call.now) {
+    if let Some(id) = call.memory.shards.first_expired_near(made.as_str(), call.now) {
         remove_if(call.another(), &id, |record, now| record.stored_until <= now);
     }
 }

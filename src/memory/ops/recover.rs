@@ -2,10 +2,11 @@
 
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fenced;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
 use crate::model::{
-    Claim, Claimed, Cursor, Entry, Owner, Recovered, Refusal, Result, SessionId, Version, ms, some,
+    Claim, Claimed, Cursor, IndexEntry, RecoveredSession, Refusal, Result, Selector, SessionId, Version, ms,
+    some,
 };
 
 pub(crate) fn run(call: Call<'_>, claim: &Claim) -> Result<Claimed> {
@@ -13,7 +14,7 @@ pub(crate) fn run(call: Call<'_>, claim: &Claim) -> Result<Claimed> {
     call.reaching([claim.node.as_str(), &claim.to]).settle(|call, locked| attempt(call, locked, claim))
 }
 
-fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, claim: &Claim) -> Result<Claimed, Halt> {
+fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, claim: &Claim) -> Result<Claimed, Halt> {
     let is_held = match locked.lease(&claim.node).filter(|lease| lease.is_live(call.now)) {
         Some(lease) if !claim.always => {
             return Err(Halt::Refused(Refusal::Leased { until_ms: lease.deadline }));
@@ -47,24 +48,24 @@ fn attempt(call: &Call<'_>, locked: &mut Locked<'_>, claim: &Claim) -> Result<Cl
     }
 
     claimed.sessions = taken.into_iter().map(|id| take(call, locked, claim, id)).collect();
-    if !is_held && locked.index(&Owner::node(&claim.node)).is_none() {
+    if !is_held && locked.index(&Selector::node(&claim.node)).is_none() {
         locked.forget_lease(&claim.node);
     }
     Ok(claimed)
 }
 
 /// The node's sessions to look at, and where to go on.
-fn page(locked: &Locked<'_>, claim: &Claim) -> (Vec<SessionId>, Option<Cursor>) {
+fn page(locked: &LockedShards<'_>, claim: &Claim) -> (Vec<SessionId>, Option<Cursor>) {
     let after = claim.after.as_ref().map(|cursor| (cursor.created_at, cursor.id.clone()));
-    let index = locked.index(&Owner::node(&claim.node)).map(|index| index.after(after.as_ref()));
-    let entry = |(created_at, id): &(u64, SessionId)| Entry { id: id.clone(), created_at: *created_at };
-    let entries: Vec<Entry> = index.into_iter().flatten().take(claim.batch).map(entry).collect();
+    let index = locked.index(&Selector::node(&claim.node)).map(|index| index.after(after.as_ref()));
+    let entry = |(created_at, id): &(u64, SessionId)| IndexEntry { id: id.clone(), created_at: *created_at };
+    let entries: Vec<IndexEntry> = index.into_iter().flatten().take(claim.batch).map(entry).collect();
     let next = Cursor::behind(&entries, claim.batch, claim.after.as_ref());
     (entries.into_iter().map(|entry| entry.id).collect(), next)
 }
 
 /// Gives the other node a session that is locked with all it has.
-fn take(call: &Call<'_>, locked: &mut Locked<'_>, claim: &Claim, id: SessionId) -> Recovered {
+fn take(call: &Call<'_>, locked: &mut LockedShards<'_>, claim: &Claim, id: SessionId) -> RecoveredSession {
     let mut record = locked.take(&id);
     let connection = some(record.connection.as_str()).map(Into::into);
     record.hand_over(&claim.to, call.operation);
@@ -72,5 +73,5 @@ fn take(call: &Call<'_>, locked: &mut Locked<'_>, claim: &Claim, id: SessionId) 
     let version = Version::new(record.version);
     let user = some(record.user.as_str()).map(Into::into);
     locked.put(id.clone(), record);
-    Recovered { id, version, user, connection }
+    RecoveredSession { id, version, user, connection }
 }

@@ -2,11 +2,11 @@
 
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
-use crate::model::{Error, Refreshed, Refusal, Result, Session, SessionId, Target, Version, ms};
+use crate::model::{Error, Refreshed, Refusal, Result, Session, SessionId, SessionRef, Version, ms};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target) -> Result<Option<Refreshed>> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef) -> Result<Option<Refreshed>> {
     let answer = settle(call, target, |_, record, changed| {
         (record.version, record.last_active, record.expires_at, changed)
     })?;
@@ -19,7 +19,7 @@ pub(crate) fn run(call: Call<'_>, target: &dyn Target) -> Result<Option<Refreshe
     }))
 }
 
-pub(crate) fn run_and_get(call: Call<'_>, target: &dyn Target) -> Result<Option<Session>> {
+pub(crate) fn run_and_get(call: Call<'_>, target: &dyn SessionRef) -> Result<Option<Session>> {
     let now = call.now;
     let answer = settle(call, target, |id, record, _| record.copy(id, now))?;
     Ok(answer.map(|(_, copy)| copy.read()))
@@ -27,7 +27,7 @@ pub(crate) fn run_and_get(call: Call<'_>, target: &dyn Target) -> Result<Option<
 
 fn settle<T>(
     call: Call<'_>,
-    target: &dyn Target,
+    target: &dyn SessionRef,
     answer: impl Fn(&SessionId, &Record, bool) -> T,
 ) -> Result<Option<(SessionId, T)>> {
     let mut call = call.reaching([target.id().as_str()]);
@@ -39,7 +39,7 @@ fn settle<T>(
 
 fn attempt<T>(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     answer: &impl Fn(&SessionId, &Record, bool) -> T,
 ) -> Result<T, Halt> {

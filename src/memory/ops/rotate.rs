@@ -3,12 +3,12 @@
 use crate::memory::call::{Call, Halt, departed, missing};
 use crate::memory::lease::fence;
 use crate::memory::limit;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
-use crate::model::{Error, Refusal, Removed, Result, Rotated, Rotation, SessionId, Target, ms};
+use crate::model::{Error, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
     rotation.check()?;
     let Rotation { new_id, user } = rotation;
     let new_id = new_id.unwrap_or_else(|| call.new_id());
@@ -23,7 +23,7 @@ pub(crate) fn run(call: Call<'_>, target: &dyn Target, rotation: Rotation) -> Re
                 by_another: false,
             })
         }
-        Err(Error::Refused(Refusal::Moved { to })) => {
+        Err(Error::Refused(Refusal::Rotated { to })) => {
             let session = get::run(&call, &to)?.ok_or(Error::Refused(Refusal::Missing))?;
             Ok(Rotated { session, evicted: Vec::new(), by_another: true })
         }
@@ -33,7 +33,7 @@ pub(crate) fn run(call: Call<'_>, target: &dyn Target, rotation: Rotation) -> Re
 
 fn attempt(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     new_id: &SessionId,
     new_user: &str,
@@ -61,7 +61,7 @@ fn attempt(
     record.change(call.operation);
     locked.put(new_id.clone(), record.clone());
     // Who planted the id of a session before its login must not follow it: then the old id answers as if deleted.
-    let kind = if is_login { Kind::Deleted(Some(new_id.clone())) } else { Kind::Moved(new_id.clone()) };
+    let kind = if is_login { Kind::Deleted(Some(new_id.clone())) } else { Kind::Rotated(new_id.clone()) };
     let leftover = old.into_leftover(kind, call.operation, call.now + ms(call.rules.rotation_grace));
     locked.leave(id.clone(), leftover, call.now);
     Ok((record, limit::evict(call, locked, victims)))
@@ -70,7 +70,7 @@ fn attempt(
 /// The session that the same call made when it came first, if it comes again.
 fn again(
     call: &Call<'_>,
-    locked: &Locked<'_>,
+    locked: &LockedShards<'_>,
     id: &SessionId,
     new_id: &SessionId,
 ) -> Result<Option<Record>, Halt> {
@@ -81,10 +81,10 @@ fn again(
         return Ok(None);
     }
     match &record.kind {
-        Kind::Moved(to) | Kind::Deleted(Some(to)) if to == new_id => {
+        Kind::Rotated(to) | Kind::Deleted(Some(to)) if to == new_id => {
             locked.live(new_id, call.now).cloned().map(Some)
         }
-        Kind::Moved(to) => Err(Halt::Moved(to.clone())),
+        Kind::Rotated(to) => Err(Halt::Rotated(to.clone())),
         Kind::Departed(departure) => Err(departed(departure)),
         Kind::Live | Kind::Deleted(_) => Err(missing()),
     }

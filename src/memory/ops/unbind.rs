@@ -2,9 +2,9 @@
 
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::model::{Error, Refusal, Result, Target, Unbound, require_name};
+use crate::model::{Error, Refusal, Result, SessionRef, Unbound, require_name};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn Target, connection: &str) -> Result<Unbound> {
+pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, connection: &str) -> Result<Unbound> {
     require_name("connection id", connection)?;
     let mut call = call.reaching([target.id().as_str(), connection]);
     let settled = call.settle_at(target, |call, locked, id| {

@@ -2,12 +2,12 @@
 
 use crate::memory::call::{Call, Halt};
 use crate::memory::lease::fence;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::model::{Refusal, Result, Session, SessionId, Version, ms};
 
 pub(crate) fn run(call: Call<'_>, session: &mut Session) -> Result<()> {
     let entries = session.check(call.rules)?;
-    let (old, new) = (session.stored(), &session.routing);
+    let (old, new) = (session.stored(), &session.index_fields);
     let names = [&old.user, &old.connection, &old.node, &new.user, &new.connection, &new.node];
     let mut call = call.reaching(names.map(String::as_str)).reaching([session.id.as_str()]);
     let saved: &Session = session;
@@ -19,7 +19,7 @@ pub(crate) fn run(call: Call<'_>, session: &mut Session) -> Result<()> {
 
 fn attempt(
     call: &Call<'_>,
-    locked: &mut Locked<'_>,
+    locked: &mut LockedShards<'_>,
     id: &SessionId,
     session: &Session,
     entries: &[u8],
@@ -35,7 +35,7 @@ fn attempt(
     if record.version != session.version.get() {
         return Err(Halt::Refused(Refusal::Conflict { current: Version::new(record.version) }));
     }
-    let new = &session.routing;
+    let new = &session.index_fields;
     locked.need_session(id, record)?;
     locked.need([new.user.as_str(), &new.connection, &new.node])?;
     let is_new = !new.connection.is_empty() && new.connection != record.connection.as_str();

@@ -11,7 +11,7 @@ fn world() -> World {
     let world = World::new(Rules::new().sessions_per_user(1, OnLimit::EvictOldest), 100);
     world.create("frozen", "ann", "one");
     world.create("live", "bob", "two");
-    let mut locked = world.memory.table.lock(world.memory.table.whole());
+    let mut locked = world.memory.shards.lock(world.memory.shards.whole());
     let freeze = Freeze {
         task: TaskId::random(),
         until: u64::MAX,

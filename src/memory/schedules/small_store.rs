@@ -11,18 +11,18 @@ use shuttle::rand::{Rng, thread_rng};
 
 use crate::memory::call::{Call, Memory};
 use crate::memory::index::Index;
-use crate::memory::locked_shards::Locked;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::{
     bind, create, delete, delete_user, get, heartbeat, import, list, patch, reap, recover, refresh, rotate,
     unbind, update,
 };
 use crate::memory::record::Record;
-use crate::memory::shards::Table;
+use crate::memory::shards::Shards;
 use crate::memory::snapshot;
 use crate::memory::snapshot::Stored;
 use crate::model::{
-    Binding, Claim, Export, Heartbeat, Holder, Import, NewSession, Owner, PageRequest, Patch, Result,
-    Rotation, Rules, Session, SessionId, TestClock, Version,
+    Binding, Claim, Export, Heartbeat, Import, NewSession, NodeIdentity, PageRequest, Patch, Result,
+    Rotation, Rules, Selector, Session, SessionId, TestClock, Version,
 };
 use crate::stored::keys::{Keys, Partition};
 
@@ -72,8 +72,8 @@ impl World {
     pub(crate) fn new(rules: Rules, capacity: usize) -> Self {
         let clock = TestClock::new();
         clock.set_ms(1_000_000);
-        let table = Table::new(thread_rng().gen_range(2..=4));
-        let memory = Memory { table, capacity, clock: Some(clock.clone()) };
+        let shards = Shards::new(thread_rng().gen_range(2..=4));
+        let memory = Memory { shards, capacity, clock: Some(clock.clone()) };
         Self { memory, rules: rules.ttl(TTL), clock, export: None }
     }
 
@@ -99,7 +99,7 @@ impl World {
     }
 
     pub(crate) fn list(&self, user: &str) -> String {
-        told(list::run(self.call(), &Owner::user(user), &PageRequest::first(100)))
+        told(list::run(self.call(), &Selector::user(user), &PageRequest::first(100)))
     }
 
     pub(crate) fn refresh(&self, session: &str) -> String {
@@ -150,7 +150,7 @@ impl World {
     }
 
     pub(crate) fn register(&self, node: &str) -> String {
-        told(heartbeat::run(self.call(), &Holder::known(node), &Heartbeat::register()))
+        told(heartbeat::run(self.call(), &NodeIdentity::known(node), &Heartbeat::register()))
     }
 
     /// Takes the sessions of the node at which they are made.
@@ -168,12 +168,12 @@ impl World {
 
     /// Fails if an index entry has no session, a session lacks an entry, or the count of sessions is wrong.
     pub(crate) fn check(&self) {
-        let table = &self.memory.table;
-        let locked = table.lock(table.whole());
+        let shards = &self.memory.shards;
+        let locked = shards.lock(shards.whole());
         let mut sessions = Counts::default();
         for (at, shard) in locked.shards().enumerate() {
             for (id, record) in &shard.records {
-                assert_eq!(table.shard_of(id.as_str()), at, "a record in a foreign shard");
+                assert_eq!(shards.shard_of(id.as_str()), at, "a record in a foreign shard");
                 if record.is_session() {
                     assert!(shard.expiry.contains(&(record.expires_at, id.clone())), "no expiry entry");
                     sessions.add(&locked, id, record);
@@ -184,7 +184,7 @@ impl World {
         }
         let entries = Counts::of_entries(&locked);
         assert_eq!(sessions, entries, "sessions and their index entries");
-        assert_eq!(table.stored(), sessions.sessions, "the count of sessions");
+        assert_eq!(shards.stored(), sessions.sessions, "the count of sessions");
         assert!(sessions.sessions <= self.memory.capacity, "{} sessions", sessions.sessions);
     }
 }
@@ -200,17 +200,17 @@ struct Counts {
 
 impl Counts {
     /// Counts a session, and fails if it lacks an entry.
-    fn add(&mut self, locked: &Locked<'_>, id: &SessionId, record: &Record) {
+    fn add(&mut self, locked: &LockedShards<'_>, id: &SessionId, record: &Record) {
         let entry = (record.created_at, id.clone());
         let has =
             |index: Option<&Index>| index.is_some_and(|index| index.iter().any(|other| *other == entry));
         self.sessions += 1;
         if let Some(user) = record.user.get() {
-            assert!(has(locked.index(&Owner::user(&**user))), "not in its user's index");
+            assert!(has(locked.index(&Selector::user(&**user))), "not in its user's index");
             self.with_user += 1;
         }
         if let Some(node) = record.node.get() {
-            assert!(has(locked.index(&Owner::node(&**node))), "not in its node's index");
+            assert!(has(locked.index(&Selector::node(&**node))), "not in its node's index");
             self.with_node += 1;
         }
         if let Some(connection) = record.connection.get() {
@@ -219,7 +219,7 @@ impl Counts {
         }
     }
 
-    fn of_entries(locked: &Locked<'_>) -> Self {
+    fn of_entries(locked: &LockedShards<'_>) -> Self {
         let mut counts = Self::default();
         for shard in locked.shards() {
             assert!(shard.users.values().chain(shard.nodes.values()).all(|index| index.len() > 0));

@@ -1,10 +1,10 @@
 //! count: how many live sessions a user or node has.
 
-use crate::model::{Owner, Result};
+use crate::model::{Result, Selector};
 use crate::redis::call::Operation;
 use crate::redis::script;
 
-pub(crate) async fn run(operation: &Operation<'_>, owner: &Owner) -> Result<u64> {
+pub(crate) async fn run(operation: &Operation<'_>, owner: &Selector) -> Result<u64> {
     owner.validate()?;
     let keys = [operation.keys().index(owner), operation.keys().expiry()];
     let (mut total, mut start) = (0, 0);

@@ -1,6 +1,6 @@
 //! create_many: many sessions by one script, each as create makes it, but for those that something is in the way of.
 
-use crate::model::{Draft, Error, OperationId, Result, Rules, Session, Times, Version, ms};
+use crate::model::{Error, OperationId, Result, Rules, Session, Times, ValidatedSession, Version, ms};
 use crate::redis::call::Operation;
 use crate::redis::script;
 
@@ -9,11 +9,11 @@ pub(crate) const MOST: usize = 100;
 
 /// A session to be made, under an operation id of its own.
 #[derive(Debug)]
-pub(crate) struct Member {
+pub(crate) struct BatchMember {
     /// Where the caller named it.
     pub(crate) place: usize,
     pub(crate) operation_id: OperationId,
-    pub(crate) draft: Draft,
+    pub(crate) validated: ValidatedSession,
 }
 
 /// What became of a batch.
@@ -26,7 +26,11 @@ pub(crate) struct Made {
 
 impl Made {
     /// The sessions that were made, each with where the caller named it, and those to be created alone.
-    pub(crate) fn split(self, batch: Vec<Member>, rules: &Rules) -> (Vec<(usize, Session)>, Vec<Member>) {
+    pub(crate) fn split(
+        self,
+        batch: Vec<BatchMember>,
+        rules: &Rules,
+    ) -> (Vec<(usize, Session)>, Vec<BatchMember>) {
         let (mut made, mut alone) = (Vec::with_capacity(batch.len()), Vec::new());
         for (at, member) in batch.into_iter().enumerate() {
             if self.alone.contains(&at) {
@@ -39,30 +43,30 @@ impl Made {
     }
 }
 
-impl Member {
+impl BatchMember {
     /// The session as the script made it: with the times that create would answer.
     fn made(self, created_at: u64, rules: &Rules) -> Session {
         let deadline = rules.max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
-        let idle = created_at + ms(self.draft.ttl);
+        let idle = created_at + ms(self.validated.ttl);
         let expires_at = if deadline > 0 { idle.min(deadline) } else { idle };
         let times = Times { created_at, last_active: created_at, expires_at, deadline };
-        self.draft.into_session(Version::new(1), times)
+        self.validated.into_session(Version::new(1), times)
     }
 }
 
-pub(crate) async fn run(operation: &Operation<'_>, batch: &[Member]) -> Result<Made> {
+pub(crate) async fn run(operation: &Operation<'_>, batch: &[BatchMember]) -> Result<Made> {
     let rules = operation.rules();
     let mut keys = vec![operation.keys().expiry()];
-    for Member { draft, .. } in batch {
+    for BatchMember { validated, .. } in batch {
         let [record, _, user, connection, node] =
-            operation.keys().of_session(draft.id.as_str(), &draft.routing);
+            operation.keys().of_session(validated.id.as_str(), &validated.index_fields);
         keys.extend([record, user, connection, node]);
     }
     let mut call = operation.call(&script::CREATE_MANY, keys.iter().map(String::as_str));
     call.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace));
-    for Member { operation_id, draft, .. } in batch {
-        let Draft { id, routing, status, ttl, entries, .. } = draft;
-        call.arg(id.as_str()).arg(&routing.user).arg(&routing.connection).arg(&routing.node);
+    for BatchMember { operation_id, validated, .. } in batch {
+        let ValidatedSession { id, index_fields, status, ttl, entries, .. } = validated;
+        call.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
         call.arg(operation_id.as_bytes()).arg(status.word()).arg(ms(*ttl)).arg(entries);
     }
     let mut reply = operation.run(&script::CREATE_MANY, &call).await?.expect_ok()?;

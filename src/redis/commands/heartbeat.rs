@@ -1,10 +1,14 @@
 //! heartbeat: a node's lease, registered, renewed and released.
 
-use crate::model::{Heartbeat, Holder, LeaseStatus, Result, Want, ms};
+use crate::model::{Heartbeat, LeaseStatus, NodeIdentity, Result, Want, ms};
 use crate::redis::call::Operation;
 use crate::redis::script;
 
-pub(crate) async fn run(operation: &Operation<'_>, holder: &Holder, beat: &Heartbeat) -> Result<LeaseStatus> {
+pub(crate) async fn run(
+    operation: &Operation<'_>,
+    holder: &NodeIdentity,
+    beat: &Heartbeat,
+) -> Result<LeaseStatus> {
     beat.check()?;
     let keys = [operation.keys().nodes(), operation.keys().lease(holder.node())];
     let mut call = operation.call(&script::HEARTBEAT, keys.iter().map(String::as_str));

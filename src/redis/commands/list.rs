@@ -1,11 +1,11 @@
 //! list: a page of a user's or node's live sessions, oldest first.
 
-use crate::model::{Owner, Page, PageRequest, Result};
+use crate::model::{Page, PageRequest, Result, Selector};
 use crate::redis::call::Operation;
 use crate::redis::{index_page as cursor, script};
 use crate::stored::record::Record;
 
-pub(crate) async fn run(operation: &Operation<'_>, owner: &Owner, page: &PageRequest) -> Result<Page> {
+pub(crate) async fn run(operation: &Operation<'_>, owner: &Selector, page: &PageRequest) -> Result<Page> {
     owner.validate()?;
     page.check()?;
     let owner_key = operation.keys().index(owner);

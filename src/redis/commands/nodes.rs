@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Node, Result, Which};
+use crate::model::{Node, NodeFilter, Result};
 use crate::redis::call::Operation;
 use crate::redis::script;
 
@@ -10,13 +10,13 @@ use crate::redis::script;
 const PAGE: usize = 1000;
 
 /// The nodes by name, without their sessions, which is another operation.
-pub(crate) async fn run(operation: &Operation<'_>, which: Which) -> Result<Vec<Node>> {
+pub(crate) async fn run(operation: &Operation<'_>, which: NodeFilter) -> Result<Vec<Node>> {
     let keys = [operation.keys().nodes()];
     let mut nodes = BTreeMap::new();
     let mut from = 0;
     loop {
         let mut call = operation.call(&script::NODES, keys.iter().map(String::as_str));
-        call.arg(from).arg(if which == Which::All { "all" } else { "lapsed" });
+        call.arg(from).arg(if which == NodeFilter::All { "all" } else { "lapsed" });
         let mut reply = operation.run(&script::NODES, &call).await?.expect_ok()?;
         let now = reply.number()?;
         let (mut read, mut last) = (0, from);

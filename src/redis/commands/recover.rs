@@ -1,6 +1,6 @@
 //! recover: a batch of a node's sessions given to another node.
 
-use crate::model::{Claim, Claimed, Cursor, Error, Recovered, Refusal, Result, SessionId, ms, some};
+use crate::model::{Claim, Claimed, Cursor, Error, RecoveredSession, Refusal, Result, SessionId, ms, some};
 use crate::redis::bulk::Candidate;
 use crate::redis::call::Operation;
 use crate::redis::reply::Reply;
@@ -51,7 +51,8 @@ async fn take(
     let mut names = vec![keys.nodes(), keys.lease(&claim.node), keys.lease(&claim.to), keys.expiry()];
     names.extend([keys.node(&claim.node), keys.node(&claim.to)]);
     for candidate in &sound {
-        let [record, _, user, connection, _] = keys.of_session(candidate.id.as_str(), &candidate.routing);
+        let [record, _, user, connection, _] =
+            keys.of_session(candidate.id.as_str(), &candidate.index_fields);
         names.extend([record, user, connection]);
     }
     let mut call = operation.call(&script::RECOVER, names.iter().map(String::as_str));
@@ -59,8 +60,8 @@ async fn take(
     call.arg(operation.holder().map_or(&[][..], |holder| holder.lease()));
     call.arg(if claim.always { "always" } else { "lapsed" });
     call.arg(ms(claim.reconnect)).arg(ms(operation.rules().grace));
-    for Candidate { id, routing, .. } in sound {
-        call.arg(id.as_str()).arg(&routing.user).arg(&routing.connection);
+    for Candidate { id, index_fields, .. } in sound {
+        call.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection);
     }
     let mut reply = operation.run(&script::RECOVER, &call).await?;
     match reply.word.as_str() {
@@ -81,11 +82,13 @@ async fn take(
     Ok(stale)
 }
 
-/// A session that a reply names, with what was declared of it.
-fn session(candidates: &[Candidate], reply: &mut Reply) -> Result<Recovered> {
+/// A session that a reply names, with what was plan of it.
+fn session(candidates: &[Candidate], reply: &mut Reply) -> Result<RecoveredSession> {
     let (id, version) = (reply.session_id()?, reply.version()?);
     let candidate = candidates.iter().find(|candidate| candidate.id == id);
-    let routing = &candidate.ok_or_else(|| Error::corrupt("reply that names another session"))?.routing;
-    let (user, connection) = (some(&routing.user).map(Into::into), some(&routing.connection).map(Into::into));
-    Ok(Recovered { id, version, user, connection })
+    let index_fields =
+        &candidate.ok_or_else(|| Error::corrupt("reply that names another session"))?.index_fields;
+    let (user, connection) =
+        (some(&index_fields.user).map(Into::into), some(&index_fields.connection).map(Into::into));
+    Ok(RecoveredSession { id, version, user, connection })
 }

@@ -1,27 +1,27 @@
 //! refresh: a live session is used, and extended when enough of its idle time is gone.
 
-use crate::model::{Refreshed, Result, Session, SessionId, Target, ms};
+use crate::model::{Refreshed, Result, Session, SessionId, SessionRef, ms};
 use crate::redis::call::Operation;
-use crate::redis::key_plan::{Declared, Moved};
+use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::reply::Reply;
 use crate::redis::script;
 
-pub(crate) async fn run(operation: &Operation<'_>, target: &dyn Target) -> Result<Option<Refreshed>> {
-    let Some((declared, mut reply)) = settle(operation, target, "times").await? else {
+pub(crate) async fn run(operation: &Operation<'_>, target: &dyn SessionRef) -> Result<Option<Refreshed>> {
+    let Some((plan, mut reply)) = settle(operation, target, "times").await? else {
         return Ok(None);
     };
-    read(declared.id, &mut reply).map(Some)
+    read(plan.id, &mut reply).map(Some)
 }
 
 /// Also what a refresh without the session would have answered.
 pub(crate) async fn run_and_get(
     operation: &Operation<'_>,
-    target: &dyn Target,
+    target: &dyn SessionRef,
 ) -> Result<Option<(Session, Refreshed)>> {
-    let Some((declared, mut reply)) = settle(operation, target, "record").await? else {
+    let Some((plan, mut reply)) = settle(operation, target, "record").await? else {
         return Ok(None);
     };
-    let refreshed = read(declared.id, &mut reply)?;
+    let refreshed = read(plan.id, &mut reply)?;
     let session = reply.session(&refreshed.id)?;
     Ok(Some((session, refreshed)))
 }
@@ -38,24 +38,24 @@ fn read(id: SessionId, reply: &mut Reply) -> Result<Refreshed> {
 
 async fn settle(
     operation: &Operation<'_>,
-    target: &dyn Target,
+    target: &dyn SessionRef,
     want: &str,
-) -> Result<Option<(Declared, Reply)>> {
+) -> Result<Option<(KeyPlan, Reply)>> {
     let rules = operation.rules();
-    let mut declared = Declared::of(target, Moved::Follow);
-    let call = |declared: &Declared| {
-        let keys = operation.keys().of_session(declared.id.as_str(), &declared.routing);
+    let mut plan = KeyPlan::of(target, OnRotated::Follow);
+    let call = |plan: &KeyPlan| {
+        let keys = operation.keys().of_session(plan.id.as_str(), &plan.index_fields);
         let lease = operation.fence_key();
         let mut call = operation.call(&script::REFRESH, keys.iter().chain([&lease]).map(String::as_str));
-        call.arg(declared.id.as_str());
-        call.arg(&declared.routing.user).arg(&declared.routing.connection).arg(&declared.routing.node);
+        call.arg(plan.id.as_str());
+        call.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
         call.arg(rules.threshold_thousandths()).arg(ms(rules.touch_interval)).arg(ms(rules.grace)).arg(want);
         operation.fence_arguments(&mut call);
         call
     };
-    let reply = declared.settle(operation, &script::REFRESH, call).await?;
+    let reply = plan.settle(operation, &script::REFRESH, call).await?;
     match reply.word.as_str() {
-        "ok" | "unchanged" => Ok(Some((declared, reply))),
+        "ok" | "unchanged" => Ok(Some((plan, reply))),
         "missing" => Ok(None),
         _ => Err(reply.into_error()),
     }

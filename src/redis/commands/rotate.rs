@@ -1,25 +1,25 @@
 //! rotate: a new id for a live session, and a login in the same step.
 
-use crate::model::{Error, Refusal, Result, Rotated, Rotation, SessionId, Target, ms};
+use crate::model::{Error, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, ms};
 use crate::redis::call::Operation;
-use crate::redis::key_plan::{Declared, Moved};
+use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::{lookup, script};
 
 pub(crate) async fn run(
     operation: &Operation<'_>,
-    target: &dyn Target,
+    target: &dyn SessionRef,
     rotation: Rotation,
 ) -> Result<Rotated> {
     rotation.check()?;
     let Rotation { new_id, user } = rotation;
     let new_id = new_id.unwrap_or_else(|| operation.rules().id_scheme.generate(&operation.id()));
-    let mut declared = Declared::of(target, Moved::Answer).for_user(&user);
-    let call = |declared: &Declared| call(operation, declared, &new_id, &user);
-    let mut reply = declared.settle(operation, &script::ROTATE, call).await?;
+    let mut plan = KeyPlan::of(target, OnRotated::Answer).for_user(&user);
+    let call = |plan: &KeyPlan| call(operation, plan, &new_id, &user);
+    let mut reply = plan.settle(operation, &script::ROTATE, call).await?;
     match reply.word.as_str() {
         "ok" => {
             let session = reply.session(&new_id)?;
-            let evicted = declared.evicted(&mut reply)?;
+            let evicted = plan.evicted(&mut reply)?;
             Ok(Rotated { session, evicted, by_another: false })
         }
         "moved" => {
@@ -31,22 +31,22 @@ pub(crate) async fn run(
     }
 }
 
-fn call(operation: &Operation<'_>, declared: &Declared, new_id: &SessionId, new_user: &str) -> redis::Cmd {
+fn call(operation: &Operation<'_>, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> redis::Cmd {
     let rules = operation.rules();
-    let old = &declared.routing;
-    let keys = operation.keys().of_session(declared.id.as_str(), old);
+    let old = &plan.index_fields;
+    let keys = operation.keys().of_session(plan.id.as_str(), old);
     let new_record = operation.keys().session(new_id.as_str());
     let new_user_key = operation.keys().user(if new_user.is_empty() { &old.user } else { new_user });
-    let victim_keys = declared.victim_keys(operation);
+    let victim_keys = plan.victim_keys(operation);
     let lease = operation.fence_key();
     let keys =
         keys.iter().chain([&new_record, &new_user_key, &lease]).chain(&victim_keys).map(String::as_str);
     let (limit, policy) = rules.limit_arguments();
     let mut call = operation.call(&script::ROTATE, keys);
-    call.arg(operation.id().as_bytes()).arg(declared.id.as_str());
+    call.arg(operation.id().as_bytes()).arg(plan.id.as_str());
     call.arg(&old.user).arg(&old.connection).arg(&old.node).arg(new_id.as_str()).arg(new_user);
     call.arg(ms(rules.grace)).arg(ms(rules.rotation_grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy);
     operation.fence_arguments(&mut call);
-    declared.victim_arguments(&mut call);
+    plan.victim_arguments(&mut call);
     call
 }

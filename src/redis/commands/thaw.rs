@@ -2,7 +2,7 @@
 
 use crate::model::{Direction, Result, SessionId, TaskId, Thawed};
 use crate::redis::call::Operation;
-use crate::redis::key_plan::{Declared, Moved};
+use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
 pub(crate) async fn run(
@@ -11,14 +11,14 @@ pub(crate) async fn run(
     task: TaskId,
     direction: Direction,
 ) -> Result<Thawed> {
-    let mut declared = Declared::of(id, Moved::Answer);
-    let call = |declared: &Declared| {
-        let keys = [operation.keys().session(declared.id.as_str()), operation.keys().migrations()];
+    let mut plan = KeyPlan::of(id, OnRotated::Answer);
+    let call = |plan: &KeyPlan| {
+        let keys = [operation.keys().session(plan.id.as_str()), operation.keys().migrations()];
         let mut call = operation.call(&script::THAW, keys.iter().map(String::as_str));
-        call.arg(task.as_bytes()).arg(declared.id.as_str()).arg(direction.word());
+        call.arg(task.as_bytes()).arg(plan.id.as_str()).arg(direction.word());
         call
     };
-    let reply = declared.settle(operation, &script::THAW, call).await?;
+    let reply = plan.settle(operation, &script::THAW, call).await?;
     match reply.word.as_str() {
         "ok" => Ok(Thawed::Thawed),
         "unchanged" => Ok(Thawed::Unchanged),

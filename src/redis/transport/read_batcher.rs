@@ -1,4 +1,4 @@
-//! Reads of callers at once, in one pipeline, with one TIME for all.
+//! ReadBatcher of callers at once, in one pipeline, with one TIME for all.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ const MOST: usize = 128;
 
 /// The reads of a store.
 #[derive(Debug)]
-pub(crate) struct Reads {
+pub(crate) struct ReadBatcher {
     pool: Arc<Pool>,
     gather: Arc<Gather<Read>>,
 }
@@ -40,7 +40,7 @@ pub(crate) enum Outcome {
     Unsent(Unavailable),
 }
 
-impl Reads {
+impl ReadBatcher {
     pub(crate) fn new(pool: Pool) -> Self {
         Self { pool: Arc::new(pool), gather: Arc::default() }
     }
@@ -50,7 +50,7 @@ impl Reads {
         &self.pool
     }
 
-    /// Reads what is under a key, and the time. It ends by the deadline.
+    /// ReadBatcher what is under a key, and the time. It ends by the deadline.
     ///
     /// Cancellation safety: a read that is dropped before it is sent is not sent.
     pub(crate) async fn get(&self, key: String, deadline: Instant) -> Outcome {
@@ -72,7 +72,7 @@ async fn send(pool: Arc<Pool>, mut reads: Vec<Read>) {
     Batch(reads).send(&pool).await;
 }
 
-/// Reads that are sent together.
+/// ReadBatcher that are sent together.
 struct Batch(Vec<Read>);
 
 impl Batch {

@@ -1,6 +1,6 @@
 //! Foreign types and garbage, planted at each key in turn: corrupt, named or reported, and nothing changed.
 
-use cloakroom::{Error, Owner, PageRequest, Result, SessionId};
+use cloakroom::{Error, PageRequest, Result, Selector, SessionId};
 
 use super::world::{Call, World, named};
 use crate::support::Context;
@@ -327,7 +327,7 @@ async fn a_session_that_cannot_be_read_is_left_out_of_a_list_and_keeps_its_entry
         plant(&context, &key, weed).await;
         let before = context.dump().await;
         let page = PageRequest::first(10);
-        let page = world.store.list(&Owner::node("node-main"), &page).await.unwrap();
+        let page = world.store.list(&Selector::node("node-main"), &page).await.unwrap();
         assert_eq!(page.sessions, std::slice::from_ref(&sound), "{weed:?}");
         assert_eq!(context.dump().await, before, "{weed:?}");
         restore(&context, &key).await;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Export, Freezing, Heartbeat, Holder, Import, Imported, NewSession, OnLimit, Owner,
-    PageRequest, Patch, Result, Rotation, Rules, Session, SessionId, TaskId,
+    Binding, Claim, Export, Freezing, Heartbeat, Import, Imported, NewSession, NodeIdentity, OnLimit,
+    PageRequest, Patch, Result, Rotation, Rules, Selector, Session, SessionId, TaskId,
 };
 
 use crate::support::Context;
@@ -56,7 +56,7 @@ pub(super) struct World {
     pub(super) store: Store,
     main: Session,
     /// Who holds the lease of the node "live".
-    holder: Holder,
+    holder: NodeIdentity,
     /// A session "new" that is not there, the same with the connection of `holder`, and a later version of `main` with
     /// other owners.
     exports: [Export; 3],
@@ -161,15 +161,15 @@ impl World {
         let page = PageRequest::first(10);
         match call {
             Call::ListUser => {
-                let page = store.list(&Owner::user("user-main"), &page).await;
+                let page = store.list(&Selector::user("user-main"), &page).await;
                 page.map(|_| Vec::new())
             }
             Call::ListNode => {
-                let page = store.list(&Owner::node("node-main"), &page).await;
+                let page = store.list(&Selector::node("node-main"), &page).await;
                 page.map(|_| Vec::new())
             }
             Call::Count => {
-                let count = store.count(&Owner::user("user-main")).await;
+                let count = store.count(&Selector::user("user-main")).await;
                 count.map(|_| Vec::new())
             }
             Call::Expired => store.expired(None, 0, 10).await.map(|_| Vec::new()),

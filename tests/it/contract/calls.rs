@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Direction, Freezing, Heartbeat, Holder, Import, Leftover, NewSession, OnLimit, Owner,
-    PageRequest, Patch, Rotation, Rules, Session, SessionId, TaskId,
+    Binding, Claim, Direction, Freezing, Heartbeat, Import, Leftover, NewSession, NodeIdentity, OnLimit,
+    PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId, TaskId,
 };
 use futures::StreamExt as _;
 
@@ -29,8 +29,8 @@ async fn exercise(store: &Store) {
     let session = store.rotate(&session, Rotation::new()).await.unwrap().session;
     store.bind(&session, Binding::new("d").node("n")).await.unwrap();
     store.unbind(session.id(), "d").await.unwrap();
-    store.list(&Owner::user("ann"), &PageRequest::first(10)).await.unwrap();
-    store.count(&Owner::user("ann")).await.unwrap();
+    store.list(&Selector::user("ann"), &PageRequest::first(10)).await.unwrap();
+    store.count(&Selector::user("ann")).await.unwrap();
     let export = store.export(session.id()).await.unwrap().unwrap();
     store.import(Import::new(export)).await.unwrap();
     store.delete(session.id()).await.unwrap();
@@ -61,7 +61,7 @@ async fn exercise_migration(store: &Store) {
 
 /// Registers nodes, and has one take over the other's session and write as an owner.
 async fn exercise_nodes(store: &Store) {
-    let [dead, live] = ["dead", "live"].map(|node| Holder::new(node).unwrap());
+    let [dead, live] = ["dead", "live"].map(|node| NodeIdentity::new(node).unwrap());
     for holder in [&dead, &live] {
         store.heartbeat(holder, Heartbeat::register()).await.unwrap();
     }
@@ -90,7 +90,7 @@ async fn exercise_needs(store: &Store, strict: &Store) {
     for name in ["one", "two", "three"] {
         made.push(store.create(new(name)).await.unwrap().session);
     }
-    store.list(&Owner::node("m"), &PageRequest::first(10)).await.unwrap();
+    store.list(&Selector::node("m"), &PageRequest::first(10)).await.unwrap();
     store.create(new("one")).await.unwrap_err();
     store.bind(made[2].id(), Binding::new("c-one").node("l").take_over()).await.unwrap();
     assert_eq!(strict.create(new("four")).await.unwrap().evicted.len(), 2);

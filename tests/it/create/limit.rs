@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{NewSession, OnLimit, Owner, PageRequest, Refusal, Removed, SessionId};
+use cloakroom::{NewSession, OnLimit, PageRequest, Refusal, Removed, Selector, SessionId};
 use rstest::rstest;
 
 use super::{MINUTE, of_ann, rules};
@@ -25,7 +25,7 @@ async fn create_in_turn(context: &Context, store: &Store, names: &[&str]) {
 }
 
 async fn live(store: &Store) -> Vec<SessionId> {
-    let page = store.list(&Owner::user("ann"), &PageRequest::first(500)).await.unwrap();
+    let page = store.list(&Selector::user("ann"), &PageRequest::first(500)).await.unwrap();
     ids(&page.sessions)
 }
 
@@ -194,7 +194,7 @@ async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end(#[valu
         let (winner, loser) = if first.evicted.is_empty() { (second, first) } else { (first, second) };
         assert!(loser.evicted.is_empty());
         assert_eq!(removed_ids(&winner.evicted), [loser.session.id().clone()]);
-        let page = evict.list(&Owner::user(&user), &PageRequest::first(10)).await.unwrap();
+        let page = evict.list(&Selector::user(&user), &PageRequest::first(10)).await.unwrap();
         assert_eq!(page.sessions, [winner.session]);
 
         let user = format!("reject-{round}");
@@ -202,7 +202,7 @@ async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end(#[valu
         let (first, second) = tokio::join!(reject.create(new()), reject.create(new()));
         let (winner, loser) = if first.is_ok() { (first, second) } else { (second, first) };
         assert_eq!(refusal(loser), Refusal::Limit { live: 1 });
-        let page = reject.list(&Owner::user(&user), &PageRequest::first(10)).await.unwrap();
+        let page = reject.list(&Selector::user(&user), &PageRequest::first(10)).await.unwrap();
         assert_eq!(page.sessions, [winner.unwrap().session]);
     }
     context.check().await;
@@ -252,6 +252,6 @@ async fn a_user_with_1200_expired_sessions_is_cleared_until_the_live_ones_can_be
     assert_eq!(refusal(reject.create(of_ann("e")).await), Refusal::Limit { live: 4 });
     let entries = context.entries(&context.user_key("ann")).await;
     assert_eq!(entries.len(), 800 + 4);
-    assert_eq!(reject.count(&Owner::user("ann")).await.unwrap(), 4);
+    assert_eq!(reject.count(&Selector::user("ann")).await.unwrap(), 4);
     context.check().await;
 }

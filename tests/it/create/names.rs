@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Owner, PageRequest};
+use cloakroom::{Error, NewSession, PageRequest, Selector};
 use rstest::rstest;
 
 use super::rules;
@@ -40,7 +40,7 @@ async fn names_with_any_characters_are_exact_and_never_collide(#[values(Redis, M
     }
     for name in names {
         let expected = id(&format!("of {}", &name[..name.len().min(20)]));
-        for owner in [Owner::user(name), Owner::node(name)] {
+        for owner in [Selector::user(name), Selector::node(name)] {
             let page = store.list(&owner, &PageRequest::first(10)).await.unwrap();
             let [session] = page.sessions.as_slice() else {
                 panic!("{name:?} has {} sessions", page.sessions.len())

@@ -1,6 +1,6 @@
 //! What goes into a session comes out equal, up to the configured size.
 
-use cloakroom::{Entries, Error, NewSession, Owner, PageRequest, Refusal, Rules};
+use cloakroom::{Entries, Error, NewSession, PageRequest, Refusal, Rules, Selector};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ async fn every_value_comes_back_equal_as_attribute_and_as_extension(#[values(Red
     let new = new.attributes(attributes.clone()).extensions(extensions.clone());
     store.create(new).await.unwrap();
 
-    let page = store.list(&Owner::user("ann"), &PageRequest::first(1)).await.unwrap();
+    let page = store.list(&Selector::user("ann"), &PageRequest::first(1)).await.unwrap();
     for session in [
         store.get(&id("s")).await.unwrap().unwrap(),
         store.session_by_connection("socket").await.unwrap().unwrap(),

@@ -1,8 +1,8 @@
 //! FailClosed: every call fails, at once, and nothing is lost.
 
 use cloakroom::{
-    Binding, BreakerState, FallbackPolicy, FallbackStore, Import, NewSession, Obstacle, Origin, Owner,
-    PageRequest, Patch, Rotation, Rules, Session, SessionStore as _,
+    Binding, BreakerState, FallbackPolicy, FallbackStore, Import, NewSession, Obstacle, Origin, PageRequest,
+    Patch, Rotation, Rules, Selector, Session, SessionStore as _,
 };
 
 use super::{COOL_DOWN, World, impatient, obstacle, opens, recovers};
@@ -13,7 +13,7 @@ use crate::support::context::{Store, eventually};
 async fn each_operation(store: &Store, session: &Session) -> Vec<Obstacle> {
     let mut copy = session.clone();
     copy.set("color", "red").unwrap();
-    let (id, owner) = (session.id(), Owner::user("user-a"));
+    let (id, owner) = (session.id(), Selector::user("user-a"));
     let patch = Patch::new().set("color", "red").unwrap();
     vec![
         obstacle(store.create(NewSession::new().user("user-a")).await),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Deleted, FallbackPolicy, FallbackStore, NewSession, Obstacle, OperationId, Origin, Owner, Patch,
+    Deleted, FallbackPolicy, FallbackStore, NewSession, Obstacle, OperationId, Origin, Patch, Selector,
     SessionStore as _,
 };
 
@@ -80,7 +80,7 @@ async fn after_close_every_call_says_that_the_store_is_closed() {
             assert_eq!(obstacle(store.create(NewSession::new()).await), Obstacle::Closed);
             assert_eq!(obstacle(store.delete(&session).await), Obstacle::Closed, "{policy:?} {away}");
             assert_eq!(obstacle(store.delete_user("user-a", None).await), Obstacle::Closed);
-            assert_eq!(obstacle(store.count(&Owner::user("user-a")).await), Obstacle::Closed);
+            assert_eq!(obstacle(store.count(&Selector::user("user-a")).await), Obstacle::Closed);
             let by_connection = store.session_by_connection("connection-a").await;
             assert_eq!(obstacle(by_connection), Obstacle::Closed, "{policy:?} {away}");
         }

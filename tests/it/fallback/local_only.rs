@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, BreakerState, Deleted, FallbackPolicy, NewSession, Obstacle, OnLimit, Origin, Owner,
-    PageRequest, Patch, Refusal, Rotation, Rules, SessionId, SessionStore as _, Unbound,
+    Binding, BreakerState, Deleted, FallbackPolicy, NewSession, Obstacle, OnLimit, Origin, PageRequest,
+    Patch, Refusal, Rotation, Rules, Selector, SessionId, SessionStore as _, Unbound,
 };
 use rstest::rstest;
 
@@ -99,7 +99,7 @@ async fn lists_and_counts_and_what_is_for_the_server_as_a_whole_fail() {
     let world = World::new(POLICY).await;
     world.cut_off().await;
     let session = world.context.session(&world.handle(), "a").await;
-    let (store, owner) = (&world.store, Owner::user("user-a"));
+    let (store, owner) = (&world.store, Selector::user("user-a"));
     assert_eq!(obstacle(store.list(&owner, &PageRequest::first(10)).await), Obstacle::CircuitOpen);
     assert_eq!(obstacle(store.count(&owner).await), Obstacle::CircuitOpen);
     assert_eq!(obstacle(store.export(session.id()).await), Obstacle::CircuitOpen);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, FallbackPolicy, Heartbeat, Holder, LeaseStatus, NewSession, Obstacle, Origin, Patch,
-    Refusal,
+    Binding, Claim, FallbackPolicy, Heartbeat, LeaseStatus, NewSession, NodeIdentity, Obstacle, Origin,
+    Patch, Refusal,
 };
 
 use super::{World, obstacle};
@@ -97,6 +97,7 @@ async fn what_was_recovered_is_not_answered_with_from_before() {
     store.recover(Claim::new("dead", "live")).await.unwrap();
     world.cut_off().await;
     assert_eq!(obstacle(store.get(session.id()).await), Obstacle::CircuitOpen);
-    let status = world.other.heartbeat(&Holder::new("live").unwrap(), Heartbeat::register()).await.unwrap();
+    let status =
+        world.other.heartbeat(&NodeIdentity::new("live").unwrap(), Heartbeat::register()).await.unwrap();
     assert!(matches!(status, LeaseStatus::Taken { .. }));
 }

@@ -5,8 +5,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Deleted, Error, FallbackPolicy, NewSession, Obstacle, Origin, Owner, PageRequest, Patch,
-    Rotation, Rules, Session, SessionStore as _,
+    Binding, Deleted, Error, FallbackPolicy, NewSession, Obstacle, Origin, PageRequest, Patch, Rotation,
+    Rules, Selector, Session, SessionStore as _,
 };
 use futures::poll;
 
@@ -119,7 +119,7 @@ async fn every_write_and_every_list_fails() {
     let other = world.context.session(&world.handle(), "b").await;
     let before = world.context.dump().await;
     world.cut_off().await;
-    let (store, owner) = (&world.store, Owner::user("user-a"));
+    let (store, owner) = (&world.store, Selector::user("user-a"));
     let patch = Patch::new().set("color", "red").unwrap();
     for found in [
         obstacle(store.create(NewSession::new()).await),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::clients::{bb8, bb8_redis::RedisConnectionManager};
-use cloakroom::{Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Rules};
+use cloakroom::{Error, NewSession, Obstacle, PageRequest, Patch, RedisStore, Rules, Selector};
 
 use super::{causes, obstacle, undisturbed_under};
 use crate::support::Context;
@@ -54,7 +54,7 @@ async fn a_pool_that_was_handed_in_survives_killed_connections() {
         let found = store.get(session.id()).await.unwrap().unwrap();
         assert_eq!(found.get::<u64>("round").unwrap(), Some(round));
         kill_connections(&context).await;
-        let page = store.list(&Owner::user("user-a"), &PageRequest::first(10)).await;
+        let page = store.list(&Selector::user("user-a"), &PageRequest::first(10)).await;
         assert_eq!(page.unwrap().sessions.len(), 1);
     }
     context.check().await;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cloakroom::{
-    Error, NewSession, Obstacle, Owner, PageRequest, Patch, RedisStore, Rules, SessionId, SessionStore as _,
+    Error, NewSession, Obstacle, PageRequest, Patch, RedisStore, Rules, Selector, SessionId,
+    SessionStore as _,
 };
 use tokio::task::JoinSet;
 
@@ -76,7 +77,7 @@ async fn run(store: Store, task: usize, seen: Arc<Seen>) -> Vec<Answered> {
         if let Some(refreshed) = seen.note(store.refresh(&last.id).await).await {
             assert!(refreshed.is_some(), "a live session looked absent");
         }
-        let page = store.list(&Owner::user(format!("user-{task}")), &PageRequest::first(500)).await;
+        let page = store.list(&Selector::user(format!("user-{task}")), &PageRequest::first(500)).await;
         if let Some(page) = seen.note(page).await {
             assert!(!page.sessions.is_empty(), "a user with live sessions looked without");
         }
@@ -162,7 +163,7 @@ async fn a_server_that_hangs_costs_a_call_its_deadline_and_no_more() {
     let (reader, lister, writer) =
         (impatient(&context).await, impatient(&context).await, impatient(&context).await);
     context.server_mut().freeze().await;
-    let owner = Owner::user("user-a");
+    let owner = Selector::user("user-a");
     assert_eq!(obstacle(in_time(reader.get(session.id())).await), Obstacle::Deadline);
     assert_eq!(obstacle(in_time(lister.count(&owner)).await), Obstacle::Deadline);
     let patch = Patch::new().set("color", "red").unwrap();

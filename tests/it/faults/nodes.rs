@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Error, LeaseOptions, NewSession, Owner, Patch, RedisStore, Rules, Session, SessionId,
+    Binding, Claim, Error, LeaseOptions, NewSession, Patch, RedisStore, Rules, Selector, Session, SessionId,
     SessionStore as _,
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -123,7 +123,7 @@ async fn node_at_work() -> (Context, Store, Node) {
     assert_eq!(node.says().await, "ready");
     let store = context.store(Rules::new()).await;
     eventually("it writes", async || {
-        let page = store.list(&Owner::node("n"), &cloakroom::PageRequest::first(SESSIONS)).await.unwrap();
+        let page = store.list(&Selector::node("n"), &cloakroom::PageRequest::first(SESSIONS)).await.unwrap();
         page.sessions.len() == SESSIONS && page.sessions.iter().all(|session| session.version().get() > 3)
     })
     .await;
@@ -173,14 +173,14 @@ async fn the_sessions_of_a_node_that_is_killed_are_taken_over_and_their_clients_
         assert!(session.get::<u64>("number").unwrap().is_some(), "what it wrote is there");
         store.bind(id, Binding::new(format!("back-{number}")).node("other")).await.unwrap();
     }
-    assert_eq!(store.count(&Owner::node("other")).await.unwrap(), SESSIONS as u64);
+    assert_eq!(store.count(&Selector::node("other")).await.unwrap(), SESSIONS as u64);
     context.check().await;
 }
 
 /// What a service does meanwhile, until there is nothing left to recover. Returns how many calls it made.
 async fn serve(store: Store, task: usize) -> usize {
     let mut calls = 0;
-    while store.count(&Owner::node("dead")).await.unwrap() > 0 {
+    while store.count(&Selector::node("dead")).await.unwrap() > 0 {
         let new =
             NewSession::new().user(format!("user-{task}")).connection(format!("{task}-{calls}")).node("live");
         let session = store.create(new).await.unwrap().session;
@@ -240,6 +240,6 @@ async fn ten_thousand_sessions_are_recovered_in_bounded_batches_while_a_service_
     recovered.dedup();
     assert_eq!(recovered.len(), MANY, "each once");
     assert!(calls > 0, "the service stood still");
-    assert_eq!(store.count(&Owner::node("live")).await.unwrap(), MANY as u64);
+    assert_eq!(store.count(&Selector::node("live")).await.unwrap(), MANY as u64);
     context.check().await;
 }

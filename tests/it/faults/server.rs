@@ -1,7 +1,7 @@
 //! A server that runs and refuses: memory full, read-only.
 
 use cloakroom::{
-    Binding, Deleted, Error, NewSession, Obstacle, Owner, PageRequest, Patch, Rotation, Rules, Session,
+    Binding, Deleted, Error, NewSession, Obstacle, PageRequest, Patch, Rotation, Rules, Selector, Session,
     Unbound,
 };
 
@@ -32,7 +32,7 @@ async fn a_server_without_memory_takes_no_new_data_and_still_reads_and_deletes()
     assert_eq!(context.dump().await, before, "a refused write changed something");
 
     assert!(store.get(session.id()).await.unwrap().is_some());
-    let owner = Owner::user("user-a");
+    let owner = Selector::user("user-a");
     assert_eq!(store.count(&owner).await.unwrap(), 1);
     let page = store.list(&owner, &PageRequest::first(10)).await.unwrap();
     assert_eq!(page.sessions.len(), 1);
@@ -91,7 +91,7 @@ async fn a_read_only_replica_reads_and_refuses_writes_until_it_is_promoted() {
 
     let store = replica.store(Rules::new()).await;
     assert!(store.get(session.id()).await.unwrap().is_some());
-    assert_eq!(store.count(&Owner::user("user-a")).await.unwrap(), 1);
+    assert_eq!(store.count(&Selector::user("user-a")).await.unwrap(), 1);
     let new = NewSession::new().user("user-a").connection("c").node("node-a");
     let text = causes(store.create(new.clone()).await);
     assert!(text.starts_with("not executed") && text.to_lowercase().contains("readonly"), "{text}");

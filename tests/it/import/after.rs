@@ -1,7 +1,7 @@
 //! A session that was imported lives on as one that was made there.
 
 use cloakroom::{
-    Binding, Deleted, Import, Imported, NewSession, OperationId, Owner, Patch, Rotation, Rules, Unbound,
+    Binding, Deleted, Import, Imported, NewSession, OperationId, Patch, Rotation, Rules, Selector, Unbound,
 };
 use rstest::rstest;
 
@@ -82,7 +82,7 @@ async fn every_operation_works_on_it_and_leaves_clean_indexes(
     assert_eq!(target.unbind(session.id(), "socket").await.unwrap(), Unbound::Detached);
     let rotated = target.rotate(session.id(), Rotation::new().user("bob")).await.unwrap().session;
     assert_eq!(rotated.version().get(), 6);
-    assert_eq!(target.count(&Owner::user("bob")).await.unwrap(), 1);
+    assert_eq!(target.count(&Selector::user("bob")).await.unwrap(), 1);
     to.check().await;
     assert_eq!(target.delete(rotated.id()).await.unwrap(), Deleted::Deleted);
     let stored = to.stored(rotated.id()).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_create_that_is_repeated_at_the_new_place_finds_its_session(
     bring(&source, &target, created.session.id()).await.unwrap();
     let again = target.with_operation_id(call).create(NewSession::new().user("ann")).await.unwrap();
     assert_eq!(again.session, created.session);
-    assert_eq!(target.count(&Owner::user("ann")).await.unwrap(), 1);
+    assert_eq!(target.count(&Selector::user("ann")).await.unwrap(), 1);
     to.check().await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use cloakroom::{Destination, Error, NewSession, Owner};
+use cloakroom::{Destination, Error, NewSession, Selector};
 use rstest::rstest;
 
 use super::World;
@@ -30,7 +30,7 @@ async fn a_drained_node_has_no_session_left_and_the_other_store_has_them_all(
     for (store, node, count) in
         [(&world.local, "leaves", 0), (&world.local, "stays", 10), (&world.remote, "leaves", 250)]
     {
-        assert_eq!(store.count(&Owner::node(node)).await.unwrap(), count, "{node}");
+        assert_eq!(store.count(&Selector::node(node)).await.unwrap(), count, "{node}");
     }
     world.is_settled().await;
 }
@@ -46,7 +46,7 @@ async fn a_drain_keeps_to_its_rate_and_ends_with_its_handle() {
     assert!(began.elapsed() >= Duration::from_millis(85), "faster than a hundred a second");
     drop(drain);
     manager.close().await;
-    assert!(world.local.count(&Owner::node("n")).await.unwrap() > 0, "it went on");
+    assert!(world.local.count(&Selector::node("n")).await.unwrap() > 0, "it went on");
     world.is_settled().await;
 }
 
@@ -61,7 +61,7 @@ async fn a_drain_whose_sessions_do_not_move_ends_and_says_so() {
     let progress = drain.done().await.unwrap();
     assert_eq!(progress.moved, 2);
     assert!(progress.failed >= 1);
-    assert_eq!(world.local.count(&Owner::node("n")).await.unwrap(), 1);
+    assert_eq!(world.local.count(&Selector::node("n")).await.unwrap(), 1);
     for (node, rate) in [("", 1), ("n", 0)] {
         let refused = manager.drain_node(node, Destination::Remote, rate);
         assert!(matches!(refused, Err(Error::Invalid { .. })));

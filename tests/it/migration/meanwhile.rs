@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloakroom::{Destination, MigrationManager, NewSession, Owner, Rules};
+use cloakroom::{Destination, MigrationManager, NewSession, Rules, Selector};
 use rstest::rstest;
 
 use super::World;
@@ -37,7 +37,7 @@ async fn no_change_is_lost_no_delete_undone_and_no_session_changed_in_two_places
     let mut drain = manager.drain_node("n", Destination::Remote, 2_000).unwrap();
     let progress = drain.done().await.unwrap();
     stop.store(true, Ordering::SeqCst);
-    assert_eq!(world.local.count(&Owner::node("n")).await.unwrap(), 0, "{progress:?}");
+    assert_eq!(world.local.count(&Selector::node("n")).await.unwrap(), 0, "{progress:?}");
     let mut deleted = 0;
     for user in users {
         let user = user.await.unwrap();

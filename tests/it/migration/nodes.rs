@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Destination, Error, Freezing, MigrationManager, MigrationTask, NewSession, Outcome, Owner,
-    Refusal, Report, Session, SessionId, Status, TaskId,
+    Binding, Destination, Error, Freezing, MigrationManager, MigrationTask, NewSession, Outcome, Refusal,
+    Report, Selector, Session, SessionId, Status, TaskId,
 };
 use rstest::rstest;
 
@@ -70,13 +70,13 @@ async fn a_session_is_handed_over_whole_by_a_task_and_its_callback_is_told(#[val
     let told = Arc::new(Mutex::new(Vec::new()));
     let tells = told.clone();
     let task = MigrationTask::new(session.id().clone(), takes()).on_report(move |report| {
-        let moved = matches!(report.outcome, Ok(Outcome::Moved));
+        let moved = matches!(report.outcome, Ok(Outcome::Arrived));
         tells.lock().unwrap().push((report.task, report.session.clone(), moved));
     });
     let id = task.task_id();
     let report = report(&world.manager(), task).await;
     assert_eq!((report.task, &report.session), (id, session.id()));
-    assert_eq!(report.outcome.unwrap(), Outcome::Moved);
+    assert_eq!(report.outcome.unwrap(), Outcome::Arrived);
     assert_eq!(*told.lock().unwrap(), [(id, session.id().clone(), true)]);
 
     let after = found(&world, session.id()).await;
@@ -97,7 +97,7 @@ async fn a_task_that_is_submitted_again_hands_over_once(#[values(Redis, Memory)]
     let (manager, id) = (world.manager(), TaskId::random());
     for _ in 0..3 {
         let report = report(&manager, MigrationTask::new(session.id().clone(), takes()).id(id)).await;
-        assert_eq!((report.task, report.outcome.unwrap()), (id, Outcome::Moved));
+        assert_eq!((report.task, report.outcome.unwrap()), (id, Outcome::Arrived));
         assert_eq!(found(&world, session.id()).await.version().get(), 2);
     }
     world.is_settled().await;
@@ -111,7 +111,7 @@ async fn an_answer_that_is_lost_is_invisible(#[values(Redis, Memory)] on: On) {
         let session = world.from.session(&world.local, "a").await;
         let (manager, hooked) = hooked(&world);
         hooked.lose_answer(call);
-        assert_eq!(hand_over(&manager, session.id(), "takes").await.unwrap(), Outcome::Moved, "{call}");
+        assert_eq!(hand_over(&manager, session.id(), "takes").await.unwrap(), Outcome::Arrived, "{call}");
         assert!(hooked.take_calls().iter().filter(|it| **it == call).count() >= 2, "{call}");
         assert_eq!(found(&world, session.id()).await.version().get(), 2, "{call}");
         world.is_settled().await;
@@ -145,7 +145,7 @@ async fn a_session_that_was_rotated_is_handed_over_under_its_new_id(#[values(Red
     let rotation = cloakroom::Rotation::new().new_id(session_id("new"));
     world.local.rotate(&session, rotation).await.unwrap();
     let report = report(&world.manager(), MigrationTask::new(session.id().clone(), takes())).await;
-    assert_eq!((report.session.as_str(), report.outcome.unwrap()), ("new", Outcome::Moved));
+    assert_eq!((report.session.as_str(), report.outcome.unwrap()), ("new", Outcome::Arrived));
     assert_eq!(found(&world, &session_id("new")).await.node(), Some("takes"));
     world.is_settled().await;
 }
@@ -197,7 +197,7 @@ async fn a_node_is_drained_to_another_of_its_store(#[values(Redis, Memory)] on: 
     let progress = manager.drain_node("leaves", takes(), 1_000_000).unwrap().done().await.unwrap();
     assert_eq!((progress.moved, progress.failed, progress.missing), (250, 0, 0));
     for (node, count) in [("leaves", 0), ("stays", 10), ("takes", 250)] {
-        assert_eq!(world.local.count(&Owner::node(node)).await.unwrap(), count, "{node}");
+        assert_eq!(world.local.count(&Selector::node(node)).await.unwrap(), count, "{node}");
     }
     for session in &sessions[..250] {
         assert_eq!(found(&world, session.id()).await.version().get(), 2);

@@ -24,7 +24,7 @@ async fn stuck(world: &World, told: &Told) -> (MigrationManager, Gate, Vec<Migra
         let told = told.clone();
         let task = MigrationTask::new(session.id().clone(), Destination::Remote);
         tasks.push(task.on_report(move |report| {
-            let moved = matches!(report.outcome, Ok(Outcome::Moved));
+            let moved = matches!(report.outcome, Ok(Outcome::Arrived));
             told.lock().unwrap().push((report.task, moved));
         }));
     }
@@ -53,7 +53,7 @@ async fn a_full_queue_pushes_back_and_a_task_that_it_refuses_is_not_called_back(
     gate.open();
     submitted.push(waiting.await.unwrap());
     for submitted in submitted {
-        assert_eq!(submitted.await.unwrap().outcome.unwrap(), Outcome::Moved);
+        assert_eq!(submitted.await.unwrap().outcome.unwrap(), Outcome::Arrived);
     }
     let expected: Vec<_> = tasks.iter().map(|task| (task.task_id(), true)).collect();
     assert_eq!(*told.lock().unwrap(), expected);
@@ -87,7 +87,7 @@ async fn a_manager_hands_back_what_it_has_not_begun() {
     let (back, ()) = tokio::join!(manager.hand_back(), async { gate.open() });
     let expected: Vec<_> = tasks[1..3].iter().map(MigrationTask::task_id).collect();
     assert_eq!(back.iter().map(MigrationTask::task_id).collect::<Vec<_>>(), expected);
-    assert_eq!(first.await.unwrap().outcome.unwrap(), Outcome::Moved);
+    assert_eq!(first.await.unwrap().outcome.unwrap(), Outcome::Arrived);
     for other in others {
         assert!(is_closed(other.await));
     }

@@ -50,7 +50,7 @@ async fn an_answer_that_is_lost_at_any_step_is_invisible(#[values(Redis, Memory)
         let remote = std::sync::Arc::new(hooked.beside(world.remote.clone()));
         let manager = MigrationManager::builder(std::sync::Arc::new(hooked.clone()), remote).build().unwrap();
         hooked.lose_answer(call);
-        assert_eq!(super::moves(&manager, session.id()).await, Outcome::Moved, "{call}");
+        assert_eq!(super::moves(&manager, session.id()).await, Outcome::Arrived, "{call}");
         manager.close().await;
         assert_eq!(hooked.take_calls().iter().filter(|it| **it == call).count(), 2, "{call}");
         world.has_moved(&session).await;
@@ -98,7 +98,7 @@ async fn what_was_changed_when_its_freeze_was_over_is_not_lost_to_an_older_copy(
         let patched = world.local.patch(session.id(), patch).await.is_ok();
         let manager = world.manager();
         let outcome = manager.submit(to_remote(&session, id)).await.unwrap().await.unwrap().outcome.unwrap();
-        assert_eq!(outcome, Outcome::Moved, "after {calls} calls");
+        assert_eq!(outcome, Outcome::Arrived, "after {calls} calls");
         let found = world.remote.get(session.id()).await.unwrap().unwrap();
         let color = if patched { "red" } else { "green" };
         assert_eq!(found.get::<String>("color").unwrap().unwrap(), color, "after {calls} calls");

@@ -1,8 +1,8 @@
 //! Sessions that go to a node of the other store.
 
 use cloakroom::{
-    Destination, Error, Freezing, Import, MigrationTask, NewSession, Outcome, Owner, Patch, Refusal, Session,
-    SessionId, Status, TaskId,
+    Destination, Error, Freezing, Import, MigrationTask, NewSession, Outcome, Patch, Refusal, Selector,
+    Session, SessionId, Status, TaskId,
 };
 use rstest::rstest;
 
@@ -36,7 +36,7 @@ async fn is_at(store: &Store, node: &str, before: &Session) {
         (found.expires_at_ms(), found.created_at_ms()),
         (before.expires_at_ms(), before.created_at_ms())
     );
-    assert_eq!(store.count(&Owner::node(node)).await.unwrap(), 1);
+    assert_eq!(store.count(&Selector::node(node)).await.unwrap(), 1);
 }
 
 #[rstest]
@@ -51,7 +51,7 @@ async fn a_session_goes_to_a_node_of_the_other_store_and_to_one_of_its_own(
 ) {
     let world = World::new(from, there).await;
     let mut session = world.from.session(&world.local, "a").await;
-    assert_eq!(goes(&world, session.id(), to("m")).await.unwrap(), Outcome::Moved);
+    assert_eq!(goes(&world, session.id(), to("m")).await.unwrap(), Outcome::Arrived);
     is_at(&world.remote, "m", &session).await;
     world.is_settled().await;
     let conflict = refusal(world.remote.update(&mut session).await);
@@ -59,7 +59,7 @@ async fn a_session_goes_to_a_node_of_the_other_store_and_to_one_of_its_own(
 
     let there = world.remote.get(session.id()).await.unwrap().unwrap();
     let back = Destination::LocalNode("k".to_owned());
-    assert_eq!(goes(&world, session.id(), back).await.unwrap(), Outcome::Moved);
+    assert_eq!(goes(&world, session.id(), back).await.unwrap(), Outcome::Arrived);
     is_at(&world.local, "k", &there).await;
     world.is_settled().await;
 }
@@ -69,7 +69,7 @@ async fn a_session_goes_to_a_node_of_the_other_store_and_to_one_of_its_own(
 async fn a_session_that_has_the_node_already_comes_as_it_is(#[values(Redis, Memory)] on: On) {
     let world = World::new(on, on).await;
     let session = world.from.session(&world.local, "a").await;
-    assert_eq!(goes(&world, session.id(), to("node-a")).await.unwrap(), Outcome::Moved);
+    assert_eq!(goes(&world, session.id(), to("node-a")).await.unwrap(), Outcome::Arrived);
     world.has_moved(&session).await;
 }
 
@@ -113,7 +113,7 @@ async fn a_copy_of_a_later_freeze_takes_the_place_of_one_that_was_handed_over(
     let patched = world.local.get(session.id()).await.unwrap().unwrap();
     let manager = world.manager();
     let report = manager.submit(task()).await.unwrap().await.unwrap();
-    assert_eq!(report.outcome.unwrap(), Outcome::Moved);
+    assert_eq!(report.outcome.unwrap(), Outcome::Arrived);
     manager.close().await;
     is_at(&world.remote, "m", &patched).await;
     world.is_settled().await;
@@ -129,8 +129,8 @@ async fn a_node_is_drained_into_one_of_the_other_store(#[values(Redis, Memory)] 
     let mut drain = manager.drain_node("n", to("m"), 1_000_000).unwrap();
     assert_eq!(drain.done().await.unwrap().moved, 20);
     manager.close().await;
-    assert_eq!(world.local.count(&Owner::node("n")).await.unwrap(), 0);
-    assert_eq!(world.remote.count(&Owner::node("m")).await.unwrap(), 20);
+    assert_eq!(world.local.count(&Selector::node("n")).await.unwrap(), 0);
+    assert_eq!(world.remote.count(&Selector::node("m")).await.unwrap(), 20);
     world.is_settled().await;
 }
 

@@ -107,7 +107,7 @@ impl Reply {
             Refusal::Exists => Self::word("exists"),
             Refusal::Gone => Self::word("gone"),
             Refusal::Conflict { current } => Self::word("conflict").with("version", current),
-            Refusal::Moved { to } => Self::word("moved").with("to", to.as_str()),
+            Refusal::Rotated { to } => Self::word("moved").with("to", to.as_str()),
             Refusal::Limit { live } => Self::word("limit").with("live", live),
             Refusal::TooLarge { bytes } => Self::word("too large").with("bytes", bytes),
             Refusal::Taken => Self::word("taken"),

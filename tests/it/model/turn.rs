@@ -4,8 +4,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Cursor, Deleted, Entries, Error, Export, Import, Imported, NewSession, OperationId, Owner,
-    PageRequest, Patch, Refreshed, Result, Rotation, Session, SessionId, SessionStore, Target, Unbound,
+    Binding, Cursor, Deleted, Entries, Error, Export, Import, Imported, NewSession, OperationId, PageRequest,
+    Patch, Refreshed, Result, Rotation, Selector, Session, SessionId, SessionRef, SessionStore, Unbound,
     Version,
 };
 
@@ -99,7 +99,7 @@ impl Turn {
     }
 
     /// Without such a copy one of the ids stands in.
-    pub(super) fn target(&self, on: On) -> &dyn Target {
+    pub(super) fn target(&self, on: On) -> &dyn SessionRef {
         match on {
             On::Id(number) => id(number),
             On::Copy(number) => self.copy(number).map_or(id(number) as _, |copy| copy as _),
@@ -379,10 +379,10 @@ fn refreshed(refreshed: Option<Refreshed>) -> Reply {
     reply.with("last_active", refreshed.last_active_ms).with("expires_at", refreshed.expires_at_ms)
 }
 
-fn owner(whose: Whose) -> Owner {
+fn owner(whose: Whose) -> Selector {
     match whose {
-        Whose::User(number) => Owner::user(user(number)),
-        Whose::Node(number) => Owner::node(node(number)),
+        Whose::User(number) => Selector::user(user(number)),
+        Whose::Node(number) => Selector::node(node(number)),
     }
 }
 

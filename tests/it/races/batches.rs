@@ -1,6 +1,6 @@
 //! Races of many sessions made at once.
 
-use cloakroom::{NewSession, Owner, Refusal, Rules};
+use cloakroom::{NewSession, Refusal, Rules, Selector};
 
 use super::{Race, two_stores};
 use crate::support::Context;
@@ -50,7 +50,7 @@ async fn of_two_batches_with_the_same_ids_each_session_is_made_by_one() {
         assert!(made.iter().all(|made| *made == 1), "{made:?}");
     }
     let all = ROUNDS * (SESSIONS + SESSIONS / 2);
-    assert_eq!(stores[0].count(&Owner::user("ann")).await.unwrap(), all as u64);
+    assert_eq!(stores[0].count(&Selector::user("ann")).await.unwrap(), all as u64);
     context.check().await;
 }
 

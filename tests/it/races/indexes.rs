@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Error, NewSession, OnLimit, Owner, PageRequest, Refusal, Rotation, Rules, SessionId, Status,
+    Binding, Error, NewSession, OnLimit, PageRequest, Refusal, Rotation, Rules, Selector, SessionId, Status,
     Unbound,
 };
 use futures::future::FutureExt as _;
@@ -21,7 +21,7 @@ fn text(id: &SessionId) -> String {
 
 /// The ids of the live sessions of a user.
 async fn live(store: &Store, user: &str) -> BTreeSet<String> {
-    let page = store.list(&Owner::user(user), &PageRequest::first(500)).await;
+    let page = store.list(&Selector::user(user), &PageRequest::first(500)).await;
     page.unwrap().sessions.iter().map(|session| text(session.id())).collect()
 }
 
@@ -59,7 +59,7 @@ async fn many_logins_at_a_limit_that_evicts_leave_that_many_and_evict_each_once(
     }
     let live = live(&stores[0], "ann").await;
     assert_eq!(live.len(), 3);
-    assert_eq!(stores[1].count(&Owner::user("ann")).await.unwrap(), 3);
+    assert_eq!(stores[1].count(&Selector::user("ann")).await.unwrap(), 3);
     let all: BTreeSet<_> = created.iter().map(|created| text(created.session.id())).collect();
     assert!(live.is_disjoint(&gone));
     assert_eq!(all, live.union(&gone).cloned().collect());
@@ -293,7 +293,7 @@ async fn a_log_out_everywhere_does_not_miss_a_session_that_rotates_meanwhile(
         });
         assert_eq!(race.run().await.iter().sum::<usize>(), 1, "it was logged out, once");
         assert_eq!(live(&store, &user).await.len(), 0);
-        assert_eq!(store.count(&Owner::user(&user)).await.unwrap(), 0);
+        assert_eq!(store.count(&Selector::user(&user)).await.unwrap(), 0);
     }
     context.check().await;
 }

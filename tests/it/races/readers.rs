@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloakroom::{NewSession, Owner, PageRequest, Rules, SessionId, Stored, TestClock};
+use cloakroom::{NewSession, PageRequest, Rules, Selector, SessionId, Stored, TestClock};
 use futures::future::FutureExt as _;
 use rstest::rstest;
 
@@ -90,7 +90,7 @@ async fn no_reader_ever_sees_a_session_without_its_entries_or_one_that_disagrees
         async move {
             let mut seen = 0;
             while !done.load(Ordering::SeqCst) {
-                let page = other.list(&Owner::user("user-x"), &PageRequest::first(10)).await;
+                let page = other.list(&Selector::user("user-x"), &PageRequest::first(10)).await;
                 let found = other.session_by_connection("connection-x").await.unwrap();
                 for session in page.unwrap().sessions.iter().chain(&found) {
                     assert_eq!(session.id(), &id);
@@ -135,10 +135,10 @@ async fn readers_never_see_a_session_under_a_user_or_node_that_it_left(#[values(
                 let (user, node) = (format!("user-{number}"), format!("node-{number}"));
                 while !done.load(Ordering::SeqCst) {
                     let page = PageRequest::first(10);
-                    for session in other.list(&Owner::user(&user), &page).await.unwrap().sessions {
+                    for session in other.list(&Selector::user(&user), &page).await.unwrap().sessions {
                         assert_eq!(session.user(), Some(user.as_str()));
                     }
-                    for session in other.list(&Owner::node(&node), &page).await.unwrap().sessions {
+                    for session in other.list(&Selector::node(&node), &page).await.unwrap().sessions {
                         assert_eq!(session.node(), Some(node.as_str()));
                     }
                 }

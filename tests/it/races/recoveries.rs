@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Deleted, Error, Heartbeat, Holder, LeaseStatus, NewSession, Owner, Refusal, Result,
-    Rotation, Rules, Session, SessionId,
+    Binding, Claim, Deleted, Error, Heartbeat, LeaseStatus, NewSession, NodeIdentity, Refusal, Result,
+    Rotation, Rules, Selector, Session, SessionId,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use rstest::rstest;
@@ -22,7 +22,7 @@ const SESSIONS: usize = 40;
 /// Registers a node for longer than any test takes.
 async fn register(store: &Store, node: &str) -> LeaseStatus {
     let beat = Heartbeat::register().lease(Duration::from_secs(3600));
-    store.heartbeat(&Holder::new(node).unwrap(), beat).await.unwrap()
+    store.heartbeat(&NodeIdentity::new(node).unwrap(), beat).await.unwrap()
 }
 
 /// Sessions of a node that never held a lease, as one that crashed and is forgotten.
@@ -75,7 +75,7 @@ async fn of_several_recoverers_each_session_is_taken_by_one_and_none_is_left(
     }
     let mut total = 0;
     for node in nodes {
-        total += store.count(&Owner::node(node)).await.unwrap();
+        total += store.count(&Selector::node(node)).await.unwrap();
     }
     assert_eq!(total, (ROUNDS * SESSIONS) as u64);
     context.check().await;
@@ -114,7 +114,7 @@ async fn a_node_that_comes_back_while_it_is_recovered_keeps_what_was_not_taken(
 }
 
 async fn on_its_way(store: &Store, node: &str) -> usize {
-    usize::try_from(store.count(&Owner::node(node)).await.unwrap()).unwrap()
+    usize::try_from(store.count(&Selector::node(node)).await.unwrap()).unwrap()
 }
 
 type Call = fn(Store, Session) -> BoxFuture<'static, Result<()>>;
@@ -174,7 +174,7 @@ async fn a_session_that_is_deleted_while_it_is_recovered_is_gone(#[values(Redis,
     for id in against_recovery(&context, &store, &other, delete).await {
         assert!(store.get(&id).await.unwrap().is_none(), "it came back");
     }
-    assert_eq!(store.count(&Owner::node("live")).await.unwrap(), 0);
+    assert_eq!(store.count(&Selector::node("live")).await.unwrap(), 0);
 }
 
 #[rstest]
@@ -205,6 +205,6 @@ async fn a_session_that_is_rotated_while_it_is_recovered_is_taken_under_its_new_
         async move { store.rotate(&session, Rotation::new().user("ann")).await.map(drop) }.boxed()
     };
     against_recovery(&context, &store, &other, rotate).await;
-    assert_eq!(store.count(&Owner::user("ann")).await.unwrap(), SESSIONS as u64);
-    assert_eq!(store.count(&Owner::node("live")).await.unwrap(), SESSIONS as u64);
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), SESSIONS as u64);
+    assert_eq!(store.count(&Selector::node("live")).await.unwrap(), SESSIONS as u64);
 }

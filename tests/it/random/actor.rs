@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Error, Export, Import, NewSession, Obstacle, Owner, PageRequest, Patch, Refusal, Result,
-    Rotation, Session, SessionId, Target,
+    Binding, Error, Export, Import, NewSession, Obstacle, PageRequest, Patch, Refusal, Result, Rotation,
+    Selector, Session, SessionId, SessionRef,
 };
 use fastrand::Rng;
 
@@ -127,7 +127,7 @@ impl Actor {
         let word = match outcome {
             Ok(()) => "ok".to_owned(),
             Err(Error::Refused(Refusal::Conflict { .. })) => "conflict".to_owned(),
-            Err(Error::Refused(Refusal::Moved { .. })) => "moved".to_owned(),
+            Err(Error::Refused(Refusal::Rotated { .. })) => "moved".to_owned(),
             Err(Error::Refused(refusal)) => refusal.to_string(),
             Err(Error::NotExecuted { reason: Obstacle::Contended, .. }) => "contended".to_owned(),
             Err(error) => panic!("{choice}: {error:?}"),
@@ -152,7 +152,7 @@ impl Actor {
     }
 
     /// An id, or a session in hand.
-    fn target(&mut self) -> Box<dyn Target + Send> {
+    fn target(&mut self) -> Box<dyn SessionRef + Send> {
         match self.copy() {
             Some(session) if self.random.bool() => Box::new(session),
             Some(session) if self.random.bool() => Box::new(session.id().clone()),
@@ -212,17 +212,17 @@ impl Actor {
                 }
             }
             "count" => {
-                let owner = Owner::node(self.node());
+                let owner = Selector::node(self.node());
                 self.store.count(&owner).await?;
             }
             _ => {
                 let (user, node) = (self.user(), self.node());
                 let page = PageRequest::first(self.random.usize(1..20));
-                for session in self.store.list(&Owner::user(&user), &page).await?.sessions {
+                for session in self.store.list(&Selector::user(&user), &page).await?.sessions {
                     assert_eq!(session.user(), Some(user.as_str()));
                     self.keep(session);
                 }
-                for session in self.store.list(&Owner::node(&node), &page).await?.sessions {
+                for session in self.store.list(&Selector::node(&node), &page).await?.sessions {
                     assert_eq!(session.node(), Some(node.as_str()));
                 }
             }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Binding, Claim, Deleted, Direction, Error, Export, Freezing, Heartbeat, Holder, Import, Imported,
-    NewSession, Patch, Refusal, Removed, Result, Rotation, Session, SessionId, SessionStore, TaskId, Unbound,
+    Binding, Claim, Deleted, Direction, Error, Export, Freezing, Heartbeat, Import, Imported, NewSession,
+    NodeIdentity, Patch, Refusal, Removed, Result, Rotation, Session, SessionId, SessionStore, TaskId,
+    Unbound,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 
@@ -41,7 +42,7 @@ pub(super) struct Given {
     /// A session that is not there.
     pub(super) elsewhere: Export,
     /// Of the node "live", who holds its lease.
-    pub(super) holder: Holder,
+    pub(super) holder: NodeIdentity,
 }
 
 fn answer(id: &SessionId, own: impl std::fmt::Debug, others: impl std::fmt::Debug) -> Answer {
@@ -81,7 +82,7 @@ async fn rotate(store: Arc<dyn SessionStore>, session: Session, rotation: Rotati
 
 async fn bind(
     store: Arc<dyn SessionStore>,
-    target: &dyn cloakroom::Target,
+    target: &dyn cloakroom::SessionRef,
     binding: Binding,
 ) -> Result<Answer> {
     let bound = store.bind(target, binding).await?;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cloakroom::{
     Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Error, Expired, Export,
-    Freezing, Frozen, Heartbeat, Holder, Import, Imported, LeaseStatus, Leftover, Migration, Migrations,
-    NewSession, Node, Obstacle, OperationId, Owner, Page, PageRequest, Patch, Patched, Reaped, Refreshed,
-    Result, Rotated, Rotation, Session, SessionId, SessionStore, Target, TaskId, Thawed, Unbound,
+    Freezing, Frozen, Heartbeat, Import, Imported, LeaseStatus, Leftover, Migration, Migrations, NewSession,
+    Node, NodeIdentity, Obstacle, OperationId, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result,
+    Rotated, Rotation, Selector, Session, SessionId, SessionRef, SessionStore, TaskId, Thawed, Unbound,
     UserDeleted,
 };
 use tokio::sync::Semaphore;
@@ -263,31 +263,31 @@ impl SessionStore for Hooked {
         self.call("update", self.inner.update(session)).await
     }
 
-    async fn patch(&self, target: &dyn Target, patch: Patch) -> Result<Patched> {
+    async fn patch(&self, target: &dyn SessionRef, patch: Patch) -> Result<Patched> {
         self.call("patch", self.inner.patch(target, patch)).await
     }
 
-    async fn refresh(&self, target: &dyn Target) -> Result<Option<Refreshed>> {
+    async fn refresh(&self, target: &dyn SessionRef) -> Result<Option<Refreshed>> {
         self.call("refresh", self.inner.refresh(target)).await
     }
 
-    async fn refresh_and_get(&self, target: &dyn Target) -> Result<Option<Session>> {
+    async fn refresh_and_get(&self, target: &dyn SessionRef) -> Result<Option<Session>> {
         self.call("refresh_and_get", self.inner.refresh_and_get(target)).await
     }
 
-    async fn rotate(&self, target: &dyn Target, rotation: Rotation) -> Result<Rotated> {
+    async fn rotate(&self, target: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
         self.call("rotate", self.inner.rotate(target, rotation)).await
     }
 
-    async fn bind(&self, target: &dyn Target, binding: Binding) -> Result<Bound> {
+    async fn bind(&self, target: &dyn SessionRef, binding: Binding) -> Result<Bound> {
         self.call("bind", self.inner.bind(target, binding)).await
     }
 
-    async fn unbind(&self, target: &dyn Target, connection: &str) -> Result<Unbound> {
+    async fn unbind(&self, target: &dyn SessionRef, connection: &str) -> Result<Unbound> {
         self.call("unbind", self.inner.unbind(target, connection)).await
     }
 
-    async fn delete(&self, target: &dyn Target) -> Result<Deleted> {
+    async fn delete(&self, target: &dyn SessionRef) -> Result<Deleted> {
         self.call("delete", self.inner.delete(target)).await
     }
 
@@ -299,11 +299,11 @@ impl SessionStore for Hooked {
         self.call("import", self.inner.import(import)).await
     }
 
-    async fn list(&self, owner: &Owner, page: &PageRequest) -> Result<Page> {
+    async fn list(&self, owner: &Selector, page: &PageRequest) -> Result<Page> {
         self.call("list", self.inner.list(owner, page)).await
     }
 
-    async fn count(&self, owner: &Owner) -> Result<u64> {
+    async fn count(&self, owner: &Selector) -> Result<u64> {
         self.call("count", self.inner.count(owner)).await
     }
 
@@ -323,7 +323,7 @@ impl SessionStore for Hooked {
         self.call("reap", self.inner.reap(batch)).await
     }
 
-    async fn heartbeat(&self, holder: &Holder, beat: Heartbeat) -> Result<LeaseStatus> {
+    async fn heartbeat(&self, holder: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
         self.call("heartbeat", self.inner.heartbeat(holder, beat)).await
     }
 
@@ -339,11 +339,11 @@ impl SessionStore for Hooked {
         self.call("recover", self.inner.recover(claim)).await
     }
 
-    async fn freeze(&self, target: &dyn Target, freezing: Freezing) -> Result<Option<Frozen>> {
+    async fn freeze(&self, target: &dyn SessionRef, freezing: Freezing) -> Result<Option<Frozen>> {
         self.call("freeze", self.inner.freeze(target, freezing)).await
     }
 
-    async fn depart(&self, target: &dyn Target, task: TaskId, until_ms: u64) -> Result<Departed> {
+    async fn depart(&self, target: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<Departed> {
         self.call("depart", self.inner.depart(target, task, until_ms)).await
     }
 
@@ -351,7 +351,7 @@ impl SessionStore for Hooked {
         self.call("thaw", self.inner.thaw(id, task, direction)).await
     }
 
-    async fn clean(&self, target: &dyn Target, task: TaskId, what: Leftover) -> Result<Cleaned> {
+    async fn clean(&self, target: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<Cleaned> {
         self.call("clean", self.inner.clean(target, task, what)).await
     }
 
@@ -371,7 +371,7 @@ impl SessionStore for Hooked {
         Arc::new(Self { inner: self.inner.with_operation_id(id), plan: self.plan.clone() })
     }
 
-    fn as_node(&self, holder: &Holder) -> Store {
+    fn as_node(&self, holder: &NodeIdentity) -> Store {
         Arc::new(Self { inner: self.inner.as_node(holder), plan: self.plan.clone() })
     }
 

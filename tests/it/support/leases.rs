@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Heartbeat, Holder, LeaseStatus, NewSession, Session};
+use cloakroom::{Heartbeat, LeaseStatus, NewSession, NodeIdentity, Session};
 
 use super::context::{Context, Store};
 use super::expect::session_id;
@@ -11,8 +11,8 @@ use super::expect::session_id;
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
 /// Registers a node, which nobody may hold.
-pub(crate) async fn register(store: &Store, node: &str) -> Holder {
-    let holder = Holder::new(node).unwrap();
+pub(crate) async fn register(store: &Store, node: &str) -> NodeIdentity {
+    let holder = NodeIdentity::new(node).unwrap();
     let status = store.heartbeat(&holder, Heartbeat::register().lease(LEASE)).await.unwrap();
     assert!(matches!(status, LeaseStatus::Held { .. }), "{status:?}");
     holder

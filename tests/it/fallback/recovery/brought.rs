@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Entries, NewSession, Origin, Owner, PageRequest, Patch, Refusal, Rules, SessionStore as _, Status,
+    Entries, NewSession, Origin, PageRequest, Patch, Refusal, Rules, Selector, SessionStore as _, Status,
 };
 
 use super::{MOMENT, POLICY, TTL, World, blue, color, red};
@@ -33,9 +33,9 @@ async fn a_session_that_was_made_here_is_there_with_all_it_has() {
     assert_eq!((found.created_at_ms(), found.last_active_ms()), (session.created_at_ms(), used_at));
     let full = world.other.create(NewSession::new()).await.unwrap().session.ttl();
     assert_eq!((found.ttl(), found.expires_at_ms()), (full, used_at + ms(full)));
-    let page = world.other.list(&Owner::user("ann"), &PageRequest::first(10)).await.unwrap();
+    let page = world.other.list(&Selector::user("ann"), &PageRequest::first(10)).await.unwrap();
     assert_eq!(page.sessions, std::slice::from_ref(&found));
-    assert_eq!(world.other.count(&Owner::node("n")).await.unwrap(), 1);
+    assert_eq!(world.other.count(&Selector::node("n")).await.unwrap(), 1);
     assert_eq!(world.other.session_by_connection("c").await.unwrap().unwrap(), found);
     assert_eq!(world.store.get(session.id()).await.unwrap().unwrap(), found);
 

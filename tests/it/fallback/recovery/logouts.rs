@@ -1,7 +1,7 @@
 //! A logout that was made here holds everywhere once the server is back.
 
 use cloakroom::{
-    BreakerState, Deleted, NewSession, Obstacle, OnLimit, Owner, PageRequest, Rotation, Rules,
+    BreakerState, Deleted, NewSession, Obstacle, OnLimit, PageRequest, Rotation, Rules, Selector,
     SessionStore as _,
 };
 
@@ -57,7 +57,7 @@ async fn a_logout_everywhere_spares_only_the_one_to_keep() {
     assert_eq!(world.seen_color(kept.id()).await, "red");
     assert!(world.there(later.id()).await.is_some(), "it was made after the logout");
     assert!(world.there(of_bob.id()).await.is_some());
-    let page = world.other.list(&Owner::user("ann"), &PageRequest::first(10)).await.unwrap();
+    let page = world.other.list(&Selector::user("ann"), &PageRequest::first(10)).await.unwrap();
     assert_eq!(page.sessions.len(), 2);
     assert_eq!(world.report().await.revoked, 2, "the user, and the session that was only seen");
     world.context.check().await;
@@ -128,7 +128,7 @@ async fn an_eviction_here_is_one_there_too() {
         world.assert_gone(id).await;
     }
     assert!(world.there(last.session.id()).await.is_some());
-    assert_eq!(world.other.count(&Owner::user("ann")).await.unwrap(), 1);
+    assert_eq!(world.other.count(&Selector::user("ann")).await.unwrap(), 1);
     world.context.check().await;
 }
 
@@ -148,7 +148,7 @@ async fn logouts_are_told_before_anything_is_brought_and_before_calls_go_there()
     world.proxy.cut_off(false);
     told.reached().await;
     assert_eq!(world.store.stats().breaker, BreakerState::HalfOpen, "not before every logout is told");
-    assert_eq!(obstacle(world.store.count(&Owner::user("ann")).await), Obstacle::CircuitOpen);
+    assert_eq!(obstacle(world.store.count(&Selector::user("ann")).await), Obstacle::CircuitOpen);
     told.open();
     brought.reached().await;
     for session in &gone {
@@ -171,7 +171,7 @@ async fn until_all_is_brought_what_is_for_the_server_as_a_whole_fails_and_the_re
     world.proxy.cut_off(false);
     gate.reached().await;
     assert_eq!(world.store.stats().breaker, BreakerState::Closed);
-    let owner = Owner::user("user-a");
+    let owner = Selector::user("user-a");
     assert_eq!(obstacle(world.store.count(&owner).await), Obstacle::Recovering);
     assert_eq!(obstacle(world.store.delete_user("user-a", None).await), Obstacle::Recovering);
     assert!(world.store.get(there.id()).await.unwrap().is_some());

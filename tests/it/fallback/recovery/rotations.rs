@@ -1,7 +1,7 @@
 //! Sessions that got another id here.
 
 use cloakroom::{
-    NewSession, OnLimit, Owner, PageRequest, Refusal, Rotation, Rules, Session, SessionStore as _,
+    NewSession, OnLimit, PageRequest, Refusal, Rotation, Rules, Selector, Session, SessionStore as _,
 };
 
 use super::{MOMENT, POLICY, TTL, World, blue, color, red};
@@ -20,7 +20,7 @@ async fn a_login_here_is_one_there_and_the_id_from_before_leads_nowhere() {
     let found = world.there(login.id()).await.unwrap();
     assert_eq!((found.user(), found.version().get()), (Some("ann"), 2));
     world.assert_gone(anonymous.id()).await;
-    let page = world.other.list(&Owner::user("ann"), &PageRequest::first(10)).await.unwrap();
+    let page = world.other.list(&Selector::user("ann"), &PageRequest::first(10)).await.unwrap();
     assert_eq!(page.sessions, [found]);
     assert_eq!(world.report().await.imported, [login.id().clone()]);
     world.context.check().await;

@@ -47,7 +47,7 @@ pub(super) fn task(round: u8, number: usize, destination: Destination) -> Migrat
 /// Of which session's task of a round a report tells that it has moved, or is not there to be moved.
 pub(super) fn number(round: u8, report: &Report) -> Option<usize> {
     let [of, rest @ ..] = report.task.as_bytes();
-    let is_over = matches!(report.outcome, Ok(Outcome::Moved | Outcome::Missing));
+    let is_over = matches!(report.outcome, Ok(Outcome::Arrived | Outcome::Missing));
     let number = rest.iter().fold(0, |number, byte| number << 8 | usize::from(*byte));
     (*of == round + 1 && is_over).then(|| number - 1)
 }
