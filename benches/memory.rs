@@ -7,7 +7,8 @@ use std::hint::black_box;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use cloakroom::{MemoryStore, NewSession, SessionId, SessionStore, TestClock};
+use cloakroom::testing::TestClock;
+use cloakroom::{MemoryStore, NewSession, SessionId, SessionStore};
 use tokio::runtime::{Builder, Runtime};
 
 const READS: usize = 1_000_000;

@@ -12,9 +12,11 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::{ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cloakroom::{Binding, LeaseOptions, NewSession, RedisStore, Selector, SessionId, SessionStore};
+use cloakroom::nodes::{Lease, LeaseOptions, NodeRegistry, RecoveredSession, Recoverer};
+use cloakroom::{Binding, NewSession, RedisStore, Selector, SessionId, SessionStore};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -51,13 +53,12 @@ async fn main() -> ExitCode {
 /// One node: it holds a lease, has clients, and takes over the sessions of nodes that die. Its standard output is for
 /// whoever started it, who tells it which clients come.
 async fn node(name: &str, url: &str, namespace: &str) -> Outcome<()> {
-    let store = RedisStore::builder(url).namespace(namespace).build().await?;
-    let lease = store.lease(name, LeaseOptions::new().length(LEASE)).await?;
-    let owner = store.as_node(lease.holder());
-    let report = Box::new(|from: &str, session: cloakroom::RecoveredSession| {
-        println!("recovered {} {from}", session.id.as_str());
-    });
-    let recoverer = store.spawn_recoverer_with(&lease, LOOK_EVERY, 5, report)?;
+    let store = Arc::new(RedisStore::builder(url).namespace(namespace).build().await?);
+    let lease = Lease::acquire(store.clone(), name, LeaseOptions::new().length(LEASE)).await?;
+    let owner = store.as_node(lease.identity());
+    let report = |session: &RecoveredSession| println!("recovered {} {}", session.id.as_str(), session.from);
+    let recoverer =
+        Recoverer::builder(store, &lease).every(LOOK_EVERY).batch(5).on_recovered(report).spawn()?;
     for client in 0..CLIENTS {
         let new = NewSession::new().user("everybody").connection(format!("{name}/socket-{client}"));
         owner.create(new).await?;

@@ -9,6 +9,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cloakroom::background::Reaper;
 use cloakroom::{
     Binding, MemoryStore, NewSession, PageRequest, RedisStore, Rotation, Rules, Selector, Session,
     SessionStore, SessionStoreExt,
@@ -66,8 +67,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     println!("\nShe goes away. A reaper, in any process, collects what expires.");
     let (sender, mut removed) = tokio::sync::mpsc::unbounded_channel();
-    let hand_on = Box::new(move |session: Session| drop(sender.send(session)));
-    let reaper = store.spawn_reaper_with(Duration::from_millis(200), 100, hand_on)?;
+    let reaper = Reaper::builder(store.clone())
+        .every(Duration::from_millis(200))
+        .on_removed(move |session: &Session| drop(sender.send(session.clone())))
+        .spawn()?;
     let session = removed.recv().await.ok_or("the reaper ended")?;
     println!("  {:?} expired; close {:?} at {:?}", session.user(), session.connection(), session.node());
     let stats = reaper.stop().await;

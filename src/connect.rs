@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result};
 use crate::redis::store::RedisStore;
-use crate::store::session_store::SessionStore;
+use crate::store::Store;
 
 /// A store by its URL, with the defaults of its builder: `memory://`, or `redis://[user:password@]host[:port][/db]`, or
 /// with the feature `tls` `rediss://`. What is configured goes through [`MemoryStore::builder`] and
@@ -25,7 +25,7 @@ use crate::store::session_store::SessionStore;
 ///
 /// # Errors
 /// [`Error::Invalid`] for another URL; [`Error::NotExecuted`] when the server cannot be reached.
-pub async fn connect(url: &str) -> Result<Arc<dyn SessionStore>> {
+pub async fn connect(url: &str) -> Result<Arc<dyn Store>> {
     match url.split_once("://") {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::builder().build()?)),
         Some(("memory", _)) => {

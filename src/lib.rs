@@ -1,47 +1,28 @@
 #![doc = include_str!("../README.md")]
 
-mod background;
+pub mod background;
 mod connect;
-mod fallback;
+pub mod fallback;
 mod memory;
-mod migration;
+pub mod migration;
 mod model;
-mod nodes;
+pub mod nodes;
 mod redis;
 mod store;
 mod stored;
+pub mod testing;
 
+pub use crate::connect::connect;
+pub use crate::memory::{builder::MemoryStoreBuilder, store::MemoryStore};
 pub use crate::model::{
-    Binding, Bound, Claim, Claimed, Cleaned, Created, Cursor, Deleted, Departed, Direction, Entries, Error,
-    Expired, Export, Freezing, Frozen, Heartbeat, IdScheme, Import, Imported, LeaseStatus, Leftover,
-    Migration, Migrations, NewSession, Node, NodeIdentity, Obstacle, OnLimit, OperationId, Origin, Page,
-    PageRequest, Patch, Patched, Phase, Reaped, RecoveredSession, Refreshed, Refusal, Removed, Result,
-    Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef, Status, TaskId, TestClock, Thawed,
-    Unbound, UserDeleted, Version,
+    Binding, Bound, Created, Cursor, Entries, Error, IdScheme, Invalid, NewSession, Obstacle, OnLimit,
+    OperationId, Page, PageRequest, Patch, Patched, Refreshed, Refusal, Removed, Result, Rotated, Rotation,
+    Rules, Selector, Session, SessionId, SessionRef, Status, UserDeleted, Version,
 };
-pub use crate::store::{modify::SessionStoreExt, session_store::SessionStore};
-pub use crate::{
-    background::reaper::{OnRemoved, Reaper, ReaperStats},
-    connect::connect,
-    fallback::breaker::BreakerState,
-    fallback::builder::FallbackStoreBuilder,
-    fallback::policy::{FallbackPolicy, FallbackStats},
-    fallback::reconciliation::{OnReconciled, Reconciled},
-    fallback::store::FallbackStore,
-    memory::snapshot::Stored,
-    memory::{builder::MemoryStoreBuilder, store::MemoryStore},
-    migration::builder::MigrationManagerBuilder,
-    migration::drain::{Drain, DrainProgress},
-    migration::manager::MigrationManager,
-    migration::resume::Resumed,
-    migration::task::{Destination, MigrationTask, OnReport, Report, Submitted},
-    migration::transfer::Outcome,
-    nodes::lease::{Lease, LeaseOptions, LeaseState},
-    nodes::recoverer::{OnRecovered, Recoverer, RecovererStats},
-    redis::{builder::RedisStoreBuilder, store::RedisStore},
-};
+pub use crate::redis::{builder::RedisStoreBuilder, store::RedisStore};
+pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
-/// The clients that a service may hand in, in the versions that fit.
+/// The clients that a service may hand in: redis 1.8, bb8 0.9, bb8-redis 0.26.
 pub mod clients {
     pub use {::bb8, ::bb8_redis, ::redis};
 }

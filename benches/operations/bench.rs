@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cloakroom::{NewSession, Session, SessionId, SessionStore};
+use cloakroom::{NewSession, Session, SessionId};
 use criterion::BenchmarkGroup;
 use criterion::measurement::WallTime;
 use tokio::runtime::Runtime;
@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const ATTRIBUTES: [(&str, usize); 5] =
     [("name", 24), ("theme", 8), ("locale", 5), ("cart", 215), ("csrf", 64)];
 
-pub(crate) type Store = Arc<dyn SessionStore>;
+pub(crate) type Store = Arc<dyn cloakroom::Store>;
 
 /// A session of the crowd: users there have five.
 #[derive(Clone)]

@@ -1,6 +1,7 @@
 //! The operations on one session.
 
-use cloakroom::{Binding, Import, PageRequest, Patch, Rotation, Selector};
+use cloakroom::migration::Import;
+use cloakroom::{Binding, PageRequest, Patch, Rotation, Selector};
 
 use crate::bench::{Bench, OF_A_USER, Store, create, new_session, one_each};
 

@@ -1,4 +1,4 @@
--- record: the stored form of a session. ARCHITECTURE.md has the layout, src/record.rs the same in Rust.
+-- record: the stored form of a session. docs/internals.md has the layout, src/stored/record.rs the same in Rust.
 
 local RECORD_FORMAT = 2
 local RECORD_HEADER = '>BBBI2I2I2I4c32I8I6I6I6I6I6I6' -- times are 6 bytes: enough until the year 10889

@@ -1,4 +1,9 @@
-//! TODO
+//! Tasks in the background: how one is ended, how one sweeps, whom it tells, and the reaper.
 
+pub(crate) mod callback;
 pub(crate) mod reaper;
 pub(crate) mod shutdown;
+pub(crate) mod sweeper;
+
+pub use crate::model::{Expired, Reaped};
+pub use reaper::{Reaper, ReaperBuilder, ReaperStats};

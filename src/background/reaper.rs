@@ -1,34 +1,49 @@
 //! The task that clears expired sessions away.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::background::shutdown::{Shutdown, ShutdownSignal, jittered, stop};
-use crate::model::{BATCH, Result, Session, check_count, check_duration};
+use crate::background::callback::{Callback, Panics};
+use crate::background::shutdown::ShutdownSignal;
+use crate::background::sweeper::{Sweep, Sweeper};
+use crate::model::{BATCH, Result, Session, check_count};
 use crate::store::session_store::SessionStore;
 
-/// The longest time between two sweeps: a week.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Takes each session that a reaper removed. It runs in the reaper's task, so it should hand on and return.
-pub type OnRemoved = Box<dyn FnMut(Session) + Send>;
-
-/// A task that reaps. It ends with [`stop`](Self::stop), or when this handle is dropped.
+/// A task that reaps: it removes expired sessions a batch after the other until none is left, and begins again after a
+/// while. It ends with [`stop`](Self::stop), or when this handle is dropped. Any number of processes may have one.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use std::time::Duration;
+/// # use cloakroom::{MemoryStore, Session};
+/// # use cloakroom::background::Reaper;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), cloakroom::Error> {
+/// # let store = Arc::new(MemoryStore::builder().build()?);
+/// let reaper = Reaper::builder(store)
+///     .every(Duration::from_secs(5))
+///     .on_removed(|session: &Session| println!("close {:?}", session.connection()))
+///     .spawn()?;
+/// let stats = reaper.stop().await;
+/// assert_eq!(stats.removed, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "the reaper ends when its handle is dropped"]
 pub struct Reaper {
-    stop: Shutdown,
+    sweeper: Sweeper,
     counters: Arc<Counters>,
+    panics: Panics,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
-    sweeps: AtomicU64,
     removed: AtomicU64,
     dropped: AtomicU64,
     corrupt: AtomicU64,
-    errors: AtomicU64,
 }
 
 /// What a reaper did so far.
@@ -43,8 +58,10 @@ pub struct ReaperStats {
     pub dropped: u64,
     /// How often it met a session that is corrupt and stays.
     pub corrupt: u64,
-    /// How many calls failed. The next sweep tries again.
+    /// How many sweeps failed. The next one tries again.
     pub errors: u64,
+    /// How often the callback panicked.
+    pub callback_panics: u64,
 }
 
 impl fmt::Debug for Reaper {
@@ -53,20 +70,57 @@ impl fmt::Debug for Reaper {
     }
 }
 
-impl Reaper {
-    pub(crate) fn spawn(
-        store: Arc<dyn SessionStore>,
-        every: Duration,
-        batch: usize,
-        on_removed: OnRemoved,
-    ) -> Result<Self> {
+/// Configures a [`Reaper`].
+#[derive(Debug)]
+#[must_use]
+pub struct ReaperBuilder {
+    store: Arc<dyn SessionStore>,
+    every: Duration,
+    batch: usize,
+    on_removed: Callback<Session>,
+}
+
+impl ReaperBuilder {
+    /// How long it pauses when nothing is left, within a tenth more or less so that processes do not march in step: 1 ms to
+    /// a week. Defaults to 10 seconds.
+    pub fn every(mut self, pause: Duration) -> Self {
+        self.every = pause;
+        self
+    }
+
+    /// How many sessions it removes at once, 1 to 200. Defaults to 200.
+    pub fn batch(mut self, sessions: usize) -> Self {
+        self.batch = sessions;
+        self
+    }
+
+    /// Is called with each session that was removed, once. It runs in the reaper's task, so it should hand on and return.
+    /// Defaults to nothing.
+    pub fn on_removed(mut self, on_removed: impl Fn(&Session) + Send + Sync + 'static) -> Self {
+        self.on_removed = Callback::new(on_removed);
+        self
+    }
+
+    /// Begins to reap.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) names what is out of bounds.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn spawn(self) -> Result<Reaper> {
+        let Self { store, every, batch, on_removed } = self;
         check_count("batch", batch, BATCH)?;
-        check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
-        let (stop, stopped) = stop();
-        let counters = Arc::new(Counters::default());
-        let sweeper = Sweeper { store, batch, on_removed, counters: counters.clone(), stopped };
-        tokio::spawn(sweeper.run(every));
-        Ok(Self { stop, counters })
+        let (counters, panics) = (Arc::new(Counters::default()), on_removed.panics());
+        let reaping = Reaping { store, batch, on_removed, counters: counters.clone() };
+        Ok(Reaper { sweeper: Sweeper::spawn(reaping, every)?, counters, panics })
+    }
+}
+
+impl Reaper {
+    /// Configures a reaper of a store.
+    pub fn builder(store: Arc<dyn SessionStore>) -> ReaperBuilder {
+        ReaperBuilder { store, every: Duration::from_secs(10), batch: BATCH, on_removed: Callback::default() }
     }
 
     /// What it did so far.
@@ -74,63 +128,44 @@ impl Reaper {
     pub fn stats(&self) -> ReaperStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ReaperStats {
-            sweeps: read(&self.counters.sweeps),
+            sweeps: self.sweeper.sweeps(),
             removed: read(&self.counters.removed),
             dropped: read(&self.counters.dropped),
             corrupt: read(&self.counters.corrupt),
-            errors: read(&self.counters.errors),
+            errors: self.sweeper.errors(),
+            callback_panics: self.panics.get(),
         }
     }
 
     /// Lets it finish the batch it is at, hand out what that removed, and end.
     pub async fn stop(self) -> ReaperStats {
-        self.stop.finish().await;
+        self.sweeper.stop().await;
         self.stats()
     }
 }
 
 /// The task's own side.
-struct Sweeper {
+struct Reaping {
     store: Arc<dyn SessionStore>,
     batch: usize,
-    on_removed: OnRemoved,
+    on_removed: Callback<Session>,
     counters: Arc<Counters>,
-    stopped: ShutdownSignal,
 }
 
-impl Sweeper {
-    async fn run(mut self, every: Duration) {
-        while !self.stopped.is_set() {
-            self.sweep().await;
-            self.stopped.pause(jittered(every)).await;
-        }
-    }
+impl Sweep for Reaping {
+    const NAME: &'static str = "reaper";
 
-    /// A batch after the other, until there are no more.
-    async fn sweep(&mut self) {
+    async fn sweep(&mut self, signal: &ShutdownSignal) -> Result<ControlFlow<()>> {
         let count = |counter: &AtomicU64, by: usize| counter.fetch_add(by as u64, Ordering::Relaxed);
         loop {
-            let reaped = match self.store.reap(self.batch).await {
-                Ok(reaped) => reaped,
-                Err(error) => {
-                    tracing::warn!(%error, "reaping failed; the next sweep tries again");
-                    count(&self.counters.errors, 1);
-                    return;
-                }
-            };
+            let reaped = self.store.reap(self.batch).await?;
             count(&self.counters.removed, reaped.sessions.len());
             self.counters.dropped.fetch_add(reaped.dropped, Ordering::Relaxed);
             count(&self.counters.corrupt, reaped.corrupt.len());
+            reaped.sessions.iter().for_each(|session| self.on_removed.call(session));
             let progress = !reaped.sessions.is_empty() || reaped.dropped > 0;
-            for session in reaped.sessions {
-                (self.on_removed)(session);
-            }
-            if !reaped.more || !progress {
-                count(&self.counters.sweeps, 1);
-                return;
-            }
-            if self.stopped.is_set() {
-                return;
+            if !reaped.more || !progress || signal.is_set() {
+                return Ok(ControlFlow::Continue(()));
             }
         }
     }

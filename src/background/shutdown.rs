@@ -15,7 +15,7 @@ pub(crate) struct Shutdown(watch::Sender<bool>);
 pub(crate) struct ShutdownSignal(watch::Receiver<bool>);
 
 /// Both sides. The task has to keep its own until it is done.
-pub(crate) fn stop() -> (Shutdown, ShutdownSignal) {
+pub(crate) fn shutdown() -> (Shutdown, ShutdownSignal) {
     let (sender, receiver) = watch::channel(false);
     (Shutdown(sender), ShutdownSignal(receiver))
 }

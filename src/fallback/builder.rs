@@ -4,36 +4,37 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::background::callback::Callback;
 use crate::fallback::breaker::Breaker;
 use crate::fallback::coordinator::Coordinator;
-use crate::fallback::local_sessions::Local;
+use crate::fallback::coordinator::ReconcilerOptions;
+use crate::fallback::local_sessions::LocalSessions;
 use crate::fallback::policy::FallbackPolicy;
-use crate::fallback::reconciler::ReconcilerOptions;
-use crate::fallback::reconciliation::{OnReconciled, Reconciled};
+use crate::fallback::reconciler;
+use crate::fallback::reconciliation::Reconciled;
 use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::store::FallbackStore;
 use crate::memory::store::MemoryStore;
-use crate::model::{Error, Result, Rules, TestClock, check_duration};
-use crate::store::session_store::SessionStore;
+use crate::model::{Error, Result, Rules, TestClock, check_count, check_duration};
+use crate::store::Store;
 
 /// The longest cool-down and probe, the oldest stale answer, the longest local ttl.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The most that may be kept in this process of each kind.
-const MOST: usize = 10_000_000;
+const MOST_KEPT: usize = 10_000_000;
 
 /// Configures a [`FallbackStore`].
 pub struct FallbackStoreBuilder {
-    store: Arc<dyn SessionStore>,
+    store: Arc<dyn Store>,
     policy: FallbackPolicy,
-    rules: Rules,
     failures: u32,
     cool_down: Duration,
     probe_timeout: Duration,
     max_copies: usize,
     max_local: usize,
     max_revocations: usize,
-    on_reconciled: OnReconciled,
+    on_reconciled: Callback<Reconciled>,
     clock: Option<TestClock>,
 }
 
@@ -44,18 +45,17 @@ impl fmt::Debug for FallbackStoreBuilder {
 }
 
 impl FallbackStoreBuilder {
-    fn new(store: Arc<dyn SessionStore>) -> Self {
+    fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
             policy: FallbackPolicy::default(),
-            rules: Rules::default(),
             failures: 5,
             cool_down: Duration::from_secs(1),
             probe_timeout: Duration::from_millis(500),
             max_copies: 10_000,
             max_local: 10_000,
             max_revocations: 100_000,
-            on_reconciled: Box::new(|_| {}),
+            on_reconciled: Callback::default(),
             clock: None,
         }
     }
@@ -64,13 +64,6 @@ impl FallbackStoreBuilder {
     #[must_use]
     pub fn policy(mut self, policy: FallbackPolicy) -> Self {
         self.policy = policy;
-        self
-    }
-
-    /// The rules for sessions that are made or changed here: give those of the store. Defaults to [`Rules::default`].
-    #[must_use]
-    pub fn rules(mut self, rules: Rules) -> Self {
-        self.rules = rules;
         self
     }
 
@@ -120,8 +113,8 @@ impl FallbackStoreBuilder {
     /// Is told what became of all that was kept here, once the store has it. It runs in the task that brought it there, so
     /// it should hand on and return. Defaults to nothing.
     #[must_use]
-    pub fn on_reconciled(mut self, on_reconciled: impl Fn(Reconciled) + Send + Sync + 'static) -> Self {
-        self.on_reconciled = Box::new(on_reconciled);
+    pub fn on_reconciled(mut self, on_reconciled: impl Fn(&Reconciled) + Send + Sync + 'static) -> Self {
+        self.on_reconciled = Callback::new(on_reconciled);
         self
     }
 
@@ -137,23 +130,15 @@ impl FallbackStoreBuilder {
     /// # Errors
     /// [`Error::Invalid`] names what is wrong in the configuration.
     pub fn build(self) -> Result<FallbackStore> {
-        self.rules.validate()?;
         let short = |field, duration| check_duration(field, duration, Duration::from_millis(1), LONGEST);
         short("cool_down", self.cool_down)?;
         short("probe_timeout", self.probe_timeout)?;
         if self.failures == 0 {
             return Err(Error::invalid("failures", "is 0, must be at least 1"));
         }
-        let most = [
-            ("max_copies", self.max_copies),
-            ("max_local", self.max_local),
-            ("max_revocations", self.max_revocations),
-        ];
-        for (field, count) in most {
-            if !(1..=MOST).contains(&count) {
-                return Err(Error::invalid(field, format!("is {count}, must be 1 to {MOST}")));
-            }
-        }
+        check_count("max_copies", self.max_copies, MOST_KEPT)?;
+        check_count("max_local", self.max_local, MOST_KEPT)?;
+        check_count("max_revocations", self.max_revocations, MOST_KEPT)?;
         let copies = |max_age| Arc::new(StaleCache::new(self.max_copies, max_age, self.clock.clone()));
         let breaker = Arc::new(Breaker::new(self.failures));
         let (copies, local) = match self.policy {
@@ -164,19 +149,20 @@ impl FallbackStoreBuilder {
             }
             FallbackPolicy::LocalOnly { ttl } => {
                 short("ttl", ttl)?;
-                let rules = Rules { idle_cap: Some(ttl), ..self.rules };
+                let rules = Rules { idle_cap: Some(ttl), ..self.store.rules().clone() };
                 let mut memory = MemoryStore::builder().rules(rules).max_sessions(self.max_local);
                 if let Some(clock) = self.clock.clone() {
                     memory = memory.clock(clock);
                 }
                 let (copies, most) = (copies(ttl), self.max_revocations);
-                let local = Local::new(memory.build()?, ttl, most, copies.clone(), breaker.clone());
+                let local = LocalSessions::new(memory.build()?, ttl, most, copies.clone(), breaker.clone());
                 (Some(copies), Some(local))
             }
         };
         let Self { cool_down, probe_timeout, on_reconciled, .. } = self;
-        let upkeep = ReconcilerOptions { cool_down, probe_timeout, on_reconciled };
-        let shared = Coordinator::new(self.store, breaker, copies, local, upkeep);
+        let options =
+            ReconcilerOptions { cool_down, probe_timeout, on_reconciled, reconcile: reconciler::spawn };
+        let shared = Coordinator::new(self.store, breaker, copies, local, options);
         Ok(FallbackStore::new(shared))
     }
 }
@@ -184,7 +170,7 @@ impl FallbackStoreBuilder {
 impl FallbackStore {
     /// Configures a store that goes on while this one is away.
     #[must_use]
-    pub fn builder(store: Arc<dyn SessionStore>) -> FallbackStoreBuilder {
+    pub fn builder(store: Arc<dyn Store>) -> FallbackStoreBuilder {
         FallbackStoreBuilder::new(store)
     }
 }

@@ -1,24 +1,20 @@
 //! How a call of a fallback store finds its session.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use crate::fallback::answer::MaybeMissing;
 use crate::fallback::breaker::Access;
-use crate::fallback::coordinator::{Adopt, Place};
-use crate::fallback::local_sessions::Local;
+use crate::fallback::local_sessions::LocalSessions;
+use crate::fallback::maybe_missing::MaybeMissing;
+use crate::fallback::place::{Adopt, Place};
 use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::store::FallbackStore;
-use crate::model::{Created, Deleted, Error, Instant, Origin, Result, Session, SessionId, SessionRef};
+use crate::model::{Created, Error, Instant, Origin, Result, Session, SessionId, SessionRef};
+use crate::store::join::Sent;
 use crate::store::session_store::SessionStore;
-
-/// A call of a store, made when it is known of which.
-pub(crate) type Sent<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 impl FallbackStore {
     /// The memory of this process, under this handle's operation id.
-    pub(crate) fn memory(&self, local: &Local) -> Arc<dyn SessionStore> {
+    pub(crate) fn memory(&self, local: &LocalSessions) -> Arc<dyn SessionStore> {
         match self.operation_id {
             Some(id) => local.memory.with_operation_id(id),
             None => Arc::new(local.memory.clone()),
@@ -31,15 +27,15 @@ impl FallbackStore {
         access: Access,
         adopt: Adopt,
         id: &SessionId,
-        call: impl Fn(Place, Arc<dyn SessionStore>) -> Sent<'a, T>,
+        call: impl Fn(Place, Arc<dyn SessionStore>) -> Sent<'a, Result<T>>,
     ) -> Result<(T, Place)> {
-        let adopt = if self.holder.is_some() { Adopt::No } else { adopt };
+        let adopt = if self.identity.is_some() { Adopt::No } else { adopt };
         loop {
-            let place = self.shared.place(id, adopt)?;
-            let answer = match (place, &self.shared.local) {
+            let place = self.coordinator.place(id, adopt)?;
+            let answer = match (place, &self.coordinator.local) {
                 (Place::Nowhere, _) => T::missing(),
                 // Here nobody knows whether the node still holds its lease, and the session.
-                (Place::Local, Some(_)) if self.holder.is_some() => return Err(self.shared.apart()),
+                (Place::Local, Some(_)) if self.identity.is_some() => return Err(self.coordinator.apart()),
                 (Place::Local, Some(local)) => {
                     if local.wait(id).await {
                         continue;
@@ -53,11 +49,11 @@ impl FallbackStore {
                     if is_missing(&answer) {
                         continue;
                     }
-                    self.shared.awaken();
+                    self.coordinator.awaken();
                     answer
                 }
                 (_, local) => {
-                    let answer = self.shared.through(access, call(place, self.store.clone())).await;
+                    let answer = self.coordinator.through(access, call(place, self.store.clone())).await;
                     if let (Some(local), Err(Error::Ambiguous { operation_id, .. })) = (local, &answer) {
                         local.note_unsure(id, *operation_id);
                     }
@@ -68,13 +64,13 @@ impl FallbackStore {
         }
     }
 
-    /// ReadBatcher one session where that is, or where it was seen last.
+    /// Reads one session where that is, or where it was seen last.
     pub(crate) async fn read<'a>(
         &self,
         access: Access,
         adopt: Adopt,
         id: &SessionId,
-        call: impl Fn(Place, Arc<dyn SessionStore>) -> Sent<'a, Option<Session>>,
+        call: impl Fn(Place, Arc<dyn SessionStore>) -> Sent<'a, Result<Option<Session>>>,
     ) -> Result<Option<Session>> {
         let began = self.begin();
         match self.on_session(access, adopt, id, call).await {
@@ -88,7 +84,7 @@ impl FallbackStore {
                 self.copies(|copies| copies.forget(id));
                 Ok(None)
             }
-            Err(error) => self.shared.or_stale(error, |copies| copies.find(id)),
+            Err(error) => self.coordinator.or_stale(error, |copies| copies.find(id)),
         }
     }
 
@@ -118,42 +114,47 @@ impl FallbackStore {
     }
 
     pub(crate) fn copies<T>(&self, with: impl FnOnce(&StaleCache) -> T) -> Option<T> {
-        self.shared.copies.as_deref().map(with)
+        self.coordinator.copies.as_deref().map(with)
     }
 
     /// A session that is known to have a connection has to be here before another here gets that.
     pub(crate) fn adopt_holder(&self, place: Place, connection: Option<&str>) -> Result<()> {
-        match (self.shared.local.as_ref().filter(|_| place == Place::Local), connection) {
+        match (self.coordinator.local.as_ref().filter(|_| place == Place::Local), connection) {
             (Some(local), Some(connection)) => local.adopt_holder(connection),
             _ => Ok(()),
         }
     }
 
     /// Deletes a session where it is.
-    pub(crate) async fn delete_at(&self, target: &dyn SessionRef, ids: &[SessionId]) -> Result<Deleted> {
-        let revoke = |local: &Local| {
+    pub(crate) async fn delete_at(&self, session: &dyn SessionRef, ids: &[SessionId]) -> Result<bool> {
+        let revoke = |local: &LocalSessions| {
             local.revoke(ids)?;
-            self.shared.awaken();
-            Ok(Deleted::Deleted)
+            self.coordinator.awaken();
+            Ok(true)
         };
         let is_away = self.away().is_some();
-        let local = self.shared.local.as_ref().filter(|_| self.holder.is_none() && !self.shared.is_closed());
+        let local = self
+            .coordinator
+            .local
+            .as_ref()
+            .filter(|_| self.identity.is_none() && !self.coordinator.is_closed());
         if let Some(local) = local.filter(|local| is_away || ids.iter().any(|id| local.leads_here(id))) {
             return revoke(local);
         }
-        let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Deleted> {
+        let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<bool>> {
             match local.filter(|_| place == Place::Local) {
                 Some(local) => Box::pin(async move { revoke(local) }),
-                None => Box::pin(async move { store.delete(target).await }),
+                None => Box::pin(async move { store.delete(session).await }),
             }
         };
-        let (deleted, _) = self.on_session(Access::Write, Adopt::No, target.id(), call).await?;
+        let (deleted, _) = self.on_session(Access::Write, Adopt::No, session.id(), call).await?;
         Ok(deleted)
     }
 
     /// The part that works without the store, while that is away.
-    pub(crate) fn away(&self) -> Option<&Local> {
-        let is_away = self.holder.is_none() && !self.shared.breaker.is_closed() && !self.shared.is_closed();
-        self.shared.local.as_ref().filter(|_| is_away)
+    pub(crate) fn away(&self) -> Option<&LocalSessions> {
+        let is_away =
+            self.identity.is_none() && !self.coordinator.breaker.is_closed() && !self.coordinator.is_closed();
+        self.coordinator.local.as_ref().filter(|_| is_away)
     }
 }

@@ -3,29 +3,41 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use crate::background::callback::Callback;
 use crate::fallback::breaker::{Access, Breaker};
-use crate::fallback::local_sessions::Local;
+use crate::fallback::local_sessions::LocalSessions;
+use crate::fallback::place::{Adopt, Place, open};
 use crate::fallback::policy::FallbackStats;
-use crate::fallback::reconciler as keeper;
-use crate::fallback::reconciler::ReconcilerOptions;
+use crate::fallback::reconciliation::Reconciled;
 use crate::fallback::stale_cache::StaleCache;
-use crate::model::{Error, Obstacle, OperationId, Result, Session, SessionId};
-use crate::store::session_store::SessionStore;
+use crate::model::{Error, Obstacle, Result, Session, SessionId};
+use crate::store::Store;
 
 /// What all handles of a fallback store share.
 pub(crate) struct Coordinator {
-    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) breaker: Arc<Breaker>,
     /// `None` where nothing is answered from them.
     pub(crate) copies: Option<Arc<StaleCache>>,
     /// `None` where nothing is kept here.
-    pub(crate) local: Option<Local>,
+    pub(crate) local: Option<LocalSessions>,
     pub(crate) counters: Counters,
-    pub(crate) upkeep: ReconcilerOptions,
+    pub(crate) options: ReconcilerOptions,
     pub(crate) closed: AtomicBool,
     /// Whether there is a task that sees to the breaker and to what is kept here.
     kept: Mutex<bool>,
+}
+
+/// How the store is brought what was kept here.
+pub(crate) struct ReconcilerOptions {
+    /// How long the breaker stays open between two probes.
+    pub(crate) cool_down: Duration,
+    pub(crate) probe_timeout: Duration,
+    pub(crate) on_reconciled: Callback<Reconciled>,
+    /// Begins the task that does it. That works on the coordinator, which knows it only by this.
+    pub(crate) reconcile: fn(&Arc<Coordinator>),
 }
 
 #[derive(Debug, Default)]
@@ -37,29 +49,6 @@ pub(crate) struct Counters {
     pub(crate) imported: AtomicU64,
     pub(crate) dropped: AtomicU64,
     pub(crate) conflicts: AtomicU64,
-}
-
-/// Where a call on a session goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// To the store.
-    Store,
-    /// To the memory of this process.
-    Local,
-    /// Nowhere: the session was logged out here.
-    Nowhere,
-}
-
-/// Whether a call takes in a session that was seen lately.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Adopt {
-    Yes,
-    No,
-}
-
-/// That the store is away, and nothing else can answer.
-pub(crate) fn open() -> Error {
-    Error::obstacle(Obstacle::CircuitOpen, None)
 }
 
 fn closed() -> Error {
@@ -80,7 +69,7 @@ fn is_outage(error: &Error) -> Option<bool> {
             Obstacle::Closed | Obstacle::CircuitOpen | Obstacle::Recovering | Obstacle::QueueFull => None,
         },
         Error::Refused(_) | Error::Corrupt { .. } => Some(false),
-        Error::Invalid { .. } | Error::Value { .. } => None,
+        Error::Invalid(_) | Error::Value { .. } => None,
     }
 }
 
@@ -91,11 +80,11 @@ fn told<T>(result: &Result<T>) -> Option<bool> {
 
 impl Coordinator {
     pub(crate) fn new(
-        store: Arc<dyn SessionStore>,
+        store: Arc<dyn Store>,
         breaker: Arc<Breaker>,
         copies: Option<Arc<StaleCache>>,
-        local: Option<Local>,
-        upkeep: ReconcilerOptions,
+        local: Option<LocalSessions>,
+        options: ReconcilerOptions,
     ) -> Self {
         Self {
             store,
@@ -103,7 +92,7 @@ impl Coordinator {
             copies,
             local,
             counters: Counters::default(),
-            upkeep,
+            options,
             closed: AtomicBool::new(false),
             kept: Mutex::new(false),
         }
@@ -129,7 +118,7 @@ impl Coordinator {
         call: impl Future<Output = Vec<Result<T>>>,
     ) -> Vec<Result<T>> {
         if let Err(error) = self.admit() {
-            return error.of_many(count, |_| OperationId::random()).into_iter().map(Err).collect();
+            return (0..count).map(|_| Err(error.clone())).collect();
         }
         let results = call.await;
         self.learn(access, results.iter().filter_map(told).max());
@@ -228,14 +217,14 @@ impl Coordinator {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if !*kept {
             *kept = true;
-            tokio::spawn(keeper::keep(Arc::downgrade(self)));
+            (self.options.reconcile)(self);
         }
     }
 
     /// Whether that task has nothing left to do. What comes in after this wakes another.
     pub(crate) fn may_rest(&self) -> bool {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let rests = self.breaker.is_closed() && self.local.as_ref().is_none_or(Local::is_idle);
+        let rests = self.breaker.is_closed() && self.local.as_ref().is_none_or(LocalSessions::is_idle);
         *kept = !rests;
         rests
     }
@@ -250,11 +239,12 @@ impl Coordinator {
             probes: read(probes),
             stale: read(stale),
             local: self.local.as_ref().map_or(0, |local| local.memory.stored()),
-            pending_revocations: self.local.as_ref().map_or(0, Local::pending_revocations),
+            pending_revocations: self.local.as_ref().map_or(0, LocalSessions::pending_revocations),
             revoked: read(revoked),
             imported: read(imported),
             dropped: read(dropped),
             conflicts: read(conflicts),
+            callback_panics: self.options.on_reconciled.panics().get(),
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::fallback::upload::Upload;
-use crate::model::{OperationId, Removed, SessionId, Version};
+use crate::fallback::base::Base;
+use crate::fallback::upload::{Brought, Step, Upload};
+use crate::model::{Removed, SessionId};
 
 /// What the store has, may have, and has to be told of what is kept here.
 #[derive(Debug, Default)]
@@ -27,16 +28,6 @@ pub(crate) struct Known {
     pub(crate) sent: Option<Arc<Upload>>,
 }
 
-/// The session of the store that a local one was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Base {
-    pub(crate) id: SessionId,
-    pub(crate) version: Version,
-    /// Changes that this process sent when it was there and heard no more of: if these are all that it was changed by
-    /// there, what is here is newer.
-    pub(crate) unsure: Vec<OperationId>,
-}
-
 /// A log-out everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UserRevocation {
@@ -53,6 +44,20 @@ pub(crate) enum Revocation {
 }
 
 impl Known {
+    /// What is known of the session once an upload is answered.
+    pub(crate) fn after(self, upload: &Upload, brought: &Brought) -> Self {
+        let unsure = self.base.as_ref().map(|base| base.unsure.clone()).unwrap_or_default();
+        let there = |version| Some(Base { id: upload.id.clone(), version, unsure });
+        let base = match (&upload.step, brought) {
+            (_, Brought::Ours(version)) => there(*version),
+            (Step::Rotation(_), Brought::There(version) | Brought::Changed(version)) => there(*version),
+            (Step::Rotation(_), Brought::Missing) => None,
+            (_, Brought::There(_)) => there(upload.session().version()),
+            _ => self.base,
+        };
+        Self { base, sent: None }
+    }
+
     /// The ids that the session has or may have in the store.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &SessionId> {
         let base = self.base.as_ref().map(|base| &base.id);

@@ -6,36 +6,37 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::fallback::base::Base;
 use crate::fallback::breaker::Breaker;
-use crate::fallback::coordinator::{Place, open};
-use crate::fallback::ledger::{Base, Known, Ledger, Revocation, UserRevocation};
+use crate::fallback::ledger::{Known, Ledger, Revocation, UserRevocation};
+use crate::fallback::place::{Place, open};
 use crate::fallback::reconciliation::Fate;
 use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::upload::{Brought, Upload};
-use crate::memory::ops::{create, delete_user, import, rotate};
+use crate::memory::ops::{create, delete_user, import, rotate, unbind};
 use crate::memory::record::Record;
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Created, Error, Export, Import, Imported, NewSession, OperationId, Refusal, Result, Rotated, Rotation,
-    SessionId, SessionRef, UserDeleted, ms,
+    Created, Error, Export, Import, NewSession, OperationId, Refusal, Result, Rotated, Rotation, SessionId,
+    SessionRef, UserDeleted, ms,
 };
 
 /// Sessions that live in this process while the store is away.
 #[derive(Debug)]
-pub(crate) struct Local {
+pub(crate) struct LocalSessions {
     pub(crate) memory: MemoryStore,
     ttl: Duration,
     most_revocations: usize,
     copies: Arc<StaleCache>,
-    /// Closed with the book locked, and looked at so where it matters.
+    /// Closed with the ledger locked, and looked at so where it matters.
     breaker: Arc<Breaker>,
     /// LockedShards before any shard of the memory, never after one, and never while anything waits.
-    book: Mutex<Ledger>,
+    ledger: Mutex<Ledger>,
     /// The session that calls wait for, since it is changed faster than it can be brought to the store.
     held: watch::Sender<Option<SessionId>>,
 }
 
-impl Local {
+impl LocalSessions {
     pub(crate) fn new(
         memory: MemoryStore,
         ttl: Duration,
@@ -43,70 +44,70 @@ impl Local {
         copies: Arc<StaleCache>,
         breaker: Arc<Breaker>,
     ) -> Self {
-        let (book, held) = (Mutex::default(), watch::Sender::default());
-        Self { memory, ttl, most_revocations, copies, breaker, book, held }
+        let (ledger, held) = (Mutex::default(), watch::Sender::default());
+        Self { memory, ttl, most_revocations, copies, breaker, ledger, held }
     }
 
-    fn book(&self) -> MutexGuard<'_, Ledger> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there is nothing that the store does not have.
     pub(crate) fn is_idle(&self) -> bool {
-        self.memory.stored() == 0 && self.book().is_empty()
+        self.memory.stored() == 0 && self.ledger().is_empty()
     }
 
     pub(crate) fn pending_revocations(&self) -> usize {
-        self.book().pending_revocations()
+        self.ledger().pending_revocations()
     }
 
     /// Where an id leads here: to a session, or nowhere, for that was logged out here, or left its id by a rotation, and the
     /// store may not know yet. `None`: of that session the store knows best.
     pub(crate) fn place(&self, id: &SessionId) -> Option<Place> {
         // LockedShards for both: else a session that comes here and is rotated in between would be nowhere.
-        let book = self.book();
+        let ledger = self.ledger();
         if self.memory.holds(id) {
             return Some(Place::Local);
         }
-        self.is_gone(&book, id).then_some(Place::Nowhere)
+        self.is_gone(&ledger, id).then_some(Place::Nowhere)
     }
 
-    fn is_gone(&self, book: &Ledger, id: &SessionId) -> bool {
-        book.is_revoked(id) || self.memory.has_deleted(id)
+    fn is_gone(&self, ledger: &Ledger, id: &SessionId) -> bool {
+        ledger.is_revoked(id) || self.memory.has_deleted(id)
     }
 
     /// Whether a session of the store has a connection here too; `None` if it is not here, nor was logged out here.
     pub(crate) fn still_has(&self, id: &SessionId, connection: &str) -> Option<bool> {
-        let book = self.book();
-        let here = self.memory.led_to(book.here(id));
+        let ledger = self.ledger();
+        let here = self.memory.led_to(ledger.here(id));
         let has_it = self.memory.look(&here, |record| record.connection.as_str() == connection);
-        has_it.or_else(|| self.is_gone(&book, id).then_some(false))
+        has_it.or_else(|| self.is_gone(&ledger, id).then_some(false))
     }
 
     /// Whether an id leads to a session that is here, if only for a delete.
     pub(crate) fn leads_here(&self, id: &SessionId) -> bool {
-        let book = self.book();
-        self.memory.holds(&self.memory.led_to(book.here(id)))
+        let ledger = self.ledger();
+        self.memory.holds(&self.memory.led_to(ledger.here(id)))
     }
 
     /// Takes a session in that was seen lately, and tells whether it is here now. Not once the breaker is closed: it may
     /// have been here and gone to the store.
     pub(crate) fn adopt(&self, id: &SessionId) -> Result<bool> {
-        self.adopt_in(&mut self.book(), id)
+        self.adopt_in(&mut self.ledger(), id)
     }
 
-    fn adopt_in(&self, book: &mut Ledger, id: &SessionId) -> Result<bool> {
+    fn adopt_in(&self, ledger: &mut Ledger, id: &SessionId) -> Result<bool> {
         if self.memory.holds(id) {
             return Ok(true);
         }
         // One that was here before has expired here, which is no reason to begin again from an old copy.
-        if self.breaker.is_closed() || book.is_revoked(id) || book.known.contains_key(id) {
+        if self.breaker.is_closed() || ledger.is_revoked(id) || ledger.known.contains_key(id) {
             return Ok(false);
         }
         let Some((mut session, unsure)) = self.copies.find_with_unsure(id) else {
             return Ok(false);
         };
-        let is_revoked = book.revoked_users.iter().any(|revoked| {
+        let is_revoked = ledger.revoked_users.iter().any(|revoked| {
             session.user() == Some(revoked.user.as_str()) && revoked.keep.as_ref() != Some(id)
         });
         if is_revoked {
@@ -117,13 +118,12 @@ impl Local {
         session.times.expires_at = session.times.expires_at.min(cap);
         let import = Import::new(Export::new(session, Default::default())).if_absent();
         match self.memory.run_now("import", |call| import::run(call, &import)) {
-            Ok(Imported::Imported | Imported::Unchanged) => {
-                book.note(id, Known { base: Some(base), sent: None });
+            Ok(_) => {
+                ledger.note(id, Known { base: Some(base), sent: None });
                 // From here on the copy grows old.
                 self.copies.forget(id);
                 Ok(true)
             }
-            Ok(Imported::Missing) => Ok(false),
             Err(error @ Error::Refused(Refusal::Full { .. })) => Err(error),
             Err(_) => Ok(false),
         }
@@ -131,9 +131,9 @@ impl Local {
 
     /// Notes that a change of a session may have happened in the store.
     pub(crate) fn note_unsure(&self, id: &SessionId, operation: OperationId) {
-        let mut book = self.book();
-        let here = book.here(id).clone();
-        match book.known.get_mut(&here).and_then(|known| known.base.as_mut()) {
+        let mut ledger = self.ledger();
+        let here = ledger.here(id).clone();
+        match ledger.known.get_mut(&here).and_then(|known| known.base.as_mut()) {
             Some(base) => base.unsure.push(operation),
             None => self.copies.note_unsure(id, operation),
         }
@@ -147,45 +147,45 @@ impl Local {
 
     /// Deletes a session here, by ids that it has or had, and remembers to delete it in the store under all of them.
     pub(crate) fn revoke(&self, ids: &[SessionId]) -> Result<()> {
-        let mut book = self.book();
+        let mut ledger = self.ledger();
         let mut gone = HashSet::new();
         for id in ids {
-            let local = self.memory.led_to(book.here(id));
-            gone.extend(book.known.get(&local).into_iter().flat_map(Known::ids).cloned());
+            let local = self.memory.led_to(ledger.here(id));
+            gone.extend(ledger.known.get(&local).into_iter().flat_map(Known::ids).cloned());
             gone.extend([id.clone(), local]);
         }
-        gone.retain(|id| !book.revoked.contains(id));
-        self.make_room(&book, gone.len())?;
+        gone.retain(|id| !ledger.revoked.contains(id));
+        self.make_room(&ledger, gone.len())?;
         for id in &gone {
-            book.strike(id);
+            ledger.strike(id);
             self.memory.forget(id, |_| true);
         }
-        book.revoked.extend(gone);
+        ledger.revoked.extend(gone);
         Ok(())
     }
 
     /// Deletes a user's sessions here, and remembers to delete those in the store.
     pub(crate) fn revoke_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
-        let mut book = self.book();
-        self.make_room(&book, 1)?;
+        let mut ledger = self.ledger();
+        self.make_room(&ledger, 1)?;
         // What was only seen lately comes here first, to be told with the rest. Where there is no room it is forgotten.
         for id in self.copies.of_user(user, keep) {
-            if self.adopt_in(&mut book, &id).is_err() {
+            if self.adopt_in(&mut ledger, &id).is_err() {
                 break;
             }
         }
-        let kept = keep.map(|keep| self.memory.led_to(book.here(keep)));
+        let kept = keep.map(|keep| self.memory.led_to(ledger.here(keep)));
         let done = self.memory.run_now("delete_user", |call| delete_user::run(&call, user, kept.as_ref()))?;
         // Before a login here one may have been nobody's there.
-        book.revoke_all(&done.removed);
-        let base = |id: &SessionId| Some(book.known.get(id)?.base.as_ref()?.id.clone());
+        ledger.revoke_all(&done.removed);
+        let base = |id: &SessionId| Some(ledger.known.get(id)?.base.as_ref()?.id.clone());
         let keep = kept.map(|kept| base(&kept).unwrap_or(kept));
-        book.revoked_users.push(UserRevocation { user: user.to_owned(), keep });
+        ledger.revoked_users.push(UserRevocation { user: user.to_owned(), keep });
         Ok(done)
     }
 
-    fn make_room(&self, book: &Ledger, more: usize) -> Result<()> {
-        if book.pending_revocations() + more > self.most_revocations {
+    fn make_room(&self, ledger: &Ledger, more: usize) -> Result<()> {
+        if ledger.pending_revocations() + more > self.most_revocations {
             return Err(open());
         }
         Ok(())
@@ -196,17 +196,17 @@ impl Local {
         let id = new.id.get_or_insert_with(|| self.memory.new_id(operation)).clone();
         self.adopt(&id)?;
         self.adopt_holder(new.wanted_connection())?;
-        let mut book = self.book();
-        if book.is_revoked(&id) {
+        let mut ledger = self.ledger();
+        if ledger.is_revoked(&id) {
             return Err(Error::Refused(Refusal::Gone));
         }
         let was_here = self.memory.holds(&id);
         let created = self.memory.run_as("create", operation, |call| create::run(call, new))?;
         // One that had this id and expired here is not what this one was.
         if !was_here {
-            book.give_up(&id);
+            ledger.give_up(&id);
         }
-        book.revoke_all(&created.evicted);
+        ledger.revoke_all(&created.evicted);
         Ok(created)
     }
 
@@ -223,30 +223,40 @@ impl Local {
     /// Rotates a session here. The id that the store knows leads to it no longer but through this.
     pub(crate) fn rotate(
         &self,
-        target: &dyn SessionRef,
+        session: &dyn SessionRef,
         rotation: Rotation,
         operation: Option<OperationId>,
     ) -> Result<Rotated> {
-        let mut book = self.book();
-        let old = self.memory.led_to(target.id());
-        let rotated = self.memory.run_as("rotate", operation, |call| rotate::run(call, target, rotation))?;
-        book.rotated(&old, rotated.session.id());
-        book.revoke_all(&rotated.evicted);
+        let mut ledger = self.ledger();
+        let old = self.memory.led_to(session.id());
+        let rotated = self.memory.run_as("rotate", operation, |call| rotate::run(call, session, rotation))?;
+        ledger.rotated(&old, rotated.session.id());
+        ledger.revoke_all(&rotated.evicted);
         Ok(rotated)
     }
 
+    /// Detaches a connection here; `None`: the session is not here.
+    pub(crate) fn unbind(
+        &self,
+        session: &dyn SessionRef,
+        connection: &str,
+        operation: Option<OperationId>,
+    ) -> Result<Option<bool>> {
+        self.memory.run_as("unbind", operation, |call| unbind::run(call, session, connection))
+    }
+
     pub(crate) fn next_revocation(&self) -> Option<Revocation> {
-        self.book().next_revocation()
+        self.ledger().next_revocation()
     }
 
     pub(crate) fn told(&self, revocation: &Revocation) {
-        self.book().told(revocation);
+        self.ledger().told(revocation);
     }
 
     /// Runs something when there is no logout left to tell, and lets none come in between.
     pub(crate) fn unless_pending(&self, then: impl FnOnce()) -> bool {
-        let book = self.book();
-        let none = book.pending_revocations() == 0;
+        let ledger = self.ledger();
+        let none = ledger.pending_revocations() == 0;
         if none {
             then();
         }
@@ -255,20 +265,20 @@ impl Local {
 
     /// All that the store does not have, or may not have.
     pub(crate) fn ids(&self) -> HashSet<SessionId> {
-        let book = self.book();
-        self.memory.ids().into_iter().chain(book.known.keys().cloned()).collect()
+        let ledger = self.ledger();
+        self.memory.ids().into_iter().chain(ledger.known.keys().cloned()).collect()
     }
 
     /// What is to be sent next of a session: what was sent before and not answered, or what it is like now. None: it is
     /// not here, or has another id now.
-    pub(crate) fn next_attempt(&self, id: &SessionId) -> Option<Arc<Upload>> {
-        let mut book = self.book();
+    pub(crate) fn next_upload(&self, id: &SessionId) -> Option<Arc<Upload>> {
+        let mut ledger = self.ledger();
         let export = self.export(id).filter(|export| export.session().id() == id)?;
-        let known = book.strike(id).unwrap_or_default();
+        let known = ledger.strike(id).unwrap_or_default();
         let next = || Arc::new(Upload::next(export, known.base.as_ref()));
-        let attempt = known.sent.clone().unwrap_or_else(next);
-        book.note(id, Known { sent: Some(attempt.clone()), ..known });
-        Some(attempt)
+        let upload = known.sent.clone().unwrap_or_else(next);
+        ledger.note(id, Known { sent: Some(upload.clone()), ..known });
+        Some(upload)
     }
 
     pub(crate) fn connection(&self, id: &SessionId) -> Option<String> {
@@ -277,44 +287,44 @@ impl Local {
 
     /// A step that takes the connection from a session in the store, for another to get it there.
     pub(crate) fn step_aside(&self, id: &SessionId) -> Option<Arc<Upload>> {
-        let mut book = self.book();
+        let mut ledger = self.ledger();
         let export = self.export(id).filter(|export| export.session().id() == id)?;
-        let known = book.known.get(id).filter(|known| known.sent.is_none())?;
-        let attempt = Arc::new(Upload::aside(export, known.base.as_ref()?)?);
+        let known = ledger.known.get(id).filter(|known| known.sent.is_none())?;
+        let upload = Arc::new(Upload::aside(export, known.base.as_ref()?)?);
         let base = known.base.clone();
-        book.note(id, Known { base, sent: Some(attempt.clone()) });
-        Some(attempt)
+        ledger.note(id, Known { base, sent: Some(upload.clone()) });
+        Some(upload)
     }
 
     /// The id that a session has here now, if it left this one on its way to the store.
     pub(crate) fn moved(&self, id: &SessionId) -> Option<SessionId> {
-        let book = self.book();
-        Some(book.here(id)).filter(|here| *here != id).cloned()
+        let ledger = self.ledger();
+        Some(ledger.here(id)).filter(|here| *here != id).cloned()
     }
 
     /// The store answered. What it came to, if that was the end of it, and under which id; else there is more to send.
-    pub(crate) fn answered(&self, attempt: &Arc<Upload>, brought: Brought) -> Option<(SessionId, Fate)> {
-        let mut book = self.book();
-        let id = book.here(&attempt.id).clone();
-        let is_answered = |known: &Known| known.sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, attempt));
+    pub(crate) fn answered(&self, upload: &Arc<Upload>, brought: Brought) -> Option<(SessionId, Fate)> {
+        let mut ledger = self.ledger();
+        let id = ledger.here(&upload.id).clone();
+        let is_answered = |known: &Known| known.sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, upload));
         // Otherwise it was logged out meanwhile, which the store is told of next.
-        book.known.get(&id).filter(|known| is_answered(known))?;
-        let known = attempt.known(book.strike(&id).unwrap_or_default(), &brought);
-        book.note(&id, known);
-        let is_as_sent = |record: &Record| id == attempt.id && attempt.is_of(record);
+        ledger.known.get(&id).filter(|known| is_answered(known))?;
+        let known = ledger.strike(&id).unwrap_or_default().after(upload, &brought);
+        ledger.note(&id, known);
+        let is_as_sent = |record: &Record| id == upload.id && upload.is_of(record);
         match brought {
             Brought::Ours(version) => {
                 self.memory.raise(&id, version);
                 None
             }
-            Brought::There(_) if attempt.is_rotation() => None,
+            Brought::There(_) if upload.is_rotation() => None,
             Brought::There(version) => self.memory.forget(&id, is_as_sent).then(|| {
-                book.strike(&id);
-                self.copies.replace(attempt.session(), version);
+                ledger.strike(&id);
+                self.copies.replace(upload.session(), version);
                 (id, Fate::Imported)
             }),
             // What was refused may no longer be what is here.
-            _ if attempt.is_rotation()
+            _ if upload.is_rotation()
                 || self.memory.record(&id).is_some_and(|record| is_as_sent(&record)) =>
             {
                 brought.fate().map(|fate| (id, fate))
@@ -335,24 +345,24 @@ impl Local {
     }
 
     fn let_go(&self, id: &SessionId, is_due: impl Fn(&Record) -> bool) -> bool {
-        let mut book = self.book();
+        let mut ledger = self.ledger();
         let was_here = self.memory.forget(id, is_due);
         if !was_here && self.memory.holds(id) {
             return false;
         }
-        book.give_up(id) || was_here
+        ledger.give_up(id) || was_here
     }
 
     /// What is here as the store is to have it: with the time that its own ttl gives it.
     fn export(&self, id: &SessionId) -> Option<Export> {
         let export = self.memory.run_now("export", |call| import::export(&call, id)).ok().flatten()?;
-        let Export { mut session, operations } = export;
+        let Export { mut session, changes } = export;
         let times = &mut session.times;
         times.expires_at = times.last_active + ms(session.ttl);
         if times.deadline > 0 {
             times.expires_at = times.expires_at.min(times.deadline);
         }
-        Some(Export::new(session, operations))
+        Some(Export::new(session, changes))
     }
 
     /// Lets calls on a session wait, for as long as what is returned lives.

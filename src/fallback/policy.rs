@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::fallback::breaker::BreakerState;
 
-/// What a [`FallbackStore`](crate::FallbackStore) does while its store is away, each with what it can lose.
+/// What a [`FallbackStore`](crate::fallback::FallbackStore) does while its store is away, each with what it can lose.
 ///
 /// Under every policy a session that cannot be asked for is an error, never "no such session".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum FallbackPolicy {
     #[default]
     FailClosed,
     /// `get`, `refresh_and_get` and `session_by_connection` answer with what this process saw of a session no longer ago
-    /// than `max_age`, marked [`Stale`](crate::Origin::Stale); everything else fails.
+    /// than `max_age`, marked [`Stale`](crate::fallback::Origin::Stale); everything else fails.
     ///
     /// Whoever was seen lately stays logged in, for `max_age` at most, **even if they were logged out elsewhere
     /// meanwhile**. A logout fails, and says so; this process then at least forgets what it saw. That a session is used
@@ -24,7 +24,7 @@ pub enum FallbackPolicy {
         /// How old an answer may be. 1 ms to 1 hour.
         max_age: Duration,
     },
-    /// Sessions are made and changed in this process's memory, marked [`Local`](crate::Origin::Local), and brought to the
+    /// Sessions are made and changed in this process's memory, marked [`Local`](crate::fallback::Origin::Local), and brought to the
     /// store when it is back. Those that this process saw within `ttl` go on; of others nothing is known, and calls for
     /// them fail. Lists and counts fail.
     ///
@@ -40,7 +40,7 @@ pub enum FallbackPolicy {
     },
 }
 
-/// What a [`FallbackStore`](crate::FallbackStore) did so far, and how it is now.
+/// What a [`FallbackStore`](crate::fallback::FallbackStore) did so far, and how it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FallbackStats {
@@ -66,4 +66,6 @@ pub struct FallbackStats {
     pub dropped: u64,
     /// How many were dropped, because the store has something else in their place.
     pub conflicts: u64,
+    /// How often a callback panicked.
+    pub callback_panics: u64,
 }

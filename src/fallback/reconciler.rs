@@ -7,32 +7,28 @@ use std::time::Duration;
 use crate::fallback::breaker::{Access, BreakerState};
 use crate::fallback::coordinator::Coordinator;
 use crate::fallback::ledger::{Revocation, UserRevocation};
-use crate::fallback::local_sessions::Local;
-use crate::fallback::reconciliation::{Fate, OnReconciled, Reconciled};
+use crate::fallback::local_sessions::LocalSessions;
+use crate::fallback::reconciliation::{Fate, Reconciled};
 use crate::fallback::upload::Brought;
 use crate::model::{Error, IdScheme, NewSession, Obstacle, OperationId, Patch, Refusal, Result, SessionId};
 
 /// How long the session of a probe lives, if the probe cannot delete it.
 const PROBE_TTL: Duration = Duration::from_secs(10);
 
-/// How the task works.
-pub(crate) struct ReconcilerOptions {
-    /// How long the breaker stays open between two probes.
-    pub(crate) cool_down: Duration,
-    pub(crate) probe_timeout: Duration,
-    pub(crate) on_reconciled: OnReconciled,
+/// Sees to a store until it is there again and has all that was kept, or nobody has a handle any more.
+pub(crate) fn spawn(coordinator: &Arc<Coordinator>) {
+    tokio::spawn(reconcile(Arc::downgrade(coordinator)));
 }
 
-/// Sees to a store until it is there again and has all that was kept, or nobody has a handle any more.
-pub(crate) async fn keep(weak: Weak<Coordinator>) {
+async fn reconcile(weak: Weak<Coordinator>) {
     let mut recovery = Reconciled::default();
     let mut probe = probe_id();
-    while let Some(shared) = weak.upgrade().filter(|shared| !shared.is_closed()) {
-        if shared.breaker.is_closed() {
-            let drained = shared.drain(&mut recovery).await;
-            if drained.is_ok() && shared.may_rest() {
+    while let Some(coordinator) = weak.upgrade().filter(|coordinator| !coordinator.is_closed()) {
+        if coordinator.breaker.is_closed() {
+            let drained = coordinator.drain(&mut recovery).await;
+            if drained.is_ok() && coordinator.may_rest() {
                 if !recovery.is_empty() {
-                    (shared.upkeep.on_reconciled)(recovery);
+                    coordinator.options.on_reconciled.call(&recovery);
                 }
                 return;
             }
@@ -40,11 +36,11 @@ pub(crate) async fn keep(weak: Weak<Coordinator>) {
                 continue;
             }
         }
-        let cool_down = shared.upkeep.cool_down;
-        drop(shared);
+        let cool_down = coordinator.options.cool_down;
+        drop(coordinator);
         tokio::time::sleep(cool_down).await;
-        if let Some(shared) = weak.upgrade().filter(|shared| !shared.breaker.is_closed()) {
-            shared.half_open(&mut probe, &mut recovery).await;
+        if let Some(coordinator) = weak.upgrade().filter(|coordinator| !coordinator.breaker.is_closed()) {
+            coordinator.half_open(&mut probe, &mut recovery).await;
         }
     }
 }
@@ -60,7 +56,7 @@ impl Coordinator {
     async fn half_open(self: &Arc<Self>, probe: &mut SessionId, recovery: &mut Reconciled) {
         self.breaker.set(BreakerState::HalfOpen);
         self.counters.probes.fetch_add(1, Ordering::Relaxed);
-        let back = match tokio::time::timeout(self.upkeep.probe_timeout, self.probe(probe)).await {
+        let back = match tokio::time::timeout(self.options.probe_timeout, self.probe(probe)).await {
             Ok(Ok(())) => self.tell_and_close(recovery).await,
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::obstacle(Obstacle::Deadline, None)),
@@ -108,7 +104,7 @@ impl Coordinator {
     }
 
     /// Tells the store of logouts, until none is left.
-    async fn tell(&self, local: &Local, recovery: &mut Reconciled) -> Result<()> {
+    async fn tell(&self, local: &LocalSessions, recovery: &mut Reconciled) -> Result<()> {
         while let Some(revocation) = local.next_revocation() {
             match &revocation {
                 Revocation::User(UserRevocation { user, keep }) => {
@@ -155,7 +151,7 @@ impl Coordinator {
         Ok(())
     }
 
-    fn settle(&self, local: &Local, id: SessionId, fate: Fate, recovery: &mut Reconciled) {
+    fn settle(&self, local: &LocalSessions, id: SessionId, fate: Fate, recovery: &mut Reconciled) {
         let is_settled = match fate {
             Fate::Imported => true,
             Fate::Expired => local.lapse(&id),
@@ -178,7 +174,7 @@ impl Coordinator {
     }
 
     /// Where sessions wait for each other's connections, one that was changed twice gives its own back first.
-    async fn make_way(self: &Arc<Self>, local: &Local, waiting: &[SessionId]) -> Result<bool> {
+    async fn make_way(self: &Arc<Self>, local: &LocalSessions, waiting: &[SessionId]) -> Result<bool> {
         let mut is_made = false;
         for id in waiting {
             let Some(connection) = local.connection(id) else {
@@ -186,28 +182,28 @@ impl Coordinator {
             };
             let holder = self.through(Access::Read, self.store.session_by_connection(&connection)).await?;
             let holder = holder.filter(|holder| waiting.contains(holder.id()));
-            if let Some(attempt) = holder.and_then(|holder| local.step_aside(holder.id())) {
-                let brought = self.through(Access::Write, attempt.send(&*self.store)).await?;
+            if let Some(upload) = holder.and_then(|holder| local.step_aside(holder.id())) {
+                let brought = self.through(Access::Write, upload.send(&*self.store)).await?;
                 is_made |= matches!(brought, Brought::There(_));
-                local.answered(&attempt, brought);
+                local.answered(&upload, brought);
             }
         }
         Ok(is_made)
     }
 
     /// Brings the store one session, again while it is changed here. It may end under another id.
-    async fn bring(self: &Arc<Self>, local: &Local, mut id: SessionId) -> Result<(SessionId, Fate)> {
+    async fn bring(self: &Arc<Self>, local: &LocalSessions, mut id: SessionId) -> Result<(SessionId, Fate)> {
         let mut hold = None;
         loop {
-            let Some(attempt) = local.next_attempt(&id) else {
+            let Some(upload) = local.next_upload(&id) else {
                 match local.moved(&id) {
                     Some(to) => id = to,
                     None => return Ok((id, Fate::Expired)),
                 }
                 continue;
             };
-            let brought = self.through(Access::Write, attempt.send(&*self.store)).await?;
-            if let Some(end) = local.answered(&attempt, brought) {
+            let brought = self.through(Access::Write, upload.send(&*self.store)).await?;
+            if let Some(end) = local.answered(&upload, brought) {
                 return Ok(end);
             }
             // Changed faster than sent, it would never be there: from now on, calls on it wait.
@@ -221,7 +217,7 @@ impl Coordinator {
 /// That a logout was told. One that cannot be applied must not hold up the others.
 fn told<T>(result: Result<T>) -> Result<()> {
     match result {
-        Err(error @ (Error::Corrupt { .. } | Error::Refused(_) | Error::Invalid { .. })) => {
+        Err(error @ (Error::Corrupt { .. } | Error::Refused(_) | Error::Invalid(_))) => {
             tracing::warn!(%error, "a logout cannot be applied to the store");
             Ok(())
         }

@@ -3,7 +3,7 @@
 use crate::model::{Refusal, SessionId};
 
 /// What became of all that was kept while the store was away.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reconciled {
     /// Logouts and deletions that were applied, a log-out everywhere as one.
@@ -15,9 +15,6 @@ pub struct Reconciled {
     /// Sessions of which the store has something else, which it keeps, and why.
     pub conflicts: Vec<(SessionId, Refusal)>,
 }
-
-/// Takes what a recovery came to.
-pub type OnReconciled = Box<dyn Fn(Reconciled) + Send + Sync>;
 
 /// What became of one session.
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 //! One step that brings the store nearer to what is kept here.
 
-use crate::fallback::ledger::{Base, Known};
+use crate::fallback::base::Base;
 use crate::fallback::reconciliation::Fate;
 use crate::memory::record::Record;
 use crate::model::{
-    Error, Export, Import, Imported, OperationId, Refusal, Result, Rotation, Session, SessionId, Version,
+    Error, Export, Import, OperationId, Refusal, Result, Rotation, Session, SessionId, Version,
 };
-use crate::store::session_store::SessionStore;
+use crate::store::Store;
 
 /// One step that brings the store nearer to what is kept here. Sent again, it happens once.
 #[derive(Debug)]
@@ -15,12 +15,12 @@ pub(crate) struct Upload {
     pub(crate) id: SessionId,
     /// What was here when it was made.
     export: Export,
-    step: Step,
+    pub(crate) step: Step,
     operation: OperationId,
 }
 
 #[derive(Debug)]
-enum Step {
+pub(crate) enum Step {
     /// A session that was made here, or changed.
     Import(Option<Base>),
     /// One that was only used here is used there.
@@ -29,7 +29,7 @@ enum Step {
     Rotation(Base),
 }
 
-/// What an attempt came to.
+/// What an upload came to.
 #[derive(Debug)]
 pub(crate) enum Brought {
     /// The store has what was sent, at this version.
@@ -59,7 +59,7 @@ impl Upload {
     /// The session without its connection, as the version before the one that it is at; `None` if there was none since
     /// what the store has.
     pub(crate) fn aside(export: Export, base: &Base) -> Option<Self> {
-        let Export { mut session, mut operations } = export;
+        let Export { mut session, mut changes } = export;
         let version = session.version().get() - 1;
         if base.id != *session.id() || version <= base.version.get() {
             return None;
@@ -67,9 +67,9 @@ impl Upload {
         session.version = Version::new(version);
         session.set_connection("");
         session.set_node("");
-        operations.rotate_left(1);
-        operations[3] = Default::default();
-        Some(Self::new(Export::new(session, operations), Step::Import(Some(base.clone()))))
+        changes.rotate_left(1);
+        changes[3] = Default::default();
+        Some(Self::new(Export::new(session, changes), Step::Import(Some(base.clone()))))
     }
 
     fn new(export: Export, step: Step) -> Self {
@@ -90,43 +90,27 @@ impl Upload {
         matches!(self.step, Step::Rotation(_))
     }
 
-    /// What is known of the session once this is answered.
-    pub(crate) fn known(&self, before: Known, brought: &Brought) -> Known {
-        let unsure = before.base.as_ref().map(|base| base.unsure.clone()).unwrap_or_default();
-        let there = |version| Some(Base { id: self.id.clone(), version, unsure });
-        let base = match (&self.step, brought) {
-            (_, Brought::Ours(version)) => there(*version),
-            (Step::Rotation(_), Brought::There(version) | Brought::Changed(version)) => there(*version),
-            (Step::Rotation(_), Brought::Missing) => None,
-            (_, Brought::There(_)) => there(self.session().version()),
-            _ => before.base,
-        };
-        Known { base, sent: None }
-    }
-
     /// Sends it. An error means that the store is away, or was.
-    pub(crate) async fn send(&self, store: &dyn SessionStore) -> Result<Brought> {
-        let store = store.with_operation_id(self.operation);
+    pub(crate) async fn send(&self, store: &dyn Store) -> Result<Brought> {
         match &self.step {
-            Step::Import(base) => self.import(&*store, base.as_ref()).await,
-            Step::Use => match store.refresh(&self.id).await {
+            Step::Import(base) => self.import(store, base.as_ref()).await,
+            Step::Use => match store.with_operation_id(self.operation).refresh(&self.id).await {
                 Ok(Some(refreshed)) => Ok(Brought::There(refreshed.version)),
                 Ok(None) => Ok(Brought::Missing),
                 Err(error) => refused(error),
             },
-            Step::Rotation(base) => self.rotate(&*store, base).await,
+            Step::Rotation(base) => self.rotate(store, base).await,
         }
     }
 
-    async fn import(&self, store: &dyn SessionStore, base: Option<&Base>) -> Result<Brought> {
-        let import = Import::new(self.export.clone());
+    async fn import(&self, store: &dyn Store, base: Option<&Base>) -> Result<Brought> {
+        let import = Import::new(self.export.clone()).operation_id(self.operation);
         let import = match base {
             None => import.if_absent(),
             Some(base) => import.if_at(base.version),
         };
         match store.import(import).await {
-            Ok(Imported::Imported | Imported::Unchanged) => Ok(Brought::There(self.session().version())),
-            Ok(Imported::Missing) => Ok(Brought::Missing),
+            Ok(_) => Ok(Brought::There(self.session().version())),
             Err(error) if error.is_conflict() => match base {
                 Some(base) => {
                     let ours = self.ours(store, base, base.version.get(), &[]).await?;
@@ -139,10 +123,10 @@ impl Upload {
     }
 
     /// If the session was changed there, the store's wins, under the new id, which is what the client has.
-    async fn rotate(&self, store: &dyn SessionStore, base: &Base) -> Result<Brought> {
+    async fn rotate(&self, store: &dyn Store, base: &Base) -> Result<Brought> {
         let user = self.session().user().unwrap_or_default();
         let rotation = Rotation::new().new_id(self.id.clone()).user(user);
-        let found = match store.rotate(&base.id, rotation).await {
+        let found = match store.with_operation_id(self.operation).rotate(&base.id, rotation).await {
             Ok(rotated) if !rotated.by_another => Some(rotated.session),
             // It may have been this very rotation, long ago.
             Ok(_) | Err(Error::Refused(Refusal::Missing)) => store.get(&self.id).await?,
@@ -161,7 +145,7 @@ impl Upload {
     /// The version that the store is at, if all changes above another one were made by this process.
     async fn ours(
         &self,
-        store: &dyn SessionStore,
+        store: &dyn Store,
         base: &Base,
         above: u64,
         known: &[OperationId],
@@ -176,7 +160,7 @@ impl Upload {
         let since = usize::try_from(version.get().saturating_sub(above)).unwrap_or(usize::MAX);
         let is_ours =
             |noted: &[u8; 8]| base.unsure.iter().chain(known).any(|operation| operation.as_bytes() == noted);
-        let changes = export.operations.get(..since);
+        let changes = export.changes.get(..since);
         Ok(changes.filter(|changes| since > 0 && changes.iter().all(is_ours)).map(|_| version))
     }
 }
@@ -186,7 +170,7 @@ fn refused(error: Error) -> Result<Brought> {
     match error {
         Error::Refused(Refusal::Missing | Refusal::Gone) => Ok(Brought::Missing),
         Error::Refused(refusal) => Ok(Brought::Refused(refusal)),
-        error @ (Error::Corrupt { .. } | Error::Invalid { .. } | Error::Value { .. }) => {
+        error @ (Error::Corrupt { .. } | Error::Invalid(_) | Error::Value { .. }) => {
             tracing::warn!(%error, "a session that was kept cannot be brought to the store");
             Ok(Brought::Missing)
         }

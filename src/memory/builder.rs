@@ -1,7 +1,10 @@
 //! How a store in memory is configured.
 
+use std::sync::atomic::AtomicBool;
+
 use crate::memory::call::Memory;
-use crate::memory::shards::{MOST_SHARDS, Shards};
+use crate::memory::reach::MOST_SHARDS;
+use crate::memory::shards::Shards;
 use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result, Rules, TestClock};
 
@@ -49,8 +52,12 @@ impl MemoryStoreBuilder {
         if self.max_sessions == 0 {
             return Err(Error::invalid("max_sessions", "is 0, must be at least 1"));
         }
-        let memory =
-            Memory { shards: Shards::new(MOST_SHARDS), capacity: self.max_sessions, clock: self.clock };
+        let memory = Memory {
+            shards: Shards::new(MOST_SHARDS),
+            capacity: self.max_sessions,
+            clock: self.clock,
+            closed: AtomicBool::new(false),
+        };
         Ok(MemoryStore::new(memory, self.rules))
     }
 }

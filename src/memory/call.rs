@@ -1,9 +1,11 @@
 //! One call: it locks what it needs, and begins again until it has all of it.
 
+use std::sync::atomic::AtomicBool;
+
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
-use crate::memory::ops::{delete_user, reap};
-use crate::memory::record::Departure;
-use crate::memory::shards::{Reach, Shards};
+use crate::memory::reach::Reach;
+use crate::memory::shards::Shards;
 use crate::model::{
     Error, NodeIdentity, OperationId, Refusal, Removed, Result, Rules, Session, SessionId, SessionRef,
     TestClock,
@@ -15,33 +17,15 @@ pub(crate) struct Memory {
     pub(crate) shards: Shards,
     pub(crate) capacity: usize,
     pub(crate) clock: Option<TestClock>,
+    pub(crate) closed: AtomicBool,
 }
 
-/// Why an attempt ended before it wrote anything.
-#[derive(Debug)]
-pub(crate) enum Halt {
-    /// It has to hold these shards too.
-    Need(Reach),
-    /// The session has this id now.
-    Rotated(SessionId),
-    /// This expired session is in the way.
-    Reap(SessionId),
-    /// The user has far too many sessions: these go first.
-    Remove(String, Vec<SessionId>),
-    /// The store has as many sessions as it may, and none is known that could make way.
-    Full,
-    /// The caller's to know.
-    Refused(Refusal),
-}
-
-/// There is no live session.
-pub(crate) fn missing() -> Halt {
-    Halt::Refused(Refusal::Missing)
-}
-
-/// The session has gone to another store.
-pub(crate) fn departed(departure: &Departure) -> Halt {
-    Halt::Refused(Refusal::Departed { place: departure.place.clone() })
+/// What a call answers that ends something: whether there was anything to end.
+pub(crate) fn was_there<T>(settled: Result<T>) -> Result<bool> {
+    match settled {
+        Err(Error::Refused(Refusal::Missing)) => Ok(false),
+        settled => settled.map(|_| true),
+    }
 }
 
 /// One call.
@@ -53,7 +37,7 @@ pub(crate) struct Call<'a> {
     /// Given by a caller who repeats a call. No reply gets lost in memory, so others need none.
     pub(crate) operation: Option<OperationId>,
     /// The node that makes the call as the owner of what it writes.
-    pub(crate) holder: Option<&'a NodeIdentity>,
+    pub(crate) identity: Option<&'a NodeIdentity>,
     reach: Reach,
     /// What expired first when the store was full.
     pub(crate) oldest: Option<SessionId>,
@@ -74,7 +58,7 @@ impl<'a> Call<'a> {
             rules,
             now,
             operation,
-            holder: None,
+            identity: None,
             reach: Reach::default(),
             oldest: None,
             reaped: Vec::new(),
@@ -82,8 +66,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    pub(crate) fn held_by(mut self, holder: Option<&'a NodeIdentity>) -> Self {
-        self.holder = holder;
+    pub(crate) fn made_by(mut self, identity: Option<&'a NodeIdentity>) -> Self {
+        self.identity = identity;
         self
     }
 
@@ -96,7 +80,7 @@ impl<'a> Call<'a> {
     /// The call that makes one of many sessions, at the same instant.
     pub(crate) fn nth(&self, place: usize) -> Self {
         Self::at(self.now, self.memory, self.rules, self.operation.map(|operation| operation.nth(place)))
-            .held_by(self.holder)
+            .made_by(self.identity)
     }
 
     /// The id of a session that was given none.
@@ -126,7 +110,7 @@ impl<'a> Call<'a> {
         mut attempt: impl FnMut(&Self, &mut LockedShards<'a>) -> Result<T, Halt>,
     ) -> Result<T> {
         loop {
-            let mut locked = self.memory.shards.lock(self.reach);
+            let mut locked = LockedShards::lock(&self.memory.shards, self.reach);
             let halt = match attempt(self, &mut locked) {
                 Ok(answer) => return Ok(answer),
                 Err(halt) => halt,
@@ -134,10 +118,8 @@ impl<'a> Call<'a> {
             drop(locked);
             match halt {
                 Halt::Need(more) => self.reach = self.reach | more,
-                Halt::Reap(id) => self.reaped.extend(reap::one(self.another(), &id)),
-                Halt::Remove(user, ids) => {
-                    self.removed.extend(delete_user::remove(self.another(), &user, ids))
-                }
+                Halt::Reap(id) => self.reaped.extend(self.another().reap_one(&id)),
+                Halt::Remove(user, ids) => self.removed.extend(self.another().remove(&user, ids)),
                 Halt::Full => self.oldest = self.first_to_make_way()?,
                 Halt::Rotated(to) => return Err(Error::Refused(Refusal::Rotated { to })),
                 Halt::Refused(refusal) => return Err(Error::Refused(refusal)),
@@ -149,10 +131,10 @@ impl<'a> Call<'a> {
     /// leads nowhere. The attempt learns the id, and what it comes to is returned with it.
     pub(crate) fn settle_at<T>(
         &mut self,
-        target: &dyn SessionRef,
+        session: &dyn SessionRef,
         mut attempt: impl FnMut(&Self, &mut LockedShards<'a>, &SessionId) -> Result<T, Halt>,
     ) -> Result<(SessionId, T)> {
-        let id = target.id();
+        let id = session.id();
         match self.settle(|call, locked| attempt(call, locked, id)) {
             Ok(answer) => Ok((id.clone(), answer)),
             Err(Error::Refused(Refusal::Rotated { to })) => {

@@ -1,6 +1,7 @@
 //! Room for one more session.
 
-use crate::memory::call::{Call, Halt};
+use crate::memory::call::Call;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::model::{Result, SessionId};
 

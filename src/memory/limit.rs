@@ -1,8 +1,9 @@
 //! How many sessions a user may have; `lua/lib/limit.lua` in memory.
 
-use crate::memory::call::{Call, Halt};
+use crate::memory::call::Call;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
-use crate::memory::ops::delete_user;
+use crate::memory::removal;
 use crate::model::{BATCH, OnLimit, Refusal, Removed, Selector, SessionId};
 
 /// Index entries looked at in one call.
@@ -46,5 +47,5 @@ pub(crate) fn admit(call: &Call<'_>, locked: &LockedShards<'_>, user: &str) -> R
 
 /// Evicts those whom [`admit`] named.
 pub(crate) fn evict(call: &Call<'_>, locked: &mut LockedShards<'_>, victims: Vec<SessionId>) -> Vec<Removed> {
-    victims.into_iter().map(|id| delete_user::remove_one(call, locked, id)).collect()
+    victims.into_iter().map(|id| removal::remove_one(call, locked, id)).collect()
 }

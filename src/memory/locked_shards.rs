@@ -5,22 +5,20 @@
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::Arc;
 
-#[cfg(test)]
-use shuttle::sync::MutexGuard;
-#[cfg(not(test))]
-use std::sync::MutexGuard;
-
-use crate::memory::call::{Halt, departed, missing};
+use crate::memory::halt::{Halt, departed, missing};
 use crate::memory::index::{Entry, Index};
 use crate::memory::lease::Lease;
+use crate::memory::reach::Reach;
 use crate::memory::record::{Kind, Record};
-use crate::memory::shards::{Named, Reach, Shard, Shards};
+use crate::memory::shard::{Named, Shard};
+use crate::memory::shards::Shards;
+use crate::memory::sync::MutexGuard;
 use crate::model::{Selector, SessionId};
 
 /// How many lapsed leftovers one that comes clears away: more than one, so they do not pile up.
 const SWEPT: usize = 2;
 
-const ASKS_FIRST: &str = "a call asks for what it refresh_cache before it refresh_cache it";
+const ASKS_FIRST: &str = "a call asks for what it touches before it touches it";
 
 /// The shards that a call holds.
 pub(crate) struct LockedShards<'a> {
@@ -40,12 +38,12 @@ impl Drop for LockedShards<'_> {
 }
 
 impl<'a> LockedShards<'a> {
-    pub(crate) fn new(
-        shards: &'a Shards,
-        reach: Reach,
-        first: Option<MutexGuard<'a, Shard>>,
-        others: Vec<MutexGuard<'a, Shard>>,
-    ) -> Self {
+    /// Locks shards.
+    ///
+    /// Ordering: ascending, here and nowhere else, so that no two calls wait for each other.
+    pub(crate) fn lock(shards: &'a Shards, reach: Reach) -> Self {
+        let mut guards = reach.shards().map(|shard| shards.guard(shard));
+        let (first, others) = (guards.next(), guards.collect());
         Self { shards, reach, first, others, rooms: 0 }
     }
 
@@ -122,14 +120,14 @@ impl<'a> LockedShards<'a> {
         }
     }
 
-    /// NodeFilter session has a connection.
+    /// Which session has a connection.
     pub(crate) fn pointer(&self, connection: &str) -> Option<&SessionId> {
         self.shard(connection).connections.get(connection)
     }
 
     /// The index of a user or node.
-    pub(crate) fn index(&self, owner: &Selector) -> Option<&Index> {
-        match owner.words() {
+    pub(crate) fn index(&self, of: &Selector) -> Option<&Index> {
+        match of.words() {
             ("user", user) => self.shard(user).users.get(user),
             (_, node) => self.shard(node).nodes.get(node),
         }
@@ -141,7 +139,7 @@ impl<'a> LockedShards<'a> {
     }
 
     pub(crate) fn set_lease(&mut self, lease: Lease) {
-        let node = lease.holder.node();
+        let node = lease.identity.node();
         self.shard_mut(node).leases.insert(node.into(), lease.clone());
     }
 

@@ -1,20 +1,29 @@
 //! The store in memory: the rules of `lua/`, told once more in Rust.
 //!
-//! It works as the scripts do. A call names the shards that it refresh_cache and locks them; what it finds out to need besides
+//! It works as the scripts do. A call names the shards that it touches and locks them; what it finds out to need besides
 //! makes it begin again with more. Nothing is written before the last refusal.
 
 pub(crate) mod builder;
 pub(crate) mod call;
 pub(crate) mod capacity;
+pub(crate) mod fence;
+pub(crate) mod halt;
 pub(crate) mod index;
 pub(crate) mod lease;
 pub(crate) mod limit;
 pub(crate) mod locked_shards;
+pub(crate) mod migration_store;
+pub(crate) mod node_registry;
 pub(crate) mod ops;
+pub(crate) mod reach;
 pub(crate) mod record;
+pub(crate) mod removal;
 #[cfg(test)]
-pub(crate) mod schedules;
+mod schedules;
+pub(crate) mod session_store;
+pub(crate) mod shard;
 pub(crate) mod shards;
 pub(crate) mod shared_name;
 pub(crate) mod snapshot;
 pub(crate) mod store;
+pub(crate) mod sync;

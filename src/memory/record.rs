@@ -19,7 +19,7 @@ pub(crate) struct Record {
     /// Not `Migrating`: the freeze says so.
     pub(crate) status: Status,
     pub(crate) freeze: Option<Box<Freeze>>,
-    pub(crate) operations: RecentChanges,
+    pub(crate) changes: RecentChanges,
     pub(crate) version: u64,
     pub(crate) created_at: u64,
     pub(crate) ttl: u64,
@@ -90,7 +90,7 @@ impl Record {
     /// The version that an operation made, if it is one of the last four changes: the call came twice.
     pub(crate) fn version_of(&self, operation: Option<OperationId>) -> Option<u64> {
         let operation = operation?;
-        let age = self.operations.iter().position(|noted| noted == operation.as_bytes())?;
+        let age = self.changes.iter().position(|noted| noted == operation.as_bytes())?;
         Some(self.version - age as u64)
     }
 
@@ -98,14 +98,14 @@ impl Record {
     /// is over.
     pub(crate) fn change(&mut self, operation: Option<OperationId>) {
         self.freeze = None;
-        self.operations.rotate_right(1);
-        self.operations[0] = operation.map_or([0; 8], |operation| *operation.as_bytes());
+        self.changes.rotate_right(1);
+        self.changes[0] = operation.map_or([0; 8], |operation| *operation.as_bytes());
         self.version += 1;
     }
 
     /// Notes an import among the changes that came with the session, as `record_note_import` does.
     pub(crate) fn note_import(&mut self, operation: Option<OperationId>) {
-        self.operations[1] = operation.map_or([0; 8], |operation| *operation.as_bytes());
+        self.changes[1] = operation.map_or([0; 8], |operation| *operation.as_bytes());
     }
 
     /// A full idle time from now, but never past the deadline.

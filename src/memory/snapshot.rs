@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::memory::call::Memory;
 use crate::memory::index::Entry;
+use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
-use crate::memory::shards::Shard;
+use crate::memory::shard::Shard;
 use crate::model::{Direction, Freeze, Status};
 use crate::stored::keys::Keys;
 
@@ -22,7 +23,7 @@ pub enum Stored {
 /// All that is stored, at one instant, under the keys of `README.md`.
 pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
     let now = crate::model::now_ms(memory.clock.as_ref());
-    let locked = memory.shards.lock(memory.shards.whole());
+    let locked = LockedShards::lock(&memory.shards, memory.shards.whole());
     let mut snapshot = BTreeMap::new();
     let (mut expiry, mut migrations) = (Vec::new(), Vec::new());
     for shard in locked.shards() {
@@ -57,7 +58,7 @@ fn add(snapshot: &mut BTreeMap<String, Stored>, keys: &Keys, shard: &Shard, now:
         snapshot.insert(keys.node(node), Stored::SortedSet(scores(index.iter())));
     }
     for (node, lease) in &shard.leases {
-        let bytes = [*lease.holder.lease(), lease.deadline.to_be_bytes()].concat();
+        let bytes = [*lease.identity.lease(), lease.deadline.to_be_bytes()].concat();
         snapshot.insert(keys.lease(node), Stored::String(bytes));
     }
 }
@@ -66,7 +67,7 @@ fn scores<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(String, u64)
     entries.into_iter().map(|(score, id)| (id.as_str().to_owned(), *score)).collect()
 }
 
-/// A record as Redis has it; ARCHITECTURE.md has the layout.
+/// A record as Redis has it; docs/internals.md has the layout.
 fn encode(record: &Record) -> Vec<u8> {
     let (kind, rest): (u8, &[u8]) = match &record.kind {
         Kind::Live => (1, &record.body),
@@ -86,7 +87,7 @@ fn encode(record: &Record) -> Vec<u8> {
     // Names and bodies are checked against limits that fit.
     names.iter().for_each(|name| bytes.extend((name.len() as u16).to_be_bytes()));
     bytes.extend((body.len() as u32).to_be_bytes());
-    bytes.extend(record.operations.concat());
+    bytes.extend(record.changes.concat());
     let Record { version, created_at, ttl, deadline, last_active, expires_at, stored_until, .. } = *record;
     bytes.extend(version.to_be_bytes());
     for time in [created_at, ttl, deadline, last_active, expires_at, stored_until] {

@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::background::callback::Callback;
 use crate::migration::lanes::Lanes;
 use crate::migration::manager::MigrationManager;
-use crate::migration::task::{OnReport, Report};
+use crate::migration::task::Report;
 use crate::migration::transfer::{End, Transfer};
 use crate::model::{Error, Result, check_count, check_span, require_name};
-use crate::store::session_store::SessionStore;
+use crate::store::Store;
 
 /// Configures a [`MigrationManager`].
 #[must_use]
@@ -19,7 +20,7 @@ pub struct MigrationManagerBuilder {
     queue: usize,
     workers: usize,
     freeze: Duration,
-    on_report: Option<OnReport>,
+    on_report: Callback<Report>,
 }
 
 impl fmt::Debug for MigrationManagerBuilder {
@@ -68,7 +69,7 @@ impl MigrationManagerBuilder {
     /// least once for each that moved to the other store, after a crash maybe more than once, with the same task id. Of one
     /// that goes to another node nobody is told after a crash: submit it again. Defaults to none.
     pub fn on_report(mut self, on_report: impl Fn(&Report) + Send + Sync + 'static) -> Self {
-        self.on_report = Some(Arc::new(on_report));
+        self.on_report = Callback::new(on_report);
         self
     }
 
@@ -99,7 +100,7 @@ impl MigrationManagerBuilder {
 
 impl MigrationManager {
     /// Configures a manager of two stores.
-    pub fn builder(local: Arc<dyn SessionStore>, remote: Arc<dyn SessionStore>) -> MigrationManagerBuilder {
+    pub fn builder(local: Arc<dyn Store>, remote: Arc<dyn Store>) -> MigrationManagerBuilder {
         let end = |store, place: &str| End { store, place: place.to_owned() };
         MigrationManagerBuilder {
             local: end(local, "local"),
@@ -107,7 +108,7 @@ impl MigrationManager {
             queue: 100,
             workers: 8,
             freeze: Duration::from_secs(30),
-            on_report: None,
+            on_report: Callback::default(),
         }
     }
 }

@@ -8,10 +8,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Submitted};
+use crate::background::callback::Callback;
+use crate::migration::task::{Destination, Job, MigrationTask, Report, Submitted};
 use crate::migration::transfer::Outcome;
 use crate::model::{Cursor, Error, Obstacle, PageRequest, Result, Selector, SessionId};
-use crate::store::session_store::SessionStore;
+use crate::store::Store;
 
 /// How many to read at once.
 const PAGE: usize = 100;
@@ -70,23 +71,23 @@ impl Drain {
 
 /// The task's own side.
 pub(crate) struct DrainTask {
-    source: Arc<dyn SessionStore>,
+    source: Arc<dyn Store>,
     queue: mpsc::WeakSender<Job>,
     node: String,
     destination: Destination,
-    on_report: Option<OnReport>,
+    on_report: Callback<Report>,
     every: Duration,
     progress: watch::Sender<DrainProgress>,
 }
 
 impl DrainTask {
     pub(crate) fn start(
-        source: Arc<dyn SessionStore>,
+        source: Arc<dyn Store>,
         queue: mpsc::WeakSender<Job>,
         node: &str,
         destination: Destination,
         per_second: u32,
-        on_report: Option<OnReport>,
+        on_report: Callback<Report>,
     ) -> Result<Drain> {
         Selector::node(node).validate()?;
         destination.check()?;

@@ -2,14 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::migration::task::{Destination, Job, MigrationTask, OnReport, Report};
+use crate::background::callback::Callback;
+use crate::migration::task::{Destination, Job, MigrationTask, Report};
 use crate::migration::transfer::Transfer;
 
 /// What the workers, the drains and a resumption share.
 pub(crate) struct Lanes {
     pub(crate) to_remote: Transfer,
     pub(crate) to_local: Transfer,
-    pub(crate) on_report: Option<OnReport>,
+    pub(crate) on_report: Callback<Report>,
     /// Tasks that were not begun, once no more are.
     pub(crate) handed_back: Mutex<Option<Vec<MigrationTask>>>,
 }
@@ -32,8 +33,6 @@ impl Lanes {
     }
 
     pub(crate) fn tell(&self, report: &Report) {
-        if let Some(on_report) = &self.on_report {
-            on_report(report);
-        }
+        self.on_report.call(report);
     }
 }

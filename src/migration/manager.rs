@@ -25,7 +25,8 @@ use crate::model::{Error, Obstacle, Result};
 ///
 /// ```
 /// use std::sync::Arc;
-/// use cloakroom::{Destination, MemoryStore, MigrationManager, MigrationTask, NewSession, Outcome, SessionStore};
+/// use cloakroom::{MemoryStore, NewSession, SessionStore};
+/// use cloakroom::migration::{Destination, MigrationManager, MigrationTask, Outcome};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), cloakroom::Error> {

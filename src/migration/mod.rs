@@ -9,3 +9,14 @@ pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod task;
 pub(crate) mod transfer;
+
+pub use crate::model::{
+    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Phase, TaskId,
+};
+pub use crate::store::migration_store::MigrationStore;
+pub use builder::MigrationManagerBuilder;
+pub use drain::{Drain, DrainProgress};
+pub use manager::MigrationManager;
+pub use resume::Resumed;
+pub use task::{Destination, MigrationTask, Report, Submitted};
+pub use transfer::Outcome;

@@ -3,7 +3,7 @@
 use crate::migration::retry::Retry;
 use crate::migration::transfer::Outcome;
 use crate::model::{Claim, Error, Obstacle, Refusal, Result, SessionId};
-use crate::store::session_store::SessionStore;
+use crate::store::Store;
 
 /// How often a session is read again that kept changing.
 const ROUNDS: u32 = 4;
@@ -11,7 +11,7 @@ const ROUNDS: u32 = 4;
 /// Gives a session to a node, and tells its id by now. It comes from the node `from`, or else from the one where it is
 /// found: if its client takes it to a third one meanwhile, it stays there, for a connection would be lost.
 pub(crate) async fn reassign(
-    store: &dyn SessionStore,
+    store: &dyn Store,
     retry: &Retry,
     id: &SessionId,
     mut from: Option<String>,

@@ -9,7 +9,7 @@ use crate::model::{Error, Migration, Phase, Result};
 const PAGE: usize = 200;
 
 /// What a resumption came to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Resumed {
     /// Those that were brought to an end, or could not be now.

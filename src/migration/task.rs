@@ -3,16 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
+use crate::background::callback::Callback;
 use crate::migration::transfer::Outcome;
 use crate::model::{Error, Obstacle, Result, SessionId, TaskId, require_name};
-
-/// Takes the end of a migration. It runs in the worker's task, so it should hand on and return.
-pub type OnReport = Arc<dyn Fn(&Report) + Send + Sync>;
 
 /// Where a session is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +51,14 @@ pub struct MigrationTask {
     pub(crate) destination: Destination,
     /// The node that is drained: to another node the session goes only from there.
     pub(crate) from: Option<String>,
-    pub(crate) on_report: Option<OnReport>,
+    pub(crate) on_report: Callback<Report>,
 }
 
 impl MigrationTask {
     /// Moves a session, by a task with a new id.
     #[must_use]
     pub fn new(session: SessionId, destination: Destination) -> Self {
-        Self { id: TaskId::random(), session, destination, from: None, on_report: None }
+        Self { id: TaskId::random(), session, destination, from: None, on_report: Callback::default() }
     }
 
     /// The id of a task that may have been submitted before: it is the same migration. Defaults to a new one.
@@ -74,7 +71,7 @@ impl MigrationTask {
     /// Is called with the end of the migration, once. Defaults to none.
     #[must_use]
     pub fn on_report(mut self, on_report: impl Fn(&Report) + Send + Sync + 'static) -> Self {
-        self.on_report = Some(Arc::new(on_report));
+        self.on_report = Callback::new(on_report);
         self
     }
 
@@ -103,14 +100,14 @@ impl fmt::Debug for MigrationTask {
 }
 
 /// The end of a migration.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
     /// Of the task; whoever is told more than once knows it by this.
     pub task: TaskId,
     /// The session, under its new id if it was rotated before it moved.
     pub session: SessionId,
-    /// What became of it. After an error it is where it was, or [`resume`](crate::MigrationManager::resume) brings it to
+    /// What became of it. After an error it is where it was, or [`resume`](crate::migration::MigrationManager::resume) brings it to
     /// an end. One that goes to another node is there or where it was.
     ///
     /// For another node that is [`Fenced`](crate::Refusal::Fenced) when that node does not hold its lease,
@@ -145,11 +142,11 @@ pub(crate) struct Job {
     task: Option<MigrationTask>,
     told: Option<oneshot::Sender<Report>>,
     /// Of all tasks of a manager.
-    on_report: Option<OnReport>,
+    on_report: Callback<Report>,
 }
 
 impl Job {
-    pub(crate) fn new(task: MigrationTask, on_report: Option<OnReport>) -> (Self, Submitted) {
+    pub(crate) fn new(task: MigrationTask, on_report: Callback<Report>) -> (Self, Submitted) {
         let (told, submitted) = oneshot::channel();
         let submitted = Submitted(submitted, task.id);
         (Self { task: Some(task), told: Some(told), on_report }, submitted)
@@ -172,9 +169,8 @@ impl Job {
     fn tell(&mut self, session: SessionId, outcome: Result<Outcome>) {
         let Some(task) = self.task.take() else { return };
         let report = Report { task: task.id, session, outcome };
-        for on_report in task.on_report.iter().chain(&self.on_report) {
-            on_report(&report);
-        }
+        task.on_report.call(&report);
+        self.on_report.call(&report);
         // Who no longer waits has seen the callbacks, or wants to know nothing.
         let _ = self.told.take().map(|told| told.send(report));
     }

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use crate::migration::retry::Retry;
 use crate::model::{
-    Cleaned, Departed, Direction, Error, Freezing, Frozen, Import, Imported, Leftover, Migration, Phase,
-    Refusal, Result, Session, SessionId, Status, TaskId, Thawed,
+    Direction, Error, Freezing, Frozen, Import, Leftover, Migration, Phase, Refusal, Result, Session,
+    SessionId, Status, TaskId,
 };
-use crate::store::session_store::SessionStore;
+use crate::store::Store;
 
 /// One of the two stores, and what it is called in the other.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
-    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) store: Arc<dyn Store>,
     pub(crate) place: String,
 }
 
@@ -73,8 +73,8 @@ impl Transfer {
         let freezing =
             Freezing::new(task, &self.target.place).span(self.freeze).node(node.unwrap_or_default());
         let frozen = match retry.with(|| source.freeze(id, freezing.clone())).await {
-            Ok(Some(frozen)) => frozen,
-            Ok(None) => return self.absent(&retry, id).await,
+            Ok(frozen) => frozen,
+            Err(Error::Refused(Refusal::Missing)) => return self.absent(&retry, id).await,
             Err(Error::Refused(Refusal::Departed { place })) => return self.gone(id, task, place).await,
             Err(error) => return Err(error),
         };
@@ -83,10 +83,8 @@ impl Transfer {
         let import = Import::new(export).incoming(task, until_ms, self.source.place.as_str());
         let import = if let Some(node) = node { import.node(node) } else { import };
         match self.cross(&retry, import, &session, task, until_ms).await {
-            Ok(Departed::Departed) => self.arrive(session.id(), task).await,
-            Ok(Departed::Missing) => {
-                Ok(Arrival::new(session.id(), Outcome::Missing, [Leftover::Copy { until_ms }]))
-            }
+            Ok(true) => self.arrive(session.id(), task).await,
+            Ok(false) => Ok(Arrival::new(session.id(), Outcome::Missing, [Leftover::Copy { until_ms }])),
             Err(error) => {
                 let arrival = self.turn_back(session.id(), task, Some(until_ms)).await?;
                 if arrival.outcome == Outcome::Stayed {
@@ -106,12 +104,9 @@ impl Transfer {
         session: &Session,
         task: TaskId,
         until_ms: u64,
-    ) -> Result<Departed> {
-        let imported = retry.with(|| self.target.store.import(import.clone())).await?;
-        if imported == Imported::Missing {
-            // By the clock there it has expired.
-            return Err(Error::Refused(Refusal::Missing));
-        }
+    ) -> Result<bool> {
+        // Missing: by the clock there it has expired.
+        retry.with(|| self.target.store.import(import.clone())).await?;
         retry.with(|| self.source.store.depart(session, task, until_ms)).await
     }
 
@@ -146,8 +141,8 @@ impl Transfer {
     pub(crate) async fn arrive(&self, id: &SessionId, task: TaskId) -> Result<Arrival> {
         let retry = self.retry();
         match retry.with(|| self.target.store.thaw(id, task, Direction::Incoming)).await {
-            Ok(Thawed::Thawed | Thawed::Unchanged) => {}
-            Ok(Thawed::Missing) => {
+            Ok(_) => {}
+            Err(Error::Refused(Refusal::Missing)) => {
                 return Ok(Arrival::new(id, Outcome::Missing, [Leftover::Departed, Leftover::Deleted]));
             }
             // It was thawed before, and has gone on since: to another id, or to another store.
@@ -170,8 +165,8 @@ impl Transfer {
             Err(Error::Refused(Refusal::Departed { .. })) if self.has_departed(id, task).await? => {
                 return self.arrive(id, task).await;
             }
-            Ok(Thawed::Missing) => Outcome::Missing,
-            Ok(Thawed::Thawed | Thawed::Unchanged) | Err(Error::Refused(_)) => Outcome::Stayed,
+            Err(Error::Refused(Refusal::Missing)) => Outcome::Missing,
+            Ok(_) | Err(Error::Refused(_)) => Outcome::Stayed,
             Err(error) => return Err(error),
         };
         // From here on nobody departs under that freeze.
@@ -212,7 +207,7 @@ impl Transfer {
             };
             let cleaned = retry.with(|| end.store.clean(id, task, *left)).await?;
             // It was deleted since somebody looked: then that wins.
-            if cleaned == Cleaned::Unchanged && matches!(left, Leftover::Copy { .. }) {
+            if !cleaned && matches!(left, Leftover::Copy { .. }) {
                 self.heed_delete(id, task).await?;
             }
         }

@@ -1,10 +1,11 @@
 //! Changes of a live session.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
+use crate::model::clock::system_time;
 use crate::model::duration::check_ttl;
 use crate::model::entries::Entries;
 use crate::model::entry_codec::{EntryKind, EntryWriter};
@@ -126,7 +127,7 @@ impl Patch {
                 self.changes.push((kind, key, Some(json)));
                 Ok(self)
             }
-            Err(source) => Err(Error::Value { key, source }),
+            Err(source) => Err(Error::value(key, source)),
         }
     }
 }
@@ -162,6 +163,18 @@ pub struct Refreshed {
 }
 
 impl Refreshed {
+    /// When it was last used.
+    #[must_use]
+    pub fn last_active(&self) -> SystemTime {
+        system_time(self.last_active_ms)
+    }
+
+    /// When it expires.
+    #[must_use]
+    pub fn expires_at(&self) -> SystemTime {
+        system_time(self.expires_at_ms)
+    }
+
     /// As if it were a use of a session to make it.
     pub(crate) fn of_new(session: &Session) -> Self {
         Self {
@@ -188,5 +201,13 @@ impl Patch {
                 }
             }
         }
+    }
+}
+
+impl Patched {
+    /// When it expires.
+    #[must_use]
+    pub fn expires_at(&self) -> SystemTime {
+        system_time(self.expires_at_ms)
     }
 }

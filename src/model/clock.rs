@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 /// server's clock all the same, as a safety net.
 ///
 /// ```
-/// use cloakroom::TestClock;
+/// use cloakroom::testing::TestClock;
 /// use std::time::Duration;
 ///
 /// let clock = TestClock::new();
@@ -82,4 +82,9 @@ impl Default for TestClock {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Milliseconds since the epoch as the standard library tells a time.
+pub(crate) fn system_time(ms: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
 }

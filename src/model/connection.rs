@@ -7,18 +7,6 @@ use crate::model::session::Session;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
-/// What an unbind came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Unbound {
-    /// The connection was detached, and the session is suspended.
-    Detached,
-    /// The session has another connection, or none: nothing to do.
-    NotBound,
-    /// There is no live session with this id.
-    Missing,
-}
-
 /// A connection to attach to a session.
 ///
 /// ```
@@ -55,10 +43,10 @@ impl Binding {
         self
     }
 
-    /// The same, checked, as the holder of a lease may make it.
-    pub(crate) fn at(mut self, holder: Option<&NodeIdentity>) -> Result<Self> {
+    /// The same, checked, as a node may make it that holds a lease.
+    pub(crate) fn at(mut self, identity: Option<&NodeIdentity>) -> Result<Self> {
         self.check()?;
-        NodeIdentity::name_node(holder, &mut self.node)?;
+        NodeIdentity::name_node(identity, &mut self.node)?;
         Ok(self)
     }
 
@@ -69,7 +57,7 @@ impl Binding {
 }
 
 /// What a bind came to.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bound {
     /// The session's id, a new one if it was rotated.

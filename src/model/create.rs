@@ -161,7 +161,7 @@ impl NewSession {
 }
 
 /// What `create` made, and whom it made go.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Created {
     /// The new session.

@@ -15,21 +15,11 @@ pub struct Removed {
 }
 
 /// What deleting a user's sessions came to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserDeleted {
     /// The sessions that were removed. Close their connections.
     pub removed: Vec<Removed>,
     /// Those that cannot be removed, because something under their keys is corrupt. Nothing of them was changed.
     pub corrupt: Vec<SessionId>,
-}
-
-/// What a delete came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Deleted {
-    /// The session was deleted.
-    Deleted,
-    /// There was no live session with this id.
-    Missing,
 }

@@ -11,7 +11,7 @@ const KEY_BYTES: usize = 256;
 /// Kind, key length, value length.
 const ENTRY_HEADER_BYTES: usize = 7;
 
-/// NodeFilter of a session's two maps an entry belongs to.
+/// Which of a session's two maps an entry belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EntryKind {
     Attribute = 1,
@@ -144,5 +144,18 @@ impl<'a> Encoded<'a> {
 
     fn removes(&self) -> bool {
         self.0[3..7] == [0; 4]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_ends_within_a_character_is_broken() {
+        let whole = [&[1, 0, 2, 0, 0, 0, 2][..], "\u{e9}\"\"".as_bytes()].concat();
+        assert!(decode_entries(&whole).is_some());
+        let cut = [&[1, 0, 1, 0, 0, 0, 3][..], "\u{e9}\"\"".as_bytes()].concat();
+        assert!(decode_entries(&cut).is_none());
     }
 }

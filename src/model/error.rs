@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::model::invalid::Invalid;
 use crate::model::operation_id::OperationId;
 use crate::model::refusal::Refusal;
 
@@ -10,32 +11,30 @@ use crate::model::refusal::Refusal;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The cause of an error, kept as its `source()`.
-pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Anything that is an error, or a text, as a cause.
+pub(crate) fn cause(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Cause {
+    Cause::from(error.into())
+}
 
 /// Why an operation did not succeed.
 ///
-/// `Display` tells this layer only; the cause is the `source()`.
-#[derive(Debug, thiserror::Error)]
+/// `Display` tells this layer only; the cause is the `source()`. Two errors are equal if they say the same, whatever their
+/// causes.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// Bad input or configuration. Nothing was sent.
-    #[error("{field} {reason}")]
-    Invalid {
-        /// What is wrong.
-        field: &'static str,
-        /// How, with the limit.
-        reason: String,
-    },
+    Invalid(Invalid),
     /// An attribute is not of the type that was asked for, or cannot be told in JSON.
-    #[error("attribute {key:?} does not fit the type")]
     Value {
         /// The attribute's key.
         key: String,
         /// What serde_json said.
-        source: serde_json::Error,
+        source: Arc<serde_json::Error>,
     },
     /// The operation was not executed. Retry freely.
-    #[error("not executed: {reason}")]
     NotExecuted {
         /// What kept it from being executed.
         reason: Obstacle,
@@ -44,7 +43,6 @@ pub enum Error {
     },
     /// The operation was sent, and no reply came: it may have happened. To retry without its happening twice, use
     /// the operation id with [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
-    #[error("sent, but no reply: it may have happened")]
     Ambiguous {
         /// The id to retry with.
         operation_id: OperationId,
@@ -52,14 +50,58 @@ pub enum Error {
         source: Cause,
     },
     /// The engine refused the operation. Nothing was changed.
-    #[error("refused: {0}")]
     Refused(Refusal),
     /// What is stored under one of our keys is not ours, or broken. Nothing was changed.
-    #[error("corrupt {what}")]
     Corrupt {
         /// The key's part in the operation: record, expiry, user, connection, node and the like.
         what: String,
     },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(invalid) => invalid.fmt(f),
+            Self::Value { key, .. } => write!(f, "attribute {key:?} does not fit the type"),
+            Self::NotExecuted { reason, .. } => write!(f, "not executed: {reason}"),
+            Self::Ambiguous { .. } => f.write_str("sent, but no reply: it may have happened"),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::Corrupt { what } => write!(f, "corrupt {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Value { source, .. } => Some(&**source),
+            Self::NotExecuted { source, .. } => source.as_deref().map(|source| source as _),
+            Self::Ambiguous { source, .. } => Some(&**source),
+            Self::Invalid(_) | Self::Refused(_) | Self::Corrupt { .. } => None,
+        }
+    }
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Invalid(one), Self::Invalid(other)) => one == other,
+            (Self::Value { key: one, .. }, Self::Value { key: other, .. }) => one == other,
+            (Self::NotExecuted { reason: one, .. }, Self::NotExecuted { reason: other, .. }) => one == other,
+            (Self::Ambiguous { operation_id: one, .. }, Self::Ambiguous { operation_id: other, .. }) => {
+                one == other
+            }
+            (Self::Refused(one), Self::Refused(other)) => one == other,
+            (Self::Corrupt { what: one }, Self::Corrupt { what: other }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
+    }
 }
 
 /// What kept an operation from being executed.
@@ -80,9 +122,9 @@ pub enum Obstacle {
     Contended,
     /// The store, or the migration manager, was closed.
     Closed,
-    /// A [`MigrationManager`](crate::MigrationManager) has as many tasks waiting as it takes.
+    /// A [`MigrationManager`](crate::migration::MigrationManager) has as many tasks waiting as it takes.
     QueueFull,
-    /// The circuit breaker of a [`FallbackStore`](crate::FallbackStore) is open: its store is away, and the policy has no
+    /// The circuit breaker of a [`FallbackStore`](crate::fallback::FallbackStore) is open: its store is away, and the policy has no
     /// answer of its own.
     CircuitOpen,
     /// Sessions that were kept while the store was away are being brought in, which takes a moment.
@@ -108,7 +150,7 @@ impl fmt::Display for Obstacle {
 
 impl Error {
     pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
-        Self::Invalid { field, reason: reason.into() }
+        Self::Invalid(Invalid::new(field, reason))
     }
 
     pub(crate) fn corrupt(what: impl Into<String>) -> Self {
@@ -119,27 +161,16 @@ impl Error {
         Self::NotExecuted { reason, source: source.into() }
     }
 
-    /// The same for each of many sessions that were sent together, each under its own operation id.
-    pub(crate) fn of_many(self, count: usize, operation_id: impl Fn(usize) -> OperationId) -> Vec<Self> {
-        let shared = |cause: Cause| -> Arc<dyn std::error::Error + Send + Sync> { Arc::from(cause) };
-        match self {
-            Self::Ambiguous { source, .. } => {
-                let source = shared(source);
-                let of = |at| Self::Ambiguous {
-                    operation_id: operation_id(at),
-                    source: Cause::from(source.clone()),
-                };
-                (0..count).map(of).collect()
-            }
-            Self::NotExecuted { reason, source } => {
-                let source = source.map(shared);
-                (0..count).map(|_| Self::obstacle(reason, source.clone().map(Cause::from))).collect()
-            }
-            Self::Corrupt { what } => (0..count).map(|_| Self::corrupt(&*what)).collect(),
-            Self::Refused(refusal) => (0..count).map(|_| Self::Refused(refusal.clone())).collect(),
-            // Of the input of one session, and told before any is sent.
-            bad_input @ (Self::Invalid { .. } | Self::Value { .. }) => vec![bad_input],
+    pub(crate) fn value(key: impl Into<String>, source: serde_json::Error) -> Self {
+        Self::Value { key: key.into(), source: Arc::new(source) }
+    }
+
+    /// The same for another of the calls that were sent together.
+    pub(crate) fn under(mut self, id: OperationId) -> Self {
+        if let Self::Ambiguous { operation_id, .. } = &mut self {
+            *operation_id = id;
         }
+        self
     }
 
     /// There is no live session with this id: log in again.
@@ -177,11 +208,9 @@ impl Error {
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(_))
     }
-}
 
-impl Error {
     /// Whether trying again is in vain.
     pub(crate) fn is_closed(&self) -> bool {
-        matches!(self, Self::NotExecuted { reason: crate::model::error::Obstacle::Closed, .. })
+        matches!(self, Self::NotExecuted { reason: Obstacle::Closed, .. })
     }
 }

@@ -1,10 +1,13 @@
 //! Sessions that have expired, and what a reap removed.
 
+use std::time::SystemTime;
+
+use crate::model::clock::system_time;
 use crate::model::session::Session;
 use crate::model::session_id::SessionId;
 
 /// What a reap came to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reaped {
     /// The sessions that were removed: by this call, and returned to no other.
@@ -28,6 +31,12 @@ pub struct Expired {
 }
 
 impl Expired {
+    /// When it expired.
+    #[must_use]
+    pub fn expired_at(&self) -> SystemTime {
+        system_time(self.expired_at_ms)
+    }
+
     /// How many are read at once at most.
     pub(crate) const MOST: usize = 1000;
 }

@@ -1,7 +1,11 @@
 //! Whose sessions to list, and a page of them.
 
+use std::fmt;
+
 use crate::model::error::{Error, Result};
 use crate::model::index_fields::require_name;
+use crate::model::invalid::Invalid;
+use crate::model::serde_text::serde_as_text;
 use crate::model::session::Session;
 use crate::model::session_id::SessionId;
 
@@ -21,6 +25,33 @@ pub(crate) struct IndexEntry {
     pub(crate) id: SessionId,
     pub(crate) created_at: u64,
 }
+
+/// As a page token, to go over HTTP and come back: `<created_at>.<ties>.<id>`. It has the id of a session in it, and is as
+/// secret as that.
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.created_at, self.ties, self.id.as_str())
+    }
+}
+
+/// What `Display` writes.
+impl std::str::FromStr for Cursor {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let broken = || Invalid::new("cursor", "is no page token");
+        let (created_at, rest) = text.split_once('.').ok_or_else(broken)?;
+        let (ties, id) = rest.split_once('.').ok_or_else(broken)?;
+        let created_at: u64 = created_at.parse().map_err(|_| broken())?;
+        let ties: u16 = ties.parse().map_err(|_| broken())?;
+        if created_at >> 48 > 0 {
+            return Err(broken());
+        }
+        Ok(Self { created_at, ties: ties.into(), id: SessionId::new(id)? })
+    }
+}
+
+serde_as_text!(Cursor, to_string);
 
 impl Cursor {
     /// Where the page behind one of this size begins, which ended with these entries and began behind `before`; a page
@@ -76,7 +107,7 @@ impl Selector {
 /// The largest page.
 const PAGE: usize = 500;
 
-/// NodeFilter sessions of an owner to read.
+/// Which sessions of an owner to read.
 #[derive(Clone, Debug)]
 pub struct PageRequest {
     pub(crate) size: usize,
@@ -110,7 +141,7 @@ impl PageRequest {
 }
 
 /// A page of sessions.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
     /// Live ones, oldest first. Fewer than the page's size when some of the entries were not live; that does not

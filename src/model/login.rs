@@ -46,7 +46,7 @@ impl Rotation {
 }
 
 /// What a rotation came to.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rotated {
     /// The session under its new id.

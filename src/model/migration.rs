@@ -1,7 +1,8 @@
 //! A session on its way from one store to another: what the steps take and give.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use crate::model::clock::system_time;
 use crate::model::duration::check_duration;
 use crate::model::error::Result;
 use crate::model::index_fields::check_name;
@@ -9,10 +10,6 @@ use crate::model::session::Status;
 use crate::model::session_id::SessionId;
 use crate::model::task_id::TaskId;
 use crate::model::transfer::Export;
-use crate::stored::record::Record;
-
-/// The ids of the last four changes, newest first; zeros where there were fewer.
-pub(crate) type RecentChanges = [[u8; 8]; 4];
 
 /// How a session is frozen by a migration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +33,7 @@ impl Freeze {
     }
 }
 
-/// NodeFilter way a frozen session goes.
+/// Which way a frozen session goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From this store to another.
@@ -53,18 +50,6 @@ impl Direction {
             Self::Incoming => "incoming",
         }
     }
-}
-
-/// What a thaw came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Thawed {
-    /// The session can be changed again.
-    Thawed,
-    /// It was not frozen.
-    Unchanged,
-    /// There is no live session with this id.
-    Missing,
 }
 
 /// A session that is on its way, as one of the two stores has it.
@@ -84,7 +69,7 @@ pub struct Migration {
 }
 
 /// A page of the sessions that are on their way.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migrations {
     /// By the end of their freeze, without those that have expired.
@@ -114,18 +99,6 @@ pub enum Phase {
 }
 
 impl Migration {
-    pub(crate) fn of(id: SessionId, record: Record) -> Option<Self> {
-        let (freeze, is_deleted) = match record {
-            Record::Session { freeze, .. } => (freeze?, false),
-            Record::Deleted { freeze, .. } => (freeze?, true),
-            Record::Departed { task, place, .. } => {
-                return Some(Self { id, task: task?, place, node: None, phase: Phase::Departed });
-            }
-            Record::Rotated { .. } => return None,
-        };
-        Some(Self::frozen(id, freeze, is_deleted))
-    }
-
     pub(crate) fn frozen(id: SessionId, freeze: Freeze, is_deleted: bool) -> Self {
         let until_ms = freeze.until;
         let phase = match freeze.direction {
@@ -163,34 +136,14 @@ impl Leftover {
     }
 }
 
-/// What cleaning up came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Cleaned {
-    /// It is cleared away.
-    Cleaned,
-    /// There was nothing of the kind.
-    Unchanged,
-}
-
-/// What letting go of a session came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Departed {
-    /// It is no longer here.
-    Departed,
-    /// It was deleted, or has expired, before it could be let go of.
-    Missing,
-}
-
 /// The longest that a session may be frozen.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// How to freeze a session that is to go over to another store.
 ///
 /// ```
-/// use std::time::Duration;
-/// use cloakroom::{Freezing, TaskId};
+/// use std::time::{Duration, SystemTime};
+/// use cloakroom::migration::{Freezing, TaskId};
 ///
 /// let freezing = Freezing::new(TaskId::random(), "elsewhere").span(Duration::from_secs(10));
 /// ```
@@ -210,7 +163,7 @@ impl Freezing {
     }
 
     /// The node that it goes to there, noted for whoever goes on with the migration: give it to
-    /// [`Import::node`](crate::Import::node). Defaults to none: it keeps its own.
+    /// [`Import::node`](crate::migration::Import::node). Defaults to none: it keeps its own.
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = node.into();
@@ -243,4 +196,12 @@ pub struct Frozen {
 
 pub(crate) fn check_span(span: Duration) -> Result<()> {
     check_duration("freeze", span, Duration::from_millis(1), LONGEST)
+}
+
+impl Frozen {
+    /// When the freeze is over, if nothing ends it before.
+    #[must_use]
+    pub fn until(&self) -> SystemTime {
+        system_time(self.until_ms)
+    }
 }

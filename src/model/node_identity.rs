@@ -10,7 +10,7 @@ use crate::model::random::random;
 /// A process that goes by the name of a node, for as long as one lease: the name, and what tells this lease from those
 /// that the node had before and will have.
 ///
-/// [`Lease`](crate::Lease) has one, and with [`SessionStore::as_node`](crate::SessionStore::as_node) the writes of its
+/// [`Lease`](crate::nodes::Lease) has one, and with [`SessionStore::as_node`](crate::SessionStore::as_node) the writes of its
 /// process carry it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NodeIdentity {
@@ -41,10 +41,10 @@ impl NodeIdentity {
     }
 
     /// Lets a session that a node puts somewhere come to that node.
-    pub(crate) fn name_node(holder: Option<&Self>, node: &mut String) -> Result<()> {
-        match holder {
-            Some(holder) if node.is_empty() => holder.node().clone_into(node),
-            Some(holder) if node != holder.node() => {
+    pub(crate) fn name_node(identity: Option<&Self>, node: &mut String) -> Result<()> {
+        match identity {
+            Some(identity) if node.is_empty() => identity.node().clone_into(node),
+            Some(identity) if node != identity.node() => {
                 return Err(Error::invalid("node id", "is not that of the node that makes the call"));
             }
             _ => {}

@@ -1,13 +1,15 @@
 //! Nodes, their leases, and the sessions of a node that another takes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use crate::model::clock::system_time;
 use crate::model::duration::{LONGEST, check_count, check_duration};
 use crate::model::error::{Error, Result};
 use crate::model::index_fields::require_name;
 use crate::model::listing::Cursor;
 use crate::model::node_identity::NodeIdentity;
+use crate::model::operation_id::OperationId;
 use crate::model::rules::BATCH;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
@@ -107,7 +109,7 @@ pub struct Node {
     pub sessions: u64,
 }
 
-/// NodeFilter nodes to read.
+/// Which nodes to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NodeFilter {
     All,
@@ -117,7 +119,7 @@ pub(crate) enum NodeFilter {
 /// A batch of a node's sessions that another node takes.
 ///
 /// ```
-/// use cloakroom::Claim;
+/// use cloakroom::nodes::Claim;
 ///
 /// let claim = Claim::new("gateway-1", "gateway-2").batch(100);
 /// ```
@@ -130,6 +132,8 @@ pub struct Claim {
     pub(crate) always: bool,
     pub(crate) after: Option<Cursor>,
     pub(crate) only: Option<BTreeSet<SessionId>>,
+    pub(crate) identity: Option<NodeIdentity>,
+    pub(crate) operation_id: Option<OperationId>,
 }
 
 impl Claim {
@@ -138,7 +142,17 @@ impl Claim {
     pub fn new(node: impl Into<String>, to: impl Into<String>) -> Self {
         let reconnect = Duration::from_secs(60);
         let (node, to) = (node.into(), to.into());
-        Self { node, to, batch: BATCH, reconnect, always: false, after: None, only: None }
+        Self {
+            node,
+            to,
+            batch: BATCH,
+            reconnect,
+            always: false,
+            after: None,
+            only: None,
+            identity: None,
+            operation_id: None,
+        }
     }
 
     /// How many sessions to look at, 1 to 200. Defaults to 200.
@@ -179,14 +193,28 @@ impl Claim {
         self
     }
 
-    /// `holder` is who makes the call, if it is fenced.
-    pub(crate) fn check(&self, holder: Option<&NodeIdentity>) -> Result<()> {
+    /// Takes them as the node of this lease: refused once that is lost, whatever lease the node holds by then. Defaults to
+    /// whatever lease the node holds.
+    #[must_use]
+    pub fn as_node(mut self, identity: &NodeIdentity) -> Self {
+        self.identity = Some(identity.clone());
+        self
+    }
+
+    /// Makes the call under this operation id: to repeat a claim that ended in [`Error::Ambiguous`]. Defaults to a new one.
+    #[must_use]
+    pub fn operation_id(mut self, id: OperationId) -> Self {
+        self.operation_id = Some(id);
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
         require_name("node id", &self.node)?;
         require_name("node id", &self.to)?;
         if self.node == self.to {
             return Err(Error::invalid("node id", "is that of the node itself"));
         }
-        if holder.is_some_and(|holder| holder.node() != self.to) {
+        if self.identity.as_ref().is_some_and(|identity| identity.node() != self.to) {
             return Err(Error::invalid("node id", "is not that of the node that makes the call"));
         }
         check_count("batch", self.batch, BATCH)?;
@@ -206,6 +234,8 @@ impl Claim {
 pub struct RecoveredSession {
     /// Its id.
     pub id: SessionId,
+    /// The node that had it.
+    pub from: String,
     /// The version that it is at.
     pub version: Version,
     /// Its user.
@@ -215,7 +245,7 @@ pub struct RecoveredSession {
 }
 
 /// What a claim came to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Claimed {
     /// The sessions that were taken: by this call, and reported by no other.
@@ -228,4 +258,12 @@ pub struct Claimed {
     pub stale: Vec<SessionId>,
     /// Where to go on; `None`: the node's sessions are through.
     pub next: Option<Cursor>,
+}
+
+impl Node {
+    /// When its lease ends or ended.
+    #[must_use]
+    pub fn lease_until(&self) -> SystemTime {
+        system_time(self.lease_until_ms)
+    }
 }

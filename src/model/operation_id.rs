@@ -2,14 +2,17 @@
 
 use std::fmt;
 
-use crate::model::random::{hex, random};
+use crate::model::invalid::Invalid;
+use crate::model::random::{hex, random, unhex};
+use crate::model::serde_text::serde_as_text;
 
 /// Names one call, so that the same call may be sent again without happening twice.
 ///
 /// The store makes one for each call. A caller needs one of its own only to repeat a call that ended in
 /// [`Error::Ambiguous`], see [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
 ///
-/// The session id that the engine makes for a call comes of it, so `Debug` shows only the part that is stored.
+/// The session id that the engine makes for a call comes of it, so it is as secret as that: `Debug` shows only the part
+/// that is stored. `Display` writes all of it, to be kept for the retry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OperationId {
     stored: [u8; 8],
@@ -55,6 +58,29 @@ impl OperationId {
         Self::of(&bytes)
     }
 }
+
+impl fmt::Display for OperationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.stored))?;
+        f.write_str(&hex(&self.seed))
+    }
+}
+
+/// What `Display` writes: 80 hex digits.
+impl std::str::FromStr for OperationId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let bytes: [u8; 40] =
+            unhex(text).ok_or_else(|| Invalid::new("operation id", "is not 80 hex digits"))?;
+        if bytes[..8] == [0; 8] {
+            return Err(Invalid::new("operation id", "begins with 16 zeros"));
+        }
+        Ok(Self::of(&bytes))
+    }
+}
+
+serde_as_text!(OperationId, to_string);
 
 impl fmt::Debug for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

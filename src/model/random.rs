@@ -11,3 +11,14 @@ pub(crate) fn random<const N: usize>() -> [u8; N] {
     getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     bytes
 }
+
+/// What [`hex`] writes; `None` for anything else.
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digits = text.as_bytes();
+    let digit = |at: usize| Some(char::from(*digits.get(at)?).to_digit(16)? as u8);
+    let mut bytes = [0; N];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = digit(2 * at)? << 4 | digit(2 * at + 1)?;
+    }
+    (digits.len() == 2 * N).then_some(bytes)
+}

@@ -30,7 +30,7 @@ const MOST_BYTES: usize = 256 * 1024 * 1024;
 ///     .sessions_per_user(5, OnLimit::EvictOldest);
 /// assert!(rules.validate().is_ok());
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     pub(crate) ttl: Duration,
     pub(crate) max_lifetime: Option<Duration>,
@@ -164,6 +164,72 @@ impl Rules {
         self
     }
 
+    /// How long a session lives without being used.
+    #[must_use]
+    pub fn get_ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// How long a session lives at most, however much it is used.
+    #[must_use]
+    pub fn get_max_lifetime(&self) -> Option<Duration> {
+        self.max_lifetime
+    }
+
+    /// What part of its ttl is left when a refresh extends a session.
+    #[must_use]
+    pub fn get_refresh_threshold(&self) -> f64 {
+        self.refresh_threshold
+    }
+
+    /// How long ago a session was used when a refresh writes again.
+    #[must_use]
+    pub fn get_touch_interval(&self) -> Duration {
+        self.touch_interval
+    }
+
+    /// How long an expired session stays stored.
+    #[must_use]
+    pub fn get_grace(&self) -> Duration {
+        self.grace
+    }
+
+    /// How long the old id of a rotated session still leads to it.
+    #[must_use]
+    pub fn get_rotation_grace(&self) -> Duration {
+        self.rotation_grace
+    }
+
+    /// How long the id of a deleted session cannot be created again.
+    #[must_use]
+    pub fn get_tombstone(&self) -> Duration {
+        self.tombstone
+    }
+
+    /// How many live sessions a user may have, and what happens to one more.
+    #[must_use]
+    pub fn get_sessions_per_user(&self) -> Option<(u32, OnLimit)> {
+        self.limit
+    }
+
+    /// How ids are made.
+    #[must_use]
+    pub fn get_id_scheme(&self) -> IdScheme {
+        self.id_scheme
+    }
+
+    /// The largest JSON text of one attribute or extension, in bytes.
+    #[must_use]
+    pub fn get_value_bytes(&self) -> usize {
+        self.value_bytes
+    }
+
+    /// What all attributes and extensions of a session may take, in bytes.
+    #[must_use]
+    pub fn get_session_bytes(&self) -> usize {
+        self.session_bytes
+    }
+
     /// Checks the rules, as a store does when it is built.
     ///
     /// # Errors
@@ -236,7 +302,7 @@ mod tests {
             (Rules::new().session_bytes(MOST_BYTES + 1), "session_bytes"),
         ] {
             let error = rules.validate().unwrap_err();
-            assert!(matches!(error, Error::Invalid { field: named, .. } if named == field), "{error}");
+            assert!(matches!(&error, Error::Invalid(invalid) if invalid.field == field), "{error}");
         }
         assert!(Rules::new().validate().is_ok());
     }

@@ -1,11 +1,12 @@
 //! A session as the application sees it.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::model::clock::system_time;
 use crate::model::duration::check_ttl;
 use crate::model::entries::Entries;
 use crate::model::entry_codec::{EntryKind, EntryWriter};
@@ -42,7 +43,7 @@ impl Status {
 }
 
 /// Where a copy of a session came from. Anything but [`Store`](Self::Store) is the work of a
-/// [`FallbackStore`](crate::FallbackStore) while its store is away.
+/// [`FallbackStore`](crate::fallback::FallbackStore) while its store is away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
@@ -173,28 +174,52 @@ impl Session {
         self.ttl
     }
 
-    /// When it was made.
+    /// When it was made, in milliseconds since the epoch.
     #[must_use]
     pub fn created_at_ms(&self) -> u64 {
         self.times.created_at
     }
 
-    /// When it was last used.
+    /// When it was made.
+    #[must_use]
+    pub fn created_at(&self) -> SystemTime {
+        system_time(self.times.created_at)
+    }
+
+    /// When it was last used, in milliseconds since the epoch.
     #[must_use]
     pub fn last_active_ms(&self) -> u64 {
         self.times.last_active
     }
 
-    /// When it expires, if it is not used before.
+    /// When it was last used.
+    #[must_use]
+    pub fn last_active(&self) -> SystemTime {
+        system_time(self.times.last_active)
+    }
+
+    /// When it expires, if it is not used before, in milliseconds since the epoch.
     #[must_use]
     pub fn expires_at_ms(&self) -> u64 {
         self.times.expires_at
+    }
+
+    /// When it expires, if it is not used before.
+    #[must_use]
+    pub fn expires_at(&self) -> SystemTime {
+        system_time(self.times.expires_at)
     }
 
     /// When it expires at the latest, if it has a lifetime.
     #[must_use]
     pub fn deadline_ms(&self) -> Option<u64> {
         (self.times.deadline > 0).then_some(self.times.deadline)
+    }
+
+    /// When it expires at the latest, if it has a lifetime.
+    #[must_use]
+    pub fn deadline(&self) -> Option<SystemTime> {
+        self.deadline_ms().map(system_time)
     }
 
     /// The attribute of a key.

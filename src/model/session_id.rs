@@ -3,16 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::model::error::{Error, Result};
+use crate::model::invalid::Invalid;
 use crate::model::operation_id::OperationId;
 use crate::model::random::{hex, random};
+use crate::model::serde_text::serde_as_text;
 
 /// The longest session id, in bytes.
 pub(crate) const SESSION_ID_BYTES: usize = 128;
 
 /// A session's id: the ticket. Text of 1 to 128 bytes.
 ///
-/// Whoever has the id has the session, so it is a secret: `Debug` prints a short hash, and there is no `Display`.
+/// Whoever has the id has the session, so it is a secret: `Debug` and `Display` print a short hash. Its text is asked for by
+/// name, with [`as_str`](Self::as_str); serde writes it too, for what is sent to the client.
 ///
 /// ```
 /// use cloakroom::SessionId;
@@ -30,14 +32,14 @@ impl SessionId {
     /// Takes an id that the caller chose, or got from a client.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the text is empty or longer than 128 bytes.
-    pub fn new(text: impl Into<String>) -> Result<Self> {
+    /// [`Invalid`] when the text is empty or longer than 128 bytes.
+    pub fn new(text: impl Into<String>) -> Result<Self, Invalid> {
         let text = text.into();
         if text.is_empty() {
-            return Err(Error::invalid("session id", "is empty"));
+            return Err(Invalid::new("session id", "is empty"));
         }
         if text.len() > SESSION_ID_BYTES {
-            return Err(Error::invalid(
+            return Err(Invalid::new(
                 "session id",
                 format!("is {} bytes, at most {SESSION_ID_BYTES}", text.len()),
             ));
@@ -58,6 +60,14 @@ impl SessionId {
     }
 }
 
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.short_hash())
+    }
+}
+
+serde_as_text!(SessionId, as_str);
+
 impl fmt::Debug for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SessionId(#{})", self.short_hash())
@@ -65,9 +75,9 @@ impl fmt::Debug for SessionId {
 }
 
 impl std::str::FromStr for SessionId {
-    type Err = Error;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         Self::new(text)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::model::error::{Error, Result};
-use crate::model::random::{hex, random};
+use crate::model::invalid::Invalid;
+use crate::model::random::{hex, random, unhex};
+use crate::model::serde_text::serde_as_text;
 
 /// Names one migration of a session, so that its steps may be sent again, by whomever, without happening twice.
 ///
@@ -21,10 +22,10 @@ impl TaskId {
     /// An id that the caller keeps. All zero stands for none in what is stored, so do not give that.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it is all zero.
-    pub fn new(bytes: [u8; 8]) -> Result<Self> {
+    /// [`Invalid`] when it is all zero.
+    pub fn new(bytes: [u8; 8]) -> Result<Self, Invalid> {
         if bytes == [0; 8] {
-            return Err(Error::invalid("task id", "is all zero"));
+            return Err(Invalid::new("task id", "is all zero"));
         }
         Ok(Self(bytes))
     }
@@ -40,6 +41,23 @@ impl TaskId {
         &self.0
     }
 }
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+/// What `Display` writes: 16 hex digits.
+impl std::str::FromStr for TaskId {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::new(unhex(text).ok_or_else(|| Invalid::new("task id", "is not 16 hex digits"))?)
+    }
+}
+
+serde_as_text!(TaskId, to_string);
 
 impl fmt::Debug for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

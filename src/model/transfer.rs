@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::model::error::{Error, Result};
 use crate::model::index_fields::{IndexFields, check_name, require_name};
-use crate::model::migration::RecentChanges;
+use crate::model::operation_id::OperationId;
+use crate::model::recent_changes::RecentChanges;
 use crate::model::rules::Rules;
 use crate::model::session::Session;
 use crate::model::task_id::TaskId;
@@ -14,12 +15,12 @@ use crate::model::version::Version;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Export {
     pub(crate) session: Session,
-    pub(crate) operations: RecentChanges,
+    pub(crate) changes: RecentChanges,
 }
 
 impl Export {
-    pub(crate) fn new(session: Session, operations: RecentChanges) -> Self {
-        Self { session, operations }
+    pub(crate) fn new(session: Session, changes: RecentChanges) -> Self {
+        Self { session, changes }
     }
 
     /// The session.
@@ -56,8 +57,9 @@ pub(crate) enum Replaces {
 /// How to bring in a session.
 ///
 /// ```
-/// # use cloakroom::{Import, Result, SessionId, SessionStore};
-/// # async fn copy(from: &dyn SessionStore, to: &dyn SessionStore, id: &SessionId) -> Result<()> {
+/// # use cloakroom::{Result, SessionId};
+/// # use cloakroom::migration::{Import, MigrationStore};
+/// # async fn copy(from: &dyn MigrationStore, to: &dyn MigrationStore, id: &SessionId) -> Result<()> {
 /// if let Some(export) = from.export(id).await? {
 ///     to.import(Import::new(export).if_absent()).await?;
 /// }
@@ -68,13 +70,14 @@ pub(crate) enum Replaces {
 pub struct Import {
     pub(crate) export: Export,
     pub(crate) replaces: Replaces,
-    pub(crate) migration: Option<Coming>,
+    pub(crate) migration: Option<Incoming>,
+    pub(crate) operation_id: Option<OperationId>,
     node: Option<String>,
 }
 
 /// By which migration a session comes.
 #[derive(Clone, Debug)]
-pub(crate) struct Coming {
+pub(crate) struct Incoming {
     pub(crate) task: TaskId,
     pub(crate) until_ms: u64,
     pub(crate) place: String,
@@ -84,7 +87,7 @@ impl Import {
     /// Brings in what was exported. Defaults to replacing an older version of the same session.
     #[must_use]
     pub fn new(export: Export) -> Self {
-        Self { export, replaces: Replaces::Older, migration: None, node: None }
+        Self { export, replaces: Replaces::Older, migration: None, operation_id: None, node: None }
     }
 
     /// Brings it in only where it is not, and replaces nothing. Defaults to replacing an older version.
@@ -107,7 +110,7 @@ impl Import {
     #[must_use]
     pub fn incoming(mut self, task: TaskId, until_ms: u64, place: impl Into<String>) -> Self {
         self.replaces = Replaces::Nothing;
-        self.migration = Some(Coming { task, until_ms, place: place.into() });
+        self.migration = Some(Incoming { task, until_ms, place: place.into() });
         self
     }
 
@@ -116,6 +119,15 @@ impl Import {
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = Some(node.into());
+        self
+    }
+
+    /// Makes the call under this operation id: to repeat an import that ended in
+    /// [`Error::Ambiguous`](crate::Error::Ambiguous), which then happens once. It is recognized until the third change
+    /// after it. Defaults to a new one.
+    #[must_use]
+    pub fn operation_id(mut self, id: OperationId) -> Self {
+        self.operation_id = Some(id);
         self
     }
 
@@ -142,17 +154,4 @@ impl Import {
         }
         self.export.session().check(rules)
     }
-}
-
-/// What an import came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Imported {
-    /// The session is here now, as it was exported.
-    Imported,
-    /// It was here already, at the same version with the same content. The times of its use were not compared, and stay
-    /// as they are here.
-    Unchanged,
-    /// It is not here: it has expired by this store's clock, or what it was to replace is not here.
-    Missing,
 }

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::model::invalid::Invalid;
+
 /// Counts the changes of a session: 1 at creation, one more with each change other than a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
@@ -15,6 +19,29 @@ impl Version {
     #[must_use]
     pub fn get(self) -> u64 {
         self.0
+    }
+}
+
+/// As a number: an ETag, say.
+impl std::str::FromStr for Version {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let number =
+            text.parse().map_err(|_| Invalid::new("version", "is no whole number from 0 to 2^64 - 1"))?;
+        Ok(Self(number))
+    }
+}
+
+impl Serialize for Version {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self)
     }
 }
 

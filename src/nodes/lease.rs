@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::background::shutdown::{Shutdown, ShutdownSignal, stop};
+use crate::background::shutdown::{Shutdown, ShutdownSignal, shutdown};
 use crate::model::{Error, Heartbeat, LeaseStatus, NodeIdentity, Refusal, Result};
-use crate::store::session_store::SessionStore;
+use crate::store::node_registry::NodeRegistry;
 
 /// How many times a lease is renewed in its length, so that some may fail.
-const BEATS: u32 = 3;
+const RENEWALS: u32 = 3;
 
 /// How many times in its length a renewal is tried that failed.
 const RETRIES: u32 = 20;
@@ -71,13 +71,15 @@ pub enum LeaseState {
 /// The lease of a node, held by this process: a task renews it until it is released, or this handle is dropped.
 ///
 /// ```
-/// # use cloakroom::{Binding, LeaseOptions, MemoryStore, NewSession, SessionStore};
+/// # use std::sync::Arc;
+/// # use cloakroom::nodes::{Lease, LeaseOptions};
+/// # use cloakroom::{Binding, MemoryStore, NewSession, SessionStore};
 /// # #[tokio::main]
 /// # async fn main() -> Result<(), cloakroom::Error> {
-/// # let store = MemoryStore::builder().build()?;
+/// # let store = Arc::new(MemoryStore::builder().build()?);
 /// # let session = store.create(NewSession::new()).await?.session;
-/// let lease = store.lease("gateway-1", LeaseOptions::new()).await?;
-/// let owner = store.as_node(lease.holder());
+/// let lease = Lease::acquire(store.clone(), "gateway-1", LeaseOptions::new()).await?;
+/// let owner = store.as_node(lease.identity());
 /// owner.bind(&session, Binding::new("socket-7").node("gateway-1")).await?;
 /// assert!(lease.is_held());
 /// lease.release().await;
@@ -87,44 +89,47 @@ pub enum LeaseState {
 #[must_use = "the lease is released when its handle is dropped"]
 pub struct Lease {
     standing: Standing,
-    stop: Shutdown,
+    shutdown: Shutdown,
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("node", &self.holder().node())
+            .field("node", &self.identity().node())
             .field("state", &self.state())
             .finish_non_exhaustive()
     }
 }
 
 impl Lease {
-    /// Registers a node, and renews its lease in the background.
-    pub(crate) async fn acquire(
-        store: Arc<dyn SessionStore>,
-        node: &str,
-        options: LeaseOptions,
-    ) -> Result<Self> {
-        let holder = NodeIdentity::new(node)?;
+    /// Registers a node under a lease, and renews that in the background.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the node's name is not 1 to 256 bytes or the lease not 1 ms to a day. Refused with
+    /// [`Leased`](crate::Refusal::Leased) when another lease of this node is held.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub async fn acquire(store: Arc<dyn NodeRegistry>, node: &str, options: LeaseOptions) -> Result<Self> {
+        let identity = NodeIdentity::new(node)?;
         let sent = Instant::now();
-        match store.heartbeat(&holder, options.beat(Heartbeat::register())).await? {
+        match store.heartbeat(&identity, options.beat(Heartbeat::register())).await? {
             LeaseStatus::Held { .. } => {}
             LeaseStatus::Taken { until_ms } => return Err(Error::Refused(Refusal::Leased { until_ms })),
             LeaseStatus::Lost => return Err(Error::Refused(Refusal::Fenced)),
         }
-        let (stop, stopped) = stop();
+        let (shutdown, signal) = shutdown();
         let (report, state) = watch::channel(LeaseState::Held);
-        let held = Arc::new(Held { holder, until: Mutex::new(Some(sent + options.length)) });
-        let keeper = Keeper { store, held: held.clone(), options, report, stopped };
-        tokio::spawn(keeper.run());
-        Ok(Self { standing: Standing { held, state }, stop })
+        let held = Arc::new(Held { identity, until: Mutex::new(Some(sent + options.length)) });
+        let renewal = Renewal { store, held: held.clone(), options, report, signal };
+        tokio::spawn(renewal.run());
+        Ok(Self { standing: Standing { held, state }, shutdown })
     }
 
-    /// Who this process is while it holds the lease, for [`SessionStore::as_node`].
+    /// Who this process is while it holds the lease, for [`SessionStore::as_node`](crate::SessionStore::as_node).
     #[must_use]
-    pub fn holder(&self) -> &NodeIdentity {
-        &self.standing.held.holder
+    pub fn identity(&self) -> &NodeIdentity {
+        &self.standing.held.identity
     }
 
     /// Whether this process may still write in the name of the node, as far as it can know without asking.
@@ -156,7 +161,7 @@ impl Lease {
     /// Ends the lease, so that the sessions of the node may be recovered at once. If the server cannot be reached, the
     /// lease runs out by itself.
     pub async fn release(self) {
-        self.stop.finish().await;
+        self.shutdown.finish().await;
     }
 }
 
@@ -185,7 +190,7 @@ impl Standing {
 /// What handle and task share.
 #[derive(Debug)]
 struct Held {
-    holder: NodeIdentity,
+    identity: NodeIdentity,
     /// Until when the lease is certainly held; `None`: somebody looked when that was over, and it is never held again.
     until: Mutex<Option<Instant>>,
 }
@@ -208,26 +213,26 @@ impl Held {
 }
 
 /// The task's own side.
-struct Keeper {
-    store: Arc<dyn SessionStore>,
+struct Renewal {
+    store: Arc<dyn NodeRegistry>,
     held: Arc<Held>,
     options: LeaseOptions,
     report: watch::Sender<LeaseState>,
-    stopped: ShutdownSignal,
+    signal: ShutdownSignal,
 }
 
-impl Keeper {
+impl Renewal {
     async fn run(mut self) {
         let length = self.options.length;
-        let mut pause = length / BEATS;
+        let mut pause = length / RENEWALS;
         while let Some(until) = self.held.until() {
-            self.stopped.pause(pause.min(until.saturating_duration_since(Instant::now()))).await;
-            if self.stopped.is_set() {
+            self.signal.pause(pause.min(until.saturating_duration_since(Instant::now()))).await;
+            if self.signal.is_set() {
                 return self.release().await;
             }
             // Not until the deadline of the call, which may be later than the end of the lease.
             match tokio::time::timeout_at(until.into(), self.renew()).await {
-                Ok(Ok(true)) => pause = length / BEATS,
+                Ok(Ok(true)) => pause = length / RENEWALS,
                 Ok(Ok(false)) | Err(_) => break,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the lease was not renewed; it is tried again while it lasts");
@@ -242,19 +247,19 @@ impl Keeper {
     async fn renew(&self) -> Result<bool> {
         let sent = Instant::now();
         let beat = self.options.beat(Heartbeat::renew());
-        let status = self.store.heartbeat(&self.held.holder, beat).await?;
+        let status = self.store.heartbeat(&self.held.identity, beat).await?;
         let is_renewed = matches!(status, LeaseStatus::Held { .. });
         Ok(is_renewed && self.held.renewed(sent + self.options.length))
     }
 
     fn lose(self) {
-        tracing::warn!(node = self.held.holder.node(), "the lease is lost");
+        tracing::warn!(node = self.held.identity.node(), "the lease is lost");
         self.report.send_replace(LeaseState::Lost);
     }
 
     async fn release(self) {
         let beat = self.options.beat(Heartbeat::release());
-        if let Err(error) = self.store.heartbeat(&self.held.holder, beat).await {
+        if let Err(error) = self.store.heartbeat(&self.held.identity, beat).await {
             tracing::warn!(%error, "the lease was not released; it runs out by itself");
         }
     }

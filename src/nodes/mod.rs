@@ -1,4 +1,9 @@
-//! TODO
+//! Nodes: the lease of one, and the task that recovers the sessions of others.
 
 pub(crate) mod lease;
 pub(crate) mod recoverer;
+
+pub use crate::model::{Claim, Claimed, Heartbeat, LeaseStatus, Node, NodeIdentity, RecoveredSession};
+pub use crate::store::node_registry::NodeRegistry;
+pub use lease::{Lease, LeaseOptions, LeaseState};
+pub use recoverer::{Recoverer, RecovererBuilder, RecovererStats};

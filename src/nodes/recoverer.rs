@@ -1,36 +1,35 @@
 //! The task that takes over the sessions of dead nodes.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::background::reaper::LONGEST_PAUSE;
-use crate::background::shutdown::{Shutdown, ShutdownSignal, jittered, stop};
-use crate::model::{BATCH, Claim, Error, RecoveredSession, Refusal, Result, check_count, check_duration};
+use crate::background::callback::{Callback, Panics};
+use crate::background::shutdown::ShutdownSignal;
+use crate::background::sweeper::{Sweep, Sweeper};
+use crate::model::{BATCH, Claim, Error, NodeIdentity, RecoveredSession, Refusal, Result, check_count};
 use crate::nodes::lease::{Lease, LeaseState, Standing};
-use crate::store::session_store::SessionStore;
-
-/// Takes each session that a recoverer took over, with the name of the node that had it. It runs in the recoverer's
-/// task, so it should hand on and return.
-pub type OnRecovered = Box<dyn FnMut(&str, RecoveredSession) + Send>;
+use crate::store::node_registry::NodeRegistry;
 
 /// A task that watches the leases of all nodes, and takes over the sessions of those whose lease ran out, for the node
-/// of a lease. It ends with [`stop`](Self::stop), when this handle is dropped, or when that lease is lost. What is left
-/// is found again by any other: nothing of its progress is kept but in the store.
+/// of a lease: a batch after the other until none is left, then again after a while. It ends with [`stop`](Self::stop),
+/// when this handle is dropped, or when that lease is lost. What is left is found again by any other: nothing of its
+/// progress is kept but in the store. Any number of processes may have one.
 #[must_use = "the recoverer ends when its handle is dropped"]
 pub struct Recoverer {
-    stop: Shutdown,
+    sweeper: Sweeper,
     counters: Arc<Counters>,
+    panics: Panics,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
-    sweeps: AtomicU64,
     nodes: AtomicU64,
     recovered: AtomicU64,
     left: AtomicU64,
-    errors: AtomicU64,
+    corrupt_nodes: AtomicU64,
 }
 
 /// What a recoverer did so far.
@@ -45,8 +44,10 @@ pub struct RecovererStats {
     pub recovered: u64,
     /// How often it met a session that stays for now: corrupt, being migrated, or changing all the time.
     pub left: u64,
-    /// How many calls failed. The next sweep tries again.
+    /// How many sweeps failed, or passed over a node whose keys are corrupt. The next one tries again.
     pub errors: u64,
+    /// How often the callback panicked.
+    pub callback_panics: u64,
 }
 
 impl fmt::Debug for Recoverer {
@@ -55,30 +56,67 @@ impl fmt::Debug for Recoverer {
     }
 }
 
-impl Recoverer {
-    /// `store` makes its calls as the holder of the lease.
-    pub(crate) fn spawn(
-        store: Arc<dyn SessionStore>,
-        lease: &Lease,
-        every: Duration,
-        batch: usize,
-        on_recovered: OnRecovered,
-    ) -> Result<Self> {
-        check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
+/// Configures a [`Recoverer`].
+#[derive(Debug)]
+#[must_use]
+pub struct RecovererBuilder {
+    store: Arc<dyn NodeRegistry>,
+    identity: NodeIdentity,
+    standing: Standing,
+    every: Duration,
+    batch: usize,
+    on_recovered: Callback<RecoveredSession>,
+}
+
+impl RecovererBuilder {
+    /// How long it pauses when nothing is left, within a tenth more or less so that processes do not march in step: 1 ms to
+    /// a week. Defaults to a second.
+    pub fn every(mut self, pause: Duration) -> Self {
+        self.every = pause;
+        self
+    }
+
+    /// How many sessions it takes at once, 1 to 200. Defaults to 200.
+    pub fn batch(mut self, sessions: usize) -> Self {
+        self.batch = sessions;
+        self
+    }
+
+    /// Is called with each session that was taken over, once. It runs in the recoverer's task, so it should hand on and
+    /// return. Defaults to nothing.
+    pub fn on_recovered(mut self, on_recovered: impl Fn(&RecoveredSession) + Send + Sync + 'static) -> Self {
+        self.on_recovered = Callback::new(on_recovered);
+        self
+    }
+
+    /// Begins to recover.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names what is out of bounds.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn spawn(self) -> Result<Recoverer> {
+        let Self { store, identity, standing, every, batch, on_recovered } = self;
         check_count("batch", batch, BATCH)?;
-        let counters = Arc::new(Counters::default());
-        let (stop, stopped) = stop();
-        let watcher = Watcher {
+        let (counters, panics) = (Arc::new(Counters::default()), on_recovered.panics());
+        let recovering =
+            Recovering { store, identity, standing, batch, on_recovered, counters: counters.clone() };
+        Ok(Recoverer { sweeper: Sweeper::spawn(recovering, every)?, counters, panics })
+    }
+}
+
+impl Recoverer {
+    /// Configures a recoverer that takes sessions for the node of a lease.
+    pub fn builder(store: Arc<dyn NodeRegistry>, lease: &Lease) -> RecovererBuilder {
+        RecovererBuilder {
             store,
-            to: lease.holder().node().to_owned(),
-            batch,
-            on_recovered,
-            counters: counters.clone(),
-            stopped,
+            identity: lease.identity().clone(),
             standing: lease.standing(),
-        };
-        tokio::spawn(watcher.run(every));
-        Ok(Self { stop, counters })
+            every: Duration::from_secs(1),
+            batch: BATCH,
+            on_recovered: Callback::default(),
+        }
     }
 
     /// What it did so far.
@@ -86,97 +124,92 @@ impl Recoverer {
     pub fn stats(&self) -> RecovererStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RecovererStats {
-            sweeps: read(&self.counters.sweeps),
+            sweeps: self.sweeper.sweeps(),
             nodes: read(&self.counters.nodes),
             recovered: read(&self.counters.recovered),
             left: read(&self.counters.left),
-            errors: read(&self.counters.errors),
+            errors: self.sweeper.errors() + read(&self.counters.corrupt_nodes),
+            callback_panics: self.panics.get(),
         }
     }
 
     /// Lets it finish the batch it is at, hand out what that took over, and end.
     pub async fn stop(self) -> RecovererStats {
-        self.stop.finish().await;
+        self.sweeper.stop().await;
         self.stats()
     }
 }
 
 /// The task's own side.
-struct Watcher {
-    store: Arc<dyn SessionStore>,
-    to: String,
-    batch: usize,
-    on_recovered: OnRecovered,
-    counters: Arc<Counters>,
-    stopped: ShutdownSignal,
+struct Recovering {
+    store: Arc<dyn NodeRegistry>,
+    identity: NodeIdentity,
     standing: Standing,
+    batch: usize,
+    on_recovered: Callback<RecoveredSession>,
+    counters: Arc<Counters>,
 }
 
-impl Watcher {
-    async fn run(mut self, every: Duration) {
-        while !self.is_over() {
-            match self.sweep().await {
-                Ok(()) => self.count(|counters| &counters.sweeps, 1),
-                Err(Error::Refused(Refusal::Fenced)) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "recovering failed; the next sweep tries again");
-                    self.count(|counters| &counters.errors, 1);
-                }
-            }
-            tokio::select! {
-                () = self.stopped.pause(jittered(every)) => {}
-                () = self.standing.lost() => {}
-            }
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.stopped.is_set() || self.standing.state() == LeaseState::Lost
-    }
-
-    fn count(&self, counter: impl Fn(&Counters) -> &AtomicU64, by: usize) {
-        counter(&self.counters).fetch_add(by as u64, Ordering::Relaxed);
-    }
+impl Sweep for Recovering {
+    const NAME: &'static str = "recoverer";
 
     /// One dead node after the other.
-    async fn sweep(&mut self) -> Result<()> {
+    async fn sweep(&mut self, signal: &ShutdownSignal) -> Result<ControlFlow<()>> {
+        if self.is_to_end(signal) {
+            return Ok(ControlFlow::Break(()));
+        }
         for node in self.store.lapsed_nodes().await? {
-            if self.is_over() {
+            if self.is_to_end(signal) {
                 break;
             }
-            match self.take_over(&node).await {
+            match self.take_over(&node, signal).await {
                 // It came back, and keeps what it still has.
                 Err(Error::Refused(Refusal::Leased { .. })) => {}
+                // The lease is lost.
+                Err(Error::Refused(Refusal::Fenced)) => return Ok(ControlFlow::Break(())),
                 // Its keys are not ours to mend, and the others' are sound.
                 Err(error @ Error::Corrupt { .. }) => {
                     tracing::warn!(%error, node, "the sessions of a node cannot be recovered");
-                    self.count(|counters| &counters.errors, 1);
+                    count(&self.counters.corrupt_nodes, 1);
                 }
                 taken => taken?,
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+
+    async fn is_over(&mut self) {
+        if self.standing.state() == LeaseState::Held {
+            self.standing.lost().await;
+        }
+    }
+}
+
+fn count(counter: &AtomicU64, by: usize) {
+    counter.fetch_add(by as u64, Ordering::Relaxed);
+}
+
+impl Recovering {
+    fn is_to_end(&self, signal: &ShutdownSignal) -> bool {
+        signal.is_set() || self.standing.state() == LeaseState::Lost
     }
 
     /// A batch after the other, until there are no more.
-    async fn take_over(&mut self, node: &str) -> Result<()> {
-        if node == self.to {
+    async fn take_over(&mut self, node: &str, signal: &ShutdownSignal) -> Result<()> {
+        if node == self.identity.node() {
             return Err(Error::Refused(Refusal::Fenced));
         }
-        let mut claim = Claim::new(node, &self.to).batch(self.batch);
+        let mut claim = Claim::new(node, self.identity.node()).as_node(&self.identity).batch(self.batch);
         loop {
             let claimed = self.store.recover(claim.clone()).await?;
-            self.count(|counters| &counters.recovered, claimed.sessions.len());
-            let left = claimed.frozen.len() + claimed.corrupt.len() + claimed.stale.len();
-            self.count(|counters| &counters.left, left);
-            for session in claimed.sessions {
-                (self.on_recovered)(node, session);
-            }
+            count(&self.counters.recovered, claimed.sessions.len());
+            count(&self.counters.left, claimed.frozen.len() + claimed.corrupt.len() + claimed.stale.len());
+            claimed.sessions.iter().for_each(|session| self.on_recovered.call(session));
             let Some(next) = claimed.next else {
-                self.count(|counters| &counters.nodes, 1);
+                count(&self.counters.nodes, 1);
                 return Ok(());
             };
-            if self.is_over() {
+            if self.is_to_end(signal) {
                 return Ok(());
             }
             claim = claim.after(next);

@@ -8,7 +8,7 @@ use bb8_redis::RedisConnectionManager;
 use crate::model::{Error, Result, Rules, TestClock, check_duration};
 use crate::redis::config::StoreConfig;
 use crate::redis::refresh_cache::RefreshCache;
-use crate::redis::startup as engine;
+use crate::redis::startup;
 use crate::redis::store::RedisStore;
 use crate::redis::transport::pool::Pool;
 use crate::stored::keys::{Keys, Partition};
@@ -147,11 +147,13 @@ impl RedisStoreBuilder {
             Source::Client(client) => own(*client),
             Source::Pool(pool) => Pool::Given(pool),
         };
-        engine::prepare(&pool, &keys, self.deadline).await?;
+        startup::prepare(&pool, &keys, self.deadline).await?;
         let interval = self.rules.touch_interval;
-        let refresh_cache = self.coalesced.map(|most| RefreshCache::new(most, interval, self.clock.clone()));
-        let engine = StoreConfig { keys, rules: self.rules, clock: self.clock, deadline: self.deadline };
-        Ok(RedisStore::new(pool, engine, refresh_cache))
+        let refresh_cache = self
+            .coalesced
+            .map_or_else(RefreshCache::off, |most| RefreshCache::new(most, interval, self.clock.clone()));
+        let config = StoreConfig { keys, rules: self.rules, clock: self.clock, deadline: self.deadline };
+        Ok(RedisStore::new(pool, config, refresh_cache))
     }
 }
 

@@ -1,9 +1,9 @@
-//! Bulk work: many sessions' records read in one round trip, then one script with all their keys plan.
+//! Bulk work: many sessions' records read in one round trip, then one script with all their keys declared.
 
 use redis::{Pipeline, Value};
 
 use crate::model::{Error, IndexFields, Removed, Result, Session, SessionId, some};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::reply::Reply;
 use crate::redis::script;
 use crate::stored::record::Record;
@@ -37,8 +37,8 @@ pub(crate) struct Outcome<T> {
     pub(crate) corrupt: Vec<SessionId>,
 }
 
-/// ReadBatcher where sessions are indexed. What has no record of a session is indexed nowhere that we know.
-pub(crate) async fn candidates(operation: &Operation<'_>, ids: Vec<SessionId>) -> Result<Vec<Candidate>> {
+/// Reads where sessions are indexed. What has no record of a session is indexed nowhere that we know.
+pub(crate) async fn candidates(call: &Call, ids: Vec<SessionId>) -> Result<Vec<Candidate>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -46,9 +46,9 @@ pub(crate) async fn candidates(operation: &Operation<'_>, ids: Vec<SessionId>) -
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("MGET");
     for id in &ids {
-        pipeline.arg(operation.keys().session(id.as_str()));
+        pipeline.arg(call.keys().session(id.as_str()));
     }
-    let Some(Value::Array(records)) = operation.read(&pipeline, "record").await?.pop() else {
+    let Some(Value::Array(records)) = call.read(&pipeline, "record").await?.pop() else {
         return Err(Error::corrupt("reply to MGET"));
     };
     Ok(ids.into_iter().zip(&records).map(|(id, value)| candidate(id, value)).collect())
@@ -81,22 +81,19 @@ pub(crate) fn in_order(candidates: &[Candidate], ids: &[SessionId]) -> Vec<Sessi
 }
 
 /// Removes those that have expired. One that lives again survives.
-pub(crate) async fn reap(
-    operation: &Operation<'_>,
-    candidates: &[Candidate],
-) -> Result<(Outcome<Session>, u64)> {
+pub(crate) async fn reap(call: &Call, candidates: &[Candidate]) -> Result<(Outcome<Session>, u64)> {
     let (sound, broken) = sound(candidates);
-    let mut keys = vec![operation.keys().expiry()];
+    let mut keys = vec![call.keys().expiry()];
     for candidate in &sound {
         let [record, _, user, connection, node] =
-            operation.keys().of_session(candidate.id.as_str(), &candidate.index_fields);
+            call.keys().of_session(candidate.id.as_str(), &candidate.index_fields);
         keys.extend([record, user, connection, node]);
     }
-    let mut call = operation.call(&script::REAP, keys.iter().map(String::as_str));
+    let mut cmd = call.evalsha(&script::REAP, keys.iter().map(String::as_str));
     for Candidate { id, index_fields, .. } in sound {
-        call.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
+        cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
     }
-    let mut reply = operation.run(&script::REAP, &call).await?.expect_ok()?;
+    let mut reply = call.run(&script::REAP, &cmd).await?.expect_ok()?;
     let [removed, stale, corrupt, dropped] =
         [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
     let mut outcome = outcome(&mut reply, removed, stale, corrupt, |reply, id| reply.session(&id))?;
@@ -105,31 +102,27 @@ pub(crate) async fn reap(
 }
 
 /// Removes sessions of a user, live or expired.
-pub(crate) async fn remove(
-    operation: &Operation<'_>,
-    user: &str,
-    candidates: &[Candidate],
-) -> Result<Outcome<Removed>> {
+pub(crate) async fn remove(call: &Call, user: &str, candidates: &[Candidate]) -> Result<Outcome<Removed>> {
     let (sound, broken) = sound(candidates);
-    let mut keys = vec![operation.keys().expiry(), operation.keys().user(user)];
+    let mut keys = vec![call.keys().expiry(), call.keys().user(user)];
     for candidate in &sound {
         let [record, _, _, connection, node] =
-            operation.keys().of_session(candidate.id.as_str(), &candidate.index_fields);
+            call.keys().of_session(candidate.id.as_str(), &candidate.index_fields);
         keys.extend([record, connection, node]);
     }
-    let mut call = operation.call(&script::DELETE_USER, keys.iter().map(String::as_str));
-    call.arg(operation.id().as_bytes()).arg(user).arg(crate::model::ms(operation.rules().tombstone));
+    let mut cmd = call.evalsha(&script::DELETE_USER, keys.iter().map(String::as_str));
+    cmd.arg(call.id().as_bytes()).arg(user).arg(crate::model::ms(call.rules().tombstone));
     for Candidate { id, index_fields, .. } in sound {
-        call.arg(id.as_str()).arg(&index_fields.connection).arg(&index_fields.node);
+        cmd.arg(id.as_str()).arg(&index_fields.connection).arg(&index_fields.node);
     }
-    let mut reply = operation.run(&script::DELETE_USER, &call).await?.expect_ok()?;
+    let mut reply = call.run(&script::DELETE_USER, &cmd).await?.expect_ok()?;
     let [removed, stale, corrupt] = [reply.number()?, reply.number()?, reply.number()?];
     let mut outcome = outcome(&mut reply, removed, stale, corrupt, |_, id| removed_of(candidates, id))?;
     outcome.corrupt = in_order(candidates, &[outcome.corrupt, broken].concat());
     Ok(outcome)
 }
 
-/// The removed sessions that a script names, with what was plan of them.
+/// The removed sessions that a script names, with what was declared of them.
 pub(crate) fn removed_of(candidates: &[Candidate], id: SessionId) -> Result<Removed> {
     let candidate = candidates.iter().find(|candidate| candidate.id == id);
     candidate

@@ -6,8 +6,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 
-use crate::model::{Cause, Error, LONGEST, Obstacle, Refusal, Result, ms};
-use crate::redis::transport::connection::server_code;
+use crate::model::{Error, LONGEST, Obstacle, Refusal, Result, cause, ms};
+use crate::redis::transport::server_error::server_code;
 use crate::stored::keys::Keys;
 
 /// The contract of these scripts, as `lua/bundle.json` has it.
@@ -27,7 +27,7 @@ pub(crate) async fn agree(connection: &mut MultiplexedConnection, keys: &Keys) -
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("SET").arg(&key).arg(CONTRACT).arg("NX").arg("PX").arg(ms(KEPT));
     pipeline.cmd("GET").arg(&key).ignore_errors();
-    let server = |error| Error::obstacle(Obstacle::Server, Cause::from(error));
+    let server = |error| Error::obstacle(Obstacle::Server, cause(error));
     let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await.map_err(server)?;
     let noted = match results.pop() {
         Some(Err(error)) if server_code(&error).as_deref() == Some("WRONGTYPE") => {

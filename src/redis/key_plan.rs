@@ -1,11 +1,11 @@
-//! What a call declares of the sessions it refresh_cache, and the loop that adds to it what the script says it needs.
+//! What a call declares of the sessions it touches, and the loop that adds to it what the script says it needs.
 
 use redis::Cmd;
 
 use crate::model::{Error, IndexFields, Obstacle, Removed, Result, Session, SessionId, SessionRef};
 use crate::redis::bulk as batch;
 use crate::redis::bulk::Candidate;
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::reply::Reply;
 use crate::redis::script::Script;
 
@@ -45,8 +45,8 @@ pub(crate) enum OnRotated {
 
 impl KeyPlan {
     /// What is known of a session that is there.
-    pub(crate) fn of(target: &dyn SessionRef, moved: OnRotated) -> Self {
-        Self::new(target.id().clone(), target.hint().0.cloned().unwrap_or_default(), moved)
+    pub(crate) fn of(session: &dyn SessionRef, moved: OnRotated) -> Self {
+        Self::new(session.id().clone(), session.hint().0.cloned().unwrap_or_default(), moved)
     }
 
     pub(crate) fn new(id: SessionId, index_fields: IndexFields, moved: OnRotated) -> Self {
@@ -72,17 +72,17 @@ impl KeyPlan {
     /// Runs a script until it has all that it needs, and returns its answer.
     pub(crate) async fn settle(
         &mut self,
-        operation: &Operation<'_>,
+        call: &Call,
         script: &'static Script,
-        call: impl Fn(&Self) -> Cmd,
+        cmd: impl Fn(&Self) -> Cmd,
     ) -> Result<Reply> {
-        operation.about(&self.id);
+        call.about(&self.id);
         let mut rounds = 0;
         while rounds < ROUNDS {
-            let mut reply = operation.run(script, &call(self)).await?;
+            let mut reply = call.run(script, &cmd(self)).await?;
             match reply.word.as_str() {
                 "need" => {
-                    if !self.supply(operation, &mut reply).await? {
+                    if !self.supply(call, &mut reply).await? {
                         rounds += 1;
                     }
                 }
@@ -99,7 +99,7 @@ impl KeyPlan {
 
     /// Adds what the script asked for, and tells whether sessions went that were in the way, which is progress: a
     /// user with thousands of sessions takes many rounds.
-    async fn supply(&mut self, operation: &Operation<'_>, reply: &mut Reply) -> Result<bool> {
+    async fn supply(&mut self, call: &Call, reply: &mut Reply) -> Result<bool> {
         match reply.text()?.as_str() {
             "routing" => {
                 self.index_fields =
@@ -117,22 +117,22 @@ impl KeyPlan {
                 Ok(false)
             }
             "reap" => {
-                let expired = batch::candidates(operation, vec![reply.session_id()?]).await?;
-                let (outcome, _) = batch::reap(operation, &expired).await?;
+                let expired = batch::candidates(call, vec![reply.session_id()?]).await?;
+                let (outcome, _) = batch::reap(call, &expired).await?;
                 let progress = !outcome.removed.is_empty();
                 self.reaped.extend(outcome.removed);
                 if outcome.corrupt.is_empty() { Ok(progress) } else { Err(Error::corrupt("record")) }
             }
             "evict" => {
-                self.victims = batch::candidates(operation, reply.session_ids()?).await?;
+                self.victims = batch::candidates(call, reply.session_ids()?).await?;
                 if self.victims.iter().any(|victim| victim.broken) {
                     return Err(Error::corrupt("victim"));
                 }
                 Ok(false)
             }
             "remove" => {
-                let surplus = batch::candidates(operation, reply.session_ids()?).await?;
-                let outcome = batch::remove(operation, &self.user, &surplus).await?;
+                let surplus = batch::candidates(call, reply.session_ids()?).await?;
+                let outcome = batch::remove(call, &self.user, &surplus).await?;
                 self.removed.extend(outcome.removed);
                 Ok(outcome.stale.len() + outcome.corrupt.len() < surplus.len())
             }
@@ -149,25 +149,25 @@ impl KeyPlan {
     }
 
     /// The record key of the holder; without one, the session's own stands in.
-    pub(crate) fn holder_key(&self, operation: &Operation<'_>) -> String {
+    pub(crate) fn holder_key(&self, call: &Call) -> String {
         let id = self.holder.as_ref().map_or(&self.id, |holder| &holder.id);
-        operation.keys().session(id.as_str())
+        call.keys().session(id.as_str())
     }
 
     /// Three keys of each victim.
-    pub(crate) fn victim_keys(&self, operation: &Operation<'_>) -> Vec<String> {
+    pub(crate) fn victim_keys(&self, call: &Call) -> Vec<String> {
         let keys_of = |victim: &Candidate| {
             let [record, _, _, connection, node] =
-                operation.keys().of_session(victim.id.as_str(), &victim.index_fields);
+                call.keys().of_session(victim.id.as_str(), &victim.index_fields);
             [record, connection, node]
         };
         self.victims.iter().flat_map(keys_of).collect()
     }
 
     /// Three arguments of each victim.
-    pub(crate) fn victim_arguments(&self, call: &mut Cmd) {
+    pub(crate) fn victim_arguments(&self, cmd: &mut Cmd) {
         for victim in &self.victims {
-            call.arg(victim.id.as_str()).arg(&victim.index_fields.connection).arg(&victim.index_fields.node);
+            cmd.arg(victim.id.as_str()).arg(&victim.index_fields.connection).arg(&victim.index_fields.node);
         }
     }
 

@@ -4,26 +4,23 @@
 //! other languages and for cluster clients.
 
 use crate::model::{Error, Export, RecentChanges, Refusal, Result, Session, SessionId};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::stored::record::Record;
 
 /// The live session with an id, or with the id that it was rotated to.
-pub(crate) async fn session(operation: &Operation<'_>, id: &SessionId) -> Result<Option<Session>> {
-    Ok(with_operations(operation, id).await?.map(|(session, _)| session))
+pub(crate) async fn session(call: &Call, id: &SessionId) -> Result<Option<Session>> {
+    Ok(with_changes(call, id).await?.map(|(session, _)| session))
 }
 
 /// The same, with what its record remembers of its last changes.
-pub(crate) async fn with_operations(
-    operation: &Operation<'_>,
-    id: &SessionId,
-) -> Result<Option<(Session, RecentChanges)>> {
-    operation.about(id);
-    let found = match read(operation, id).await? {
-        Some(Record::Rotated { to, .. }) => read(operation, &to).await?,
+pub(crate) async fn with_changes(call: &Call, id: &SessionId) -> Result<Option<(Session, RecentChanges)>> {
+    call.about(id);
+    let found = match read(call, id).await? {
+        Some(Record::Rotated { to, .. }) => read(call, &to).await?,
         found => found,
     };
     match found {
-        Some(Record::Session { session, operations, .. }) => Ok(Some((*session, operations))),
+        Some(Record::Session { session, changes, .. }) => Ok(Some((*session, changes))),
         Some(Record::Departed { place, .. }) => Err(Error::Refused(Refusal::Departed { place })),
         // An id that was rotated away twice leads nowhere.
         Some(Record::Rotated { .. } | Record::Deleted { .. }) | None => Ok(None),
@@ -31,9 +28,9 @@ pub(crate) async fn with_operations(
 }
 
 /// What is under an id, without what is over: a session that has expired, a record that has had its time, a freeze.
-pub(crate) async fn read(operation: &Operation<'_>, id: &SessionId) -> Result<Option<Record>> {
-    let key = operation.keys().session(id.as_str());
-    let Some((now, bytes)) = operation.read_string(&key, "record").await? else {
+pub(crate) async fn read(call: &Call, id: &SessionId) -> Result<Option<Record>> {
+    let key = call.keys().session(id.as_str());
+    let Some((now, bytes)) = call.read_string(&key, "record").await? else {
         return Ok(None);
     };
     let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;
@@ -41,7 +38,7 @@ pub(crate) async fn read(operation: &Operation<'_>, id: &SessionId) -> Result<Op
 }
 
 /// The same whole, to be imported into another store.
-pub(crate) async fn export(operation: &Operation<'_>, id: &SessionId) -> Result<Option<Export>> {
-    let found = with_operations(operation, id).await?;
-    Ok(found.map(|(session, operations)| Export::new(session, operations)))
+pub(crate) async fn export(call: &Call, id: &SessionId) -> Result<Option<Export>> {
+    let found = with_changes(call, id).await?;
+    Ok(found.map(|(session, changes)| Export::new(session, changes)))
 }

@@ -2,19 +2,21 @@
 
 pub(crate) mod builder;
 pub(crate) mod bulk;
+pub(crate) mod bulk_create;
 pub(crate) mod call;
 pub(crate) mod commands;
 pub(crate) mod config;
 pub(crate) mod contract;
-pub(crate) mod create_batcher;
-pub(crate) mod create_many;
 pub(crate) mod index_page;
 pub(crate) mod key_plan;
 pub(crate) mod lookup;
+pub(crate) mod migration_store;
 pub(crate) mod minify;
+pub(crate) mod node_registry;
 pub(crate) mod refresh_cache;
 pub(crate) mod reply;
 pub(crate) mod script;
+pub(crate) mod session_store;
 pub(crate) mod startup;
 pub(crate) mod store;
 pub(crate) mod transport;

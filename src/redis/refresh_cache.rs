@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use quick_cache::unsync::Cache;
 
-use crate::model::{Created, Error, Instant, Refreshed, Result, SessionId, TestClock, ms};
-use crate::redis::store::RedisStore;
+use crate::model::{
+    Created, Error, Instant, Refreshed, Result, Session, SessionId, TestClock, UserDeleted, ms,
+};
 
 /// Sessions that this process used a moment ago: a bounded number of them, the least used go.
 #[derive(Debug)]
-pub(crate) struct RefreshCache {
+pub(crate) struct Recent {
     seen: Mutex<Seen>,
     interval: Duration,
     clock: Option<TestClock>,
@@ -25,7 +26,7 @@ struct Seen {
     used: Cache<SessionId, Used>,
     /// When a session was forgotten last, by the hash of its id: what a call that began before then was answered is over.
     /// Two ids that share a place cost a question, no more.
-    forgotten: [u64; PLACES],
+    forgotten: [u64; FORGOTTEN_PLACES],
     hasher: RandomState,
 }
 
@@ -35,7 +36,7 @@ struct Used {
     refreshed: Refreshed,
 }
 
-const PLACES: usize = 1024;
+const FORGOTTEN_PLACES: usize = 1024;
 
 /// When a call began.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +45,10 @@ pub(crate) struct Began {
     at: Instant,
 }
 
-impl RefreshCache {
+impl Recent {
     pub(crate) fn new(most: usize, interval: Duration, clock: Option<TestClock>) -> Self {
-        let seen = Seen { used: Cache::new(most), forgotten: [0; PLACES], hasher: RandomState::new() };
+        let seen =
+            Seen { used: Cache::new(most), forgotten: [0; FORGOTTEN_PLACES], hasher: RandomState::new() };
         Self { seen: Mutex::new(seen), interval, clock, order: AtomicU64::new(1) }
     }
 
@@ -96,21 +98,50 @@ impl RefreshCache {
         if let Err(Error::Ambiguous { .. } | Error::NotExecuted { .. }) = result {
             let mut seen = self.seen();
             seen.used.clear();
-            seen.forgotten = [self.next(); PLACES];
+            seen.forgotten = [self.next(); FORGOTTEN_PLACES];
         }
     }
 }
 
 impl Seen {
     fn place(&self, id: &SessionId) -> usize {
-        self.hasher.hash_one(id) as usize % PLACES
+        self.hasher.hash_one(id) as usize % FORGOTTEN_PLACES
     }
 }
 
-/// What is answered from memory, and what ends that.
-impl RedisStore {
+/// What is answered from memory, and what ends that. Off, it knows nothing, and every call is sent.
+#[derive(Debug)]
+pub(crate) struct RefreshCache(Option<Recent>);
+
+impl RefreshCache {
+    pub(crate) fn off() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn new(most: usize, interval: Duration, clock: Option<TestClock>) -> Self {
+        Self(Some(Recent::new(most, interval, clock)))
+    }
+
+    pub(crate) fn begin(&self) -> Option<Began> {
+        self.0.as_ref().map(Recent::begin)
+    }
+
+    /// What a refresh would answer that writes nothing; `None` where only the server can tell.
+    pub(crate) fn answer(&self, id: &SessionId) -> Option<Refreshed> {
+        self.0.as_ref()?.answer(id)
+    }
+
     pub(crate) fn forget(&self, id: &SessionId) {
-        self.refresh_cache().into_iter().for_each(|refresh_cache| refresh_cache.forget(id));
+        self.0.iter().for_each(|recent| recent.forget(id));
+    }
+
+    /// A call that read a session.
+    pub(crate) fn read(&self, id: &SessionId, result: &Result<Option<Session>>) {
+        let Some(recent) = &self.0 else { return };
+        if matches!(result, Ok(found) if found.as_ref().is_none_or(|session| session.id() != id)) {
+            recent.forget(id);
+        }
+        recent.doubt(result);
     }
 
     /// A call that changes a session, by whatever id, and maybe others: all that its answer names.
@@ -120,16 +151,16 @@ impl RedisStore {
         call: impl Future<Output = Result<T>>,
         named: impl FnOnce(&T) -> Vec<SessionId>,
     ) -> Result<T> {
-        let Some(refresh_cache) = self.refresh_cache() else {
+        let Some(recent) = &self.0 else {
             return call.await;
         };
-        refresh_cache.forget(id);
+        recent.forget(id);
         let result = call.await;
-        refresh_cache.forget(id);
+        recent.forget(id);
         if let Ok(answer) = &result {
-            named(answer).iter().for_each(|id| refresh_cache.forget(id));
+            named(answer).iter().for_each(|id| recent.forget(id));
         }
-        refresh_cache.doubt(&result);
+        recent.doubt(&result);
         result
     }
 
@@ -140,42 +171,49 @@ impl RedisStore {
         call: impl Future<Output = Result<Option<T>>>,
         refreshed: impl FnOnce(&T) -> &Refreshed,
     ) -> Result<Option<T>> {
-        let Some(refresh_cache) = self.refresh_cache() else {
+        let Some(recent) = &self.0 else {
             return call.await;
         };
-        let began = refresh_cache.begin();
+        let began = recent.begin();
         let result = call.await;
         match &result {
             Ok(Some(answer)) => {
                 let refreshed = refreshed(answer);
                 if refreshed.id != *id {
-                    refresh_cache.forget(id);
+                    recent.forget(id);
                 }
                 // What was used before tells nothing of how long ago that is.
                 if refreshed.changed {
-                    refresh_cache.used(began, refreshed.clone());
+                    recent.used(began, refreshed.clone());
                 }
             }
-            Ok(None) => refresh_cache.forget(id),
-            Err(_) => refresh_cache.doubt(&result),
+            Ok(None) => recent.forget(id),
+            Err(_) => recent.doubt(&result),
         }
         result
     }
 
     /// What became of a session to be made. A call that is repeated may be answered as it was a while ago.
-    pub(crate) fn made(&self, began: Option<Began>, result: &Result<Created>) {
-        let (Some(refresh_cache), Some(began)) = (self.refresh_cache(), began) else {
+    pub(crate) fn made(&self, began: Option<Began>, is_repeated: bool, result: &Result<Created>) {
+        let (Some(recent), Some(began)) = (&self.0, began) else {
             return;
         };
-        refresh_cache.doubt(result);
+        recent.doubt(result);
         let Ok(Created { session, evicted, reaped }) = result else {
             return;
         };
-        evicted.iter().for_each(|removed| refresh_cache.forget(&removed.id));
-        reaped.iter().for_each(|session| refresh_cache.forget(session.id()));
-        if self.given_operation_id().is_none() {
-            refresh_cache.used(began, Refreshed::of_new(session));
+        evicted.iter().for_each(|removed| recent.forget(&removed.id));
+        reaped.iter().for_each(|session| recent.forget(session.id()));
+        if !is_repeated {
+            recent.used(began, Refreshed::of_new(session));
         }
+    }
+
+    /// A batch of a user's sessions was deleted.
+    pub(crate) fn removed(&self, done: &UserDeleted, batch: &Result<bool>) {
+        let Some(recent) = &self.0 else { return };
+        done.removed.iter().for_each(|removed| recent.forget(&removed.id));
+        recent.doubt(batch);
     }
 }
 
@@ -186,9 +224,9 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn refresh_cache() -> (RefreshCache, TestClock) {
+    fn recent() -> (Recent, TestClock) {
         let clock = TestClock::new();
-        (RefreshCache::new(10, MINUTE, Some(clock.clone())), clock)
+        (Recent::new(10, MINUTE, Some(clock.clone())), clock)
     }
 
     fn id(text: &str) -> SessionId {
@@ -208,59 +246,58 @@ mod tests {
 
     #[test]
     fn a_use_is_answered_for_until_the_interval_is_over() {
-        let (refresh_cache, clock) = refresh_cache();
+        let (recent, clock) = recent();
         let told = refreshed("a", &clock, 10 * MINUTE);
-        refresh_cache.used(refresh_cache.begin(), told.clone());
+        recent.used(recent.begin(), told.clone());
         clock.advance(MINUTE - Duration::from_millis(1));
-        assert_eq!(refresh_cache.answer(&id("a")), Some(Refreshed { changed: false, ..told }));
-        assert_eq!(refresh_cache.answer(&id("b")), None);
+        assert_eq!(recent.answer(&id("a")), Some(Refreshed { changed: false, ..told }));
+        assert_eq!(recent.answer(&id("b")), None);
         clock.advance(Duration::from_millis(1));
-        assert_eq!(refresh_cache.answer(&id("a")), None);
+        assert_eq!(recent.answer(&id("a")), None);
     }
 
     #[test]
     fn a_session_that_the_server_would_extend_is_not_answered_for() {
-        let (refresh_cache, clock) = refresh_cache();
-        refresh_cache.used(refresh_cache.begin(), refreshed("a", &clock, 90 * MINUTE / 60));
+        let (recent, clock) = recent();
+        recent.used(recent.begin(), refreshed("a", &clock, 90 * MINUTE / 60));
         clock.advance(MINUTE / 2 - Duration::from_millis(1));
-        assert!(refresh_cache.answer(&id("a")).is_some());
+        assert!(recent.answer(&id("a")).is_some());
         clock.advance(Duration::from_millis(1));
-        assert_eq!(refresh_cache.answer(&id("a")), None);
+        assert_eq!(recent.answer(&id("a")), None);
     }
 
     #[test]
     fn an_answer_that_was_on_its_way_when_the_session_was_forgotten_is_over() {
-        let (refresh_cache, clock) = refresh_cache();
-        let began = refresh_cache.begin();
-        refresh_cache.forget(&id("a"));
-        refresh_cache.used(began, refreshed("a", &clock, 10 * MINUTE));
-        assert_eq!(refresh_cache.answer(&id("a")), None);
-        refresh_cache.used(refresh_cache.begin(), refreshed("a", &clock, 10 * MINUTE));
-        assert!(refresh_cache.answer(&id("a")).is_some());
+        let (recent, clock) = recent();
+        let began = recent.begin();
+        recent.forget(&id("a"));
+        recent.used(began, refreshed("a", &clock, 10 * MINUTE));
+        assert_eq!(recent.answer(&id("a")), None);
+        recent.used(recent.begin(), refreshed("a", &clock, 10 * MINUTE));
+        assert!(recent.answer(&id("a")).is_some());
 
-        let began = refresh_cache.begin();
+        let began = recent.begin();
         let lost: Result<()> = Err(Error::obstacle(crate::model::Obstacle::Deadline, None));
-        refresh_cache.doubt(&lost);
-        refresh_cache.used(began, refreshed("a", &clock, 10 * MINUTE));
-        assert_eq!(refresh_cache.answer(&id("a")), None, "all was in doubt");
+        recent.doubt(&lost);
+        recent.used(began, refreshed("a", &clock, 10 * MINUTE));
+        assert_eq!(recent.answer(&id("a")), None, "all was in doubt");
     }
 
     #[test]
     fn the_answer_of_the_call_that_began_later_counts() {
-        let (refresh_cache, clock) = refresh_cache();
-        let (first, second) = (refresh_cache.begin(), refresh_cache.begin());
-        refresh_cache
-            .used(second, Refreshed { version: Version::new(4), ..refreshed("a", &clock, 10 * MINUTE) });
-        refresh_cache.used(first, refreshed("a", &clock, 10 * MINUTE));
-        assert_eq!(refresh_cache.answer(&id("a")).unwrap().version, Version::new(4));
+        let (recent, clock) = recent();
+        let (first, second) = (recent.begin(), recent.begin());
+        recent.used(second, Refreshed { version: Version::new(4), ..refreshed("a", &clock, 10 * MINUTE) });
+        recent.used(first, refreshed("a", &clock, 10 * MINUTE));
+        assert_eq!(recent.answer(&id("a")).unwrap().version, Version::new(4));
     }
 
     #[test]
     fn the_number_of_sessions_is_bounded() {
-        let (refresh_cache, clock) = refresh_cache();
+        let (recent, clock) = recent();
         for at in 0..1000 {
-            refresh_cache.used(refresh_cache.begin(), refreshed(&at.to_string(), &clock, 10 * MINUTE));
+            recent.used(recent.begin(), refreshed(&at.to_string(), &clock, 10 * MINUTE));
         }
-        assert!(refresh_cache.seen().used.len() <= 10);
+        assert!(recent.seen().used.len() <= 10);
     }
 }

@@ -69,7 +69,7 @@ impl Reply {
     /// The record of a session, whole, with what it remembers of its last changes.
     pub(crate) fn export(&mut self, id: &SessionId) -> Result<(Session, RecentChanges)> {
         match Record::decode(id, &self.bytes()?) {
-            Some(Record::Session { session, operations, .. }) => Ok((*session, operations)),
+            Some(Record::Session { session, changes, .. }) => Ok((*session, changes)),
             _ => Err(Error::corrupt("record")),
         }
     }

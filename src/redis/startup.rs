@@ -5,7 +5,7 @@ use std::time::Duration;
 use redis::Pipeline;
 use tokio::time::Instant;
 
-use crate::model::{Cause, Error, Obstacle, Result};
+use crate::model::{Error, Obstacle, Result, cause};
 use crate::redis::transport::pool::Pool;
 use crate::redis::{contract, script};
 use crate::stored::keys::Keys;
@@ -24,7 +24,7 @@ pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Res
     }
     within(until, pipeline.query_async::<()>(&mut connection.link))
         .await?
-        .map_err(|error| Error::obstacle(Obstacle::Server, Cause::from(error)))?;
+        .map_err(|error| Error::obstacle(Obstacle::Server, cause(error)))?;
     let mut info = redis::cmd("INFO");
     info.arg("memory");
     // Where INFO is forbidden there is nothing to warn of.
@@ -41,7 +41,7 @@ pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Res
 }
 
 async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Result<T> {
-    let elapsed = |elapsed| Error::obstacle(Obstacle::Deadline, Cause::from(elapsed));
+    let elapsed = |elapsed| Error::obstacle(Obstacle::Deadline, cause(elapsed));
     tokio::time::timeout_at(until, work).await.map_err(elapsed)
 }
 

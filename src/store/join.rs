@@ -6,17 +6,17 @@ use std::pin::Pin;
 use futures_util::future::join_all;
 
 /// How many are on their way at once: enough to fill a pipeline, and none waits for long behind the others.
-const MOST: usize = 200;
+const AT_ONCE: usize = 200;
 
 /// A call that is not sent yet.
 pub(crate) type Sent<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The answers of calls that are awaited together, in their order.
-pub(crate) async fn together<'a, T>(calls: impl IntoIterator<Item = Sent<'a, T>>) -> Vec<T> {
+pub(crate) async fn join<'a, T>(calls: impl IntoIterator<Item = Sent<'a, T>>) -> Vec<T> {
     let mut answers = Vec::new();
     let mut calls: Vec<_> = calls.into_iter().collect();
     while !calls.is_empty() {
-        let later = calls.split_off(calls.len().min(MOST));
+        let later = calls.split_off(calls.len().min(AT_ONCE));
         answers.extend(join_all(calls).await);
         calls = later;
     }

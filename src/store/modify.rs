@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::model::{Error, Obstacle, Result, Session, SessionId};
+use crate::model::{Error, Obstacle, Refusal, Result, Session, SessionId};
 use crate::store::session_store::SessionStore;
 
 /// How often `modify` reads and tries again, when others change the session meanwhile.
@@ -11,8 +11,8 @@ const MODIFY_ATTEMPTS: u32 = 32;
 /// What is built from the operations.
 #[async_trait]
 pub trait SessionStoreExt: SessionStore {
-    /// ReadBatcher a session, changes the copy and saves it, again when others changed it meanwhile. `change` runs once an
-    /// attempt, each time on a fresh copy.
+    /// Reads a session, changes the copy and saves it, again when others changed it meanwhile. `change` runs once an
+    /// attempt, each time on a fresh copy. Its error is the caller's own, which errors of the store become too.
     ///
     /// # Errors
     /// Those of [`update`](SessionStore::update), [`Missing`](crate::Refusal::Missing) included; what `change` returns;
@@ -20,22 +20,23 @@ pub trait SessionStoreExt: SessionStore {
     ///
     /// # Atomicity
     /// `update.lua`, against the version that was read: no change of others is lost.
-    async fn modify<F>(&self, id: &SessionId, mut change: F) -> Result<Session>
+    async fn modify<F, E>(&self, id: &SessionId, mut change: F) -> Result<Session, E>
     where
-        F: FnMut(&mut Session) -> Result<()> + Send,
+        F: FnMut(&mut Session) -> Result<(), E> + Send,
+        E: From<Error> + Send,
     {
         for _ in 0..MODIFY_ATTEMPTS {
             let Some(mut session) = self.get(id).await? else {
-                return Err(Error::Refused(crate::model::Refusal::Missing));
+                return Err(Error::Refused(Refusal::Missing).into());
             };
             change(&mut session)?;
             match self.update(&mut session).await {
                 Ok(()) => return Ok(session),
                 Err(error) if error.is_conflict() => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::obstacle(Obstacle::Contended, None))
+        Err(Error::obstacle(Obstacle::Contended, None).into())
     }
 }
 

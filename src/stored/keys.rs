@@ -76,7 +76,7 @@ impl Keys {
     }
 
     /// The five keys that a session has at most, in the order in which the scripts take them: record, expiry, user,
-    /// connection, node. Those of an empty user, connection or node are plan and never touched.
+    /// connection, node. Those of an empty user, connection or node are declared and never touched.
     pub(crate) fn of_session(&self, id: &str, index_fields: &IndexFields) -> [String; 5] {
         [
             self.session(id),

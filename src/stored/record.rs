@@ -1,10 +1,10 @@
-//! The stored form of a session, as `lua/lib/record.lua` writes it. ARCHITECTURE.md has the layout.
+//! The stored form of a session, as `lua/lib/record.lua` writes it. docs/internals.md has the layout.
 
 use std::time::Duration;
 
 use crate::model::{
-    Direction, Freeze, IndexFields, Origin, RecentChanges, Session, SessionId, Status, TaskId, Times,
-    Version, decode_entries,
+    Direction, Freeze, IndexFields, Migration, Origin, Phase, RecentChanges, Session, SessionId, Status,
+    TaskId, Times, Version, decode_entries,
 };
 
 /// The one format there is.
@@ -46,7 +46,7 @@ pub(crate) enum Record {
         /// As the application sees it.
         session: Box<Session>,
         /// What it does not see.
-        operations: RecentChanges,
+        changes: RecentChanges,
         freeze: Option<Freeze>,
     },
     /// The session has this id now.
@@ -81,7 +81,7 @@ impl Record {
         let [format, kind, status] = input.take()?;
         let lengths = [input.u16()?, input.u16()?, input.u16()?];
         let body_length = input.u32()?;
-        let operations = [input.take()?, input.take()?, input.take()?, input.take()?];
+        let changes = [input.take()?, input.take()?, input.take()?, input.take()?];
         let version = u64::from_be_bytes(input.take()?);
         let [created_at, ttl, deadline, last_active, expires_at, stored_until] = input.times()?;
         let status = status_of(status)?;
@@ -114,7 +114,7 @@ impl Record {
                     extensions,
                     origin: Origin::Store,
                 });
-                Some(Self::Session { session, operations, freeze })
+                Some(Self::Session { session, changes, freeze })
             }
             2 => {
                 let to = SessionId::new(std::str::from_utf8(body.0).ok()?).ok()?;
@@ -132,6 +132,18 @@ impl Record {
 }
 
 impl Record {
+    /// How far a session is on its way to or from another store, if it is.
+    pub(crate) fn into_migration(self, id: SessionId) -> Option<Migration> {
+        match self {
+            Self::Session { freeze, .. } => Some(Migration::frozen(id, freeze?, false)),
+            Self::Deleted { freeze, .. } => Some(Migration::frozen(id, freeze?, true)),
+            Self::Departed { task, place, .. } => {
+                Some(Migration { id, task: task?, place, node: None, phase: Phase::Departed })
+            }
+            Self::Rotated { .. } => None,
+        }
+    }
+
     /// The record without what is over at a time, as `record_unless_over` of the scripts has it; and a session that has
     /// expired is none.
     pub(crate) fn unless_over(mut self, now: u64) -> Option<Self> {
@@ -213,13 +225,12 @@ mod tests {
     fn a_record_is_read_field_by_field() {
         let id = SessionId::new("s").unwrap();
         let body = [&[1, 0, 1, 0, 0, 0, 2][..], b"a42", &[2, 0, 1, 0, 0, 0, 2], b"b[]"].concat();
-        let Some(Record::Session { session, operations, freeze: None }) =
-            Record::decode(&id, &record(1, &body))
+        let Some(Record::Session { session, changes, freeze: None }) = Record::decode(&id, &record(1, &body))
         else {
             panic!("no session")
         };
         assert_eq!((session.version().get(), session.user(), session.connection()), (7, Some("ann"), None));
-        assert_eq!(operations, OPERATIONS);
+        assert_eq!(changes, OPERATIONS);
         assert_eq!(session.created_at_ms(), 1000);
         assert_eq!((session.ttl(), session.deadline_ms()), (Duration::from_secs(60), None));
         assert_eq!((session.last_active_ms(), session.expires_at_ms()), (1500, 61_500));

@@ -5,9 +5,10 @@ mod world;
 
 use std::time::Duration;
 
+use cloakroom::background::Reaper;
 use cloakroom::{
-    Binding, Entries, Error, NewSession, PageRequest, Patch, Refusal, Result, Rotation, Rules, Selector,
-    SessionId,
+    Binding, Entries, Error, Invalid, NewSession, PageRequest, Patch, Refusal, Result, Rotation, Rules,
+    Selector, SessionId,
 };
 use rstest::rstest;
 
@@ -20,7 +21,7 @@ use crate::support::expect::refusal;
 fn assert_invalid(cases: Vec<(&str, Result<()>)>) {
     for (expected, result) in cases {
         match result {
-            Err(error @ Error::Invalid { .. }) => assert_eq!(error.to_string(), expected),
+            Err(error @ Error::Invalid(_)) => assert_eq!(error.to_string(), expected),
             other => panic!("not invalid, but should be \"{expected}\": {other:?}"),
         }
     }
@@ -136,9 +137,9 @@ async fn an_empty_name_means_none(#[values(Redis, Memory)] on: On) {
 fn a_session_id_is_1_to_128_bytes() {
     let long = format!("{}x", "é".repeat(64));
     assert_invalid(vec![
-        ("session id is empty", SessionId::new("").map(drop)),
-        ("session id is 129 bytes, at most 128", SessionId::new(long.clone()).map(drop)),
-        ("session id is 129 bytes, at most 128", long.parse::<SessionId>().map(drop)),
+        ("session id is empty", SessionId::new("").map(drop).map_err(Error::from)),
+        ("session id is 129 bytes, at most 128", SessionId::new(long.clone()).map(drop).map_err(Error::from)),
+        ("session id is 129 bytes, at most 128", long.parse::<SessionId>().map(drop).map_err(Error::from)),
     ]);
     assert!(SessionId::new("é".repeat(64)).is_ok());
 }
@@ -165,6 +166,7 @@ async fn pages_and_batches_have_a_size(#[values(Redis, Memory)] on: On) {
     let before = context.dump().await;
     let list = async |size| store.list(&Selector::user("user-a"), &PageRequest::first(size)).await.map(drop);
     let second = Duration::from_secs(1);
+    let reaper = |every, batch| Reaper::builder(store.clone()).every(every).batch(batch).spawn().map(drop);
     assert_invalid(vec![
         ("page size is 0, must be 1 to 500", list(0).await),
         ("page size is 501, must be 1 to 500", list(501).await),
@@ -172,8 +174,8 @@ async fn pages_and_batches_have_a_size(#[values(Redis, Memory)] on: On) {
         ("page size is 1001, must be 1 to 1000", store.expired(None, 0, 1001).await.map(drop)),
         ("batch is 0, must be 1 to 200", store.reap(0).await.map(drop)),
         ("batch is 201, must be 1 to 200", store.reap(201).await.map(drop)),
-        ("batch is 201, must be 1 to 200", store.spawn_reaper(second, 201).map(drop)),
-        ("every is 0ns, must be 1ms to 604800s", store.spawn_reaper(Duration::ZERO, 200).map(drop)),
+        ("batch is 201, must be 1 to 200", reaper(second, 201)),
+        ("every is 0ns, must be 1ms to 604800s", reaper(Duration::ZERO, 200)),
     ]);
     assert_eq!(list(500).await.map_err(|error| error.to_string()), Ok(()));
     assert!(store.expired(None, 0, 1000).await.unwrap().is_empty());
@@ -255,7 +257,7 @@ async fn keys_and_values_beyond_their_limits_are_refused_by_every_operation_that
     }
     for patch in [Patch::new().remove(""), Patch::new().remove_extension(&*long_key)] {
         let result = store.patch(&session, patch).await;
-        assert!(matches!(result, Err(Error::Invalid { field: "attribute key", .. })));
+        assert!(matches!(result, Err(Error::Invalid(Invalid { field: "attribute key", .. }))));
     }
     assert_eq!(context.dump().await, before);
     for extension in [false, true] {

@@ -120,7 +120,10 @@ fn each_operation_has_its_script_its_module_its_tests_and_its_method() {
     let mut modules = stems_in("src/redis/commands", ".rs");
     assert!(modules.remove("mod"));
     assert_eq!(scripts, modules);
-    let (tests, store) = (stems_in("tests/it", ".rs"), read("src/store/session_store.rs"));
+    let tests = stems_in("tests/it", ".rs");
+    let store = ["session_store", "node_registry", "migration_store"]
+        .map(|name| read(format!("src/store/{name}.rs")))
+        .concat();
     let memory = stems_in("src/memory/ops", ".rs");
     for stem in &scripts {
         assert!(memory.contains(stem), "src/memory/ops/{stem}.rs is missing");

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use cloakroom::{
-    Binding, Claim, Heartbeat, Import, NewSession, NodeIdentity, OnLimit, PageRequest, Patch, Rotation,
-    Rules, Selector, Session,
-};
+use cloakroom::migration::Import;
+use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
+use cloakroom::{Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session};
 
 use crate::support::Context;
 use crate::support::calls::Cost;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Rules, Selector};
+use cloakroom::{Error, Invalid, NewSession, Rules, Selector};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -100,6 +100,6 @@ async fn an_owner_that_is_empty_or_too_long_is_invalid(#[values(Redis, Memory)] 
         (Selector::node("x".repeat(257)), "node id"),
     ] {
         let error = store.count(&owner).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
+        assert!(matches!(error, Error::Invalid(Invalid { field, .. }) if field == named), "{error:?}");
     }
 }

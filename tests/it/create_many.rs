@@ -1,17 +1,17 @@
 //! create_many: many sessions at once, each answered as `create` would.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
-    Created, Error, IdScheme, NewSession, Obstacle, OnLimit, OperationId, Refusal, Result, Rotation, Rules,
-    Selector, SessionId, Status,
+    Created, Error, IdScheme, Invalid, NewSession, Obstacle, OnLimit, OperationId, Refusal, Result, Rotation,
+    Rules, Selector, SessionId, SessionStore, Status,
 };
 use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
 use crate::support::context::On::{Memory, Redis};
-use crate::support::context::Store;
 use crate::support::expect::{refusal, session_id as id};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -28,7 +28,10 @@ fn named(name: &str) -> NewSession {
     new.node("node").set("name", name).unwrap()
 }
 
-async fn make(store: &Store, new: impl IntoIterator<Item = NewSession>) -> Vec<Result<Created>> {
+async fn make<S: SessionStore + ?Sized>(
+    store: &Arc<S>,
+    new: impl IntoIterator<Item = NewSession>,
+) -> Vec<Result<Created>> {
     store.create_many(new.into_iter().collect()).await
 }
 
@@ -150,7 +153,7 @@ async fn what_one_is_refused_for_is_no_matter_of_the_others(#[values(Redis, Memo
     assert_eq!(next().unwrap().session.id(), &id("first"));
     assert_eq!(refusal(next()), Refusal::Exists);
     assert_eq!(refusal(next()), Refusal::Gone);
-    assert!(matches!(next(), Err(Error::Invalid { field: "user id", .. })));
+    assert!(matches!(next(), Err(Error::Invalid(Invalid { field: "user id", .. }))));
     assert_eq!(refusal(next()), Refusal::Rotated { to: id("there") });
     assert_eq!(refusal(next()), Refusal::Taken);
     assert_eq!(refusal(next()), Refusal::Taken, "an earlier one of the batch has it");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Removed, Rules, Selector, SessionId};
+use cloakroom::{Error, Invalid, NewSession, Removed, Rules, Selector, SessionId};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -168,7 +168,7 @@ async fn a_user_without_sessions_has_nothing_to_delete_and_nothing_is_written(
     assert!(done.removed.is_empty() && done.corrupt.is_empty());
     for name in [String::new(), "x".repeat(257)] {
         let error = store.delete_user(&name, None).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { field: "user id", .. }), "{error:?}");
+        assert!(matches!(error, Error::Invalid(Invalid { field: "user id", .. })), "{error:?}");
     }
     assert_eq!(context.dump().await, before);
     context.check().await;

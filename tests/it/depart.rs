@@ -1,8 +1,8 @@
 use std::time::Duration;
 
+use cloakroom::migration::{Freezing, TaskId};
 use cloakroom::{
-    Binding, Departed, Error, Freezing, NewSession, PageRequest, Patch, Refusal, Rotation, Rules, Selector,
-    Session, TaskId,
+    Binding, Error, NewSession, PageRequest, Patch, Refusal, Rotation, Rules, Selector, Session,
 };
 use rstest::rstest;
 
@@ -15,7 +15,7 @@ const SPAN: Duration = Duration::from_secs(30);
 
 async fn frozen(context: &Context, store: &Store, task: TaskId) -> (Session, u64) {
     let session = context.session(store, "a").await;
-    let frozen = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
+    let frozen = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap();
     (session, frozen.until_ms)
 }
 
@@ -31,7 +31,7 @@ async fn what_departed_leaves_no_entry_and_every_call_is_told_where_it_went(#[va
     let store = context.store_at(Rules::new()).await;
     let task = TaskId::random();
     let (session, until) = frozen(&context, &store, task).await;
-    assert_eq!(store.depart(&session, task, until).await.unwrap(), Departed::Departed);
+    assert!(store.depart(&session, task, until).await.unwrap());
     let mut keys = vec![context.key("migrations"), context.record_key(session.id())];
     keys.sort();
     assert_eq!(context.keys_but_expiry().await, keys);
@@ -73,7 +73,7 @@ async fn the_same_task_departs_once_and_another_is_told_that_it_did(#[values(Red
     store.depart(&session, task, until).await.unwrap();
     let before = context.dump().await;
     context.clock.advance(SPAN * 2);
-    assert_eq!(store.depart(session.id(), task, until).await.unwrap(), Departed::Departed);
+    assert!(store.depart(session.id(), task, until).await.unwrap());
     assert_eq!(refusal(store.depart(&session, TaskId::random(), until).await), elsewhere());
     assert_eq!(context.dump().await, before);
 }
@@ -97,9 +97,9 @@ async fn only_the_freeze_that_the_copy_was_made_under_lets_a_session_go(#[values
     refused(task, until).await;
     // Changed meanwhile, and frozen anew: the copy that was made under the first freeze is old.
     store.patch(&session, Patch::new().set("color", "red").unwrap()).await.unwrap();
-    let again = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap().unwrap();
+    let again = store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap();
     refused(task, until).await;
-    assert_eq!(store.depart(&session, task, again.until_ms).await.unwrap(), Departed::Departed);
+    assert!(store.depart(&session, task, again.until_ms).await.unwrap());
     context.check().await;
 }
 

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, Expired, NewSession, Patch, Rules, SessionId};
+use cloakroom::background::Expired;
+use cloakroom::{Error, Invalid, NewSession, Patch, Rules, SessionId};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -160,7 +161,7 @@ async fn a_page_size_outside_1_to_1000_is_invalid(#[values(Redis, Memory)] on: O
     let store = context.store(Rules::new()).await;
     for limit in [0, 1001] {
         let error = store.expired(None, 0, limit).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { field: "page size", .. }), "{error:?}");
+        assert!(matches!(error, Error::Invalid(Invalid { field: "page size", .. })), "{error:?}");
     }
     assert!(store.expired(None, 0, 1000).await.unwrap().is_empty());
 }

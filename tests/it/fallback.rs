@@ -14,10 +14,8 @@ mod under_load;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::{
-    BreakerState, Error, FallbackPolicy, FallbackStore, FallbackStoreBuilder, Obstacle, Reconciled,
-    RedisStore, Result, Rules, Selector, SessionStore as _,
-};
+use cloakroom::fallback::{BreakerState, FallbackPolicy, FallbackStore, FallbackStoreBuilder, Reconciled};
+use cloakroom::{Error, Obstacle, RedisStore, Result, Rules, Selector, SessionStore as _};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -62,12 +60,11 @@ impl World {
         let hooked = Hooked::new(build(inner).await);
         let builder = FallbackStore::builder(Arc::new(hooked.clone()))
             .policy(policy)
-            .rules(rules.clone())
             .failures(2)
             .cool_down(COOL_DOWN)
             .probe_timeout(Duration::from_secs(10))
             .clock(context.clock.clone())
-            .on_reconciled(move |recovery| sender.send(recovery).unwrap());
+            .on_reconciled(move |reconciled: &Reconciled| sender.send(reconciled.clone()).unwrap());
         let store = tune(builder).build().unwrap();
         let other = context.store_at(rules).await;
         Self { context, proxy, hooked, other, store, reports: Mutex::new(reports) }

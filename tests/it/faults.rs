@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cloakroom::{
-    Binding, Deleted, Error, NewSession, Obstacle, PageRequest, Patch, Rotation, Rules, Selector,
-    SessionStoreExt as _, Unbound,
+    Binding, Error, NewSession, Obstacle, PageRequest, Patch, Rotation, Rules, Selector, SessionStoreExt as _,
 };
 use tokio::task::JoinSet;
 
@@ -75,7 +74,7 @@ async fn load(store: Store, task: u64, rounds: u64, progress: Arc<Progress>) {
         let found = store.session_by_connection(&connection).await.unwrap().unwrap();
         assert_eq!(found.id(), &id);
         let unbound = store.unbind(&id, &connection).await.unwrap();
-        assert_eq!(unbound, Unbound::Detached, "unbound once");
+        assert!(unbound, "unbound once");
         let rotated = store.rotate(&id, Rotation::new()).await.unwrap();
         assert!(!rotated.by_another, "rotated once");
         session = rotated.session;
@@ -88,7 +87,7 @@ async fn load(store: Store, task: u64, rounds: u64, progress: Arc<Progress>) {
         let other = store.create(NewSession::new().user(&user)).await.unwrap().session;
         let page = store.list(&Selector::user(&user), &PageRequest::first(10)).await;
         assert_eq!(page.unwrap().sessions.len(), 2);
-        assert_eq!(store.delete(other.id()).await.unwrap(), Deleted::Deleted, "deleted once");
+        assert!(store.delete(other.id()).await.unwrap(), "deleted once");
         assert_eq!(store.count(&Selector::user(&user)).await.unwrap(), 1);
         progress.rounds.fetch_add(1, Ordering::SeqCst);
     }
@@ -157,7 +156,7 @@ async fn script_flush_before_each_operation_is_invisible() {
     flush().await;
     assert!(store.session_by_connection("new").await.unwrap().is_some());
     flush().await;
-    assert_eq!(store.unbind(&session, "new").await.unwrap(), Unbound::Detached);
+    assert!(store.unbind(&session, "new").await.unwrap());
     flush().await;
     let owner = Selector::user("user-a");
     assert_eq!(store.count(&owner).await.unwrap(), 1);
@@ -165,7 +164,7 @@ async fn script_flush_before_each_operation_is_invisible() {
     let page = store.list(&owner, &PageRequest::first(10)).await.unwrap();
     assert_eq!(page.sessions.len(), 1);
     flush().await;
-    assert_eq!(store.delete(&session).await.unwrap(), Deleted::Deleted);
+    assert!(store.delete(&session).await.unwrap());
     context.session(&store, "a").await;
     flush().await;
     assert_eq!(store.delete_user("user-a", None).await.unwrap().removed.len(), 1);

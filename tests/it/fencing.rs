@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
+use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
 use cloakroom::{
-    Binding, Claim, Deleted, Error, Heartbeat, NewSession, NodeIdentity, OperationId, Patch, Refusal, Result,
-    Rotation, Rules, Session, SessionStore, Unbound,
+    Binding, Error, NewSession, OperationId, Patch, Refusal, Result, Rotation, Rules, Session, SessionStore,
 };
 use futures::future::{BoxFuture, FutureExt as _};
 use rstest::rstest;
 
 use crate::support::Context;
+use crate::support::context::On;
 use crate::support::context::On::{Memory, Redis};
-use crate::support::context::{On, Store};
 use crate::support::expect::{refusal, session_id};
 use crate::support::leases::{LEASE, register, session_at};
 
@@ -47,13 +47,12 @@ const WRITES: &[(&str, Write)] = &[
     ("unbind", |store, session| {
         async move {
             let connection = session.connection().unwrap().to_owned();
-            store.unbind(&session, &connection).await.map(|unbound| assert_eq!(unbound, Unbound::Detached))
+            store.unbind(&session, &connection).await.map(|unbound| assert!(unbound))
         }
         .boxed()
     }),
     ("delete", |store, session| {
-        async move { store.delete(&session).await.map(|deleted| assert_eq!(deleted, Deleted::Deleted)) }
-            .boxed()
+        async move { store.delete(&session).await.map(|deleted| assert!(deleted)) }.boxed()
     }),
     ("delete by id", |store, session| async move { store.delete(session.id()).await.map(drop) }.boxed()),
 ];
@@ -87,7 +86,13 @@ const ARRIVALS: &[(&str, Write)] = &[
     }),
 ];
 
-async fn assert_fenced(context: &Context, store: &Store, session: &Session, name: &str, write: Write) {
+async fn assert_fenced(
+    context: &Context,
+    store: &Arc<dyn SessionStore>,
+    session: &Session,
+    name: &str,
+    write: Write,
+) {
     let before = context.dump().await;
     let error = write(store.clone(), session.clone()).await.unwrap_err();
     assert!(error.is_fenced(), "{name}: {error:?}");
@@ -144,7 +149,7 @@ async fn a_node_does_not_write_to_what_was_taken_from_it(#[values(Redis, Memory)
         assert_fenced(&context, &owner, &session, name, *write).await;
     }
     // It lost the connection too, so there is nothing to detach.
-    assert_eq!(owner.unbind(&session, "connection-s").await.unwrap(), Unbound::NotBound);
+    assert!(!owner.unbind(&session, "connection-s").await.unwrap());
     // Its client may well come back to this node.
     owner.bind(&session, Binding::new("new")).await.unwrap();
     owner.patch(session.id(), Patch::new().set("color", "red").unwrap()).await.unwrap();
@@ -165,7 +170,7 @@ async fn a_node_does_not_write_to_sessions_of_no_node_or_put_any_elsewhere(#[val
         owner.bind(&visit, Binding::new("c").node("other")).await.unwrap_err(),
         owner.create(NewSession::new().node("other")).await.unwrap_err(),
     ] {
-        assert!(matches!(error, Error::Invalid { .. }));
+        assert!(matches!(error, Error::Invalid(_)));
         assert_eq!(error.to_string(), "node id is not that of the node that makes the call");
     }
     assert_eq!(context.dump().await, before);
@@ -210,8 +215,9 @@ async fn operations_that_are_nobodys_in_particular_are_not_fenced(#[values(Redis
     assert!(lost.get(&session_id("s")).await.unwrap().is_some());
     assert_eq!(lost.delete_user("user-s", None).await.unwrap().removed.len(), 1);
     assert!(lost.reap(10).await.unwrap().sessions.is_empty());
-    assert!(lost.nodes().await.unwrap().is_empty());
-    lost.heartbeat(&NodeIdentity::new("other").unwrap(), Heartbeat::register()).await.unwrap();
+    // What is about nodes is no call of one.
+    assert!(store.nodes().await.unwrap().is_empty());
+    store.heartbeat(&NodeIdentity::new("other").unwrap(), Heartbeat::register()).await.unwrap();
     context.check().await;
 }
 
@@ -222,7 +228,8 @@ async fn a_write_that_is_not_fenced_costs_nothing_more_and_one_that_is_asks_for_
     let owner = store.as_node(&register(&store, "n").await);
     let session = session_at(&store, "n", "s").await;
     let mut gets = Vec::new();
-    for (store, color) in [(&store, "red"), (&owner, "blue")] {
+    let anybody: Arc<dyn SessionStore> = store;
+    for (store, color) in [(anybody, "red"), (owner, "blue")] {
         let before = context.count().await;
         store.patch(session.id(), Patch::new().set("color", color).unwrap()).await.unwrap();
         let cost = context.cost_since(&before).await;

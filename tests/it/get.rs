@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Binding, Error, NewSession, Rotation, Rules, SessionId, Status};
+use cloakroom::{Binding, Error, Invalid, NewSession, Rotation, Rules, SessionId, Status};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -193,7 +193,7 @@ async fn a_connection_id_that_is_empty_or_too_long_is_invalid(#[values(Redis, Me
     let store = context.store(Rules::new()).await;
     for name in [String::new(), "x".repeat(257)] {
         let error = store.session_by_connection(&name).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { field: "connection id", .. }), "{error:?}");
+        assert!(matches!(error, Error::Invalid(Invalid { field: "connection id", .. })), "{error:?}");
     }
     assert!(SessionId::new("").is_err());
 }

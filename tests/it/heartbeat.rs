@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, Heartbeat, LeaseStatus, NodeIdentity, Rules};
+use cloakroom::nodes::{Heartbeat, LeaseStatus, NodeIdentity};
+use cloakroom::{Error, Rules};
 use rstest::rstest;
 
 use crate::support::Context;

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::{Heartbeat, LeaseOptions, LeaseState, LeaseStatus, Refusal, Rules};
+use cloakroom::nodes::{Heartbeat, Lease, LeaseOptions, LeaseState, LeaseStatus};
+use cloakroom::{Refusal, Rules};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -32,14 +33,14 @@ async fn a_lease_is_held_until_it_is_released_and_then_another_holds_the_node(
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
-    let lease = store.lease("n", options(LONG)).await.unwrap();
+    let lease = Lease::acquire(store.clone(), "n", options(LONG)).await.unwrap();
     assert!(lease.is_held());
-    assert_eq!(lease.holder().node(), "n");
-    let taken = refusal(store.lease("n", options(LONG)).await);
+    assert_eq!(lease.identity().node(), "n");
+    let taken = refusal(Lease::acquire(store.clone(), "n", options(LONG)).await);
     assert!(matches!(taken, Refusal::Leased { .. }), "{taken:?}");
     lease.release().await;
     assert_eq!(store.lapsed_nodes().await.unwrap(), ["n"]);
-    store.lease("n", options(LONG)).await.unwrap().release().await;
+    Lease::acquire(store.clone(), "n", options(LONG)).await.unwrap().release().await;
     context.check().await;
 }
 
@@ -48,7 +49,7 @@ async fn a_lease_is_held_until_it_is_released_and_then_another_holds_the_node(
 async fn dropping_the_handle_releases_the_lease(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
-    drop(store.lease("n", options(LONG)).await.unwrap());
+    drop(Lease::acquire(store.clone(), "n", options(LONG)).await.unwrap());
     eventually("it is released", async || store.lapsed_nodes().await.unwrap() == ["n"]).await;
 }
 
@@ -58,7 +59,7 @@ async fn a_lease_is_renewed_again_and_again(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let (hooked, store) = hooked(&context).await;
     // So long that a busy machine does not lose it.
-    let lease = store.lease("n", options(Duration::from_secs(6))).await.unwrap();
+    let lease = Lease::acquire(store.clone(), "n", options(Duration::from_secs(6))).await.unwrap();
     let beats = Cell::new(0);
     eventually("it was renewed twice", async || {
         beats.set(beats.get() + hooked.take_calls().len());
@@ -76,13 +77,13 @@ async fn a_lease_that_ran_out_by_the_clock_of_the_store_is_lost_for_good(#[value
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let length = Duration::from_secs(3);
-    let lease = store.lease("n", options(length)).await.unwrap();
+    let lease = Lease::acquire(store.clone(), "n", options(length)).await.unwrap();
     context.clock.advance(length);
     tokio::time::timeout(Duration::from_secs(30), lease.lost()).await.unwrap();
     assert_eq!(lease.state(), LeaseState::Lost);
-    let renewed = store.heartbeat(lease.holder(), Heartbeat::renew()).await.unwrap();
+    let renewed = store.heartbeat(lease.identity(), Heartbeat::renew()).await.unwrap();
     assert_eq!(renewed, LeaseStatus::Lost);
-    let another = store.lease("n", options(LONG)).await.unwrap();
+    let another = Lease::acquire(store.clone(), "n", options(LONG)).await.unwrap();
     assert!(!lease.is_held() && another.is_held());
     // What was lost is not the other's to release.
     lease.release().await;
@@ -95,7 +96,7 @@ async fn a_lease_that_cannot_be_renewed_is_lost_when_its_time_is_over_and_not_be
     let context = Context::redis().await;
     let (hooked, store) = hooked(&context).await;
     let length = Duration::from_secs(2);
-    let lease = store.lease("n", options(length)).await.unwrap();
+    let lease = Lease::acquire(store.clone(), "n", options(length)).await.unwrap();
     let began = std::time::Instant::now();
     hooked.take_calls();
     hooked.away_after(0);
@@ -110,7 +111,7 @@ async fn a_lease_that_cannot_be_renewed_is_lost_when_its_time_is_over_and_not_be
 async fn a_renewal_that_hangs_does_not_keep_a_lease_beyond_its_time() {
     let context = Context::redis().await;
     let (hooked, store) = hooked(&context).await;
-    let lease = store.lease("n", options(Duration::from_secs(1))).await.unwrap();
+    let lease = Lease::acquire(store.clone(), "n", options(Duration::from_secs(1))).await.unwrap();
     let gate = hooked.stop_before("heartbeat");
     gate.reached().await;
     tokio::time::timeout(Duration::from_secs(30), lease.lost()).await.unwrap();
@@ -123,9 +124,9 @@ async fn a_renewal_that_hangs_does_not_keep_a_lease_beyond_its_time() {
 async fn a_lease_with_a_bad_name_or_length_is_refused(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
-    let error = store.lease("", options(LONG)).await.unwrap_err();
+    let error = Lease::acquire(store.clone(), "", options(LONG)).await.unwrap_err();
     assert_eq!(error.to_string(), "node id is empty");
-    let error = store.lease("n", options(Duration::ZERO)).await.unwrap_err();
+    let error = Lease::acquire(store.clone(), "n", options(Duration::ZERO)).await.unwrap_err();
     assert_eq!(error.to_string(), "lease is 0ns, must be 1ms to 86400s");
     assert!(context.keys().await.is_empty());
 }

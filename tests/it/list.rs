@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cloakroom::{
-    Cursor, Error, NewSession, Page, PageRequest, Rotation, Rules, Selector, Session, SessionId,
+    Cursor, Error, Invalid, NewSession, Page, PageRequest, Rotation, Rules, Selector, Session, SessionId,
 };
 use rstest::rstest;
 
@@ -257,7 +257,7 @@ async fn a_page_size_or_owner_outside_its_limits_is_invalid(#[values(Redis, Memo
         (Selector::user("x".repeat(257)), 1, "user id"),
     ] {
         let error = store.list(&owner, &PageRequest::first(size)).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
+        assert!(matches!(error, Error::Invalid(Invalid { field, .. }) if field == named), "{error:?}");
     }
 }
 

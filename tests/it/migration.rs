@@ -11,9 +11,8 @@ mod to_node;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::{
-    Destination, MigrationManager, MigrationTask, Outcome, Refusal, Rules, Session, SessionId, TaskId,
-};
+use cloakroom::migration::{Destination, MigrationManager, MigrationTask, Outcome, TaskId};
+use cloakroom::{Invalid, Refusal, Rules, Session, SessionId};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -177,7 +176,7 @@ async fn a_configuration_that_cannot_work_is_named() {
         (builder().freeze(Duration::from_secs(3601)), "freeze"),
     ] {
         match builder.build() {
-            Err(cloakroom::Error::Invalid { field: named, .. }) => assert_eq!(named, field),
+            Err(cloakroom::Error::Invalid(Invalid { field: named, .. })) => assert_eq!(named, field),
             other => panic!("{field}: {other:?}"),
         }
     }

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, Heartbeat, NewSession, Node, NodeIdentity, Rules};
+use cloakroom::nodes::{Heartbeat, Node, NodeIdentity};
+use cloakroom::{Error, NewSession, Rules};
 use rstest::rstest;
 
 use crate::support::Context;

@@ -46,7 +46,7 @@ fn rules() -> Rules {
 /// The test's clock, moved on by the operations and never slower than the server's, by which the TTLs of keys run.
 #[derive(Debug)]
 struct Pace {
-    clock: cloakroom::TestClock,
+    clock: cloakroom::testing::TestClock,
     began: Instant,
     began_ms: u64,
     ahead_ms: AtomicU64,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Reaped, Rotation, Rules};
+use cloakroom::background::Reaped;
+use cloakroom::{Error, Invalid, NewSession, Rotation, Rules};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -284,7 +285,7 @@ async fn a_batch_outside_1_to_200_is_invalid(#[values(Redis, Memory)] on: On) {
     let store = context.store(rules()).await;
     for batch in [0, 201] {
         let error = store.reap(batch).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { field: "batch", .. }), "{error:?}");
+        assert!(matches!(error, Error::Invalid(Invalid { field: "batch", .. })), "{error:?}");
     }
     assert_nothing_done(&store.reap(200).await.unwrap());
 }

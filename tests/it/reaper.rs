@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Rules, Session, SessionStore as _};
+use cloakroom::background::{Reaper, ReaperBuilder};
+use cloakroom::{Error, Invalid, NewSession, Rules, Session};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -19,12 +20,12 @@ const EVERY: Duration = Duration::from_millis(5);
 struct HandedOut(Arc<Mutex<BTreeMap<String, u32>>>);
 
 impl HandedOut {
-    fn callback(&self) -> cloakroom::OnRemoved {
+    fn callback(&self) -> impl Fn(&Session) + Send + Sync + 'static {
         let handed_out = self.clone();
-        Box::new(move |session| {
+        move |session: &Session| {
             let mut sessions = handed_out.0.lock().unwrap();
             *sessions.entry(session.id().as_str().to_owned()).or_default() += 1;
-        })
+        }
     }
 
     fn ids(&self) -> BTreeMap<String, u32> {
@@ -52,6 +53,10 @@ async fn expired(context: &Context, store: &Store, count: usize) -> BTreeMap<Str
     ids
 }
 
+fn reaper_of(store: &Store, every: Duration, batch: usize) -> ReaperBuilder {
+    Reaper::builder(store.clone()).every(every).batch(batch)
+}
+
 fn store_ttl() -> Duration {
     Duration::from_secs(60)
 }
@@ -68,7 +73,7 @@ async fn a_reaper_removes_all_that_has_expired_and_hands_each_out_once(#[values(
     let expected = expired(&context, &store, 25).await;
     let live = context.session(&store, "live").await;
     let handed_out = HandedOut::default();
-    let reaper = store.spawn_reaper_with(EVERY, 10, handed_out.callback()).unwrap();
+    let reaper = reaper_of(&store, EVERY, 10).on_removed(handed_out.callback()).spawn().unwrap();
     eventually("all are handed out", async || handed_out.ids().len() == 25).await;
     eventually("a sweep that finds nothing", async || reaper.stats().sweeps >= 2).await;
     let stats = reaper.stop().await;
@@ -85,7 +90,7 @@ async fn what_expires_later_is_reaped_by_a_later_sweep(#[values(Redis, Memory)] 
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let handed_out = HandedOut::default();
-    let reaper = store.spawn_reaper_with(EVERY, 200, handed_out.callback()).unwrap();
+    let reaper = reaper_of(&store, EVERY, 200).on_removed(handed_out.callback()).spawn().unwrap();
     let mut expected = BTreeMap::new();
     for round in 1..=3 {
         expected.extend(expired(&context, &store, 2).await);
@@ -105,8 +110,8 @@ async fn a_removed_session_is_handed_out_with_all_its_data(#[values(Redis, Memor
     context.clock.set_ms(session.expires_at_ms());
     let removed: Arc<Mutex<Vec<Session>>> = Arc::default();
     let into = removed.clone();
-    let on_removed = Box::new(move |session| into.lock().unwrap().push(session));
-    let reaper = store.spawn_reaper_with(EVERY, 1, on_removed).unwrap();
+    let on_removed = move |session: &Session| into.lock().unwrap().push(session.clone());
+    let reaper = reaper_of(&store, EVERY, 1).on_removed(on_removed).spawn().unwrap();
     eventually("it is reaped", async || reaper.stats().removed == 1).await;
     reaper.stop().await;
     assert_eq!(*removed.lock().unwrap(), [session]);
@@ -120,8 +125,9 @@ async fn two_reapers_in_two_stores_share_the_work(#[values(Redis, Memory)] on: O
     let stores = [context.store_at(rules()).await, context.store_at(rules()).await];
     let expected = expired(&context, &stores[0], 300).await;
     let handed_out = HandedOut::default();
-    let reapers =
-        stores.map(|store| store.spawn_reaper_with(EVERY, 3, handed_out.callback())).map(Result::unwrap);
+    let reapers = stores
+        .map(|store| reaper_of(&store, EVERY, 3).on_removed(handed_out.callback()).spawn())
+        .map(Result::unwrap);
     eventually("all are handed out", async || handed_out.ids().len() == 300).await;
     let [one, other] = reapers;
     let (one, other) = (one.stop().await, other.stop().await);
@@ -138,26 +144,24 @@ async fn a_stop_hands_out_the_whole_batch_and_takes_no_other() {
     let store = context.store_at(rules()).await;
     expired(&context, &store, 7).await;
     let handed_out = HandedOut::default();
-    let mut hand_out = handed_out.callback();
+    let hand_out = handed_out.callback();
     // The first session of the batch tells that it is there, and waits.
     let (there, wait_there) = mpsc::channel();
     let (go_on, wait_go_on) = mpsc::channel();
-    let mut first = true;
-    let on_removed = Box::new(move |session| {
-        if std::mem::take(&mut first) {
+    let first = Mutex::new(Some((there, wait_go_on)));
+    let on_removed = move |session: &Session| {
+        if let Some((there, wait_go_on)) = first.lock().unwrap().take() {
             there.send(()).unwrap();
             wait_go_on.recv().unwrap();
         }
         hand_out(session);
-    });
+    };
     // On a runtime of its own, for the callback blocks its thread.
     let other = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let builder = context.builder(rules()).clock(context.clock.clone());
-    let store_there = other.spawn(builder.build()).await.unwrap().unwrap();
-    let reaper = other
-        .spawn(async move { store_there.spawn_reaper_with(EVERY, 3, on_removed).unwrap() })
-        .await
-        .unwrap();
+    let store_there = Arc::new(other.spawn(builder.build()).await.unwrap().unwrap());
+    let reaper = Reaper::builder(store_there).every(EVERY).batch(3).on_removed(on_removed);
+    let reaper = other.spawn(async move { reaper.spawn().unwrap() }).await.unwrap();
     tokio::task::spawn_blocking(move || wait_there.recv().unwrap()).await.unwrap();
     let mut stop = pin!(reaper.stop());
     assert!(futures::poll!(stop.as_mut()).is_pending(), "it waits for the batch");
@@ -177,7 +181,7 @@ async fn dropping_the_handle_ends_the_task(#[values(Redis, Memory)] on: On) {
     let store = context.store_at(rules()).await;
     let handed_out = HandedOut::default();
     // A pause that the test would never see the end of: it ends at once.
-    let reaper = store.spawn_reaper_with(Duration::from_secs(3600), 10, handed_out.callback());
+    let reaper = reaper_of(&store, Duration::from_secs(3600), 10).on_removed(handed_out.callback()).spawn();
     let reaper = reaper.unwrap();
     eventually("the first sweep", async || reaper.stats().sweeps == 1).await;
     drop(reaper);
@@ -192,7 +196,7 @@ async fn dropping_the_handle_ends_the_task(#[values(Redis, Memory)] on: On) {
 async fn a_stop_in_a_pause_does_not_wait_for_its_end(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
-    let reaper = store.spawn_reaper(Duration::from_secs(3600), 10).unwrap();
+    let reaper = reaper_of(&store, Duration::from_secs(3600), 10).spawn().unwrap();
     eventually("the first sweep", async || reaper.stats().sweeps == 1).await;
     let stopped = tokio::time::timeout(Duration::from_secs(60), reaper.stop()).await;
     assert_eq!(stopped.unwrap().sweeps, 1);
@@ -209,7 +213,7 @@ async fn entries_without_a_session_are_dropped_and_corrupt_sessions_stay_and_are
     let user = context.key("user:user-a:sessions");
     context.command::<()>(&["SET", &user, "foreign"]).await;
     let before = context.stored(session.id()).await;
-    let reaper = store.spawn_reaper(EVERY, 10).unwrap();
+    let reaper = reaper_of(&store, EVERY, 10).spawn().unwrap();
     eventually("both are met", async || {
         let stats = reaper.stats();
         stats.dropped == 1 && stats.corrupt >= 2
@@ -228,7 +232,7 @@ async fn errors_while_the_server_is_down_are_counted_and_reaping_goes_on_afterwa
     let handed_out = HandedOut::default();
     let expected = expired(&context, &store, 3).await;
     context.server_mut().kill().await;
-    let reaper = store.spawn_reaper_with(EVERY, 10, handed_out.callback()).unwrap();
+    let reaper = reaper_of(&store, EVERY, 10).on_removed(handed_out.callback()).spawn().unwrap();
     eventually("errors are counted", async || reaper.stats().errors >= 3).await;
     assert_eq!(reaper.stats().removed, 0);
     context.server_mut().restart().await;
@@ -245,7 +249,7 @@ async fn bad_arguments_are_refused(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     for (every, batch, named) in [(Duration::ZERO, 10, "every"), (EVERY, 0, "batch"), (EVERY, 201, "batch")] {
-        let error = store.spawn_reaper(every, batch).unwrap_err();
-        assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
+        let error = reaper_of(&store, every, batch).spawn().unwrap_err();
+        assert!(matches!(error, Error::Invalid(Invalid { field, .. }) if field == named), "{error:?}");
     }
 }

@@ -7,9 +7,10 @@
 
 use std::time::Duration;
 
+use cloakroom::migration::{Freezing, TaskId};
+use cloakroom::nodes::{Claim, Heartbeat, LeaseStatus, NodeIdentity, RecoveredSession};
 use cloakroom::{
-    Binding, Claim, Error, Freezing, Heartbeat, LeaseStatus, NewSession, OperationId, RecoveredSession,
-    Refusal, Rules, Selector, Session, SessionId, Status,
+    Binding, Error, NewSession, OperationId, Refusal, Rules, Selector, Session, SessionId, Status,
 };
 use rstest::rstest;
 
@@ -150,8 +151,8 @@ async fn a_recoverer_that_lost_its_lease_takes_nothing_though_its_node_came_back
     session_at(&store, "dead", "one").await;
     context.lapse();
     let new = register(&store, "live").await;
-    assert_refused(&context, &store.as_node(&old), claim(), Refusal::Fenced).await;
-    let claimed = store.as_node(&new).recover(claim()).await.unwrap();
+    assert_refused(&context, &store, claim().as_node(&old), Refusal::Fenced).await;
+    let claimed = store.recover(claim().as_node(&new)).await.unwrap();
     assert_eq!(ids(&claimed.sessions), ["one"], "a node without any lease is dead");
     context.check().await;
 }
@@ -185,7 +186,7 @@ async fn each_session_has_a_time_left_at_least_but_for_its_deadline_and_none_is_
         store.create(new).await.unwrap();
     }
     context.clock.set_ms(expires - ms(MINUTE));
-    store.heartbeat(&cloakroom::NodeIdentity::new("to").unwrap(), Heartbeat::register()).await.unwrap();
+    store.heartbeat(&NodeIdentity::new("to").unwrap(), Heartbeat::register()).await.unwrap();
     let claim = Claim::new("dead", "to").reconnect(MINUTE * 5);
     assert_eq!(store.recover(claim).await.unwrap().sessions.len(), 2);
     let (short, long) = (stored(&context, "short").await, stored(&context, "long").await);
@@ -323,11 +324,7 @@ async fn of_sessions_that_are_named_those_that_are_the_nodes_are_taken_and_no_ot
     let span = Duration::from_secs(30);
     for (node, name) in [("dead", "frozen"), ("third", "frozen elsewhere")] {
         let frozen = session_at(&store, node, name).await;
-        store
-            .freeze(&frozen, Freezing::new(cloakroom::TaskId::random(), "elsewhere").span(span))
-            .await
-            .unwrap()
-            .unwrap();
+        store.freeze(&frozen, Freezing::new(TaskId::random(), "elsewhere").span(span)).await.unwrap();
     }
     session_at(&store, "dead", "deleted").await;
     store.delete(&session_id("deleted")).await.unwrap();
@@ -369,10 +366,10 @@ async fn a_recovery_that_is_repeated_under_its_operation_id_changes_nothing_more
 ) {
     let (context, store) = dead_and_live(on, Rules::new()).await;
     session_at(&store, "dead", "one").await;
-    let store = store.with_operation_id(OperationId::random());
-    assert_eq!(store.recover(claim()).await.unwrap().sessions.len(), 1);
+    let claim = claim().operation_id(OperationId::random());
+    assert_eq!(store.recover(claim.clone()).await.unwrap().sessions.len(), 1);
     let before = context.dump().await;
-    assert!(store.recover(claim()).await.unwrap().sessions.is_empty());
+    assert!(store.recover(claim).await.unwrap().sessions.is_empty());
     assert_eq!(context.dump().await, before);
     context.check().await;
 }
@@ -386,20 +383,20 @@ async fn bad_claims_are_refused_with_their_limits(#[values(Redis, Memory)] on: O
     let before = context.dump().await;
     let long = "x".repeat(257);
     let many = (0..201).map(|number| session_id(&format!("s{number}")));
-    for (store, claim, expected) in [
-        (&store, Claim::new("", "live"), "node id is empty"),
-        (&store, Claim::new("dead", ""), "node id is empty"),
-        (&store, Claim::new(&*long, "live"), "node id is 257 bytes, at most 256"),
-        (&store, Claim::new("dead", &*long), "node id is 257 bytes, at most 256"),
-        (&store, Claim::new("live", "live"), "node id is that of the node itself"),
-        (&store, claim().batch(0), "batch is 0, must be 1 to 200"),
-        (&store, claim().batch(201), "batch is 201, must be 1 to 200"),
-        (&store, claim().only(many), "only names 201 sessions, must be at most 200"),
-        (&store, claim().reconnect(Duration::ZERO), "reconnect is 0ns, must be 1ms to 315360000s"),
-        (&store.as_node(&holder), claim(), "node id is not that of the node that makes the call"),
+    for (claim, expected) in [
+        (Claim::new("", "live"), "node id is empty"),
+        (Claim::new("dead", ""), "node id is empty"),
+        (Claim::new(&*long, "live"), "node id is 257 bytes, at most 256"),
+        (Claim::new("dead", &*long), "node id is 257 bytes, at most 256"),
+        (Claim::new("live", "live"), "node id is that of the node itself"),
+        (claim().batch(0), "batch is 0, must be 1 to 200"),
+        (claim().batch(201), "batch is 201, must be 1 to 200"),
+        (claim().only(many), "only names 201 sessions, must be at most 200"),
+        (claim().reconnect(Duration::ZERO), "reconnect is 0ns, must be 1ms to 315360000s"),
+        (claim().as_node(&holder), "node id is not that of the node that makes the call"),
     ] {
         let error = store.recover(claim).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { .. }));
+        assert!(matches!(error, Error::Invalid(_)));
         assert_eq!(error.to_string(), expected);
     }
     assert_eq!(context.dump().await, before);

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloakroom::{Error, Lease, LeaseOptions, NewSession, RecoveredSession, Rules, Selector};
+use cloakroom::nodes::{Lease, LeaseOptions, RecoveredSession, Recoverer, RecovererBuilder};
+use cloakroom::{Error, Invalid, NewSession, Rules, Selector};
 use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store, eventually};
+use crate::support::hooked::Hooked;
 use crate::support::leases::{register, session_at};
 use crate::support::sessions::create_many;
 
@@ -20,12 +22,12 @@ const EVERY: Duration = Duration::from_millis(5);
 struct HandedOut(Arc<Mutex<BTreeMap<String, Vec<String>>>>);
 
 impl HandedOut {
-    fn callback(&self) -> cloakroom::OnRecovered {
+    fn callback(&self) -> impl Fn(&RecoveredSession) + Send + Sync + 'static {
         let handed_out = self.clone();
-        Box::new(move |node: &str, session: RecoveredSession| {
+        move |session: &RecoveredSession| {
             let mut sessions = handed_out.0.lock().unwrap();
-            sessions.entry(session.id.as_str().to_owned()).or_default().push(node.to_owned());
-        })
+            sessions.entry(session.id.as_str().to_owned()).or_default().push(session.from.clone());
+        }
     }
 
     fn all(&self) -> BTreeMap<String, Vec<String>> {
@@ -39,7 +41,12 @@ impl HandedOut {
 
 /// A lease that outlasts the test, whatever its clock does.
 async fn lease(store: &Store, node: &str) -> Lease {
-    store.lease(node, LeaseOptions::new().length(Duration::from_secs(24 * 3600))).await.unwrap()
+    let options = LeaseOptions::new().length(Duration::from_secs(24 * 3600));
+    Lease::acquire(store.clone(), node, options).await.unwrap()
+}
+
+fn recoverer_of(store: &Store, lease: &Lease, every: Duration, batch: usize) -> RecovererBuilder {
+    Recoverer::builder(store.clone(), lease).every(every).batch(batch)
 }
 
 #[rstest]
@@ -51,7 +58,8 @@ async fn a_recoverer_takes_over_the_sessions_of_each_node_that_dies_and_hands_ea
     let store = context.store_at(Rules::new()).await;
     let lease = lease(&store, "live").await;
     let handed_out = HandedOut::default();
-    let recoverer = store.spawn_recoverer_with(&lease, EVERY, 10, handed_out.callback()).unwrap();
+    let recoverer =
+        recoverer_of(&store, &lease, EVERY, 10).on_recovered(handed_out.callback()).spawn().unwrap();
     let mut expected = BTreeMap::new();
     for node in ["one", "other"] {
         register(&store, node).await;
@@ -82,7 +90,9 @@ async fn two_recoverers_share_the_sessions_of_a_dead_node(#[values(Redis, Memory
     let leases = [lease(&stores[0], "one").await, lease(&stores[1], "other").await];
     context.lapse();
     let handed_out = HandedOut::default();
-    let spawn = |at: usize| stores[at].spawn_recoverer_with(&leases[at], EVERY, 3, handed_out.callback());
+    let spawn = |at: usize| {
+        recoverer_of(&stores[at], &leases[at], EVERY, 3).on_recovered(handed_out.callback()).spawn()
+    };
     let (one, other) = (spawn(0).unwrap(), spawn(1).unwrap());
     eventually("all are taken", async || handed_out.all().len() == 300).await;
     let (one, other) = (one.stop().await, other.stop().await);
@@ -101,7 +111,8 @@ async fn a_recoverer_ends_with_its_lease(#[values(Redis, Memory)] on: On) {
     let handed_out = HandedOut::default();
     // A pause that the test would never see the end of.
     let hour = Duration::from_secs(3600);
-    let recoverer = store.spawn_recoverer_with(&lease, hour, 10, handed_out.callback()).unwrap();
+    let recoverer =
+        recoverer_of(&store, &lease, hour, 10).on_recovered(handed_out.callback()).spawn().unwrap();
     eventually("the first sweep", async || recoverer.stats().sweeps == 1).await;
     lease.release().await;
     register(&store, "dead").await;
@@ -111,10 +122,14 @@ async fn a_recoverer_ends_with_its_lease(#[values(Redis, Memory)] on: On) {
     eventually("the task is gone", async || !handed_out.is_held()).await;
     assert!(handed_out.all().is_empty());
 
-    let lease = store.lease("live", LeaseOptions::new().length(Duration::from_secs(3))).await.unwrap();
+    let lease = Lease::acquire(store.clone(), "live", LeaseOptions::new().length(Duration::from_secs(3)))
+        .await
+        .unwrap();
     context.clock.advance(Duration::from_secs(3));
-    let recoverer = store.spawn_recoverer_with(&lease, EVERY, 10, handed_out.callback()).unwrap();
+    let recoverer =
+        recoverer_of(&store, &lease, EVERY, 10).on_recovered(handed_out.callback()).spawn().unwrap();
     eventually("the task is gone by itself", async || !handed_out.is_held()).await;
+    assert!(handed_out.all().is_empty());
     assert_eq!(recoverer.stats().recovered, 0, "a node without a lease took sessions");
     assert_eq!(store.count(&Selector::node("dead")).await.unwrap(), 1);
     context.check().await;
@@ -133,7 +148,7 @@ async fn what_cannot_be_taken_stays_and_is_counted_and_the_rest_is_taken() {
     let _: () = context.command(&["SET", &context.node_key("broken"), "junk", "PX", "600000"]).await;
     context.lapse();
     let lease = lease(&store, "live").await;
-    let recoverer = store.spawn_recoverer(&lease, EVERY, 10).unwrap();
+    let recoverer = recoverer_of(&store, &lease, EVERY, 10).spawn().unwrap();
     eventually("both are met", async || {
         let stats = recoverer.stats();
         stats.left >= 2 && stats.errors >= 2
@@ -154,7 +169,8 @@ async fn errors_while_the_server_is_down_are_counted_and_recovering_goes_on_afte
     context.lapse();
     context.server_mut().kill().await;
     let handed_out = HandedOut::default();
-    let recoverer = store.spawn_recoverer_with(&lease, EVERY, 2, handed_out.callback()).unwrap();
+    let recoverer =
+        recoverer_of(&store, &lease, EVERY, 2).on_recovered(handed_out.callback()).spawn().unwrap();
     eventually("errors are counted", async || recoverer.stats().errors >= 3).await;
     context.server_mut().restart().await;
     context.reconnect().await;
@@ -170,7 +186,7 @@ async fn bad_arguments_are_refused(#[values(Redis, Memory)] on: On) {
     let store = context.store_at(Rules::new()).await;
     let lease = lease(&store, "live").await;
     for (every, batch, named) in [(Duration::ZERO, 10, "every"), (EVERY, 0, "batch"), (EVERY, 201, "batch")] {
-        let error = store.spawn_recoverer(&lease, every, batch).unwrap_err();
-        assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
+        let error = recoverer_of(&store, &lease, every, batch).spawn().unwrap_err();
+        assert!(matches!(error, Error::Invalid(Invalid { field, .. }) if field == named), "{error:?}");
     }
 }

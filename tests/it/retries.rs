@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cloakroom::nodes::{Heartbeat, NodeIdentity};
 use cloakroom::{
-    Binding, Error, Heartbeat, IdScheme, NewSession, NodeIdentity, OnLimit, OperationId, Patch, RedisStore,
-    Rotation, Rules, Selector, Session, SessionId, SessionStore,
+    Binding, Error, IdScheme, NewSession, OnLimit, OperationId, Patch, RedisStore, Rotation, Rules, Selector,
+    Session, SessionId, SessionStore as _,
 };
 
-use self::cases::{CASES, Case, Given};
+use self::cases::{CASES, Caller, Case, Given};
 use crate::support::Context;
 use crate::support::context::Store;
 use crate::support::leases::LEASE;
@@ -26,7 +27,7 @@ struct Scene {
     context: Context,
     proxy: Proxy,
     direct: Store,
-    proxied: Arc<dyn SessionStore>,
+    proxied: Store,
     holder: NodeIdentity,
     begin_ms: u64,
 }
@@ -110,7 +111,7 @@ impl Scene {
     async fn undisturbed(&self, case: &Case) -> (cases::Answer, Snapshot) {
         let given = self.prepare(case).await;
         let before = self.snapshot().await;
-        let answer = (case.call)(self.direct.clone(), given).await.unwrap();
+        let answer = (case.call)(Caller::new(&self.direct), given).await.unwrap();
         let after = self.snapshot().await;
         assert_ne!(before, after, "{}: a call without effect shows nothing", case.name);
         (answer, after)
@@ -126,7 +127,7 @@ async fn a_reply_that_is_lost_at_any_round_trip_is_invisible_to_the_caller() {
             let given = scene.prepare(case).await;
             let swallowed = scene.proxy.swallowed();
             scene.proxy.cut_replies_after(skips, 1);
-            let again = (case.call)(scene.proxied.clone(), given).await.unwrap();
+            let again = (case.call)(Caller::new(&scene.proxied), given).await.unwrap();
             scene.proxy.cut_replies(0);
             assert_eq!(again, answer, "{}, reply {skips} lost", case.name);
             assert_eq!(scene.snapshot().await, after, "{}, reply {skips} lost", case.name);
@@ -149,14 +150,14 @@ async fn an_ambiguous_call_that_the_caller_repeats_has_its_effect_once() {
             let given = scene.prepare(case).await;
             let before = scene.snapshot().await;
             scene.proxy.cut_replies_after(skips, u64::MAX);
-            let outcome = (case.call)(scene.proxied.clone(), given.clone()).await;
+            let outcome = (case.call)(Caller::new(&scene.proxied), given.clone()).await;
             scene.proxy.cut_replies(0);
             match outcome {
                 Ok(_) => break,
                 Err(Error::NotExecuted { .. }) => assert_eq!(scene.snapshot().await, before, "{}", case.name),
                 Err(Error::Ambiguous { operation_id, .. }) => {
                     ambiguous += 1;
-                    let again = scene.proxied.with_operation_id(operation_id);
+                    let again = Caller::under(&scene.proxied, operation_id);
                     let again = (case.call)(again, given).await.unwrap();
                     assert_eq!(again.own, answer.own, "{}, from reply {skips} on", case.name);
                     assert_eq!(scene.snapshot().await, after, "{}, from reply {skips} on", case.name);
@@ -175,7 +176,7 @@ async fn a_call_that_is_repeated_under_one_operation_id_answers_the_same_and_cha
     for case in CASES {
         let (answer, after) = scene.undisturbed(case).await;
         let given = scene.prepare(case).await;
-        let store = scene.direct.with_operation_id(OperationId::random());
+        let store = Caller::under(&scene.direct, OperationId::random());
         let first = (case.call)(store.clone(), given.clone()).await.unwrap();
         assert_eq!(first, answer, "{}", case.name);
         for _ in 0..3 {
@@ -194,7 +195,7 @@ async fn a_call_is_recognized_after_three_other_changes_and_an_import_after_two(
         let (answer, _) = scene.undisturbed(case).await;
         for others in 1..=case.remembered {
             let given = scene.prepare(case).await;
-            let store = scene.direct.with_operation_id(OperationId::random());
+            let store = Caller::under(&scene.direct, OperationId::random());
             let first = (case.call)(store.clone(), given.clone()).await.unwrap();
             assert_eq!(first, answer, "{}", case.name);
             for number in 0..others {

@@ -1,20 +1,21 @@
 //! bind: a connection, and the node that holds it, for a live session.
 
-use crate::memory::call::{Call, Halt};
-use crate::memory::lease::fence;
+use crate::memory::call::Call;
+use crate::memory::fence::fence;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::shared_name::SharedName;
 use crate::model::{
     Binding, Bound, IndexFields, Refusal, Result, SessionId, SessionRef, Status, Version, some,
 };
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, binding: &Binding) -> Result<Bound> {
-    let binding = &binding.clone().at(call.holder)?;
-    let hint = target.hint().0.cloned().unwrap_or_default();
-    let names = [target.id().as_str(), &hint.connection, &hint.node, &binding.connection, &binding.node];
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, binding: &Binding) -> Result<Bound> {
+    let binding = &binding.clone().at(call.identity)?;
+    let hint = session.hint().0.cloned().unwrap_or_default();
+    let names = [session.id().as_str(), &hint.connection, &hint.node, &binding.connection, &binding.node];
     let mut call = call.reaching(names);
     let (id, answer) =
-        call.settle_at(target, |call, locked, id| attempt(call, locked, id, binding, &hint))?;
+        call.settle_at(session, |call, locked, id| attempt(call, locked, id, binding, &hint))?;
     Ok(Bound {
         id,
         version: Version::new(answer.version),

@@ -1,12 +1,13 @@
 //! clean: what a migration leaves that is not the session is cleared away.
 
-use crate::memory::call::{Call, Halt};
+use crate::memory::call::Call;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
-use crate::model::{Cleaned, Direction, Leftover, Result, SessionId, SessionRef, TaskId, ms};
+use crate::model::{Direction, Leftover, Result, SessionId, SessionRef, TaskId, ms};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<Cleaned> {
-    let id = target.id();
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
+    let id = session.id();
     call.reaching([id.as_str()]).settle(|call, locked| attempt(call, locked, id, task, what))
 }
 
@@ -27,14 +28,14 @@ fn attempt(
     id: &SessionId,
     task: TaskId,
     what: Leftover,
-) -> Result<Cleaned, Halt> {
+) -> Result<bool, Halt> {
     let Some(record) = locked.record(id, call.now).filter(|record| is_left(record, task, what)) else {
-        return Ok(Cleaned::Unchanged);
+        return Ok(false);
     };
     if matches!(what, Leftover::Copy { .. }) {
         locked.need_session(id, record)?;
         locked.take(id);
-        return Ok(Cleaned::Cleaned);
+        return Ok(true);
     }
     let mut left = record.clone();
     left.freeze = None;
@@ -43,5 +44,5 @@ fn attempt(
         departure.task = None;
     }
     locked.leave(id.clone(), left, call.now);
-    Ok(Cleaned::Cleaned)
+    Ok(true)
 }

@@ -1,9 +1,9 @@
 //! create: a session with all its index entries, or nothing.
 
-use crate::memory::call::{Call, Halt, departed};
-use crate::memory::lease::fence;
+use crate::memory::call::Call;
+use crate::memory::fence::fence;
+use crate::memory::halt::{Halt, departed};
 use crate::memory::locked_shards::LockedShards;
-use crate::memory::ops::reap;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::SharedName;
 use crate::memory::{capacity as room, limit};
@@ -14,7 +14,7 @@ use crate::model::{
 
 pub(crate) fn run(call: Call<'_>, new: NewSession) -> Result<Created> {
     let mut validated = new.check(call.rules, || call.new_id())?;
-    NodeIdentity::name_node(call.holder, &mut validated.index_fields.node)?;
+    NodeIdentity::name_node(call.identity, &mut validated.index_fields.node)?;
     let id = validated.id.clone();
     let index_fields = &validated.index_fields;
     let mut call =
@@ -22,7 +22,7 @@ pub(crate) fn run(call: Call<'_>, new: NewSession) -> Result<Created> {
     let mut made = call.settle(|call, locked| attempt(call, locked, &id, &validated))?;
     call.removed.append(&mut made.evicted);
     call.reaped.extend(made.way_of);
-    reap::lapsed(&call, &id);
+    call.reap_lapsed_near(&id);
     let session = validated.into_session(Version::new(made.version), made.times);
     Ok(Created { session, evicted: call.removed, reaped: call.reaped })
 }
@@ -118,7 +118,7 @@ fn record(call: &Call<'_>, validated: &ValidatedSession) -> Record {
         kind: Kind::Live,
         status: validated.status,
         freeze: None,
-        operations: Default::default(),
+        changes: Default::default(),
         version: 0,
         created_at: now,
         ttl: ms(validated.ttl),

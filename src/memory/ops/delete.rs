@@ -1,20 +1,17 @@
 //! delete: a live session gone with every index entry.
 
-use crate::memory::call::{Call, Halt};
-use crate::memory::lease::fence;
+use crate::memory::call::{Call, was_there};
+use crate::memory::fence::fence;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
-use crate::memory::ops::delete_user;
 use crate::memory::record::Kind;
-use crate::model::{Deleted, Error, Refusal, Result, SessionId, SessionRef};
+use crate::memory::removal;
+use crate::model::{Result, SessionId, SessionRef};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef) -> Result<Deleted> {
-    let hint = target.hint().0.cloned().unwrap_or_default();
-    let mut call = call.reaching([target.id().as_str(), &hint.user, &hint.connection, &hint.node]);
-    match call.settle_at(target, attempt) {
-        Ok(_) => Ok(Deleted::Deleted),
-        Err(Error::Refused(Refusal::Missing)) => Ok(Deleted::Missing),
-        Err(error) => Err(error),
-    }
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<bool> {
+    let hint = session.hint().0.cloned().unwrap_or_default();
+    let mut call = call.reaching([session.id().as_str(), &hint.user, &hint.connection, &hint.node]);
+    was_there(call.settle_at(session, attempt))
 }
 
 fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Result<(), Halt> {
@@ -33,6 +30,6 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Re
     let record = locked.live(id, call.now)?;
     fence(call, locked, record.node.as_str())?;
     locked.need_session(id, record)?;
-    delete_user::remove_one(call, locked, id.clone());
+    removal::remove_one(call, locked, id.clone());
     Ok(())
 }

@@ -2,10 +2,8 @@
 
 use crate::memory::call::Call;
 use crate::memory::index::Index;
-use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
-use crate::memory::record::Kind;
-use crate::model::{BATCH, Removed, Result, Selector, SessionId, UserDeleted, ms, require_name, some};
+use crate::model::{BATCH, Result, Selector, SessionId, UserDeleted, require_name};
 
 pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
     require_name("user id", user)?;
@@ -18,7 +16,7 @@ pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Resu
         if ids.is_empty() {
             return Ok(done);
         }
-        done.removed.extend(remove(call.another(), user, ids));
+        done.removed.extend(call.another().remove(user, ids));
     }
 }
 
@@ -29,31 +27,4 @@ fn batch(call: &Call<'_>, user: &str, kept: &[&SessionId]) -> Result<Vec<Session
         let old = index.take_while(|(created_at, _)| *created_at <= call.now).map(|(_, id)| id);
         Ok(old.filter(|id| !kept.contains(id)).take(BATCH).cloned().collect())
     })
-}
-
-/// Removes those among some sessions that are still the user's, live or expired.
-pub(crate) fn remove(mut call: Call<'_>, user: &str, ids: Vec<SessionId>) -> Vec<Removed> {
-    let removed = call.settle(|call, locked| {
-        locked.need(ids.iter().map(SessionId::as_str).chain([user]))?;
-        let found = |id: &&SessionId| locked.record(id, call.now).is_some_and(|it| it.user.as_str() == user);
-        let found: Vec<SessionId> = ids.iter().filter(found).cloned().collect();
-        for id in &found {
-            locked.record(id, call.now).map_or(Ok(()), |record| locked.need_session(id, record))?;
-        }
-        Ok(found.into_iter().map(|id| remove_one(call, locked, id)).collect())
-    });
-    removed.unwrap_or_default()
-}
-
-/// Removes a session that is locked with all it has, and leaves a tombstone.
-pub(crate) fn remove_one(call: &Call<'_>, locked: &mut LockedShards<'_>, id: SessionId) -> Removed {
-    let record = locked.take(&id);
-    let removed = Removed {
-        id: id.clone(),
-        connection: some(record.connection.as_str()).map(Into::into),
-        node: some(record.node.as_str()).map(Into::into),
-    };
-    let until = call.now + ms(call.rules.tombstone);
-    locked.leave(id, record.into_leftover(Kind::Deleted(None), call.operation, until), call.now);
-    removed
 }

@@ -1,18 +1,15 @@
 //! depart: a frozen session is let go of, for its copy is at the other place.
 
-use crate::memory::call::{Call, Halt};
+use crate::memory::call::{Call, was_there};
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Kind;
-use crate::model::{Departed, Direction, Error, Refusal, Result, SessionId, SessionRef, TaskId, Version};
+use crate::model::{Direction, Refusal, Result, SessionId, SessionRef, TaskId, Version};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, task: TaskId, until: u64) -> Result<Departed> {
-    let id = target.id();
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, task: TaskId, until: u64) -> Result<bool> {
+    let id = session.id();
     let mut call = call.reaching([id.as_str()]);
-    match call.settle(|call, locked| attempt(call, locked, id, task, until)) {
-        Ok(()) => Ok(Departed::Departed),
-        Err(Error::Refused(Refusal::Missing)) => Ok(Departed::Missing),
-        Err(error) => Err(error),
-    }
+    was_there(call.settle(|call, locked| attempt(call, locked, id, task, until)))
 }
 
 fn attempt(

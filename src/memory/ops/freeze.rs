@@ -1,14 +1,15 @@
 //! freeze: a live session that goes over to another store is read and deleted, and not changed.
 
-use crate::memory::call::{Call, Halt};
+use crate::memory::call::Call;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::SessionCopy;
 use crate::model::{
-    Direction, Error, Export, Freeze, Freezing, Frozen, RecentChanges, Refusal, Result, SessionId,
-    SessionRef, Status, ms,
+    Direction, Export, Freeze, Freezing, Frozen, RecentChanges, Refusal, Result, SessionId, SessionRef,
+    Status, ms,
 };
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, freezing: &Freezing) -> Result<Option<Frozen>> {
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, freezing: &Freezing) -> Result<Frozen> {
     freezing.check()?;
     let Freezing { task, place, node, span } = freezing;
     let freeze = Freeze {
@@ -19,14 +20,10 @@ pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, freezing: &Freezing) 
         place: place.clone(),
         node: node.clone(),
     };
-    let mut call = call.reaching([target.id().as_str()]);
-    match call.settle_at(target, |call, locked, id| attempt(call, locked, id, &freeze)) {
-        Ok((_, (until_ms, copy, operations))) => {
-            Ok(Some(Frozen { export: Export::new(copy.read(), operations), until_ms }))
-        }
-        Err(Error::Refused(Refusal::Missing)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let mut call = call.reaching([session.id().as_str()]);
+    let (_, (until_ms, copy, changes)) =
+        call.settle_at(session, |call, locked, id| attempt(call, locked, id, &freeze))?;
+    Ok(Frozen { export: Export::new(copy.read(), changes), until_ms })
 }
 
 fn attempt(
@@ -41,11 +38,11 @@ fn attempt(
         return Err(Halt::Refused(Refusal::Frozen));
     }
     // As it was before, which is as it is once the freeze is over.
-    let (copy, operations) = (record.copy(id, u64::MAX), record.operations);
+    let (copy, changes) = (record.copy(id, u64::MAX), record.changes);
     let record = locked.edit(id, |record| {
         if !is_frozen {
             record.freeze = Some(Box::new(Freeze { status: record.status, ..freeze.clone() }));
         }
     });
-    Ok((record.on_its_way().unwrap_or_default(), copy, operations))
+    Ok((record.on_its_way().unwrap_or_default(), copy, changes))
 }

@@ -5,16 +5,21 @@ use crate::memory::lease::Lease;
 use crate::memory::locked_shards::LockedShards;
 use crate::model::{Heartbeat, LeaseStatus, NodeIdentity, Result, Want, ms};
 
-pub(crate) fn run(call: Call<'_>, holder: &NodeIdentity, beat: &Heartbeat) -> Result<LeaseStatus> {
+pub(crate) fn run(call: Call<'_>, identity: &NodeIdentity, beat: &Heartbeat) -> Result<LeaseStatus> {
     beat.check()?;
     // All of it, for the nodes that were listed for long enough.
-    call.reaching_all().settle(|call, locked| Ok(attempt(call.now, locked, holder, beat)))
+    call.reaching_all().settle(|call, locked| Ok(attempt(call.now, locked, identity, beat)))
 }
 
-fn attempt(now: u64, locked: &mut LockedShards<'_>, holder: &NodeIdentity, beat: &Heartbeat) -> LeaseStatus {
-    let found = locked.lease(holder.node());
+fn attempt(
+    now: u64,
+    locked: &mut LockedShards<'_>,
+    identity: &NodeIdentity,
+    beat: &Heartbeat,
+) -> LeaseStatus {
+    let found = locked.lease(identity.node());
     let (is_own, is_live) =
-        found.map_or((false, false), |lease| (lease.holder == *holder, lease.is_live(now)));
+        found.map_or((false, false), |lease| (lease.identity == *identity, lease.is_live(now)));
     let deadline = match (beat.want, found) {
         (Want::Register, Some(lease)) if is_live && !is_own => {
             return LeaseStatus::Taken { until_ms: lease.deadline };
@@ -26,6 +31,6 @@ fn attempt(now: u64, locked: &mut LockedShards<'_>, holder: &NodeIdentity, beat:
         (Want::Release, _) => return LeaseStatus::Lost,
     };
     locked.forget_nodes(now.saturating_sub(ms(beat.keep)));
-    locked.set_lease(Lease { holder: holder.clone(), deadline });
+    locked.set_lease(Lease { identity: identity.clone(), deadline });
     LeaseStatus::Held { until_ms: deadline }
 }

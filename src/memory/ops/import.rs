@@ -2,37 +2,33 @@
 
 use std::cmp::Ordering;
 
-use crate::memory::call::{Call, Halt, departed, missing};
+use crate::memory::call::Call;
 use crate::memory::capacity as room;
+use crate::memory::halt::{Halt, departed, missing};
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::SharedName;
 use crate::model::{
-    Coming, Direction, Error, Export, Freeze, Import, Imported, Refusal, Replaces, Result, Session,
-    SessionId, Status, Version, changed_entries, ms,
+    Direction, Export, Freeze, Import, Incoming, Refusal, Replaces, Result, Session, SessionId, Status,
+    Version, changed_entries, ms,
 };
 
 pub(crate) fn export(call: &Call<'_>, id: &SessionId) -> Result<Option<Export>> {
-    let found = get::find(call, id, |id, record| (record.copy(id, call.now), record.operations))?;
-    Ok(found.map(|(copy, operations)| Export::new(copy.read(), operations)))
+    let found = get::find(call, id, |id, record| (record.copy(id, call.now), record.changes))?;
+    Ok(found.map(|(copy, changes)| Export::new(copy.read(), changes)))
 }
 
-pub(crate) fn run(call: Call<'_>, import: &Import) -> Result<Imported> {
+pub(crate) fn run(call: Call<'_>, import: &Import) -> Result<bool> {
     let session = import.export.session();
     let new = record(import, &import.check(call.rules)?);
     let names = [session.id.as_str(), new.user.as_str(), new.connection.as_str(), new.node.as_str()];
     let mut call = call.reaching(names);
-    let settled =
-        call.settle(|call, locked| attempt(call, locked, &session.id, new.clone(), import.replaces));
-    match settled {
-        Err(Error::Refused(Refusal::Missing)) => Ok(Imported::Missing),
-        settled => settled,
-    }
+    call.settle(|call, locked| attempt(call, locked, &session.id, new.clone(), import.replaces))
 }
 
-fn freeze(coming: &Coming, status: Status) -> Freeze {
-    let Coming { task, until_ms, place } = coming;
+fn freeze(coming: &Incoming, status: Status) -> Freeze {
+    let Incoming { task, until_ms, place } = coming;
     let (direction, place, node) = (Direction::Incoming, place.clone(), String::new());
     Freeze { task: *task, until: *until_ms, status, direction, place, node }
 }
@@ -45,14 +41,14 @@ fn again(old: &Record, new: &Record) -> Option<Ordering> {
 }
 
 fn record(import: &Import, entries: &[u8]) -> Record {
-    let Export { session, operations } = &import.export;
+    let Export { session, changes } = &import.export;
     let Session { times, .. } = session;
     let (index_fields, is_handed_over) = import.index_fields();
     let mut record = Record {
         kind: Kind::Live,
         status: session.status,
         freeze: None,
-        operations: *operations,
+        changes: *changes,
         version: session.version.get(),
         created_at: times.created_at,
         ttl: ms(session.ttl),
@@ -79,15 +75,15 @@ fn attempt(
     id: &SessionId,
     mut new: Record,
     replaces: Replaces,
-) -> Result<Imported, Halt> {
+) -> Result<bool, Halt> {
     let mut old = locked.record(id, call.now);
     if old.is_some_and(|old| old.version_of(call.operation).is_some()) {
-        return Ok(Imported::Imported);
+        return Ok(true);
     }
     // A copy that was deleted here stays so: its migration goes on, and ends with nothing.
     let again = old.and_then(|old| again(old, &new));
     if again == Some(Ordering::Equal) {
-        return Ok(Imported::Imported);
+        return Ok(true);
     }
     if new.expires_at <= call.now {
         return Err(missing());
@@ -116,8 +112,8 @@ fn attempt(
             locked.need_session(id, old)?;
         }
         Some(old) if replaced => {
-            if let Some(unchanged) = compare(old, &new, replaces, call.now)? {
-                return Ok(unchanged);
+            if is_here(old, &new, replaces, call.now)? {
+                return Ok(false);
             }
             locked.need_session(id, old)?;
         }
@@ -146,17 +142,17 @@ fn attempt(
     }
     new.reschedule(call.rules);
     locked.put(id.clone(), new);
-    Ok(Imported::Imported)
+    Ok(true)
 }
 
-/// What a live session in the place of an imported one means: the same is here already, or it may not be replaced, or it
-/// may.
-fn compare(old: &Record, new: &Record, replaces: Replaces, now: u64) -> Result<Option<Imported>, Halt> {
+/// Whether the live session in the place of an imported one is the same; if not, it may be replaced, or the import is
+/// refused.
+fn is_here(old: &Record, new: &Record, replaces: Replaces, now: u64) -> Result<bool, Halt> {
     if old.is_frozen(now) {
         return Err(Halt::Refused(Refusal::Frozen));
     }
     if is_same(old, new) {
-        return Ok(Some(Imported::Unchanged));
+        return Ok(true);
     }
     let may_replace = match replaces {
         Replaces::Older => true,
@@ -166,7 +162,7 @@ fn compare(old: &Record, new: &Record, replaces: Replaces, now: u64) -> Result<O
     if old.created_at != new.created_at || old.version >= new.version || !may_replace {
         return Err(Halt::Refused(Refusal::Conflict { current: Version::new(old.version) }));
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// Whether two records are of the same version of a session, but for the times that a refresh moves.

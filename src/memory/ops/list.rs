@@ -4,13 +4,13 @@ use crate::memory::call::Call;
 use crate::memory::record::SessionCopy;
 use crate::model::{IndexEntry, Page, PageRequest, Result, Selector};
 
-pub(crate) fn run(call: Call<'_>, owner: &Selector, page: &PageRequest) -> Result<Page> {
-    owner.validate()?;
+pub(crate) fn run(call: Call<'_>, of: &Selector, page: &PageRequest) -> Result<Page> {
+    of.validate()?;
     page.check()?;
     let after = page.after.as_ref().map(|cursor| (cursor.created_at, cursor.id.clone()));
     let now = call.now;
-    let read = call.reaching([owner.words().1]).settle(|_, locked| {
-        let index = locked.index(owner).map(|index| index.after(after.as_ref()));
+    let read = call.reaching([of.words().1]).settle(|_, locked| {
+        let index = locked.index(of).map(|index| index.after(after.as_ref()));
         let entries = index.into_iter().flatten().take(page.size);
         let entry =
             |(created_at, id): &(u64, _)| IndexEntry { id: Clone::clone(id), created_at: *created_at };

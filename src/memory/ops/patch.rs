@@ -1,16 +1,17 @@
 //! patch: single attributes and extensions, status and ttl of a live session.
 
-use crate::memory::call::{Call, Halt};
-use crate::memory::lease::fence;
+use crate::memory::call::Call;
+use crate::memory::fence::fence;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
 use crate::model::{Patch, Patched, Refusal, Result, SessionId, SessionRef, Version, changed_entries, ms};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, patch: &Patch) -> Result<Patched> {
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, patch: &Patch) -> Result<Patched> {
     let changes = patch.check(call.rules)?;
-    let mut call = call.reaching([target.id().as_str()]);
+    let mut call = call.reaching([session.id().as_str()]);
     let (id, (version, expires_at_ms, changed)) =
-        call.settle_at(target, |call, locked, id| attempt(call, locked, id, patch, &changes))?;
+        call.settle_at(session, |call, locked, id| attempt(call, locked, id, patch, &changes))?;
     Ok(Patched { id, version: Version::new(version), expires_at_ms, changed })
 }
 

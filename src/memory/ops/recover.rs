@@ -1,7 +1,8 @@
 //! recover: a batch of a node's sessions given to another node.
 
-use crate::memory::call::{Call, Halt};
-use crate::memory::lease::fenced;
+use crate::memory::call::Call;
+use crate::memory::halt::Halt;
+use crate::memory::halt::fenced;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
 use crate::model::{
@@ -10,7 +11,7 @@ use crate::model::{
 };
 
 pub(crate) fn run(call: Call<'_>, claim: &Claim) -> Result<Claimed> {
-    claim.check(call.holder)?;
+    claim.check()?;
     call.reaching([claim.node.as_str(), &claim.to]).settle(|call, locked| attempt(call, locked, claim))
 }
 
@@ -22,7 +23,7 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, claim: &Claim) -> Res
         lease => lease.is_some(),
     };
     let lease = locked.lease(&claim.to).filter(|lease| lease.is_live(call.now)).ok_or_else(fenced)?;
-    if call.holder.is_some_and(|holder| lease.holder != *holder) {
+    if claim.identity.as_ref().is_some_and(|identity| lease.identity != *identity) {
         return Err(fenced());
     }
     let (ids, next) = match &claim.only {
@@ -73,5 +74,5 @@ fn take(call: &Call<'_>, locked: &mut LockedShards<'_>, claim: &Claim, id: Sessi
     let version = Version::new(record.version);
     let user = some(record.user.as_str()).map(Into::into);
     locked.put(id.clone(), record);
-    RecoveredSession { id, version, user, connection }
+    RecoveredSession { id, from: claim.node.clone(), version, user, connection }
 }

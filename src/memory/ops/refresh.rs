@@ -1,13 +1,14 @@
 //! refresh: a live session is used, and extended when enough of its idle time is gone.
 
-use crate::memory::call::{Call, Halt};
-use crate::memory::lease::fence;
+use crate::memory::call::Call;
+use crate::memory::fence::fence;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
 use crate::model::{Error, Refreshed, Refusal, Result, Session, SessionId, SessionRef, Version, ms};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef) -> Result<Option<Refreshed>> {
-    let answer = settle(call, target, |_, record, changed| {
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
+    let answer = settle(call, session, |_, record, changed| {
         (record.version, record.last_active, record.expires_at, changed)
     })?;
     Ok(answer.map(|(id, (version, last_active_ms, expires_at_ms, changed))| Refreshed {
@@ -19,19 +20,19 @@ pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef) -> Result<Option<Refr
     }))
 }
 
-pub(crate) fn run_and_get(call: Call<'_>, target: &dyn SessionRef) -> Result<Option<Session>> {
+pub(crate) fn run_and_get(call: Call<'_>, session: &dyn SessionRef) -> Result<Option<Session>> {
     let now = call.now;
-    let answer = settle(call, target, |id, record, _| record.copy(id, now))?;
+    let answer = settle(call, session, |id, record, _| record.copy(id, now))?;
     Ok(answer.map(|(_, copy)| copy.read()))
 }
 
 fn settle<T>(
     call: Call<'_>,
-    target: &dyn SessionRef,
+    session: &dyn SessionRef,
     answer: impl Fn(&SessionId, &Record, bool) -> T,
 ) -> Result<Option<(SessionId, T)>> {
-    let mut call = call.reaching([target.id().as_str()]);
-    match call.settle_at(target, |call, locked, id| attempt(call, locked, id, &answer)) {
+    let mut call = call.reaching([session.id().as_str()]);
+    match call.settle_at(session, |call, locked, id| attempt(call, locked, id, &answer)) {
         Err(Error::Refused(Refusal::Missing)) => Ok(None),
         settled => settled.map(Some),
     }

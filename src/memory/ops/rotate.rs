@@ -1,18 +1,19 @@
 //! rotate: a new id for a live session, and a login in the same step.
 
-use crate::memory::call::{Call, Halt, departed, missing};
-use crate::memory::lease::fence;
+use crate::memory::call::Call;
+use crate::memory::fence::fence;
+use crate::memory::halt::{Halt, departed, missing};
 use crate::memory::limit;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
 use crate::model::{Error, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
     rotation.check()?;
     let Rotation { new_id, user } = rotation;
     let new_id = new_id.unwrap_or_else(|| call.new_id());
-    let id = target.id();
+    let id = session.id();
     let mut call = call.reaching([id.as_str(), new_id.as_str(), &user]);
     match call.settle(|call, locked| attempt(call, locked, id, &new_id, &user)) {
         Ok((record, mut evicted)) => {

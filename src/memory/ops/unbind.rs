@@ -1,19 +1,21 @@
 //! unbind: a connection that is gone, detached from the session that still has it.
 
-use crate::memory::call::{Call, Halt};
-use crate::memory::lease::fence;
-use crate::model::{Error, Refusal, Result, SessionRef, Unbound, require_name};
+use crate::memory::call::Call;
+use crate::memory::fence::fence;
+use crate::memory::halt::Halt;
+use crate::model::{Error, Refusal, Result, SessionRef, require_name};
 
-pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, connection: &str) -> Result<Unbound> {
+/// Whether the connection was detached; `None`: there is no live session.
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, connection: &str) -> Result<Option<bool>> {
     require_name("connection id", connection)?;
-    let mut call = call.reaching([target.id().as_str(), connection]);
-    let settled = call.settle_at(target, |call, locked, id| {
+    let mut call = call.reaching([session.id().as_str(), connection]);
+    let settled = call.settle_at(session, |call, locked, id| {
         let record = locked.live(id, call.now)?;
         if record.version_of(call.operation).is_some() {
-            return Ok(Unbound::Detached);
+            return Ok(true);
         }
         if record.connection.as_str() != connection {
-            return Ok(Unbound::NotBound);
+            return Ok(false);
         }
         fence(call, locked, record.node.as_str())?;
         if record.is_frozen(call.now) {
@@ -24,11 +26,11 @@ pub(crate) fn run(call: Call<'_>, target: &dyn SessionRef, connection: &str) -> 
         let mut record = locked.take(id);
         record.detach(call.operation);
         locked.put(id.clone(), record);
-        Ok(Unbound::Detached)
+        Ok(true)
     });
     match settled {
-        Ok((_, unbound)) => Ok(unbound),
-        Err(Error::Refused(Refusal::Missing)) => Ok(Unbound::Missing),
+        Ok((_, is_detached)) => Ok(Some(is_detached)),
+        Err(Error::Refused(Refusal::Missing)) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,7 +1,8 @@
 //! update: a whole session saved against the version that it was read at.
 
-use crate::memory::call::{Call, Halt};
-use crate::memory::lease::fence;
+use crate::memory::call::Call;
+use crate::memory::fence::fence;
+use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::model::{Refusal, Result, Session, SessionId, Version, ms};
 

@@ -2,7 +2,7 @@
 //! calls would.
 //!
 //! A schedule that fails is printed by shuttle, with its seed: `SHUTTLE_RANDOM_SEED=<seed> cargo test <test>` runs it
-//! again, and so does `shuttle::replay` with the schedule. NodeFilter names share a shard is part of it.
+//! again, and so does `shuttle::replay` with the schedule. Which names share a shard is part of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

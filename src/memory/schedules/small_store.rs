@@ -2,9 +2,8 @@
 //! shuttle runs, as under `shuttle::check_random`.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
-use std::hash::{Hash, Hasher};
+
 use std::time::Duration;
 
 use shuttle::rand::{Rng, thread_rng};
@@ -27,23 +26,6 @@ use crate::model::{
 use crate::stored::keys::{Keys, Partition};
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
-
-/// Decides which names share a shard, anew in each schedule: of shuttle's randomness, so that a schedule that is replayed
-/// finds the same shards.
-#[derive(Clone, Debug)]
-pub(crate) struct RandomState(u64);
-
-impl RandomState {
-    pub(crate) fn new() -> Self {
-        Self(thread_rng().r#gen())
-    }
-
-    pub(crate) fn hash_one(&self, name: &str) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        (self.0, name).hash(&mut hasher);
-        hasher.finish()
-    }
-}
 
 pub(crate) fn id(text: &str) -> SessionId {
     SessionId::new(text).unwrap()
@@ -73,7 +55,7 @@ impl World {
         let clock = TestClock::new();
         clock.set_ms(1_000_000);
         let shards = Shards::new(thread_rng().gen_range(2..=4));
-        let memory = Memory { shards, capacity, clock: Some(clock.clone()) };
+        let memory = Memory { shards, capacity, clock: Some(clock.clone()), closed: false.into() };
         Self { memory, rules: rules.ttl(TTL), clock, export: None }
     }
 
@@ -169,7 +151,7 @@ impl World {
     /// Fails if an index entry has no session, a session lacks an entry, or the count of sessions is wrong.
     pub(crate) fn check(&self) {
         let shards = &self.memory.shards;
-        let locked = shards.lock(shards.whole());
+        let locked = LockedShards::lock(shards, shards.whole());
         let mut sessions = Counts::default();
         for (at, shard) in locked.shards().enumerate() {
             for (id, record) in &shard.records {

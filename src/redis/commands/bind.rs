@@ -1,19 +1,15 @@
 //! bind: a connection, and the node that holds it, for a live session.
 
 use crate::model::{Binding, Bound, Result, SessionId, SessionRef, ms, some};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-pub(crate) async fn run(
-    operation: &Operation<'_>,
-    target: &dyn SessionRef,
-    binding: Binding,
-) -> Result<Bound> {
-    let binding = binding.at(operation.holder())?;
-    let mut plan = KeyPlan::of(target, OnRotated::Follow);
-    let call = |plan: &KeyPlan| call(operation, plan, &binding);
-    let mut reply = plan.settle(operation, &script::BIND, call).await?;
+pub(crate) async fn run(call: &Call, session: &dyn SessionRef, binding: Binding) -> Result<Bound> {
+    let binding = binding.at(call.identity())?;
+    let mut plan = KeyPlan::of(session, OnRotated::Follow);
+    let cmd = |plan: &KeyPlan| command(call, plan, &binding);
+    let mut reply = plan.settle(call, &script::BIND, cmd).await?;
     if reply.word != "ok" && reply.word != "unchanged" {
         return Err(reply.into_error());
     }
@@ -30,8 +26,8 @@ pub(crate) async fn run(
     })
 }
 
-fn call(operation: &Operation<'_>, plan: &KeyPlan, binding: &Binding) -> redis::Cmd {
-    let keys = operation.keys();
+fn command(call: &Call, plan: &KeyPlan, binding: &Binding) -> redis::Cmd {
+    let keys = call.keys();
     let old = &plan.index_fields;
     let holder_node = plan.holder_node();
     let names = [
@@ -40,14 +36,14 @@ fn call(operation: &Operation<'_>, plan: &KeyPlan, binding: &Binding) -> redis::
         keys.node(&old.node),
         keys.connection(&binding.connection),
         keys.node(&binding.node),
-        plan.holder_key(operation),
+        plan.holder_key(call),
         keys.node(holder_node),
-        operation.fence_key(),
+        call.fence_key(),
     ];
-    let mut call = operation.call(&script::BIND, names.iter().map(String::as_str));
-    call.arg(operation.id().as_bytes()).arg(plan.id.as_str()).arg(&old.connection).arg(&old.node);
-    call.arg(&binding.connection).arg(&binding.node).arg(plan.holder_id()).arg(holder_node);
-    call.arg(if binding.takes_over { "takeover" } else { "refuse" }).arg(ms(operation.rules().grace));
-    operation.fence_arguments(&mut call);
-    call
+    let mut cmd = call.evalsha(&script::BIND, names.iter().map(String::as_str));
+    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str()).arg(&old.connection).arg(&old.node);
+    cmd.arg(&binding.connection).arg(&binding.node).arg(plan.holder_id()).arg(holder_node);
+    cmd.arg(if binding.takes_over { "takeover" } else { "refuse" }).arg(ms(call.rules().grace));
+    call.fence_arguments(&mut cmd);
+    cmd
 }

@@ -1,37 +1,43 @@
 //! create: a session with all its index entries, or nothing.
 
-use crate::model::{Created, NodeIdentity, Result, Times, ValidatedSession, ms};
-use crate::redis::call::Operation;
+use crate::model::{Created, NewSession, NodeIdentity, Result, Times, ValidatedSession, ms};
+use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-pub(crate) async fn run(operation: &Operation<'_>, mut validated: ValidatedSession) -> Result<Created> {
-    NodeIdentity::name_node(operation.holder(), &mut validated.index_fields.node)?;
-    let mut plan = KeyPlan::new(validated.id.clone(), validated.index_fields.clone(), OnRotated::Answer);
-    let reply = plan.settle(operation, &script::CREATE, |plan| call(operation, plan, &validated)).await?;
+pub(crate) async fn run(call: &Call, new: NewSession) -> Result<Created> {
+    let rules = call.rules();
+    make(call, new.check(rules, || rules.id_scheme.generate(&call.id()))?).await
+}
+
+/// The same for one that was validated already.
+pub(crate) async fn make(call: &Call, mut session: ValidatedSession) -> Result<Created> {
+    NodeIdentity::name_node(call.identity(), &mut session.index_fields.node)?;
+    let mut plan = KeyPlan::new(session.id.clone(), session.index_fields.clone(), OnRotated::Answer);
+    let reply = plan.settle(call, &script::CREATE, |plan| command(call, plan, &session)).await?;
     let mut reply = reply.expect_ok()?;
     let (version, created_at, expires_at) = (reply.version()?, reply.number()?, reply.number()?);
     let evicted = plan.evicted(&mut reply)?;
-    let deadline = operation.rules().max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
+    let deadline = call.rules().max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
     let times = Times { created_at, last_active: created_at, expires_at, deadline };
-    Ok(Created { session: validated.into_session(version, times), evicted, reaped: plan.reaped })
+    Ok(Created { session: session.into_session(version, times), evicted, reaped: plan.reaped })
 }
 
-fn call(operation: &Operation<'_>, plan: &KeyPlan, validated: &ValidatedSession) -> redis::Cmd {
-    let rules = operation.rules();
-    let keys = operation.keys().of_session(plan.id.as_str(), &plan.index_fields);
-    let (holder_key, victim_keys) = (plan.holder_key(operation), plan.victim_keys(operation));
-    let lease = operation.fence_key();
+fn command(call: &Call, plan: &KeyPlan, session: &ValidatedSession) -> redis::Cmd {
+    let rules = call.rules();
+    let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
+    let (holder_key, victim_keys) = (plan.holder_key(call), plan.victim_keys(call));
+    let lease = call.fence_key();
     let keys = keys.iter().chain([&holder_key, &lease]).chain(&victim_keys).map(String::as_str);
     let (limit, policy) = rules.limit_arguments();
-    let mut call = operation.call(&script::CREATE, keys);
-    call.arg(operation.id().as_bytes()).arg(plan.id.as_str());
-    call.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
-    call.arg(plan.holder_id()).arg(validated.status.word()).arg(ms(validated.ttl));
-    call.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace)).arg(ms(rules.tombstone));
-    call.arg(limit).arg(policy);
-    operation.fence_arguments(&mut call);
-    call.arg(&validated.entries);
-    plan.victim_arguments(&mut call);
-    call
+    let mut cmd = call.evalsha(&script::CREATE, keys);
+    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
+    cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
+    cmd.arg(plan.holder_id()).arg(session.status.word()).arg(ms(session.ttl));
+    cmd.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace)).arg(ms(rules.tombstone));
+    cmd.arg(limit).arg(policy);
+    call.fence_arguments(&mut cmd);
+    cmd.arg(&session.entries);
+    plan.victim_arguments(&mut cmd);
+    cmd
 }

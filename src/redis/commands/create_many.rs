@@ -1,11 +1,11 @@
 //! create_many: many sessions by one script, each as create makes it, but for those that something is in the way of.
 
 use crate::model::{Error, OperationId, Result, Rules, Session, Times, ValidatedSession, Version, ms};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::script;
 
 /// How many sessions one script call makes at most. Each takes the server some 30 microseconds.
-pub(crate) const MOST: usize = 100;
+pub(crate) const SESSIONS_PER_SCRIPT: usize = 100;
 
 /// A session to be made, under an operation id of its own.
 #[derive(Debug)]
@@ -13,18 +13,18 @@ pub(crate) struct BatchMember {
     /// Where the caller named it.
     pub(crate) place: usize,
     pub(crate) operation_id: OperationId,
-    pub(crate) validated: ValidatedSession,
+    pub(crate) session: ValidatedSession,
 }
 
 /// What became of a batch.
 #[derive(Debug)]
-pub(crate) struct Made {
+pub(crate) struct CreatedBatch {
     created_at: u64,
     /// Those that were not made, by their place in the batch: to be created alone.
     alone: Vec<usize>,
 }
 
-impl Made {
+impl CreatedBatch {
     /// The sessions that were made, each with where the caller named it, and those to be created alone.
     pub(crate) fn split(
         self,
@@ -47,34 +47,34 @@ impl BatchMember {
     /// The session as the script made it: with the times that create would answer.
     fn made(self, created_at: u64, rules: &Rules) -> Session {
         let deadline = rules.max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
-        let idle = created_at + ms(self.validated.ttl);
+        let idle = created_at + ms(self.session.ttl);
         let expires_at = if deadline > 0 { idle.min(deadline) } else { idle };
         let times = Times { created_at, last_active: created_at, expires_at, deadline };
-        self.validated.into_session(Version::new(1), times)
+        self.session.into_session(Version::new(1), times)
     }
 }
 
-pub(crate) async fn run(operation: &Operation<'_>, batch: &[BatchMember]) -> Result<Made> {
-    let rules = operation.rules();
-    let mut keys = vec![operation.keys().expiry()];
-    for BatchMember { validated, .. } in batch {
+pub(crate) async fn run(call: &Call, batch: &[BatchMember]) -> Result<CreatedBatch> {
+    let rules = call.rules();
+    let mut keys = vec![call.keys().expiry()];
+    for BatchMember { session, .. } in batch {
         let [record, _, user, connection, node] =
-            operation.keys().of_session(validated.id.as_str(), &validated.index_fields);
+            call.keys().of_session(session.id.as_str(), &session.index_fields);
         keys.extend([record, user, connection, node]);
     }
-    let mut call = operation.call(&script::CREATE_MANY, keys.iter().map(String::as_str));
-    call.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace));
-    for BatchMember { operation_id, validated, .. } in batch {
-        let ValidatedSession { id, index_fields, status, ttl, entries, .. } = validated;
-        call.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
-        call.arg(operation_id.as_bytes()).arg(status.word()).arg(ms(*ttl)).arg(entries);
+    let mut cmd = call.evalsha(&script::CREATE_MANY, keys.iter().map(String::as_str));
+    cmd.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace));
+    for BatchMember { operation_id, session, .. } in batch {
+        let ValidatedSession { id, index_fields, status, ttl, entries, .. } = session;
+        cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
+        cmd.arg(operation_id.as_bytes()).arg(status.word()).arg(ms(*ttl)).arg(entries);
     }
-    let mut reply = operation.run(&script::CREATE_MANY, &call).await?.expect_ok()?;
+    let mut reply = call.run(&script::CREATE_MANY, &cmd).await?.expect_ok()?;
     let created_at = reply.number()?;
     let mut alone = Vec::new();
     while !reply.is_empty() {
         let place = usize::try_from(reply.number()?).ok().filter(|place| (1..=batch.len()).contains(place));
         alone.push(place.ok_or_else(|| Error::corrupt("reply that names another session"))? - 1);
     }
-    Ok(Made { created_at, alone })
+    Ok(CreatedBatch { created_at, alone })
 }

@@ -1,27 +1,27 @@
 //! delete: a live session gone with every index entry.
 
-use crate::model::{Deleted, Result, SessionId, SessionRef, ms};
-use crate::redis::call::Operation;
+use crate::model::{Result, SessionId, SessionRef, ms};
+use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-/// With the id that the session had.
-pub(crate) async fn run(operation: &Operation<'_>, target: &dyn SessionRef) -> Result<(SessionId, Deleted)> {
-    let mut plan = KeyPlan::of(target, OnRotated::Follow);
-    let call = |plan: &KeyPlan| {
-        let keys = operation.keys().of_session(plan.id.as_str(), &plan.index_fields);
-        let lease = operation.fence_key();
-        let mut call = operation.call(&script::DELETE, keys.iter().chain([&lease]).map(String::as_str));
-        call.arg(operation.id().as_bytes()).arg(plan.id.as_str());
-        call.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
-        call.arg(ms(operation.rules().tombstone));
-        operation.fence_arguments(&mut call);
-        call
+/// With the id that the session had, and whether there was one.
+pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<(SessionId, bool)> {
+    let mut plan = KeyPlan::of(session, OnRotated::Follow);
+    let cmd = |plan: &KeyPlan| {
+        let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
+        let lease = call.fence_key();
+        let mut cmd = call.evalsha(&script::DELETE, keys.iter().chain([&lease]).map(String::as_str));
+        cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
+        cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
+        cmd.arg(ms(call.rules().tombstone));
+        call.fence_arguments(&mut cmd);
+        cmd
     };
-    let reply = plan.settle(operation, &script::DELETE, call).await?;
+    let reply = plan.settle(call, &script::DELETE, cmd).await?;
     match reply.word.as_str() {
-        "ok" => Ok((plan.id, Deleted::Deleted)),
-        "missing" => Ok((plan.id, Deleted::Missing)),
+        "ok" => Ok((plan.id, true)),
+        "missing" => Ok((plan.id, false)),
         _ => Err(reply.into_error()),
     }
 }

@@ -3,7 +3,7 @@
 use redis::{Pipeline, Value};
 
 use crate::model::{BATCH, Error, Obstacle, Result, SessionId, UserDeleted, require_name};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::{bulk as batch, lookup};
 
 /// How often in a row a batch may remove nothing, because its sessions kept changing.
@@ -34,23 +34,23 @@ impl<'a> Deletion<'a> {
     }
 
     /// Deletes a batch, and tells whether none is left.
-    pub(crate) async fn batch(&mut self, operation: &Operation<'_>) -> Result<bool> {
+    pub(crate) async fn batch(&mut self, call: &Call) -> Result<bool> {
         if let (None, Some(keep)) = (self.start, self.keep.first())
-            && let Some(session) = lookup::session(operation, keep).await?
+            && let Some(session) = lookup::session(call, keep).await?
         {
             self.keep.push(session.id);
         }
         let (now, mut ids) =
-            page(operation, self.user, self.start, self.keep.len() + self.done.corrupt.len()).await?;
+            page(call, self.user, self.start, self.keep.len() + self.done.corrupt.len()).await?;
         self.start.get_or_insert(now);
         ids.retain(|id| !self.keep.contains(id) && !self.done.corrupt.contains(id));
         let whole = ids.len() <= BATCH;
         ids.truncate(BATCH);
-        let candidates = batch::candidates(operation, ids).await?;
+        let candidates = batch::candidates(call, ids).await?;
         if candidates.is_empty() {
             return Ok(true);
         }
-        let outcome = batch::remove(operation, self.user, &candidates).await?;
+        let outcome = batch::remove(call, self.user, &candidates).await?;
         let removed = outcome.removed.len();
         self.done.removed.extend(outcome.removed);
         // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or
@@ -68,21 +68,16 @@ impl<'a> Deletion<'a> {
 
 /// The server's time, and a batch of the oldest entries, with one more that tells whether there are others; and as many
 /// more as are to be passed over.
-async fn page(
-    operation: &Operation<'_>,
-    user: &str,
-    start: Option<u64>,
-    passed: usize,
-) -> Result<(u64, Vec<SessionId>)> {
+async fn page(call: &Call, user: &str, start: Option<u64>, passed: usize) -> Result<(u64, Vec<SessionId>)> {
     let mut pipeline = Pipeline::with_capacity(2);
-    pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(operation.keys().user(user)).arg("-inf");
+    pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(call.keys().user(user)).arg("-inf");
     pipeline.arg(start.map_or_else(|| "+inf".to_owned(), |start| start.to_string()));
     pipeline.arg("LIMIT").arg(0).arg(BATCH + 1 + passed);
-    let values = operation.read(&pipeline, "user").await?;
+    let values = call.read(&pipeline, "user").await?;
     let [time, ids] = values.as_slice() else {
         return Err(Error::corrupt("reply to TIME and ZRANGEBYSCORE"));
     };
-    let now = operation.now(time)?;
+    let now = call.now(time)?;
     let Value::Array(ids) = ids else {
         return Err(Error::corrupt("user"));
     };

@@ -1,21 +1,16 @@
 //! expired: the sessions that expired before a time.
 
 use crate::model::{Error, Expired, Result, check_count};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::script;
 
 /// `before` in milliseconds since the epoch, `None` for now.
-pub(crate) async fn run(
-    operation: &Operation<'_>,
-    before: Option<u64>,
-    skip: usize,
-    limit: usize,
-) -> Result<Vec<Expired>> {
+pub(crate) async fn run(call: &Call, before: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
     check_count("page size", limit, Expired::MOST)?;
-    let keys = [operation.keys().expiry()];
-    let mut call = operation.call(&script::EXPIRED, keys.iter().map(String::as_str));
-    call.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);
-    let mut reply = operation.run(&script::EXPIRED, &call).await?.expect_ok()?;
+    let keys = [call.keys().expiry()];
+    let mut cmd = call.evalsha(&script::EXPIRED, keys.iter().map(String::as_str));
+    cmd.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);
+    let mut reply = call.run(&script::EXPIRED, &cmd).await?.expect_ok()?;
     let mut expired = Vec::new();
     while !reply.is_empty() {
         expired.push(Expired {

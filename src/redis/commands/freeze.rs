@@ -1,33 +1,28 @@
 //! freeze: a live session that goes over to another store is read and deleted, and not changed.
 
 use crate::model::{Export, Freezing, Frozen, Result, SessionRef, ms};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-pub(crate) async fn run(
-    operation: &Operation<'_>,
-    target: &dyn SessionRef,
-    freezing: &Freezing,
-) -> Result<Option<Frozen>> {
+pub(crate) async fn run(call: &Call, session: &dyn SessionRef, freezing: &Freezing) -> Result<Frozen> {
     freezing.check()?;
     let Freezing { task, place, node, span } = freezing;
-    let mut plan = KeyPlan::of(target, OnRotated::Follow);
-    let call = |plan: &KeyPlan| {
-        let keys = [operation.keys().session(plan.id.as_str()), operation.keys().migrations()];
-        let mut call = operation.call(&script::FREEZE, keys.iter().map(String::as_str));
-        call.arg(task.as_bytes()).arg(plan.id.as_str()).arg(place).arg(node);
-        call.arg(ms(*span)).arg(ms(operation.rules().grace));
-        call
+    let mut plan = KeyPlan::of(session, OnRotated::Follow);
+    let cmd = |plan: &KeyPlan| {
+        let keys = [call.keys().session(plan.id.as_str()), call.keys().migrations()];
+        let mut cmd = call.evalsha(&script::FREEZE, keys.iter().map(String::as_str));
+        cmd.arg(task.as_bytes()).arg(plan.id.as_str()).arg(place).arg(node);
+        cmd.arg(ms(*span)).arg(ms(call.rules().grace));
+        cmd
     };
-    let mut reply = plan.settle(operation, &script::FREEZE, call).await?;
+    let mut reply = plan.settle(call, &script::FREEZE, cmd).await?;
     match reply.word.as_str() {
         "ok" => {
             let until_ms = reply.number()?;
-            let (session, operations) = reply.export(&plan.id)?;
-            Ok(Some(Frozen { export: Export::new(session, operations), until_ms }))
+            let (session, changes) = reply.export(&plan.id)?;
+            Ok(Frozen { export: Export::new(session, changes), until_ms })
         }
-        "missing" => Ok(None),
         _ => Err(reply.into_error()),
     }
 }

@@ -3,21 +3,21 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Node, NodeFilter, Result};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::script;
 
 /// How many nodes a full page has.
 const PAGE: usize = 1000;
 
 /// The nodes by name, without their sessions, which is another operation.
-pub(crate) async fn run(operation: &Operation<'_>, which: NodeFilter) -> Result<Vec<Node>> {
-    let keys = [operation.keys().nodes()];
+pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
+    let keys = [call.keys().nodes()];
     let mut nodes = BTreeMap::new();
     let mut from = 0;
     loop {
-        let mut call = operation.call(&script::NODES, keys.iter().map(String::as_str));
-        call.arg(from).arg(if which == NodeFilter::All { "all" } else { "lapsed" });
-        let mut reply = operation.run(&script::NODES, &call).await?.expect_ok()?;
+        let mut cmd = call.evalsha(&script::NODES, keys.iter().map(String::as_str));
+        cmd.arg(from).arg(if which == NodeFilter::All { "all" } else { "lapsed" });
+        let mut reply = call.run(&script::NODES, &cmd).await?.expect_ok()?;
         let now = reply.number()?;
         let (mut read, mut last) = (0, from);
         while !reply.is_empty() {

@@ -1,15 +1,15 @@
 //! patch: single attributes and extensions, status and ttl of a live session.
 
 use crate::model::{Error, Patch, Patched, Refusal, Result, SessionRef, Status, ms};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-pub(crate) async fn run(operation: &Operation<'_>, target: &dyn SessionRef, patch: Patch) -> Result<Patched> {
-    let changes = patch.check(operation.rules())?;
-    let mut plan = KeyPlan::of(target, OnRotated::Follow);
-    let call = |plan: &KeyPlan| call(operation, plan, &patch, &changes);
-    let mut reply = plan.settle(operation, &script::PATCH, call).await?;
+pub(crate) async fn run(call: &Call, session: &dyn SessionRef, patch: Patch) -> Result<Patched> {
+    let changes = patch.check(call.rules())?;
+    let mut plan = KeyPlan::of(session, OnRotated::Follow);
+    let cmd = |plan: &KeyPlan| command(call, plan, &patch, &changes);
+    let mut reply = plan.settle(call, &script::PATCH, cmd).await?;
     match reply.word.as_str() {
         "ok" | "unchanged" => {
             let changed = reply.word == "ok";
@@ -21,18 +21,18 @@ pub(crate) async fn run(operation: &Operation<'_>, target: &dyn SessionRef, patc
     }
 }
 
-fn call(operation: &Operation<'_>, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis::Cmd {
-    let rules = operation.rules();
-    let keys = operation.keys().of_session(plan.id.as_str(), &plan.index_fields);
-    let lease = operation.fence_key();
-    let mut call = operation.call(&script::PATCH, keys.iter().chain([&lease]).map(String::as_str));
-    call.arg(operation.id().as_bytes()).arg(plan.id.as_str());
-    call.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
-    call.arg(patch.expected.map(|version| version.get().to_string()).unwrap_or_default());
-    call.arg(patch.status.map_or("", Status::word));
-    call.arg(patch.ttl.map(|ttl| ms(ttl).to_string()).unwrap_or_default());
-    call.arg(ms(rules.grace)).arg(rules.session_bytes);
-    operation.fence_arguments(&mut call);
-    call.arg(changes);
-    call
+fn command(call: &Call, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis::Cmd {
+    let rules = call.rules();
+    let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
+    let lease = call.fence_key();
+    let mut cmd = call.evalsha(&script::PATCH, keys.iter().chain([&lease]).map(String::as_str));
+    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
+    cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
+    cmd.arg(patch.expected.map(|version| version.get().to_string()).unwrap_or_default());
+    cmd.arg(patch.status.map_or("", Status::word));
+    cmd.arg(patch.ttl.map(|ttl| ms(ttl).to_string()).unwrap_or_default());
+    cmd.arg(ms(rules.grace)).arg(rules.session_bytes);
+    call.fence_arguments(&mut cmd);
+    cmd.arg(changes);
+    cmd
 }

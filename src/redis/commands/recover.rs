@@ -2,23 +2,23 @@
 
 use crate::model::{Claim, Claimed, Cursor, Error, RecoveredSession, Refusal, Result, SessionId, ms, some};
 use crate::redis::bulk::Candidate;
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::reply::Reply;
 use crate::redis::{bulk as batch, index_page as cursor, script};
 
 /// How often a batch is read again whose sessions kept changing.
 const ROUNDS: u32 = 12;
 
-pub(crate) async fn run(operation: &Operation<'_>, claim: &Claim) -> Result<Claimed> {
-    claim.check(operation.holder())?;
+pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
+    claim.check()?;
     let mut claimed = Claimed::default();
     (claimed.stale, claimed.next) = match &claim.only {
         Some(ids) => (ids.iter().cloned().collect(), None),
-        None => page(operation, claim).await?,
+        None => page(call, claim).await?,
     };
     for _ in 0..ROUNDS {
-        let candidates = batch::candidates(operation, claimed.stale.clone()).await?;
-        match take(operation, claim, &candidates, &mut claimed).await {
+        let candidates = batch::candidates(call, claimed.stale.clone()).await?;
+        match take(call, claim, &candidates, &mut claimed).await {
             Ok(stale) => claimed.stale = stale,
             // A lease that came or went since: what was taken before is told.
             Err(Error::Refused(_)) if !claimed.sessions.is_empty() => break,
@@ -32,22 +32,22 @@ pub(crate) async fn run(operation: &Operation<'_>, claim: &Claim) -> Result<Clai
 }
 
 /// The node's sessions to look at, and where to go on.
-async fn page(operation: &Operation<'_>, claim: &Claim) -> Result<(Vec<SessionId>, Option<Cursor>)> {
-    let index = operation.keys().node(&claim.node);
-    let entries = cursor::read(operation, &index, "node", claim.batch, claim.after.as_ref()).await?;
+async fn page(call: &Call, claim: &Claim) -> Result<(Vec<SessionId>, Option<Cursor>)> {
+    let index = call.keys().node(&claim.node);
+    let entries = cursor::read(call, &index, "node", claim.batch, claim.after.as_ref()).await?;
     let next = Cursor::behind(&entries, claim.batch, claim.after.as_ref());
     Ok((entries.into_iter().map(|entry| entry.id).collect(), next))
 }
 
 /// Takes sessions, and returns those that changed since they were read. With none left it lets go of the node.
 async fn take(
-    operation: &Operation<'_>,
+    call: &Call,
     claim: &Claim,
     candidates: &[Candidate],
     claimed: &mut Claimed,
 ) -> Result<Vec<SessionId>> {
     let (sound, broken) = batch::sound(candidates);
-    let keys = operation.keys();
+    let keys = call.keys();
     let mut names = vec![keys.nodes(), keys.lease(&claim.node), keys.lease(&claim.to), keys.expiry()];
     names.extend([keys.node(&claim.node), keys.node(&claim.to)]);
     for candidate in &sound {
@@ -55,15 +55,15 @@ async fn take(
             keys.of_session(candidate.id.as_str(), &candidate.index_fields);
         names.extend([record, user, connection]);
     }
-    let mut call = operation.call(&script::RECOVER, names.iter().map(String::as_str));
-    call.arg(operation.id().as_bytes()).arg(&claim.node).arg(&claim.to);
-    call.arg(operation.holder().map_or(&[][..], |holder| holder.lease()));
-    call.arg(if claim.always { "always" } else { "lapsed" });
-    call.arg(ms(claim.reconnect)).arg(ms(operation.rules().grace));
+    let mut cmd = call.evalsha(&script::RECOVER, names.iter().map(String::as_str));
+    cmd.arg(call.id().as_bytes()).arg(&claim.node).arg(&claim.to);
+    cmd.arg(claim.identity.as_ref().map_or(&[][..], |identity| identity.lease()));
+    cmd.arg(if claim.always { "always" } else { "lapsed" });
+    cmd.arg(ms(claim.reconnect)).arg(ms(call.rules().grace));
     for Candidate { id, index_fields, .. } in sound {
-        call.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection);
+        cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection);
     }
-    let mut reply = operation.run(&script::RECOVER, &call).await?;
+    let mut reply = call.run(&script::RECOVER, &cmd).await?;
     match reply.word.as_str() {
         "taken" => return Err(Error::Refused(Refusal::Leased { until_ms: reply.number()? })),
         "missing" => return Err(Error::Refused(Refusal::Fenced)),
@@ -73,7 +73,7 @@ async fn take(
     let [recovered, stale, frozen, corrupt] =
         [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
     for _ in 0..recovered {
-        claimed.sessions.push(session(candidates, &mut reply)?);
+        claimed.sessions.push(session(claim, candidates, &mut reply)?);
     }
     let mut ids = |count| (0..count).map(|_| reply.session_id()).collect::<Result<Vec<SessionId>>>();
     let stale = ids(stale)?;
@@ -82,13 +82,13 @@ async fn take(
     Ok(stale)
 }
 
-/// A session that a reply names, with what was plan of it.
-fn session(candidates: &[Candidate], reply: &mut Reply) -> Result<RecoveredSession> {
+/// A session that a reply names, with what was declared of it.
+fn session(claim: &Claim, candidates: &[Candidate], reply: &mut Reply) -> Result<RecoveredSession> {
     let (id, version) = (reply.session_id()?, reply.version()?);
     let candidate = candidates.iter().find(|candidate| candidate.id == id);
     let index_fields =
         &candidate.ok_or_else(|| Error::corrupt("reply that names another session"))?.index_fields;
     let (user, connection) =
         (some(&index_fields.user).map(Into::into), some(&index_fields.connection).map(Into::into));
-    Ok(RecoveredSession { id, version, user, connection })
+    Ok(RecoveredSession { id, from: claim.node.clone(), version, user, connection })
 }

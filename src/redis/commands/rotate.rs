@@ -1,21 +1,17 @@
 //! rotate: a new id for a live session, and a login in the same step.
 
 use crate::model::{Error, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, ms};
-use crate::redis::call::Operation;
+use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::{lookup, script};
 
-pub(crate) async fn run(
-    operation: &Operation<'_>,
-    target: &dyn SessionRef,
-    rotation: Rotation,
-) -> Result<Rotated> {
+pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
     rotation.check()?;
     let Rotation { new_id, user } = rotation;
-    let new_id = new_id.unwrap_or_else(|| operation.rules().id_scheme.generate(&operation.id()));
-    let mut plan = KeyPlan::of(target, OnRotated::Answer).for_user(&user);
-    let call = |plan: &KeyPlan| call(operation, plan, &new_id, &user);
-    let mut reply = plan.settle(operation, &script::ROTATE, call).await?;
+    let new_id = new_id.unwrap_or_else(|| call.rules().id_scheme.generate(&call.id()));
+    let mut plan = KeyPlan::of(session, OnRotated::Answer).for_user(&user);
+    let cmd = |plan: &KeyPlan| command(call, plan, &new_id, &user);
+    let mut reply = plan.settle(call, &script::ROTATE, cmd).await?;
     match reply.word.as_str() {
         "ok" => {
             let session = reply.session(&new_id)?;
@@ -23,7 +19,7 @@ pub(crate) async fn run(
             Ok(Rotated { session, evicted, by_another: false })
         }
         "moved" => {
-            let session = lookup::session(operation, &reply.session_id()?).await?;
+            let session = lookup::session(call, &reply.session_id()?).await?;
             let session = session.ok_or(Error::Refused(Refusal::Missing))?;
             Ok(Rotated { session, evicted: Vec::new(), by_another: true })
         }
@@ -31,22 +27,22 @@ pub(crate) async fn run(
     }
 }
 
-fn call(operation: &Operation<'_>, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> redis::Cmd {
-    let rules = operation.rules();
+fn command(call: &Call, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> redis::Cmd {
+    let rules = call.rules();
     let old = &plan.index_fields;
-    let keys = operation.keys().of_session(plan.id.as_str(), old);
-    let new_record = operation.keys().session(new_id.as_str());
-    let new_user_key = operation.keys().user(if new_user.is_empty() { &old.user } else { new_user });
-    let victim_keys = plan.victim_keys(operation);
-    let lease = operation.fence_key();
+    let keys = call.keys().of_session(plan.id.as_str(), old);
+    let new_record = call.keys().session(new_id.as_str());
+    let new_user_key = call.keys().user(if new_user.is_empty() { &old.user } else { new_user });
+    let victim_keys = plan.victim_keys(call);
+    let lease = call.fence_key();
     let keys =
         keys.iter().chain([&new_record, &new_user_key, &lease]).chain(&victim_keys).map(String::as_str);
     let (limit, policy) = rules.limit_arguments();
-    let mut call = operation.call(&script::ROTATE, keys);
-    call.arg(operation.id().as_bytes()).arg(plan.id.as_str());
-    call.arg(&old.user).arg(&old.connection).arg(&old.node).arg(new_id.as_str()).arg(new_user);
-    call.arg(ms(rules.grace)).arg(ms(rules.rotation_grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy);
-    operation.fence_arguments(&mut call);
-    plan.victim_arguments(&mut call);
-    call
+    let mut cmd = call.evalsha(&script::ROTATE, keys);
+    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
+    cmd.arg(&old.user).arg(&old.connection).arg(&old.node).arg(new_id.as_str()).arg(new_user);
+    cmd.arg(ms(rules.grace)).arg(ms(rules.rotation_grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy);
+    call.fence_arguments(&mut cmd);
+    plan.victim_arguments(&mut cmd);
+    cmd
 }

@@ -1,28 +1,22 @@
-//! thaw: the freeze of a session ends, at its source or at its target.
+//! thaw: the freeze of a session ends, at its source or at its session.
 
-use crate::model::{Direction, Result, SessionId, TaskId, Thawed};
-use crate::redis::call::Operation;
+use crate::model::{Direction, Result, SessionId, TaskId};
+use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-pub(crate) async fn run(
-    operation: &Operation<'_>,
-    id: &SessionId,
-    task: TaskId,
-    direction: Direction,
-) -> Result<Thawed> {
+pub(crate) async fn run(call: &Call, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
     let mut plan = KeyPlan::of(id, OnRotated::Answer);
-    let call = |plan: &KeyPlan| {
-        let keys = [operation.keys().session(plan.id.as_str()), operation.keys().migrations()];
-        let mut call = operation.call(&script::THAW, keys.iter().map(String::as_str));
-        call.arg(task.as_bytes()).arg(plan.id.as_str()).arg(direction.word());
-        call
+    let cmd = |plan: &KeyPlan| {
+        let keys = [call.keys().session(plan.id.as_str()), call.keys().migrations()];
+        let mut cmd = call.evalsha(&script::THAW, keys.iter().map(String::as_str));
+        cmd.arg(task.as_bytes()).arg(plan.id.as_str()).arg(direction.word());
+        cmd
     };
-    let reply = plan.settle(operation, &script::THAW, call).await?;
+    let reply = plan.settle(call, &script::THAW, cmd).await?;
     match reply.word.as_str() {
-        "ok" => Ok(Thawed::Thawed),
-        "unchanged" => Ok(Thawed::Unchanged),
-        "missing" => Ok(Thawed::Missing),
+        "ok" => Ok(true),
+        "unchanged" => Ok(false),
         _ => Err(reply.into_error()),
     }
 }

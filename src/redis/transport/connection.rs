@@ -1,12 +1,16 @@
 //! One multiplexed connection, and what it knows about itself.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult};
+use tokio::sync::watch;
 use tokio::time::Instant;
+
+use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::server_error::server_code;
 
 /// How long a reply may take before its connection is probed.
 const PROBE_AFTER: Duration = Duration::from_millis(200);
@@ -14,20 +18,25 @@ const PROBE_AFTER: Duration = Duration::from_millis(200);
 /// Between two probes.
 const PROBE_PAUSE: Duration = Duration::from_secs(1);
 
+/// With what error a probe found the connection dead; `None` as long as it did not.
+type Death = Option<RedisError>;
+
 /// What a connection knows about itself.
 #[derive(Debug, Default)]
 struct Health {
     state: AtomicU8,
     /// How many connections of the pool had broken when this one was last found sound.
     breaks: AtomicU64,
+    /// The task that probes the connection, while calls wait for what it finds.
+    probe: Mutex<Weak<watch::Sender<Death>>>,
 }
 
-pub(crate) const SOUND: u8 = 0;
+const SOUND: u8 = 0;
 
 /// A reply did not come in time. The server may be slow or the connection dead: PING tells, at the next check-out.
-pub(crate) const SUSPECT: u8 = 1;
+const SUSPECT: u8 = 1;
 
-pub(crate) const BROKEN: u8 = 2;
+const BROKEN: u8 = 2;
 
 /// One multiplexed connection, cheap to clone.
 #[derive(Clone, Debug)]
@@ -41,9 +50,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(link: MultiplexedConnection, breaks: Arc<AtomicU64>) -> Self {
-        let health =
-            Health { state: AtomicU8::new(SOUND), breaks: AtomicU64::new(breaks.load(Ordering::Relaxed)) };
-        Self { link, health: Arc::new(health), breaks }
+        let health = Arc::new(Health::default());
+        health.breaks.store(breaks.load(Ordering::Relaxed), Ordering::Relaxed);
+        Self { link, health, breaks }
     }
 
     /// Whether nothing speaks against it: neither its own replies nor the end of others of the pool since it was asked.
@@ -68,21 +77,37 @@ impl Connection {
     }
 
     /// It did not answer when it was asked.
-    pub(crate) fn end(&self) {
+    pub(crate) fn found_dead(&self) {
         self.health.state.store(BROKEN, Ordering::Relaxed);
     }
 
-    /// Notes that a reply did not come in time.
-    pub(crate) fn suspect(&self) {
-        let _ = self.health.state.compare_exchange(SOUND, SUSPECT, Ordering::Relaxed, Ordering::Relaxed);
+    /// What becomes of something that was sent on this connection, and what that says about the connection.
+    ///
+    /// Cancellation safety: what is dropped here may still run at the server, whole or not at all.
+    pub(crate) async fn outcome<T>(
+        &self,
+        sent: impl Future<Output = RedisResult<T>>,
+        deadline: Instant,
+    ) -> Delivery<T> {
+        match self.answer(sent, deadline).await {
+            Some(Ok(answer)) => Delivery::Answered(answer),
+            Some(Err(error)) => {
+                self.note(&error);
+                if server_code(&error).is_some() { Delivery::Refused(error) } else { Delivery::Lost(error) }
+            }
+            None => {
+                self.suspect();
+                Delivery::Late
+            }
+        }
     }
 
-    /// The answer to what was sent on this connection, an error of the connection included; `None` at the deadline.
+    /// The answer to what was sent, an error of the connection included; `None` at the deadline.
     ///
     /// A call that is queued in the very moment in which its connection ends is forgotten in the queue (a tokio channel
     /// frees what comes after its receiver only with its last sender, and the call holds one): redis-rs gives it
     /// neither reply nor error. Another command on the same connection fails at once, so a late reply is probed for.
-    pub(crate) async fn answer<T>(
+    async fn answer<T>(
         &self,
         sent: impl Future<Output = RedisResult<T>>,
         deadline: Instant,
@@ -100,18 +125,35 @@ impl Connection {
         }
     }
 
-    /// Ends when the connection is found dead, with the error.
+    /// Ends when the connection is found dead, with the error. However many calls wait, one task probes.
     async fn death(&self) -> RedisError {
-        let mut link = self.link.clone();
         loop {
-            let ping = redis::cmd("PING");
-            // Forgotten in the queue too, it is sent again.
-            let probe = tokio::time::timeout(PROBE_AFTER, ping.query_async::<()>(&mut link));
-            match probe.await {
-                Ok(Err(error)) if server_code(&error).is_none() => return error,
-                _ => tokio::time::sleep(PROBE_PAUSE).await,
+            let mut found = self.probe();
+            // An error means that the task ended when nobody waited, just before this call came.
+            if let Ok(death) = found.wait_for(Option::is_some).await
+                && let Some(error) = death.clone()
+            {
+                return error;
             }
         }
+    }
+
+    /// What the task that probes this connection finds. It is begun where there is none.
+    fn probe(&self) -> watch::Receiver<Death> {
+        let mut probe = self.health.probe.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = probe.upgrade() {
+            return found.subscribe();
+        }
+        let (sender, found) = watch::channel(None);
+        let sender = Arc::new(sender);
+        *probe = Arc::downgrade(&sender);
+        tokio::spawn(probe_until_dead(self.link.clone(), sender));
+        found
+    }
+
+    /// Notes that a reply did not come in time.
+    fn suspect(&self) {
+        let _ = self.health.state.compare_exchange(SOUND, SUSPECT, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Notes an error, if it says that the connection is of no more use: broken, or to a server that does not take
@@ -128,34 +170,21 @@ impl Connection {
     }
 }
 
-/// The code of an error that the server answered with; `None` for one of the connection. In a pipeline redis-rs
-/// wraps it; and Redis 6.2 wraps what a command in a script ran into, as `ERR Error running script …: -READONLY …`.
-pub(crate) fn server_code(error: &RedisError) -> Option<String> {
-    let of_pipeline = || Some(error.clone().into_server_errors()?.first()?.1.clone());
-    let (code, details) = match error.code() {
-        Some(code) => (code.to_owned(), error.detail().map(str::to_owned)),
-        None => of_pipeline().map(|error| (error.code().to_owned(), error.details().map(str::to_owned)))?,
-    };
-    let wrapped =
-        details.as_deref().filter(|details| code == "ERR" && details.starts_with("Error running script"));
-    let inner = wrapped.and_then(|details| details.split(": -").nth(1)?.split(' ').next());
-    Some(inner.map_or(code, str::to_owned))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn code(code: &str, detail: &str) -> Option<String> {
-        server_code(&redis::make_extension_error(code.to_owned(), Some(detail.to_owned())))
-    }
-
-    #[test]
-    fn the_code_of_a_server_error_is_found_in_what_redis_6_2_makes_of_it() {
-        assert_eq!(code("OOM", "command not allowed").as_deref(), Some("OOM"));
-        let wrapped = "Error running script (call to f_8a1b): @user_script:17: @user_script: 17: -READONLY You can't write";
-        assert_eq!(code("ERR", wrapped).as_deref(), Some("READONLY"));
-        assert_eq!(code("ERR", "cloakroom get: 1 KEYS and 1 ARGV").as_deref(), Some("ERR"));
-        assert_eq!(server_code(&RedisError::from(std::io::Error::other("cut"))), None);
+/// Probes with one PING after the other, until one fails or nobody waits for that any more.
+async fn probe_until_dead(mut link: MultiplexedConnection, found: Arc<watch::Sender<Death>>) {
+    loop {
+        // A PING that is itself forgotten in the queue is followed by another.
+        let ping = redis::cmd("PING");
+        let answer = tokio::time::timeout(PROBE_AFTER, ping.query_async::<()>(&mut link)).await;
+        if let Ok(Err(error)) = answer
+            && server_code(&error).is_none()
+        {
+            found.send_replace(Some(error));
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PROBE_PAUSE) => {}
+            () = found.closed() => return,
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Connections, and what is sent over them.
 
 pub(crate) mod connection;
-pub(crate) mod gather;
+pub(crate) mod delivery;
 pub(crate) mod pool;
 pub(crate) mod read_batcher;
+pub(crate) mod sender;
+pub(crate) mod server_error;

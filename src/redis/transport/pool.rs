@@ -2,7 +2,7 @@
 //!
 //! Held for a whole call and checked with PING at each check-out, a pool of four serves four calls at a time; cloned,
 //! its connections are pipes that any number of calls share. Without PING a connection must know for itself that it
-//! broke, which is what [`Health`] is for.
+//! broke, which is what [`Connection`] is for.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,40 +13,15 @@ use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::model::{Cause, Error, Obstacle};
-use crate::redis::transport::connection::{Connection, server_code};
+use crate::redis::transport::connection::Connection;
+use crate::redis::transport::delivery::{Delivery, Unavailable};
+use crate::redis::transport::server_error::server_code;
 
 /// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
 const WRITE_QUEUE: usize = 1024;
 
 /// How often a connection is begun that is cut before it is made.
 const HANDSHAKES: u32 = 5;
-
-/// Why there is no connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Unavailable {
-    obstacle: Obstacle,
-    cause: Option<Arc<RedisError>>,
-}
-
-impl Unavailable {
-    const EXHAUSTED: Self = Self { obstacle: Obstacle::PoolExhausted, cause: None };
-
-    fn connect(cause: Option<Arc<RedisError>>) -> Self {
-        Self { obstacle: Obstacle::Connect, cause }
-    }
-
-    /// Whether it is only that the deadline came first.
-    pub(crate) fn is_late(&self) -> bool {
-        self.obstacle == Obstacle::PoolExhausted
-    }
-}
-
-impl From<Unavailable> for Error {
-    fn from(unavailable: Unavailable) -> Self {
-        Self::obstacle(unavailable.obstacle, unavailable.cause.map(|cause| Box::new(cause) as Cause))
-    }
-}
 
 /// Makes connections for the pool that is ours.
 #[derive(Debug)]
@@ -80,8 +55,13 @@ impl Manager {
         let mut link = connection.link.clone();
         let ping = redis::cmd("PING");
         let deadline = Instant::now() + self.timeout;
-        let answer = connection.answer(ping.query_async(&mut link), deadline).await;
-        answer.unwrap_or_else(|| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+        match connection.outcome(ping.query_async(&mut link), deadline).await {
+            Delivery::Answered(()) => Ok(()),
+            Delivery::Refused(error) | Delivery::Lost(error) => Err(error),
+            Delivery::Late | Delivery::Unsent(_) => {
+                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
+            }
+        }
     }
 }
 
@@ -108,7 +88,7 @@ impl bb8::ManageConnection for Manager {
         }
         let breaks = connection.breaks_of_pool();
         if connection.is_broken() || self.ping(connection).await.is_err() {
-            connection.end();
+            connection.found_dead();
             return Err(Failure::Broken);
         }
         connection.found_sound(breaks);

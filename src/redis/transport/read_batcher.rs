@@ -1,82 +1,177 @@
-//! ReadBatcher of callers at once, in one pipeline, with one TIME for all.
+//! Reads of callers at once, in one pipeline, with one TIME for all.
+//!
+//! What goes around a read (a connection, a wake of the task that writes and one of the task that reads) costs more than
+//! the read. So a read that comes while others are on their way is sent by a task, with all that came meanwhile. Nobody
+//! waits for others to come: a read that comes when none is on its way is sent at once, alone.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{Pipeline, RedisError, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
-use crate::redis::transport::gather::Gather;
-use crate::redis::transport::pool::{Pool, Unavailable};
+use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::pool::Pool;
 
-/// How many share a pipeline at most: the last one's reply keeps the first one waiting.
-const MOST: usize = 128;
+/// How many reads share a pipeline at most: the last one's reply keeps the first one waiting.
+const READS_PER_PIPELINE: usize = 128;
 
-/// The reads of a store.
-#[derive(Debug)]
+/// The reply to TIME, and then that to GET.
+pub(crate) type Stamped = (Value, Value);
+
+/// The reads that are on their way, or wait to be sent.
+#[derive(Debug, Default)]
 pub(crate) struct ReadBatcher {
-    pool: Arc<Pool>,
-    gather: Arc<Gather<Read>>,
+    waiting: Mutex<Vec<Read>>,
+    /// How many pipelines are on their way.
+    on_their_way: AtomicUsize,
 }
 
+/// A read that waits to be sent.
 struct Read {
     key: String,
     deadline: Instant,
-    /// `None` once it was told.
-    outcome: Option<oneshot::Sender<Outcome>>,
+    /// `None` once the caller was told.
+    caller: Option<oneshot::Sender<Delivery<Stamped>>>,
 }
 
-/// What became of a read.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    /// The reply to TIME, and then that to GET, which may be the server's error.
-    Answered(Value, Value),
-    /// It was sent, and the connection broke.
-    Lost(RedisError),
-    /// It was sent, and the deadline passed.
-    Late,
-    /// There was no connection.
-    Unsent(Unavailable),
+/// Without the key, which has the session id in it.
+impl std::fmt::Debug for Read {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Read").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
 }
 
 impl ReadBatcher {
-    pub(crate) fn new(pool: Pool) -> Self {
-        Self { pool: Arc::new(pool), gather: Arc::default() }
-    }
-
-    /// The connections, for what is not read so.
-    pub(crate) fn pool(&self) -> &Pool {
-        &self.pool
-    }
-
-    /// ReadBatcher what is under a key, and the time. It ends by the deadline.
+    /// Reads what is under a key, and the time. It ends by the deadline.
     ///
-    /// Cancellation safety: a read that is dropped before it is sent is not sent.
-    pub(crate) async fn get(&self, key: String, deadline: Instant) -> Outcome {
-        let (outcome, told) = oneshot::channel();
-        let read = Read { key, deadline, outcome: Some(outcome) };
-        let pool = self.pool.clone();
-        let outcome = self.gather.answer(read, told, |reads| send(pool, reads)).await;
+    /// Cancellation safety: a read that is dropped before it is sent is not sent. No caller sends for another: one that is
+    /// dropped or not polled holds nobody up.
+    pub(crate) async fn read(
+        self: &Arc<Self>,
+        pool: &Arc<Pool>,
+        key: &str,
+        deadline: Instant,
+    ) -> Delivery<Stamped> {
+        if let Some(_on_its_way) = OnItsWay::alone(self) {
+            return read_alone(pool, key, deadline).await;
+        }
+        let (caller, told) = oneshot::channel();
+        let read = Read { key: key.to_owned(), deadline, caller: Some(caller) };
+        let is_first = {
+            let mut waiting = self.waiting();
+            waiting.push(read);
+            waiting.len() == 1
+        };
+        if is_first {
+            let turn = Turn { batcher: self.clone(), taken: false };
+            tokio::spawn(turn.send(pool.clone()));
+        }
         let gone = || RedisError::from(std::io::Error::other("the runtime that sends is shut down"));
-        outcome.unwrap_or_else(|| Outcome::Lost(gone()))
+        told.await.unwrap_or_else(|_| Delivery::Lost(gone()))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Read>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn send(pool: Arc<Pool>, mut reads: Vec<Read>) {
-    reads.retain(|read| read.outcome.as_ref().is_some_and(|outcome| !outcome.is_closed()));
-    while reads.len() > MOST {
-        let (pool, batch) = (pool.clone(), Batch(reads.split_off(reads.len() - MOST)));
-        tokio::spawn(async move { batch.send(&pool).await });
+/// A pipeline that is on its way, for as long as this lives.
+struct OnItsWay<'a>(&'a ReadBatcher);
+
+impl<'a> OnItsWay<'a> {
+    /// One more.
+    fn begin(batcher: &'a ReadBatcher) -> Self {
+        batcher.on_their_way.fetch_add(1, Ordering::Relaxed);
+        Self(batcher)
     }
-    Batch(reads).send(&pool).await;
+
+    /// The first, if there is no other.
+    fn alone(batcher: &'a ReadBatcher) -> Option<Self> {
+        let begun = batcher.on_their_way.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
+        begun.is_ok().then(|| Self(batcher))
+    }
 }
 
-/// ReadBatcher that are sent together.
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.on_their_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn read_alone(pool: &Pool, key: &str, deadline: Instant) -> Delivery<Stamped> {
+    let connection = match pool.connection(deadline).await {
+        Ok(connection) => connection,
+        Err(unavailable) => return Delivery::Unsent(unavailable),
+    };
+    let mut pipeline = Pipeline::with_capacity(2);
+    pipeline.cmd("TIME").cmd("GET").arg(key);
+    let mut link = connection.link.clone();
+    match connection.outcome(link.send_packed_commands(&pipeline, 0, 2), deadline).await {
+        Delivery::Answered(values) => {
+            let mut values = values.into_iter();
+            match (values.next(), values.next()) {
+                (Some(time), Some(value)) => stamped(time, value, &connection),
+                _ => Delivery::Answered((Value::Nil, Value::Nil)),
+            }
+        }
+        delivery => delivery.map(|_| (Value::Nil, Value::Nil)),
+    }
+}
+
+/// A reply, which may be the server's error.
+fn stamped(time: Value, value: Value, connection: &Connection) -> Delivery<Stamped> {
+    match value {
+        Value::ServerError(error) => {
+            let error = RedisError::from(error);
+            connection.note(&error);
+            Delivery::Refused(error)
+        }
+        value => Delivery::Answered((time, value)),
+    }
+}
+
+/// The task that sends for those who wait.
+struct Turn {
+    batcher: Arc<ReadBatcher>,
+    taken: bool,
+}
+
+impl Turn {
+    async fn send(mut self, pool: Arc<Pool>) {
+        // Those who were woken by the same replies as the first come now.
+        tokio::task::yield_now().await;
+        let mut reads = std::mem::take(&mut *self.batcher.waiting());
+        self.taken = true;
+        reads.retain(|read| read.caller.as_ref().is_some_and(|caller| !caller.is_closed()));
+        let mut batches = Vec::new();
+        while !reads.is_empty() {
+            batches.push(Batch(reads.split_off(reads.len().saturating_sub(READS_PER_PIPELINE))));
+        }
+        let sent = batches.into_iter().map(|batch| async {
+            let _on_its_way = OnItsWay::begin(&self.batcher);
+            batch.send(&pool).await;
+        });
+        futures_util::future::join_all(sent).await;
+    }
+}
+
+/// A runtime that shuts down drops the task before its turn. Nobody else would send what waits for it, so that is let go.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.taken {
+            drop(std::mem::take(&mut *self.batcher.waiting()));
+        }
+    }
+}
+
+/// Reads that are sent together.
 struct Batch(Vec<Read>);
 
 impl Batch {
-    /// Sends them as one pipeline, and tells each its outcome by its deadline.
+    /// Sends them as one pipeline, and tells each caller by its deadline what became of it.
     async fn send(mut self, pool: &Pool) {
         let Some(connection) = self.connection(pool).await else { return };
         let mut pipeline = Pipeline::with_capacity(1 + self.0.len());
@@ -87,16 +182,11 @@ impl Batch {
         let mut link = connection.link.clone();
         let mut sent = std::pin::pin!(link.send_packed_commands(&pipeline, 0, 1 + self.0.len()));
         while let Some(soonest) = self.soonest() {
-            match connection.answer(sent.as_mut(), soonest).await {
-                Some(Ok(values)) => self.answer(values, &connection),
-                Some(Err(error)) => {
-                    connection.note(&error);
-                    self.end(|_| true, || Outcome::Lost(error.clone()));
-                }
-                None => {
-                    connection.suspect();
-                    self.end(|read| read.deadline <= Instant::now(), || Outcome::Late);
-                }
+            match connection.outcome(sent.as_mut(), soonest).await {
+                Delivery::Answered(values) => self.answer(values, &connection),
+                Delivery::Refused(error) => self.end(|_| true, || Delivery::Refused(error.clone())),
+                Delivery::Lost(error) => self.end(|_| true, || Delivery::Lost(error.clone())),
+                Delivery::Late | Delivery::Unsent(_) => self.end(Read::is_late, || Delivery::Late),
             }
         }
     }
@@ -106,42 +196,43 @@ impl Batch {
         loop {
             match pool.connection(self.soonest()?).await {
                 Ok(connection) => {
-                    self.0.retain(|read| read.outcome.is_some());
+                    self.0.retain(|read| read.caller.is_some());
                     return Some(connection);
                 }
                 Err(unavailable) => {
-                    let is_over = |read: &Read| !unavailable.is_late() || read.deadline <= Instant::now();
-                    self.end(is_over, || Outcome::Unsent(unavailable.clone()));
+                    let is_over = |read: &Read| !unavailable.is_late() || read.is_late();
+                    self.end(is_over, || Delivery::Unsent(unavailable.clone()));
                 }
             }
         }
     }
 
-    /// When the first of those is over that have no outcome yet.
+    /// The first deadline of those who were not told yet.
     fn soonest(&self) -> Option<Instant> {
-        self.0.iter().filter(|read| read.outcome.is_some()).map(|read| read.deadline).min()
+        self.0.iter().filter(|read| read.caller.is_some()).map(|read| read.deadline).min()
     }
 
     fn answer(&mut self, values: Vec<Value>, connection: &Connection) {
         let mut values = values.into_iter();
         let Some(time) = values.next() else { return };
         for (read, value) in self.0.iter_mut().zip(values) {
-            if let Value::ServerError(error) = &value {
-                connection.note(&error.clone().into());
-            }
-            read.tell(Outcome::Answered(time.clone(), value));
+            read.tell(stamped(time.clone(), value, connection));
         }
     }
 
-    fn end(&mut self, is_over: impl Fn(&Read) -> bool, outcome: impl Fn() -> Outcome) {
-        let waiting = self.0.iter_mut().filter(|read| read.outcome.is_some());
-        waiting.filter(|read| is_over(read)).for_each(|read| read.tell(outcome()));
+    fn end(&mut self, is_over: impl Fn(&Read) -> bool, delivery: impl Fn() -> Delivery<Stamped>) {
+        let waiting = self.0.iter_mut().filter(|read| read.caller.is_some());
+        waiting.filter(|read| is_over(read)).for_each(|read| read.tell(delivery()));
     }
 }
 
 impl Read {
-    fn tell(&mut self, outcome: Outcome) {
-        // Who does not wait any more needs none.
-        let _ = self.outcome.take().map(|caller| caller.send(outcome));
+    fn is_late(&self) -> bool {
+        self.deadline <= Instant::now()
+    }
+
+    fn tell(&mut self, delivery: Delivery<Stamped>) {
+        // A caller who does not wait any more needs none.
+        let _ = self.caller.take().map(|caller| caller.send(delivery));
     }
 }

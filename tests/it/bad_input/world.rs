@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use cloakroom::migration::{Export, Freezing, Import, TaskId};
+use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
 use cloakroom::{
-    Binding, Claim, Export, Freezing, Heartbeat, Import, Imported, NewSession, NodeIdentity, OnLimit,
-    PageRequest, Patch, Result, Rotation, Rules, Selector, Session, SessionId, TaskId,
+    Binding, NewSession, OnLimit, PageRequest, Patch, Result, Rotation, Rules, Selector, Session, SessionId,
 };
 
 use crate::support::Context;
@@ -197,7 +198,7 @@ impl World {
         made.remove(0).map(drop)
     }
 
-    async fn import(&self, export: usize) -> Result<Imported> {
+    async fn import(&self, export: usize) -> Result<bool> {
         self.store.import(Import::new(self.exports[export].clone())).await
     }
 

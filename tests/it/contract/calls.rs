@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use cloakroom::migration::{Direction, Freezing, Import, Leftover, TaskId};
+use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
 use cloakroom::{
-    Binding, Claim, Direction, Freezing, Heartbeat, Import, Leftover, NewSession, NodeIdentity, OnLimit,
-    PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId, TaskId,
+    Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId,
 };
 use futures::StreamExt as _;
 
@@ -48,10 +49,10 @@ async fn exercise_migration(store: &Store) {
     let session =
         store.create(NewSession::new().user("ann").connection("c").node("n")).await.unwrap().session;
     let (task, span) = (TaskId::random(), Duration::from_secs(30));
-    store.freeze(&session, Freezing::new(task, "elsewhere").span(span)).await.unwrap().unwrap();
+    store.freeze(&session, Freezing::new(task, "elsewhere").span(span)).await.unwrap();
     assert_eq!(store.migrations(0, 10).await.unwrap().migrations.len(), 1);
     store.thaw(session.id(), task, Direction::Outgoing).await.unwrap();
-    let frozen = store.freeze(&session, Freezing::new(task, "elsewhere").span(span)).await.unwrap().unwrap();
+    let frozen = store.freeze(&session, Freezing::new(task, "elsewhere").span(span)).await.unwrap();
     store.depart(&session, task, frozen.until_ms).await.unwrap();
     store.clean(&session, task, Leftover::Departed).await.unwrap();
     store.import(Import::new(frozen.export).incoming(task, frozen.until_ms, "elsewhere")).await.unwrap();
@@ -69,7 +70,7 @@ async fn exercise_nodes(store: &Store) {
     store.heartbeat(&dead, Heartbeat::release()).await.unwrap();
     store.nodes().await.unwrap();
     assert_eq!(store.lapsed_nodes().await.unwrap(), ["dead"]);
-    let claimed = store.as_node(&live).recover(Claim::new("dead", "live")).await.unwrap();
+    let claimed = store.recover(Claim::new("dead", "live").as_node(&live)).await.unwrap();
     assert_eq!(claimed.sessions.len(), 1);
     let owner = store.as_node(&live);
     let mut session = owner.create(NewSession::new().user("eve")).await.unwrap().session;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, PageRequest, Selector};
+use cloakroom::{Error, Invalid, NewSession, PageRequest, Selector};
 use rstest::rstest;
 
 use super::rules;
@@ -66,7 +66,7 @@ async fn a_name_of_257_bytes_is_refused_as_invalid_and_nothing_is_written(#[valu
         (NewSession::new().ttl(Duration::ZERO), "ttl"),
     ] {
         let error = store.create(new).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { field, .. } if field == named), "{error:?}");
+        assert!(matches!(error, Error::Invalid(Invalid { field, .. }) if field == named), "{error:?}");
     }
     assert!(context.keys().await.is_empty());
 }

@@ -1,6 +1,6 @@
 //! What goes into a session comes out equal, up to the configured size.
 
-use cloakroom::{Entries, Error, NewSession, PageRequest, Refusal, Rules, Selector};
+use cloakroom::{Entries, Error, Invalid, NewSession, PageRequest, Refusal, Rules, Selector};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -87,7 +87,7 @@ async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not(#[val
     let store = context.store(rules).await;
     let text = |length: usize| "x".repeat(length - 2);
     let error = store.create(NewSession::new().set("k", &text(101)).unwrap()).await.unwrap_err();
-    assert!(matches!(error, Error::Invalid { field: "attribute value", .. }), "{error:?}");
+    assert!(matches!(error, Error::Invalid(Invalid { field: "attribute value", .. })), "{error:?}");
     // Two entries take 7 bytes and a key of one byte each.
     let two = |length| {
         let new = NewSession::new().set("k", &text(100)).unwrap();
@@ -109,7 +109,7 @@ async fn a_key_that_is_empty_or_of_257_bytes_is_invalid(#[values(Redis, Memory)]
     let store = context.store(Rules::new()).await;
     for key in [String::new(), "k".repeat(257)] {
         let error = store.create(NewSession::new().set(key, &1).unwrap()).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { field: "attribute key", .. }), "{error:?}");
+        assert!(matches!(error, Error::Invalid(Invalid { field: "attribute key", .. })), "{error:?}");
     }
     assert!(context.keys().await.is_empty());
 }

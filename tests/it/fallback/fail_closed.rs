@@ -1,8 +1,9 @@
 //! FailClosed: every call fails, at once, and nothing is lost.
 
+use cloakroom::fallback::{BreakerState, FallbackPolicy, FallbackStore, Origin};
+use cloakroom::migration::Import;
 use cloakroom::{
-    Binding, BreakerState, FallbackPolicy, FallbackStore, Import, NewSession, Obstacle, Origin, PageRequest,
-    Patch, Rotation, Rules, Selector, Session, SessionStore as _,
+    Binding, NewSession, Obstacle, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionStore as _,
 };
 
 use super::{COOL_DOWN, World, impatient, obstacle, opens, recovers};

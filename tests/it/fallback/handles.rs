@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::{
-    Deleted, FallbackPolicy, FallbackStore, NewSession, Obstacle, OperationId, Origin, Patch, Selector,
-    SessionStore as _,
-};
+use cloakroom::background::Reaper;
+use cloakroom::fallback::{FallbackPolicy, FallbackStore, Origin};
+use cloakroom::{NewSession, Obstacle, OperationId, Patch, Selector, Session, SessionStore as _};
 
 use super::{COOL_DOWN, World, impatient, obstacle, opens};
 use crate::support::Context;
@@ -28,7 +27,7 @@ async fn a_call_that_is_repeated_under_its_operation_id_happens_once() {
         }
         let again = world.store.with_operation_id(OperationId::random());
         for _ in 0..2 {
-            assert_eq!(again.delete(&session).await.unwrap(), Deleted::Deleted);
+            assert!(again.delete(&session).await.unwrap());
         }
         world.context.check().await;
     }
@@ -92,9 +91,10 @@ async fn a_reaper_over_it_survives_an_outage() {
     let world = World::new(FallbackPolicy::FailClosed).await;
     let session = world.context.session(&world.handle(), "a").await;
     let (sender, mut removed) = tokio::sync::mpsc::unbounded_channel();
-    let on_removed = Box::new(move |session| sender.send(session).unwrap());
+    let on_removed = move |session: &Session| sender.send(session.clone()).unwrap();
     world.cut_off().await;
-    let reaper = world.store.spawn_reaper_with(COOL_DOWN, 10, on_removed).unwrap();
+    let reaper =
+        Reaper::builder(world.handle()).every(COOL_DOWN).batch(10).on_removed(on_removed).spawn().unwrap();
     eventually("it fails", async || reaper.stats().errors > 3).await;
     world.mend().await;
     world.context.clock.set_ms(session.expires_at_ms());

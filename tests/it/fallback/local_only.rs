@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use cloakroom::fallback::{BreakerState, FallbackPolicy, Origin};
+use cloakroom::migration::MigrationStore as _;
 use cloakroom::{
-    Binding, BreakerState, Deleted, FallbackPolicy, NewSession, Obstacle, OnLimit, Origin, PageRequest,
-    Patch, Refusal, Rotation, Rules, Selector, SessionId, SessionStore as _, Unbound,
+    Binding, NewSession, Obstacle, OnLimit, PageRequest, Patch, Refusal, Rotation, Rules, Selector,
+    SessionId, SessionStore as _,
 };
 use rstest::rstest;
 
@@ -39,16 +41,16 @@ async fn each_operation_on_a_session_that_is_made_here_works() {
     assert_eq!(bound.previous_connection.as_deref(), Some("connection-a"));
     let found = store.session_by_connection("c2").await.unwrap().unwrap();
     assert_eq!((found.id(), found.origin()), (session.id(), Origin::Local));
-    assert_eq!(store.unbind(&found, "c2").await.unwrap(), Unbound::Detached);
+    assert!(store.unbind(&found, "c2").await.unwrap());
     let rotated = store.rotate(session.id(), Rotation::new()).await.unwrap().session;
     assert_eq!((rotated.origin(), rotated.version().get()), (Origin::Local, 6));
     assert_eq!(store.get(session.id()).await.unwrap().unwrap().id(), rotated.id(), "for a while");
     assert_eq!(store.stats().local, 1);
-    assert_eq!(store.delete(&rotated).await.unwrap(), Deleted::Deleted);
+    assert!(store.delete(&rotated).await.unwrap());
     assert!(store.get(rotated.id()).await.unwrap().is_none(), "it was logged out here");
     assert_eq!(store.refresh(&rotated).await.unwrap(), None);
     assert_eq!(refusal(store.patch(&rotated, red()).await), Refusal::Missing);
-    assert_eq!(store.unbind(&rotated, "c").await.unwrap(), Unbound::Missing);
+    assert!(!store.unbind(&rotated, "c").await.unwrap());
     assert_eq!(store.stats().local, 0);
 }
 
@@ -152,7 +154,7 @@ async fn one_that_expired_here_does_not_begin_again_from_an_old_copy() {
 
 #[tokio::test]
 async fn beyond_its_bounds_it_refuses_and_keeps_what_it_has() {
-    let few = |builder: cloakroom::FallbackStoreBuilder| builder.max_local(2).max_revocations(2);
+    let few = |builder: cloakroom::fallback::FallbackStoreBuilder| builder.max_local(2).max_revocations(2);
     let world = World::with(POLICY, Rules::new(), few).await;
     let seen = world.context.session(&world.handle(), "a").await;
     world.cut_off().await;
@@ -203,8 +205,8 @@ async fn what_was_logged_out_here_is_gone_here_at_once() {
     let unseen = world.context.session(&world.other, "b2").await;
     world.cut_off().await;
     let made = store.create(NewSession::new().user("user-b")).await.unwrap().session;
-    assert_eq!(store.delete(&one).await.unwrap(), Deleted::Deleted);
-    assert_eq!(store.delete(&unseen).await.unwrap(), Deleted::Deleted, "it is remembered");
+    assert!(store.delete(&one).await.unwrap());
+    assert!(store.delete(&unseen).await.unwrap(), "it is remembered");
     store.patch(&kept, red()).await.unwrap();
     let gone = store.delete_user("user-b", Some(kept.id())).await.unwrap();
     let removed: HashSet<&SessionId> = gone.removed.iter().map(|removed| &removed.id).collect();
@@ -268,7 +270,7 @@ async fn after_a_login_here_the_id_from_before_leads_nowhere_but_to_a_logout() {
     world.context.clock.advance(Duration::from_secs(31));
     assert!(store.get(anonymous.id()).await.unwrap().is_none());
     assert_eq!(refusal(store.create(NewSession::new().id(anonymous.id().clone())).await), Refusal::Gone);
-    assert_eq!(store.delete(anonymous.id()).await.unwrap(), Deleted::Deleted);
+    assert!(store.delete(anonymous.id()).await.unwrap());
     assert!(store.get(login.id()).await.unwrap().is_none(), "it was logged out by its old id");
 }
 
@@ -333,7 +335,7 @@ async fn who_has_a_connection_is_told_rightly_of_a_session_that_comes_here_while
             expected = Some(rotated.session.id().clone());
         }
         Meanwhile::Unbound => {
-            assert_eq!(store.unbind(&session, "connection-a").await.unwrap(), Unbound::Detached);
+            assert!(store.unbind(&session, "connection-a").await.unwrap());
             expected = None;
         }
         Meanwhile::LoggedOut => {

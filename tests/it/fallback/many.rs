@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use cloakroom::{
-    BreakerState, FallbackPolicy, NewSession, Obstacle, OperationId, Origin, Refusal, SessionStore as _,
-};
+use cloakroom::fallback::{BreakerState, FallbackPolicy, Origin};
+use cloakroom::{NewSession, Obstacle, OperationId, Refusal, SessionStore as _};
 
 use super::{World, obstacle};
 use crate::support::expect::{refusal, session_id};

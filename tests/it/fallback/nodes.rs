@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use cloakroom::{
-    Binding, Claim, FallbackPolicy, Heartbeat, LeaseStatus, NewSession, NodeIdentity, Obstacle, Origin,
-    Patch, Refusal,
-};
+use cloakroom::fallback::{FallbackPolicy, Origin};
+use cloakroom::nodes::{Claim, Heartbeat, LeaseStatus, NodeIdentity};
+use cloakroom::{Binding, NewSession, Obstacle, Patch, Refusal};
 
 use super::{World, obstacle};
 use crate::support::expect::{refusal, session_id};
@@ -33,7 +32,7 @@ async fn while_the_store_is_there_they_are_as_without() {
         let live = register(&store, "live").await;
         assert_eq!(store.lapsed_nodes().await.unwrap(), ["dead"]);
         assert_eq!(store.nodes().await.unwrap().len(), 2);
-        let claimed = store.as_node(&live).recover(Claim::new("dead", "live")).await.unwrap();
+        let claimed = store.recover(Claim::new("dead", "live").as_node(&live)).await.unwrap();
         assert_eq!(claimed.sessions.len(), 1);
         assert_eq!(refusal(store.as_node(&dead).patch(&session, red()).await), Refusal::Fenced);
         let bound = store.as_node(&live).bind(&session_id("one"), Binding::new("new")).await.unwrap();

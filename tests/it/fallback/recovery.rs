@@ -11,7 +11,8 @@ mod unsure;
 
 use std::time::Duration;
 
-use cloakroom::{FallbackPolicy, NewSession, Patch, Session, SessionId, SessionStore as _};
+use cloakroom::fallback::FallbackPolicy;
+use cloakroom::{NewSession, Patch, Session, SessionId, SessionStore as _};
 
 use super::World;
 

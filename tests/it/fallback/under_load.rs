@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cloakroom::{
-    BreakerState, Error, FallbackPolicy, FallbackStore, Patch, Refusal, Session, SessionStore as _, Unbound,
-};
+use cloakroom::fallback::{BreakerState, FallbackPolicy, FallbackStore};
+use cloakroom::{Binding, Error, Patch, Refusal, Session, SessionStore as _};
 use rstest::rstest;
 use tokio::task::JoinSet;
 
@@ -61,14 +60,17 @@ async fn load(store: FallbackStore, sessions: Arc<Vec<Session>>, seen: Arc<Seen>
         let session = &sessions[fastrand::usize(..sessions.len())];
         let (id, was_open) = (session.id(), store.stats().breaker != BreakerState::Closed);
         let began = Instant::now();
-        match number % 6 {
+        match number % 7 {
             0 => seen.note(store.get(id).await, Option::is_none),
             1 => seen.note(store.refresh(session).await, Option::is_none),
             2 => seen.note(store.refresh_and_get(id).await, Option::is_none),
             3 => seen.note(store.patch(id, Patch::new().set("n", &number).unwrap()).await, |_| false),
-            4 => {
-                let unbound = store.unbind(session, "another").await;
-                seen.note(unbound, |unbound| *unbound == Unbound::Missing);
+            // It answers the same for a session that is not there, and one that is not never has this connection.
+            4 => seen.note(store.unbind(session, "another").await, |unbound| *unbound),
+            // What it has already, so nothing changes.
+            5 => {
+                let binding = Binding::new(session.connection().unwrap()).node(session.node().unwrap());
+                seen.note(store.bind(session, binding).await, |_| false);
             }
             _ => {
                 let found = store.session_by_connection(session.connection().unwrap()).await;

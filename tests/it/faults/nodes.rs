@@ -2,11 +2,12 @@
 
 use std::io::Write as _;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
+use cloakroom::nodes::{Claim, Lease, LeaseOptions};
 use cloakroom::{
-    Binding, Claim, Error, LeaseOptions, NewSession, Patch, RedisStore, Rules, Selector, Session, SessionId,
-    SessionStore as _,
+    Binding, Error, NewSession, Patch, RedisStore, Rules, Selector, Session, SessionId, SessionStore,
 };
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -80,9 +81,9 @@ async fn a_node_that_writes_to_its_sessions_until_it_is_refused() {
         return;
     };
     let store = RedisStore::builder(server).namespace(namespace);
-    let store = store.deadline(PATIENCE).connect_timeout(PATIENCE).build().await.unwrap();
-    let lease = store.lease("n", LeaseOptions::new().length(LENGTH)).await.unwrap();
-    let owner = store.as_node(lease.holder());
+    let store = Arc::new(store.deadline(PATIENCE).connect_timeout(PATIENCE).build().await.unwrap());
+    let lease = Lease::acquire(store.clone(), "n", LeaseOptions::new().length(LENGTH)).await.unwrap();
+    let owner = store.as_node(lease.identity());
     let made = create_many(&owner, SESSIONS, |number| {
         NewSession::new().user("ann").connection(format!("c{number}"))
     });
@@ -96,7 +97,7 @@ async fn a_node_that_writes_to_its_sessions_until_it_is_refused() {
 
 /// Writes to sessions in turn, each again until it is answered, as one does whose calls run out of time while it is
 /// stopped. Ends when it is refused.
-async fn write(store: &Store, sessions: &[Session]) -> Error {
+async fn write(store: &Arc<dyn SessionStore>, sessions: &[Session]) -> Error {
     for number in 0_u64.. {
         for session in sessions {
             let patch = Patch::new().set("number", &number).unwrap();
@@ -133,8 +134,10 @@ async fn node_at_work() -> (Context, Store, Node) {
 /// Recovers what the node "n" had, when the server says that its lease is over, and returns that.
 async fn recover(store: &Store) -> Vec<SessionId> {
     eventually("its lease has run out", async || store.lapsed_nodes().await.unwrap() == ["n"]).await;
-    let lease = store.lease("other", LeaseOptions::new().length(Duration::from_secs(3600))).await.unwrap();
-    let claimed = store.as_node(lease.holder()).recover(Claim::new("n", "other")).await.unwrap();
+    let lease = Lease::acquire(store.clone(), "other", LeaseOptions::new().length(Duration::from_secs(3600)))
+        .await
+        .unwrap();
+    let claimed = store.recover(Claim::new("n", "other").as_node(lease.identity())).await.unwrap();
     assert!(claimed.next.is_none() && claimed.stale.is_empty());
     // Its lease is to outlast this function.
     std::mem::forget(lease);
@@ -204,7 +207,9 @@ async fn ten_thousand_sessions_are_recovered_in_bounded_batches_while_a_service_
     const MANY: usize = 10_000;
     let context = Context::own(&["--slowlog-log-slower-than", "1000", "--slowlog-max-len", "100000"]).await;
     let store = context.store(Rules::new()).await;
-    let lease = store.lease("live", LeaseOptions::new().length(Duration::from_secs(3600))).await.unwrap();
+    let lease = Lease::acquire(store.clone(), "live", LeaseOptions::new().length(Duration::from_secs(3600)))
+        .await
+        .unwrap();
     create_many(&store, MANY, |number| {
         let user = format!("user-{}", number % 1000);
         let new = NewSession::new().user(user).connection(format!("dead-{number}")).node("dead");
@@ -213,11 +218,11 @@ async fn ten_thousand_sessions_are_recovered_in_bounded_batches_while_a_service_
     .await;
     let _: () = context.command(&["SLOWLOG", "RESET"]).await;
     let service: Vec<_> = (0..8).map(|task| tokio::spawn(serve(store.clone(), task))).collect();
-    let owner = store.as_node(lease.holder());
-    let (mut claim, mut batches, mut recovered) = (Claim::new("dead", "live"), 0, Vec::new());
+    let mut claim = Claim::new("dead", "live").as_node(lease.identity());
+    let (mut batches, mut recovered) = (0, Vec::new());
     let began = std::time::Instant::now();
     loop {
-        let claimed = owner.recover(claim.clone()).await.unwrap();
+        let claimed = store.recover(claim.clone()).await.unwrap();
         assert!(claimed.sessions.len() <= 200, "a batch is bounded");
         recovered.extend(claimed.sessions.into_iter().map(|session| session.id));
         batches += 1;

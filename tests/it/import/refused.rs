@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cloakroom::{Deleted, Error, Import, Imported, NewSession, Refusal, Rotation, Rules, Session};
+use cloakroom::migration::Import;
+use cloakroom::{Error, Invalid, NewSession, Refusal, Rotation, Rules, Session};
 use rstest::rstest;
 
 use super::{HOUR, MINUTE, TTL, bring, export, named, patch, places};
@@ -32,10 +33,10 @@ async fn an_expired_session_is_missing_from_its_last_moment_on_and_nothing_is_wr
     let (_from, to, session, import) = pair(there, here).await;
     let target = to.store_at(Rules::new()).await;
     to.clock.advance(TTL);
-    assert_eq!(target.import(import.clone()).await.unwrap(), Imported::Missing);
+    assert_eq!(refusal(target.import(import.clone()).await), Refusal::Missing);
     assert!(to.keys().await.is_empty());
     to.clock.set_ms(session.expires_at_ms() - 1);
-    assert_eq!(target.import(import).await.unwrap(), Imported::Imported);
+    assert!(target.import(import).await.unwrap());
     to.clock.advance(MILLISECOND);
     assert_eq!(target.get(session.id()).await.unwrap(), None);
     to.check().await;
@@ -51,10 +52,10 @@ async fn the_clock_of_the_importing_store_decides_what_has_expired(
     let to = Context::on(here).await;
     to.clock.set_ms(from.clock.now_ms() + 3_600_000);
     let target = to.store_at(Rules::new()).await;
-    assert_eq!(target.import(import.clone()).await.unwrap(), Imported::Missing);
+    assert_eq!(refusal(target.import(import.clone()).await), Refusal::Missing);
     assert!(to.keys().await.is_empty());
     to.clock.set_ms(from.clock.now_ms() - 3_600_000);
-    assert_eq!(target.import(import).await.unwrap(), Imported::Imported);
+    assert!(target.import(import).await.unwrap());
     assert_eq!(target.get(session.id()).await.unwrap(), Some(session));
     to.check().await;
 }
@@ -68,7 +69,7 @@ async fn a_session_that_was_deleted_here_a_moment_ago_is_gone_until_the_end_of_i
     let (_from, to, session, import) = pair(there, here).await;
     let target = to.store_at(Rules::new().tombstone(MINUTE)).await;
     target.import(import.clone()).await.unwrap();
-    assert_eq!(target.delete(session.id()).await.unwrap(), Deleted::Deleted);
+    assert!(target.delete(session.id()).await.unwrap());
     to.clock.advance(MINUTE - MILLISECOND);
     let before = to.dump().await;
     for import in [import.clone(), import.clone().if_absent(), import.clone().if_at(session.version())] {
@@ -76,7 +77,7 @@ async fn a_session_that_was_deleted_here_a_moment_ago_is_gone_until_the_end_of_i
     }
     assert_eq!(to.dump().await, before);
     to.clock.advance(MILLISECOND);
-    assert_eq!(target.import(import).await.unwrap(), Imported::Imported);
+    assert!(target.import(import).await.unwrap());
     to.check().await;
 }
 
@@ -120,7 +121,7 @@ async fn an_import_that_is_refused_reaps_nothing_that_is_in_its_way(
     assert_eq!(refusal(target.import(import.clone()).await), Refusal::Taken);
     assert_eq!(to.dump().await, before);
     target.delete(&id("holder")).await.unwrap();
-    assert_eq!(target.import(import).await.unwrap(), Imported::Imported);
+    assert!(target.import(import).await.unwrap());
     assert_eq!(target.get(session.id()).await.unwrap(), Some(session));
     to.check().await;
 }
@@ -149,7 +150,7 @@ async fn the_connection_of_another_live_session_is_taken_and_nothing_changes(
     assert_eq!(refusal(bring(&source, &target, other.id()).await), Refusal::Taken);
     assert_eq!(to.dump().await, before);
     target.delete(&id("holder")).await.unwrap();
-    assert_eq!(bring(&source, &target, other.id()).await.unwrap(), Imported::Imported);
+    assert!(bring(&source, &target, other.id()).await.unwrap());
     to.check().await;
 }
 
@@ -167,7 +168,7 @@ async fn an_import_reaps_the_expired_session_of_its_id_and_the_expired_holder_of
     let holder = NewSession::new().id(id("holder")).user("holder").connection("connection-s");
     target.create(holder).await.unwrap();
     to.clock.advance(HOUR);
-    assert_eq!(target.import(import).await.unwrap(), Imported::Imported);
+    assert!(target.import(import).await.unwrap());
     assert_eq!(target.get(session.id()).await.unwrap(), Some(session));
     for gone in [to.user_key("before"), to.node_key("before"), to.connection_key("before")] {
         assert!(!to.exists(&gone).await, "{gone}");
@@ -193,9 +194,9 @@ async fn what_is_to_replace_an_expired_version_is_missing_and_leaves_it_to_the_r
     from.clock.advance(MINUTE);
     let before = to.dump().await;
     let at = import.clone().if_at(session.version());
-    assert_eq!(target.import(at).await.unwrap(), Imported::Missing);
+    assert_eq!(refusal(target.import(at).await), Refusal::Missing);
     assert_eq!(to.dump().await, before);
-    assert_eq!(target.import(import).await.unwrap(), Imported::Imported);
+    assert!(target.import(import).await.unwrap());
     assert_eq!(target.get(session.id()).await.unwrap(), source.get(session.id()).await.unwrap());
     to.check().await;
 }
@@ -208,7 +209,7 @@ async fn a_stale_pointer_of_the_connection_is_not_in_the_way() {
     for points_to in ["nobody", other.id().as_str(), "s"] {
         let pointer = to.connection_key("connection-s");
         let _: () = to.command(&["SET", &pointer, points_to, "PX", "600000"]).await;
-        assert_eq!(target.import(import.clone()).await.unwrap(), Imported::Imported, "{points_to}");
+        assert!(target.import(import.clone()).await.unwrap(), "{points_to}");
         to.check().await;
         let _: i64 = to.command(&["DEL", &to.record_key(session.id())]).await;
     }
@@ -249,7 +250,7 @@ async fn what_is_larger_than_this_store_allows_is_refused_and_nothing_is_written
     assert_eq!(error.to_string(), "attribute value of \"color\" is 7 bytes, at most 6");
     assert!(to.keys().await.is_empty());
     let enough = to.store_at(Rules::new().session_bytes(19).value_bytes(7)).await;
-    assert_eq!(enough.import(import).await.unwrap(), Imported::Imported);
+    assert!(enough.import(import).await.unwrap());
     to.check().await;
 }
 
@@ -260,6 +261,6 @@ async fn a_ttl_that_no_store_gives_is_invalid_and_nothing_is_written() {
     // Where the ttl stands in the record.
     let _: u64 = from.command(&["SETRANGE", &from.record_key(session.id()), "61", &"\0".repeat(8)]).await;
     let error = bring(&source, &target, session.id()).await.unwrap_err();
-    assert!(matches!(error, Error::Invalid { field: "ttl", .. }), "{error:?}");
+    assert!(matches!(error, Error::Invalid(Invalid { field: "ttl", .. })), "{error:?}");
     assert!(to.keys().await.is_empty());
 }

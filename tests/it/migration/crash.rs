@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloakroom::{Destination, MigrationManager, NewSession, Report, Rules, SessionId};
+use cloakroom::migration::{Destination, MigrationManager, Report};
+use cloakroom::{NewSession, Rules, SessionId};
 
 use self::child::Child;
 use self::user::{Fate, User};

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use cloakroom::{Destination, Error, NewSession, Selector};
+use cloakroom::migration::Destination;
+use cloakroom::{Error, NewSession, Selector};
 use rstest::rstest;
 
 use super::World;
@@ -64,6 +65,6 @@ async fn a_drain_whose_sessions_do_not_move_ends_and_says_so() {
     assert_eq!(world.local.count(&Selector::node("n")).await.unwrap(), 1);
     for (node, rate) in [("", 1), ("n", 0)] {
         let refused = manager.drain_node(node, Destination::Remote, rate);
-        assert!(matches!(refused, Err(Error::Invalid { .. })));
+        assert!(matches!(refused, Err(Error::Invalid(_))));
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloakroom::{Destination, MigrationManager, NewSession, Rules, Selector};
+use cloakroom::migration::{Destination, MigrationManager};
+use cloakroom::{NewSession, Rules, Selector};
 use rstest::rstest;
 
 use super::World;

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloakroom::{
-    Binding, Destination, Error, Freezing, MigrationManager, MigrationTask, NewSession, Outcome, Refusal,
-    Report, Selector, Session, SessionId, Status, TaskId,
-};
+use cloakroom::migration::{Destination, Freezing, MigrationManager, MigrationTask, Outcome, Report, TaskId};
+use cloakroom::{Binding, Error, Invalid, NewSession, Refusal, Selector, Session, SessionId, Status};
 use rstest::rstest;
 
 use super::World;
@@ -162,12 +160,7 @@ async fn what_cannot_be_handed_over_says_why_and_nothing_changes(#[values(Redis,
     let session = world.from.session(&world.local, "a").await;
     let frozen = world.from.session(&world.local, "frozen").await;
     let span = Duration::from_secs(30);
-    world
-        .local
-        .freeze(&frozen, Freezing::new(TaskId::random(), "elsewhere").span(span))
-        .await
-        .unwrap()
-        .unwrap();
+    world.local.freeze(&frozen, Freezing::new(TaskId::random(), "elsewhere").span(span)).await.unwrap();
     let nowhere = world.local.create(NewSession::new()).await.unwrap().session;
     let before = world.from.dump().await;
     assert_eq!(refusal(hand_over(&manager, session.id(), "nobody").await), Refusal::Fenced);
@@ -177,7 +170,7 @@ async fn what_cannot_be_handed_over_says_why_and_nothing_changes(#[values(Redis,
         (session.id(), "", "node id is empty"),
     ] {
         let error = hand_over(&manager, id, to).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { .. }));
+        assert!(matches!(error, Error::Invalid(_)));
         assert_eq!(error.to_string(), expected);
     }
     assert_eq!(world.from.dump().await, before);
@@ -235,7 +228,7 @@ async fn a_drain_to_a_node_that_cannot_take_them_ends_and_one_to_itself_does_not
     assert_eq!(found(&world, session.id()).await, session);
     for node in ["", "node-a"] {
         let refused = manager.drain_node("node-a", Destination::Node(node.to_owned()), 1);
-        assert!(matches!(refused, Err(Error::Invalid { field: "node id", .. })), "{node:?}");
+        assert!(matches!(refused, Err(Error::Invalid(Invalid { field: "node id", .. }))), "{node:?}");
     }
     world.is_settled().await;
 }

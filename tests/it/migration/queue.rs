@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloakroom::{Destination, Error, MigrationManager, MigrationTask, Obstacle, Outcome, TaskId};
+use cloakroom::migration::{Destination, MigrationManager, MigrationTask, Outcome, TaskId};
+use cloakroom::{Error, Obstacle};
 
 use super::World;
 use crate::support::context::On::Memory;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cloakroom::{Destination, Freezing, MigrationManager, MigrationTask, Outcome, Phase, Session, TaskId};
+use cloakroom::Session;
+use cloakroom::migration::{Destination, Freezing, MigrationManager, MigrationTask, Outcome, Phase, TaskId};
 use rstest::rstest;
 
 use super::World;
@@ -119,7 +120,7 @@ async fn a_delete_wins_whichever_store_it_comes_to_and_whenever(#[values(Redis, 
                 break;
             }
             let store = if at_target { &world.remote } else { &world.local };
-            let deleted = matches!(store.delete(session.id()).await, Ok(cloakroom::Deleted::Deleted));
+            let deleted = matches!(store.delete(session.id()).await, Ok(true));
             let resumed = world.manager().resume().await.unwrap();
             assert_eq!(resumed.failed(), 0, "{resumed:?}");
             let left = [world.local.get(session.id()).await, world.remote.get(session.id()).await];
@@ -174,12 +175,7 @@ async fn what_is_on_its_way_between_other_places_is_left_alone() {
     let world = World::new(Memory, Memory).await;
     let session = world.from.session(&world.local, "a").await;
     let span = Duration::from_secs(30);
-    world
-        .local
-        .freeze(&session, Freezing::new(TaskId::random(), "elsewhere").span(span))
-        .await
-        .unwrap()
-        .unwrap();
+    world.local.freeze(&session, Freezing::new(TaskId::random(), "elsewhere").span(span)).await.unwrap();
     let before = world.from.dump().await;
     let resumed = world.manager().resume().await.unwrap();
     assert_eq!((resumed.reports.len(), resumed.foreign), (0, 1));

@@ -1,9 +1,7 @@
 //! Sessions that go to a node of the other store.
 
-use cloakroom::{
-    Destination, Error, Freezing, Import, MigrationTask, NewSession, Outcome, Patch, Refusal, Selector,
-    Session, SessionId, Status, TaskId,
-};
+use cloakroom::migration::{Destination, Freezing, Import, MigrationTask, Outcome, TaskId};
+use cloakroom::{Error, Invalid, NewSession, Patch, Refusal, Selector, Session, SessionId, Status};
 use rstest::rstest;
 
 use super::World;
@@ -153,7 +151,7 @@ async fn a_node_that_cannot_be_is_named_and_nothing_changes(#[values(Redis, Memo
                 .map(drop),
         ];
         for error in refused {
-            assert!(matches!(error, Err(Error::Invalid { field: "node id", .. })), "{error:?}");
+            assert!(matches!(error, Err(Error::Invalid(Invalid { field: "node id", .. }))), "{error:?}");
         }
     }
     let long = Freezing::new(task, "remote").node("x".repeat(257));
@@ -163,7 +161,7 @@ async fn a_node_that_cannot_be_is_named_and_nothing_changes(#[values(Redis, Memo
         world.remote.import(Import::new(export).node("m")).await.map(drop),
     ];
     for error in refused {
-        assert!(matches!(error, Err(Error::Invalid { field: "node id", .. })), "{error:?}");
+        assert!(matches!(error, Err(Error::Invalid(Invalid { field: "node id", .. }))), "{error:?}");
     }
     assert_eq!((world.from.dump().await, world.to.dump().await), before);
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use cloakroom::{OperationId, Status, Stored as Kept};
+use cloakroom::testing::Stored as Kept;
+use cloakroom::{OperationId, Status};
 use redis::Value;
 
 use super::reply::Seen;

@@ -3,10 +3,10 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use cloakroom::migration::{Export, Import};
 use cloakroom::{
-    Binding, Cursor, Deleted, Entries, Error, Export, Import, Imported, NewSession, OperationId, PageRequest,
-    Patch, Refreshed, Result, Rotation, Selector, Session, SessionId, SessionRef, SessionStore, Unbound,
-    Version,
+    Binding, Cursor, Entries, NewSession, OperationId, PageRequest, Patch, Refreshed, Result, Rotation,
+    Selector, Session, SessionId, SessionRef, SessionStore, Store, Version,
 };
 
 use super::plain::Kept;
@@ -152,14 +152,14 @@ impl Turn {
     pub(super) async fn make(
         &self,
         number: usize,
-        store: &dyn SessionStore,
+        all: &dyn Store,
         cursor: &mut Option<(Whose, Cursor)>,
     ) -> Outcome {
-        let store = store.with_operation_id(self.operation_id);
+        let store = all.with_operation_id(self.operation_id);
         let result = match &self.call {
             Call::List { .. } | Call::ListNext { .. } => self.list(&*store, cursor).await,
             Call::Create { .. } | Call::Rotate { .. } | Call::Update { .. } => self.whole(&*store).await,
-            Call::Export(_) | Call::Import { .. } => self.carry(number, &*store).await,
+            Call::Export(_) | Call::Import { .. } => self.carry(number, all).await,
             Call::Patch { .. } | Call::Bind { .. } => self.change(&*store).await.map(Outcome::from),
             _ => self.other(&*store).await,
         };
@@ -289,7 +289,7 @@ impl Turn {
     }
 
     /// What carries sessions from one place to the other.
-    async fn carry(&self, number: usize, store: &dyn SessionStore) -> Result<Outcome> {
+    async fn carry(&self, number: usize, store: &dyn Store) -> Result<Outcome> {
         let (Some((exported, replaces)), Call::Import { crossed, .. }) = (self.import(), &self.call) else {
             let Call::Export(on) = &self.call else {
                 return Ok(Reply::word("no export").into());
@@ -299,17 +299,15 @@ impl Turn {
             return Ok(Outcome { export, ..found });
         };
         let from = if *crossed { 1 - number } else { number };
-        let import = Import::new(exported.stores[from].clone());
+        let import = Import::new(exported.stores[from].clone()).operation_id(self.operation_id);
         let import = match replaces {
             Replaces::Older => import,
             Replaces::At(number) => import.if_at(self.exported_version(number)),
             Replaces::Nothing => import.if_absent(),
         };
         Ok(Outcome::from(Reply::word(match store.import(import).await? {
-            Imported::Imported => "ok",
-            Imported::Unchanged => "unchanged",
-            Imported::Missing => "missing",
-            _ => "other",
+            true => "ok",
+            false => "unchanged",
         })))
     }
 
@@ -325,16 +323,13 @@ impl Turn {
             Call::Refresh(on) => refreshed(store.refresh(self.target(*on)).await?),
             Call::Unbind { on, connection } => {
                 Reply::word(match store.unbind(self.target(*on), &self::connection(*connection)).await? {
-                    Unbound::Detached => "ok",
-                    Unbound::NotBound => "unchanged",
-                    Unbound::Missing => "missing",
-                    _ => "other",
+                    true => "ok",
+                    false => "unchanged",
                 })
             }
             Call::Delete(on) => Reply::word(match store.delete(self.target(*on)).await? {
-                Deleted::Deleted => "ok",
-                Deleted::Missing => "missing",
-                _ => "other",
+                true => "ok",
+                false => "missing",
             }),
             Call::Count(whose) => match store.count(&owner(*whose)).await? {
                 0 => Reply::word("none"),
@@ -359,7 +354,7 @@ impl Turn {
                 let reply = Reply::word(word).with("more", reaped.more).with("dropped", reaped.dropped);
                 reply.with("corrupt", reaped.corrupt.len()).with_sessions(&reaped.sessions)
             }
-            call => return Err(Error::Invalid { field: "call", reason: call.name().to_owned() }),
+            call => unreachable!("{} is made elsewhere", call.name()),
         };
         Ok(reply.into())
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloakroom::{NewSession, PageRequest, Rules, Selector, SessionId, Stored, TestClock};
+use cloakroom::testing::{Stored, TestClock};
+use cloakroom::{NewSession, PageRequest, Rules, Selector, SessionId};
 use futures::future::FutureExt as _;
 use rstest::rstest;
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cloakroom::migration::{Export, Import};
 use cloakroom::{
-    Binding, Error, Export, Import, NewSession, Obstacle, PageRequest, Patch, Refusal, Result, Rotation,
-    Selector, Session, SessionId, SessionRef,
+    Binding, Error, NewSession, Obstacle, PageRequest, Patch, Refusal, Result, Rotation, Selector, Session,
+    SessionId, SessionRef,
 };
 use fastrand::Rng;
 

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cloakroom::{
-    MemoryStore, RedisStore, RedisStoreBuilder, Rules, Session, SessionId, SessionStore, Stored as Kept,
-    TestClock,
-};
+use cloakroom::testing::{Stored as Kept, TestClock};
+use cloakroom::{MemoryStore, RedisStore, RedisStoreBuilder, Rules, Session, SessionId};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
@@ -24,7 +22,7 @@ pub(crate) enum On {
 }
 
 /// Any store.
-pub(crate) type Store = Arc<dyn SessionStore>;
+pub(crate) type Store = Arc<dyn cloakroom::Store>;
 
 /// Where a test keeps its sessions.
 #[derive(Debug)]

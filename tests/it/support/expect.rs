@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use cloakroom::{Error, Freezing, Refusal, Result, Rules, SessionId, TaskId};
+use cloakroom::migration::{Freezing, TaskId};
+use cloakroom::{Error, Refusal, Result, Rules, SessionId};
 
 use super::context::{Context, Store};
 
@@ -39,7 +40,7 @@ impl Context {
         let frozen = store
             .freeze(id, Freezing::new(TaskId::random(), "elsewhere").span(Duration::from_secs(3600)))
             .await;
-        frozen.unwrap().unwrap();
+        frozen.unwrap();
     }
 
     pub(crate) fn user_key(&self, user: &str) -> String {

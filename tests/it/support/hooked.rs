@@ -5,22 +5,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use cloakroom::background::{Expired, Reaped};
+use cloakroom::migration::{
+    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, MigrationStore, Migrations, TaskId,
+};
+use cloakroom::nodes::{Claim, Claimed, Heartbeat, LeaseStatus, Node, NodeIdentity, NodeRegistry};
 use cloakroom::{
-    Binding, Bound, Claim, Claimed, Cleaned, Created, Deleted, Departed, Direction, Error, Expired, Export,
-    Freezing, Frozen, Heartbeat, Import, Imported, LeaseStatus, Leftover, Migration, Migrations, NewSession,
-    Node, NodeIdentity, Obstacle, OperationId, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Result,
-    Rotated, Rotation, Selector, Session, SessionId, SessionRef, SessionStore, TaskId, Thawed, Unbound,
-    UserDeleted,
+    Binding, Bound, Created, Error, NewSession, Obstacle, OperationId, Page, PageRequest, Patch, Patched,
+    Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef, SessionStore,
+    Store, UserDeleted,
 };
 use tokio::sync::Semaphore;
 
-use super::context::Store;
-
-/// A store that does what another does, but for what a test plans.
-#[derive(Clone)]
-pub(crate) struct Hooked {
-    inner: Store,
+/// A store that does what another does, but for what a test plans. It implements as many of the three traits as the
+/// other.
+pub(crate) struct Hooked<S: ?Sized = dyn Store> {
+    inner: Arc<S>,
     plan: Arc<Mutex<Plan>>,
+}
+
+impl<S: ?Sized> Clone for Hooked<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), plan: self.plan.clone() }
+    }
 }
 
 #[derive(Default)]
@@ -98,14 +105,14 @@ impl Gate {
     }
 }
 
-impl fmt::Debug for Hooked {
+impl<S: ?Sized> fmt::Debug for Hooked<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hooked").finish_non_exhaustive()
     }
 }
 
 impl Hooked {
-    pub(crate) fn new(inner: Store) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
         Self { inner, plan: Arc::default() }
     }
 
@@ -155,15 +162,8 @@ impl Hooked {
         self.plan.lock().unwrap().death = Some((calls, moment));
     }
 
-    fn comes_death(&self) -> Option<Death> {
-        let mut plan = self.plan.lock().unwrap();
-        let (left, moment) = plan.death.as_mut()?;
-        *left = left.saturating_sub(1);
-        (*left == 0).then_some(*moment)
-    }
-
     /// Counts the calls of another store too: what is planned for this one is planned for both.
-    pub(crate) fn beside(&self, inner: Store) -> Self {
+    pub(crate) fn beside(&self, inner: Arc<dyn Store>) -> Self {
         Self { inner, plan: self.plan.clone() }
     }
 
@@ -175,6 +175,15 @@ impl Hooked {
     /// The names of the calls since this was asked last, in the order of their answers.
     pub(crate) fn take_calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.plan.lock().unwrap().calls)
+    }
+}
+
+impl<S: ?Sized> Hooked<S> {
+    fn comes_death(&self) -> Option<Death> {
+        let mut plan = self.plan.lock().unwrap();
+        let (left, moment) = plan.death.as_mut()?;
+        *left = left.saturating_sub(1);
+        (*left == 0).then_some(*moment)
     }
 
     async fn at(&self, call: &'static str, moment: Moment) -> Result<()> {
@@ -232,13 +241,14 @@ fn lost(moment: Moment) -> Error {
     match moment {
         Moment::Before => Error::NotExecuted { reason: Obstacle::Connect, source: None },
         Moment::After => {
-            Error::Ambiguous { operation_id: OperationId::random(), source: "lost by a test".into() }
+            let source = Box::<dyn std::error::Error + Send + Sync>::from("lost by a test");
+            Error::Ambiguous { operation_id: OperationId::random(), source: source.into() }
         }
     }
 }
 
 #[async_trait]
-impl SessionStore for Hooked {
+impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
     async fn create(&self, new: NewSession) -> Result<Created> {
         self.call("create", self.inner.create(new)).await
     }
@@ -263,48 +273,40 @@ impl SessionStore for Hooked {
         self.call("update", self.inner.update(session)).await
     }
 
-    async fn patch(&self, target: &dyn SessionRef, patch: Patch) -> Result<Patched> {
-        self.call("patch", self.inner.patch(target, patch)).await
+    async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched> {
+        self.call("patch", self.inner.patch(session, patch)).await
     }
 
-    async fn refresh(&self, target: &dyn SessionRef) -> Result<Option<Refreshed>> {
-        self.call("refresh", self.inner.refresh(target)).await
+    async fn refresh(&self, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
+        self.call("refresh", self.inner.refresh(session)).await
     }
 
-    async fn refresh_and_get(&self, target: &dyn SessionRef) -> Result<Option<Session>> {
-        self.call("refresh_and_get", self.inner.refresh_and_get(target)).await
+    async fn refresh_and_get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.call("refresh_and_get", self.inner.refresh_and_get(session)).await
     }
 
-    async fn rotate(&self, target: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
-        self.call("rotate", self.inner.rotate(target, rotation)).await
+    async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
+        self.call("rotate", self.inner.rotate(session, rotation)).await
     }
 
-    async fn bind(&self, target: &dyn SessionRef, binding: Binding) -> Result<Bound> {
-        self.call("bind", self.inner.bind(target, binding)).await
+    async fn bind(&self, session: &dyn SessionRef, binding: Binding) -> Result<Bound> {
+        self.call("bind", self.inner.bind(session, binding)).await
     }
 
-    async fn unbind(&self, target: &dyn SessionRef, connection: &str) -> Result<Unbound> {
-        self.call("unbind", self.inner.unbind(target, connection)).await
+    async fn unbind(&self, session: &dyn SessionRef, connection: &str) -> Result<bool> {
+        self.call("unbind", self.inner.unbind(session, connection)).await
     }
 
-    async fn delete(&self, target: &dyn SessionRef) -> Result<Deleted> {
-        self.call("delete", self.inner.delete(target)).await
+    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
+        self.call("delete", self.inner.delete(session)).await
     }
 
-    async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
-        self.call("export", self.inner.export(id)).await
+    async fn list(&self, of: &Selector, page: &PageRequest) -> Result<Page> {
+        self.call("list", self.inner.list(of, page)).await
     }
 
-    async fn import(&self, import: Import) -> Result<Imported> {
-        self.call("import", self.inner.import(import)).await
-    }
-
-    async fn list(&self, owner: &Selector, page: &PageRequest) -> Result<Page> {
-        self.call("list", self.inner.list(owner, page)).await
-    }
-
-    async fn count(&self, owner: &Selector) -> Result<u64> {
-        self.call("count", self.inner.count(owner)).await
+    async fn count(&self, of: &Selector) -> Result<u64> {
+        self.call("count", self.inner.count(of)).await
     }
 
     async fn session_by_connection(&self, connection: &str) -> Result<Option<Session>> {
@@ -323,8 +325,27 @@ impl SessionStore for Hooked {
         self.call("reap", self.inner.reap(batch)).await
     }
 
-    async fn heartbeat(&self, holder: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
-        self.call("heartbeat", self.inner.heartbeat(holder, beat)).await
+    fn rules(&self) -> &Rules {
+        self.inner.rules()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+
+    fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore> {
+        Arc::new(Hooked { inner: self.inner.with_operation_id(id), plan: self.plan.clone() })
+    }
+
+    fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
+        Arc::new(Hooked { inner: self.inner.as_node(identity), plan: self.plan.clone() })
+    }
+}
+
+#[async_trait]
+impl<S: NodeRegistry + ?Sized> NodeRegistry for Hooked<S> {
+    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
+        self.call("heartbeat", self.inner.heartbeat(identity, beat)).await
     }
 
     async fn nodes(&self) -> Result<Vec<Node>> {
@@ -338,21 +359,32 @@ impl SessionStore for Hooked {
     async fn recover(&self, claim: Claim) -> Result<Claimed> {
         self.call("recover", self.inner.recover(claim)).await
     }
+}
 
-    async fn freeze(&self, target: &dyn SessionRef, freezing: Freezing) -> Result<Option<Frozen>> {
-        self.call("freeze", self.inner.freeze(target, freezing)).await
+#[async_trait]
+impl<S: MigrationStore + ?Sized> MigrationStore for Hooked<S> {
+    async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
+        self.call("export", self.inner.export(id)).await
     }
 
-    async fn depart(&self, target: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<Departed> {
-        self.call("depart", self.inner.depart(target, task, until_ms)).await
+    async fn import(&self, import: Import) -> Result<bool> {
+        self.call("import", self.inner.import(import)).await
     }
 
-    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<Thawed> {
+    async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen> {
+        self.call("freeze", self.inner.freeze(session, freezing)).await
+    }
+
+    async fn depart(&self, session: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<bool> {
+        self.call("depart", self.inner.depart(session, task, until_ms)).await
+    }
+
+    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
         self.call("thaw", self.inner.thaw(id, task, direction)).await
     }
 
-    async fn clean(&self, target: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<Cleaned> {
-        self.call("clean", self.inner.clean(target, task, what)).await
+    async fn clean(&self, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
+        self.call("clean", self.inner.clean(session, task, what)).await
     }
 
     async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
@@ -361,21 +393,5 @@ impl SessionStore for Hooked {
 
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
         self.call("migration", self.inner.migration(id)).await
-    }
-
-    async fn close(&self) {
-        self.inner.close().await;
-    }
-
-    fn with_operation_id(&self, id: OperationId) -> Store {
-        Arc::new(Self { inner: self.inner.with_operation_id(id), plan: self.plan.clone() })
-    }
-
-    fn as_node(&self, holder: &NodeIdentity) -> Store {
-        Arc::new(Self { inner: self.inner.as_node(holder), plan: self.plan.clone() })
-    }
-
-    fn handle(&self) -> Store {
-        Arc::new(self.clone())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cloakroom::Stored as Kept;
+use cloakroom::testing::Stored as Kept;
 use redis::Value;
 
 use super::context::Context;

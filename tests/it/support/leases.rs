@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cloakroom::{Heartbeat, LeaseStatus, NewSession, NodeIdentity, Session};
+use cloakroom::nodes::{Heartbeat, LeaseStatus, NodeIdentity};
+use cloakroom::{NewSession, Session};
 
 use super::context::{Context, Store};
 use super::expect::session_id;

@@ -24,6 +24,8 @@ struct Switch {
     cuts: AtomicU64,
     /// Replies are kept back, connections stay open.
     silent: AtomicBool,
+    /// Replies to let through all the same.
+    passes: AtomicU64,
     swallowed: AtomicU64,
     /// No connection lasts, and none is made.
     cut_off: watch::Sender<bool>,
@@ -52,6 +54,13 @@ impl Proxy {
     /// Replies no longer arrive, and nothing is cut: the server seems to hang.
     pub(crate) fn silence(&self, silent: bool) {
         self.switch.silent.store(silent, Ordering::SeqCst);
+    }
+
+    /// The same once so many replies came through. What was swallowed is counted from here on.
+    pub(crate) fn silence_after(&self, replies: u64) {
+        self.switch.passes.store(replies, Ordering::SeqCst);
+        self.switch.swallowed.store(0, Ordering::SeqCst);
+        self.silence(true);
     }
 
     /// No connection lasts, and none is made: the server is out of reach.
@@ -108,7 +117,7 @@ async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
                 switch.swallowed.fetch_add(1, Ordering::SeqCst);
                 return;
             }
-            if switch.silent.load(Ordering::SeqCst) {
+            if switch.silent.load(Ordering::SeqCst) && !take(&switch.passes) {
                 switch.swallowed.fetch_add(1, Ordering::SeqCst);
                 continue;
             }

@@ -1,11 +1,12 @@
 //! Sessions in number, the keys that lead to them, and foreign things in the place of those keys.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
-use cloakroom::{Error, NewSession, Result, Session, SessionId};
+use cloakroom::{Error, NewSession, Result, Session, SessionId, SessionStore};
 use futures::StreamExt as _;
 
-use super::context::{Context, Store};
+use super::context::Context;
 
 pub(crate) fn ids<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Vec<SessionId> {
     sessions.into_iter().map(|session| session.id().clone()).collect()
@@ -13,8 +14,8 @@ pub(crate) fn ids<'a>(sessions: impl IntoIterator<Item = &'a Session>) -> Vec<Se
 
 /// Makes many sessions, 64 at once, and returns them in the order of their numbers. Those made by a clock that
 /// stands still sort by their ids.
-pub(crate) async fn create_many(
-    store: &Store,
+pub(crate) async fn create_many<S: SessionStore + ?Sized>(
+    store: &Arc<S>,
     count: usize,
     new: impl Fn(usize) -> NewSession,
 ) -> Vec<Session> {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use cloakroom::fallback::Origin;
 use cloakroom::{
-    Entries, NewSession, Origin, PageRequest, Patch, Refusal, Rules, Selector, SessionStore as _, Status,
+    Entries, NewSession, PageRequest, Patch, Refusal, Rules, Selector, SessionStore as _, Status,
 };
 
 use super::{MOMENT, POLICY, TTL, World, blue, color, red};

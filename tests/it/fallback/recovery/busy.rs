@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cloakroom::{NewSession, Origin, Patch, Rotation, SessionId};
+use cloakroom::fallback::Origin;
+use cloakroom::{NewSession, Patch, Rotation, SessionId};
 use tokio::task::JoinSet;
 
 use super::{POLICY, World};

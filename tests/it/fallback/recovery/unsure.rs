@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use cloakroom::{Binding, FallbackPolicy, FallbackStore, Patch, Rotation, Session, SessionStore as _};
+use cloakroom::fallback::{FallbackPolicy, FallbackStore};
+use cloakroom::{Binding, Patch, Rotation, Session, SessionStore as _};
 
 use super::super::{COOL_DOWN, impatient, opens, recovers};
 use super::{blue, red};

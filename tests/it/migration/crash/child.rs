@@ -8,7 +8,8 @@ use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cloakroom::{Destination, MigrationManager, MigrationTask, Outcome, RedisStore, Report, TaskId};
+use cloakroom::RedisStore;
+use cloakroom::migration::{Destination, MigrationManager, MigrationTask, Outcome, Report, TaskId};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use cloakroom::{Deleted, Error, Patch, Refusal, Result, SessionId};
+use cloakroom::{Error, Patch, Refusal, Result, SessionId};
 
 use crate::support::context::Store;
 
@@ -111,7 +111,7 @@ impl User {
     async fn delete(&mut self, stores: [&Store; 2]) {
         for store in stores {
             match store.delete(&self.id).await {
-                Ok(Deleted::Deleted) => {
+                Ok(true) => {
                     self.fate = Fate::Deleted;
                     return;
                 }

@@ -226,7 +226,9 @@ impl Plain {
 
     pub(super) fn unbind(&mut self, turn: &Turn, id: &str, connection: u8) -> Reply {
         let Some(at) = self.follow(id) else {
-            return Reply::word("missing");
+            // The answer does not tell the two apart.
+            self.noted = Some("missing");
+            return Reply::word("unchanged");
         };
         if self.sessions[at].made_by(turn.operation_id).is_some() {
             self.recognize();

@@ -1,6 +1,6 @@
 //! What answers have in common: each can say that there is no live session.
 
-use crate::model::{Bound, Deleted, Error, Patched, Refusal, Result, Rotated, Session, Unbound};
+use crate::model::{Bound, Error, Patched, Refusal, Result, Rotated, Session};
 
 /// The answer of a call on one session.
 pub(crate) trait MaybeMissing: Sized + Send {
@@ -33,22 +33,9 @@ impl<T: Send> MaybeMissing for Option<T> {
     }
 }
 
-impl MaybeMissing for Unbound {
+/// What ended something: nobody is told more than whether it did.
+impl MaybeMissing for bool {
     fn missing() -> Result<Self> {
-        Ok(Self::Missing)
-    }
-
-    fn is_missing(&self) -> bool {
-        *self == Self::Missing
-    }
-}
-
-impl MaybeMissing for Deleted {
-    fn missing() -> Result<Self> {
-        Ok(Self::Missing)
-    }
-
-    fn is_missing(&self) -> bool {
-        *self == Self::Missing
+        Ok(false)
     }
 }

@@ -1,0 +1,84 @@
+//! A task that goes through all that is due, pauses, and begins again.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::background::shutdown::{Shutdown, ShutdownSignal, jittered, shutdown};
+use crate::model::{Result, check_duration};
+
+/// The longest pause between two sweeps: a week.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What a task does again and again.
+pub(crate) trait Sweep: Send + 'static {
+    /// What it is called in logs.
+    const NAME: &'static str;
+
+    /// Goes through all that is due, a batch after the other, until there is no more or the task is to end. After an error
+    /// the next sweep tries again; `Break` ends the task.
+    fn sweep(&mut self, signal: &ShutdownSignal) -> impl Future<Output = Result<ControlFlow<()>>> + Send;
+
+    /// Waits for a reason of its own to end.
+    fn is_over(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+}
+
+/// The handle of such a task, which ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Sweeper {
+    shutdown: Shutdown,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    sweeps: AtomicU64,
+    errors: AtomicU64,
+}
+
+impl Sweeper {
+    /// Begins to sweep, `every` so often, within a tenth more or less so that processes do not march in step.
+    pub(crate) fn spawn<S: Sweep>(sweep: S, every: Duration) -> Result<Self> {
+        check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
+        let (shutdown, signal) = shutdown();
+        let counters = Arc::new(Counters::default());
+        let counted = counters.clone();
+        tokio::spawn(async move {
+            // The signal goes last: whoever stops the task waits for that, and then nothing of the sweep is left.
+            let (mut signal, mut sweep) = (signal, sweep);
+            while !signal.is_set() {
+                match sweep.sweep(&signal).await {
+                    Ok(ControlFlow::Continue(())) => counted.sweeps.fetch_add(1, Ordering::Relaxed),
+                    Ok(ControlFlow::Break(())) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "the {} failed; its next sweep tries again", S::NAME);
+                        counted.errors.fetch_add(1, Ordering::Relaxed)
+                    }
+                };
+                tokio::select! {
+                    () = signal.pause(jittered(every)) => {}
+                    () = sweep.is_over() => return,
+                }
+            }
+        });
+        Ok(Self { shutdown, counters })
+    }
+
+    /// How often it went through all that was due.
+    pub(crate) fn sweeps(&self) -> u64 {
+        self.counters.sweeps.load(Ordering::Relaxed)
+    }
+
+    /// How many sweeps failed.
+    pub(crate) fn errors(&self) -> u64 {
+        self.counters.errors.load(Ordering::Relaxed)
+    }
+
+    /// Lets the task finish the batch it is at, and end.
+    pub(crate) async fn stop(&self) {
+        self.shutdown.finish().await;
+    }
+}

@@ -1,0 +1,57 @@
+//! The steps of a migration: only the store takes them, and not while some of its sessions are here.
+
+use async_trait::async_trait;
+
+use crate::fallback::breaker::Access;
+use crate::fallback::store::FallbackStore;
+use crate::model::{
+    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Result, SessionId,
+    SessionRef, TaskId,
+};
+use crate::store::migration_store::MigrationStore;
+
+#[async_trait]
+impl MigrationStore for FallbackStore {
+    async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
+        self.coordinator.whole(Access::Read, self.coordinator.store.export(id)).await
+    }
+
+    async fn import(&self, import: Import) -> Result<bool> {
+        self.copies(|copies| copies.forget(import.export.session.id()));
+        self.coordinator.whole(Access::Write, self.coordinator.store.import(import)).await
+    }
+
+    async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen> {
+        self.copies(|copies| copies.forget(session.id()));
+        self.coordinator.whole(Access::Write, self.coordinator.store.freeze(session, freezing)).await
+    }
+
+    async fn depart(&self, session: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<bool> {
+        let departed = self
+            .coordinator
+            .whole(Access::Write, self.coordinator.store.depart(session, task, until_ms))
+            .await;
+        self.copies(|copies| copies.forget(session.id()));
+        departed
+    }
+
+    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
+        self.copies(|copies| copies.forget(id));
+        self.coordinator.whole(Access::Write, self.coordinator.store.thaw(id, task, direction)).await
+    }
+
+    async fn clean(&self, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
+        let cleaned =
+            self.coordinator.whole(Access::Write, self.coordinator.store.clean(session, task, what)).await;
+        self.copies(|copies| copies.forget(session.id()));
+        cleaned
+    }
+
+    async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
+        self.coordinator.through(Access::Read, self.coordinator.store.migrations(skip, limit)).await
+    }
+
+    async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
+        self.coordinator.through(Access::Read, self.coordinator.store.migration(id)).await
+    }
+}

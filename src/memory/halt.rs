@@ -1,0 +1,37 @@
+//! Why an attempt of a call ends before it writes anything.
+
+use crate::memory::reach::Reach;
+use crate::memory::record::Departure;
+use crate::model::{Refusal, SessionId};
+
+/// Why an attempt ended before it wrote anything.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// It has to hold these shards too.
+    Need(Reach),
+    /// The session has this id now.
+    Rotated(SessionId),
+    /// This expired session is in the way.
+    Reap(SessionId),
+    /// The user has far too many sessions: these go first.
+    Remove(String, Vec<SessionId>),
+    /// The store has as many sessions as it may, and none is known that could make way.
+    Full,
+    /// The caller's to know.
+    Refused(Refusal),
+}
+
+/// There is no live session.
+pub(crate) fn missing() -> Halt {
+    Halt::Refused(Refusal::Missing)
+}
+
+/// The session has gone to another store.
+pub(crate) fn departed(departure: &Departure) -> Halt {
+    Halt::Refused(Refusal::Departed { place: departure.place.clone() })
+}
+
+/// That a node does not hold its lease, or not the session.
+pub(crate) fn fenced() -> Halt {
+    Halt::Refused(Refusal::Fenced)
+}

@@ -1,0 +1,47 @@
+//! The steps of a migration, in memory.
+
+use async_trait::async_trait;
+
+use crate::memory::ops::{clean, depart, freeze, import, migrations, thaw};
+use crate::memory::store::MemoryStore;
+use crate::model::{
+    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Result, SessionId,
+    SessionRef, TaskId,
+};
+use crate::store::migration_store::MigrationStore;
+
+#[async_trait]
+impl MigrationStore for MemoryStore {
+    async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
+        self.run("export", |call| import::export(&call, id)).await
+    }
+
+    async fn import(&self, import: Import) -> Result<bool> {
+        let id = import.operation_id;
+        self.run_as("import", id, |call| import::run(call, &import))
+    }
+
+    async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen> {
+        self.run("freeze", |call| freeze::run(call, session, &freezing)).await
+    }
+
+    async fn depart(&self, session: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<bool> {
+        self.run("depart", |call| depart::run(call, session, task, until_ms)).await
+    }
+
+    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
+        self.run("thaw", |call| thaw::run(call, id, task, direction)).await
+    }
+
+    async fn clean(&self, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
+        self.run("clean", |call| clean::run(call, session, task, what)).await
+    }
+
+    async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
+        self.run("migrations", |call| migrations::run(call, skip, limit)).await
+    }
+
+    async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
+        self.run("migration", |call| Ok(migrations::one(&call, id))).await
+    }
+}

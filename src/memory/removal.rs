@@ -1,0 +1,65 @@
+//! Sessions removed in the course of a call: those in its way, those above a limit, those whose time is over.
+
+use crate::memory::call::Call;
+use crate::memory::locked_shards::LockedShards;
+use crate::memory::record::{Kind, Record};
+use crate::model::{Removed, Session, SessionId, ms, some};
+
+impl Call<'_> {
+    /// Removes one session if it has expired.
+    pub(crate) fn reap_one(self, id: &SessionId) -> Option<Session> {
+        let now = self.now;
+        self.remove_if(id, |record, now| record.expires_at <= now).map(|record| record.session(id, now))
+    }
+
+    /// Where nobody reaps, a session goes when its grace is over, as its key would in Redis: each that is made sees to one
+    /// of its shard.
+    pub(crate) fn reap_lapsed_near(&self, made: &SessionId) {
+        if let Some(id) = self.memory.shards.first_expired_near(made.as_str(), self.now) {
+            self.another().remove_if(&id, |record, now| record.stored_until <= now);
+        }
+    }
+
+    /// Removes one session, live or expired, if it is as asked for.
+    pub(crate) fn remove_if(self, id: &SessionId, is_due: impl Fn(&Record, u64) -> bool) -> Option<Record> {
+        let removed = self.reaching([id.as_str()]).settle(|call, locked| {
+            let record =
+                locked.record(id, call.now).filter(|record| record.is_session() && is_due(record, call.now));
+            let Some(record) = record else {
+                return Ok(None);
+            };
+            locked.need_session(id, record)?;
+            Ok(Some(locked.take(id)))
+        });
+        // It is never refused.
+        removed.ok().flatten()
+    }
+
+    /// Removes those among some sessions that are still the user's, live or expired.
+    pub(crate) fn remove(mut self, user: &str, ids: Vec<SessionId>) -> Vec<Removed> {
+        let removed = self.settle(|call, locked| {
+            locked.need(ids.iter().map(SessionId::as_str).chain([user]))?;
+            let found =
+                |id: &&SessionId| locked.record(id, call.now).is_some_and(|it| it.user.as_str() == user);
+            let found: Vec<SessionId> = ids.iter().filter(found).cloned().collect();
+            for id in &found {
+                locked.record(id, call.now).map_or(Ok(()), |record| locked.need_session(id, record))?;
+            }
+            Ok(found.into_iter().map(|id| remove_one(call, locked, id)).collect())
+        });
+        removed.unwrap_or_default()
+    }
+}
+
+/// Removes a session that is locked with all it has, and leaves a tombstone.
+pub(crate) fn remove_one(call: &Call<'_>, locked: &mut LockedShards<'_>, id: SessionId) -> Removed {
+    let record = locked.take(&id);
+    let removed = Removed {
+        id: id.clone(),
+        connection: some(record.connection.as_str()).map(Into::into),
+        node: some(record.node.as_str()).map(Into::into),
+    };
+    let until = call.now + ms(call.rules.tombstone);
+    locked.leave(id, record.into_leftover(Kind::Deleted(None), call.operation, until), call.now);
+    removed
+}

@@ -1,0 +1,95 @@
+//! Many sessions made at once, each answered as if it came alone.
+
+use std::sync::Arc;
+
+use std::collections::HashMap;
+
+use crate::model::{Created, NewSession, OperationId, Result, ValidatedSession};
+use crate::redis::call::Call;
+use crate::redis::commands;
+use crate::redis::commands::create_many::{BatchMember, SESSIONS_PER_SCRIPT};
+use crate::redis::store::RedisStore;
+use crate::store::join::{Sent, join};
+
+/// An answer, and where the caller named the session.
+type Placed = (usize, Result<Created>);
+
+impl RedisStore {
+    /// Makes sessions by a script for each batch. What the script leaves is created alone, and so is a session that the
+    /// script knows nothing of: a user's with a limit, or one that a node makes under its lease.
+    pub(crate) async fn make_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>> {
+        let rules = &self.config().rules;
+        let call = self.operation_id.unwrap_or_else(OperationId::random);
+        let mut answers: Vec<Placed> = Vec::with_capacity(new.len());
+        let (mut members, mut alone) = (Vec::new(), Vec::new());
+        for (place, new) in new.into_iter().enumerate() {
+            let operation_id = call.nth(place);
+            match new.check(rules, || rules.id_scheme.generate(&operation_id)) {
+                Ok(session) => {
+                    let is_alone = self.creates_alone(rules, &session.index_fields.user);
+                    let member = BatchMember { place, operation_id, session };
+                    if is_alone { alone.push(member) } else { members.push(member) }
+                }
+                Err(error) => answers.push((place, Err(error))),
+            }
+        }
+        while !members.is_empty() {
+            let later = members.split_off(members.len().min(SESSIONS_PER_SCRIPT));
+            answers.extend(self.make_batch(members, &mut alone).await);
+            members = later;
+        }
+        answers.extend(self.make_alone(alone).await);
+        answers.sort_by_key(|(place, _)| *place);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+
+    /// Runs the script once, and adds those that it leaves to `alone`.
+    async fn make_batch(&self, batch: Vec<BatchMember>, alone: &mut Vec<BatchMember>) -> Vec<Placed> {
+        let members = &batch;
+        let body = |call: Arc<Call>| async move { commands::create_many::run(&call, members).await };
+        let made = self.call("create_many", body).await;
+        match made {
+            Ok(made) => {
+                let (made, left) = made.split(batch, &self.config().rules);
+                alone.extend(left);
+                let created = |session| Created { session, evicted: Vec::new(), reaped: Vec::new() };
+                made.into_iter().map(|(place, session)| (place, Ok(created(session)))).collect()
+            }
+            Err(error) => {
+                let of = |member: &BatchMember| (member.place, Err(error.clone().under(member.operation_id)));
+                batch.iter().map(of).collect()
+            }
+        }
+    }
+
+    /// Creates sessions together, but those of a user one after the other, in order: which of them a limit refuses or
+    /// evicts is no matter of luck.
+    async fn make_alone(&self, members: Vec<BatchMember>) -> Vec<Placed> {
+        let mut queues: Vec<Vec<BatchMember>> = Vec::new();
+        let mut queue_of: HashMap<String, usize> = HashMap::new();
+        for member in members {
+            let user = member.session.index_fields.user.clone();
+            let next = queues.len();
+            let queue = if user.is_empty() { next } else { *queue_of.entry(user).or_insert(next) };
+            if queue == next {
+                queues.push(Vec::new());
+            }
+            queues[queue].push(member);
+        }
+        let calls = queues.into_iter().map(|queue| -> Sent<'_, _> {
+            Box::pin(async move {
+                let mut answers = Vec::with_capacity(queue.len());
+                for BatchMember { place, operation_id, session } in queue {
+                    answers.push((place, self.make_one(operation_id, session).await));
+                }
+                answers
+            })
+        });
+        join(calls).await.into_iter().flatten().collect()
+    }
+
+    async fn make_one(&self, id: OperationId, session: ValidatedSession) -> Result<Created> {
+        let body = |call: Arc<Call>| async move { commands::create::make(&call, session).await };
+        self.call_as("create", Some(id), body).await
+    }
+}

@@ -1,0 +1,56 @@
+//! The steps of a migration, in Redis.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::model::{
+    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Result, SessionId,
+    SessionRef, TaskId,
+};
+use crate::redis::call::Call;
+use crate::redis::store::RedisStore;
+use crate::redis::{commands, lookup};
+use crate::store::migration_store::MigrationStore;
+
+#[async_trait]
+impl MigrationStore for RedisStore {
+    async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
+        self.call("export", |call| async move { lookup::export(&call, id).await }).await
+    }
+
+    async fn import(&self, import: Import) -> Result<bool> {
+        let id = import.export.session.id().clone();
+        let operation_id = import.operation_id;
+        let body = |call: Arc<Call>| async move { commands::import::run(&call, import).await };
+        let call = self.call_as("import", operation_id, body);
+        self.refresh_cache().changing(&id, call, |_| Vec::new()).await
+    }
+
+    async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen> {
+        self.call("freeze", |call| async move { commands::freeze::run(&call, session, &freezing).await })
+            .await
+    }
+
+    async fn depart(&self, session: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<bool> {
+        self.call("depart", |call| async move { commands::depart::run(&call, session, task, until_ms).await })
+            .await
+    }
+
+    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
+        self.call("thaw", |call| async move { commands::thaw::run(&call, id, task, direction).await }).await
+    }
+
+    async fn clean(&self, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
+        self.call("clean", |call| async move { commands::clean::run(&call, session, task, what).await }).await
+    }
+
+    async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
+        self.call("migrations", |call| async move { commands::migrations::run(&call, skip, limit).await })
+            .await
+    }
+
+    async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
+        self.call("migration", |call| async move { commands::migrations::one(&call, id).await }).await
+    }
+}

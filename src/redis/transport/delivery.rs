@@ -1,0 +1,63 @@
+//! What becomes of something that is sent once.
+
+use std::sync::Arc;
+
+use redis::RedisError;
+
+use crate::model::{Cause, Error, Obstacle};
+
+/// What became of something that was to be sent once.
+#[derive(Debug)]
+pub(crate) enum Delivery<T> {
+    /// The server answered.
+    Answered(T),
+    /// The server answered with an error: nothing was executed, since nothing in a script fails after its first write.
+    Refused(RedisError),
+    /// The connection broke before the answer.
+    Lost(RedisError),
+    /// The deadline passed before the answer.
+    Late,
+    /// There was no connection to send it on.
+    Unsent(Unavailable),
+}
+
+impl<T> Delivery<T> {
+    /// The same with another answer.
+    pub(crate) fn map<U>(self, answer: impl FnOnce(T) -> U) -> Delivery<U> {
+        match self {
+            Self::Answered(answered) => Delivery::Answered(answer(answered)),
+            Self::Refused(error) => Delivery::Refused(error),
+            Self::Lost(error) => Delivery::Lost(error),
+            Self::Late => Delivery::Late,
+            Self::Unsent(unavailable) => Delivery::Unsent(unavailable),
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Unavailable {
+    obstacle: Obstacle,
+    cause: Option<Arc<RedisError>>,
+}
+
+impl Unavailable {
+    /// All connections were in use until the deadline.
+    pub(crate) const EXHAUSTED: Self = Self { obstacle: Obstacle::PoolExhausted, cause: None };
+
+    /// None could be made.
+    pub(crate) fn connect(cause: Option<Arc<RedisError>>) -> Self {
+        Self { obstacle: Obstacle::Connect, cause }
+    }
+
+    /// Whether it is only that the deadline came first.
+    pub(crate) fn is_late(&self) -> bool {
+        self.obstacle == Obstacle::PoolExhausted
+    }
+}
+
+impl From<Unavailable> for Error {
+    fn from(unavailable: Unavailable) -> Self {
+        Self::obstacle(unavailable.obstacle, unavailable.cause.map(|cause| cause as Cause))
+    }
+}

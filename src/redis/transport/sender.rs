@@ -1,0 +1,125 @@
+//! Sends commands and script calls once, and reads.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, RedisError, Value};
+use tokio::time::Instant;
+
+use crate::redis::script::Script;
+use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::pool::Pool;
+use crate::redis::transport::read_batcher::{ReadBatcher, Stamped};
+use crate::redis::transport::server_error::server_code;
+
+/// How often a script is loaded for one call. Sent in one pipeline with the call, it is mostly there for it, but a
+/// server reads a long pipeline in parts, and a flush may come in between. A transaction would keep it out, and be
+/// refused as a whole where memory is full, reads included.
+const LOADS: u32 = 16;
+
+/// The connections of a store, and what is sent over them.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pool: Arc<Pool>,
+    reads: Arc<ReadBatcher>,
+}
+
+impl Sender {
+    pub(crate) fn new(pool: Pool) -> Self {
+        Self { pool: Arc::new(pool), reads: Arc::default() }
+    }
+
+    /// Sends commands in one pipeline.
+    pub(crate) async fn pipeline(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
+        match self.pool.connection(deadline).await {
+            Ok(connection) => {
+                let mut link = connection.link.clone();
+                connection.outcome(pipeline.query_async(&mut link), deadline).await
+            }
+            Err(unavailable) => Delivery::Unsent(unavailable),
+        }
+    }
+
+    async fn command(&self, command: &Cmd, deadline: Instant) -> Delivery<Value> {
+        match self.pool.connection(deadline).await {
+            Ok(connection) => {
+                let mut link = connection.link.clone();
+                connection.outcome(command.query_async(&mut link), deadline).await
+            }
+            Err(unavailable) => Delivery::Unsent(unavailable),
+        }
+    }
+
+    /// What is stored under a key, and the server's time. Others' reads may go with it.
+    pub(crate) async fn read(&self, key: &str, deadline: Instant) -> Delivery<Stamped> {
+        self.reads.read(&self.pool, key, deadline).await
+    }
+
+    /// Sends a script call. `sent` is told of each round trip.
+    ///
+    /// NOSCRIPT means that the call was not executed, so the script is loaded and the call sent with it: a flushed script
+    /// cache or a failover stays invisible.
+    pub(crate) async fn script(
+        &self,
+        script: &Script,
+        call: &Cmd,
+        deadline: Instant,
+        sent: impl Fn(),
+    ) -> Delivery<Value> {
+        sent();
+        match self.command(call, deadline).await {
+            Delivery::Refused(error) if is_no_script(&error) => {}
+            delivery => return delivery,
+        }
+        let delivery = self.load_and_call(script, std::slice::from_ref(call), deadline, sent).await;
+        delivery.map(|answers| answers.into_iter().last().unwrap_or(Value::Nil))
+    }
+
+    /// Sends calls of a script that only reads, in one pipeline: all of them again where it is not there.
+    pub(crate) async fn scripts(
+        &self,
+        script: &Script,
+        calls: &[Cmd],
+        deadline: Instant,
+        sent: impl Fn(),
+    ) -> Delivery<Vec<Value>> {
+        let mut pipeline = Pipeline::with_capacity(calls.len());
+        for call in calls {
+            pipeline.add_command(call.clone());
+        }
+        sent();
+        match self.pipeline(&pipeline, deadline).await {
+            Delivery::Refused(error) if is_no_script(&error) => {
+                self.load_and_call(script, calls, deadline, sent).await
+            }
+            delivery => delivery,
+        }
+    }
+
+    async fn load_and_call(
+        &self,
+        script: &Script,
+        calls: &[Cmd],
+        deadline: Instant,
+        sent: impl Fn(),
+    ) -> Delivery<Vec<Value>> {
+        tracing::debug!(script = script.stem, "loading a script that the server does not have");
+        let mut pipeline = Pipeline::with_capacity(1 + calls.len());
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source()).ignore();
+        for call in calls {
+            pipeline.add_command(call.clone());
+        }
+        for _ in 1..LOADS {
+            sent();
+            match self.pipeline(&pipeline, deadline).await {
+                Delivery::Refused(error) if is_no_script(&error) => {}
+                delivery => return delivery,
+            }
+        }
+        sent();
+        self.pipeline(&pipeline, deadline).await
+    }
+}
+
+fn is_no_script(error: &RedisError) -> bool {
+    server_code(error).as_deref() == Some("NOSCRIPT")
+}

@@ -1,0 +1,35 @@
+//! What an error of the server says.
+
+use redis::RedisError;
+
+/// The code of an error that the server answered with; `None` for one of the connection. In a pipeline redis-rs
+/// wraps it; and Redis 6.2 wraps what a command in a script ran into, as `ERR Error running script …: -READONLY …`.
+pub(crate) fn server_code(error: &RedisError) -> Option<String> {
+    let of_pipeline = || Some(error.clone().into_server_errors()?.first()?.1.clone());
+    let (code, details) = match error.code() {
+        Some(code) => (code.to_owned(), error.detail().map(str::to_owned)),
+        None => of_pipeline().map(|error| (error.code().to_owned(), error.details().map(str::to_owned)))?,
+    };
+    let wrapped =
+        details.as_deref().filter(|details| code == "ERR" && details.starts_with("Error running script"));
+    let inner = wrapped.and_then(|details| details.split(": -").nth(1)?.split(' ').next());
+    Some(inner.map_or(code, str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(code: &str, detail: &str) -> Option<String> {
+        server_code(&redis::make_extension_error(code.to_owned(), Some(detail.to_owned())))
+    }
+
+    #[test]
+    fn the_code_of_a_server_error_is_found_in_what_redis_6_2_makes_of_it() {
+        assert_eq!(code("OOM", "command not allowed").as_deref(), Some("OOM"));
+        let wrapped = "Error running script (call to f_8a1b): @user_script:17: @user_script: 17: -READONLY You can't write";
+        assert_eq!(code("ERR", wrapped).as_deref(), Some("READONLY"));
+        assert_eq!(code("ERR", "cloakroom get: 1 KEYS and 1 ARGV").as_deref(), Some("ERR"));
+        assert_eq!(server_code(&RedisError::from(std::io::Error::other("cut"))), None);
+    }
+}

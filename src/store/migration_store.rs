@@ -1,0 +1,117 @@
+//! The steps of a migration, whatever stores the sessions.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::model::{
+    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Result, SessionId,
+    SessionRef, TaskId,
+};
+
+/// A store that sessions leave for another, and come to from another. Each step may be sent again.
+///
+/// A [`MigrationManager`](crate::migration::MigrationManager) takes the steps in their order.
+///
+/// # Errors
+/// As of [`SessionStore`](crate::SessionStore).
+#[async_trait]
+pub trait MigrationStore: Debug + Send + Sync + 'static {
+    /// Reads a live session whole, to be imported into another store: with what it remembers of its last changes. An id
+    /// that was rotated away a moment ago leads to the session under its new id.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn export(&self, id: &SessionId) -> Result<Option<Export>>;
+
+    /// Brings in a session that was exported, with its id, version, times and deadline; a repeated change that it
+    /// remembers is recognized here too, all but the one before its last. Where the session is here already, a later
+    /// version replaces an earlier one, with all that was changed here since: [`Import::if_at`] keeps that. The exported
+    /// session stays where it is.
+    ///
+    /// Tells whether it was brought in; `false`: it is here already, at the same version with the same content. The times of
+    /// its use are not compared, and stay as they are here.
+    ///
+    /// Its times stay those that its server's clock told. One that has expired by this store's clock is not brought in,
+    /// so nothing revives. The limit of sessions a user is not checked. An expired session that is in the way is reaped
+    /// by this call, and reported to nobody.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing) when it has expired by this
+    /// store's clock, or when what it was to replace is not here; with [`Conflict`](crate::Refusal::Conflict) when another session
+    /// has this id, or this one is at a version that is not to be replaced; with [`Gone`](crate::Refusal::Gone) for
+    /// an id that was deleted here a moment ago, with [`Rotated`](crate::Refusal::Rotated) for one that was rotated away
+    /// here, with [`Taken`](crate::Refusal::Taken) when the connection is another live session's, with
+    /// [`TooLarge`](crate::Refusal::TooLarge), with [`Frozen`](crate::Refusal::Frozen) when the session is being
+    /// migrated, here or where it was exported.
+    ///
+    /// # Atomicity
+    /// `import.lua`: the record, and all index entries, those of the version that it replaces included.
+    async fn import(&self, import: Import) -> Result<bool>;
+
+    /// Freezes a live session that is to go over to another store: from now on it is read and deleted, and not changed.
+    /// The freeze ends by itself after its span, unless the session departed. Again by
+    /// the same task it happens once.
+    ///
+    /// This and the next three are the steps of a migration, with an [incoming](crate::migration::Import::incoming) import, each safe to
+    /// send again. [`MigrationManager`](crate::migration::MigrationManager) takes them in their order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with [`Frozen`](crate::Refusal::Frozen) when another task moves it,
+    /// with [`Departed`](crate::Refusal::Departed) when it has gone.
+    ///
+    /// # Atomicity
+    /// `freeze.lua`: the record, and the list of the sessions that are on their way.
+    async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen>;
+
+    /// Lets go of a frozen session, once its copy is in the other store: from here on the migration only goes on. Whoever
+    /// asks for the session is [told](crate::Refusal::Departed) where it went, until it would have gone by itself or the
+    /// migration is cleaned up. `until_ms` is what [`freeze`](Self::freeze) answered.
+    /// Tells whether there was a session to let go of; `false`: it was deleted, or has expired.
+    ///
+    /// # Errors
+    /// Refused with [`Conflict`](crate::Refusal::Conflict) when that freeze is over, with
+    /// [`Rotated`](crate::Refusal::Rotated) when the session was rotated since, with
+    /// [`Departed`](crate::Refusal::Departed) when it went by another task.
+    ///
+    /// # Atomicity
+    /// `depart.lua`: the record, and all index entries.
+    async fn depart(&self, session: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<bool>;
+
+    /// Ends the freeze of a session: at its source, where it stays after all, or at its target, but there only once it has
+    /// [departed](Self::depart) from its source. Tells whether it was frozen.
+    ///
+    /// # Errors
+    /// Refused with [`Missing`](crate::Refusal::Missing), with [`Frozen`](crate::Refusal::Frozen) when it is by another task or goes the other way, with
+    /// [`Rotated`](crate::Refusal::Rotated), with [`Departed`](crate::Refusal::Departed).
+    ///
+    /// # Atomicity
+    /// `thaw.lua`: the record, and the list of the sessions that are on their way.
+    async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool>;
+
+    /// Clears away what a migration leaves that is not the session. Tells whether there was anything
+    /// of the kind.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    ///
+    /// # Atomicity
+    /// `clean.lua`: the record, and all index entries.
+    async fn clean(&self, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool>;
+
+    /// Reads a page of the sessions that are on their way to or from another store, by the end of their freeze: at most
+    /// 200 at once, `skip` passes over the first.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names a bad field.
+    ///
+    /// # Atomicity
+    /// `migrations.lua`: the page is read as it is at one instant, and entries of others are dropped.
+    async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations>;
+
+    /// Reads how far one session is on its way. `None`: it is not, or no longer. Here a freeze that is over is none.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn migration(&self, id: &SessionId) -> Result<Option<Migration>>;
+}
