@@ -9,7 +9,7 @@ import { decodeRecord } from "../src/record.js";
 import { readReply } from "../src/reply.js";
 import { startServer } from "./support/server.js";
 
-const CASES = new URL("../../../conformance/", import.meta.url);
+const CASES = new URL("../../../lua/conformance/", import.meta.url);
 const server = await startServer();
 const link = new Link(server.admin);
 

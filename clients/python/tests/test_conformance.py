@@ -15,7 +15,7 @@ from cloakroom import bundle
 from cloakroom.bundle import Reply
 from cloakroom.record import Entry, Record
 
-DIRECTORY = Path(__file__).parents[3] / "conformance"
+DIRECTORY = Path(__file__).parents[3] / "lua" / "conformance"
 BUNDLE = bundle.load()
 SPEC = json.loads((DIRECTORY.parent / "bundle.json").read_text())
 

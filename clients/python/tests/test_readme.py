@@ -10,7 +10,7 @@ from pathlib import Path
 
 from support import Server
 
-LUA = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[3]
 
 
 def run_example(document: Path, server: Server) -> str:
@@ -29,11 +29,11 @@ def run_example(document: Path, server: Server) -> str:
 
 
 def test_a_newcomer_gets_along_with_the_bundle_alone(own_server: Server) -> None:
-    made, read = run_example(LUA / "README.md", own_server).splitlines()
+    made, read = run_example(ROOT / "lua" / "README.md", own_server).splitlines()
     assert made.startswith("[b'ok', 1, ")
     assert read.startswith("b'ok' version 1 of b'ann")
     assert "theme" in read and "dark" in read
 
 
 def test_the_example_of_this_client_runs(own_server: Server) -> None:
-    assert run_example(LUA / "clients" / "python" / "README.md", own_server) == "ann ['umbrella', 'gloves'] socket-7\n"
+    assert run_example(ROOT / "clients" / "python" / "README.md", own_server) == "ann ['umbrella', 'gloves'] socket-7\n"

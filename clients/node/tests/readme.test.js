@@ -29,8 +29,8 @@ function exampleOf(file, section) {
 
 test("the example in lua/README.md makes and reads a session with the bundle only", async () => {
   const cwd = directory();
-  cpSync(path("../../../bundle.json"), join(cwd, "bundle.json"));
-  writeFileSync(join(cwd, "example.mjs"), exampleOf("../../../README.md", "In Node"));
+  cpSync(path("../../../lua/bundle.json"), join(cwd, "bundle.json"));
+  writeFileSync(join(cwd, "example.mjs"), exampleOf("../../../lua/README.md", "In Node"));
   const { stdout } = await run(process.execPath, ["example.mjs"], { cwd, env });
   assert.match(stdout, /^ok ann 1 .*theme"dark"\n$/);
   const store = await Cloakroom.connect(server.url, { namespace: "shop" });
@@ -46,13 +46,13 @@ test("the example in lua/README.md makes and reads a session with the bundle onl
 test("a packed client works by itself, as its README shows", async () => {
   const cwd = directory();
   // Packed from a copy, for packing puts the bundle beside the sources for a moment.
-  const copy = join(cwd, "lua/clients/node");
+  const copy = join(cwd, "clients/node");
   for (const part of ["src", "package.json", "README.md"])
     cpSync(path(`../${part}`), join(copy, part), { recursive: true });
-  cpSync(path("../../../bundle.json"), join(cwd, "lua/bundle.json"));
+  cpSync(path("../../../lua/bundle.json"), join(cwd, "lua/bundle.json"));
   const { stdout: packed } = await run("npm", ["pack", "--silent", "--pack-destination", cwd], { cwd: copy });
   await run("tar", ["-xzf", packed.trim()], { cwd });
-  rmSync(join(cwd, "lua"), { recursive: true });
+  for (const part of ["clients", "lua"]) rmSync(join(cwd, part), { recursive: true });
   const example = exampleOf("../README.md", "Use it").replace('"cloakroom"', '"./package/src/index.js"');
   writeFileSync(join(cwd, "example.mjs"), example);
   const { stdout } = await run(process.execPath, ["example.mjs"], { cwd, env });
