@@ -11,7 +11,6 @@ pub(crate) mod create_many;
 pub(crate) mod index_page;
 pub(crate) mod key_plan;
 pub(crate) mod lookup;
-pub(crate) mod minify;
 pub(crate) mod refresh_cache;
 pub(crate) mod reply;
 pub(crate) mod script;

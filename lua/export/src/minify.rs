@@ -3,14 +3,13 @@
 //! A server makes every local function of a script anew at each call, and each variable of the outside that one uses is
 //! an allocation more. So what fragments bring along and a script has no use for would cost a third of its time.
 //!
-//! `lua/bundle.json` has the same bytes, for it is made by the same function: a script has one name at a server, whatever
-//! language its client is written in.
+//! It is done here, when the scripts are exported, so no client does it at run time, and all clients send the same bytes.
 
 use std::collections::BTreeMap;
 
 /// Lua that does the same as the source, still a statement a line. It knows of strings in quotes, and of block comments
 /// that have their lines to themselves; of long strings there are none in the scripts.
-pub(crate) fn flat(source: &str) -> String {
+pub(crate) fn minify(source: &str) -> String {
     used(&folded(&statements(source)))
 }
 
@@ -156,28 +155,28 @@ fn table_of_constants(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::flat;
+    use super::minify;
 
     #[test]
     fn comments_go_and_what_looks_like_one_in_a_string_stays() {
-        assert_eq!(flat("--[[\n  header\n]]\n\nreturn '-- no' -- yes\n-- yes"), "return '-- no'\n");
-        assert_eq!(flat("return 5 - 3 --yes"), "return 5 - 3\n");
+        assert_eq!(minify("--[[\n  header\n]]\n\nreturn '-- no' -- yes\n-- yes"), "return '-- no'\n");
+        assert_eq!(minify("return 5 - 3 --yes"), "return 5 - 3\n");
     }
 
     #[test]
     fn constants_stand_where_they_are_used_but_not_in_strings() {
         let source =
             "local MOST = 3\nlocal ONE, TWO = 1, 'two'\nreturn MOST + ONE, TWO .. 'MOST', t.ONE_MORE";
-        assert_eq!(flat(source), "return 3 + 1, 'two' .. 'MOST', t.ONE_MORE\n");
+        assert_eq!(minify(source), "return 3 + 1, 'two' .. 'MOST', t.ONE_MORE\n");
     }
 
     #[test]
     fn what_is_not_used_goes_with_what_only_that_uses() {
         let source = "local WORDS = { a = 1 }\nlocal function inner() return WORDS end\nlocal function outer()\n  \
                       return inner()\nend\nlocal function own(n)\n  return own(n)\nend\nlocal kept = 1\nreturn 'outer'";
-        assert_eq!(flat(source), "local kept = 1\nreturn 'outer'\n");
+        assert_eq!(minify(source), "local kept = 1\nreturn 'outer'\n");
         let user = source.replace("'outer'", "outer()");
-        assert_eq!(flat(&user).lines().count(), 7);
-        assert!(!flat(&user).contains("own"));
+        assert_eq!(minify(&user).lines().count(), 7);
+        assert!(!minify(&user).contains("own"));
     }
 }

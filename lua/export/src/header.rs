@@ -4,92 +4,92 @@ use serde::Serialize;
 
 /// A script's header.
 #[derive(Debug)]
-pub(crate) struct Header {
-    pub(crate) stem: String,
-    pub(crate) summary: String,
-    pub(crate) keys: Vec<Key>,
-    pub(crate) arguments: Vec<Argument>,
-    pub(crate) group: Option<Group>,
-    pub(crate) replies: Vec<Reply>,
-    pub(crate) needs: Vec<Need>,
-    pub(crate) writes: String,
-    pub(crate) again: String,
-    pub(crate) uses: Vec<String>,
+pub struct Header {
+    pub stem: String,
+    pub summary: String,
+    pub keys: Vec<Key>,
+    pub arguments: Vec<Argument>,
+    pub group: Option<Group>,
+    pub replies: Vec<Reply>,
+    pub needs: Vec<Need>,
+    pub writes: String,
+    pub again: String,
+    pub uses: Vec<String>,
 }
 
 /// `KEYS[1]  record  string  {ns:p}:session:<id>`
 #[derive(Debug, Serialize)]
-pub(crate) struct Key {
-    pub(crate) name: String,
+pub struct Key {
+    pub name: String,
     #[serde(rename = "type")]
-    pub(crate) kind: String,
-    pub(crate) pattern: String,
+    pub kind: String,
+    pub pattern: String,
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) note: String,
+    pub note: String,
 }
 
 /// `ARGV[9]  ttl_ms  integer; default: 1800000`
 #[derive(Debug, Serialize)]
-pub(crate) struct Argument {
-    pub(crate) name: String,
+pub struct Argument {
+    pub name: String,
     #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
     /// How many, of an argument that has just so many.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) bytes: Option<usize>,
+    pub bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) unit: Option<&'static str>,
+    pub unit: Option<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) words: Vec<String>,
+    pub words: Vec<String>,
     /// Whether it may be empty.
-    pub(crate) empty: bool,
+    pub empty: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) empty_means: Option<String>,
+    pub empty_means: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) default: Option<String>,
+    pub default: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) note: String,
+    pub note: String,
 }
 
 /// `KEYS[7+]  victim  group  pattern pattern; at most 200` and `ARGV[16+]  victim  group  id, ttl_ms (integer)`
 #[derive(Debug, Serialize)]
-pub(crate) struct Group {
-    pub(crate) name: String,
-    pub(crate) keys: Vec<String>,
-    pub(crate) arguments: Vec<Argument>,
-    pub(crate) at_most: usize,
+pub struct Group {
+    pub name: String,
+    pub keys: Vec<String>,
+    pub arguments: Vec<Argument>,
+    pub at_most: usize,
 }
 
 /// `{"ok", version, evicted_id...}  a note`
 #[derive(Debug, Serialize)]
-pub(crate) struct Reply {
-    pub(crate) word: String,
-    pub(crate) fields: Vec<String>,
+pub struct Reply {
+    pub word: String,
+    pub fields: Vec<String>,
     /// Behind the fields, if the call asked for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) optional: Vec<String>,
+    pub optional: Vec<String>,
     /// Behind those, what repeats.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) rest: Vec<Repeat>,
+    pub rest: Vec<Repeat>,
     #[serde(skip_serializing_if = "String::is_empty")]
-    pub(crate) note: String,
+    pub note: String,
 }
 
 /// `id...`, to the end of the reply, or `removed*(id, record)`, as often as a field says.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Repeat {
-    pub(crate) fields: Vec<String>,
+pub struct Repeat {
+    pub fields: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) times: Option<String>,
+    pub times: Option<String>,
 }
 
 /// `{"need", "routing", user, connection, node}  a note`
 #[derive(Debug)]
-pub(crate) struct Need {
-    pub(crate) kind: String,
-    pub(crate) fields: Vec<String>,
-    pub(crate) rest: Vec<Repeat>,
-    pub(crate) note: String,
+pub struct Need {
+    pub kind: String,
+    pub fields: Vec<String>,
+    pub rest: Vec<Repeat>,
+    pub note: String,
 }
 
 impl Header {

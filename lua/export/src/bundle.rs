@@ -1,20 +1,19 @@
 //! All that another language needs to run the scripts, as one JSON document.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::flat::flat;
-use super::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
-use super::layout::{Layout, record_format};
+use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
+use crate::layout::{Layout, record_format};
+use crate::script::{Script, read};
 
 /// The contract of the scripts: what they take, answer and store. A client of an older one must not run beside it.
 const CONTRACT: u32 = 1;
 
 /// Every key of a partition. Those that the scripts take are told by their headers; these are all that there are.
-pub(crate) const KEYS: [(&str, &str); 9] = [
+pub const KEYS: [(&str, &str); 9] = [
     ("session", "{ns:p}:session:<id>"),
     ("user", "{ns:p}:user:<user>:sessions"),
     ("connection", "{ns:p}:connection:<connection>:session"),
@@ -54,7 +53,7 @@ struct Operation<'a> {
     effect: &'static str,
     again: &'a str,
     sha1: String,
-    source: String,
+    source: &'a str,
 }
 
 /// A kind of `need`, and how to meet it.
@@ -81,13 +80,9 @@ struct Supply<'a> {
 }
 
 /// The document, of the scripts in a directory.
-pub(crate) fn export(lua: &Path) -> Result<String, String> {
-    let headers = headers(lua)?;
+pub(crate) fn export(lua: &Path, scripts: &[Script]) -> Result<String, String> {
     let (record, entries) = (read(&lua.join("lib/record.lua"))?, read(&lua.join("lib/entries.lua"))?);
-    let mut operations = BTreeMap::new();
-    for header in &headers {
-        operations.insert(header.stem.as_str(), operation(lua, header)?);
-    }
+    let operations = scripts.iter().map(|script| (script.header.stem.as_str(), operation(script))).collect();
     let bundle = Bundle {
         contract: CONTRACT,
         record_format: record_format(&record)?,
@@ -99,31 +94,9 @@ pub(crate) fn export(lua: &Path) -> Result<String, String> {
     Ok(json + "\n")
 }
 
-/// The headers of all scripts in a directory, by stem.
-pub(crate) fn headers(lua: &Path) -> Result<Vec<Header>, String> {
-    let files = fs::read_dir(lua).map_err(|error| format!("{}: {error}", lua.display()))?;
-    let names = files.flatten().map(|file| file.file_name().to_string_lossy().into_owned());
-    let mut stems: Vec<String> =
-        names.filter_map(|name| name.strip_suffix(".lua").map(str::to_owned)).collect();
-    stems.sort();
-    stems.iter().map(|stem| Header::parse(stem, &read(&lua.join(format!("{stem}.lua")))?)).collect()
-}
-
-/// A script as a server is to load it: its fragments in order, then itself.
-pub(crate) fn source(lua: &Path, header: &Header) -> Result<String, String> {
-    let fragments = header.uses.iter().map(|used| format!("lib/{used}.lua"));
-    let files = fragments.chain([format!("{}.lua", header.stem)]);
-    let whole: String = files.map(|file| read(&lua.join(file))).collect::<Result<_, _>>()?;
-    Ok(flat(&whole))
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn operation<'a>(lua: &Path, header: &'a Header) -> Result<Operation<'a>, String> {
-    let source = source(lua, header)?;
-    Ok(Operation {
+fn operation(script: &Script) -> Operation<'_> {
+    let Script { header, source } = script;
+    Operation {
         summary: &header.summary,
         keys: &header.keys,
         arguments: &header.arguments,
@@ -135,13 +108,13 @@ fn operation<'a>(lua: &Path, header: &'a Header) -> Result<Operation<'a>, String
         writes: header.writes != "nothing.",
         effect: effect(header),
         again: &header.again,
-        sha1: sha1_smol::Sha1::from(&source).hexdigest(),
+        sha1: sha1_smol::Sha1::from(source).hexdigest(),
         source,
-    })
+    }
 }
 
 /// The names in the patterns of keys: `<id>`, or `<holder_id|id>`, which is the first that is not empty.
-pub(crate) fn names(pattern: &str) -> impl Iterator<Item = &str> {
+pub fn names(pattern: &str) -> impl Iterator<Item = &str> {
     let holes = pattern.split('<').skip(1).filter_map(|rest| rest.split('>').next());
     holes.flat_map(|hole| hole.split('|'))
 }
@@ -160,8 +133,8 @@ fn moved(header: &Header) -> Option<&'static str> {
     Some(if reply.note.starts_with("call again with it") { "follow" } else { "answer" })
 }
 
-/// As `src/script.rs` has it: whether a call whose reply was lost may be sent again, and what it would answer.
-pub(crate) fn effect(header: &Header) -> &'static str {
+/// As `src/redis/script.rs` has it: whether a call whose reply was lost may be sent again, and what it would answer.
+pub fn effect(header: &Header) -> &'static str {
     match header.again.as_str() {
         "reads again." => "reads",
         again if again.contains("reported once") => "reported_once",
