@@ -13,6 +13,8 @@ use cloakroom_export::bundle;
 use cloakroom_export::header::{Header, Need};
 use cloakroom_export::script;
 
+use crate::support::repository::root;
+
 /// All the words that a reply may begin with.
 const WORDS: [&str; 13] = [
     "ok",
@@ -51,10 +53,6 @@ impl Script {
         }
         words
     }
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn lua() -> PathBuf {

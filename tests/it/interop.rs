@@ -1,7 +1,7 @@
 //! One namespace, worked in by this crate and by the Python and Node clients at once. `clients/interop` installs what
 //! the clients need, and runs it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use tokio::process::Command;
 use crate::support::Context;
 use crate::support::context::Store;
 use crate::support::record::LIVE;
+use crate::support::repository::root;
 
 const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CONNECTIONS: [&str; 4] = ["c1", "c2", "c3", "c4"];
@@ -31,7 +32,7 @@ struct Client {
 
 impl Client {
     fn all() -> [Self; 2] {
-        let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+        let clients = root().join("clients");
         ["python", "node"].map(|name| Self { name, worker: clients.join(name).join("tests/worker") })
     }
 
