@@ -5,9 +5,9 @@
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::Arc;
 
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
 use shuttle::sync::MutexGuard;
-#[cfg(not(test))]
+#[cfg(not(all(test, shuttle)))]
 use std::sync::MutexGuard;
 
 use crate::memory::call::{Halt, departed, missing};

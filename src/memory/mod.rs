@@ -12,7 +12,9 @@ pub(crate) mod limit;
 pub(crate) mod locked_shards;
 pub(crate) mod ops;
 pub(crate) mod record;
+// Not `all(test, shuttle)`: clippy takes only `cfg(test)` alone for tests.
 #[cfg(test)]
+#[cfg(shuttle)]
 pub(crate) mod schedules;
 pub(crate) mod shards;
 pub(crate) mod shared_name;

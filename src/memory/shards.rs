@@ -9,17 +9,17 @@ use std::fmt;
 use std::ops::BitOr;
 use std::sync::{Arc, PoisonError};
 
-// Under the crate's own tests shuttle runs the threads, and tries the orders in which they may meet.
-#[cfg(test)]
+// In the tests of `schedules` shuttle runs the threads, and tries the orders in which they may meet.
+#[cfg(all(test, shuttle))]
 use crate::memory::schedules::small_store::RandomState;
-#[cfg(not(test))]
+#[cfg(not(all(test, shuttle)))]
 use ahash::RandomState;
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
 use shuttle::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
-#[cfg(not(test))]
+#[cfg(not(all(test, shuttle)))]
 use std::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
