@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result};
-use crate::redis::store::RedisStore;
 use crate::store::Store;
 
 /// A store by its URL, with the defaults of its builder: `memory://`, or `redis://[user:password@]host[:port][/db]`, or
 /// with the feature `tls` `rediss://`. What is configured goes through [`MemoryStore::builder`] and
-/// [`RedisStore::builder`].
+/// `RedisStore::builder`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -32,9 +31,19 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Store>> {
             Err(Error::invalid("url", "has something behind memory://, which takes nothing"))
         }
         Some(("redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix", _)) => {
-            Ok(Arc::new(RedisStore::builder(url).build().await?))
+            redis(url).await
         }
         // Without the URL, which may have a password.
         _ => Err(Error::invalid("url", "begins neither with memory:// nor with redis:// or rediss://")),
     }
+}
+
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(crate::redis::store::RedisStore::builder(url).build().await?))
+}
+
+#[cfg(not(feature = "redis"))]
+async fn redis(_url: &str) -> Result<Arc<dyn Store>> {
+    Err(Error::invalid("url", "is one of Redis, for which cloakroom was built without its feature `redis`"))
 }

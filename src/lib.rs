@@ -1,4 +1,8 @@
 #![doc = include_str!("../README.md")]
+// Without Redis nobody asks for the words that its scripts take.
+#![cfg_attr(not(feature = "redis"), allow(dead_code, unused_imports))]
+// Without the feature the clock of tests is there all the same, and nobody outside can name it.
+#![cfg_attr(not(feature = "test-util"), allow(unreachable_pub))]
 
 pub mod background;
 mod connect;
@@ -7,9 +11,11 @@ mod memory;
 pub mod migration;
 mod model;
 pub mod nodes;
+#[cfg(feature = "redis")]
 mod redis;
 mod store;
 mod stored;
+#[cfg(feature = "test-util")]
 pub mod testing;
 
 pub use crate::connect::connect;
@@ -19,10 +25,12 @@ pub use crate::model::{
     OperationId, Page, PageRequest, Patch, Patched, Refreshed, Refusal, Removed, Result, Rotated, Rotation,
     Rules, Selector, Session, SessionId, SessionRef, Status, UserDeleted, Version,
 };
+#[cfg(feature = "redis")]
 pub use crate::redis::{builder::RedisStoreBuilder, store::RedisStore};
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
 /// The clients that a service may hand in: redis 1.8, bb8 0.9, bb8-redis 0.26.
+#[cfg(feature = "redis")]
 pub mod clients {
     pub use {::bb8, ::bb8_redis, ::redis};
 }

@@ -57,7 +57,7 @@ use speed::Speed;
 
 const CHART: &str = "benches/compare.svg";
 /// From the package's directory, where Cargo runs a bench.
-const ROOT: &str = "../..";
+const ROOT: &str = "..";
 
 #[tokio::main]
 async fn main() {

@@ -120,6 +120,7 @@ impl FallbackStoreBuilder {
 
     /// A clock that stands in for the machine's, for tests of an application. Defaults to none.
     #[must_use]
+    #[cfg(any(test, feature = "test-util"))]
     pub fn clock(mut self, clock: TestClock) -> Self {
         self.clock = Some(clock);
         self
@@ -150,10 +151,10 @@ impl FallbackStoreBuilder {
             FallbackPolicy::LocalOnly { ttl } => {
                 short("ttl", ttl)?;
                 let rules = Rules { idle_cap: Some(ttl), ..self.store.rules().clone() };
-                let mut memory = MemoryStore::builder().rules(rules).max_sessions(self.max_local);
-                if let Some(clock) = self.clock.clone() {
-                    memory = memory.clock(clock);
-                }
+                let memory = MemoryStore::builder()
+                    .rules(rules)
+                    .max_sessions(self.max_local)
+                    .clock_of(self.clock.clone());
                 let (copies, most) = (copies(ttl), self.max_revocations);
                 let local = LocalSessions::new(memory.build()?, ttl, most, copies.clone(), breaker.clone());
                 (Some(copies), Some(local))

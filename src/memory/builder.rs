@@ -38,8 +38,15 @@ impl MemoryStoreBuilder {
 
     /// A clock that stands in for the machine's, for tests of an application. Defaults to none.
     #[must_use]
+    #[cfg(any(test, feature = "test-util"))]
     pub fn clock(mut self, clock: TestClock) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// The clock of the store that this one stands in for, if that has one.
+    pub(crate) fn clock_of(mut self, clock: Option<TestClock>) -> Self {
+        self.clock = clock;
         self
     }
 

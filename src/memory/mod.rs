@@ -18,12 +18,15 @@ pub(crate) mod ops;
 pub(crate) mod reach;
 pub(crate) mod record;
 pub(crate) mod removal;
+// Not `all(test, shuttle)`: clippy takes only `cfg(test)` alone for tests.
 #[cfg(test)]
+#[cfg(shuttle)]
 mod schedules;
 pub(crate) mod session_store;
 pub(crate) mod shard;
 pub(crate) mod shards;
 pub(crate) mod shared_name;
+#[cfg(any(test, feature = "test-util"))]
 pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod sync;

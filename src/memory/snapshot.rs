@@ -7,8 +7,9 @@ use crate::memory::index::Entry;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shard::Shard;
-use crate::model::{Direction, Freeze, Status};
-use crate::stored::keys::Keys;
+use crate::memory::store::MemoryStore;
+use crate::model::{Direction, Freeze, Result, Status};
+use crate::stored::keys::{Keys, Partition};
 
 /// What a store in memory keeps under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,18 @@ pub enum Stored {
     String(Vec<u8>),
     /// Session ids with their scores, by score; or the nodes.
     SortedSet(Vec<(String, u64)>),
+}
+
+impl MemoryStore {
+    /// All that is stored, at one instant, under the names and in the form in which Redis has it for a namespace: to look
+    /// at in a test. It holds the whole store while it copies.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a namespace that Redis would not take.
+    pub fn snapshot(&self, namespace: &str) -> Result<BTreeMap<String, Stored>> {
+        let keys = Keys::new(namespace, Partition::default())?;
+        Ok(take(&self.memory, &keys))
+    }
 }
 
 /// All that is stored, at one instant, under the keys of `README.md`.

@@ -1,6 +1,5 @@
 //! Sessions in the memory of one process.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -8,11 +7,8 @@ use crate::memory::call::{Call, Memory};
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
-use crate::memory::snapshot;
-use crate::memory::snapshot::Stored;
 use crate::model::{Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId, Version};
 use crate::store::call_span as span;
-use crate::stored::keys::{Keys, Partition};
 
 /// Sessions in the memory of one process: the same operations with the same meaning as in Redis, without a server. They
 /// end with the process. A clone is another handle of the same store.
@@ -58,16 +54,6 @@ impl MemoryStore {
     #[must_use]
     pub fn stored(&self) -> usize {
         self.memory.shards.stored()
-    }
-
-    /// All that is stored, at one instant, under the names and in the form in which Redis has it for a namespace: to look
-    /// at in a test. It holds the whole store while it copies.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for a namespace that Redis would not take.
-    pub fn snapshot(&self, namespace: &str) -> Result<BTreeMap<String, Stored>> {
-        let keys = Keys::new(namespace, Partition::default())?;
-        Ok(snapshot::take(&self.memory, &keys))
     }
 
     /// Runs a call. It waits for nothing but other calls, which hold no lock for longer than they work.

@@ -1,23 +1,23 @@
-//! The locks and the hashing of the store. Under the tests of its schedules shuttle runs the threads, and tries the orders in
+//! The locks and the hashing of the store. In the tests of `schedules` shuttle runs the threads, and tries the orders in
 //! which they may meet.
 
-#[cfg(not(test))]
+#[cfg(not(all(test, shuttle)))]
 pub(crate) use ahash::RandomState;
-#[cfg(not(test))]
+#[cfg(not(all(test, shuttle)))]
 pub(crate) use std::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
 
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
 pub(crate) use shuttle::sync::{
     Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
 pub(crate) use shuttled::RandomState;
 
-#[cfg(test)]
+#[cfg(all(test, shuttle))]
 mod shuttled {
     use std::collections::hash_map::DefaultHasher;
     use std::hash::{Hash, Hasher};

@@ -101,6 +101,7 @@ impl RedisStoreBuilder {
 
     /// A clock that stands in for the server's, for tests of an application. Defaults to none.
     #[must_use]
+    #[cfg(any(test, feature = "test-util"))]
     pub fn clock(mut self, clock: TestClock) -> Self {
         self.clock = Some(clock);
         self

@@ -11,7 +11,6 @@ pub(crate) mod index_page;
 pub(crate) mod key_plan;
 pub(crate) mod lookup;
 pub(crate) mod migration_store;
-pub(crate) mod minify;
 pub(crate) mod node_registry;
 pub(crate) mod refresh_cache;
 pub(crate) mod reply;

@@ -1,16 +1,14 @@
-//! Every script as one typed constant, and its name at the server.
+//! Every script as a constant, and its name at the server.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
-use crate::redis::minify::flat;
-
-/// One operation's script, whole.
+/// The script of one operation.
 #[derive(Debug)]
 pub(crate) struct Script {
     pub(crate) stem: &'static str,
-    source: LazyLock<String>,
+    source: &'static str,
     pub(crate) effect: Effect,
-    sha: LazyLock<String>,
+    sha: OnceLock<String>,
 }
 
 /// What a second execution of the same call would mean.
@@ -25,83 +23,67 @@ pub(crate) enum Effect {
 }
 
 impl Script {
-    /// As it is sent.
-    pub(crate) fn source(&self) -> &str {
-        &self.source
+    const fn new(stem: &'static str, source: &'static str, effect: Effect) -> Self {
+        Self { stem, source, effect, sha: OnceLock::new() }
     }
 
-    /// The name by which EVALSHA runs it.
+    /// As it is sent.
+    pub(crate) fn source(&self) -> &'static str {
+        self.source
+    }
+
+    /// The name by which EVALSHA runs it: the SHA-1 of its source.
     pub(crate) fn sha(&self) -> &str {
-        &self.sha
+        self.sha.get_or_init(|| sha1_smol::Sha1::from(self.source).hexdigest())
     }
 }
 
-/// A script is its fragments, each before what uses it, and its own file; the header of the file names them.
-macro_rules! script {
-    ($name:ident, $stem:literal, $effect:ident, $($fragment:literal)+) => {
-        pub(crate) static $name: Script = Script {
-            stem: $stem,
-            source: LazyLock::new(|| {
-                flat(concat!(
-                    $(include_str!(concat!("../../lua/lib/", $fragment, ".lua")), "\n",)+
-                    include_str!(concat!("../../lua/", $stem, ".lua")),
-                ))
-            }),
-            effect: Effect::$effect,
-            sha: LazyLock::new(|| sha1_smol::Sha1::from($name.source()).hexdigest()),
-        };
+/// A constant for each script, and `ALL` of them. `cargo run -p cloakroom-export` writes the sources.
+macro_rules! scripts {
+    ($($name:ident: $stem:literal, $effect:ident;)+) => {
+        $(pub(crate) static $name: Script =
+            Script::new($stem, include_str!(concat!("../../lua/dist/", $stem, ".lua")), Effect::$effect);)+
+
+        /// To be loaded when a store connects.
+        pub(crate) static ALL: &[&Script] = &[$(&$name),+];
     };
 }
 
-script!(CREATE, "create", Repeatable, "args" "clock" "typed" "record" "index" "session" "limit" "lease");
-script!(CREATE_MANY, "create_many", Repeatable, "args" "clock" "typed" "record" "index" "session");
-script!(GET, "get", Reads, "args" "clock" "typed" "record");
-script!(UPDATE, "update", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-script!(PATCH, "patch", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "lease");
-script!(REFRESH, "refresh", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "lease");
-script!(ROTATE, "rotate", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "limit" "lease");
-script!(BIND, "bind", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-script!(UNBIND, "unbind", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-script!(DELETE, "delete", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-script!(IMPORT, "import", Repeatable, "args" "clock" "typed" "record" "entries" "index" "session" "migration");
-script!(LIST, "list", Reads, "args" "clock" "typed" "record");
-script!(COUNT, "count", Reads, "args" "clock" "typed");
-script!(DELETE_USER, "delete_user", Repeatable, "args" "clock" "typed" "record" "index" "session");
-script!(EXPIRED, "expired", Reads, "args" "clock" "typed");
-script!(REAP, "reap", ReportedOnce, "args" "clock" "typed" "record" "index" "session");
-script!(HEARTBEAT, "heartbeat", Repeatable, "args" "clock" "typed" "index" "lease");
-script!(NODES, "nodes", Reads, "args" "clock" "typed");
-script!(RECOVER, "recover", Repeatable, "args" "clock" "typed" "record" "index" "session" "lease");
-script!(FREEZE, "freeze", Repeatable, "args" "clock" "typed" "record" "entries" "index" "migration");
-script!(DEPART, "depart", Repeatable, "args" "clock" "typed" "record" "index" "session" "migration");
-script!(THAW, "thaw", Repeatable, "args" "clock" "typed" "record" "index" "migration");
-script!(CLEAN, "clean", Repeatable, "args" "clock" "typed" "record" "index" "session" "migration");
-script!(MIGRATIONS, "migrations", Reads, "args" "clock" "typed" "record" "index" "migration");
+scripts! {
+    CREATE: "create", Repeatable;
+    CREATE_MANY: "create_many", Repeatable;
+    GET: "get", Reads;
+    UPDATE: "update", Repeatable;
+    PATCH: "patch", Repeatable;
+    REFRESH: "refresh", Repeatable;
+    ROTATE: "rotate", Repeatable;
+    BIND: "bind", Repeatable;
+    UNBIND: "unbind", Repeatable;
+    DELETE: "delete", Repeatable;
+    IMPORT: "import", Repeatable;
+    LIST: "list", Reads;
+    COUNT: "count", Reads;
+    DELETE_USER: "delete_user", Repeatable;
+    EXPIRED: "expired", Reads;
+    REAP: "reap", ReportedOnce;
+    HEARTBEAT: "heartbeat", Repeatable;
+    NODES: "nodes", Reads;
+    RECOVER: "recover", Repeatable;
+    FREEZE: "freeze", Repeatable;
+    DEPART: "depart", Repeatable;
+    THAW: "thaw", Repeatable;
+    CLEAN: "clean", Repeatable;
+    MIGRATIONS: "migrations", Reads;
+}
 
-/// All of them, to be loaded when a store connects.
-pub(crate) static ALL: [&Script; 24] = [
-    &CREATE,
-    &CREATE_MANY,
-    &GET,
-    &UPDATE,
-    &PATCH,
-    &REFRESH,
-    &ROTATE,
-    &BIND,
-    &UNBIND,
-    &DELETE,
-    &IMPORT,
-    &LIST,
-    &COUNT,
-    &DELETE_USER,
-    &EXPIRED,
-    &REAP,
-    &HEARTBEAT,
-    &NODES,
-    &RECOVER,
-    &FREEZE,
-    &DEPART,
-    &THAW,
-    &CLEAN,
-    &MIGRATIONS,
-];
+#[cfg(test)]
+mod tests {
+    use super::{Effect, Script};
+
+    #[test]
+    fn the_name_of_a_script_is_the_one_that_a_server_gives_it() {
+        let script = Script::new("one", "return 1", Effect::Reads);
+        // What `SCRIPT LOAD "return 1"` answers.
+        assert_eq!(script.sha(), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    }
+}

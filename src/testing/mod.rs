@@ -1,4 +1,5 @@
-//! What tests of a service use: a clock that they move, and a look at what is stored.
+//! What tests of a service use, behind the feature `test-util`: a clock that they move, a Redis server of their own, and a
+//! look at what is stored.
 //!
 //! ```
 //! use cloakroom::testing::TestClock;
@@ -20,5 +21,8 @@
 //! # }
 //! ```
 
+pub(crate) mod server;
+
 pub use crate::memory::snapshot::Stored;
 pub use crate::model::TestClock;
+pub use server::TestServer;

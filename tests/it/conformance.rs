@@ -11,7 +11,7 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bundle::Bundle;
 use call::Sent;
@@ -20,9 +20,10 @@ use serde_json::Value;
 use state::{State, differences, state};
 
 use crate::support::Context;
+use crate::support::repository::root;
 
-fn lua() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/lua"))
+fn lua() -> PathBuf {
+    root().join("lua")
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> T {

@@ -1,23 +1,19 @@
 //! The scripts' headers, held against their bodies, against each other and against what the crate sends.
 
-#[path = "../../examples/export_scripts/bundle.rs"]
-mod bundle;
 mod by_hand;
 mod calls;
 mod exported;
-#[path = "../../src/redis/minify.rs"]
-mod flat;
-#[path = "../../examples/export_scripts/header.rs"]
-mod header;
-#[path = "../../examples/export_scripts/layout.rs"]
-mod layout;
 mod noted;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use header::{Header, Need};
+use cloakroom_export::bundle;
+use cloakroom_export::header::{Header, Need};
+use cloakroom_export::script;
+
+use crate::support::repository::root;
 
 /// All the words that a reply may begin with.
 const WORDS: [&str; 13] = [
@@ -36,10 +32,11 @@ const WORDS: [&str; 13] = [
     "corrupt",
 ];
 
-/// A script's header, read, and its body.
+/// A script's header, read, its body, and what is sent.
 struct Script {
     header: Header,
     body: String,
+    source: String,
 }
 
 impl Script {
@@ -56,15 +53,6 @@ impl Script {
         }
         words
     }
-
-    /// As a server is to load it: the fragments that it names, then itself.
-    fn source(&self) -> String {
-        bundle::source(&lua(), &self.header).unwrap()
-    }
-}
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn lua() -> PathBuf {
@@ -82,18 +70,19 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 fn scripts() -> Vec<Script> {
-    let headers = bundle::headers(&lua()).unwrap();
-    headers.into_iter().map(with_body).collect()
+    let exported = script::read_all(&lua()).unwrap();
+    exported.into_iter().map(with_body).collect()
 }
 
 fn script(stem: &str) -> Script {
     scripts().into_iter().find(|script| script.stem() == stem).unwrap()
 }
 
-fn with_body(header: Header) -> Script {
-    let source = read(format!("lua/{}.lua", header.stem));
-    let (_, body) = source.split_once("]]\n").unwrap();
-    Script { body: body.to_owned(), header }
+fn with_body(exported: script::Script) -> Script {
+    let script::Script { header, source } = exported;
+    let whole = read(format!("lua/{}.lua", header.stem));
+    let (_, body) = whole.split_once("]]\n").unwrap();
+    Script { body: body.to_owned(), header, source }
 }
 
 /// Lua without its comments.
@@ -224,7 +213,7 @@ fn the_words_of_a_header_are_those_that_the_body_and_its_fragments_reply_with() 
         possible.extend(
             WORDS.iter().filter(|word| script.body.contains(&format!("'{word}'"))).map(|&w| w.to_owned()),
         );
-        possible.extend(literal_words(&script.source()));
+        possible.extend(literal_words(&script.source));
         for word in &words {
             assert!(possible.contains(word), "{}: {word} is in the header and in no reply", script.stem());
         }
@@ -234,7 +223,7 @@ fn the_words_of_a_header_are_those_that_the_body_and_its_fragments_reply_with() 
 #[test]
 fn the_kinds_of_need_and_the_words_of_arguments_are_those_of_the_scripts() {
     for script in scripts() {
-        let (stem, source) = (script.stem(), script.source());
+        let (stem, source) = (script.stem(), &script.source);
         for Need { kind, .. } in &script.header.needs {
             let told = [format!("'need', '{kind}'"), format!("limit_need('{kind}'")];
             assert!(told.iter().any(|told| source.contains(told)), "{stem}: it never needs {kind}");
@@ -247,59 +236,59 @@ fn the_kinds_of_need_and_the_words_of_arguments_are_those_of_the_scripts() {
 }
 
 #[test]
-fn the_crate_takes_what_a_script_uses_and_what_a_second_call_means_from_its_header() {
+fn the_crate_takes_what_a_second_call_means_from_the_header() {
     let crates = read("src/redis/script.rs");
-    for script in scripts() {
+    let scripts = scripts();
+    for script in &scripts {
         let stem = script.stem();
-        let fragments: Vec<String> = script.header.uses.iter().map(|used| format!("\"{used}\"")).collect();
         let effect = match bundle::effect(&script.header) {
             "reads" => "Reads",
             "repeatable" => "Repeatable",
             _ => "ReportedOnce",
         };
-        let line =
-            format!("script!({}, \"{stem}\", {effect}, {});", stem.to_uppercase(), fragments.join(" "));
+        let line = format!("    {}: \"{stem}\", {effect};\n", stem.to_uppercase());
         assert!(crates.contains(&line), "src/redis/script.rs lacks {line}");
     }
+    let (_, table) = crates.split_once("\nscripts! {\n").unwrap();
+    let (table, _) = table.split_once("\n}\n").unwrap();
+    assert_eq!(table.lines().count(), scripts.len());
 }
 
 #[test]
-fn the_scripts_have_nothing_that_flat_does_not_know() {
+fn the_scripts_have_nothing_that_minify_does_not_know() {
     for script in scripts() {
-        assert!(!script.body.contains("[["), "{}: flat() knows no long strings", script.stem());
+        assert!(!script.body.contains("[["), "{}: minify() knows no long strings", script.stem());
         for fragment in &script.header.uses {
             assert!(!read(format!("lua/lib/{fragment}.lua")).contains("[["), "{fragment}: no long strings");
         }
     }
 }
 
+/// Whether Lua names something of a fragment, which begins with the fragment's name.
+fn names_fragment(code: &str, fragment: &str) -> bool {
+    let mut words = code.split(|character: char| !character.is_alphanumeric() && character != '_');
+    let prefixes = [format!("{fragment}_"), format!("{}_", fragment.to_uppercase())];
+    words.any(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)))
+}
+
 #[test]
 fn a_script_uses_just_the_fragments_that_it_names_and_those_have_no_load_time_effects() {
     let fragments = stems_in("lua/lib", ".lua");
     for script in scripts() {
-        assert!(
-            script.header.uses.iter().all(|used| fragments.contains(used)),
-            "{}: unknown fragment",
-            script.stem()
-        );
-        let uses = &script.header.uses;
-        let sources: Vec<String> = uses.iter().map(|used| read(format!("lua/lib/{used}.lua"))).collect();
+        let (stem, uses) = (script.stem(), &script.header.uses);
+        let sources: Vec<String> =
+            uses.iter().map(|used| code(&read(format!("lua/lib/{used}.lua")))).collect();
+        let body = code(&script.body);
         for (at, fragment) in uses.iter().enumerate() {
-            let users = sources[at + 1..].iter().chain([&script.body]);
-            let prefixes = [format!("{fragment}_"), format!("{}_", fragment.to_uppercase())];
-            let used = users.into_iter().any(|user| prefixes.iter().any(|prefix| user.contains(prefix)));
-            assert!(
-                used || fragment == "entries" && script.body.contains("entries_"),
-                "{}: {fragment}",
-                script.stem()
-            );
+            assert!(fragments.contains(fragment), "{stem}: {fragment} is no fragment");
+            let mut behind = sources[at + 1..].iter().chain([&body]);
+            assert!(behind.any(|user| names_fragment(user, fragment)), "{stem}: nothing uses {fragment}");
+            let mut before = sources[..at].iter();
+            assert!(!before.any(|user| names_fragment(user, fragment)), "{stem}: {fragment} comes too late");
         }
         for other in fragments.iter().filter(|other| !uses.contains(other)) {
-            assert!(
-                !code(&script.body).contains(&format!(" {other}_")),
-                "{}: uses {other} unnamed",
-                script.stem()
-            );
+            let mut all = sources.iter().chain([&body]);
+            assert!(!all.any(|user| names_fragment(user, other)), "{stem}: uses {other} unnamed");
         }
     }
     for fragment in fragments {

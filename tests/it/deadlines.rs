@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use cloakroom::migration::{Direction, Export, Freezing, Import, Leftover, MigrationStore, TaskId};
-use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity, NodeRegistry};
+use cloakroom::migration::{Direction, Export, Freezing, Import, Leftover, TaskId};
+use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
 use cloakroom::{
-    Binding, Error, NewSession, OnLimit, PageRequest, Patch, RedisStore, Rotation, Rules, Selector, Session, SessionId, SessionStore,
+    Binding, Error, NewSession, OnLimit, PageRequest, Patch, RedisStore, Rotation, Rules, Selector, Session,
+    SessionId,
 };
 use futures::future::BoxFuture;
-use rstest::rstest;
 use tokio::time::Instant;
 
 use crate::support::Context;
@@ -38,13 +38,14 @@ fn rules() -> Rules {
 }
 
 /// Runs a call on a server that falls silent after none of its replies, after one, and so on until it has all it needs.
-async fn ends_by_its_deadline(call: Call) {
+async fn ends_by_its_deadline(name: &str, call: Call) {
     let context = Context::own(&[]).await;
     let direct = context.store(rules()).await;
     let proxy = Proxy::start(context.server().address()).await;
     for replies in 0..20 {
         // A connection that was silent is asked by PING before its next use, which would count as a reply.
-        let builder = RedisStore::builder(&proxy.url).namespace(&context.namespace).rules(rules()).pool_size(1);
+        let builder =
+            RedisStore::builder(&proxy.url).namespace(&context.namespace).rules(rules()).pool_size(1);
         let store = build(builder.deadline(DEADLINE)).await;
         let session = context.session(&direct, &format!("s{replies}")).await;
         let export = direct.export(session.id()).await.unwrap().unwrap();
@@ -58,7 +59,7 @@ async fn ends_by_its_deadline(call: Call) {
         };
         if is_done {
             proxy.silence(false);
-            assert!(replies > 0, "it asked the server nothing");
+            assert!(replies > 0, "{name} asked the server nothing");
             return;
         }
         tokio::time::pause();
@@ -66,10 +67,10 @@ async fn ends_by_its_deadline(call: Call) {
         let took = began.elapsed();
         tokio::time::resume();
         proxy.silence(false);
-        assert!(ended.is_err(), "an answer after {replies} replies, without the next");
-        assert!(took <= DEADLINE + TOLERANCE, "it took {took:?} after {replies} replies");
+        assert!(ended.is_err(), "{name} is answered after {replies} replies, without the next");
+        assert!(took <= DEADLINE + TOLERANCE, "{name} took {took:?} after {replies} replies");
     }
-    panic!("it never has all it needs");
+    panic!("{name} never has all it needs");
 }
 
 async fn swallowed(proxy: &Proxy) {
@@ -82,89 +83,112 @@ fn no_task() -> TaskId {
     TaskId::new([7; 8]).unwrap()
 }
 
-#[rstest]
-#[case::create(|store: Store, given: Given| Box::pin(async move {
-    store.create(NewSession::new().id(SessionId::new(format!("new-{}", given.n))?)).await.map(drop)
-}))]
-#[case::create_at_the_limit(|store: Store, given: Given| Box::pin(async move {
-    store.create(NewSession::new().user(format!("user-s{}", given.n))).await.map(drop)
-}))]
-#[case::create_many(|store: Store, _: Given| Box::pin(async move {
-    store.create_many(vec![NewSession::new()]).await.remove(0).map(drop)
-}))]
-#[case::get(|store: Store, given: Given| Box::pin(async move { store.get(&given.id).await.map(drop) }))]
-#[case::update(|store: Store, given: Given| Box::pin(async move {
-    let mut session = given.session;
-    session.set("a", &1)?;
-    store.update(&mut session).await
-}))]
-#[case::patch(|store: Store, given: Given| Box::pin(async move {
-    store.patch(&given.id, Patch::new().ttl(Duration::from_secs(9))).await.map(drop)
-}))]
-#[case::refresh(|store: Store, given: Given| Box::pin(async move { store.refresh(&given.id).await.map(drop) }))]
-#[case::refresh_and_get(|store: Store, given: Given| Box::pin(async move { store.refresh_and_get(&given.id).await.map(drop) }))]
-#[case::rotate(|store: Store, given: Given| Box::pin(async move { store.rotate(&given.id, Rotation::new()).await.map(drop) }))]
-#[case::bind(|store: Store, given: Given| Box::pin(async move {
-    store.bind(&given.id, Binding::new(format!("c{}", given.n)).node("n")).await.map(drop)
-}))]
-#[case::unbind(|store: Store, given: Given| Box::pin(async move {
-    store.unbind(&given.id, &format!("connection-s{}", given.n)).await.map(drop)
-}))]
-#[case::delete(|store: Store, given: Given| Box::pin(async move { store.delete(&given.id).await.map(drop) }))]
-#[case::list(|store: Store, given: Given| Box::pin(async move {
-    store.list(&Selector::user(format!("user-s{}", given.n)), &PageRequest::first(5)).await.map(drop)
-}))]
-#[case::count(|store: Store, given: Given| Box::pin(async move {
-    store.count(&Selector::user(format!("user-s{}", given.n))).await.map(drop)
-}))]
-#[case::session_by_connection(|store: Store, given: Given| Box::pin(async move {
-    store.session_by_connection(&format!("connection-s{}", given.n)).await.map(drop)
-}))]
-#[case::expired(|store: Store, _: Given| Box::pin(async move { store.expired(None, 0, 5).await.map(drop) }))]
-#[case::reap(|store: Store, _: Given| Box::pin(async move { store.reap(5).await.map(drop) }))]
-#[case::heartbeat(|store: Store, given: Given| Box::pin(async move {
-    store.heartbeat(&NodeIdentity::new(&format!("n{}", given.n))?, Heartbeat::register()).await.map(drop)
-}))]
-#[case::nodes(|store: Store, _: Given| Box::pin(async move { store.nodes().await.map(drop) }))]
-#[case::lapsed_nodes(|store: Store, _: Given| Box::pin(async move { store.lapsed_nodes().await.map(drop) }))]
-#[case::export(|store: Store, given: Given| Box::pin(async move { store.export(&given.id).await.map(drop) }))]
-#[case::import(|store: Store, given: Given| Box::pin(async move {
-    store.import(Import::new(given.export)).await.map(drop)
-}))]
-#[case::freeze(|store: Store, given: Given| Box::pin(async move {
-    store.freeze(&given.id, Freezing::new(TaskId::random(), "elsewhere")).await.map(drop)
-}))]
-#[case::clean(|store: Store, given: Given| Box::pin(async move { store.clean(&given.id, no_task(), Leftover::Departed).await.map(drop) }))]
-#[case::thaw(|store: Store, given: Given| Box::pin(async move {
-    store.thaw(&given.id, no_task(), Direction::Outgoing).await.map(drop)
-}))]
-#[case::migrations(|store: Store, _: Given| Box::pin(async move { store.migrations(0, 5).await.map(drop) }))]
-#[case::migration(|store: Store, given: Given| Box::pin(async move { store.migration(&given.id).await.map(drop) }))]
-#[tokio::test]
-async fn a_call_ends_by_its_deadline_wherever_the_server_falls_silent(#[case] call: Call) {
-    ends_by_its_deadline(call).await;
-}
-
-/// Reads and deletes the sessions of a node that another takes: three trips.
-#[tokio::test]
-async fn a_recovery_ends_by_its_deadline_wherever_the_server_falls_silent() {
-    ends_by_its_deadline(|store: Store, _: Given| {
+/// Every operation that has one deadline in all. `create_many` and `delete_user` of one batch have one.
+const CALLS: &[(&str, Call)] = &[
+    ("create", |store: Store, given: Given| {
         Box::pin(async move {
-            let claim = Claim::new("dead", "live");
-            match store.recover(claim).await {
+            store.create(NewSession::new().id(SessionId::new(format!("new-{}", given.n))?)).await.map(drop)
+        })
+    }),
+    ("create_at_the_limit", |store: Store, given: Given| {
+        Box::pin(
+            async move { store.create(NewSession::new().user(format!("user-s{}", given.n))).await.map(drop) },
+        )
+    }),
+    ("create_many", |store: Store, _: Given| {
+        Box::pin(async move { store.create_many(vec![NewSession::new()]).await.remove(0).map(drop) })
+    }),
+    ("get", |store: Store, given: Given| Box::pin(async move { store.get(&given.id).await.map(drop) })),
+    ("update", |store: Store, given: Given| {
+        Box::pin(async move {
+            let mut session = given.session;
+            session.set("a", &1)?;
+            store.update(&mut session).await
+        })
+    }),
+    ("patch", |store: Store, given: Given| {
+        Box::pin(
+            async move { store.patch(&given.id, Patch::new().ttl(Duration::from_secs(9))).await.map(drop) },
+        )
+    }),
+    ("refresh", |store: Store, given: Given| {
+        Box::pin(async move { store.refresh(&given.id).await.map(drop) })
+    }),
+    ("refresh_and_get", |store: Store, given: Given| {
+        Box::pin(async move { store.refresh_and_get(&given.id).await.map(drop) })
+    }),
+    ("rotate", |store: Store, given: Given| {
+        Box::pin(async move { store.rotate(&given.id, Rotation::new()).await.map(drop) })
+    }),
+    ("bind", |store: Store, given: Given| {
+        Box::pin(async move {
+            store.bind(&given.id, Binding::new(format!("c{}", given.n)).node("n")).await.map(drop)
+        })
+    }),
+    ("unbind", |store: Store, given: Given| {
+        Box::pin(async move { store.unbind(&given.id, &format!("connection-s{}", given.n)).await.map(drop) })
+    }),
+    ("delete", |store: Store, given: Given| Box::pin(async move { store.delete(&given.id).await.map(drop) })),
+    ("list", |store: Store, given: Given| {
+        Box::pin(async move {
+            store.list(&Selector::user(format!("user-s{}", given.n)), &PageRequest::first(5)).await.map(drop)
+        })
+    }),
+    ("count", |store: Store, given: Given| {
+        Box::pin(async move { store.count(&Selector::user(format!("user-s{}", given.n))).await.map(drop) })
+    }),
+    ("session_by_connection", |store: Store, given: Given| {
+        Box::pin(
+            async move { store.session_by_connection(&format!("connection-s{}", given.n)).await.map(drop) },
+        )
+    }),
+    ("expired", |store: Store, _: Given| Box::pin(async move { store.expired(None, 0, 5).await.map(drop) })),
+    ("reap", |store: Store, _: Given| Box::pin(async move { store.reap(5).await.map(drop) })),
+    ("heartbeat", |store: Store, given: Given| {
+        Box::pin(async move {
+            store
+                .heartbeat(&NodeIdentity::new(&format!("n{}", given.n))?, Heartbeat::register())
+                .await
+                .map(drop)
+        })
+    }),
+    ("nodes", |store: Store, _: Given| Box::pin(async move { store.nodes().await.map(drop) })),
+    ("lapsed_nodes", |store: Store, _: Given| Box::pin(async move { store.lapsed_nodes().await.map(drop) })),
+    ("export", |store: Store, given: Given| Box::pin(async move { store.export(&given.id).await.map(drop) })),
+    ("import", |store: Store, given: Given| {
+        Box::pin(async move { store.import(Import::new(given.export)).await.map(drop) })
+    }),
+    ("freeze", |store: Store, given: Given| {
+        Box::pin(async move {
+            store.freeze(&given.id, Freezing::new(TaskId::random(), "elsewhere")).await.map(drop)
+        })
+    }),
+    ("clean", |store: Store, given: Given| {
+        Box::pin(async move { store.clean(&given.id, no_task(), Leftover::Departed).await.map(drop) })
+    }),
+    ("thaw", |store: Store, given: Given| {
+        Box::pin(async move { store.thaw(&given.id, no_task(), Direction::Outgoing).await.map(drop) })
+    }),
+    ("migrations", |store: Store, _: Given| Box::pin(async move { store.migrations(0, 5).await.map(drop) })),
+    ("migration", |store: Store, given: Given| {
+        Box::pin(async move { store.migration(&given.id).await.map(drop) })
+    }),
+    ("recover", |store: Store, _: Given| {
+        Box::pin(async move {
+            match store.recover(Claim::new("dead", "live")).await {
                 Err(Error::Refused(_)) => Ok(()),
                 recovered => recovered.map(drop),
             }
         })
-    })
-    .await;
-}
-
-/// Each batch of a log-out everywhere has a deadline of its own; this one is a single batch.
-#[tokio::test]
-async fn a_log_out_everywhere_of_one_batch_ends_by_its_deadline() {
-    ends_by_its_deadline(|store: Store, given: Given| {
+    }),
+    ("delete_user", |store: Store, given: Given| {
         Box::pin(async move { store.delete_user(&format!("user-s{}", given.n), None).await.map(drop) })
-    })
-    .await;
+    }),
+];
+
+#[tokio::test]
+async fn a_call_ends_by_its_deadline_wherever_the_server_falls_silent() {
+    for (name, call) in CALLS {
+        ends_by_its_deadline(name, *call).await;
+    }
 }

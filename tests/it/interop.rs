@@ -1,7 +1,7 @@
-//! One namespace, worked in by this crate and by the Python and Node clients at once. `lua/clients/interop` installs what
+//! One namespace, worked in by this crate and by the Python and Node clients at once. `clients/interop` installs what
 //! the clients need, and runs it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use tokio::process::Command;
 use crate::support::Context;
 use crate::support::context::Store;
 use crate::support::record::LIVE;
+use crate::support::repository::root;
 
 const USERS: [&str; 3] = ["ann", "bob", "cy"];
 const CONNECTIONS: [&str; 4] = ["c1", "c2", "c3", "c4"];
@@ -31,7 +32,7 @@ struct Client {
 
 impl Client {
     fn all() -> [Self; 2] {
-        let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("lua/clients");
+        let clients = root().join("clients");
         ["python", "node"].map(|name| Self { name, worker: clients.join(name).join("tests/worker") })
     }
 
@@ -43,7 +44,7 @@ impl Client {
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}: run lua/clients/interop", self.name));
+            .unwrap_or_else(|error| panic!("{}: {error}: run clients/interop", self.name));
         let mut stdin = child.stdin.take().unwrap();
         let write = async move {
             stdin.write_all(input.as_bytes()).await.unwrap();
@@ -144,7 +145,7 @@ async fn live(context: &Context) -> Vec<SessionId> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the Python and Node clients: lua/clients/interop runs it"]
+#[ignore = "needs the Python and Node clients: clients/interop runs it"]
 async fn three_languages_work_in_one_namespace_and_read_the_same() {
     let context = Context::own(&[]).await;
     let store = context.store(Rules::new()).await;

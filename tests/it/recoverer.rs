@@ -11,7 +11,6 @@ use rstest::rstest;
 use crate::support::Context;
 use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store, eventually};
-use crate::support::hooked::Hooked;
 use crate::support::leases::{register, session_at};
 use crate::support::sessions::create_many;
 

@@ -1,8 +1,8 @@
 //! Calls that meet, in thousands of orders of their steps: what they answer and leave is what some order of the whole
 //! calls would.
 //!
-//! A schedule that fails is printed by shuttle, with its seed: `SHUTTLE_RANDOM_SEED=<seed> cargo test <test>` runs it
-//! again, and so does `shuttle::replay` with the schedule. Which names share a shard is part of it.
+//! A schedule that fails is printed by shuttle, with its seed: the command of `schedules` with `SHUTTLE_RANDOM_SEED=<seed>`
+//! runs it again, and so does `shuttle::replay` with the schedule. Which names share a shard is part of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

@@ -8,10 +8,10 @@ use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
 use cloakroom::{
     Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId,
 };
+use cloakroom_export::bundle::names;
+use cloakroom_export::header::Argument;
 use futures::StreamExt as _;
 
-use super::bundle::names;
-use super::header::Argument;
 use super::{Script, script, scripts, stems_in};
 use crate::support::Context;
 use crate::support::context::Store;
@@ -253,7 +253,7 @@ async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
 
     let mut by_sha = BTreeMap::new();
     for script in scripts() {
-        let sha: String = context.command(&["SCRIPT", "LOAD", &script.source()]).await;
+        let sha: String = context.command(&["SCRIPT", "LOAD", &script.source]).await;
         by_sha.insert(sha, script);
     }
     let (mut seen, mut groups) = (BTreeSet::new(), BTreeSet::new());
@@ -299,9 +299,9 @@ async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
 async fn a_call_with_too_few_arguments_breaks_the_contract_and_changes_nothing() {
     let context = Context::redis().await;
     for script in scripts() {
-        let source = script.source();
+        let source = &script.source;
         let key = context.key("session:x");
-        let error = context.try_command::<redis::Value>(&["EVAL", &source, "1", &key]).await.unwrap_err();
+        let error = context.try_command::<redis::Value>(&["EVAL", source, "1", &key]).await.unwrap_err();
         assert!(error.to_string().contains(&format!("cloakroom {}", script.stem())), "{error}");
     }
     assert!(context.keys().await.is_empty());
@@ -314,7 +314,7 @@ async fn an_argument_that_breaks_the_contract_is_an_error_and_changes_nothing() 
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
     for script in scripts() {
-        let source = script.source();
+        let source = &script.source;
         for (at, argument) in script.header.arguments.iter().enumerate() {
             let bad = match argument.kind {
                 "integer" => "-1.5",
@@ -323,7 +323,7 @@ async fn an_argument_that_breaks_the_contract_is_an_error_and_changes_nothing() 
                 _ => continue,
             };
             let mut call = redis::cmd("EVAL");
-            call.arg(&source).arg(script.header.keys.len());
+            call.arg(source).arg(script.header.keys.len());
             for key in &script.header.keys {
                 call.arg(context.key(format!("{}:{}", key.name, session.id().as_str())));
             }
@@ -343,7 +343,7 @@ fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) ->
     let (header, group) = (&script.header, script.header.group.as_ref().unwrap());
     let tag = format!("{{{}:0}}", context.namespace);
     let mut call = redis::cmd("EVAL");
-    call.arg(script.source()).arg(1 + 2 * group.keys.len()).arg(context.key("expiry"));
+    call.arg(&script.source).arg(1 + 2 * group.keys.len()).arg(context.key("expiry"));
     for member in ["one", "two"] {
         let values = ["id", "user", "connection", "node"].map(|name| (name, member)).into();
         call.arg(group.keys.iter().map(|pattern| filled(pattern, &tag, &values)).collect::<Vec<_>>());
@@ -396,7 +396,7 @@ async fn get_lua_reads_what_the_crate_reads() {
     let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
-    let source = script("get").source();
+    let source = script("get").source;
     let get = async |id: &SessionId| -> Vec<redis::Value> {
         let (key, now) = (context.record_key(id), context.clock.now_ms().to_string());
         context.command(&["EVAL", &source, "1", &key, &now]).await

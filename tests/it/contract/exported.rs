@@ -1,22 +1,34 @@
-//! `lua/bundle.json`, held against what it is made of and against the documents.
+//! `lua/dist` and `lua/bundle.json`, held against what they are made of and against the documents.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use cloakroom_export::bundle;
 use serde_json::Value;
 
-use super::{bundle, lua, read, scripts};
+use super::{lua, read, scripts, stems_in};
 
 fn exported() -> Value {
     serde_json::from_str(&read("lua/bundle.json")).unwrap()
 }
 
 #[test]
-fn the_bundle_is_what_the_scripts_make() {
-    let fresh = bundle::export(&lua()).unwrap();
-    assert!(
-        fresh == read("lua/bundle.json"),
-        "lua/bundle.json is stale: run `cargo run --example export_scripts`"
-    );
+fn what_is_exported_is_what_the_scripts_make() {
+    let files = cloakroom_export::files(&lua()).unwrap();
+    for (path, fresh) in &files {
+        let path = Path::new("lua").join(path);
+        assert!(*fresh == read(&path), "{} is stale: run `cargo run -p cloakroom-export`", path.display());
+    }
+    assert_eq!(stems_in("lua/dist", ".lua"), stems_in("lua", ".lua"));
+}
+
+#[test]
+fn the_bundle_has_the_sources_that_the_crate_embeds() {
+    let bundle = exported();
+    for stem in stems_in("lua", ".lua") {
+        let embedded = read(format!("lua/dist/{stem}.lua"));
+        assert!(bundle["operations"][&stem]["source"] == *embedded, "{stem}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use cloakroom::migration::{Destination, MigrationManager, Report};
 use cloakroom::{NewSession, Rules, SessionId};
+use tokio::task::JoinHandle;
 
 use self::child::Child;
 use self::user::{Fate, User};
@@ -90,14 +91,15 @@ async fn sessions_are_neither_lost_nor_doubled_by_processes_that_are_killed_whil
     let users: Vec<_> = (0..sessions)
         .map(|number| {
             let (local, remote) = (world.local.clone(), world.remote.clone());
-            tokio::spawn(User::new(name(number)).one_of(sessions).uses(local, remote, stop.clone()))
+            tokio::spawn(User::new(name(number)).one_of(number, sessions).uses(local, remote, stop.clone()))
         })
         .collect();
 
     let left = (0..sessions).collect();
     let mut moving = Moving { world, destination: Destination::Remote, round: 0, left };
     let (mut killed, mut rounds) = (0, 0);
-    while killed < crashes {
+    // Whoever has deleted a session is at an end.
+    while killed < crashes || !users.iter().any(JoinHandle::is_finished) {
         killed += usize::from(moving.batch().await);
         if moving.left.is_empty() {
             rounds += 1;

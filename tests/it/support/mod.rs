@@ -8,6 +8,7 @@ pub(crate) mod invariants;
 pub(crate) mod leases;
 pub(crate) mod proxy;
 pub(crate) mod record;
+pub(crate) mod repository;
 pub(crate) mod server;
 pub(crate) mod sessions;
 pub(crate) mod traced;

@@ -43,10 +43,11 @@ impl User {
         (fastrand::u64(..5) == 0).then(|| fastrand::u64(1..=most))
     }
 
-    /// One of so many, so that all of them leave the machine time.
-    pub(crate) fn one_of(self, users: usize) -> Self {
-        let pause_ms = 4 * users as u64;
-        Self { pause_ms, ends_after: Self::end(20), ..self }
+    /// One of so many, so that all of them leave the machine time. The first is sure to be deleted.
+    pub(crate) fn one_of(self, number: usize, users: usize) -> Self {
+        let pause_ms = users as u64;
+        let ends_after = if number == 0 { Some(4) } else { Self::end(8) };
+        Self { pause_ms, ends_after, ..self }
     }
 
     /// Uses the session until told to stop, or until it is deleted.

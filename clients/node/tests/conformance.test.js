@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { test } from "node:test";
+import { bundle } from "../src/bundle.js";
+import { commandOf, tagOf } from "../src/call.js";
+import { textOf } from "../src/layout.js";
+import { Link } from "../src/link.js";
+import { decodeRecord } from "../src/record.js";
+import { readReply } from "../src/reply.js";
+import { startServer } from "./support/server.js";
+
+const CASES = new URL("../../../lua/conformance/", import.meta.url);
+const server = await startServer();
+const link = new Link(server.admin);
+
+const files = readdirSync(CASES).filter((name) => name.endsWith(".json"));
+
+test("each operation has its cases", () => {
+  assert.deepEqual(
+    files.sort(),
+    Object.keys(bundle.operations)
+      .map((stem) => `${stem}.json`)
+      .sort(),
+  );
+});
+
+for (const file of files) {
+  const { operation, defaults, cases } = JSON.parse(readFileSync(new URL(file, CASES), "utf8"));
+  for (const { name, before, call, after } of cases) {
+    test(`${operation}: ${name}`, async () => {
+      const tag = tagOf(server.namespace());
+      for (const step of before) await take(step, tag, defaults);
+      await take(call, tag, defaults);
+      assert.deepEqual(await stored(tag), filled(after, tag));
+    });
+  }
+}
+
+/** Runs a step with this client's own keys and arguments, and compares what this client reads of the reply. */
+async function take({ command, operation: stem, with: given, reply }, tag, defaults) {
+  if (command) {
+    await send(filled(command, tag).map((part) => (part.hex ? Buffer.from(part.hex, "hex") : String(part))));
+    return;
+  }
+  const { arguments: parameters, group } = bundle.operations[stem];
+  const all = parameters.map(({ name, type }) => [name, valueOf(type, given[name] ?? defaults?.[name] ?? "")]);
+  const memberOf = (member) => group.arguments.map(({ name, type }) => [name, valueOf(type, member[name])]);
+  const members = group && (given[group.name] ?? []).map((member) => Object.fromEntries(memberOf(member)));
+  const values = { ...given, ...Object.fromEntries(all), ...(group && { [group.name]: members }) };
+  assert.deepEqual(flat(readReply(stem, await evaluate(stem, commandOf(stem, tag, values)))), reply);
+}
+
+function valueOf(type, value) {
+  return type === "bytes" ? Buffer.from([value].flat().join(""), "hex") : value;
+}
+
+async function evaluate(stem, command) {
+  const [, reply] = await send(["SCRIPT", "LOAD", bundle.operations[stem].source], command);
+  return reply;
+}
+
+async function send(...commands) {
+  return link.send(commands, performance.now() + 10_000);
+}
+
+/** A reply as the cases write it. */
+function flat({ need, rest, ...fields }) {
+  const rows = rest.flat().flatMap(Object.entries);
+  return [...Object.entries(fields), ...rows].map(([name, value]) => (name === "record" ? recordOf(value) : value));
+}
+
+/** All keys of a namespace, and what they hold, as the cases write it. */
+async function stored(tag) {
+  const [keys] = await send(["KEYS", `${tag}*`]);
+  const values = await Promise.all(keys.map(async (key) => [textOf(key), await heldBy(textOf(key), tag)]));
+  return Object.fromEntries(values);
+}
+
+async function heldBy(key, tag) {
+  const [type] = (await send(["TYPE", key])).map(textOf);
+  if (type === "zset") {
+    const [items] = await send(["ZRANGE", key, "0", "-1", "WITHSCORES"]);
+    const pairs = items
+      .filter((_, at) => at % 2 === 0)
+      .map((member, at) => [textOf(member), Number(items[2 * at + 1])]);
+    return { zset: Object.fromEntries(pairs) };
+  }
+  if (type !== "string") return { other: type };
+  const [bytes] = await send(["GET", key]);
+  if (key.startsWith(`${tag}:session:`) && decodeRecord(bytes)) return recordOf(bytes);
+  try {
+    return { string: textOf(bytes) };
+  } catch {
+    return { hex: bytes.toString("hex") };
+  }
+}
+
+/** The fields of a record that the cases name: all but the sizes, which the texts show. */
+function recordOf(bytes) {
+  const { op_ids: ids, format, user_size, connection_size, node_size, body_size, ...record } = decodeRecord(bytes);
+  const operations = [0, 8, 16, 24].map((at) => ids.subarray(at, at + 8).toString("hex"));
+  return { record: { ...record, operations } };
+}
+
+/** The same with the tag of a namespace in the place of `{ns:p}`. */
+function filled(value, tag) {
+  return JSON.parse(JSON.stringify(value).replaceAll("{ns:p}", tag));
+}

@@ -1,0 +1,184 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function args_word(text, name, words)
+  local meaning = words[text]
+  if meaning == nil then error('cloakroom: ' .. name .. ' is no word of the contract') end
+  return meaning
+end
+local function args_task(text, may_be_empty)
+  if #text ~= 8 and not (may_be_empty and text == '') then error('cloakroom: task is no 8 bytes') end
+  return text
+end
+local function args_id(text)
+  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+  return text
+end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
+local function args_names(user, connection, node)
+  return args_name(user), args_name(connection), args_name(node)
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_split_freeze(record)
+  if #record.body < 20 then return false end
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
+  local place_end = 20 + place_size
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if direction < 1 or direction > 2 then return false end
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
+  return true
+end
+local function record_decode(raw)
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_thaw(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+local function record_unless_over(record, now)
+  if not record then return nil end
+  if record.kind ~= 1 then
+    if record.stored_until <= now then return nil end
+    return record
+  end
+  local freeze = record.freeze
+  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
+    record_thaw(record)
+    record.lapsed, record.raw = freeze, record_encode(record)
+  end
+  return record
+end
+local function record_store(key, record, now)
+  redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function index_foreign(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'zset' and kind ~= 'none'
+end
+local function session_unindex_undo(key, id, score, ttl)
+  redis.call('ZADD', key, score, id)
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ttl) end
+end
+local function session_unindex(keys, id, record, now)
+  local ttl = math.max(record.stored_until - now, 1)
+  local expiry = typed_call('ZREM', keys.expiry, id)
+  if type(expiry) == 'table' then return { 'corrupt', 'expiry' } end
+  local user = record.user ~= '' and typed_call('ZREM', keys.user, id)
+  if type(user) == 'table' then
+    if expiry == 1 then session_unindex_undo(keys.expiry, id, record.expires_at, ttl) end
+    return { 'corrupt', 'user' }
+  end
+  local node = record.node ~= '' and typed_call('ZREM', keys.node, id)
+  if type(node) == 'table' then
+    if expiry == 1 then session_unindex_undo(keys.expiry, id, record.expires_at, ttl) end
+    if user == 1 then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+    return { 'corrupt', 'node' }
+  end
+  return nil
+end
+local function session_read(record_key, connection_key, connection, now)
+  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  local record = raw and record_decode(raw) or nil
+  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
+  record = record_unless_over(record, now)
+  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
+    return record, nil, 'connection'
+  end
+  return record, pointer or nil, nil
+end
+local function session_remove(keys, id, record, pointer, now)
+  local refusal = session_unindex(keys, id, record, now)
+  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  return refusal
+end
+local function session_need(record, user, connection, node)
+  if record.user == user and record.connection == connection and record.node == node then return nil end
+  return { 'need', 'routing', record.user, record.connection, record.node }
+end
+local function migration_is(record, direction, task)
+  local freeze = record and record.freeze
+  return freeze and freeze.direction == direction and freeze.task == task or false
+end
+local function migration_departed(record)
+  if not record or record.kind ~= 4 then return nil end
+  return record.body:sub(1, 8)
+end
+if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local now = clock_now(ARGV[1])
+local task, id = args_task(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local what = args_word(ARGV[7], 'what', { copy = 1, departed = 4, deleted = 3 })
+local frozen_until, tombstone = args_integer(ARGV[8], 'until_ms', 0), args_integer(ARGV[9], 'tombstone_ms', 1)
+local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+if foreign == 'record' then return { 'corrupt', 'record' } end
+local is_of_task = migration_is(record, 2, task) or migration_departed(record) == task
+if not is_of_task or record.kind ~= what then return { 'unchanged' } end
+if what == 1 and record.freeze.frozen_until ~= frozen_until then return { 'unchanged' } end
+if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+if what == 1 then
+  local refusal = session_need(record, user, connection, node)
+  if refusal then return refusal end
+  if foreign then return { 'corrupt', foreign } end
+  refusal = session_remove(keys, id, record, pointer, now)
+  if refusal then return refusal end
+  redis.call('DEL', record_key)
+else
+  record.stored_until = math.min(record.stored_until, now + tombstone)
+  if record.freeze then record_thaw(record) end
+  if what == 4 then record.body = '\0\0\0\0\0\0\0\0' .. record.body:sub(#'\0\0\0\0\0\0\0\0' + 1) end
+  record_store(record_key, record, now)
+end
+redis.call('ZREM', migrations_key, id)
+return { 'ok' }

@@ -1,0 +1,31 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+if #KEYS ~= 2 or #ARGV ~= 2 then return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV') end
+local owner_key, expiry_key = unpack(KEYS)
+local now = clock_now(ARGV[1])
+local start, span = args_integer(ARGV[2], 'start', 0), 1000
+local ids = typed_call('ZRANGE', owner_key, start, start + span - 1)
+if ids.err then return { 'corrupt', 'owner' } end
+if #ids == 0 then return { 'ok', 0, 0 } end
+local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
+if expiries.err then return { 'corrupt', 'expiry' } end
+local live = 0
+for _, expires_at in ipairs(expiries) do
+  if expires_at and tonumber(expires_at) > now then live = live + 1 end
+end
+return { 'ok', live, #ids == span and start + span or 0 }

@@ -1,0 +1,152 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function args_choice(text, name, yes, no)
+  if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
+  return text == yes
+end
+local function args_op_id(text)
+  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+  return text
+end
+local function args_id(text)
+  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+  return text
+end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
+local function args_names(user, connection, node)
+  return args_name(user), args_name(connection), args_name(node)
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+local function record_status(word)
+  return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_change(record, op_id)
+  if op_id == '' then op_id = ('\0'):rep(8) end
+  record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
+  record.version = record.version + 1
+end
+local function record_extended(record, now)
+  local expires_at = now + record.ttl
+  if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
+  return expires_at
+end
+local function record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+  local record = {
+    kind = 1, status = status, user = user, connection = connection, node = node, body = entries,
+    op_ids = ('\0'):rep(4 * 8), version = 0, created_at = now, ttl = ttl,
+    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0,
+  }
+  record.expires_at = record_extended(record, now)
+  record_change(record, op_id)
+  return record
+end
+local function record_keep(record, grace)
+  if record.stored_until >= record.expires_at + grace / 2 then return false end
+  record.stored_until = record.expires_at + grace
+  return true
+end
+local function record_store(key, record, now)
+  redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function index_keep(key, ttl, grace, fresh)
+  if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+local function index_expiry(key, id, record, grace, now)
+  local deadline = (math.floor(record.stored_until / grace) + 1) * grace
+  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
+  if type(changed) == 'table' then return changed end
+  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
+  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  return nil
+end
+local function session_vacant(record_key, keys, node)
+  local full, present = 2, nil
+  if node == '' then
+    present = redis.call('EXISTS', keys.user, record_key, record_key, keys.connection, keys.connection)
+  else
+    full = 4
+    present = redis.call('EXISTS', keys.user, keys.node, keys.node, record_key, record_key, record_key, record_key,
+      keys.connection, keys.connection, keys.connection, keys.connection)
+  end
+  return present < full, { user = present % 2 == 0, node = present % 4 < 2 }
+end
+local function session_index(keys, id, record, grace, now, fresh)
+  local ttl = record.stored_until - now
+  local user, node = record.user ~= '', record.node ~= ''
+  if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
+    return { 'corrupt', 'user' }
+  end
+  if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
+    if user then redis.call('ZREM', keys.user, id) end
+    return { 'corrupt', 'node' }
+  end
+  if index_expiry(keys.expiry, id, record, grace, now) then
+    if user then redis.call('ZREM', keys.user, id) end
+    if node then redis.call('ZREM', keys.node, id) end
+    return { 'corrupt', 'expiry' }
+  end
+  if user then index_keep(keys.user, ttl, grace, fresh.user) end
+  if node then index_keep(keys.node, ttl, grace, fresh.node) end
+  return nil
+end
+local function session_make(record_key, keys, id, record, grace, now, fresh)
+  record_keep(record, grace)
+  local refusal = session_index(keys, id, record, grace, now, fresh)
+  if refusal then return refusal end
+  record_store(record_key, record, now)
+  if record.connection ~= '' then redis.call('SET', keys.connection, id, 'PX', record.stored_until - now) end
+  return nil
+end
+if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 1 then
+  return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 3 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
+end
+local expiry_key = KEYS[1]
+local now = clock_now(ARGV[1])
+local lifetime, grace = args_integer(ARGV[2], 'lifetime_ms', 0), args_integer(ARGV[3], 'grace_ms', 1)
+local sessions = {}
+for place = 1, (#KEYS - 1) / 4 do
+  local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
+  local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 4, place * 8 + 3)
+  user, connection, node = args_names(user, connection, node)
+  ttl = args_integer(ttl, 'ttl_ms', 1)
+  sessions[place] = {
+    id = args_id(id), record_key = record_key,
+    keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
+    record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime, args_op_id(op_id), now),
+  }
+end
+local reply = { 'ok', now }
+for place, session in ipairs(sessions) do
+  local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record
+  local vacant, fresh = session_vacant(record_key, keys, record.node)
+  if not vacant or session_make(record_key, keys, id, record, grace, now, fresh) then reply[#reply + 1] = place end
+end
+return reply

@@ -1,0 +1,175 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function args_task(text, may_be_empty)
+  if #text ~= 8 and not (may_be_empty and text == '') then error('cloakroom: task is no 8 bytes') end
+  return text
+end
+local function args_id(text)
+  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+  return text
+end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_split_freeze(record)
+  if #record.body < 20 then return false end
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
+  local place_end = 20 + place_size
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if direction < 1 or direction > 2 then return false end
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
+  return true
+end
+local function record_decode(raw)
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_thaw(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+local function record_unless_over(record, now)
+  if not record then return nil end
+  if record.kind ~= 1 then
+    if record.stored_until <= now then return nil end
+    return record
+  end
+  local freeze = record.freeze
+  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
+    record_thaw(record)
+    record.lapsed, record.raw = freeze, record_encode(record)
+  end
+  return record
+end
+local function record_read(key, now)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, false end
+  if type(raw) == 'table' then return nil, true end
+  local record = record_decode(raw)
+  return record_unless_over(record, now), record == nil
+end
+local function record_refusal(record, corrupt, now)
+  if corrupt then return { 'corrupt', 'record' } end
+  if not record or record.kind == 3 then return { 'missing' } end
+  if record.kind == 2 then return { 'moved', record.body } end
+  if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
+  if record.expires_at <= now then return { 'missing' } end
+  return nil
+end
+local function record_live(key, now)
+  local record, corrupt = record_read(key, now)
+  local refusal = record_refusal(record, corrupt, now)
+  if refusal then return nil, refusal end
+  return record
+end
+local function record_store(key, record, now)
+  redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function entries_next(entries, position)
+  if position > #entries then return nil end
+  local key_start = position + 7
+  if key_start - 1 > #entries then return false end
+  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local value_start = key_start + key_size
+  local next_position = value_start + value_size
+  if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
+  return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
+end
+local function entries_whole(entries)
+  local position = 1
+  while position do
+    position = entries_next(entries, position)
+  end
+  return position == nil
+end
+local function index_foreign(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'zset' and kind ~= 'none'
+end
+local function index_keep(key, ttl, grace, fresh)
+  if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+local function migration_freeze(record, direction, task, frozen_until, place, node)
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = record.status, direction = direction, place = place,
+    node = node,
+  }
+  record.status = 3
+end
+local function migration_note(key, id, record, grace, now)
+  redis.call('ZADD', key, record.freeze.frozen_until, id)
+  index_keep(key, record.stored_until - now, grace)
+end
+local function migration_is(record, direction, task)
+  local freeze = record and record.freeze
+  return freeze and freeze.direction == direction and freeze.task == task or false
+end
+if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom freeze: 2 KEYS and 7 ARGV') end
+local record_key, migrations_key = unpack(KEYS)
+local now = clock_now(ARGV[1])
+local task, id = args_task(ARGV[2]), args_id(ARGV[3])
+local place, new_node = args_name(ARGV[4]), args_name(ARGV[5])
+local span, grace = args_integer(ARGV[6], 'freeze_ms', 1), args_integer(ARGV[7], 'grace_ms', 1)
+local record, refusal = record_live(record_key, now)
+if not record then return refusal end
+local freeze = record.freeze
+if freeze and not migration_is(record, 1, task) then return { 'frozen' } end
+if not entries_whole(record.body) then return { 'corrupt', 'record' } end
+if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+if freeze then
+  record_thaw(record)
+  return { 'ok', freeze.frozen_until, record_encode(record) }
+end
+migration_freeze(record, 1, task, now + span, place, new_node)
+record_store(record_key, record, now)
+migration_note(migrations_key, id, record, grace, now)
+return { 'ok', now + span, record.raw }

@@ -1,0 +1,392 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function args_optional_integer(text, name, least)
+  if text == '' then return nil end
+  return args_integer(text, name, least)
+end
+local function args_choice(text, name, yes, no)
+  if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
+  return text == yes
+end
+local function args_op_id(text)
+  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+  return text
+end
+local function args_task(text, may_be_empty)
+  if #text ~= 8 and not (may_be_empty and text == '') then error('cloakroom: task is no 8 bytes') end
+  return text
+end
+local function args_op_ids(text)
+  if #text ~= 32 then error('cloakroom: operations is no 32 bytes') end
+  return text
+end
+local function args_id(text)
+  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+  return text
+end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
+local function args_names(user, connection, node)
+  return args_name(user), args_name(connection), args_name(node)
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+local function record_status(word)
+  return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_split_freeze(record)
+  if #record.body < 20 then return false end
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
+  local place_end = 20 + place_size
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if direction < 1 or direction > 2 then return false end
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
+  return true
+end
+local function record_decode(raw)
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_thaw(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+local function record_unless_over(record, now)
+  if not record then return nil end
+  if record.kind ~= 1 then
+    if record.stored_until <= now then return nil end
+    return record
+  end
+  local freeze = record.freeze
+  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
+    record_thaw(record)
+    record.lapsed, record.raw = freeze, record_encode(record)
+  end
+  return record
+end
+local function record_read(key, now)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, false end
+  if type(raw) == 'table' then return nil, true end
+  local record = record_decode(raw)
+  return record_unless_over(record, now), record == nil
+end
+local function record_refusal(record, corrupt, now)
+  if corrupt then return { 'corrupt', 'record' } end
+  if not record or record.kind == 3 then return { 'missing' } end
+  if record.kind == 2 then return { 'moved', record.body } end
+  if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
+  if record.expires_at <= now then return { 'missing' } end
+  return nil
+end
+local function record_version_of(record, op_id)
+  if op_id == '' then return nil end
+  for age = 0, 4 - 1 do
+    local start = age * 8 + 1
+    if record.op_ids:sub(start, start + 8 - 1) == op_id then return record.version - age end
+  end
+  return nil
+end
+local function record_change(record, op_id)
+  if op_id == '' then op_id = ('\0'):rep(8) end
+  record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
+  record.version = record.version + 1
+end
+local function record_note_import(record, op_id)
+  if op_id == '' then op_id = ('\0'):rep(8) end
+  local op_ids, second = record.op_ids, 8 + 1
+  record.op_ids = op_ids:sub(1, second - 1) .. op_id .. op_ids:sub(second + 8)
+end
+local function record_same(record, other)
+  for _, field in ipairs({ 'version', 'created_at', 'status', 'ttl', 'deadline', 'user', 'connection', 'node' }) do
+    if record[field] ~= other[field] then return false end
+  end
+  return true
+end
+local function record_keep(record, grace)
+  if record.stored_until >= record.expires_at + grace / 2 then return false end
+  record.stored_until = record.expires_at + grace
+  return true
+end
+local function record_store(key, record, now)
+  redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function entries_next(entries, position)
+  if position > #entries then return nil end
+  local key_start = position + 7
+  if key_start - 1 > #entries then return false end
+  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local value_start = key_start + key_size
+  local next_position = value_start + value_size
+  if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
+  return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
+end
+local function entries_changed(entries, changes)
+  local changed, names = {}, {}
+  local position = 1
+  while true do
+    local next_position, name, value_size = entries_next(changes, position)
+    if next_position == false then error('changes: not a list of entries') end
+    if not next_position then break end
+    if not changed[name] then names[#names + 1] = name end
+    changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''
+    position = next_position
+  end
+  local result, placed = {}, {}
+  position = 1
+  while true do
+    local next_position, name = entries_next(entries, position)
+    if next_position == false then return nil end
+    if not next_position then break end
+    result[#result + 1] = changed[name] or entries:sub(position, next_position - 1)
+    placed[name] = true
+    position = next_position
+  end
+  for _, name in ipairs(names) do
+    if not placed[name] then result[#result + 1] = changed[name] end
+  end
+  return table.concat(result)
+end
+local function entries_same(entries, others)
+  return #entries == #others and entries_changed(entries, others) == entries
+end
+local function index_foreign(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'zset' and kind ~= 'none'
+end
+local function index_keep(key, ttl, grace, fresh)
+  if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+local function index_expiry(key, id, record, grace, now)
+  local deadline = (math.floor(record.stored_until / grace) + 1) * grace
+  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
+  if type(changed) == 'table' then return changed end
+  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
+  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  return nil
+end
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
+end
+local function session_index(keys, id, record, grace, now, fresh)
+  local ttl = record.stored_until - now
+  local user, node = record.user ~= '', record.node ~= ''
+  if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
+    return { 'corrupt', 'user' }
+  end
+  if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
+    if user then redis.call('ZREM', keys.user, id) end
+    return { 'corrupt', 'node' }
+  end
+  if index_expiry(keys.expiry, id, record, grace, now) then
+    if user then redis.call('ZREM', keys.user, id) end
+    if node then redis.call('ZREM', keys.node, id) end
+    return { 'corrupt', 'expiry' }
+  end
+  if user then index_keep(keys.user, ttl, grace, fresh.user) end
+  if node then index_keep(keys.node, ttl, grace, fresh.node) end
+  return nil
+end
+local function session_need(record, user, connection, node)
+  if record.user == user and record.connection == connection and record.node == node then return nil end
+  return { 'need', 'routing', record.user, record.connection, record.node }
+end
+local function session_holder(connection_key, connection, id, holder_id, holder_key, now)
+  local pointer, foreign = index_pointer(connection_key)
+  if foreign then return { 'corrupt', 'connection' } end
+  if not pointer or pointer == id then return nil end
+  if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
+  local holder, corrupt = record_read(holder_key, now)
+  if corrupt then return { 'corrupt', 'holder' } end
+  if not holder or holder.kind ~= 1 or holder.connection ~= connection then return nil end
+  if holder.expires_at <= now then return { 'need', 'reap', pointer } end
+  return { 'taken', pointer }, holder
+end
+local function session_foreign(keys, record)
+  if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
+  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
+  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  local _, foreign = index_pointer(keys.connection)
+  if foreign and record.connection ~= '' then return { 'corrupt', 'connection' } end
+  return nil
+end
+local function session_keep(keys, record, grace, now)
+  local ttl = record.stored_until - now
+  if record.user ~= '' then index_keep(keys.user, ttl, grace) end
+  if record.connection ~= '' then index_keep(keys.connection, ttl, grace) end
+  if record.node ~= '' then index_keep(keys.node, ttl, grace) end
+end
+local function session_reschedule(keys, id, record, grace, now)
+  record.stored_until = math.min(record.stored_until, record.expires_at + grace)
+  local keep = record_keep(record, grace)
+  redis.call('ZREM', keys.expiry, id)
+  index_expiry(keys.expiry, id, record, grace, now)
+  if keep then session_keep(keys, record, grace, now) end
+end
+local function session_move_entry(old_key, old_owner, new_key, new_owner, id, record, grace, now)
+  if old_owner == new_owner then return end
+  if old_owner ~= '' then redis.call('ZREM', old_key, id) end
+  if new_owner ~= '' then
+    redis.call('ZADD', new_key, record.created_at, id)
+    index_keep(new_key, record.stored_until - now, grace)
+  end
+end
+local function session_reroute(old_keys, new_keys, id, old, record, grace, now)
+  session_move_entry(old_keys.user, old.user, new_keys.user, record.user, id, record, grace, now)
+  session_move_entry(old_keys.node, old.node, new_keys.node, record.node, id, record, grace, now)
+  if old.connection ~= '' and old.connection ~= record.connection and index_pointer(old_keys.connection) == id then
+    redis.call('DEL', old_keys.connection)
+  end
+  if record.connection ~= '' and record.connection ~= old.connection then
+    redis.call('SET', new_keys.connection, id, 'PX', record.stored_until - now)
+  end
+end
+local function session_put(old_keys, new_keys, id, old, record, grace, now)
+  if old then
+    record.stored_until = old.stored_until
+    session_reschedule(new_keys, id, record, grace, now)
+    session_reroute(old_keys, new_keys, id, old, record, grace, now)
+    return nil
+  end
+  record_keep(record, grace)
+  local refusal = session_index(new_keys, id, record, grace, now, {})
+  if refusal then return refusal end
+  if record.connection ~= '' then redis.call('SET', new_keys.connection, id, 'PX', record.stored_until - now) end
+  return nil
+end
+local function migration_freeze(record, direction, task, frozen_until, place, node)
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = record.status, direction = direction, place = place,
+    node = node,
+  }
+  record.status = 3
+end
+local function migration_note(key, id, record, grace, now)
+  redis.call('ZADD', key, record.freeze.frozen_until, id)
+  index_keep(key, record.stored_until - now, grace)
+end
+local function migration_is(record, direction, task)
+  local freeze = record and record.freeze
+  return freeze and freeze.direction == direction and freeze.task == task or false
+end
+local function migration_departed(record)
+  if not record or record.kind ~= 4 then return nil end
+  return record.body:sub(1, 8)
+end
+if #KEYS ~= 10 or #ARGV ~= 25 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 25 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
+  holder_key, migrations_key = unpack(KEYS)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local now = clock_now(ARGV[1])
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local new = { kind = 1, version = args_integer(ARGV[7], 'version', 1), stored_until = 0 }
+new.user, new.connection, new.node = args_names(ARGV[8], ARGV[9], ARGV[10])
+local holder_id = ARGV[11]
+new.status, new.created_at = record_status(ARGV[12]), args_integer(ARGV[13], 'created_at_ms', 0)
+new.last_active, new.expires_at = args_integer(ARGV[14], 'last_active_ms', 0), args_integer(ARGV[15], 'expires_at_ms', 0)
+new.deadline, new.ttl = args_integer(ARGV[16], 'deadline_ms', 0), args_integer(ARGV[17], 'ttl_ms', 1)
+local operations, replaces = args_op_ids(ARGV[18]), args_optional_integer(ARGV[19], 'replaces', 0)
+local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), ARGV[21]
+local task, frozen_until = args_task(ARGV[22], true), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
+local place, hand_over = args_name(ARGV[24]), args_choice(ARGV[25], 'hand_over', 'yes', 'no')
+new.op_ids, new.body = operations, entries
+if hand_over then
+  if task == '' or new.node == '' or new.connection ~= '' then
+    error('cloakroom: hand_over is by a task, to a node, without a connection')
+  end
+  new.status = 2
+  record_change(new, '')
+end
+local old, corrupt = record_read(record_key, now)
+if old and record_version_of(old, op_id) then return { 'ok', new.version } end
+local again = task ~= '' and migration_is(old, 2, task)
+if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
+if new.expires_at <= now then return { 'missing' } end
+if task ~= '' and migration_departed(old) == '\0\0\0\0\0\0\0\0' then old = nil end
+local refusal = record_refusal(old, corrupt, now)
+if refusal and refusal[1] ~= 'missing' then return refusal end
+if old and old.kind == 3 then return { 'gone' } end
+if refusal then
+  if replaces and replaces > 0 then return { 'missing' } end
+  refusal = nil
+elseif task ~= '' then
+  if old.freeze and not again then return { 'frozen' } end
+  if not again or old.freeze.frozen_until > frozen_until then return { 'conflict', old.version } end
+  refusal = session_need(old, user, connection, node)
+else
+  if old.status == 3 then return { 'frozen' } end
+  if record_same(old, new) and entries_same(old.body, entries) then return { 'unchanged', new.version } end
+  if old.created_at ~= new.created_at or old.version >= new.version or (replaces or old.version) ~= old.version then
+    return { 'conflict', old.version }
+  end
+  refusal = session_need(old, user, connection, node)
+end
+if not refusal and new.connection ~= '' and not (old and old.connection == new.connection) then
+  refusal = session_holder(new_connection_key, new.connection, id, holder_id, holder_key, now)
+end
+if not refusal and old and old.expires_at <= now then return { 'need', 'reap', id } end
+if not refusal and old then refusal = session_foreign(keys, old) or session_foreign(new_keys, new) end
+if refusal then return refusal end
+if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+if task == '' then
+  record_note_import(new, op_id)
+else
+  migration_freeze(new, 2, task, frozen_until, place, '')
+end
+refusal = session_put(keys, new_keys, id, old, new, grace, now)
+if refusal then return refusal end
+record_store(record_key, new, now)
+if task ~= '' then migration_note(migrations_key, id, new, grace, now) end
+return { 'ok', new.version }

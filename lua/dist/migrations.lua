@@ -1,0 +1,83 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_split_freeze(record)
+  if #record.body < 20 then return false end
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
+  local place_end = 20 + place_size
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if direction < 1 or direction > 2 then return false end
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
+  return true
+end
+local function record_decode(raw)
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function index_foreign(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'zset' and kind ~= 'none'
+end
+local function migration_departed(record)
+  if not record or record.kind ~= 4 then return nil end
+  return record.body:sub(1, 8)
+end
+if #KEYS < 1 or #KEYS > 201 or #ARGV ~= #KEYS then
+  return redis.error_reply('ERR cloakroom migrations: 1 KEYS and 1 ARGV, and 1 of each an id, at most 200')
+end
+local migrations_key = KEYS[1]
+local now = clock_now(ARGV[1])
+if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+if #KEYS == 1 then return { 'ok', 0 } end
+local raws = redis.call('MGET', unpack(KEYS, 2))
+local reply, dead = { 'ok', 0 }, {}
+for at, raw in ipairs(raws) do
+  local record_key, id = KEYS[at + 1], ARGV[at + 1]
+  local record = raw and record_decode(raw)
+  if record then
+    local departed = migration_departed(record)
+    local ends = record.kind == 1 and record.expires_at or record.stored_until
+    if not record.freeze and (not departed or departed == '\0\0\0\0\0\0\0\0') then
+      dead[#dead + 1] = id
+    elseif ends > now then
+      reply[#reply + 1] = id
+      reply[#reply + 1] = raw
+    end
+  elseif not raw and redis.call('TYPE', record_key).ok == 'none' then
+    dead[#dead + 1] = id
+  end
+end
+if #dead > 0 then reply[2] = redis.call('ZREM', migrations_key, unpack(dead)) end
+return reply

@@ -1,0 +1,296 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function args_optional_integer(text, name, least)
+  if text == '' then return nil end
+  return args_integer(text, name, least)
+end
+local function args_choice(text, name, yes, no)
+  if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
+  return text == yes
+end
+local function args_op_id(text)
+  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+  return text
+end
+local function args_id(text)
+  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+  return text
+end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
+local function args_names(user, connection, node)
+  return args_name(user), args_name(connection), args_name(node)
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+local function record_status(word)
+  return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_split_freeze(record)
+  if #record.body < 20 then return false end
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
+  local place_end = 20 + place_size
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if direction < 1 or direction > 2 then return false end
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
+  return true
+end
+local function record_decode(raw)
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_thaw(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+local function record_unless_over(record, now)
+  if not record then return nil end
+  if record.kind ~= 1 then
+    if record.stored_until <= now then return nil end
+    return record
+  end
+  local freeze = record.freeze
+  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
+    record_thaw(record)
+    record.lapsed, record.raw = freeze, record_encode(record)
+  end
+  return record
+end
+local function record_read(key, now)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, false end
+  if type(raw) == 'table' then return nil, true end
+  local record = record_decode(raw)
+  return record_unless_over(record, now), record == nil
+end
+local function record_refusal(record, corrupt, now)
+  if corrupt then return { 'corrupt', 'record' } end
+  if not record or record.kind == 3 then return { 'missing' } end
+  if record.kind == 2 then return { 'moved', record.body } end
+  if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
+  if record.expires_at <= now then return { 'missing' } end
+  return nil
+end
+local function record_live(key, now)
+  local record, corrupt = record_read(key, now)
+  local refusal = record_refusal(record, corrupt, now)
+  if refusal then return nil, refusal end
+  return record
+end
+local function record_version_of(record, op_id)
+  if op_id == '' then return nil end
+  for age = 0, 4 - 1 do
+    local start = age * 8 + 1
+    if record.op_ids:sub(start, start + 8 - 1) == op_id then return record.version - age end
+  end
+  return nil
+end
+local function record_change(record, op_id)
+  if op_id == '' then op_id = ('\0'):rep(8) end
+  record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
+  record.version = record.version + 1
+end
+local function record_extended(record, now)
+  local expires_at = now + record.ttl
+  if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
+  return expires_at
+end
+local function record_set_ttl(record, ttl, now)
+  record.ttl = ttl
+  record.last_active = math.max(record.last_active, now)
+  record.expires_at = record_extended(record, now)
+end
+local function record_keep(record, grace)
+  if record.stored_until >= record.expires_at + grace / 2 then return false end
+  record.stored_until = record.expires_at + grace
+  return true
+end
+local function record_store(key, record, now)
+  redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function entries_next(entries, position)
+  if position > #entries then return nil end
+  local key_start = position + 7
+  if key_start - 1 > #entries then return false end
+  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local value_start = key_start + key_size
+  local next_position = value_start + value_size
+  if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
+  return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
+end
+local function entries_changed(entries, changes)
+  local changed, names = {}, {}
+  local position = 1
+  while true do
+    local next_position, name, value_size = entries_next(changes, position)
+    if next_position == false then error('changes: not a list of entries') end
+    if not next_position then break end
+    if not changed[name] then names[#names + 1] = name end
+    changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''
+    position = next_position
+  end
+  local result, placed = {}, {}
+  position = 1
+  while true do
+    local next_position, name = entries_next(entries, position)
+    if next_position == false then return nil end
+    if not next_position then break end
+    result[#result + 1] = changed[name] or entries:sub(position, next_position - 1)
+    placed[name] = true
+    position = next_position
+  end
+  for _, name in ipairs(names) do
+    if not placed[name] then result[#result + 1] = changed[name] end
+  end
+  return table.concat(result)
+end
+local function index_foreign(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'zset' and kind ~= 'none'
+end
+local function index_keep(key, ttl, grace, fresh)
+  if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+local function index_expiry(key, id, record, grace, now)
+  local deadline = (math.floor(record.stored_until / grace) + 1) * grace
+  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
+  if type(changed) == 'table' then return changed end
+  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
+  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  return nil
+end
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
+end
+local function session_need(record, user, connection, node)
+  if record.user == user and record.connection == connection and record.node == node then return nil end
+  return { 'need', 'routing', record.user, record.connection, record.node }
+end
+local function session_foreign(keys, record)
+  if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
+  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
+  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  local _, foreign = index_pointer(keys.connection)
+  if foreign and record.connection ~= '' then return { 'corrupt', 'connection' } end
+  return nil
+end
+local function session_keep(keys, record, grace, now)
+  local ttl = record.stored_until - now
+  if record.user ~= '' then index_keep(keys.user, ttl, grace) end
+  if record.connection ~= '' then index_keep(keys.connection, ttl, grace) end
+  if record.node ~= '' then index_keep(keys.node, ttl, grace) end
+end
+local function session_reschedule(keys, id, record, grace, now)
+  record.stored_until = math.min(record.stored_until, record.expires_at + grace)
+  local keep = record_keep(record, grace)
+  redis.call('ZREM', keys.expiry, id)
+  index_expiry(keys.expiry, id, record, grace, now)
+  if keep then session_keep(keys, record, grace, now) end
+end
+local function lease_id(text)
+  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
+  return text
+end
+local function lease_read(key)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, nil, false end
+  if type(raw) == 'table' or #raw ~= 16 then return nil, nil, true end
+  local id, deadline = struct.unpack('>c8I8', raw)
+  return id, deadline, false
+end
+local function lease_fence(key, as_node, id, node, now)
+  if as_node == '' then return nil end
+  local held, deadline, foreign = lease_read(key)
+  if foreign then return { 'corrupt', 'as_lease' } end
+  if held ~= id or deadline <= now or node ~= as_node then return { 'taken' } end
+  return nil
+end
+if #KEYS ~= 6 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 14 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local now = clock_now(ARGV[1])
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local version = args_optional_integer(ARGV[7], 'version', 1)
+local status = ARGV[8] ~= '' and record_status(ARGV[8]) or nil
+local ttl = args_optional_integer(ARGV[9], 'ttl_ms', 1)
+local grace, entries_bytes = args_integer(ARGV[10], 'grace_ms', 1), args_integer(ARGV[11], 'entries_bytes', 0)
+local as_node, lease = args_name(ARGV[12]), ARGV[13] ~= '' and lease_id(ARGV[13]) or ''
+local changes = ARGV[14]
+local record, refusal = record_live(record_key, now)
+if not record then return refusal end
+local first = record_version_of(record, op_id)
+if first then return { 'ok', first, record.last_active, record.expires_at } end
+refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+if refusal then return refusal end
+if record.status == 3 then return { 'frozen' } end
+if version and version ~= record.version then return { 'conflict', record.version } end
+local body = entries_changed(record.body, changes)
+if not body then return { 'corrupt', 'record' } end
+if #body > entries_bytes and #body > #record.body then return { 'limit', #body } end
+local new_ttl = ttl and ttl ~= record.ttl
+if body == record.body and (status or record.status) == record.status and not new_ttl then
+  return { 'unchanged', record.version, record.last_active, record.expires_at }
+end
+if new_ttl then
+  refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
+  if refusal then return refusal end
+end
+record.body, record.status = body, status or record.status
+record_change(record, op_id)
+if new_ttl then
+  record_set_ttl(record, ttl, now)
+  session_reschedule(keys, id, record, grace, now)
+end
+record_store(record_key, record, now)
+return { 'ok', record.version, record.last_active, record.expires_at }

@@ -1,0 +1,240 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function args_choice(text, name, yes, no)
+  if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
+  return text == yes
+end
+local function args_op_id(text)
+  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+  return text
+end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_split_freeze(record)
+  if #record.body < 20 then return false end
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
+  local place_end = 20 + place_size
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if direction < 1 or direction > 2 then return false end
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
+  return true
+end
+local function record_decode(raw)
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_thaw(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+local function record_unless_over(record, now)
+  if not record then return nil end
+  if record.kind ~= 1 then
+    if record.stored_until <= now then return nil end
+    return record
+  end
+  local freeze = record.freeze
+  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
+    record_thaw(record)
+    record.lapsed, record.raw = freeze, record_encode(record)
+  end
+  return record
+end
+local function record_version_of(record, op_id)
+  if op_id == '' then return nil end
+  for age = 0, 4 - 1 do
+    local start = age * 8 + 1
+    if record.op_ids:sub(start, start + 8 - 1) == op_id then return record.version - age end
+  end
+  return nil
+end
+local function record_change(record, op_id)
+  if op_id == '' then op_id = ('\0'):rep(8) end
+  record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
+  record.version = record.version + 1
+end
+local function record_keep(record, grace)
+  if record.stored_until >= record.expires_at + grace / 2 then return false end
+  record.stored_until = record.expires_at + grace
+  return true
+end
+local function record_store(key, record, now)
+  redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function index_foreign(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'zset' and kind ~= 'none'
+end
+local function index_keep(key, ttl, grace, fresh)
+  if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+local function index_expiry(key, id, record, grace, now)
+  local deadline = (math.floor(record.stored_until / grace) + 1) * grace
+  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
+  if type(changed) == 'table' then return changed end
+  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
+  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  return nil
+end
+local function session_read(record_key, connection_key, connection, now)
+  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  local record = raw and record_decode(raw) or nil
+  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
+  record = record_unless_over(record, now)
+  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
+    return record, nil, 'connection'
+  end
+  return record, pointer or nil, nil
+end
+local function session_need(record, user, connection, node)
+  if record.user == user and record.connection == connection and record.node == node then return nil end
+  return { 'need', 'routing', record.user, record.connection, record.node }
+end
+local function session_prolong(keys, id, record, least, grace, now)
+  if record.deadline > 0 then least = math.min(least, record.deadline) end
+  if least <= record.expires_at then return end
+  record.expires_at = least
+  local keep = record_keep(record, grace)
+  index_expiry(keys.expiry, id, record, grace, now)
+  if keep and record.user ~= '' then index_keep(keys.user, record.stored_until - now, grace) end
+end
+local function lease_id(text)
+  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
+  return text
+end
+local function lease_read(key)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, nil, false end
+  if type(raw) == 'table' or #raw ~= 16 then return nil, nil, true end
+  local id, deadline = struct.unpack('>c8I8', raw)
+  return id, deadline, false
+end
+if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
+  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 8 ARGV, and 3 of each a session, at most 200')
+end
+local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
+local now = clock_now(ARGV[1])
+local op_id, node, new_node = args_op_id(ARGV[2]), args_name(ARGV[3]), args_name(ARGV[4])
+local own_lease = ARGV[5] ~= '' and lease_id(ARGV[5]) or nil
+local always = args_choice(ARGV[6], 'when', 'always', 'lapsed')
+local reconnect, grace = args_integer(ARGV[7], 'reconnect_ms', 1), args_integer(ARGV[8], 'grace_ms', 1)
+if node == new_node then error('cloakroom: new_node is no other node') end
+local _, deadline, foreign = lease_read(lease_key)
+if foreign then return { 'corrupt', 'lease' } end
+local held = deadline and deadline > now
+local new_id, new_deadline, new_foreign = lease_read(new_lease_key)
+if new_foreign then return { 'corrupt', 'new_lease' } end
+local refusal
+if held and not always then
+  refusal = { 'taken', deadline }
+elseif not new_id or new_deadline <= now or new_id ~= (own_lease or new_id) then
+  refusal = { 'missing' }
+end
+if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
+if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
+if index_foreign(node_key) then return { 'corrupt', 'node' } end
+if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
+local claims, gone, recovered, stale, frozen, corrupt = {}, {}, {}, {}, {}, {}
+for at = 7, #KEYS, 3 do
+  local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
+  local id, user, connection = unpack(ARGV, at + 2, at + 4)
+  local record, pointer, unread = session_read(record_key, connection_key, connection, now)
+  if unread then
+    corrupt[#corrupt + 1] = id
+  elseif not record or record.kind ~= 1 or record.node ~= node then
+    gone[#gone + 1] = id
+    local version = record and record.kind == 1 and record.node == new_node and record_version_of(record, op_id)
+    if version then recovered[#recovered + 1], recovered[#recovered + 2] = id, version end
+  elseif record.expires_at > now then
+    if record.status == 3 then
+      frozen[#frozen + 1] = id
+    elseif session_need(record, user, connection, node) then
+      stale[#stale + 1] = id
+    else
+      claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
+        connection_key = pointer == id and connection_key }
+    end
+  end
+end
+if refusal and #recovered == 0 then return refusal end
+local entries, pointers, longest = {}, {}, 0
+for _, claim in ipairs(claims) do
+  local id, record = claim.id, claim.record
+  if refusal then
+    stale[#stale + 1] = id
+  else
+    record.connection, record.node, record.status = '', new_node, 2
+    record_change(record, op_id)
+    session_prolong({ expiry = expiry_key, user = claim.user_key }, id, record, now + reconnect, grace, now)
+    record_store(claim.record_key, record, now)
+    gone[#gone + 1], entries[#entries + 1], entries[#entries + 2] = id, record.created_at, id
+    recovered[#recovered + 1], recovered[#recovered + 2] = id, record.version
+    if claim.connection_key then pointers[#pointers + 1] = claim.connection_key end
+    longest = math.max(longest, record.stored_until)
+  end
+end
+if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
+if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
+if #entries > 0 then
+  redis.call('ZADD', new_node_key, unpack(entries))
+  index_keep(new_node_key, longest - now, grace)
+end
+if not held and redis.call('EXISTS', node_key) == 0 then
+  redis.call('ZREM', nodes_key, node)
+  redis.call('DEL', lease_key)
+end
+local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt }
+for _, texts in ipairs({ recovered, stale, frozen, corrupt }) do
+  for _, text in ipairs(texts) do reply[#reply + 1] = text end
+end
+return reply

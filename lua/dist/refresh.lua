@@ -1,0 +1,250 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function args_choice(text, name, yes, no)
+  if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
+  return text == yes
+end
+local function args_id(text)
+  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+  return text
+end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
+local function args_names(user, connection, node)
+  return args_name(user), args_name(connection), args_name(node)
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_decode_numbers(raw)
+  if not record_known(raw) then return nil end
+  local _, kind, status = raw:byte(1, 3)
+  local version, _, ttl, deadline, last_active, expires_at, stored_until =
+    struct.unpack('>I8I6I6I6I6I6I6', raw, 45 + 1)
+  return {
+    kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
+    expires_at = expires_at, stored_until = stored_until,
+  }
+end
+local function record_split_freeze(record)
+  if #record.body < 20 then return false end
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
+  local place_end = 20 + place_size
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if direction < 1 or direction > 2 then return false end
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
+  return true
+end
+local function record_decode(raw)
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_read_routing(record, key)
+  local raw = redis.call('GETRANGE', key, '0', '856')
+  local user_size, connection_size, node_size = struct.unpack('>I2I2I2', raw, 3 + 1)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  record.user, record.connection = raw:sub(89 + 1, user_end), raw:sub(user_end + 1, connection_end)
+  record.node = raw:sub(connection_end + 1, connection_end + node_size)
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_thaw(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+local function record_unless_over(record, now)
+  if not record then return nil end
+  if record.kind ~= 1 then
+    if record.stored_until <= now then return nil end
+    return record
+  end
+  local freeze = record.freeze
+  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
+    record_thaw(record)
+    record.lapsed, record.raw = freeze, record_encode(record)
+  end
+  return record
+end
+local function record_read(key, now)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, false end
+  if type(raw) == 'table' then return nil, true end
+  local record = record_decode(raw)
+  return record_unless_over(record, now), record == nil
+end
+local function record_refusal(record, corrupt, now)
+  if corrupt then return { 'corrupt', 'record' } end
+  if not record or record.kind == 3 then return { 'missing' } end
+  if record.kind == 2 then return { 'moved', record.body } end
+  if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
+  if record.expires_at <= now then return { 'missing' } end
+  return nil
+end
+local function record_extended(record, now)
+  local expires_at = now + record.ttl
+  if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
+  return expires_at
+end
+local function record_keep(record, grace)
+  if record.stored_until >= record.expires_at + grace / 2 then return false end
+  record.stored_until = record.expires_at + grace
+  return true
+end
+local function entries_next(entries, position)
+  if position > #entries then return nil end
+  local key_start = position + 7
+  if key_start - 1 > #entries then return false end
+  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local value_start = key_start + key_size
+  local next_position = value_start + value_size
+  if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
+  return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
+end
+local function entries_whole(entries)
+  local position = 1
+  while position do
+    position = entries_next(entries, position)
+  end
+  return position == nil
+end
+local function index_keep(key, ttl, grace, fresh)
+  if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+local function index_expiry(key, id, record, grace, now)
+  local deadline = (math.floor(record.stored_until / grace) + 1) * grace
+  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
+  if type(changed) == 'table' then return changed end
+  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
+  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  return nil
+end
+local function session_need(record, user, connection, node)
+  if record.user == user and record.connection == connection and record.node == node then return nil end
+  return { 'need', 'routing', record.user, record.connection, record.node }
+end
+local function session_routing_need(record_key, record, user, connection, node)
+  if not record.user then record_read_routing(record, record_key) end
+  return session_need(record, user, connection, node)
+end
+local function session_keep(keys, record, grace, now)
+  local ttl = record.stored_until - now
+  if record.user ~= '' then index_keep(keys.user, ttl, grace) end
+  if record.connection ~= '' then index_keep(keys.connection, ttl, grace) end
+  if record.node ~= '' then index_keep(keys.node, ttl, grace) end
+end
+local function lease_id(text)
+  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
+  return text
+end
+local function lease_read(key)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, nil, false end
+  if type(raw) == 'table' or #raw ~= 16 then return nil, nil, true end
+  local id, deadline = struct.unpack('>c8I8', raw)
+  return id, deadline, false
+end
+local function lease_fence(key, as_node, id, node, now)
+  if as_node == '' then return nil end
+  local held, deadline, foreign = lease_read(key)
+  if foreign then return { 'corrupt', 'as_lease' } end
+  if held ~= id or deadline <= now or node ~= as_node then return { 'taken' } end
+  return nil
+end
+if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom refresh: 6 KEYS and 11 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
+local now = clock_now(ARGV[1])
+local id = args_id(ARGV[2])
+local user, connection, node = args_names(ARGV[3], ARGV[4], ARGV[5])
+local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integer(ARGV[7], 'touch_ms', 0)
+local grace = args_integer(ARGV[8], 'grace_ms', 1)
+local wanted = args_choice(ARGV[9], 'want', 'record', 'times')
+local as_node, lease = args_name(ARGV[10]), ARGV[11] ~= '' and lease_id(ARGV[11]) or ''
+local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '88')
+if type(raw) == 'table' then return { 'corrupt', 'record' } end
+if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 'record' } end
+local record
+if raw ~= '' then record = wanted and record_decode(raw) or not wanted and record_decode_numbers(raw) end
+local corrupt = raw ~= '' and not record
+if record and (record.kind ~= 1 or record.status == 3) then
+  record, corrupt = record_read(record_key, now)
+  raw = record and record.raw
+end
+local refusal = record_refusal(record, corrupt, now)
+if refusal then return refusal end
+if wanted and not entries_whole(record.body) then return { 'corrupt', 'record' } end
+if as_node ~= '' then
+  if not record.node then record_read_routing(record, record_key) end
+  refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+  if refusal then return refusal end
+end
+if record.status == 3 then return { 'frozen' } end
+local left = record.expires_at - now
+local word = now - record.last_active < touch and left > touch and 'unchanged' or 'ok'
+if word == 'ok' then
+  if now > record.last_active then record.last_active = now end
+  local expires_at = record_extended(record, now)
+  if left * 1000 < record.ttl * threshold and expires_at > record.expires_at then
+    record.expires_at = expires_at
+    local keep = record_keep(record, grace)
+    if keep then
+      refusal = session_routing_need(record_key, record, user, connection, node)
+      if refusal then return refusal end
+    end
+    if index_expiry(expiry_key, id, record, grace, now) then return { 'corrupt', 'expiry' } end
+    if keep then
+      session_keep({ user = user_key, connection = connection_key, node = node_key }, record, grace, now)
+      redis.call('PEXPIRE', record_key, record.stored_until - now)
+    end
+  end
+end
+local times = struct.pack('>I6I6I6', record.last_active, record.expires_at, record.stored_until)
+if word == 'ok' then redis.call('SETRANGE', record_key, '71', times) end
+if not wanted then return { word, record.version, record.last_active, record.expires_at } end
+return { word, record.version, record.last_active, record.expires_at,
+  raw:sub(1, 71) .. times .. raw:sub(71 + #times + 1) }

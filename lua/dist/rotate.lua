@@ -1,0 +1,390 @@
+local function args_integer(text, name, least, most)
+  local number = tonumber(text)
+  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
+    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  end
+  return number
+end
+local function args_choice(text, name, yes, no)
+  if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
+  return text == yes
+end
+local function args_op_id(text)
+  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+  return text
+end
+local function args_id(text)
+  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+  return text
+end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
+local function args_names(user, connection, node)
+  return args_name(user), args_name(connection), args_name(node)
+end
+local function clock_now(override)
+  if override ~= '' then return args_integer(override, 'now_ms', 0) end
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  return redis.call(...)
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_split_freeze(record)
+  if #record.body < 20 then return false end
+  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
+  local place_end = 20 + place_size
+  local node_end = place_end + node_size
+  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if direction < 1 or direction > 2 then return false end
+  record.freeze = {
+    task = task, frozen_until = frozen_until, status = status, direction = direction,
+    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+  }
+  record.body = record.body:sub(node_end + 1)
+  return true
+end
+local function record_decode(raw)
+  if not record_known(raw) then return nil end
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
+    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
+  local user_end = 89 + user_size
+  local connection_end = user_end + connection_size
+  local node_end = connection_end + node_size
+  if node_end + body_size ~= #raw then return nil end
+  local record = {
+    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+  }
+  if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_thaw(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+local function record_unless_over(record, now)
+  if not record then return nil end
+  if record.kind ~= 1 then
+    if record.stored_until <= now then return nil end
+    return record
+  end
+  local freeze = record.freeze
+  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
+    record_thaw(record)
+    record.lapsed, record.raw = freeze, record_encode(record)
+  end
+  return record
+end
+local function record_read(key, now)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, false end
+  if type(raw) == 'table' then return nil, true end
+  local record = record_decode(raw)
+  return record_unless_over(record, now), record == nil
+end
+local function record_refusal(record, corrupt, now)
+  if corrupt then return { 'corrupt', 'record' } end
+  if not record or record.kind == 3 then return { 'missing' } end
+  if record.kind == 2 then return { 'moved', record.body } end
+  if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
+  if record.expires_at <= now then return { 'missing' } end
+  return nil
+end
+local function record_version_of(record, op_id)
+  if op_id == '' then return nil end
+  for age = 0, 4 - 1 do
+    local start = age * 8 + 1
+    if record.op_ids:sub(start, start + 8 - 1) == op_id then return record.version - age end
+  end
+  return nil
+end
+local function record_change(record, op_id)
+  if op_id == '' then op_id = ('\0'):rep(8) end
+  record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
+  record.version = record.version + 1
+end
+local function record_store(key, record, now)
+  redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function record_leave(key, record, op_id, kind, body, ttl, now)
+  record_change(record, op_id)
+  if record.freeze and record.freeze.direction == 2 then
+    ttl = math.max(ttl, record.stored_until - now)
+  elseif record.freeze then
+    record_thaw(record)
+  end
+  record.stored_until = now + ttl
+  record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
+  redis.call('SET', key, record_encode(record), 'PX', ttl)
+end
+local function entries_next(entries, position)
+  if position > #entries then return nil end
+  local key_start = position + 7
+  if key_start - 1 > #entries then return false end
+  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local value_start = key_start + key_size
+  local next_position = value_start + value_size
+  if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
+  return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
+end
+local function entries_whole(entries)
+  local position = 1
+  while position do
+    position = entries_next(entries, position)
+  end
+  return position == nil
+end
+local function index_foreign(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind ~= 'zset' and kind ~= 'none'
+end
+local function index_keep(key, ttl, grace, fresh)
+  if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+local function index_expiry(key, id, record, grace, now)
+  local deadline = (math.floor(record.stored_until / grace) + 1) * grace
+  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
+  if type(changed) == 'table' then return changed end
+  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
+  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  return nil
+end
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
+end
+local function session_index(keys, id, record, grace, now, fresh)
+  local ttl = record.stored_until - now
+  local user, node = record.user ~= '', record.node ~= ''
+  if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
+    return { 'corrupt', 'user' }
+  end
+  if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
+    if user then redis.call('ZREM', keys.user, id) end
+    return { 'corrupt', 'node' }
+  end
+  if index_expiry(keys.expiry, id, record, grace, now) then
+    if user then redis.call('ZREM', keys.user, id) end
+    if node then redis.call('ZREM', keys.node, id) end
+    return { 'corrupt', 'expiry' }
+  end
+  if user then index_keep(keys.user, ttl, grace, fresh.user) end
+  if node then index_keep(keys.node, ttl, grace, fresh.node) end
+  return nil
+end
+local function session_unindex_undo(key, id, score, ttl)
+  redis.call('ZADD', key, score, id)
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ttl) end
+end
+local function session_unindex(keys, id, record, now)
+  local ttl = math.max(record.stored_until - now, 1)
+  local expiry = typed_call('ZREM', keys.expiry, id)
+  if type(expiry) == 'table' then return { 'corrupt', 'expiry' } end
+  local user = record.user ~= '' and typed_call('ZREM', keys.user, id)
+  if type(user) == 'table' then
+    if expiry == 1 then session_unindex_undo(keys.expiry, id, record.expires_at, ttl) end
+    return { 'corrupt', 'user' }
+  end
+  local node = record.node ~= '' and typed_call('ZREM', keys.node, id)
+  if type(node) == 'table' then
+    if expiry == 1 then session_unindex_undo(keys.expiry, id, record.expires_at, ttl) end
+    if user == 1 then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+    return { 'corrupt', 'node' }
+  end
+  return nil
+end
+local function session_read(record_key, connection_key, connection, now)
+  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  local record = raw and record_decode(raw) or nil
+  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
+  record = record_unless_over(record, now)
+  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
+    return record, nil, 'connection'
+  end
+  return record, pointer or nil, nil
+end
+local function session_remove(keys, id, record, pointer, now)
+  local refusal = session_unindex(keys, id, record, now)
+  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  return refusal
+end
+local function session_need(record, user, connection, node)
+  if record.user == user and record.connection == connection and record.node == node then return nil end
+  return { 'need', 'routing', record.user, record.connection, record.node }
+end
+local function session_foreign(keys, record)
+  if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
+  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
+  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  local _, foreign = index_pointer(keys.connection)
+  if foreign and record.connection ~= '' then return { 'corrupt', 'connection' } end
+  return nil
+end
+local function limit_first(ids, count)
+  local first = {}
+  for i = 1, math.min(#ids, count) do first[i] = ids[i] end
+  return first
+end
+local function limit_need(what, ids)
+  return { 'need', what, unpack(limit_first(ids, 200)) }
+end
+local function limit_victims(user_key, expiry_key, limit, evict, now)
+  local stored = typed_call('ZCARD', user_key)
+  if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
+  if stored < limit then return {} end
+  local ids = redis.call('ZRANGE', user_key, 0, 1000 - 1)
+  local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
+  if expiries.err then return nil, { 'corrupt', 'expiry' } end
+  local live, expired = {}, {}
+  for i, id in ipairs(ids) do
+    local expires_at = expiries[i] and tonumber(expiries[i])
+    local side = expires_at and expires_at > now and live or expired
+    side[#side + 1] = id
+  end
+  if #live >= limit and not evict then return nil, { 'limit', #live } end
+  if stored > #ids then return nil, limit_need('remove', #expired > 0 and expired or live) end
+  local excess = #live - limit + 1
+  if excess > 200 then return nil, limit_need('remove', live) end
+  return limit_first(live, excess)
+end
+local function limit_declared(key_at, arg_at, user_key, expiry_key)
+  local declared = {}
+  for at = 0, #KEYS - key_at, 3 do
+    local id, connection, node = unpack(ARGV, arg_at + at, arg_at + at + 2)
+    local record_key, connection_key, node_key = unpack(KEYS, key_at + at, key_at + at + 2)
+    declared[#declared + 1] = id
+    declared[id] = {
+      record_key = record_key, connection = connection, node = node,
+      keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
+    }
+  end
+  return declared
+end
+local function limit_admit(declared, user_key, expiry_key, user, limit, evict, now)
+  if limit == 0 or user == '' then return {} end
+  local victims, refusal = limit_victims(user_key, expiry_key, limit, evict, now)
+  if refusal then return nil, refusal end
+  for _, id in ipairs(victims) do
+    local victim = declared[id]
+    if not victim then return nil, limit_need('evict', victims) end
+    local record, pointer, foreign = session_read(victim.record_key, victim.keys.connection, victim.connection, now)
+    if foreign then return nil, { 'corrupt', 'victim' } end
+    if record and record.kind == 1 and record.user == user then
+      if session_need(record, user, victim.connection, victim.node) then return nil, limit_need('evict', victims) end
+      if record.node ~= '' and index_foreign(victim.keys.node) then return nil, { 'corrupt', 'victim' } end
+      victim.live, victim.pointer = record, pointer
+    end
+  end
+  return victims
+end
+local function limit_evict(victims, declared, op_id, tombstone, now, reply)
+  for _, id in ipairs(victims) do
+    local victim = declared[id]
+    if victim.live then
+      session_remove(victim.keys, id, victim.live, victim.pointer, now)
+      record_leave(victim.record_key, victim.live, op_id, 3, '', tombstone, now)
+      reply[#reply + 1] = id
+    else
+      redis.call('ZREM', victim.keys.user, id)
+    end
+  end
+  return reply
+end
+local function limit_evicted(declared, op_id, now, reply)
+  for _, id in ipairs(declared) do
+    local record = record_read(declared[id].record_key, now)
+    if record and record.kind == 3 and record_version_of(record, op_id) then reply[#reply + 1] = id end
+  end
+  return reply
+end
+local function lease_id(text)
+  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
+  return text
+end
+local function lease_read(key)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, nil, false end
+  if type(raw) == 'table' or #raw ~= 16 then return nil, nil, true end
+  local id, deadline = struct.unpack('>c8I8', raw)
+  return id, deadline, false
+end
+local function lease_fence(key, as_node, id, node, now)
+  if as_node == '' then return nil end
+  local held, deadline, foreign = lease_read(key)
+  if foreign then return { 'corrupt', 'as_lease' } end
+  if held ~= id or deadline <= now or node ~= as_node then return { 'taken' } end
+  return nil
+end
+if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
+  return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 15 ARGV, and 3 of each a victim, at most 200')
+end
+local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
+  unpack(KEYS, 1, 8)
+local now = clock_now(ARGV[1])
+local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local new_id, new_user = args_id(ARGV[7]), args_name(ARGV[8])
+local grace, rotation_grace = args_integer(ARGV[9], 'grace_ms', 1), args_integer(ARGV[10], 'rotation_grace_ms', 1)
+local tombstone = args_integer(ARGV[11], 'tombstone_ms', 1)
+local limit = args_integer(ARGV[12], 'limit', 0, 500)
+local evict = args_choice(ARGV[13], 'policy', 'evict', 'reject')
+local as_node, lease = args_name(ARGV[14]), ARGV[15] ~= '' and lease_id(ARGV[15]) or ''
+local declared = limit_declared(9, 16, new_user_key, expiry_key)
+local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
+local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+local rotated = record and record.kind ~= 1 and record_version_of(record, op_id)
+local refusal = not rotated and record_refusal(record, foreign == 'record', now)
+if refusal then return refusal end
+local taken, corrupt = record_read(new_record_key, now)
+if corrupt then return { 'corrupt', 'new_record' } end
+if rotated then
+  refusal = record_refusal(record.body == new_id and taken or record, false, now)
+  return refusal or limit_evicted(declared, op_id, now, { 'ok', taken.raw })
+end
+if not entries_whole(record.body) then return { 'corrupt', 'record' } end
+refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+if refusal then return refusal end
+if taken then return { 'exists' } end
+if record.status == 3 then return { 'frozen' } end
+refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
+if refusal then return refusal end
+local old = record_decode(record.raw)
+local victims = {}
+local login = new_user ~= '' and new_user ~= user
+if login then
+  record.user = new_user
+  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, limit, evict, now)
+  if refusal then return refusal end
+end
+record_change(record, op_id)
+refusal = session_index(new_keys, new_id, record, grace, now, {})
+if refusal then return refusal end
+session_unindex(keys, id, old, now)
+record_store(new_record_key, record, now)
+if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
+record_leave(record_key, old, op_id, login and 3 or 2, new_id, rotation_grace, now)
+return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) })

@@ -1,0 +1,160 @@
+//! All that another language needs to run the scripts, as one JSON document.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
+use crate::layout::{Layout, record_format};
+use crate::script::{Script, read};
+
+/// The contract of the scripts: what they take, answer and store. A client of an older one must not run beside it.
+const CONTRACT: u32 = 1;
+
+/// Every key of a partition. Those that the scripts take are told by their headers; these are all that there are.
+pub const KEYS: [(&str, &str); 9] = [
+    ("session", "{ns:p}:session:<id>"),
+    ("user", "{ns:p}:user:<user>:sessions"),
+    ("connection", "{ns:p}:connection:<connection>:session"),
+    ("node", "{ns:p}:node:<node>:sessions"),
+    ("expiry", "{ns:p}:expiry"),
+    ("migrations", "{ns:p}:migrations"),
+    ("contract", "{ns:p}:contract"),
+    ("nodes", "{ns:p}:nodes"),
+    ("lease", "{ns:p}:node:<node>:lease"),
+];
+
+/// `lua/bundle.json`.
+#[derive(Debug, Serialize)]
+struct Bundle<'a> {
+    contract: u32,
+    record_format: u64,
+    record: Layout,
+    keys: BTreeMap<&'static str, &'static str>,
+    operations: BTreeMap<&'a str, Operation<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Operation<'a> {
+    summary: &'a str,
+    keys: &'a [Key],
+    arguments: &'a [Argument],
+    /// What the patterns of the keys name besides the arguments.
+    names: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a Group>,
+    replies: &'a [Reply],
+    needs: Vec<Supply<'a>>,
+    /// What becomes of an id that was rotated away: `follow` it once, or take it for an `answer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved: Option<&'static str>,
+    writes: bool,
+    effect: &'static str,
+    again: &'a str,
+    sha1: String,
+    source: &'a str,
+}
+
+/// A kind of `need`, and how to meet it.
+#[derive(Debug, Serialize)]
+struct Supply<'a> {
+    kind: &'a str,
+    fields: &'a [String],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    rest: &'a [Repeat],
+    /// The arguments to set to the fields of their names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    set: Vec<&'a str>,
+    /// The group that the ids are to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    declare: Option<&'a str>,
+    /// The operation to run for the ids before the call comes again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a str>,
+    /// The argument that names its user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    note: &'a str,
+}
+
+/// The document, of the scripts in a directory.
+pub(crate) fn export(lua: &Path, scripts: &[Script]) -> Result<String, String> {
+    let (record, entries) = (read(&lua.join("lib/record.lua"))?, read(&lua.join("lib/entries.lua"))?);
+    let operations = scripts.iter().map(|script| (script.header.stem.as_str(), operation(script))).collect();
+    let bundle = Bundle {
+        contract: CONTRACT,
+        record_format: record_format(&record)?,
+        record: Layout::read(&record, &entries)?,
+        keys: BTreeMap::from(KEYS),
+        operations,
+    };
+    let json = serde_json::to_string_pretty(&bundle).map_err(|error| error.to_string())?;
+    Ok(json + "\n")
+}
+
+fn operation(script: &Script) -> Operation<'_> {
+    let Script { header, source } = script;
+    Operation {
+        summary: &header.summary,
+        keys: &header.keys,
+        arguments: &header.arguments,
+        names: names_besides_arguments(header),
+        group: header.group.as_ref(),
+        replies: &header.replies,
+        needs: header.needs.iter().map(|need| supply(header, need)).collect(),
+        moved: moved(header),
+        writes: header.writes != "nothing.",
+        effect: effect(header),
+        again: &header.again,
+        sha1: sha1_smol::Sha1::from(source).hexdigest(),
+        source,
+    }
+}
+
+/// The names in the patterns of keys: `<id>`, or `<holder_id|id>`, which is the first that is not empty.
+pub fn names(pattern: &str) -> impl Iterator<Item = &str> {
+    let holes = pattern.split('<').skip(1).filter_map(|rest| rest.split('>').next());
+    holes.flat_map(|hole| hole.split('|'))
+}
+
+fn is_argument(header: &Header, name: &str) -> bool {
+    header.arguments.iter().any(|argument| argument.name == name)
+}
+
+fn names_besides_arguments(header: &Header) -> Vec<&str> {
+    let names = header.keys.iter().flat_map(|key| names(&key.pattern));
+    names.filter(|name| !is_argument(header, name)).collect()
+}
+
+fn moved(header: &Header) -> Option<&'static str> {
+    let reply = header.replies.iter().find(|reply| reply.word == "moved")?;
+    Some(if reply.note.starts_with("call again with it") { "follow" } else { "answer" })
+}
+
+/// As `src/redis/script.rs` has it: whether a call whose reply was lost may be sent again, and what it would answer.
+pub fn effect(header: &Header) -> &'static str {
+    match header.again.as_str() {
+        "reads again." => "reads",
+        again if again.contains("reported once") => "reported_once",
+        _ => "repeatable",
+    }
+}
+
+/// What the note of a `need` says, if it has to run another operation: `run delete_user of <user> for these`.
+fn supply<'a>(header: &'a Header, need: &'a Need) -> Supply<'a> {
+    let run = need.note.strip_prefix("run ").and_then(|rest| rest.split(' ').next());
+    let by_ids = run.is_none() && !need.rest.is_empty();
+    let is_set = |field: &&String| run.is_none() && is_argument(header, field);
+    Supply {
+        kind: &need.kind,
+        fields: &need.fields,
+        rest: &need.rest,
+        set: need.fields.iter().filter(is_set).map(String::as_str).collect(),
+        declare: header.group.as_ref().filter(|_| by_ids).map(|group| group.name.as_str()),
+        run,
+        of: run.and_then(|_| names(&need.note).next()),
+        note: &need.note,
+    }
+}

@@ -1,0 +1,25 @@
+//! Makes what is sent to a server out of the scripts in `lua/`.
+//!
+//! `cargo run -p cloakroom-export` writes `lua/dist/<stem>.lua`, which the crate embeds, and `lua/bundle.json`, which
+//! clients in other languages load. Both have the same bytes for a script, because a server knows a script by its SHA-1.
+
+#![allow(missing_docs)] // a development tool: only its own binary and the tests of the crate use it
+
+pub mod bundle;
+pub mod header;
+mod layout;
+mod minify;
+pub mod script;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The contents of all files to write, by their paths in the directory of the scripts.
+pub fn files(lua: &Path) -> Result<BTreeMap<PathBuf, String>, String> {
+    let scripts = script::read_all(lua)?;
+    let mut files = BTreeMap::from([(PathBuf::from("bundle.json"), bundle::export(lua, &scripts)?)]);
+    for script in scripts {
+        files.insert(Path::new("dist").join(format!("{}.lua", script.header.stem)), script.source);
+    }
+    Ok(files)
+}

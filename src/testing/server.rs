@@ -1,0 +1,112 @@
+//! A Redis server for a test.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often a port is chosen: between finding a free one and the server's taking it, another process may be faster.
+const PORTS: u32 = 20;
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A `redis-server` of a test's own, on a free port of 127.0.0.1: found on PATH, stopped and cleared away when this is
+/// dropped. It keeps nothing on disk.
+///
+/// ```no_run
+/// use cloakroom::testing::TestServer;
+/// use cloakroom::{NewSession, RedisStore, SessionStore};
+///
+/// # #[tokio::main]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TestServer::start()?;
+/// let store = RedisStore::builder(server.url()).build().await?;
+/// assert!(store.create(NewSession::new()).await.is_ok());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TestServer {
+    url: String,
+    child: Child,
+    directory: PathBuf,
+}
+
+impl TestServer {
+    /// Starts a server, and waits until it answers.
+    ///
+    /// # Errors
+    /// What the operating system says where there is no `redis-server`; [`io::ErrorKind::TimedOut`] for one that does not
+    /// answer within 30 seconds.
+    pub fn start() -> io::Result<Self> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let name = format!("cloakroom-test-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir(&directory)?;
+        for _ in 0..PORTS {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let child = launch(port, &directory)?;
+            // Dropped, it is stopped.
+            let mut server =
+                Self { url: format!("redis://127.0.0.1:{port}/"), child, directory: directory.clone() };
+            if server.answers(port)? {
+                return Ok(server);
+            }
+            std::fs::create_dir_all(&directory)?;
+        }
+        Err(io::Error::new(io::ErrorKind::AddrInUse, "redis-server finds no free port"))
+    }
+
+    /// The server's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Waits until the server answers; false: it ended, for another process has the port.
+    fn answers(&mut self, port: u16) -> io::Result<bool> {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if self.child.try_wait()?.is_some() {
+                return Ok(false);
+            }
+            if ping(port).is_ok() {
+                // Whoever answers: the server's own end would show by now.
+                return Ok(self.child.try_wait()?.is_none());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "redis-server does not answer"))
+    }
+}
+
+fn launch(port: u16, directory: &Path) -> io::Result<Child> {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+        .arg(directory)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+fn ping(port: u16) -> io::Result<()> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port))?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.write_all(b"PING\r\n")?;
+    let mut answer = [0; 7];
+    connection.read_exact(&mut answer)?;
+    if answer == *b"+PONG\r\n" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // One that ended by itself is as gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}

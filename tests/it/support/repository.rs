@@ -1,0 +1,8 @@
+//! Where the files of the repository are that are not the tests' own.
+
+use std::path::Path;
+
+/// The directory of the crate, above that of this package.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
