@@ -26,7 +26,7 @@ impl MemoryStore {
     /// at in a test. It holds the whole store while it copies.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a namespace that Redis would not take.
+    /// [`Error::Invalid`](crate::Error::Invalid) for a namespace that Redis would not take.
     pub fn snapshot(&self, namespace: &str) -> Result<BTreeMap<String, Stored>> {
         let keys = Keys::new(namespace, Partition::default())?;
         Ok(take(&self.memory, &keys))

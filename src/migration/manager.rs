@@ -122,7 +122,7 @@ impl MigrationManager {
     /// of processes may.
     ///
     /// # Errors
-    /// Those of [`migrations`](SessionStore::migrations): what is wrong with a single one stands in its report.
+    /// Those of [`migrations`](crate::migration::MigrationStore::migrations): what is wrong with a single one stands in its report.
     pub async fn resume(&self) -> Result<Resumed> {
         resume::resume(&self.shared).await
     }

@@ -9,7 +9,7 @@ use crate::model::serde_text::serde_as_text;
 /// Names one call, so that the same call may be sent again without happening twice.
 ///
 /// The store makes one for each call. A caller needs one of its own only to repeat a call that ended in
-/// [`Error::Ambiguous`], see [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
+/// [`Error::Ambiguous`](crate::Error::Ambiguous), see [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
 ///
 /// The session id that the engine makes for a call comes of it, so it is as secret as that: `Debug` shows only the part
 /// that is stored. `Display` writes all of it, to be kept for the retry.

@@ -104,8 +104,8 @@ impl Import {
         self
     }
 
-    /// Brings it in by a migration, where it is not: a copy that is frozen until it is [thawed](crate::SessionStore::thaw),
-    /// from a `place` where it is [frozen](crate::SessionStore::freeze) until `until_ms`. Again by the same task it
+    /// Brings it in by a migration, where it is not: a copy that is frozen until it is [thawed](crate::migration::MigrationStore::thaw),
+    /// from a `place` where it is [frozen](crate::migration::MigrationStore::freeze) until `until_ms`. Again by the same task it
     /// happens once. Defaults to a session that can be changed at once.
     #[must_use]
     pub fn incoming(mut self, task: TaskId, until_ms: u64, place: impl Into<String>) -> Self {
@@ -123,7 +123,7 @@ impl Import {
     }
 
     /// Makes the call under this operation id: to repeat an import that ended in
-    /// [`Error::Ambiguous`](crate::Error::Ambiguous), which then happens once. It is recognized until the third change
+    /// [`Error::Ambiguous`], which then happens once. It is recognized until the third change
     /// after it. Defaults to a new one.
     #[must_use]
     pub fn operation_id(mut self, id: OperationId) -> Self {

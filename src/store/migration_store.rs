@@ -37,7 +37,7 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// by this call, and reported to nobody.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing) when it has expired by this
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing) when it has expired by this
     /// store's clock, or when what it was to replace is not here; with [`Conflict`](crate::Refusal::Conflict) when another session
     /// has this id, or this one is at a version that is not to be replaced; with [`Gone`](crate::Refusal::Gone) for
     /// an id that was deleted here a moment ago, with [`Rotated`](crate::Refusal::Rotated) for one that was rotated away
@@ -57,7 +57,7 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// send again. [`MigrationManager`](crate::migration::MigrationManager) takes them in their order.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with [`Frozen`](crate::Refusal::Frozen) when another task moves it,
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with [`Frozen`](crate::Refusal::Frozen) when another task moves it,
     /// with [`Departed`](crate::Refusal::Departed) when it has gone.
     ///
     /// # Atomicity
@@ -103,7 +103,7 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// 200 at once, `skip` passes over the first.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
     ///
     /// # Atomicity
     /// `migrations.lua`: the page is read as it is at one instant, and entries of others are dropped.

@@ -16,7 +16,7 @@ pub trait SessionStoreExt: SessionStore {
     ///
     /// # Errors
     /// Those of [`update`](SessionStore::update), [`Missing`](crate::Refusal::Missing) included; what `change` returns;
-    /// [`Error::NotExecuted`] after 32 conflicts in a row.
+    /// [`Error::NotExecuted`](crate::Error::NotExecuted) after 32 conflicts in a row.
     ///
     /// # Atomicity
     /// `update.lua`, against the version that was read: no change of others is lost.

@@ -18,7 +18,7 @@ pub trait NodeRegistry: Debug + Send + Sync + 'static {
     /// Registers a node under a lease, renews that, or releases it; a [`Lease`](crate::nodes::Lease) does it in the background.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. A lease that is another's or was lost is an answer.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. A lease that is another's or was lost is an answer.
     ///
     /// # Atomicity
     /// `heartbeat.lua`: the lease, and the list of the nodes.
@@ -44,7 +44,7 @@ pub trait NodeRegistry: Debug + Send + Sync + 'static {
     /// reaper.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Leased`](crate::Refusal::Leased) when the node holds its
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Leased`](crate::Refusal::Leased) when the node holds its
     /// lease and is not to be drained, with [`Fenced`](crate::Refusal::Fenced) when the other does not hold its own.
     /// After any other error some may be taken, and their list is lost: the other node has them.
     ///

@@ -28,8 +28,8 @@ use crate::store::join::join;
 /// | ends something | `Ok(false)` | `delete`, `unbind`, `depart`, `clean` |
 ///
 /// # Errors
-/// Each operation may fail with [`Error::NotExecuted`], one that writes also with [`Error::Ambiguous`], and with
-/// [`Error::Corrupt`] when something foreign is stored under its keys. What else an operation may answer stands there.
+/// Each operation may fail with [`Error::NotExecuted`](crate::Error::NotExecuted), one that writes also with [`Error::Ambiguous`](crate::Error::Ambiguous), and with
+/// [`Error::Corrupt`](crate::Error::Corrupt) when something foreign is stored under its keys. What else an operation may answer stands there.
 ///
 /// Through [`as_node`](SessionStore::as_node) what a node writes may also be refused with
 /// [`Fenced`](crate::Refusal::Fenced).
@@ -42,7 +42,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Makes a session.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Exists`](crate::Refusal::Exists), with
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Exists`](crate::Refusal::Exists), with
     /// [`Gone`](crate::Refusal::Gone) for an id that was deleted a moment ago, with
     /// [`Rotated`](crate::Refusal::Rotated) for one that was rotated away, with [`Taken`](crate::Refusal::Taken) when the
     /// connection is another session's, with [`Limit`](crate::Refusal::Limit) when the user has too many sessions,
@@ -87,7 +87,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// the new connection is reaped by this call, and reported to nobody.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
     /// [`Conflict`](crate::Refusal::Conflict) when it was changed, with [`Taken`](crate::Refusal::Taken) when the
     /// new connection is another session's, with [`TooLarge`](crate::Refusal::TooLarge), with
     /// [`Frozen`](crate::Refusal::Frozen).
@@ -100,7 +100,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// never conflict.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
     /// [`Conflict`](crate::Refusal::Conflict) when the patch expects another version, with
     /// [`TooLarge`](crate::Refusal::TooLarge), with [`Frozen`](crate::Refusal::Frozen).
     ///
@@ -146,7 +146,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// would be logged in too; only a delete still follows it. Of two logins at once the second is refused with [`Missing`](crate::Refusal::Missing).
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
     /// [`Exists`](crate::Refusal::Exists) when the new id is in use, with [`Limit`](crate::Refusal::Limit) when the
     /// new user has too many sessions, with [`Frozen`](crate::Refusal::Frozen).
     ///
@@ -157,7 +157,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Attaches a connection, and the node that holds it, to a live session, which becomes active.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
     /// [`Taken`](crate::Refusal::Taken) when the connection is another session's and is not to be taken over, with
     /// [`Frozen`](crate::Refusal::Frozen).
     ///
@@ -169,7 +169,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// that connection, so the late disconnect of an old one does nothing. Tells whether it did.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. Refused with [`Frozen`](crate::Refusal::Frozen).
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Frozen`](crate::Refusal::Frozen).
     ///
     /// # Atomicity
     /// `unbind.lua`: record, connection and node.
@@ -199,7 +199,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Reads a page of the live sessions of a user or node, oldest first. One whose record is corrupt is left out.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
     ///
     /// # Atomicity
     /// `list.lua`: the page is read as it is at one instant, and index entries without a session are dropped.
@@ -208,13 +208,13 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Counts the live sessions of a user or node: 1,000 at one instant.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
     async fn count(&self, of: &Selector) -> Result<u64>;
 
     /// Reads the live session that has a connection.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
     async fn session_by_connection(&self, connection: &str) -> Result<Option<Session>>;
 
     /// Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
@@ -222,7 +222,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// each batch.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. After any other error some may be deleted: call it again.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. After any other error some may be deleted: call it again.
     ///
     /// # Atomicity
     /// `delete_user.lua`: each session with its index entries, 200 sessions at one instant.
@@ -232,14 +232,14 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// milliseconds since the epoch, `None` for now; `skip` passes over the oldest; at most 1,000 at once.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
     async fn expired(&self, before_ms: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>>;
 
     /// Removes a batch of expired sessions, 1 to 200, with all their index entries, and returns them. Any number of
     /// processes may: each expired session is returned to one of them. One that is refreshed meanwhile survives.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad field. After [`Error::Ambiguous`] the sessions may be removed and their list is
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. After [`Error::Ambiguous`](crate::Error::Ambiguous) the sessions may be removed and their list is
     /// lost: the one call that does not answer the same when it is repeated.
     ///
     /// # Atomicity
@@ -252,7 +252,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Lets go of all connections. Calls on their way end by themselves, later ones fail.
     async fn close(&self);
 
-    /// The same store, with each call under this operation id: to repeat a call that ended in [`Error::Ambiguous`],
+    /// The same store, with each call under this operation id: to repeat a call that ended in [`Error::Ambiguous`](crate::Error::Ambiguous),
     /// and that call only. If it happened, it does not happen again, and answers as it would have.
     ///
     /// The last four changes of a session are recognized, for as long as it lives; a deletion as long as its
