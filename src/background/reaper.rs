@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::background::callback::{Callback, Panics};
 use crate::background::shutdown::ShutdownSignal;
 use crate::background::sweeper::{Sweep, Sweeper};
-use crate::model::{BATCH, Result, Session, check_count};
+use crate::model::{Result, SESSIONS_PER_SCRIPT, Session, check_count};
 use crate::store::session_store::SessionStore;
 
 /// A task that reaps: it removes expired sessions a batch after the other until none is left, and begins again after a
@@ -110,7 +110,7 @@ impl ReaperBuilder {
     /// Outside of a Tokio runtime.
     pub fn spawn(self) -> Result<Reaper> {
         let Self { store, every, batch, on_removed } = self;
-        check_count("batch", batch, BATCH)?;
+        check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
         let (counters, panics) = (Arc::new(Counters::default()), on_removed.panics());
         let reaping = Reaping { store, batch, on_removed, counters: counters.clone() };
         Ok(Reaper { sweeper: Sweeper::spawn(reaping, every)?, counters, panics })
@@ -120,7 +120,12 @@ impl ReaperBuilder {
 impl Reaper {
     /// Configures a reaper of a store.
     pub fn builder(store: Arc<dyn SessionStore>) -> ReaperBuilder {
-        ReaperBuilder { store, every: Duration::from_secs(10), batch: BATCH, on_removed: Callback::default() }
+        ReaperBuilder {
+            store,
+            every: Duration::from_secs(10),
+            batch: SESSIONS_PER_SCRIPT,
+            on_removed: Callback::default(),
+        }
     }
 
     /// What it did so far.

@@ -19,7 +19,7 @@ use crate::model::{Error, Result, Rules, TestClock, check_count, check_duration}
 use crate::store::Store;
 
 /// The longest cool-down and probe, the oldest stale answer, the longest local ttl.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST_OUTAGE_TIME: Duration = Duration::from_secs(3600);
 
 /// The most that may be kept in this process of each kind.
 const MOST_KEPT: usize = 10_000_000;
@@ -131,7 +131,8 @@ impl FallbackStoreBuilder {
     /// # Errors
     /// [`Error::Invalid`] names what is wrong in the configuration.
     pub fn build(self) -> Result<FallbackStore> {
-        let short = |field, duration| check_duration(field, duration, Duration::from_millis(1), LONGEST);
+        let short =
+            |field, duration| check_duration(field, duration, Duration::from_millis(1), LONGEST_OUTAGE_TIME);
         short("cool_down", self.cool_down)?;
         short("probe_timeout", self.probe_timeout)?;
         if self.failures == 0 {
@@ -140,13 +141,13 @@ impl FallbackStoreBuilder {
         check_count("max_copies", self.max_copies, MOST_KEPT)?;
         check_count("max_local", self.max_local, MOST_KEPT)?;
         check_count("max_revocations", self.max_revocations, MOST_KEPT)?;
-        let copies = |max_age| Arc::new(StaleCache::new(self.max_copies, max_age, self.clock.clone()));
+        let stale_cache = |max_age| Arc::new(StaleCache::new(self.max_copies, max_age, self.clock.clone()));
         let breaker = Arc::new(Breaker::new(self.failures));
-        let (copies, local) = match self.policy {
+        let (stale_cache, local) = match self.policy {
             FallbackPolicy::FailClosed => (None, None),
             FallbackPolicy::ServeStale { max_age } => {
                 short("max_age", max_age)?;
-                (Some(copies(max_age)), None)
+                (Some(stale_cache(max_age)), None)
             }
             FallbackPolicy::LocalOnly { ttl } => {
                 short("ttl", ttl)?;
@@ -155,15 +156,16 @@ impl FallbackStoreBuilder {
                     .rules(rules)
                     .max_sessions(self.max_local)
                     .clock_of(self.clock.clone());
-                let (copies, most) = (copies(ttl), self.max_revocations);
-                let local = LocalSessions::new(memory.build()?, ttl, most, copies.clone(), breaker.clone());
-                (Some(copies), Some(local))
+                let (stale_cache, most) = (stale_cache(ttl), self.max_revocations);
+                let local =
+                    LocalSessions::new(memory.build()?, ttl, most, stale_cache.clone(), breaker.clone());
+                (Some(stale_cache), Some(local))
             }
         };
         let Self { cool_down, probe_timeout, on_reconciled, .. } = self;
         let options =
             ReconcilerOptions { cool_down, probe_timeout, on_reconciled, reconcile: reconciler::spawn };
-        let shared = Coordinator::new(self.store, breaker, copies, local, options);
+        let shared = Coordinator::new(self.store, breaker, stale_cache, local, options);
         Ok(FallbackStore::new(shared))
     }
 }

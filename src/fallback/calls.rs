@@ -76,15 +76,15 @@ impl FallbackStore {
         match self.on_session(access, adopt, id, call).await {
             Ok((Some(session), place)) => {
                 if session.id() != id {
-                    self.copies(|copies| copies.moved(id, session.id()));
+                    self.stale_cache(|cache| cache.moved(id, session.id()));
                 }
                 Ok(Some(self.seen(session, place, began)))
             }
             Ok((None, _)) => {
-                self.copies(|copies| copies.forget(id));
+                self.stale_cache(|cache| cache.forget(id));
                 Ok(None)
             }
-            Err(error) => self.coordinator.or_stale(error, |copies| copies.find(id)),
+            Err(error) => self.coordinator.or_stale(error, |cache| cache.find(id)),
         }
     }
 
@@ -92,7 +92,7 @@ impl FallbackStore {
     pub(crate) fn seen(&self, mut session: Session, place: Place, began: Option<Instant>) -> Session {
         match (place, began) {
             (Place::Store, Some(began)) => {
-                self.copies(|copies| copies.keep(&session, began));
+                self.stale_cache(|cache| cache.keep(&session, began));
             }
             (Place::Store, None) => {}
             (Place::Local | Place::Nowhere, _) => session.origin = Origin::Local,
@@ -103,18 +103,18 @@ impl FallbackStore {
     /// The same for one that was made, and for those that had to go.
     pub(crate) fn created(&self, mut created: Created, place: Place, began: Option<Instant>) -> Created {
         for removed in &created.evicted {
-            self.copies(|copies| copies.forget(&removed.id));
+            self.stale_cache(|cache| cache.forget(&removed.id));
         }
         created.session = self.seen(created.session, place, began);
         created
     }
 
     pub(crate) fn begin(&self) -> Option<Instant> {
-        self.copies(StaleCache::instant)
+        self.stale_cache(StaleCache::instant)
     }
 
-    pub(crate) fn copies<T>(&self, with: impl FnOnce(&StaleCache) -> T) -> Option<T> {
-        self.coordinator.copies.as_deref().map(with)
+    pub(crate) fn stale_cache<T>(&self, with: impl FnOnce(&StaleCache) -> T) -> Option<T> {
+        self.coordinator.stale_cache.as_deref().map(with)
     }
 
     /// A session that is known to have a connection has to be here before another here gets that.

@@ -20,7 +20,7 @@ pub(crate) struct Coordinator {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) breaker: Arc<Breaker>,
     /// `None` where nothing is answered from them.
-    pub(crate) copies: Option<Arc<StaleCache>>,
+    pub(crate) stale_cache: Option<Arc<StaleCache>>,
     /// `None` where nothing is kept here.
     pub(crate) local: Option<LocalSessions>,
     pub(crate) counters: Counters,
@@ -82,14 +82,14 @@ impl Coordinator {
     pub(crate) fn new(
         store: Arc<dyn Store>,
         breaker: Arc<Breaker>,
-        copies: Option<Arc<StaleCache>>,
+        stale_cache: Option<Arc<StaleCache>>,
         local: Option<LocalSessions>,
         options: ReconcilerOptions,
     ) -> Self {
         Self {
             store,
             breaker,
-            copies,
+            stale_cache,
             local,
             counters: Counters::default(),
             options,
@@ -203,7 +203,7 @@ impl Coordinator {
     ) -> Result<Option<Session>> {
         let is_away = is_outage(&error) == Some(true)
             || matches!(&error, Error::NotExecuted { reason: Obstacle::CircuitOpen, .. });
-        match self.copies.as_deref().filter(|_| is_away).and_then(find) {
+        match self.stale_cache.as_deref().filter(|_| is_away).and_then(find) {
             Some(session) => {
                 self.counters.stale.fetch_add(1, Ordering::Relaxed);
                 Ok(Some(session))

@@ -27,7 +27,7 @@ pub(crate) struct LocalSessions {
     pub(crate) memory: MemoryStore,
     ttl: Duration,
     most_revocations: usize,
-    copies: Arc<StaleCache>,
+    stale_cache: Arc<StaleCache>,
     /// Closed with the ledger locked, and looked at so where it matters.
     breaker: Arc<Breaker>,
     /// LockedShards before any shard of the memory, never after one, and never while anything waits.
@@ -41,11 +41,11 @@ impl LocalSessions {
         memory: MemoryStore,
         ttl: Duration,
         most_revocations: usize,
-        copies: Arc<StaleCache>,
+        stale_cache: Arc<StaleCache>,
         breaker: Arc<Breaker>,
     ) -> Self {
         let (ledger, held) = (Mutex::default(), watch::Sender::default());
-        Self { memory, ttl, most_revocations, copies, breaker, ledger, held }
+        Self { memory, ttl, most_revocations, stale_cache, breaker, ledger, held }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -104,7 +104,7 @@ impl LocalSessions {
         if self.breaker.is_closed() || ledger.is_revoked(id) || ledger.known.contains_key(id) {
             return Ok(false);
         }
-        let Some((mut session, unsure)) = self.copies.find_with_unsure(id) else {
+        let Some((mut session, unsure)) = self.stale_cache.find_with_unsure(id) else {
             return Ok(false);
         };
         let is_revoked = ledger.revoked_users.iter().any(|revoked| {
@@ -121,7 +121,7 @@ impl LocalSessions {
             Ok(_) => {
                 ledger.note(id, Known { base: Some(base), sent: None });
                 // From here on the copy grows old.
-                self.copies.forget(id);
+                self.stale_cache.forget(id);
                 Ok(true)
             }
             Err(error @ Error::Refused(Refusal::Full { .. })) => Err(error),
@@ -135,13 +135,13 @@ impl LocalSessions {
         let here = ledger.here(id).clone();
         match ledger.known.get_mut(&here).and_then(|known| known.base.as_mut()) {
             Some(base) => base.unsure.push(operation),
-            None => self.copies.note_unsure(id, operation),
+            None => self.stale_cache.note_unsure(id, operation),
         }
     }
 
     /// Takes in the session that has a connection, as far as this process has seen, before another gets it here.
     pub(crate) fn adopt_holder(&self, connection: &str) -> Result<()> {
-        let holder = self.copies.find_by_connection(connection).filter(|_| !connection.is_empty());
+        let holder = self.stale_cache.find_by_connection(connection).filter(|_| !connection.is_empty());
         holder.map_or(Ok(()), |holder| self.adopt(holder.id()).map(drop))
     }
 
@@ -169,7 +169,7 @@ impl LocalSessions {
         let mut ledger = self.ledger();
         self.make_room(&ledger, 1)?;
         // What was only seen lately comes here first, to be told with the rest. Where there is no room it is forgotten.
-        for id in self.copies.of_user(user, keep) {
+        for id in self.stale_cache.of_user(user, keep) {
             if self.adopt_in(&mut ledger, &id).is_err() {
                 break;
             }
@@ -320,7 +320,7 @@ impl LocalSessions {
             Brought::There(_) if upload.is_rotation() => None,
             Brought::There(version) => self.memory.forget(&id, is_as_sent).then(|| {
                 ledger.strike(&id);
-                self.copies.replace(upload.session(), version);
+                self.stale_cache.replace(upload.session(), version);
                 (id, Fate::Imported)
             }),
             // What was refused may no longer be what is here.

@@ -17,12 +17,12 @@ impl MigrationStore for FallbackStore {
     }
 
     async fn import(&self, import: Import) -> Result<bool> {
-        self.copies(|copies| copies.forget(import.export.session.id()));
+        self.stale_cache(|cache| cache.forget(import.export.session.id()));
         self.coordinator.whole(Access::Write, self.coordinator.store.import(import)).await
     }
 
     async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen> {
-        self.copies(|copies| copies.forget(session.id()));
+        self.stale_cache(|cache| cache.forget(session.id()));
         self.coordinator.whole(Access::Write, self.coordinator.store.freeze(session, freezing)).await
     }
 
@@ -31,19 +31,19 @@ impl MigrationStore for FallbackStore {
             .coordinator
             .whole(Access::Write, self.coordinator.store.depart(session, task, until_ms))
             .await;
-        self.copies(|copies| copies.forget(session.id()));
+        self.stale_cache(|cache| cache.forget(session.id()));
         departed
     }
 
     async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
-        self.copies(|copies| copies.forget(id));
+        self.stale_cache(|cache| cache.forget(id));
         self.coordinator.whole(Access::Write, self.coordinator.store.thaw(id, task, direction)).await
     }
 
     async fn clean(&self, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
         let cleaned =
             self.coordinator.whole(Access::Write, self.coordinator.store.clean(session, task, what)).await;
-        self.copies(|copies| copies.forget(session.id()));
+        self.stale_cache(|cache| cache.forget(session.id()));
         cleaned
     }
 

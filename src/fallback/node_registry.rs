@@ -24,7 +24,7 @@ impl NodeRegistry for FallbackStore {
     async fn recover(&self, claim: Claim) -> Result<Claimed> {
         let claimed = self.coordinator.through(Access::Write, self.coordinator.store.recover(claim)).await?;
         for session in &claimed.sessions {
-            self.copies(|copies| copies.forget(&session.id));
+            self.stale_cache(|cache| cache.forget(&session.id));
         }
         Ok(claimed)
     }

@@ -76,7 +76,7 @@ impl SessionStore for FallbackStore {
         };
         let (patched, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
         if place == Place::Store {
-            self.copies(|copies| copies.patched(session.id(), &patch, &patched));
+            self.stale_cache(|cache| cache.patched(session.id(), &patch, &patched));
         }
         Ok(patched)
     }
@@ -88,10 +88,10 @@ impl SessionStore for FallbackStore {
         let (answer, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
         match &answer {
             Some(refreshed) if place == Place::Store => {
-                self.copies(|copies| copies.refreshed(session.id(), refreshed));
+                self.stale_cache(|cache| cache.refreshed(session.id(), refreshed));
             }
             None if place == Place::Store => {
-                self.copies(|copies| copies.forget(session.id()));
+                self.stale_cache(|cache| cache.forget(session.id()));
             }
             _ => {}
         }
@@ -117,10 +117,10 @@ impl SessionStore for FallbackStore {
         };
         let (mut rotated, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
         if session.id() != rotated.session.id() {
-            self.copies(|copies| copies.moved(session.id(), rotated.session.id()));
+            self.stale_cache(|cache| cache.moved(session.id(), rotated.session.id()));
         }
         for removed in &rotated.evicted {
-            self.copies(|copies| copies.forget(&removed.id));
+            self.stale_cache(|cache| cache.forget(&removed.id));
         }
         rotated.session = self.seen(rotated.session, place, began);
         Ok(rotated)
@@ -136,7 +136,7 @@ impl SessionStore for FallbackStore {
         };
         let (bound, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
         if place == Place::Store {
-            self.copies(|copies| copies.bound(session.id(), &binding, &bound));
+            self.stale_cache(|cache| cache.bound(session.id(), &binding, &bound));
         }
         Ok(bound)
     }
@@ -153,7 +153,7 @@ impl SessionStore for FallbackStore {
         let (unbound, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
         let is_detached = unbound.unwrap_or(false);
         if place == Place::Store && is_detached {
-            self.copies(|copies| copies.unbound(session.id()));
+            self.stale_cache(|cache| cache.unbound(session.id()));
         }
         Ok(is_detached)
     }
@@ -161,11 +161,11 @@ impl SessionStore for FallbackStore {
     async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
         let id = session.id();
         let mut ids = vec![id.clone()];
-        ids.extend(self.copies(|copies| copies.led_to(id)).flatten());
+        ids.extend(self.stale_cache(|cache| cache.led_to(id)).flatten());
         // Whether or not it can be deleted there, this process no longer answers with it; nor with what is read meanwhile.
-        self.copies(|copies| copies.forget(id));
+        self.stale_cache(|cache| cache.forget(id));
         let deleted = self.delete_at(session, &ids).await;
-        self.copies(|copies| copies.forget(id));
+        self.stale_cache(|cache| cache.forget(id));
         deleted
     }
 
@@ -195,7 +195,7 @@ impl SessionStore for FallbackStore {
             let found = match self.coordinator.through(Access::Read, asked).await {
                 Ok(found) => found.map(|session| self.seen(session, Place::Store, began)),
                 Err(error) => {
-                    self.coordinator.or_stale(error, |copies| copies.find_by_connection(connection))?
+                    self.coordinator.or_stale(error, |cache| cache.find_by_connection(connection))?
                 }
             };
             let Some(session) = found else {
@@ -214,13 +214,13 @@ impl SessionStore for FallbackStore {
         require_name("user id", user)?;
         if let Some(local) = self.away() {
             let done = local.revoke_user(user, keep);
-            self.copies(|copies| copies.forget_user(user, keep));
+            self.stale_cache(|cache| cache.forget_user(user, keep));
             self.coordinator.awaken();
             return done;
         }
-        self.copies(|copies| copies.forget_user(user, keep));
+        self.stale_cache(|cache| cache.forget_user(user, keep));
         let done = self.coordinator.whole(Access::Write, self.store.delete_user(user, keep)).await;
-        self.copies(|copies| copies.forget_user(user, keep));
+        self.stale_cache(|cache| cache.forget_user(user, keep));
         done
     }
 

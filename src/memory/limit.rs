@@ -4,7 +4,7 @@ use crate::memory::call::Call;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::removal;
-use crate::model::{BATCH, OnLimit, Refusal, Removed, Selector, SessionId};
+use crate::model::{OnLimit, Refusal, Removed, SESSIONS_PER_SCRIPT, Selector, SessionId};
 
 /// Index entries looked at in one call.
 const SCAN: usize = 1000;
@@ -31,11 +31,11 @@ pub(crate) fn admit(call: &Call<'_>, locked: &LockedShards<'_>, user: &str) -> R
     }
     let excess = (live.len() + 1).saturating_sub(limit);
     if !is_whole && !expired.is_empty() {
-        expired.truncate(BATCH);
+        expired.truncate(SESSIONS_PER_SCRIPT);
         return Err(Halt::Remove(user.to_owned(), expired));
     }
-    if !is_whole || excess > BATCH {
-        live.truncate(BATCH);
+    if !is_whole || excess > SESSIONS_PER_SCRIPT {
+        live.truncate(SESSIONS_PER_SCRIPT);
         return Err(Halt::Remove(user.to_owned(), live));
     }
     live.truncate(excess);

@@ -15,13 +15,13 @@ use crate::model::{Cursor, Error, Obstacle, PageRequest, Result, Selector, Sessi
 use crate::store::Store;
 
 /// How many to read at once.
-const PAGE: usize = 100;
+const SESSIONS_PER_PAGE: usize = 100;
 
 /// How often in a row a whole look at the node may move none, because all that are left fail.
 const IDLE_PASSES: u32 = 3;
 
 /// Between two looks at a node, so that one whose sessions all fail is not hammered.
-const PAUSE: Duration = Duration::from_millis(100);
+const PASS_PAUSE: Duration = Duration::from_millis(100);
 
 /// How far a drain is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ impl DrainTask {
             let after = *self.progress.borrow();
             let went = after.moved + after.missing > before.moved + before.missing;
             idle = if went { 0 } else { idle + 1 };
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PASS_PAUSE).await;
         }
         self.progress.send_modify(|progress| progress.is_done = true);
     }
@@ -131,8 +131,10 @@ impl DrainTask {
         let owner = Selector::node(&self.node);
         let mut waiting = JoinSet::new();
         loop {
-            let request =
-                after.map_or_else(|| PageRequest::first(PAGE), |cursor| PageRequest::after(cursor, PAGE));
+            let request = after.map_or_else(
+                || PageRequest::first(SESSIONS_PER_PAGE),
+                |cursor| PageRequest::after(cursor, SESSIONS_PER_PAGE),
+            );
             let page = match self.source.list(&owner, &request).await {
                 Ok(page) => page,
                 Err(error) => {

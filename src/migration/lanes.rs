@@ -25,7 +25,7 @@ impl Lanes {
     }
 
     /// The way that a session takes. One that goes to another node is at its source, and stays there.
-    pub(crate) fn route(&self, destination: &Destination) -> &Transfer {
+    pub(crate) fn transfer(&self, destination: &Destination) -> &Transfer {
         match destination {
             Destination::Remote | Destination::RemoteNode(_) | Destination::Node(_) => &self.to_remote,
             Destination::Local | Destination::LocalNode(_) => &self.to_local,

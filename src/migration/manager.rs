@@ -44,7 +44,7 @@ use crate::model::{Error, Obstacle, Result};
 /// Dropped, it stops at once, and reports all that it had accepted and not finished as failed: those that were at work are
 /// brought to an end by `resume`.
 pub struct MigrationManager {
-    shared: Arc<Lanes>,
+    lanes: Arc<Lanes>,
     queue: mpsc::Sender<Job>,
     workers: JoinSet<()>,
 }
@@ -52,7 +52,7 @@ pub struct MigrationManager {
 impl fmt::Debug for MigrationManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MigrationManager")
-            .field("to_remote", &self.shared.to_remote)
+            .field("to_remote", &self.lanes.to_remote)
             .field("waiting", &self.waiting())
             .finish_non_exhaustive()
     }
@@ -60,14 +60,14 @@ impl fmt::Debug for MigrationManager {
 
 impl MigrationManager {
     /// Starts the workers.
-    pub(crate) fn start(shared: Lanes, queue: usize, workers: usize) -> Self {
-        let (shared, (queue, jobs)) = (Arc::new(shared), mpsc::channel(queue));
+    pub(crate) fn start(lanes: Lanes, queue: usize, workers: usize) -> Self {
+        let (lanes, (queue, jobs)) = (Arc::new(lanes), mpsc::channel(queue));
         let jobs = Arc::new(tokio::sync::Mutex::new(jobs));
         let mut working = JoinSet::new();
         for _ in 0..workers {
-            working.spawn(work(shared.clone(), jobs.clone()));
+            working.spawn(work(lanes.clone(), jobs.clone()));
         }
-        Self { shared, queue, workers: working }
+        Self { lanes, queue, workers: working }
     }
 
     /// Accepts a task, once there is room in the queue. Await what it returns for the end.
@@ -75,7 +75,7 @@ impl MigrationManager {
     /// # Errors
     /// None while the manager is there; [`Error::NotExecuted`] if its workers are gone.
     pub async fn submit(&self, task: MigrationTask) -> Result<Submitted> {
-        let (job, submitted) = Job::new(task, self.shared.on_report.clone());
+        let (job, submitted) = Job::new(task, self.lanes.on_report.clone());
         match self.queue.send(job).await {
             Ok(()) => Ok(submitted),
             Err(refused) => {
@@ -90,7 +90,7 @@ impl MigrationManager {
     /// # Errors
     /// [`Error::NotExecuted`] when as many tasks wait as may ([`Obstacle::QueueFull`]), and nobody is called back.
     pub fn try_submit(&self, task: MigrationTask) -> Result<Submitted> {
-        let (job, submitted) = Job::new(task, self.shared.on_report.clone());
+        let (job, submitted) = Job::new(task, self.lanes.on_report.clone());
         let (job, obstacle) = match self.queue.try_send(job) {
             Ok(()) => return Ok(submitted),
             Err(TrySendError::Full(job)) => (job, Obstacle::QueueFull),
@@ -112,8 +112,8 @@ impl MigrationManager {
     /// # Errors
     /// [`Error::Invalid`] names a bad node, one that is to be drained to itself, or a rate of zero.
     pub fn drain_node(&self, node: &str, destination: Destination, per_second: u32) -> Result<Drain> {
-        let source = self.shared.route(&destination).source.store.clone();
-        let on_report = self.shared.on_report.clone();
+        let source = self.lanes.transfer(&destination).source.store.clone();
+        let on_report = self.lanes.on_report.clone();
         DrainTask::start(source, self.queue.downgrade(), node, destination, per_second, on_report)
     }
 
@@ -124,7 +124,7 @@ impl MigrationManager {
     /// # Errors
     /// Those of [`migrations`](crate::migration::MigrationStore::migrations): what is wrong with a single one stands in its report.
     pub async fn resume(&self) -> Result<Resumed> {
-        resume::resume(&self.shared).await
+        resume::resume(&self.lanes).await
     }
 
     /// Lets all that was accepted come to its end.
@@ -136,42 +136,42 @@ impl MigrationManager {
 
     /// Lets those come to their end that are at work, and hands back the tasks that wait, which nobody is called back for.
     pub async fn hand_back(self) -> Vec<MigrationTask> {
-        let Self { shared, queue, mut workers } = self;
-        *shared.handed_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        let Self { lanes, queue, mut workers } = self;
+        *lanes.handed_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
         drop(queue);
         while workers.join_next().await.is_some() {}
-        shared.handed_back.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+        lanes.handed_back.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 }
 
 /// Works at the queue until it is closed and empty.
-async fn work(shared: Arc<Lanes>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>) {
+async fn work(lanes: Arc<Lanes>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>) {
     loop {
         let job = jobs.lock().await.recv().await;
         let Some(job) = job else { return };
-        if let Some(job) = shared.keep_back(job) {
-            move_one(&shared, job).await;
+        if let Some(job) = lanes.keep_back(job) {
+            move_one(&lanes, job).await;
         }
     }
 }
 
-async fn move_one(shared: &Lanes, job: Job) {
+async fn move_one(lanes: &Lanes, job: Job) {
     let Some(MigrationTask { id, session, destination, from, .. }) = job.task().cloned() else { return };
     if let Err(error) = destination.check() {
         return job.report(session, Err(error));
     }
-    let route = shared.route(&destination);
+    let transfer = lanes.transfer(&destination);
     if let Destination::Node(to) = &destination {
-        return match reassign(&*route.source.store, &route.retry(), &session, from, to).await {
+        return match reassign(&*transfer.source.store, &transfer.retry(), &session, from, to).await {
             Ok((session, outcome)) => job.report(session, Ok(outcome)),
             Err(error) => job.report(session, Err(error)),
         };
     }
-    match route.carry(&session, id, destination.node()).await {
+    match transfer.carry(&session, id, destination.node()).await {
         Ok(arrival) => {
             // Before it is cleaned up: if this process ends in between, who resumes tells again.
             job.report(arrival.id.clone(), Ok(arrival.outcome));
-            if let Err(error) = route.clean_up(&arrival, id).await {
+            if let Err(error) = transfer.clean_up(&arrival, id).await {
                 tracing::warn!(%error, task = ?id, "a migration is not cleaned up: resuming does that");
             }
         }

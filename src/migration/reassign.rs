@@ -6,7 +6,7 @@ use crate::model::{Claim, Error, Obstacle, Refusal, Result, SessionId};
 use crate::store::Store;
 
 /// How often a session is read again that kept changing.
-const ROUNDS: u32 = 4;
+const READS: u32 = 4;
 
 /// Gives a session to a node, and tells its id by now. It comes from the node `from`, or else from the one where it is
 /// found: if its client takes it to a third one meanwhile, it stays there, for a connection would be lost.
@@ -17,7 +17,7 @@ pub(crate) async fn reassign(
     mut from: Option<String>,
     to: &str,
 ) -> Result<(SessionId, Outcome)> {
-    for _ in 0..ROUNDS {
+    for _ in 0..READS {
         let Some(session) = retry.with(|| store.get(id)).await? else {
             return Ok((id.clone(), Outcome::Missing));
         };

@@ -6,7 +6,7 @@ use crate::migration::transfer::{Arrival, Transfer};
 use crate::model::{Error, Migration, Phase, Result};
 
 /// How many to read at once.
-const PAGE: usize = 200;
+const MIGRATIONS_PER_PAGE: usize = 200;
 
 /// What a resumption came to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,17 +27,17 @@ impl Resumed {
 }
 
 /// Brings all to their end that are on their way between the two stores, by the lists of both.
-pub(crate) async fn resume(shared: &Lanes) -> Result<Resumed> {
+pub(crate) async fn resume(lanes: &Lanes) -> Result<Resumed> {
     let mut resumed = Resumed::default();
-    let (remote, local) = (&shared.to_remote, &shared.to_local);
-    for (route, back) in [(remote, local), (local, remote)] {
+    let (remote, local) = (&lanes.to_remote, &lanes.to_local);
+    for (transfer, back) in [(remote, local), (local, remote)] {
         let mut skip = 0;
         loop {
-            let page = route.source.store.migrations(skip, PAGE).await?;
+            let page = transfer.source.store.migrations(skip, MIGRATIONS_PER_PAGE).await?;
             // Those that have expired are passed over, and those that do not end stay in the list.
             let mut stay = page.next.map_or(0, |next| next - skip - page.migrations.len());
             for migration in &page.migrations {
-                stay += usize::from(!one(shared, route, back, migration, &mut resumed).await);
+                stay += usize::from(!one(lanes, transfer, back, migration, &mut resumed).await);
             }
             if page.next.is_none() {
                 break;
@@ -50,45 +50,45 @@ pub(crate) async fn resume(shared: &Lanes) -> Result<Resumed> {
 
 /// Whether it came to its end.
 async fn one(
-    shared: &Lanes,
-    route: &Transfer,
+    lanes: &Lanes,
+    transfer: &Transfer,
     back: &Transfer,
     migration: &Migration,
     resumed: &mut Resumed,
 ) -> bool {
-    if migration.place != route.target.place {
+    if migration.place != transfer.target.place {
         resumed.foreign += 1;
         return false;
     }
     // What this store takes in is on the way from the other.
     let is_outgoing = matches!(migration.phase, Phase::Outgoing { .. } | Phase::Departed);
-    let route = if is_outgoing { route } else { back };
+    let transfer = if is_outgoing { transfer } else { back };
     let arrival = if is_outgoing {
-        route.resume_outgoing(migration).await
+        transfer.resume_outgoing(migration).await
     } else {
-        route.resume_incoming(migration).await
+        transfer.resume_incoming(migration).await
     };
-    let (report, cleaned) = finish(shared, route, migration, arrival).await;
+    let (report, cleaned) = finish(lanes, transfer, migration, arrival).await;
     resumed.reports.push(report);
     cleaned
 }
 
 async fn finish(
-    shared: &Lanes,
-    route: &Transfer,
+    lanes: &Lanes,
+    transfer: &Transfer,
     migration: &Migration,
     arrival: Result<Arrival>,
 ) -> (Report, bool) {
     let task = migration.task;
     let told = |session, outcome: Result<_, Error>| {
         let report = Report { task, session, outcome };
-        shared.tell(&report);
+        lanes.tell(&report);
         report
     };
     match arrival {
         Ok(arrival) => {
             let report = told(arrival.id.clone(), Ok(arrival.outcome));
-            (report, route.clean_up(&arrival, task).await.is_ok())
+            (report, transfer.clean_up(&arrival, task).await.is_ok())
         }
         Err(error) => (told(migration.id.clone(), Err(error)), false),
     }

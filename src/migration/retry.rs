@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::model::Result;
 
 /// The first pause between two attempts; each next one is twice as long.
-const PAUSE: Duration = Duration::from_millis(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,7 @@ impl Retry {
         &self,
         mut step: impl FnMut() -> F,
     ) -> Result<T> {
-        let mut pause = PAUSE;
+        let mut pause = FIRST_PAUSE;
         loop {
             let error = match step().await {
                 Err(error) if error.is_ambiguous() || error.is_not_executed() => error,

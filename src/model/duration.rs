@@ -5,11 +5,11 @@ use std::time::Duration;
 use crate::model::error::{Error, Result};
 
 /// The longest idle time and lifetime: ten years.
-pub(crate) const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(crate) const LONGEST_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// A ttl that a caller gave, for all sessions or for one.
 pub(crate) fn check_ttl(field: &'static str, ttl: Duration) -> Result<()> {
-    check_duration(field, ttl, Duration::from_millis(1), LONGEST)
+    check_duration(field, ttl, Duration::from_millis(1), LONGEST_DURATION)
 }
 
 /// A duration within bounds.

@@ -38,5 +38,5 @@ impl Expired {
     }
 
     /// How many are read at once at most.
-    pub(crate) const MOST: usize = 1000;
+    pub(crate) const LARGEST_PAGE: usize = 1000;
 }

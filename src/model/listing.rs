@@ -105,7 +105,7 @@ impl Selector {
 }
 
 /// The largest page.
-const PAGE: usize = 500;
+const LARGEST_PAGE: usize = 500;
 
 /// Which sessions of an owner to read.
 #[derive(Clone, Debug)]
@@ -133,8 +133,11 @@ impl PageRequest {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        if self.size == 0 || self.size > PAGE {
-            return Err(Error::invalid("page size", format!("is {}, must be 1 to {PAGE}", self.size)));
+        if self.size == 0 || self.size > LARGEST_PAGE {
+            return Err(Error::invalid(
+                "page size",
+                format!("is {}, must be 1 to {LARGEST_PAGE}", self.size),
+            ));
         }
         Ok(())
     }

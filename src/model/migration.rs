@@ -137,7 +137,7 @@ impl Leftover {
 }
 
 /// The longest that a session may be frozen.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST_FREEZE: Duration = Duration::from_secs(3600);
 
 /// How to freeze a session that is to go over to another store.
 ///
@@ -195,7 +195,7 @@ pub struct Frozen {
 }
 
 pub(crate) fn check_span(span: Duration) -> Result<()> {
-    check_duration("freeze", span, Duration::from_millis(1), LONGEST)
+    check_duration("freeze", span, Duration::from_millis(1), LONGEST_FREEZE)
 }
 
 impl Frozen {

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use crate::model::clock::system_time;
-use crate::model::duration::{LONGEST, check_count, check_duration};
+use crate::model::duration::{LONGEST_DURATION, check_count, check_duration};
 use crate::model::error::{Error, Result};
 use crate::model::index_fields::require_name;
 use crate::model::listing::Cursor;
 use crate::model::node_identity::NodeIdentity;
 use crate::model::operation_id::OperationId;
-use crate::model::rules::BATCH;
+use crate::model::rules::SESSIONS_PER_SCRIPT;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
@@ -73,7 +73,7 @@ impl Heartbeat {
 
     pub(crate) fn check(&self) -> Result<()> {
         check_duration("lease", self.lease, Duration::from_millis(1), LONGEST_LEASE)?;
-        check_duration("keep", self.keep, Duration::from_secs(1), LONGEST)
+        check_duration("keep", self.keep, Duration::from_secs(1), LONGEST_DURATION)
     }
 }
 
@@ -145,7 +145,7 @@ impl Claim {
         Self {
             node,
             to,
-            batch: BATCH,
+            batch: SESSIONS_PER_SCRIPT,
             reconnect,
             always: false,
             after: None,
@@ -217,14 +217,14 @@ impl Claim {
         if self.identity.as_ref().is_some_and(|identity| identity.node() != self.to) {
             return Err(Error::invalid("node id", "is not that of the node that makes the call"));
         }
-        check_count("batch", self.batch, BATCH)?;
-        if let Some(ids) = self.only.as_ref().filter(|ids| ids.len() > BATCH) {
+        check_count("batch", self.batch, SESSIONS_PER_SCRIPT)?;
+        if let Some(ids) = self.only.as_ref().filter(|ids| ids.len() > SESSIONS_PER_SCRIPT) {
             return Err(Error::invalid(
                 "only",
-                format!("names {} sessions, must be at most {BATCH}", ids.len()),
+                format!("names {} sessions, must be at most {SESSIONS_PER_SCRIPT}", ids.len()),
             ));
         }
-        check_duration("reconnect", self.reconnect, Duration::from_millis(1), LONGEST)
+        check_duration("reconnect", self.reconnect, Duration::from_millis(1), LONGEST_DURATION)
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use crate::model::duration::{LONGEST, check_duration, check_ttl};
+use crate::model::duration::{LONGEST_DURATION, check_duration, check_ttl};
 use crate::model::error::{Error, Result};
 use crate::model::session_id::IdScheme;
 
 /// How many sessions one script call handles at most.
-pub(crate) const BATCH: usize = 200;
+pub(crate) const SESSIONS_PER_SCRIPT: usize = 200;
 
 /// The most sessions that a limit may allow a user; the limit check of one script call rests on it.
 const MOST_SESSIONS: u32 = 500;
@@ -237,15 +237,15 @@ impl Rules {
     pub fn validate(&self) -> Result<()> {
         check_ttl("ttl", self.ttl)?;
         if let Some(lifetime) = self.max_lifetime {
-            check_duration("max_lifetime", lifetime, Duration::from_millis(1), LONGEST)?;
+            check_duration("max_lifetime", lifetime, Duration::from_millis(1), LONGEST_DURATION)?;
         }
         if !(self.refresh_threshold > 0.0 && self.refresh_threshold <= 1.0) {
             return Err(Error::invalid("refresh_threshold", "must be above 0.0 and at most 1.0"));
         }
         check_duration("touch_interval", self.touch_interval, Duration::ZERO, self.ttl)?;
-        check_duration("grace", self.grace, Duration::from_secs(1), LONGEST)?;
-        check_duration("rotation_grace", self.rotation_grace, Duration::from_millis(1), LONGEST)?;
-        check_duration("tombstone", self.tombstone, Duration::from_millis(1), LONGEST)?;
+        check_duration("grace", self.grace, Duration::from_secs(1), LONGEST_DURATION)?;
+        check_duration("rotation_grace", self.rotation_grace, Duration::from_millis(1), LONGEST_DURATION)?;
+        check_duration("tombstone", self.tombstone, Duration::from_millis(1), LONGEST_DURATION)?;
         if let Some((limit, _)) = self.limit
             && !(1..=MOST_SESSIONS).contains(&limit)
         {
@@ -287,12 +287,12 @@ mod tests {
         let zero = Duration::ZERO;
         for (rules, field) in [
             (Rules::new().ttl(zero), "ttl"),
-            (Rules::new().ttl(LONGEST * 2), "ttl"),
+            (Rules::new().ttl(LONGEST_DURATION * 2), "ttl"),
             (Rules::new().max_lifetime(zero), "max_lifetime"),
             (Rules::new().refresh_threshold(0.0), "refresh_threshold"),
             (Rules::new().refresh_threshold(1.1), "refresh_threshold"),
             (Rules::new().refresh_threshold(f64::NAN), "refresh_threshold"),
-            (Rules::new().touch_interval(LONGEST), "touch_interval"),
+            (Rules::new().touch_interval(LONGEST_DURATION), "touch_interval"),
             (Rules::new().grace(zero), "grace"),
             (Rules::new().rotation_grace(zero), "rotation_grace"),
             (Rules::new().tombstone(zero), "tombstone"),

@@ -9,7 +9,9 @@ use std::time::Duration;
 use crate::background::callback::{Callback, Panics};
 use crate::background::shutdown::ShutdownSignal;
 use crate::background::sweeper::{Sweep, Sweeper};
-use crate::model::{BATCH, Claim, Error, NodeIdentity, RecoveredSession, Refusal, Result, check_count};
+use crate::model::{
+    Claim, Error, NodeIdentity, RecoveredSession, Refusal, Result, SESSIONS_PER_SCRIPT, check_count,
+};
 use crate::nodes::lease::{Lease, LeaseState, Standing};
 use crate::store::node_registry::NodeRegistry;
 
@@ -98,7 +100,7 @@ impl RecovererBuilder {
     /// Outside of a Tokio runtime.
     pub fn spawn(self) -> Result<Recoverer> {
         let Self { store, identity, standing, every, batch, on_recovered } = self;
-        check_count("batch", batch, BATCH)?;
+        check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
         let (counters, panics) = (Arc::new(Counters::default()), on_recovered.panics());
         let recovering =
             Recovering { store, identity, standing, batch, on_recovered, counters: counters.clone() };
@@ -114,7 +116,7 @@ impl Recoverer {
             identity: lease.identity().clone(),
             standing: lease.standing(),
             every: Duration::from_secs(1),
-            batch: BATCH,
+            batch: SESSIONS_PER_SCRIPT,
             on_recovered: Callback::default(),
         }
     }

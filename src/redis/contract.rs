@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 
-use crate::model::{Error, LONGEST, Obstacle, Refusal, Result, cause, ms};
+use crate::model::{Error, LONGEST_DURATION, Obstacle, Refusal, Result, cause, ms};
 use crate::redis::transport::server_error::server_code;
 use crate::stored::keys::Keys;
 
@@ -17,7 +17,7 @@ use crate::stored::keys::Keys;
 const CONTRACT: u64 = 1;
 
 /// How long the note stays after a client's start: as long as a session may live unused.
-const KEPT: Duration = LONGEST;
+const KEPT: Duration = LONGEST_DURATION;
 
 /// Notes the contract where none is, and refuses to work where a later one is.
 ///

@@ -12,7 +12,7 @@ use crate::redis::script::Script;
 /// How often a script may say that it needs something else before the call gives up. The longest way that needs no
 /// luck takes four rounds; each more means that another call was faster, and a hundred logins of one user at once
 /// stand in each other's way that often. The deadline ends it too.
-const ROUNDS: u32 = 128;
+const NEED_ROUNDS: u32 = 128;
 
 /// What a call declares: a guess, which the script corrects.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl KeyPlan {
     ) -> Result<Reply> {
         call.about(&self.id);
         let mut rounds = 0;
-        while rounds < ROUNDS {
+        while rounds < NEED_ROUNDS {
             let mut reply = call.run(script, &cmd(self)).await?;
             match reply.word.as_str() {
                 "need" => {

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    BATCH, Binding, Bound, Created, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
-    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
-    UserDeleted, check_count,
+    Binding, Bound, Created, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
+    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, SESSIONS_PER_SCRIPT, Selector, Session,
+    SessionId, SessionRef, UserDeleted, check_count,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
@@ -136,7 +136,7 @@ impl SessionStore for RedisStore {
     }
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
-        check_count("batch", batch, BATCH)?;
+        check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
         let body = |call: Arc<Call>| async move {
             let mut corrupt = Vec::new();
             loop {

@@ -15,8 +15,8 @@ pub trait SessionStoreExt: SessionStore {
     /// attempt, each time on a fresh copy. Its error is the caller's own, which errors of the store become too.
     ///
     /// # Errors
-    /// Those of [`update`](SessionStore::update), [`Missing`](crate::Refusal::Missing) included; what `change` returns;
-    /// [`Error::NotExecuted`](crate::Error::NotExecuted) after 32 conflicts in a row.
+    /// Those of [`update`](SessionStore::update), [`Missing`](Refusal::Missing) included; what `change` returns;
+    /// [`Error::NotExecuted`] after 32 conflicts in a row.
     ///
     /// # Atomicity
     /// `update.lua`, against the version that was read: no change of others is lost.

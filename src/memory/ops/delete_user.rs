@@ -3,7 +3,7 @@
 use crate::memory::call::Call;
 use crate::memory::index::Index;
 use crate::memory::ops::get;
-use crate::model::{BATCH, Result, Selector, SessionId, UserDeleted, require_name};
+use crate::model::{Result, SESSIONS_PER_SCRIPT, Selector, SessionId, UserDeleted, require_name};
 
 pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
     require_name("user id", user)?;
@@ -25,6 +25,6 @@ fn batch(call: &Call<'_>, user: &str, kept: &[&SessionId]) -> Result<Vec<Session
     call.another().reaching([user]).settle(|_, locked| {
         let index = locked.index(&Selector::user(user)).into_iter().flat_map(Index::iter);
         let old = index.take_while(|(created_at, _)| *created_at <= call.now).map(|(_, id)| id);
-        Ok(old.filter(|id| !kept.contains(id)).take(BATCH).cloned().collect())
+        Ok(old.filter(|id| !kept.contains(id)).take(SESSIONS_PER_SCRIPT).cloned().collect())
     })
 }

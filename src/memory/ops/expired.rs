@@ -8,7 +8,7 @@ use crate::memory::locked_shards::LockedShards;
 use crate::model::{Expired, Result, SessionId, check_count};
 
 pub(crate) fn run(call: Call<'_>, before: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
-    check_count("page size", limit, Expired::MOST)?;
+    check_count("page size", limit, Expired::LARGEST_PAGE)?;
     let before = before.unwrap_or(call.now).min(call.now);
     let page = |(expired_at_ms, id): (u64, &SessionId)| Expired { id: id.clone(), expired_at_ms };
     call.reaching_all()

@@ -3,10 +3,10 @@
 use crate::memory::call::Call;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Departure, Kind, Record};
-use crate::model::{BATCH, Migration, Migrations, Phase, Result, SessionId, check_count};
+use crate::model::{Migration, Migrations, Phase, Result, SESSIONS_PER_SCRIPT, SessionId, check_count};
 
 pub(crate) fn run(call: Call<'_>, skip: usize, limit: usize) -> Result<Migrations> {
-    check_count("page size", limit, BATCH)?;
+    check_count("page size", limit, SESSIONS_PER_SCRIPT)?;
     call.reaching_all().settle(|call, locked| Ok(page(locked, call.now, skip, limit)))
 }
 

@@ -3,10 +3,10 @@
 use crate::memory::call::Call;
 use crate::memory::ops::expired;
 use crate::memory::record::Record;
-use crate::model::{BATCH, Reaped, Result, SessionId, check_count};
+use crate::model::{Reaped, Result, SESSIONS_PER_SCRIPT, SessionId, check_count};
 
 pub(crate) fn run(call: Call<'_>, batch: usize) -> Result<Reaped> {
-    check_count("batch", batch, BATCH)?;
+    check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
     let now = call.now;
     let removed: Vec<(SessionId, Record)> = call.reaching_all().settle(|call, locked| {
         let ids: Vec<SessionId> =

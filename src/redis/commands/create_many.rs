@@ -5,7 +5,7 @@ use crate::redis::call::Call;
 use crate::redis::script;
 
 /// How many sessions one script call makes at most. Each takes the server some 30 microseconds.
-pub(crate) const SESSIONS_PER_SCRIPT: usize = 100;
+pub(crate) const CREATES_PER_SCRIPT: usize = 100;
 
 /// A session to be made, under an operation id of its own.
 #[derive(Debug)]

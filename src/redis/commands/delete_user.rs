@@ -2,12 +2,12 @@
 
 use redis::{Pipeline, Value};
 
-use crate::model::{BATCH, Error, Obstacle, Result, SessionId, UserDeleted, require_name};
+use crate::model::{Error, Obstacle, Result, SESSIONS_PER_SCRIPT, SessionId, UserDeleted, require_name};
 use crate::redis::call::Call;
 use crate::redis::{bulk as batch, lookup};
 
 /// How often in a row a batch may remove nothing, because its sessions kept changing.
-const ROUNDS: u32 = 12;
+const IDLE_BATCHES: u32 = 12;
 
 /// The deletion of those sessions that there were when it began: what is created meanwhile survives, so that it comes
 /// to an end.
@@ -44,8 +44,8 @@ impl<'a> Deletion<'a> {
             page(call, self.user, self.start, self.keep.len() + self.done.corrupt.len()).await?;
         self.start.get_or_insert(now);
         ids.retain(|id| !self.keep.contains(id) && !self.done.corrupt.contains(id));
-        let whole = ids.len() <= BATCH;
-        ids.truncate(BATCH);
+        let whole = ids.len() <= SESSIONS_PER_SCRIPT;
+        ids.truncate(SESSIONS_PER_SCRIPT);
         let candidates = batch::candidates(call, ids).await?;
         if candidates.is_empty() {
             return Ok(true);
@@ -62,7 +62,11 @@ impl<'a> Deletion<'a> {
         }
         let idle = outcome.stale.len() == candidates.len() || (whole && removed == 0);
         self.idle_rounds = if idle { self.idle_rounds + 1 } else { 0 };
-        if self.idle_rounds == ROUNDS { Err(Error::obstacle(Obstacle::Contended, None)) } else { Ok(false) }
+        if self.idle_rounds == IDLE_BATCHES {
+            Err(Error::obstacle(Obstacle::Contended, None))
+        } else {
+            Ok(false)
+        }
     }
 }
 
@@ -72,7 +76,7 @@ async fn page(call: &Call, user: &str, start: Option<u64>, passed: usize) -> Res
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(call.keys().user(user)).arg("-inf");
     pipeline.arg(start.map_or_else(|| "+inf".to_owned(), |start| start.to_string()));
-    pipeline.arg("LIMIT").arg(0).arg(BATCH + 1 + passed);
+    pipeline.arg("LIMIT").arg(0).arg(SESSIONS_PER_SCRIPT + 1 + passed);
     let values = call.read(&pipeline, "user").await?;
     let [time, ids] = values.as_slice() else {
         return Err(Error::corrupt("reply to TIME and ZRANGEBYSCORE"));

@@ -6,7 +6,7 @@ use crate::redis::script;
 
 /// `before` in milliseconds since the epoch, `None` for now.
 pub(crate) async fn run(call: &Call, before: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
-    check_count("page size", limit, Expired::MOST)?;
+    check_count("page size", limit, Expired::LARGEST_PAGE)?;
     let keys = [call.keys().expiry()];
     let mut cmd = call.evalsha(&script::EXPIRED, keys.iter().map(String::as_str));
     cmd.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);

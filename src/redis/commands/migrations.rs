@@ -2,7 +2,7 @@
 
 use redis::{Pipeline, Value};
 
-use crate::model::{BATCH, Error, Migration, Migrations, Result, SessionId, check_count};
+use crate::model::{Error, Migration, Migrations, Result, SESSIONS_PER_SCRIPT, SessionId, check_count};
 use crate::redis::call::Call;
 use crate::redis::{lookup, script};
 use crate::stored::record::Record;
@@ -15,7 +15,7 @@ pub(crate) async fn one(call: &Call, id: &SessionId) -> Result<Option<Migration>
 }
 
 pub(crate) async fn run(call: &Call, skip: usize, limit: usize) -> Result<Migrations> {
-    check_count("page size", limit, BATCH)?;
+    check_count("page size", limit, SESSIONS_PER_SCRIPT)?;
     let migrations = call.keys().migrations();
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("ZRANGE").arg(&migrations).arg(skip).arg(skip + limit - 1);

@@ -7,7 +7,7 @@ use crate::redis::call::Call;
 use crate::redis::script;
 
 /// How many nodes a full page has.
-const PAGE: usize = 1000;
+const NODES_PER_SCRIPT: usize = 1000;
 
 /// The nodes by name, without their sessions, which is another operation.
 pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
@@ -28,7 +28,7 @@ pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
             nodes.insert(name, node);
             (read, last) = (read + 1, until);
         }
-        if read < PAGE {
+        if read < NODES_PER_SCRIPT {
             return Ok(nodes.into_values().collect());
         }
         // A whole page of one millisecond: what else ended in it is not seen this time.

@@ -7,7 +7,7 @@ use crate::redis::reply::Reply;
 use crate::redis::{bulk as batch, index_page as cursor, script};
 
 /// How often a batch is read again whose sessions kept changing.
-const ROUNDS: u32 = 12;
+const STALE_BATCHES: u32 = 12;
 
 pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
     claim.check()?;
@@ -16,7 +16,7 @@ pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
         Some(ids) => (ids.iter().cloned().collect(), None),
         None => page(call, claim).await?,
     };
-    for _ in 0..ROUNDS {
+    for _ in 0..STALE_BATCHES {
         let candidates = batch::candidates(call, claimed.stale.clone()).await?;
         match take(call, claim, &candidates, &mut claimed).await {
             Ok(stale) => claimed.stale = stale,
