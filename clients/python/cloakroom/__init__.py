@@ -1,7 +1,7 @@
 """Cloakroom: an atomic session engine on Redis. This client runs the scripts of lua/bundle.json."""
 
 from .async_store import AsyncStore
-from .call import Holder, OperationId
+from .call import Holder
 from .errors import (
     Ambiguous,
     CloakroomError,
@@ -25,6 +25,7 @@ from .errors import (
     TooLarge,
 )
 from .making import Incoming, NewSession
+from .operation_id import OperationId
 from .results import (
     Bound,
     Claimed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .call import OperationId
+    from .operation_id import OperationId
 
 
 class CloakroomError(Exception):

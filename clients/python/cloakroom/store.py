@@ -12,7 +12,8 @@ import redis
 from redis.retry import Retry
 
 from . import changing, clearing, link, making, migrating, nodes, reading, starting
-from .call import Commands, Engine, Holder, Lost, OperationId, Replies, Steps, Unreachable
+from .call import Commands, Engine, Holder, Lost, Replies, Steps, Unreachable
+from .operation_id import OperationId
 from .rules import Rules
 
 P = ParamSpec("P")
