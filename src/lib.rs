@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
-// Without Redis nobody asks for the words that its scripts take.
+// Without the feature `redis` nobody calls the helpers that make arguments of scripts.
 #![cfg_attr(not(feature = "redis"), allow(dead_code, unused_imports))]
-// Without the feature the clock of tests is there all the same, and nobody outside can name it.
+// Without the feature `test-util` the clock of tests is compiled, and not exported.
 #![cfg_attr(not(feature = "test-util"), allow(unreachable_pub))]
 
 pub mod background;
@@ -29,7 +29,7 @@ pub use crate::model::{
 pub use crate::redis::{builder::RedisStoreBuilder, store::RedisStore};
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
-/// The clients that a service may hand in: redis 1.8, bb8 0.9, bb8-redis 0.26.
+/// The crates whose types the constructors take: redis 1.8, bb8 0.9, bb8-redis 0.26.
 #[cfg(feature = "redis")]
 pub mod clients {
     pub use {::bb8, ::bb8_redis, ::redis};

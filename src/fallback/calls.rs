@@ -9,7 +9,7 @@ use crate::fallback::place::{Adopt, Place};
 use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::store::FallbackStore;
 use crate::model::{Created, Error, Instant, Origin, Result, Session, SessionId, SessionRef};
-use crate::store::join::Sent;
+use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
 
 impl FallbackStore {
@@ -27,7 +27,7 @@ impl FallbackStore {
         access: Access,
         adopt: Adopt,
         id: &SessionId,
-        call: impl Fn(Place, Arc<dyn SessionStore>) -> Sent<'a, Result<T>>,
+        call: impl Fn(Place, Arc<dyn SessionStore>) -> PendingCall<'a, Result<T>>,
     ) -> Result<(T, Place)> {
         let adopt = if self.identity.is_some() { Adopt::No } else { adopt };
         loop {
@@ -70,7 +70,7 @@ impl FallbackStore {
         access: Access,
         adopt: Adopt,
         id: &SessionId,
-        call: impl Fn(Place, Arc<dyn SessionStore>) -> Sent<'a, Result<Option<Session>>>,
+        call: impl Fn(Place, Arc<dyn SessionStore>) -> PendingCall<'a, Result<Option<Session>>>,
     ) -> Result<Option<Session>> {
         let began = self.begin();
         match self.on_session(access, adopt, id, call).await {
@@ -141,7 +141,7 @@ impl FallbackStore {
         if let Some(local) = local.filter(|local| is_away || ids.iter().any(|id| local.leads_here(id))) {
             return revoke(local);
         }
-        let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<bool>> {
+        let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<bool>> {
             match local.filter(|_| place == Place::Local) {
                 Some(local) => Box::pin(async move { revoke(local) }),
                 None => Box::pin(async move { store.delete(session).await }),

@@ -66,7 +66,7 @@ fn is_outage(error: &Error) -> Option<bool> {
             | Obstacle::ConnectionLost
             | Obstacle::Server => Some(true),
             Obstacle::Contended => Some(false),
-            Obstacle::Closed | Obstacle::CircuitOpen | Obstacle::Recovering | Obstacle::QueueFull => None,
+            Obstacle::Closed | Obstacle::CircuitOpen | Obstacle::Reconciling | Obstacle::QueueFull => None,
         },
         Error::Refused(_) | Error::Corrupt { .. } => Some(false),
         Error::Invalid(_) | Error::Value { .. } => None,
@@ -74,7 +74,7 @@ fn is_outage(error: &Error) -> Option<bool> {
 }
 
 /// The same of a call that may have been answered.
-fn told<T>(result: &Result<T>) -> Option<bool> {
+fn outage_of<T>(result: &Result<T>) -> Option<bool> {
     result.as_ref().map_or_else(is_outage, |_| Some(false))
 }
 
@@ -106,7 +106,7 @@ impl Coordinator {
     ) -> Result<T> {
         self.admit()?;
         let result = call.await;
-        self.learn(access, told(&result));
+        self.learn(access, outage_of(&result));
         result
     }
 
@@ -121,7 +121,7 @@ impl Coordinator {
             return (0..count).map(|_| Err(error.clone())).collect();
         }
         let results = call.await;
-        self.learn(access, results.iter().filter_map(told).max());
+        self.learn(access, results.iter().filter_map(outage_of).max());
         results
     }
 
@@ -192,7 +192,7 @@ impl Coordinator {
 
     /// That what a call needs of the store is here for now.
     pub(crate) fn apart(&self) -> Error {
-        if self.breaker.is_closed() { Error::obstacle(Obstacle::Recovering, None) } else { open() }
+        if self.breaker.is_closed() { Error::obstacle(Obstacle::Reconciling, None) } else { open() }
     }
 
     /// A copy to answer with when the store did not, or its error.

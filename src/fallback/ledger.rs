@@ -141,7 +141,7 @@ impl Ledger {
     }
 
     /// The store was told. The same logout may have come again meanwhile, of which it was not.
-    pub(crate) fn told(&mut self, revocation: &Revocation) {
+    pub(crate) fn forget(&mut self, revocation: &Revocation) {
         match revocation {
             Revocation::User(user) => {
                 let told = self.revoked_users.iter().position(|other| other == user);

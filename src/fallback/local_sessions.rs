@@ -30,7 +30,7 @@ pub(crate) struct LocalSessions {
     stale_cache: Arc<StaleCache>,
     /// Closed with the ledger locked, and looked at so where it matters.
     breaker: Arc<Breaker>,
-    /// LockedShards before any shard of the memory, never after one, and never while anything waits.
+    /// Lock order: the ledger first, then shards of the memory. No lock is held across an await.
     ledger: Mutex<Ledger>,
     /// The session that calls wait for, since it is changed faster than it can be brought to the store.
     held: watch::Sender<Option<SessionId>>,
@@ -64,7 +64,8 @@ impl LocalSessions {
     /// Where an id leads here: to a session, or nowhere, for that was logged out here, or left its id by a rotation, and the
     /// store may not know yet. `None`: of that session the store knows best.
     pub(crate) fn place(&self, id: &SessionId) -> Option<Place> {
-        // LockedShards for both: else a session that comes here and is rotated in between would be nowhere.
+        // The ledger stays locked for both questions: a session that comes here and is rotated in between would else be
+        // nowhere.
         let ledger = self.ledger();
         if self.memory.holds(id) {
             return Some(Place::Local);
@@ -249,8 +250,8 @@ impl LocalSessions {
         self.ledger().next_revocation()
     }
 
-    pub(crate) fn told(&self, revocation: &Revocation) {
-        self.ledger().told(revocation);
+    pub(crate) fn forget(&self, revocation: &Revocation) {
+        self.ledger().forget(revocation);
     }
 
     /// Runs something when there is no logout left to tell, and lets none come in between.

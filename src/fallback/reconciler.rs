@@ -21,18 +21,18 @@ pub(crate) fn spawn(coordinator: &Arc<Coordinator>) {
 }
 
 async fn reconcile(weak: Weak<Coordinator>) {
-    let mut recovery = Reconciled::default();
+    let mut summary = Reconciled::default();
     let mut probe = probe_id();
     while let Some(coordinator) = weak.upgrade().filter(|coordinator| !coordinator.is_closed()) {
         if coordinator.breaker.is_closed() {
-            let drained = coordinator.drain(&mut recovery).await;
-            if drained.is_ok() && coordinator.may_rest() {
-                if !recovery.is_empty() {
-                    coordinator.options.on_reconciled.call(&recovery);
+            let uploaded = coordinator.upload_all(&mut summary).await;
+            if uploaded.is_ok() && coordinator.may_rest() {
+                if !summary.is_empty() {
+                    coordinator.options.on_reconciled.call(&summary);
                 }
                 return;
             }
-            if drained.is_ok() {
+            if uploaded.is_ok() {
                 continue;
             }
         }
@@ -40,7 +40,7 @@ async fn reconcile(weak: Weak<Coordinator>) {
         drop(coordinator);
         tokio::time::sleep(cool_down).await;
         if let Some(coordinator) = weak.upgrade().filter(|coordinator| !coordinator.breaker.is_closed()) {
-            coordinator.half_open(&mut probe, &mut recovery).await;
+            coordinator.half_open(&mut probe, &mut summary).await;
         }
     }
 }
@@ -53,11 +53,11 @@ fn probe_id() -> SessionId {
 
 impl Coordinator {
     /// Probes, and closes the breaker when the store is back and has been told of all logouts.
-    async fn half_open(self: &Arc<Self>, probe: &mut SessionId, recovery: &mut Reconciled) {
+    async fn half_open(self: &Arc<Self>, probe: &mut SessionId, summary: &mut Reconciled) {
         self.breaker.set(BreakerState::HalfOpen);
         self.counters.probes.fetch_add(1, Ordering::Relaxed);
         let back = match tokio::time::timeout(self.options.probe_timeout, self.probe(probe)).await {
-            Ok(Ok(())) => self.tell_and_close(recovery).await,
+            Ok(Ok(())) => self.tell_and_close(summary).await,
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::obstacle(Obstacle::Deadline, None)),
         };
@@ -89,14 +89,14 @@ impl Coordinator {
         self.store.delete(&*id).await.map(drop)
     }
 
-    async fn tell_and_close(&self, recovery: &mut Reconciled) -> Result<()> {
+    async fn tell_and_close(&self, summary: &mut Reconciled) -> Result<()> {
         let close = || self.breaker.set(BreakerState::Closed);
         let Some(local) = &self.local else {
             close();
             return Ok(());
         };
         loop {
-            self.tell(local, recovery).await?;
+            self.tell(local, summary).await?;
             if local.unless_pending(close) {
                 return Ok(());
             }
@@ -104,30 +104,30 @@ impl Coordinator {
     }
 
     /// Tells the store of logouts, until none is left.
-    async fn tell(&self, local: &LocalSessions, recovery: &mut Reconciled) -> Result<()> {
+    async fn tell(&self, local: &LocalSessions, summary: &mut Reconciled) -> Result<()> {
         while let Some(revocation) = local.next_revocation() {
             match &revocation {
                 Revocation::User(UserRevocation { user, keep }) => {
-                    told(self.store.delete_user(user, keep.as_ref()).await)?;
+                    ignore_refusals(self.store.delete_user(user, keep.as_ref()).await)?;
                 }
-                Revocation::Session(id) => told(self.store.delete(id).await)?,
+                Revocation::Session(id) => ignore_refusals(self.store.delete(id).await)?,
             }
-            local.told(&revocation);
-            recovery.revoked += 1;
+            local.forget(&revocation);
+            summary.revoked += 1;
             self.counters.revoked.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Brings the store all sessions that are here. Calls on one that is still here go on here meanwhile.
-    async fn drain(self: &Arc<Self>, recovery: &mut Reconciled) -> Result<()> {
+    async fn upload_all(self: &Arc<Self>, summary: &mut Reconciled) -> Result<()> {
         let Some(local) = &self.local else {
             return Ok(());
         };
         while !local.is_idle() {
             // Nothing to tell is no success.
             if local.next_revocation().is_some() {
-                self.through(Access::Write, self.tell(local, recovery)).await?;
+                self.through(Access::Write, self.tell(local, summary)).await?;
             }
             let mut ids: Vec<SessionId> = local.ids().into_iter().collect();
             // Who lost a connection here to another goes first, and comes in any order.
@@ -136,12 +136,12 @@ impl Coordinator {
                 for id in ids {
                     match self.bring(local, id).await? {
                         (id, Fate::Conflict(Refusal::Taken)) => taken.push(id),
-                        (id, fate) => self.settle(local, id, fate, recovery),
+                        (id, fate) => self.record_fate(local, id, fate, summary),
                     }
                 }
                 if taken.len() == before && !self.make_way(local, &taken).await? {
                     for id in taken {
-                        self.settle(local, id, Fate::Conflict(Refusal::Taken), recovery);
+                        self.record_fate(local, id, Fate::Conflict(Refusal::Taken), summary);
                     }
                     break;
                 }
@@ -151,7 +151,7 @@ impl Coordinator {
         Ok(())
     }
 
-    fn settle(&self, local: &LocalSessions, id: SessionId, fate: Fate, recovery: &mut Reconciled) {
+    fn record_fate(&self, local: &LocalSessions, id: SessionId, fate: Fate, summary: &mut Reconciled) {
         let is_settled = match fate {
             Fate::Imported => true,
             Fate::Expired => local.lapse(&id),
@@ -160,7 +160,7 @@ impl Coordinator {
         // One that was logged out on its way is told as that, and one that has another id now comes under it.
         if is_settled {
             self.note(&fate);
-            recovery.note(id, fate);
+            summary.note(id, fate);
         }
     }
 
@@ -214,8 +214,8 @@ impl Coordinator {
     }
 }
 
-/// That a logout was told. One that cannot be applied must not hold up the others.
-fn told<T>(result: Result<T>) -> Result<()> {
+/// A logout that the store cannot apply must not hold up the others.
+fn ignore_refusals<T>(result: Result<T>) -> Result<()> {
     match result {
         Err(error @ (Error::Corrupt { .. } | Error::Refused(_) | Error::Invalid(_))) => {
             tracing::warn!(%error, "a logout cannot be applied to the store");

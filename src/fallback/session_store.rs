@@ -13,7 +13,7 @@ use crate::model::{
     Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId,
     SessionRef, UserDeleted, require_name,
 };
-use crate::store::join::Sent;
+use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
 
 #[async_trait]
@@ -56,7 +56,7 @@ impl SessionStore for FallbackStore {
     async fn update(&self, session: &mut Session) -> Result<()> {
         let (began, id) = (self.begin(), session.id().clone());
         let copy = &*session;
-        let save = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<Session>> {
+        let save = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Session>> {
             let mut saved = copy.clone();
             Box::pin(async move {
                 self.adopt_holder(place, saved.connection())?;
@@ -70,7 +70,7 @@ impl SessionStore for FallbackStore {
     }
 
     async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched> {
-        let call = |_: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<Patched>> {
+        let call = |_: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Patched>> {
             let patch = patch.clone();
             Box::pin(async move { store.patch(session, patch).await })
         };
@@ -82,7 +82,7 @@ impl SessionStore for FallbackStore {
     }
 
     async fn refresh(&self, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
-        let call = |_: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<Option<Refreshed>>> {
+        let call = |_: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Option<Refreshed>>> {
             Box::pin(async move { store.refresh(session).await })
         };
         let (answer, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
@@ -99,7 +99,7 @@ impl SessionStore for FallbackStore {
     }
 
     async fn refresh_and_get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
-        let call = |_: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<Option<Session>>> {
+        let call = |_: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Option<Session>>> {
             Box::pin(async move { store.refresh_and_get(session).await })
         };
         self.read(Access::Write, Adopt::Yes, session.id(), call).await
@@ -107,7 +107,7 @@ impl SessionStore for FallbackStore {
 
     async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
         let began = self.begin();
-        let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<Rotated>> {
+        let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Rotated>> {
             let rotation = rotation.clone();
             // In this process a rotation also changes under which id the store knows the session.
             match self.coordinator.local.as_ref().filter(|_| place == Place::Local) {
@@ -127,7 +127,7 @@ impl SessionStore for FallbackStore {
     }
 
     async fn bind(&self, session: &dyn SessionRef, binding: Binding) -> Result<Bound> {
-        let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<Bound>> {
+        let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Bound>> {
             let binding = binding.clone();
             Box::pin(async move {
                 self.adopt_holder(place, Some(&binding.connection))?;
@@ -142,7 +142,7 @@ impl SessionStore for FallbackStore {
     }
 
     async fn unbind(&self, session: &dyn SessionRef, connection: &str) -> Result<bool> {
-        let call = |place: Place, store: Arc<dyn SessionStore>| -> Sent<'_, Result<Option<bool>>> {
+        let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Option<bool>>> {
             Box::pin(async move {
                 match self.coordinator.local.as_ref().filter(|_| place == Place::Local) {
                     Some(local) => local.unbind(session, connection, self.operation_id),

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::background::callback::Callback;
-use crate::migration::lanes::Lanes;
+use crate::migration::directions::Directions;
 use crate::migration::manager::MigrationManager;
 use crate::migration::task::Report;
 use crate::migration::transfer::{End, Transfer};
@@ -93,8 +93,8 @@ impl MigrationManagerBuilder {
         check_count("workers", workers, 256)?;
         let to_remote = Transfer { source: local.clone(), target: remote.clone(), freeze };
         let to_local = Transfer { source: remote, target: local, freeze };
-        let lanes = Lanes { to_remote, to_local, on_report, handed_back: Mutex::default() };
-        Ok(MigrationManager::start(lanes, queue, workers))
+        let directions = Directions { to_remote, to_local, on_report, handed_back: Mutex::default() };
+        Ok(MigrationManager::start(directions, queue, workers))
     }
 }
 

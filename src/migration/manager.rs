@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 
+use crate::migration::directions::Directions;
 use crate::migration::drain::{Drain, DrainTask};
-use crate::migration::lanes::Lanes;
 use crate::migration::reassign::reassign;
 use crate::migration::resume;
 use crate::migration::resume::Resumed;
@@ -44,7 +44,7 @@ use crate::model::{Error, Obstacle, Result};
 /// Dropped, it stops at once, and reports all that it had accepted and not finished as failed: those that were at work are
 /// brought to an end by `resume`.
 pub struct MigrationManager {
-    lanes: Arc<Lanes>,
+    directions: Arc<Directions>,
     queue: mpsc::Sender<Job>,
     workers: JoinSet<()>,
 }
@@ -52,7 +52,7 @@ pub struct MigrationManager {
 impl fmt::Debug for MigrationManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MigrationManager")
-            .field("to_remote", &self.lanes.to_remote)
+            .field("to_remote", &self.directions.to_remote)
             .field("waiting", &self.waiting())
             .finish_non_exhaustive()
     }
@@ -60,14 +60,14 @@ impl fmt::Debug for MigrationManager {
 
 impl MigrationManager {
     /// Starts the workers.
-    pub(crate) fn start(lanes: Lanes, queue: usize, workers: usize) -> Self {
-        let (lanes, (queue, jobs)) = (Arc::new(lanes), mpsc::channel(queue));
+    pub(crate) fn start(directions: Directions, queue: usize, workers: usize) -> Self {
+        let (directions, (queue, jobs)) = (Arc::new(directions), mpsc::channel(queue));
         let jobs = Arc::new(tokio::sync::Mutex::new(jobs));
         let mut working = JoinSet::new();
         for _ in 0..workers {
-            working.spawn(work(lanes.clone(), jobs.clone()));
+            working.spawn(work(directions.clone(), jobs.clone()));
         }
-        Self { lanes, queue, workers: working }
+        Self { directions, queue, workers: working }
     }
 
     /// Accepts a task, once there is room in the queue. Await what it returns for the end.
@@ -75,7 +75,7 @@ impl MigrationManager {
     /// # Errors
     /// None while the manager is there; [`Error::NotExecuted`] if its workers are gone.
     pub async fn submit(&self, task: MigrationTask) -> Result<Submitted> {
-        let (job, submitted) = Job::new(task, self.lanes.on_report.clone());
+        let (job, submitted) = Job::new(task, self.directions.on_report.clone());
         match self.queue.send(job).await {
             Ok(()) => Ok(submitted),
             Err(refused) => {
@@ -90,7 +90,7 @@ impl MigrationManager {
     /// # Errors
     /// [`Error::NotExecuted`] when as many tasks wait as may ([`Obstacle::QueueFull`]), and nobody is called back.
     pub fn try_submit(&self, task: MigrationTask) -> Result<Submitted> {
-        let (job, submitted) = Job::new(task, self.lanes.on_report.clone());
+        let (job, submitted) = Job::new(task, self.directions.on_report.clone());
         let (job, obstacle) = match self.queue.try_send(job) {
             Ok(()) => return Ok(submitted),
             Err(TrySendError::Full(job)) => (job, Obstacle::QueueFull),
@@ -112,8 +112,8 @@ impl MigrationManager {
     /// # Errors
     /// [`Error::Invalid`] names a bad node, one that is to be drained to itself, or a rate of zero.
     pub fn drain_node(&self, node: &str, destination: Destination, per_second: u32) -> Result<Drain> {
-        let source = self.lanes.transfer(&destination).source.store.clone();
-        let on_report = self.lanes.on_report.clone();
+        let source = self.directions.transfer(&destination).source.store.clone();
+        let on_report = self.directions.on_report.clone();
         DrainTask::start(source, self.queue.downgrade(), node, destination, per_second, on_report)
     }
 
@@ -124,7 +124,7 @@ impl MigrationManager {
     /// # Errors
     /// Those of [`migrations`](crate::migration::MigrationStore::migrations): what is wrong with a single one stands in its report.
     pub async fn resume(&self) -> Result<Resumed> {
-        resume::resume(&self.lanes).await
+        resume::resume(&self.directions).await
     }
 
     /// Lets all that was accepted come to its end.
@@ -136,31 +136,31 @@ impl MigrationManager {
 
     /// Lets those come to their end that are at work, and hands back the tasks that wait, which nobody is called back for.
     pub async fn hand_back(self) -> Vec<MigrationTask> {
-        let Self { lanes, queue, mut workers } = self;
-        *lanes.handed_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+        let Self { directions, queue, mut workers } = self;
+        *directions.handed_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
         drop(queue);
         while workers.join_next().await.is_some() {}
-        lanes.handed_back.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+        directions.handed_back.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 }
 
 /// Works at the queue until it is closed and empty.
-async fn work(lanes: Arc<Lanes>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>) {
+async fn work(directions: Arc<Directions>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>) {
     loop {
         let job = jobs.lock().await.recv().await;
         let Some(job) = job else { return };
-        if let Some(job) = lanes.keep_back(job) {
-            move_one(&lanes, job).await;
+        if let Some(job) = directions.keep_back(job) {
+            move_one(&directions, job).await;
         }
     }
 }
 
-async fn move_one(lanes: &Lanes, job: Job) {
+async fn move_one(directions: &Directions, job: Job) {
     let Some(MigrationTask { id, session, destination, from, .. }) = job.task().cloned() else { return };
     if let Err(error) = destination.check() {
         return job.report(session, Err(error));
     }
-    let transfer = lanes.transfer(&destination);
+    let transfer = directions.transfer(&destination);
     if let Destination::Node(to) = &destination {
         return match reassign(&*transfer.source.store, &transfer.retry(), &session, from, to).await {
             Ok((session, outcome)) => job.report(session, Ok(outcome)),

@@ -1,8 +1,8 @@
 //! Sessions moved between two stores, in number, and handed over to another node of one.
 
 pub(crate) mod builder;
+pub(crate) mod directions;
 pub(crate) mod drain;
-pub(crate) mod lanes;
 pub(crate) mod manager;
 pub(crate) mod reassign;
 pub(crate) mod resume;

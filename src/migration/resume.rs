@@ -1,6 +1,6 @@
 //! What a crash left, brought to its end.
 
-use crate::migration::lanes::Lanes;
+use crate::migration::directions::Directions;
 use crate::migration::task::Report;
 use crate::migration::transfer::{Arrival, Transfer};
 use crate::model::{Error, Migration, Phase, Result};
@@ -27,9 +27,9 @@ impl Resumed {
 }
 
 /// Brings all to their end that are on their way between the two stores, by the lists of both.
-pub(crate) async fn resume(lanes: &Lanes) -> Result<Resumed> {
+pub(crate) async fn resume(directions: &Directions) -> Result<Resumed> {
     let mut resumed = Resumed::default();
-    let (remote, local) = (&lanes.to_remote, &lanes.to_local);
+    let (remote, local) = (&directions.to_remote, &directions.to_local);
     for (transfer, back) in [(remote, local), (local, remote)] {
         let mut skip = 0;
         loop {
@@ -37,7 +37,7 @@ pub(crate) async fn resume(lanes: &Lanes) -> Result<Resumed> {
             // Those that have expired are passed over, and those that do not end stay in the list.
             let mut stay = page.next.map_or(0, |next| next - skip - page.migrations.len());
             for migration in &page.migrations {
-                stay += usize::from(!one(lanes, transfer, back, migration, &mut resumed).await);
+                stay += usize::from(!one(directions, transfer, back, migration, &mut resumed).await);
             }
             if page.next.is_none() {
                 break;
@@ -50,7 +50,7 @@ pub(crate) async fn resume(lanes: &Lanes) -> Result<Resumed> {
 
 /// Whether it came to its end.
 async fn one(
-    lanes: &Lanes,
+    directions: &Directions,
     transfer: &Transfer,
     back: &Transfer,
     migration: &Migration,
@@ -68,13 +68,13 @@ async fn one(
     } else {
         transfer.resume_incoming(migration).await
     };
-    let (report, cleaned) = finish(lanes, transfer, migration, arrival).await;
+    let (report, cleaned) = finish(directions, transfer, migration, arrival).await;
     resumed.reports.push(report);
     cleaned
 }
 
 async fn finish(
-    lanes: &Lanes,
+    directions: &Directions,
     transfer: &Transfer,
     migration: &Migration,
     arrival: Result<Arrival>,
@@ -82,7 +82,7 @@ async fn finish(
     let task = migration.task;
     let told = |session, outcome: Result<_, Error>| {
         let report = Report { task, session, outcome };
-        lanes.tell(&report);
+        directions.tell(&report);
         report
     };
     match arrival {

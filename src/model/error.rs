@@ -128,7 +128,7 @@ pub enum Obstacle {
     /// answer of its own.
     CircuitOpen,
     /// Sessions that were kept while the store was away are being brought in, which takes a moment.
-    Recovering,
+    Reconciling,
 }
 
 impl fmt::Display for Obstacle {
@@ -143,7 +143,7 @@ impl fmt::Display for Obstacle {
             Self::Closed => "the store is closed",
             Self::QueueFull => "too many migrations are waiting",
             Self::CircuitOpen => "the circuit breaker is open",
-            Self::Recovering => "sessions that were kept meanwhile are being brought in",
+            Self::Reconciling => "sessions that were kept meanwhile are being brought in",
         })
     }
 }

@@ -30,7 +30,7 @@ impl Candidate {
 
 /// What became of a batch.
 #[derive(Debug)]
-pub(crate) struct Outcome<T> {
+pub(crate) struct BatchResult<T> {
     pub(crate) removed: Vec<T>,
     /// Changed between the reading and the script: to be tried again.
     pub(crate) stale: Vec<SessionId>,
@@ -81,7 +81,7 @@ pub(crate) fn in_order(candidates: &[Candidate], ids: &[SessionId]) -> Vec<Sessi
 }
 
 /// Removes those that have expired. One that lives again survives.
-pub(crate) async fn reap(call: &Call, candidates: &[Candidate]) -> Result<(Outcome<Session>, u64)> {
+pub(crate) async fn reap(call: &Call, candidates: &[Candidate]) -> Result<(BatchResult<Session>, u64)> {
     let (sound, broken) = sound(candidates);
     let mut keys = vec![call.keys().expiry()];
     for candidate in &sound {
@@ -102,7 +102,11 @@ pub(crate) async fn reap(call: &Call, candidates: &[Candidate]) -> Result<(Outco
 }
 
 /// Removes sessions of a user, live or expired.
-pub(crate) async fn remove(call: &Call, user: &str, candidates: &[Candidate]) -> Result<Outcome<Removed>> {
+pub(crate) async fn remove(
+    call: &Call,
+    user: &str,
+    candidates: &[Candidate],
+) -> Result<BatchResult<Removed>> {
     let (sound, broken) = sound(candidates);
     let mut keys = vec![call.keys().expiry(), call.keys().user(user)];
     for candidate in &sound {
@@ -137,8 +141,8 @@ fn outcome<T>(
     stale: u64,
     corrupt: u64,
     read: impl Fn(&mut Reply, SessionId) -> Result<T>,
-) -> Result<Outcome<T>> {
-    Ok(Outcome {
+) -> Result<BatchResult<T>> {
+    Ok(BatchResult {
         removed: (0..removed)
             .map(|_| reply.session_id().and_then(|id| read(reply, id)))
             .collect::<Result<_>>()?,

@@ -9,7 +9,7 @@ use crate::redis::call::Call;
 use crate::redis::commands;
 use crate::redis::commands::create_many::{BatchMember, CREATES_PER_SCRIPT};
 use crate::redis::store::RedisStore;
-use crate::store::join::{Sent, join};
+use crate::store::join::{PendingCall, join};
 
 /// An answer, and where the caller named the session.
 type Placed = (usize, Result<Created>);
@@ -76,7 +76,7 @@ impl RedisStore {
             }
             queues[queue].push(member);
         }
-        let calls = queues.into_iter().map(|queue| -> Sent<'_, _> {
+        let calls = queues.into_iter().map(|queue| -> PendingCall<'_, _> {
             Box::pin(async move {
                 let mut answers = Vec::with_capacity(queue.len());
                 for BatchMember { place, operation_id, session } in queue {

@@ -9,10 +9,10 @@ use futures_util::future::join_all;
 const AT_ONCE: usize = 200;
 
 /// A call that is not sent yet.
-pub(crate) type Sent<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub(crate) type PendingCall<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The answers of calls that are awaited together, in their order.
-pub(crate) async fn join<'a, T>(calls: impl IntoIterator<Item = Sent<'a, T>>) -> Vec<T> {
+pub(crate) async fn join<'a, T>(calls: impl IntoIterator<Item = PendingCall<'a, T>>) -> Vec<T> {
     let mut answers = Vec::new();
     let mut calls: Vec<_> = calls.into_iter().collect();
     while !calls.is_empty() {

@@ -24,13 +24,13 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// Only those of all operations.
     async fn export(&self, id: &SessionId) -> Result<Option<Export>>;
 
-    /// Brings in a session that was exported, with its id, version, times and deadline; a repeated change that it
-    /// remembers is recognized here too, all but the one before its last. Where the session is here already, a later
-    /// version replaces an earlier one, with all that was changed here since: [`Import::if_at`] keeps that. The exported
-    /// session stays where it is.
+    /// Brings in a session that was exported. It keeps its id, version, times and deadline, and it stays where it was
+    /// exported. The operation ids of its last four changes come too, all but the second newest, whose place the import's
+    /// own takes. An older version that is stored here is overwritten, with all that was changed here since;
+    /// [`Import::if_at`] prevents that.
     ///
-    /// Tells whether it was brought in; `false`: it is here already, at the same version with the same content. The times of
-    /// its use are not compared, and stay as they are here.
+    /// Tells whether it was brought in; `false`: this version with this content is here already. The times of its use
+    /// are not compared, and stay as they are here.
     ///
     /// Its times stay those that its server's clock told. One that has expired by this store's clock is not brought in,
     /// so nothing revives. The limit of sessions a user is not checked. An expired session that is in the way is reaped
@@ -50,8 +50,8 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     async fn import(&self, import: Import) -> Result<bool>;
 
     /// Freezes a live session that is to go over to another store: from now on it is read and deleted, and not changed.
-    /// The freeze ends by itself after its span, unless the session departed. Again by
-    /// the same task it happens once.
+    /// The freeze ends by itself after its span, unless the session departed. A repeated
+    /// freeze by the same task has no further effect.
     ///
     /// This and the next three are the steps of a migration, with an [incoming](crate::migration::Import::incoming) import, each safe to
     /// send again. [`MigrationManager`](crate::migration::MigrationManager) takes them in their order.
@@ -89,8 +89,7 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// `thaw.lua`: the record, and the list of the sessions that are on their way.
     async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool>;
 
-    /// Clears away what a migration leaves that is not the session. Tells whether there was anything
-    /// of the kind.
+    /// Removes what a finished migration left, see [`Leftover`]. Tells whether there was any.
     ///
     /// # Errors
     /// Only those of all operations.
@@ -109,7 +108,7 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// `migrations.lua`: the page is read as it is at one instant, and entries of others are dropped.
     async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations>;
 
-    /// Reads how far one session is on its way. `None`: it is not, or no longer. Here a freeze that is over is none.
+    /// Reads how far one session is on its way. `None`: it is not, or no longer. A freeze that is over counts as no migration.
     ///
     /// # Errors
     /// Only those of all operations.

@@ -18,7 +18,7 @@ pub trait NodeRegistry: Debug + Send + Sync + 'static {
     /// Registers a node under a lease, renews that, or releases it; a [`Lease`](crate::nodes::Lease) does it in the background.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. A lease that is another's or was lost is an answer.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. A lease that another holds, or that was lost, is an answer and no error.
     ///
     /// # Atomicity
     /// `heartbeat.lua`: the lease, and the list of the nodes.

@@ -29,7 +29,7 @@ use crate::store::join::join;
 ///
 /// # Errors
 /// Each operation may fail with [`Error::NotExecuted`](crate::Error::NotExecuted), one that writes also with [`Error::Ambiguous`](crate::Error::Ambiguous), and with
-/// [`Error::Corrupt`](crate::Error::Corrupt) when something foreign is stored under its keys. What else an operation may answer stands there.
+/// [`Error::Corrupt`](crate::Error::Corrupt) when something foreign is stored under its keys. Each operation names its further errors.
 ///
 /// Through [`as_node`](SessionStore::as_node) what a node writes may also be refused with
 /// [`Fenced`](crate::Refusal::Fenced).
@@ -53,8 +53,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// sessions above the limit, or has more than 1,000 stored, is first brought near it by batches.
     async fn create(&self, new: NewSession) -> Result<Created>;
 
-    /// Makes any number of sessions, and answers for each in order, as `create` would. What one is refused for is no
-    /// matter of the others. Where users have a limit of sessions, theirs are made in order, a call each.
+    /// Makes any number of sessions, and answers for each in order, as `create` would. The refusal of one does
+    /// not affect the others. Where users have a limit of sessions, each of theirs is one call, in order.
     ///
     /// The deadline is that of each batch, and of each session that is made alone. An ambiguous answer has that session's
     /// own operation id, under which `create` makes it alone; under that of the whole, the whole may be repeated.
@@ -63,8 +63,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Those of [`create`](Self::create), of each session.
     ///
     /// # Atomicity
-    /// `create_many.lua`: each session with all its index entries, 100 sessions at one instant. A session that something
-    /// is in the way of is left to `create.lua`.
+    /// `create_many.lua`: each session with all its index entries, 100 sessions at one instant. Where an
+    /// expired session or a used name is in the way, `create.lua` makes that session.
     async fn create_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>>;
 
     /// Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
@@ -205,7 +205,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `list.lua`: the page is read as it is at one instant, and index entries without a session are dropped.
     async fn list(&self, of: &Selector, page: &PageRequest) -> Result<Page>;
 
-    /// Counts the live sessions of a user or node: 1,000 at one instant.
+    /// Counts the live sessions of a user or node, in steps of 1,000: each step is one instant, the sum is not.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
@@ -255,9 +255,11 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// The same store, with each call under this operation id: to repeat a call that ended in [`Error::Ambiguous`](crate::Error::Ambiguous),
     /// and that call only. If it happened, it does not happen again, and answers as it would have.
     ///
-    /// The last four changes of a session are recognized, for as long as it lives; a deletion as long as its
-    /// [tombstone](crate::Rules::tombstone), a rotation as long as its [grace](crate::Rules::rotation_grace). Give the same target and input. What the call told of other sessions (evicted,
-    /// taken from, a user's) is not told again. Not for `modify`, which is several calls.
+    /// The store recognizes a repeated change while it is among the last four of a live session, a repeated delete for
+    /// [`Rules::tombstone`](crate::Rules::tombstone), and a repeated rotation for
+    /// [`Rules::rotation_grace`](crate::Rules::rotation_grace). Repeat it with the same arguments. What the call did to
+    /// other sessions (evicted them, took a connection from one) is returned the first time only. Do not use it for
+    /// `modify`, which makes several calls.
     ///
     /// An import takes its id by [`Import::operation_id`](crate::migration::Import::operation_id), a recovery by
     /// [`Claim::operation_id`](crate::nodes::Claim::operation_id); the other steps of a migration are repeated under the id
@@ -275,11 +277,14 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// ```
     fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore>;
 
-    /// The same store for a node that writes as the owner of its sessions, while it holds its lease. `update`, `patch`,
-    /// `refresh`, `rotate`, `unbind` and `delete` act on sessions of that node only; `create`, `create_many` and `bind` put sessions there
-    /// and nowhere else, for a client may come from another node. A write of a node whose
-    /// lease ran out, or whose session is another's by now, is refused with [`Fenced`](crate::Refusal::Fenced), however
-    /// late it comes and whatever lease the node holds by then; one that had happened is recognized by its operation id
-    /// all the same. The other operations are anybody's.
+    /// The same store, acting for one node while that node holds its lease:
+    ///
+    /// - `update`, `patch`, `refresh`, `rotate`, `unbind` and `delete` work only on sessions of that node.
+    /// - `create`, `create_many` and `bind` put sessions only on that node. The session that `bind` takes may be
+    ///   another node's, for a client may come from there.
+    /// - A write after the lease was lost, or to a session that another node has by now, is refused with
+    ///   [`Fenced`](crate::Refusal::Fenced), even where the node holds a newer lease.
+    /// - A repeated write that had succeeded still returns its first answer.
+    /// - All other operations ignore the node.
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore>;
 }

@@ -170,8 +170,8 @@ async fn until_all_is_brought_what_is_for_the_server_as_a_whole_fails_and_the_re
     gate.reached().await;
     assert_eq!(world.store.stats().breaker, BreakerState::Closed);
     let owner = Selector::user("user-a");
-    assert_eq!(obstacle(world.store.count(&owner).await), Obstacle::Recovering);
-    assert_eq!(obstacle(world.store.delete_user("user-a", None).await), Obstacle::Recovering);
+    assert_eq!(obstacle(world.store.count(&owner).await), Obstacle::Reconciling);
+    assert_eq!(obstacle(world.store.delete_user("user-a", None).await), Obstacle::Reconciling);
     assert!(world.store.get(there.id()).await.unwrap().is_some());
     let created = world.store.create(NewSession::new()).await.unwrap().session;
     assert!(world.there(created.id()).await.is_some());

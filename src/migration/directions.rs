@@ -1,4 +1,4 @@
-//! Both ways between two stores.
+//! The two directions between two stores, and what all that moves sessions shares.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,7 @@ use crate::migration::task::{Destination, Job, MigrationTask, Report};
 use crate::migration::transfer::Transfer;
 
 /// What the workers, the drains and a resumption share.
-pub(crate) struct Lanes {
+pub(crate) struct Directions {
     pub(crate) to_remote: Transfer,
     pub(crate) to_local: Transfer,
     pub(crate) on_report: Callback<Report>,
@@ -15,7 +15,7 @@ pub(crate) struct Lanes {
     pub(crate) handed_back: Mutex<Option<Vec<MigrationTask>>>,
 }
 
-impl Lanes {
+impl Directions {
     /// Takes a task that is not to be begun, if none is any more.
     pub(crate) fn keep_back(&self, job: Job) -> Option<Job> {
         let mut kept = self.handed_back.lock().unwrap_or_else(PoisonError::into_inner);
