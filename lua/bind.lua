@@ -45,13 +45,13 @@ if #KEYS ~= 8 or #ARGV ~= 13 then return redis.error_reply('ERR cloakroom bind: 
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local connection, node = args_name(ARGV[4]), args_name(ARGV[5])
 local new_connection, new_node = args_name(ARGV[6]), args_name(ARGV[7])
 local holder_id, holder_node = ARGV[8], ARGV[9]
 local takeover = args_choice(ARGV[10], 'policy', 'takeover', 'refuse')
 local grace = args_integer(ARGV[11], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[12]), ARGV[13] ~= '' and lease_id(ARGV[13]) or ''
+local as_node, lease = args_name(ARGV[12]), args_optional_token(ARGV[13], 'lease_id')
 local keys = { connection = connection_key, node = node_key }
 local new_keys = { connection = new_connection_key, node = new_node_key }
 

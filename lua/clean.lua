@@ -33,7 +33,7 @@ if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom clean: 
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local task, id = args_task(ARGV[2]), args_id(ARGV[3])
+local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local what = args_word(ARGV[7], 'what', { copy = RECORD_LIVE, departed = RECORD_DEPARTED, deleted = RECORD_DELETED })
 local frozen_until, tombstone = args_integer(ARGV[8], 'until_ms', 0), args_integer(ARGV[9], 'tombstone_ms', 1)

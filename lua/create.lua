@@ -45,7 +45,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, index, session, limit, lease
+  Uses:   args, clock, typed, record, entries, index, session, limit, lease
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 10 then
@@ -54,7 +54,7 @@ end
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local holder_id = ARGV[7]
 local status = record_status(ARGV[8])
@@ -62,8 +62,8 @@ local ttl, lifetime = args_integer(ARGV[9], 'ttl_ms', 1), args_integer(ARGV[10],
 local grace, tombstone = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'tombstone_ms', 1)
 local limit = args_integer(ARGV[13], 'limit', 0, LIMIT_MOST)
 local evict = args_choice(ARGV[14], 'policy', 'evict', 'reject')
-local as_node, lease = args_name(ARGV[15]), ARGV[16] ~= '' and lease_id(ARGV[16]) or ''
-local entries = ARGV[17]
+local as_node, lease = args_name(ARGV[15]), args_optional_token(ARGV[16], 'lease_id')
+local entries = entries_argument(ARGV[17], 'entries')
 local declared = limit_declared(8, 18, user_key, expiry_key)
 
 local in_the_way

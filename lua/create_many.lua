@@ -19,7 +19,7 @@
       How many sessions a user has is not looked at: where that has a limit, run create.
   Writes: all of the keys of each session that it makes.
   Again:  the same state; it names all that it made, and create knows those by op_id.
-  Uses:   args, clock, typed, record, index, session
+  Uses:   args, clock, typed, record, entries, index, session
 ]]
 
 if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 1 then
@@ -33,11 +33,12 @@ for place = 1, (#KEYS - 1) / 4 do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 4, place * 8 + 3)
   user, connection, node = args_names(user, connection, node)
-  ttl = args_integer(ttl, 'ttl_ms', 1)
+  ttl, entries = args_integer(ttl, 'ttl_ms', 1), entries_argument(entries, 'entries')
   sessions[place] = {
     id = args_id(id), record_key = record_key,
     keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
-    record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime, args_op_id(op_id), now),
+    record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime,
+      args_optional_token(op_id, 'op_id'), now),
   }
 end
 

@@ -34,10 +34,10 @@ if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom delete:
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local tombstone = args_integer(ARGV[7], 'tombstone_ms', 1)
-local as_node, lease = args_name(ARGV[8]), ARGV[9] ~= '' and lease_id(ARGV[9]) or ''
+local as_node, lease = args_name(ARGV[8]), args_optional_token(ARGV[9], 'lease_id')
 
 local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
 local first = record and record.kind == RECORD_DELETED and record_version_of(record, op_id)

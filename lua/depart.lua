@@ -31,7 +31,7 @@ if #KEYS ~= 5 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom depart:
 local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local task, frozen_until, id = args_task(ARGV[2]), args_integer(ARGV[3], 'until_ms', 0), args_id(ARGV[4])
+local task, frozen_until, id = args_token(ARGV[2], 'task'), args_integer(ARGV[3], 'until_ms', 0), args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 
 local record, pointer, foreign = session_read(record_key, connection_key, connection, now)

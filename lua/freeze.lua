@@ -26,7 +26,7 @@
 if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom freeze: 2 KEYS and 7 ARGV') end
 local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local task, id = args_task(ARGV[2]), args_id(ARGV[3])
+local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])
 local place, new_node = args_name(ARGV[4]), args_name(ARGV[5])
 local span, grace = args_integer(ARGV[6], 'freeze_ms', 1), args_integer(ARGV[7], 'grace_ms', 1)
 

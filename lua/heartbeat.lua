@@ -24,7 +24,7 @@
 if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 2 KEYS and 6 ARGV') end
 local nodes_key, lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local lease, node = lease_id(ARGV[2]), args_name(ARGV[3])
+local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 

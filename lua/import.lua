@@ -63,7 +63,7 @@ local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, 
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local new = { kind = RECORD_LIVE, version = args_integer(ARGV[7], 'version', 1), stored_until = 0 }
 new.user, new.connection, new.node = args_names(ARGV[8], ARGV[9], ARGV[10])
@@ -72,10 +72,11 @@ new.status, new.created_at = record_status(ARGV[12]), args_integer(ARGV[13], 'cr
 new.last_active, new.expires_at = args_integer(ARGV[14], 'last_active_ms', 0), args_integer(ARGV[15], 'expires_at_ms', 0)
 new.deadline, new.ttl = args_integer(ARGV[16], 'deadline_ms', 0), args_integer(ARGV[17], 'ttl_ms', 1)
 local operations, replaces = args_op_ids(ARGV[18]), args_optional_integer(ARGV[19], 'replaces', 0)
-local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), ARGV[21]
-local task, frozen_until = args_task(ARGV[22], true), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
+local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), entries_argument(ARGV[21], 'entries')
+local task, frozen_until = args_optional_token(ARGV[22], 'task'), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[24]), args_choice(ARGV[25], 'hand_over', 'yes', 'no')
 new.op_ids, new.body = operations, entries
+if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then
   if task == '' or new.node == '' or new.connection ~= '' then
     error('cloakroom: hand_over is by a task, to a node, without a connection')
@@ -100,7 +101,9 @@ if refusal then
   refusal = nil
 elseif task ~= '' then
   if old.freeze and not again then return { 'frozen' } end
-  if not again or old.freeze.frozen_until > frozen_until then return { 'conflict', old.version } end
+  if not again or old.freeze.frozen_until > frozen_until or old.created_at ~= new.created_at then
+    return { 'conflict', old.version }
+  end
   refusal = session_need(old, user, connection, node)
 else
   if old.status == RECORD_MIGRATING then return { 'frozen' } end

@@ -43,14 +43,14 @@ if #KEYS ~= 6 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom patch:
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local version = args_optional_integer(ARGV[7], 'version', 1)
 local status = ARGV[8] ~= '' and record_status(ARGV[8]) or nil
 local ttl = args_optional_integer(ARGV[9], 'ttl_ms', 1)
 local grace, entries_bytes = args_integer(ARGV[10], 'grace_ms', 1), args_integer(ARGV[11], 'entries_bytes', 0)
-local as_node, lease = args_name(ARGV[12]), ARGV[13] ~= '' and lease_id(ARGV[13]) or ''
-local changes = ARGV[14]
+local as_node, lease = args_name(ARGV[12]), args_optional_token(ARGV[13], 'lease_id')
+local changes = entries_argument(ARGV[14], 'changes', true)
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end

@@ -37,8 +37,8 @@ if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
 end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
 local now = clock_now(ARGV[1])
-local op_id, node, new_node = args_op_id(ARGV[2]), args_name(ARGV[3]), args_name(ARGV[4])
-local own_lease = ARGV[5] ~= '' and lease_id(ARGV[5]) or nil
+local op_id, node, new_node = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3]), args_name(ARGV[4])
+local own_lease = ARGV[5] ~= '' and args_token(ARGV[5], 'lease_id') or nil
 local always = args_choice(ARGV[6], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[7], 'reconnect_ms', 1), args_integer(ARGV[8], 'grace_ms', 1)
 if node == new_node then error('cloakroom: new_node is no other node') end

@@ -42,7 +42,7 @@ local user, connection, node = args_names(ARGV[3], ARGV[4], ARGV[5])
 local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integer(ARGV[7], 'touch_ms', 0)
 local grace = args_integer(ARGV[8], 'grace_ms', 1)
 local wanted = args_choice(ARGV[9], 'want', 'record', 'times')
-local as_node, lease = args_name(ARGV[10]), ARGV[11] ~= '' and lease_id(ARGV[11]) or ''
+local as_node, lease = args_name(ARGV[10]), args_optional_token(ARGV[11], 'lease_id')
 
 -- The header is enough, whatever the payload's size.
 local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or RECORD_HEADER_END)
@@ -79,7 +79,7 @@ if word == 'ok' then
       refusal = session_routing_need(record_key, record, user, connection, node)
       if refusal then return refusal end
     end
-    if index_expiry(expiry_key, id, record, grace, now) then return { 'corrupt', 'expiry' } end
+    if index_expiry(expiry_key, id, record, grace, now, keep) then return { 'corrupt', 'expiry' } end
     if keep then
       session_keep({ user = user_key, connection = connection_key, node = node_key }, record, grace, now)
       redis.call('PEXPIRE', record_key, record.stored_until - now)

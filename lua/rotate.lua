@@ -52,14 +52,14 @@ end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local new_id, new_user = args_id(ARGV[7]), args_name(ARGV[8])
 local grace, rotation_grace = args_integer(ARGV[9], 'grace_ms', 1), args_integer(ARGV[10], 'rotation_grace_ms', 1)
 local tombstone = args_integer(ARGV[11], 'tombstone_ms', 1)
 local limit = args_integer(ARGV[12], 'limit', 0, LIMIT_MOST)
 local evict = args_choice(ARGV[13], 'policy', 'evict', 'reject')
-local as_node, lease = args_name(ARGV[14]), ARGV[15] ~= '' and lease_id(ARGV[15]) or ''
+local as_node, lease = args_name(ARGV[14]), args_optional_token(ARGV[15], 'lease_id')
 local declared = limit_declared(9, 16, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }

@@ -24,7 +24,7 @@
 if #KEYS ~= 2 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom thaw: 2 KEYS and 4 ARGV') end
 local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local task, id = args_task(ARGV[2]), args_id(ARGV[3])
+local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])
 local direction = args_choice(ARGV[4], 'direction', 'outgoing', 'incoming') and RECORD_OUTGOING or RECORD_INCOMING
 
 local record, refusal = record_live(record_key, now)

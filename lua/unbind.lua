@@ -32,9 +32,9 @@
 if #KEYS ~= 4 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 7 ARGV') end
 local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local connection, node = args_name(ARGV[4]), args_name(ARGV[5])
-local as_node, lease = args_name(ARGV[6]), ARGV[7] ~= '' and lease_id(ARGV[7]) or ''
+local as_node, lease = args_name(ARGV[6]), args_optional_token(ARGV[7], 'lease_id')
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end

@@ -43,7 +43,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, index, session, lease
+  Uses:   args, clock, typed, record, entries, index, session, lease
 ]]
 
 if #KEYS ~= 10 or #ARGV ~= 17 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 17 ARGV') end
@@ -52,15 +52,15 @@ local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, 
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local version = args_integer(ARGV[7], 'version', 1)
 local new_user, new_connection, new_node = args_names(ARGV[8], ARGV[9], ARGV[10])
 local holder_id = ARGV[11]
 local status = record_status(ARGV[12])
 local ttl, grace = args_integer(ARGV[13], 'ttl_ms', 1), args_integer(ARGV[14], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[15]), ARGV[16] ~= '' and lease_id(ARGV[16]) or ''
-local entries = ARGV[17]
+local as_node, lease = args_name(ARGV[15]), args_optional_token(ARGV[16], 'lease_id')
+local entries = entries_argument(ARGV[17], 'entries')
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end

@@ -1,7 +1,9 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -9,9 +11,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_op_id(text)
-  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
+end
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -76,15 +82,35 @@ end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
 end
+local function entries_next(entries, position)
+  if position > #entries then return nil end
+  local key_start = position + 7
+  if key_start - 1 > #entries then return false end
+  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local value_start = key_start + key_size
+  local next_position = value_start + value_size
+  if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
+  return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
+end
+local function entries_argument(text, name, may_be_empty)
+  local position = 1
+  while position <= #text do
+    local next_position, _, value_size = entries_next(text, position)
+    if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
+    if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
+    position = next_position
+  end
+  return text
+end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function index_expiry(key, id, record, grace, now)
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
-  if type(changed) == 'table' then return changed end
-  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
-  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
 local function session_vacant(record_key, keys, node)
@@ -108,7 +134,7 @@ local function session_index(keys, id, record, grace, now, fresh)
     if user then redis.call('ZREM', keys.user, id) end
     return { 'corrupt', 'node' }
   end
-  if index_expiry(keys.expiry, id, record, grace, now) then
+  if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
     if node then redis.call('ZREM', keys.node, id) end
     return { 'corrupt', 'expiry' }
@@ -136,11 +162,12 @@ for place = 1, (#KEYS - 1) / 4 do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 4, place * 8 + 3)
   user, connection, node = args_names(user, connection, node)
-  ttl = args_integer(ttl, 'ttl_ms', 1)
+  ttl, entries = args_integer(ttl, 'ttl_ms', 1), entries_argument(entries, 'entries')
   sessions[place] = {
     id = args_id(id), record_key = record_key,
     keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
-    record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime, args_op_id(op_id), now),
+    record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime,
+      args_optional_token(op_id, 'op_id'), now),
   }
 end
 local reply = { 'ok', now }

@@ -1,13 +1,19 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
-local function args_op_id(text)
-  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
+end
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
@@ -27,6 +33,9 @@ local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
   return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
+end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
 end
 local function record_split_freeze(record)
   if #record.body < 20 then return false end
@@ -49,7 +58,7 @@ local function record_decode(raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
@@ -159,7 +168,7 @@ if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
 end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
-local op_id, user = args_op_id(ARGV[2]), args_name(ARGV[3])
+local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3])
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end

@@ -1,7 +1,9 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -9,6 +11,10 @@ local function args_word(text, name, words)
   local meaning = words[text]
   if meaning == nil then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return meaning
+end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
+  return text
 end
 local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
@@ -31,10 +37,6 @@ end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function lease_id(text)
-  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
-  return text
-end
 local function lease_read(key)
   local raw = typed_call('GET', key)
   if not raw then return nil, nil, false end
@@ -48,7 +50,7 @@ end
 if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 2 KEYS and 6 ARGV') end
 local nodes_key, lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local lease, node = lease_id(ARGV[2]), args_name(ARGV[3])
+local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 local holder, deadline, foreign = lease_read(lease_key)

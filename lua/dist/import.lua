@@ -1,7 +1,9 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -13,13 +15,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_op_id(text)
-  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
 end
-local function args_task(text, may_be_empty)
-  if #text ~= 8 and not (may_be_empty and text == '') then error('cloakroom: task is no 8 bytes') end
-  return text
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 local function args_op_ids(text)
   if #text ~= 32 then error('cloakroom: operations is no 32 bytes') end
@@ -54,6 +56,9 @@ local function record_known(raw)
   return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
+end
 local function record_split_freeze(record)
   if #record.body < 20 then return false end
   local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
@@ -75,7 +80,7 @@ local function record_decode(raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
@@ -169,12 +174,21 @@ local function entries_next(entries, position)
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
+local function entries_argument(text, name, may_be_empty)
+  local position = 1
+  while position <= #text do
+    local next_position, _, value_size = entries_next(text, position)
+    if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
+    if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
+    position = next_position
+  end
+  return text
+end
 local function entries_changed(entries, changes)
   local changed, names = {}, {}
   local position = 1
   while true do
     local next_position, name, value_size = entries_next(changes, position)
-    if next_position == false then error('changes: not a list of entries') end
     if not next_position then break end
     if not changed[name] then names[#names + 1] = name end
     changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''
@@ -205,12 +219,12 @@ end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function index_expiry(key, id, record, grace, now)
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
-  if type(changed) == 'table' then return changed end
-  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
-  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
 local function index_pointer(key)
@@ -228,7 +242,7 @@ local function session_index(keys, id, record, grace, now, fresh)
     if user then redis.call('ZREM', keys.user, id) end
     return { 'corrupt', 'node' }
   end
-  if index_expiry(keys.expiry, id, record, grace, now) then
+  if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
     if node then redis.call('ZREM', keys.node, id) end
     return { 'corrupt', 'expiry' }
@@ -269,8 +283,7 @@ end
 local function session_reschedule(keys, id, record, grace, now)
   record.stored_until = math.min(record.stored_until, record.expires_at + grace)
   local keep = record_keep(record, grace)
-  redis.call('ZREM', keys.expiry, id)
-  index_expiry(keys.expiry, id, record, grace, now)
+  index_expiry(keys.expiry, id, record, grace, now, keep)
   if keep then session_keep(keys, record, grace, now) end
 end
 local function session_move_entry(old_key, old_owner, new_key, new_owner, id, record, grace, now)
@@ -329,7 +342,7 @@ local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, 
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local new = { kind = 1, version = args_integer(ARGV[7], 'version', 1), stored_until = 0 }
 new.user, new.connection, new.node = args_names(ARGV[8], ARGV[9], ARGV[10])
@@ -338,10 +351,11 @@ new.status, new.created_at = record_status(ARGV[12]), args_integer(ARGV[13], 'cr
 new.last_active, new.expires_at = args_integer(ARGV[14], 'last_active_ms', 0), args_integer(ARGV[15], 'expires_at_ms', 0)
 new.deadline, new.ttl = args_integer(ARGV[16], 'deadline_ms', 0), args_integer(ARGV[17], 'ttl_ms', 1)
 local operations, replaces = args_op_ids(ARGV[18]), args_optional_integer(ARGV[19], 'replaces', 0)
-local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), ARGV[21]
-local task, frozen_until = args_task(ARGV[22], true), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
+local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), entries_argument(ARGV[21], 'entries')
+local task, frozen_until = args_optional_token(ARGV[22], 'task'), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[24]), args_choice(ARGV[25], 'hand_over', 'yes', 'no')
 new.op_ids, new.body = operations, entries
+if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then
   if task == '' or new.node == '' or new.connection ~= '' then
     error('cloakroom: hand_over is by a task, to a node, without a connection')
@@ -363,7 +377,9 @@ if refusal then
   refusal = nil
 elseif task ~= '' then
   if old.freeze and not again then return { 'frozen' } end
-  if not again or old.freeze.frozen_until > frozen_until then return { 'conflict', old.version } end
+  if not again or old.freeze.frozen_until > frozen_until or old.created_at ~= new.created_at then
+    return { 'conflict', old.version }
+  end
   refusal = session_need(old, user, connection, node)
 else
   if old.status == 3 then return { 'frozen' } end

@@ -1,7 +1,9 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -14,6 +16,9 @@ local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
   return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
+end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
 end
 local function record_split_freeze(record)
   if #record.body < 20 then return false end
@@ -36,7 +41,7 @@ local function record_decode(raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,

@@ -1,7 +1,9 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -13,9 +15,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_op_id(text)
-  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
+end
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -46,6 +52,9 @@ local function record_known(raw)
   return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
+end
 local function record_split_freeze(record)
   if #record.body < 20 then return false end
   local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
@@ -67,7 +76,7 @@ local function record_decode(raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
@@ -166,12 +175,21 @@ local function entries_next(entries, position)
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
+local function entries_argument(text, name, may_be_empty)
+  local position = 1
+  while position <= #text do
+    local next_position, _, value_size = entries_next(text, position)
+    if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
+    if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
+    position = next_position
+  end
+  return text
+end
 local function entries_changed(entries, changes)
   local changed, names = {}, {}
   local position = 1
   while true do
     local next_position, name, value_size = entries_next(changes, position)
-    if next_position == false then error('changes: not a list of entries') end
     if not next_position then break end
     if not changed[name] then names[#names + 1] = name end
     changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''
@@ -199,12 +217,12 @@ end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function index_expiry(key, id, record, grace, now)
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
-  if type(changed) == 'table' then return changed end
-  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
-  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
 local function index_pointer(key)
@@ -233,13 +251,8 @@ end
 local function session_reschedule(keys, id, record, grace, now)
   record.stored_until = math.min(record.stored_until, record.expires_at + grace)
   local keep = record_keep(record, grace)
-  redis.call('ZREM', keys.expiry, id)
-  index_expiry(keys.expiry, id, record, grace, now)
+  index_expiry(keys.expiry, id, record, grace, now, keep)
   if keep then session_keep(keys, record, grace, now) end
-end
-local function lease_id(text)
-  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
-  return text
 end
 local function lease_read(key)
   local raw = typed_call('GET', key)
@@ -259,14 +272,14 @@ if #KEYS ~= 6 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom patch:
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local version = args_optional_integer(ARGV[7], 'version', 1)
 local status = ARGV[8] ~= '' and record_status(ARGV[8]) or nil
 local ttl = args_optional_integer(ARGV[9], 'ttl_ms', 1)
 local grace, entries_bytes = args_integer(ARGV[10], 'grace_ms', 1), args_integer(ARGV[11], 'entries_bytes', 0)
-local as_node, lease = args_name(ARGV[12]), ARGV[13] ~= '' and lease_id(ARGV[13]) or ''
-local changes = ARGV[14]
+local as_node, lease = args_name(ARGV[12]), args_optional_token(ARGV[13], 'lease_id')
+local changes = entries_argument(ARGV[14], 'changes', true)
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
 local first = record_version_of(record, op_id)

@@ -1,7 +1,9 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -9,9 +11,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_op_id(text)
-  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
+end
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
@@ -31,6 +37,9 @@ local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
   return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
+end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
 end
 local function record_split_freeze(record)
   if #record.body < 20 then return false end
@@ -53,7 +62,7 @@ local function record_decode(raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
@@ -118,12 +127,12 @@ end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function index_expiry(key, id, record, grace, now)
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
-  if type(changed) == 'table' then return changed end
-  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
-  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
 local function session_read(record_key, connection_key, connection, now)
@@ -145,12 +154,8 @@ local function session_prolong(keys, id, record, least, grace, now)
   if least <= record.expires_at then return end
   record.expires_at = least
   local keep = record_keep(record, grace)
-  index_expiry(keys.expiry, id, record, grace, now)
+  index_expiry(keys.expiry, id, record, grace, now, keep)
   if keep and record.user ~= '' then index_keep(keys.user, record.stored_until - now, grace) end
-end
-local function lease_id(text)
-  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
-  return text
 end
 local function lease_read(key)
   local raw = typed_call('GET', key)
@@ -164,8 +169,8 @@ if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
 end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
 local now = clock_now(ARGV[1])
-local op_id, node, new_node = args_op_id(ARGV[2]), args_name(ARGV[3]), args_name(ARGV[4])
-local own_lease = ARGV[5] ~= '' and lease_id(ARGV[5]) or nil
+local op_id, node, new_node = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3]), args_name(ARGV[4])
+local own_lease = ARGV[5] ~= '' and args_token(ARGV[5], 'lease_id') or nil
 local always = args_choice(ARGV[6], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[7], 'reconnect_ms', 1), args_integer(ARGV[8], 'grace_ms', 1)
 if node == new_node then error('cloakroom: new_node is no other node') end

@@ -1,13 +1,23 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
+end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
+  return text
+end
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -35,11 +45,15 @@ local function record_known(raw)
   return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
+end
 local function record_decode_numbers(raw)
   if not record_known(raw) then return nil end
   local _, kind, status = raw:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
     struct.unpack('>I8I6I6I6I6I6I6', raw, 45 + 1)
+  if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
     expires_at = expires_at, stored_until = stored_until,
@@ -66,7 +80,7 @@ local function record_decode(raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
@@ -156,12 +170,12 @@ end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function index_expiry(key, id, record, grace, now)
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
-  if type(changed) == 'table' then return changed end
-  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
-  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
 local function session_need(record, user, connection, node)
@@ -177,10 +191,6 @@ local function session_keep(keys, record, grace, now)
   if record.user ~= '' then index_keep(keys.user, ttl, grace) end
   if record.connection ~= '' then index_keep(keys.connection, ttl, grace) end
   if record.node ~= '' then index_keep(keys.node, ttl, grace) end
-end
-local function lease_id(text)
-  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
-  return text
 end
 local function lease_read(key)
   local raw = typed_call('GET', key)
@@ -204,7 +214,7 @@ local user, connection, node = args_names(ARGV[3], ARGV[4], ARGV[5])
 local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integer(ARGV[7], 'touch_ms', 0)
 local grace = args_integer(ARGV[8], 'grace_ms', 1)
 local wanted = args_choice(ARGV[9], 'want', 'record', 'times')
-local as_node, lease = args_name(ARGV[10]), ARGV[11] ~= '' and lease_id(ARGV[11]) or ''
+local as_node, lease = args_name(ARGV[10]), args_optional_token(ARGV[11], 'lease_id')
 local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '88')
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
 if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 'record' } end
@@ -236,7 +246,7 @@ if word == 'ok' then
       refusal = session_routing_need(record_key, record, user, connection, node)
       if refusal then return refusal end
     end
-    if index_expiry(expiry_key, id, record, grace, now) then return { 'corrupt', 'expiry' } end
+    if index_expiry(expiry_key, id, record, grace, now, keep) then return { 'corrupt', 'expiry' } end
     if keep then
       session_keep({ user = user_key, connection = connection_key, node = node_key }, record, grace, now)
       redis.call('PEXPIRE', record_key, record.stored_until - now)

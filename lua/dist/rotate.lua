@@ -1,7 +1,9 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -9,9 +11,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_op_id(text)
-  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
+end
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -39,6 +45,9 @@ local function record_known(raw)
   return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
+end
 local function record_split_freeze(record)
   if #record.body < 20 then return false end
   local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
@@ -60,7 +69,7 @@ local function record_decode(raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
@@ -163,12 +172,12 @@ end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function index_expiry(key, id, record, grace, now)
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
-  if type(changed) == 'table' then return changed end
-  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
-  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
 local function index_pointer(key)
@@ -186,7 +195,7 @@ local function session_index(keys, id, record, grace, now, fresh)
     if user then redis.call('ZREM', keys.user, id) end
     return { 'corrupt', 'node' }
   end
-  if index_expiry(keys.expiry, id, record, grace, now) then
+  if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
     if node then redis.call('ZREM', keys.node, id) end
     return { 'corrupt', 'expiry' }
@@ -320,10 +329,6 @@ local function limit_evicted(declared, op_id, now, reply)
   end
   return reply
 end
-local function lease_id(text)
-  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
-  return text
-end
 local function lease_read(key)
   local raw = typed_call('GET', key)
   if not raw then return nil, nil, false end
@@ -344,14 +349,14 @@ end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local new_id, new_user = args_id(ARGV[7]), args_name(ARGV[8])
 local grace, rotation_grace = args_integer(ARGV[9], 'grace_ms', 1), args_integer(ARGV[10], 'rotation_grace_ms', 1)
 local tombstone = args_integer(ARGV[11], 'tombstone_ms', 1)
 local limit = args_integer(ARGV[12], 'limit', 0, 500)
 local evict = args_choice(ARGV[13], 'policy', 'evict', 'reject')
-local as_node, lease = args_name(ARGV[14]), ARGV[15] ~= '' and lease_id(ARGV[15]) or ''
+local as_node, lease = args_name(ARGV[14]), args_optional_token(ARGV[15], 'lease_id')
 local declared = limit_declared(9, 16, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }

@@ -1,7 +1,9 @@
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or 35184372088831) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or 35184372088831
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -9,9 +11,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_op_id(text)
-  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
+end
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -42,6 +48,9 @@ local function record_known(raw)
   return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
+end
 local function record_split_freeze(record)
   if #record.body < 20 then return false end
   local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
@@ -63,7 +72,7 @@ local function record_decode(raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
@@ -152,6 +161,26 @@ end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
 end
+local function entries_next(entries, position)
+  if position > #entries then return nil end
+  local key_start = position + 7
+  if key_start - 1 > #entries then return false end
+  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local value_start = key_start + key_size
+  local next_position = value_start + value_size
+  if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
+  return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
+end
+local function entries_argument(text, name, may_be_empty)
+  local position = 1
+  while position <= #text do
+    local next_position, _, value_size = entries_next(text, position)
+    if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
+    if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
+    position = next_position
+  end
+  return text
+end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
   return kind ~= 'zset' and kind ~= 'none'
@@ -159,12 +188,12 @@ end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function index_expiry(key, id, record, grace, now)
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
-  if type(changed) == 'table' then return changed end
-  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
-  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
 local function index_pointer(key)
@@ -204,8 +233,7 @@ end
 local function session_reschedule(keys, id, record, grace, now)
   record.stored_until = math.min(record.stored_until, record.expires_at + grace)
   local keep = record_keep(record, grace)
-  redis.call('ZREM', keys.expiry, id)
-  index_expiry(keys.expiry, id, record, grace, now)
+  index_expiry(keys.expiry, id, record, grace, now, keep)
   if keep then session_keep(keys, record, grace, now) end
 end
 local function session_move_entry(old_key, old_owner, new_key, new_owner, id, record, grace, now)
@@ -225,10 +253,6 @@ local function session_reroute(old_keys, new_keys, id, old, record, grace, now)
   if record.connection ~= '' and record.connection ~= old.connection then
     redis.call('SET', new_keys.connection, id, 'PX', record.stored_until - now)
   end
-end
-local function lease_id(text)
-  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
-  return text
 end
 local function lease_read(key)
   local raw = typed_call('GET', key)
@@ -250,15 +274,15 @@ local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, 
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_op_id(ARGV[2]), args_id(ARGV[3])
+local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local version = args_integer(ARGV[7], 'version', 1)
 local new_user, new_connection, new_node = args_names(ARGV[8], ARGV[9], ARGV[10])
 local holder_id = ARGV[11]
 local status = record_status(ARGV[12])
 local ttl, grace = args_integer(ARGV[13], 'ttl_ms', 1), args_integer(ARGV[14], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[15]), ARGV[16] ~= '' and lease_id(ARGV[16]) or ''
-local entries = ARGV[17]
+local as_node, lease = args_name(ARGV[15]), args_optional_token(ARGV[16], 'lease_id')
+local entries = entries_argument(ARGV[17], 'entries')
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
 local first = record_version_of(record, op_id)

@@ -1,11 +1,14 @@
 -- args: what a call passes, checked before anything is written. A broken contract is an error, no reply.
 
 local ARGS_MOST = 35184372088831 -- 45 bits, so that the sum of some times fits into the 48 that a record has
+local ARGS_NO_TOKEN = ('\0'):rep(8)
 
+-- Digits only: tonumber reads 0x10, 1e3 and text behind a NUL too.
 local function args_integer(text, name, least, most)
-  local number = tonumber(text)
-  if not number or number % 1 ~= 0 or number < least or number > (most or ARGS_MOST) then
-    error('cloakroom: ' .. name .. ' is no integer of at least ' .. least)
+  local number = not text:find('%D') and tonumber(text)
+  most = most or ARGS_MOST
+  if not number or number < least or number > most then
+    error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
 end
@@ -29,15 +32,16 @@ local function args_choice(text, name, yes, no)
   return text == yes
 end
 
-local function args_op_id(text)
-  if #text ~= 0 and #text ~= 8 then error('cloakroom: op_id is no 8 bytes') end
+-- The id of a call, a migration or a lease. Zeros stand for none in what is stored.
+local function args_token(text, name)
+  if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
 end
 
--- Empty: none, where an argument may be.
-local function args_task(text, may_be_empty)
-  if #text ~= 8 and not (may_be_empty and text == '') then error('cloakroom: task is no 8 bytes') end
-  return text
+-- Empty: none, and empty.
+local function args_optional_token(text, name)
+  if text == '' then return '' end
+  return args_token(text, name)
 end
 
 local function args_op_ids(text)

@@ -26,13 +26,24 @@ local function entries_whole(entries)
   return position == nil
 end
 
--- The entries with the changes made. Nil: the entries are corrupt.
+-- Entries that a call passes: an error unless they are whole. An empty value is none, but in changes.
+local function entries_argument(text, name, may_be_empty)
+  local position = 1
+  while position <= #text do
+    local next_position, _, value_size = entries_next(text, position)
+    if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
+    if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
+    position = next_position
+  end
+  return text
+end
+
+-- The entries with whole changes made. Nil: the entries are corrupt.
 local function entries_changed(entries, changes)
   local changed, names = {}, {}
   local position = 1
   while true do
     local next_position, name, value_size = entries_next(changes, position)
-    if next_position == false then error('changes: not a list of entries') end
     if not next_position then break end
     if not changed[name] then names[#names + 1] = name end
     changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''

@@ -12,16 +12,16 @@ local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
 
--- Puts a session into the expiry index. The index notes its own TTL deadline as the score of the empty
--- member (no id is empty, and it sorts last): the reply of one ZADD tells whether the TTL has to follow.
--- Deadlines are whole graces, so it does about once a grace. Returns the error of a foreign type.
-local function index_expiry(key, id, record, grace, now)
+-- Puts a session into the expiry index, or moves it there. The index notes its own TTL deadline as the score of the
+-- empty member (no id is empty, and it sorts last), and the TTL follows when that rises. Deadlines are whole graces, so
+-- it does about once a grace. Of an entry that was there, and whose record is kept no longer than before, the note is
+-- right already. Returns the error of a foreign type.
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  local changed = typed_call('ZADD', key, 'GT', 'CH', record.expires_at, id, deadline, '')
-  if type(changed) == 'table' then return changed end
-  -- An entry that had outlived its record said that it expires later.
-  if changed == 0 then redis.call('ZADD', key, record.expires_at, id) end
-  if changed == 2 then redis.call('PEXPIRE', key, deadline - now) end
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
 

@@ -3,11 +3,6 @@
 local LEASE = '>c8I8' -- the lease's id, which its holder made, and its deadline
 local LEASE_SIZE = 16
 
-local function lease_id(text)
-  if #text ~= 8 then error('cloakroom: lease_id is no 8 bytes') end
-  return text
-end
-
 -- The id and the deadline of a node's lease, which may have run out. Absent: nil. Foreign: two times nil, and true.
 local function lease_read(key)
   local raw = typed_call('GET', key)

@@ -30,12 +30,18 @@ local function record_known(raw)
     and status >= RECORD_ACTIVE and status <= RECORD_MIGRATING
 end
 
+-- A session's record is kept at least until the session expires: what writes it again passes the rest to SET.
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= RECORD_LIVE or stored_until >= expires_at
+end
+
 -- What a refresh needs, which does not read the rest. Nil: not a header of ours.
 local function record_decode_numbers(raw)
   if not record_known(raw) then return nil end
   local _, kind, status = raw:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
     struct.unpack(RECORD_NUMBERS, raw, RECORD_NUMBERS_OFFSET + 1)
+  if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
     expires_at = expires_at, stored_until = stored_until,
@@ -68,7 +74,7 @@ local function record_decode(raw)
   local user_end = RECORD_HEADER_SIZE + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw then return nil end
+  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,

@@ -28,7 +28,7 @@ local function session_index(keys, id, record, grace, now, fresh)
     if user then redis.call('ZREM', keys.user, id) end
     return { 'corrupt', 'node' }
   end
-  if index_expiry(keys.expiry, id, record, grace, now) then
+  if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
     if node then redis.call('ZREM', keys.node, id) end
     return { 'corrupt', 'expiry' }
@@ -143,8 +143,7 @@ end
 local function session_reschedule(keys, id, record, grace, now)
   record.stored_until = math.min(record.stored_until, record.expires_at + grace)
   local keep = record_keep(record, grace)
-  redis.call('ZREM', keys.expiry, id) -- index_expiry moves a score later only
-  index_expiry(keys.expiry, id, record, grace, now)
+  index_expiry(keys.expiry, id, record, grace, now, keep)
   if keep then session_keep(keys, record, grace, now) end
 end
 
@@ -201,6 +200,6 @@ local function session_prolong(keys, id, record, least, grace, now)
   if least <= record.expires_at then return end
   record.expires_at = least
   local keep = record_keep(record, grace)
-  index_expiry(keys.expiry, id, record, grace, now)
+  index_expiry(keys.expiry, id, record, grace, now, keep)
   if keep and record.user ~= '' then index_keep(keys.user, record.stored_until - now, grace) end
 end

@@ -7,7 +7,7 @@ use crate::model::index_fields::{IndexFields, check_name, require_name};
 use crate::model::operation_id::OperationId;
 use crate::model::recent_changes::RecentChanges;
 use crate::model::rules::Rules;
-use crate::model::session::Session;
+use crate::model::session::{Session, Times};
 use crate::model::task_id::TaskId;
 use crate::model::version::Version;
 
@@ -151,6 +151,10 @@ impl Import {
             if self.migration.is_none() {
                 return Err(Error::invalid("node id", "is of an incoming session only"));
             }
+        }
+        let Times { expires_at, deadline, .. } = self.export.session.times;
+        if deadline > 0 && expires_at > deadline {
+            return Err(Error::invalid("session", "expires after its deadline"));
         }
         self.export.session().check(rules)
     }

@@ -10,6 +10,9 @@ use crate::model::{
 /// The one format there is.
 const FORMAT: u8 = 2;
 
+/// The kind of a record that is a session.
+const SESSION: u8 = 1;
+
 /// Format, kind, status, four lengths, four operation ids, the version, six times.
 #[cfg(test)]
 const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 8 + 6 * 6;
@@ -92,7 +95,8 @@ impl Record {
             node: input.text(node)?,
         };
         let mut body = Input(input.bytes(body_length)?);
-        if format != FORMAT || !input.0.is_empty() {
+        let is_outlived = kind == SESSION && stored_until < expires_at;
+        if format != FORMAT || !input.0.is_empty() || is_outlived {
             return None;
         }
         let freeze = match status {
@@ -100,7 +104,7 @@ impl Record {
             Status::Active | Status::Suspended => None,
         };
         match kind {
-            1 => {
+            SESSION => {
                 let (attributes, extensions) = decode_entries(body.0)?;
                 let session = Box::new(Session {
                     id: id.clone(),
@@ -278,7 +282,8 @@ mod tests {
             assert!(Record::decode(&id, &whole[..end]).is_none(), "cut at {end}");
         }
         assert!(Record::decode(&id, &[&whole[..], b"x"].concat()).is_none());
-        for (at, value) in [(0, 1), (1, 0), (1, 5), (2, 0), (2, 4)] {
+        // The last is a byte of `stored_until`, which is before `expires_at` then.
+        for (at, value) in [(0, 1), (1, 0), (1, 5), (2, 0), (2, 4), (HEADER_BYTES - 3, 0)] {
             let mut bytes = whole.clone();
             bytes[at] = value;
             assert!(Record::decode(&id, &bytes).is_none(), "byte {at} set to {value}");

@@ -177,13 +177,12 @@ fn every_key_and_argument_is_bound_to_its_name_in_the_first_lines_and_not_touche
             assert!(bound, "{}: {name} is not bound", script.stem());
             let checks: &[&str] = match (argument.kind, argument.bytes) {
                 _ if name == "now" => &["clock_now("],
-                _ if name == "lease_id" => &["lease_id("],
                 ("integer", _) if argument.empty => &["args_optional_integer("],
                 ("integer", _) => &["args_integer("],
                 ("word", _) => &["args_word(", "args_choice(", "record_status("],
-                (_, Some(8)) if name == "task" => &["args_task("],
-                (_, Some(8)) => &["args_op_id("],
+                (_, Some(8)) => &["args_token(", "args_optional_token("],
                 (_, Some(_)) => &["args_op_ids("],
+                ("entries", _) => &["entries_argument("],
                 _ => continue,
             };
             let is_checked = checks.iter().any(|check| binding.contains(&format!("{check}ARGV[{}]", at + 1)));

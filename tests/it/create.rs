@@ -87,6 +87,23 @@ async fn every_key_of_a_new_session_has_its_ttl() {
     context.assert_ttl(&context.key("expiry"), Duration::from_millis(until - now)).await;
 }
 
+/// A record may go without its entries: the server evicts it, or a hand deletes it.
+#[tokio::test]
+async fn an_expiry_entry_that_outlived_its_record_gives_way_to_that_of_a_new_session() {
+    let context = Context::redis().await;
+    let graces = |minutes| rules().grace(minutes * MINUTE);
+    let (short, long) = (context.store_at(graces(1)).await, context.store_at(graces(100)).await);
+    short.create(of_ann("s").ttl(20 * MINUTE)).await.unwrap();
+    let _: i64 = context.command(&["DEL", &context.record_key(&id("s"))]).await;
+    long.create(of_ann("s").ttl(10 * MINUTE)).await.unwrap();
+    let now = context.clock.now_ms();
+    let expiry = context.key("expiry");
+    assert_eq!(context.members(&expiry).await.get("s"), Some(&(now + 10 * MINUTE_MS)));
+    // It is there as long as the record, or no reaper would find that.
+    assert!(context.pttl(&expiry).await >= context.pttl(&context.record_key(&id("s"))).await);
+    context.check().await;
+}
+
 #[rstest]
 #[tokio::test]
 async fn an_index_lives_as_long_as_its_longest_session_whichever_came_first(#[values(Redis, Memory)] on: On) {

@@ -24,8 +24,10 @@ export function decodeRecord(bytes) {
     const end = record.status === "migrating" ? splitFreeze(record, body) : 0;
     if (end === null) return null;
     const rest = body.subarray(end);
-    if (record.kind === "live") record.entries = decodeEntries(rest);
-    else if (record.kind === "departed") splitDeparture(record, rest);
+    if (record.kind === "live") {
+      if (record.stored_until < record.expires_at) return null;
+      record.entries = decodeEntries(rest);
+    } else if (record.kind === "departed") splitDeparture(record, rest);
     else record.new_id = textOf(rest);
   } catch {
     return null;

@@ -123,6 +123,8 @@ class Layout:
             fields["freeze"], body = self._split_freeze(body)
         if fields["kind"] == "live":
             fields["entries"] = tuple(self.decode_entries(body))
+            if fields["stored_until"] < fields["expires_at"]:
+                raise ValueError("a session that outlives its record")
         elif fields["kind"] == "moved":
             fields["new_id"] = body.decode()
             if not 1 <= len(body) <= 128:

@@ -106,7 +106,7 @@ fn attempt(
             if again.is_none() && old.is_frozen(call.now) {
                 return Err(Halt::Refused(Refusal::Frozen));
             }
-            if again != Some(Ordering::Less) {
+            if again != Some(Ordering::Less) || old.created_at != new.created_at {
                 return Err(Halt::Refused(Refusal::Conflict { current: Version::new(old.version) }));
             }
             locked.need_session(id, old)?;

@@ -186,10 +186,12 @@ enum Weed {
     Cut,
     /// A record whose entries run over its end.
     Entries,
+    /// A record that is kept for less long than its session.
+    Outlived,
 }
 
 const FOREIGN: [Weed; 4] = [Weed::List, Weed::Hash, Weed::Set, Weed::Swapped];
-const BROKEN: [Weed; 5] = [Weed::Short, Weed::Format, Weed::Long, Weed::Cut, Weed::Entries];
+const BROKEN: [Weed; 6] = [Weed::Short, Weed::Format, Weed::Long, Weed::Cut, Weed::Entries, Weed::Outlived];
 
 /// What to plant at a key, for a call that looks at it as closely as this one.
 fn weeds(call: Call, key: &str) -> Vec<Weed> {
@@ -271,6 +273,8 @@ fn broken(mut record: Vec<u8>, weed: Weed) -> Vec<u8> {
         Weed::Cut => record.truncate(record.len() - 1),
         // The key's length, which is the second field of an entry.
         Weed::Entries => record[entries + 2] = 200,
+        // The last time of the header, in milliseconds since the epoch.
+        Weed::Outlived => record[HEADER - 6..HEADER].fill(0),
         Weed::List | Weed::Hash | Weed::Set | Weed::Swapped => unreachable!("{weed:?} is no record"),
     }
     record
