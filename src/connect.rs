@@ -13,7 +13,7 @@ use crate::store::Store;
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), cloakroom::Error> {
-/// use cloakroom::{NewSession, SessionStore};
+/// use cloakroom::NewSession;
 ///
 /// let store = cloakroom::connect("memory://").await?;
 /// let session = store.create(NewSession::new()).await?.session;

@@ -11,6 +11,9 @@ use crate::model::session_id::SessionId;
 
 /// Where a page ended. What is made or removed meanwhile shifts nothing: no session that keeps its id throughout is
 /// passed over or given twice.
+///
+/// By `Display` and by serde it is a text, a page token to go over HTTP and come back. It has the id of a session in it, and
+/// is as secret as that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     pub(crate) created_at: u64,
@@ -26,8 +29,7 @@ pub(crate) struct IndexEntry {
     pub(crate) created_at: u64,
 }
 
-/// As a page token, to go over HTTP and come back: `<created_at>.<ties>.<id>`. It has the id of a session in it, and is as
-/// secret as that.
+/// As a page token: `<created_at>.<ties>.<id>`.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.created_at, self.ties, self.id.as_str())

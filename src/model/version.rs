@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::invalid::Invalid;
 
-/// Counts the changes of a session: 1 at creation, one more with each change other than a refresh.
+/// Counts the changes of a session: 1 at creation, one more with each change other than a refresh. By serde it is a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
 
@@ -22,7 +22,7 @@ impl Version {
     }
 }
 
-/// As a number: an ETag, say.
+/// The number, such as stands within the quotes of an ETag.
 impl std::str::FromStr for Version {
     type Err = Invalid;
 

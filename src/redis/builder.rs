@@ -99,7 +99,7 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// A clock that stands in for the server's, for tests of an application. Defaults to none.
+    /// A clock that stands in for the server's, for tests of an application, with the feature `test-util`. Defaults to none.
     #[must_use]
     #[cfg(any(test, feature = "test-util"))]
     pub fn clock(mut self, clock: TestClock) -> Self {

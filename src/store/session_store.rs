@@ -24,8 +24,9 @@ use crate::store::join::join;
 /// | an operation that | tells it by | which are |
 /// | --- | --- | --- |
 /// | asks for a session | `Ok(None)` | `get`, `session_by_connection`, `refresh`, `refresh_and_get`, `export` |
-/// | changes one | [`Refusal::Missing`](crate::Refusal::Missing) | `update`, `patch`, `rotate`, `bind`, `import`, `freeze`, `thaw` |
+/// | changes one | [`Refusal::Missing`](crate::Refusal::Missing) | `update`, `modify`, `patch`, `rotate`, `bind`, `import`, `freeze`, `thaw` |
 /// | ends something | `Ok(false)` | `delete`, `unbind`, `depart`, `clean` |
+/// | is about a user or node without any | an empty answer | `list`, `count`, `delete_user`, `recover` |
 ///
 /// # Errors
 /// Each operation may fail with [`Error::NotExecuted`](crate::Error::NotExecuted), one that writes also with [`Error::Ambiguous`](crate::Error::Ambiguous), and with
