@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::support::Context;
 use crate::support::context::{Store, build};
 use crate::support::proxy::Proxy;
+use crate::support::stopped_time::StoppedTime;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -29,9 +30,8 @@ struct Given {
 
 type Call = fn(Store, Given) -> BoxFuture<'static, Result<(), Error>>;
 
-/// How far the end of a call may be from its deadline: the resolution of the runtime's timers, and what the clock went on
-/// before it was stopped.
-const TOLERANCE: Duration = Duration::from_millis(50);
+/// How far the end of a call may be from its deadline: the resolution of the runtime's timers.
+const TOLERANCE: Duration = Duration::from_millis(2);
 
 fn rules() -> Rules {
     Rules::new().sessions_per_user(1, OnLimit::EvictOldest)
@@ -51,32 +51,31 @@ async fn ends_by_its_deadline(name: &str, call: Call) {
         let export = direct.export(session.id()).await.unwrap().unwrap();
         let given = Given { id: session.id().clone(), session, export, n: replies };
         proxy.silence_after(replies);
+        let stopped = StoppedTime::stop();
         let began = Instant::now();
         let mut call = tokio::spawn(call(store, given));
         let is_done = tokio::select! {
             done = &mut call => { done.unwrap().unwrap(); true }
-            () = swallowed(&proxy) => false,
+            () = proxy.swallows() => false,
         };
         if is_done {
+            stopped.resume();
             proxy.silence(false);
             assert!(replies > 0, "{name} asked the server nothing");
             return;
         }
-        tokio::time::pause();
+        stopped.jump();
         let ended = call.await.unwrap();
         let took = began.elapsed();
         tokio::time::resume();
         proxy.silence(false);
         assert!(ended.is_err(), "{name} is answered after {replies} replies, without the next");
-        assert!(took <= DEADLINE + TOLERANCE, "{name} took {took:?} after {replies} replies");
+        assert!(
+            (DEADLINE..=DEADLINE + TOLERANCE).contains(&took),
+            "{name} took {took:?} after {replies} replies"
+        );
     }
     panic!("{name} never has all it needs");
-}
-
-async fn swallowed(proxy: &Proxy) {
-    while proxy.swallowed() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
 }
 
 fn no_task() -> TaskId {

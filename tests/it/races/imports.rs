@@ -7,7 +7,7 @@ use cloakroom::{NewSession, Patch, Refusal, Result, Rotation, Rules, SessionId};
 use futures::future::{BoxFuture, FutureExt as _};
 use rstest::rstest;
 
-use super::{Race, two_stores, two_stores_at};
+use super::{Orders, Race, Start, two_stores, two_stores_at};
 use crate::support::Context;
 use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store};
@@ -73,20 +73,30 @@ async fn of_many_versions_at_once_the_latest_is_left(
     let to = from.another(here).await;
     let source = from.store(Rules::new()).await;
     let stores = two_stores(&to, Rules::new()).await;
+    let (mut raced, mut late) = (0, 0);
     for round in 0..ROUNDS {
         let exports = versions(&source, &round.to_string(), 6).await;
         let mut race = Race::new();
-        for (number, export) in exports.iter().chain(&exports).enumerate() {
+        // The oldest stands first and the latest second, who lead in turn.
+        let (oldest, latest) = (&exports[0], &exports[5]);
+        let others = exports[1..5].iter().chain(&exports);
+        for (number, export) in [oldest, latest].into_iter().chain(others).enumerate() {
             race.add(import(&stores[number % 2], export));
         }
-        for outcome in race.run().await {
-            if let Err(error) = outcome {
-                assert!(error.is_conflict(), "{error:?}");
-            }
+        let start = Start::of(round);
+        let outcomes = race.run_as(start).await;
+        let is_late = |outcome: &Result<bool>| outcome.as_ref().is_err_and(cloakroom::Error::is_conflict);
+        assert!(outcomes.iter().all(|outcome| outcome.is_ok() || is_late(outcome)), "{outcomes:?}");
+        let too_late = outcomes.iter().filter(|outcome| is_late(outcome)).count();
+        match start {
+            Start { leader: 0, is_alone: true } => assert!(matches!(outcomes[0], Ok(true))),
+            Start { is_alone: true, .. } => assert_eq!(too_late, 10, "all but the two of the latest"),
+            _ => (raced, late) = (raced + outcomes.len(), late + too_late),
         }
         let last = exports.last().unwrap().session();
         assert_eq!(stores[0].get(last.id()).await.unwrap().as_ref(), Some(last));
     }
+    eprintln!("of {raced} imports at once, {late} came after a later version");
     to.check().await;
 }
 
@@ -97,6 +107,7 @@ async fn of_an_import_and_a_create_of_one_id_the_first_wins(
     #[values(Redis, Memory)] here: On,
 ) {
     let (_from, to, source, [store, other]) = places(there, here).await;
+    let mut orders = Orders::default();
     for round in 0..ROUNDS {
         let name = round.to_string();
         let exports = versions(&source, &name, 2).await;
@@ -108,7 +119,10 @@ async fn of_an_import_and_a_create_of_one_id_the_first_wins(
             let (other, new) = (other.clone(), of(&name));
             async move { other.create(new).await.map(drop) }
         });
-        let (won, lost): (Vec<_>, Vec<_>) = race.run().await.into_iter().partition(Result::is_ok);
+        let start = Start::of(round);
+        let outcomes = race.run_as(start).await;
+        orders.note(start, usize::from(outcomes[0].is_err()));
+        let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
         assert_eq!((won.len(), lost.len()), (1, 1));
         let session = store.get(&session_id(&name)).await.unwrap().unwrap();
         match refusal(lost.into_iter().next().unwrap()) {
@@ -117,6 +131,7 @@ async fn of_an_import_and_a_create_of_one_id_the_first_wins(
             other => panic!("{other:?}"),
         }
     }
+    orders.are_both();
     to.check().await;
 }
 
@@ -130,6 +145,7 @@ async fn of_two_imports_with_one_connection_one_is_taken(
     let to = from.another(here).await;
     let source = from.store(Rules::new()).await;
     let stores = two_stores(&to, Rules::new()).await;
+    let mut orders = Orders::default();
     for round in 0..ROUNDS {
         let connection = format!("socket-{round}");
         let mut race = Race::new();
@@ -139,10 +155,14 @@ async fn of_two_imports_with_one_connection_one_is_taken(
             source.delete(session.id()).await.unwrap();
             race.add(import(store, &export));
         }
-        let (won, lost): (Vec<_>, Vec<_>) = race.run().await.into_iter().partition(Result::is_ok);
+        let start = Start::of(round);
+        let outcomes = race.run_as(start).await;
+        orders.note(start, usize::from(outcomes[0].is_err()));
+        let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
         assert_eq!((won.len(), lost.len()), (1, 1));
         assert_eq!(refusal(lost.into_iter().next().unwrap()), Refusal::Taken);
     }
+    orders.are_both();
     to.check().await;
 }
 
@@ -153,24 +173,28 @@ async fn a_later_version_against_a_delete_leaves_nothing(
     #[values(Redis, Memory)] here: On,
 ) {
     let (_from, to, source, [store, other]) = places(there, here).await;
+    let mut orders = Orders::default();
     for round in 0..ROUNDS {
         let exports = versions(&source, &round.to_string(), 2).await;
         import(&store, &exports[0]).await.unwrap();
         let id = exports[0].session().id().clone();
         let mut race = Race::new();
-        race.add(import(&store, &exports[1]).map(|imported| imported.map(|_| None)));
+        race.add(import(&store, &exports[1]));
         race.add({
             let (other, id) = (other.clone(), id.clone());
-            async move { other.delete(&id).await.map(Some) }
+            async move { other.delete(&id).await }.boxed()
         });
-        for outcome in race.run().await {
-            match outcome {
-                Ok(deleted) => assert!(deleted != Some(false)),
-                Err(error) => assert_eq!(refusal::<()>(Err(error)), Refusal::Gone),
-            }
+        let start = Start::of(round);
+        let [imported, deleted] = race.run_as(start).await.try_into().unwrap();
+        assert!(deleted.unwrap());
+        orders.note(start, usize::from(imported.is_err()));
+        match imported {
+            Ok(is_new) => assert!(is_new),
+            refused => assert_eq!(refusal(refused), Refusal::Gone),
         }
         assert_eq!(store.get(&id).await.unwrap(), None, "it came back");
     }
+    orders.are_both();
     assert!(live(&to).await.is_empty());
     to.check().await;
 }
@@ -182,6 +206,7 @@ async fn a_later_version_against_a_rotation_leaves_one_session(
     #[values(Redis, Memory)] here: On,
 ) {
     let (_from, to, source, [store, other]) = places(there, here).await;
+    let mut orders = Orders::default();
     for round in 0..ROUNDS {
         let exports = versions(&source, &round.to_string(), 2).await;
         import(&store, &exports[0]).await.unwrap();
@@ -193,18 +218,21 @@ async fn a_later_version_against_a_rotation_leaves_one_session(
             async move { other.rotate(&id, Rotation::new()).await.map(|rotated| Some(rotated.session)) }
         });
         let (mut rotated, mut moved) = (None, None);
-        for outcome in race.run().await {
+        let start = Start::of(round);
+        for outcome in race.run_as(start).await {
             match outcome {
                 Ok(session) => rotated = rotated.or(session),
                 Err(error) => moved = Some(refusal::<()>(Err(error))),
             }
         }
         let rotated = rotated.unwrap();
+        orders.note(start, usize::from(moved.is_some()));
         assert!(moved.is_none_or(|refused| refused == Refusal::Rotated { to: rotated.id().clone() }));
         assert_eq!(store.get(&id).await.unwrap().as_ref(), Some(&rotated));
         assert_eq!(live(&to).await, [rotated.id().clone()]);
         store.delete(&rotated).await.unwrap();
     }
+    orders.are_both();
     to.check().await;
 }
 
@@ -215,6 +243,7 @@ async fn an_import_against_a_patch_ends_with_the_later_version_whole(
     #[values(Redis, Memory)] here: On,
 ) {
     let (_from, to, source, [store, other]) = places(there, here).await;
+    let mut orders = Orders::default();
     for round in 0..ROUNDS {
         let exports = versions(&source, &round.to_string(), 3).await;
         import(&store, &exports[0]).await.unwrap();
@@ -225,13 +254,16 @@ async fn an_import_against_a_patch_ends_with_the_later_version_whole(
             let (other, id) = (other.clone(), id.clone());
             async move { drop(other.patch(&id, Patch::new().set("here", &true).unwrap()).await.unwrap()) }
         });
-        race.run().await;
+        let start = Start::of(round);
+        race.run_as(start).await;
         let session = store.get(&id).await.unwrap().unwrap();
         // The patch made version 2 of the first, which gave way to 3, or 4 of the third.
         let here = session.get::<bool>("here").unwrap().unwrap_or_default();
         assert_eq!(session.version().get(), if here { 4 } else { 3 });
         assert_eq!(session.user(), Some("user-2"));
+        orders.note(start, usize::from(!here));
     }
+    orders.are_both();
     to.check().await;
 }
 
@@ -245,6 +277,7 @@ async fn an_import_against_reapers_of_the_expired_session_of_its_id_brings_it_in
     let to = from.another(here).await;
     let source = from.store_at(Rules::new()).await;
     let [store, other] = two_stores_at(&to, Rules::new()).await;
+    let mut orders = Orders::default();
     for round in 0..ROUNDS {
         let export = versions(&source, &round.to_string(), 1).await.remove(0);
         import(&store, &export).await.unwrap();
@@ -256,13 +289,15 @@ async fn an_import_against_reapers_of_the_expired_session_of_its_id_brings_it_in
         race.add(import(&store, &later));
         race.add({
             let other = other.clone();
-            async move { other.reap(10).await.map(|_| true) }
+            async move { other.reap(10).await.map(|reaped| !reaped.sessions.is_empty()) }.boxed()
         });
-        for outcome in race.run().await {
-            assert!(outcome.unwrap());
-        }
+        let start = Start::of(round);
+        let [imported, is_reaped] = race.run_as(start).await.try_into().unwrap();
+        assert!(imported.unwrap());
+        orders.note(start, usize::from(is_reaped.unwrap()));
         assert_eq!(store.get(later.session().id()).await.unwrap().as_ref(), Some(later.session()));
         to.check().await;
         store.delete(later.session().id()).await.unwrap();
     }
+    orders.are_both();
 }

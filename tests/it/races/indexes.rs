@@ -1,6 +1,7 @@
 //! Races for what several sessions share: a user, a connection, the expiry index.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::{
@@ -8,8 +9,9 @@ use cloakroom::{
 };
 use futures::future::FutureExt as _;
 use rstest::rstest;
+use tokio::sync::Barrier;
 
-use super::{Race, two_stores, two_stores_at};
+use super::{Orders, Race, Start, two_stores, two_stores_at};
 use crate::support::Context;
 use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store};
@@ -93,6 +95,7 @@ async fn two_creates_at_limit_1_leave_one_live_and_tell_whom_the_other_was(#[val
     let context = Context::on(on).await;
     let rules = Rules::new().sessions_per_user(1, OnLimit::EvictOldest);
     let stores = two_stores(&context, rules).await;
+    let mut orders = Orders::default();
     for round in 0..20 {
         let user = format!("user-{round}");
         let mut race = Race::new();
@@ -100,12 +103,15 @@ async fn two_creates_at_limit_1_leave_one_live_and_tell_whom_the_other_was(#[val
             let new = NewSession::new().user(&user);
             race.add(async move { contended!(store.create(new.clone())).unwrap() });
         }
-        let created = race.run().await;
+        let start = Start::of(round);
+        let created = race.run_as(start).await;
         let evicted: Vec<_> = created.iter().flat_map(|created| &created.evicted).collect();
         let live = live(&stores[0], &user).await;
         assert_eq!((live.len(), evicted.len()), (1, 1));
         assert!(!live.contains(evicted[0].id.as_str()));
+        orders.note(start, usize::from(created[1].session.id() == &evicted[0].id));
     }
+    orders.are_both();
     context.check().await;
 }
 
@@ -122,18 +128,26 @@ async fn many_reapers_return_each_expired_session_to_one_of_them(#[values(Redis,
     }
     context.clock.advance(Duration::from_secs(60));
     let mut race = Race::new();
+    // None takes a second batch before all have one.
+    let all_have_one = Arc::new(Barrier::new(8));
     for number in 0..8 {
-        let store = stores[number % 2].clone();
+        let (store, all_have_one) = (stores[number % 2].clone(), all_have_one.clone());
         race.add(async move {
             let mut reaped = Vec::new();
             while !store.expired(None, 0, 1).await.unwrap().is_empty() {
                 let batch = store.reap(7 + number).await.unwrap();
+                // One whose batch the others took meanwhile gets nothing, and tries again.
+                if reaped.is_empty() && !batch.sessions.is_empty() {
+                    all_have_one.wait().await;
+                }
                 reaped.extend(batch.sessions.iter().map(|session| text(session.id())));
             }
             reaped
         });
     }
-    let reaped = race.run().await.concat();
+    let reaped = race.run().await;
+    assert!(reaped.iter().all(|reaped| !reaped.is_empty()), "each took part");
+    let reaped = reaped.concat();
     assert_eq!(reaped.len(), 300, "none is returned twice");
     assert_eq!(reaped.into_iter().collect::<BTreeSet<_>>(), all);
     assert!(context.keys_but_expiry().await.is_empty(), "nothing is left of them");
@@ -180,6 +194,7 @@ async fn one_connection_bound_by_many_with_takeover_has_one_holder_at_the_end(
 async fn a_bind_to_a_new_connection_stands_whenever_the_old_one_disconnects(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let [store, other] = two_stores(&context, Rules::new()).await;
+    let mut orders = Orders::default();
     for round in 0..40 {
         let session = context.session(&store, &round.to_string()).await;
         let (old, new) = (format!("connection-{round}"), format!("new-{round}"));
@@ -196,7 +211,9 @@ async fn a_bind_to_a_new_connection_stands_whenever_the_old_one_disconnects(#[va
             let (other, session) = (other.clone(), session.clone());
             async move { other.unbind(&session, &old).await.unwrap() }.boxed()
         });
-        let was_detached = race.run().await.contains(&true);
+        let start = Start::of(round);
+        let was_detached = race.run_as(start).await[1];
+        orders.note(start, usize::from(was_detached));
         let found = store.session_by_connection(&new).await.unwrap().unwrap();
         assert_eq!(found.id(), session.id());
         assert_eq!(
@@ -207,6 +224,7 @@ async fn a_bind_to_a_new_connection_stands_whenever_the_old_one_disconnects(#[va
         assert_eq!((found.status(), found.node()), (Status::Active, Some("gateway")));
         assert!(!context.exists(&context.key(format!("connection:connection-{round}:session"))).await);
     }
+    orders.are_both();
     context.check().await;
 }
 
@@ -214,6 +232,7 @@ async fn a_bind_to_a_new_connection_stands_whenever_the_old_one_disconnects(#[va
 async fn a_log_out_everywhere_against_logins_removes_what_there_was_and_loses_track_of_none() {
     let context = Context::redis().await;
     let [store, other] = two_stores(&context, Rules::new()).await;
+    let mut orders: [Orders; 3] = Default::default();
     for round in 0..20 {
         let user = format!("user-{round}");
         let mut before = Vec::new();
@@ -225,37 +244,42 @@ async fn a_log_out_everywhere_against_logins_removes_what_there_was_and_loses_tr
         let mut race = Race::new();
         race.add({
             let (store, user) = (store.clone(), user.clone());
-            let deleted = async move { store.delete_user(&user, None).await.unwrap().removed };
-            deleted.map(|removed| removed.iter().map(|removed| text(&removed.id)).collect()).boxed()
+            async move {
+                let removed = store.delete_user(&user, None).await.unwrap().removed;
+                (removed.iter().map(|removed| text(&removed.id)).collect::<Vec<_>>(), false)
+            }
+            .boxed()
         });
         race.add({
-            let (other, user) = (other.clone(), user.clone());
-            let created = async move { other.create(NewSession::new().user(user)).await.unwrap() };
-            created.map(|created| vec![text(created.session.id())]).boxed()
+            let (other, user, session) = (other.clone(), user.clone(), before[1].clone());
+            async move {
+                let new = NewSession::new().user(&user);
+                let rotation = Rotation::new().user(&user);
+                let binding = Binding::new(format!("c-{round}")).node("gateway");
+                let calls =
+                    (other.create(new), other.rotate(&guest, rotation), other.bind(&session, binding));
+                let (created, rotated, bound) = tokio::join!(calls.0, calls.1, calls.2);
+                let is_bound = bound.map(|_| true).unwrap_or_else(|error| {
+                    assert!(error.is_missing(), "{error:?}");
+                    false
+                });
+                (vec![text(created.unwrap().session.id()), text(rotated.unwrap().session.id())], is_bound)
+            }
+            .boxed()
         });
-        race.add({
-            let (other, user) = (other.clone(), user.clone());
-            let rotated = async move { other.rotate(&guest, Rotation::new().user(user)).await.unwrap() };
-            rotated.map(|rotated| vec![text(rotated.session.id())]).boxed()
-        });
-        race.add({
-            let (other, session) = (other.clone(), before[1].clone());
-            let binding = Binding::new(format!("c-{round}")).node("gateway");
-            let bound = async move { other.bind(&session, binding).await };
-            bound
-                .map(|bound| {
-                    assert!(bound.is_ok() || bound.unwrap_err().is_missing());
-                    Vec::new()
-                })
-                .boxed()
-        });
-        let ids: Vec<Vec<String>> = race.run().await;
+        let start = Start::of(round);
+        let [(removed, _), (made, is_bound)] = race.run_as(start).await.try_into().unwrap();
+        for (orders, came_first) in
+            orders.iter_mut().zip([removed.contains(&made[0]), removed.contains(&made[1]), is_bound])
+        {
+            orders.note(start, usize::from(came_first));
+        }
+        let ids = [removed, made];
         let live = live(&store, &user).await;
         for session in &before {
             let id = session.id().as_str();
             assert!(!live.contains(id), "it was there when it began");
         }
-        // In no order, for tasks end in any: the removed, and the two that were made meanwhile.
         let named: Vec<&String> = ids.iter().flatten().collect();
         let times = |id: &String| named.iter().filter(|named| **named == id).count();
         assert!(live.iter().all(|id| times(id) == 1), "made, not removed");
@@ -264,6 +288,7 @@ async fn a_log_out_everywhere_against_logins_removes_what_there_was_and_loses_tr
         let removed_of_new = named.len() - distinct.len();
         assert_eq!(live.len() + removed_of_new, 2);
     }
+    orders.iter().for_each(Orders::are_both);
     context.check().await;
 }
 
@@ -274,6 +299,7 @@ async fn a_log_out_everywhere_does_not_miss_a_session_that_rotates_meanwhile(
 ) {
     let context = Context::on(on).await;
     let [store, other] = two_stores(&context, Rules::new()).await;
+    let mut orders = Orders::default();
     for round in 0..60 {
         let user = format!("user-{round}");
         let new = NewSession::new().user(&user);
@@ -281,20 +307,26 @@ async fn a_log_out_everywhere_does_not_miss_a_session_that_rotates_meanwhile(
         let mut race = Race::new();
         race.add({
             let (store, user) = (store.clone(), user.clone());
-            async move { store.delete_user(&user, None).await.unwrap().removed.len() }.boxed()
+            async move { store.delete_user(&user, None).await.unwrap().removed.len() == 1 }.boxed()
         });
         race.add({
             let other = other.clone();
             async move {
                 let rotated = other.rotate(&session, Rotation::new()).await;
-                assert!(rotated.is_ok() || rotated.unwrap_err().is_missing());
-                0
+                rotated.map(|_| true).unwrap_or_else(|error| {
+                    assert!(error.is_missing(), "{error:?}");
+                    false
+                })
             }
             .boxed()
         });
-        assert_eq!(race.run().await.iter().sum::<usize>(), 1, "it was logged out, once");
+        let start = Start::of(round);
+        let [is_logged_out, is_rotated] = race.run_as(start).await.try_into().unwrap();
+        assert!(is_logged_out, "it was logged out, once");
+        orders.note(start, usize::from(is_rotated));
         assert_eq!(live(&store, &user).await.len(), 0);
         assert_eq!(store.count(&Selector::user(&user)).await.unwrap(), 0);
     }
+    orders.are_both();
     context.check().await;
 }

@@ -15,8 +15,28 @@ use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store};
 use crate::support::record::LIVE;
 
-/// Reads the record and the entries of a session at one instant, and tells whether they are all there or all gone.
-async fn is_whole(context: &Context, id: &SessionId) -> bool {
+/// The most rounds that a writer goes on, for readers that have not seen all there is to see.
+const MOST: u64 = 100_000;
+
+/// What readers have seen so far of what there is to see.
+#[derive(Debug, Default)]
+struct Seen([AtomicBool; 4]);
+
+impl Seen {
+    fn note(&self, what: usize) {
+        self.0[what].store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a writer may stop, after so many rounds.
+    fn is_enough(&self, rounds: u64) -> bool {
+        assert!(rounds < MOST, "seen: {self:?}");
+        rounds >= 200 && self.0.iter().all(|seen| seen.load(Ordering::SeqCst))
+    }
+}
+
+/// Reads the record and the entries of a session at one instant, and tells whether it is live. `None`: they are neither all
+/// there nor all gone.
+async fn look(context: &Context, id: &SessionId) -> Option<bool> {
     let record = context.record_key(id);
     let [user, expiry, connection] =
         [context.user_key("user-x"), context.key("expiry"), context.connection_key("connection-x")];
@@ -24,7 +44,8 @@ async fn is_whole(context: &Context, id: &SessionId) -> bool {
         // Nothing in this waits, and the writer may be behind it in the queue.
         tokio::task::yield_now().await;
         let live = matches!(snapshot.get(&record), Some(Stored::String(record)) if record[1] == LIVE);
-        return [user, expiry, connection].iter().all(|key| snapshot.contains_key(key) == live);
+        let are_there = [user, expiry, connection].map(|key| snapshot.contains_key(&key));
+        return (are_there == [live; 3]).then_some(live);
     }
     let (record, in_user, in_expiry, pointer): (Option<Vec<u8>>, Option<f64>, Option<f64>, Option<String>) =
         redis::pipe()
@@ -38,14 +59,16 @@ async fn is_whole(context: &Context, id: &SessionId) -> bool {
             .unwrap();
     let live = record.is_some_and(|record| record[1] == LIVE);
     let pointed = pointer.as_deref() == Some(id.as_str());
-    [in_user.is_some(), in_expiry.is_some(), pointed] == [live; 3]
+    ([in_user.is_some(), in_expiry.is_some(), pointed] == [live; 3]).then_some(live)
 }
 
 const TOMBSTONE: Duration = Duration::from_millis(1);
 
-/// Makes and deletes a session over and over.
-async fn come_and_go(store: &Store, id: &SessionId, clock: &TestClock) {
-    for _ in 0..200 {
+/// Makes and deletes a session over and over, until all readers have seen it and seen it gone.
+async fn come_and_go(store: &Store, id: &SessionId, clock: &TestClock, seen: &Seen) {
+    let mut rounds = 0;
+    while !seen.is_enough(rounds) {
+        rounds += 1;
         let new = NewSession::new().id(id.clone()).user("user-x").connection("connection-x");
         // The tombstone of the round before is over.
         clock.advance(TOMBSTONE);
@@ -62,50 +85,45 @@ async fn no_reader_ever_sees_a_session_without_its_entries_or_one_that_disagrees
 ) {
     let context = Arc::new(Context::on(on).await);
     let [store, other] = two_stores_at(&context, Rules::new().tombstone(TOMBSTONE)).await;
-    let done = Arc::new(AtomicBool::new(false));
+    let (done, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
     let id = SessionId::new("x").unwrap();
     let mut race = Race::new();
     race.add({
         let (store, id, done, clock) = (store.clone(), id.clone(), done.clone(), context.clock.clone());
+        let seen = seen.clone();
         async move {
-            come_and_go(&store, &id, &clock).await;
+            come_and_go(&store, &id, &clock, &seen).await;
             done.store(true, Ordering::SeqCst);
-            0
         }
         .boxed()
     });
     race.add({
-        let (context, id, done) = (context.clone(), id.clone(), done.clone());
+        let (context, id, done, seen) = (context.clone(), id.clone(), done.clone(), seen.clone());
         async move {
-            let mut looks = 0;
             while !done.load(Ordering::SeqCst) {
-                assert!(is_whole(&context, &id).await, "half a session was seen");
-                looks += 1;
+                let is_live = look(&context, &id).await.expect("half a session was seen");
+                seen.note(usize::from(is_live));
             }
-            looks
         }
         .boxed()
     });
     race.add({
         let done = done.clone();
         async move {
-            let mut seen = 0;
             while !done.load(Ordering::SeqCst) {
-                let page = other.list(&Selector::user("user-x"), &PageRequest::first(10)).await;
+                let page = other.list(&Selector::user("user-x"), &PageRequest::first(10)).await.unwrap();
                 let found = other.session_by_connection("connection-x").await.unwrap();
-                for session in page.unwrap().sessions.iter().chain(&found) {
+                seen.note(if found.is_some() { 2 } else { 3 });
+                for session in page.sessions.iter().chain(&found) {
                     assert_eq!(session.id(), &id);
                     let routing = (session.user(), session.connection());
                     assert_eq!(routing, (Some("user-x"), Some("connection-x")));
-                    seen += 1;
                 }
             }
-            seen
         }
         .boxed()
     });
-    let seen: usize = race.run().await.into_iter().sum();
-    assert!(seen > 0, "nobody looked");
+    race.run().await;
     context.check().await;
 }
 
@@ -115,22 +133,25 @@ async fn readers_never_see_a_session_under_a_user_or_node_that_it_left(#[values(
     let context = Context::on(on).await;
     let [store, other] = two_stores(&context, Rules::new()).await;
     let session = context.session(&store, "a").await;
-    let done = Arc::new(AtomicBool::new(false));
+    let (done, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
     let mut race = Race::new();
     race.add({
-        let (store, done, mut session) = (store.clone(), done.clone(), session.clone());
+        let (store, done, seen, mut session) = (store.clone(), done.clone(), seen.clone(), session.clone());
         async move {
-            for number in 0..200 {
+            let mut number = 0;
+            while !seen.is_enough(number) {
+                number += 1;
                 session.set_user(format!("user-{}", number % 2));
                 session.set_node(format!("node-{}", number % 3));
                 store.update(&mut session).await.unwrap();
             }
             done.store(true, Ordering::SeqCst);
+            number
         }
         .boxed()
     });
     for number in 0..2 {
-        let (other, done) = (other.clone(), done.clone());
+        let (other, done, seen) = (other.clone(), done.clone(), seen.clone());
         race.add(
             async move {
                 let (user, node) = (format!("user-{number}"), format!("node-{number}"));
@@ -138,17 +159,20 @@ async fn readers_never_see_a_session_under_a_user_or_node_that_it_left(#[values(
                     let page = PageRequest::first(10);
                     for session in other.list(&Selector::user(&user), &page).await.unwrap().sessions {
                         assert_eq!(session.user(), Some(user.as_str()));
+                        seen.note(number);
                     }
                     for session in other.list(&Selector::node(&node), &page).await.unwrap().sessions {
                         assert_eq!(session.node(), Some(node.as_str()));
+                        seen.note(2 + number);
                     }
                 }
+                0
             }
             .boxed(),
         );
     }
-    race.run().await;
+    let changes = race.run().await[0];
     let session = store.get(session.id()).await.unwrap().unwrap();
-    assert_eq!(session.version().get(), 201);
+    assert_eq!(session.version().get(), 1 + changes);
     context.check().await;
 }

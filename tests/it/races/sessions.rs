@@ -6,7 +6,7 @@ use cloakroom::{Binding, NewSession, Patch, Refusal, Result, Rotation, Rules, Se
 use futures::future::{BoxFuture, FutureExt as _};
 use rstest::rstest;
 
-use super::{Race, two_stores, two_stores_at};
+use super::{Orders, Race, Start, two_stores, two_stores_at};
 use crate::support::Context;
 use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store};
@@ -15,26 +15,30 @@ use crate::support::record::LIVE;
 /// How often a race of two is run: who is first differs.
 const ROUNDS: usize = 40;
 
-type Call = fn(Store, Session) -> BoxFuture<'static, Result<()>>;
+/// A call that tells whether it found the session.
+type Call = fn(Store, Session) -> BoxFuture<'static, Result<bool>>;
 
 /// Runs a call against a delete of the same session: whatever comes first, nothing is left.
 async fn against_delete(call: Call) {
+    let mut orders = Orders::default();
     let context = Context::redis().await;
     let [store, other] = two_stores(&context, Rules::new()).await;
     for round in 0..ROUNDS {
         let session = context.session(&store, &round.to_string()).await;
         let mut race = Race::new();
-        race.add(call(store.clone(), session.clone()).map(|done| done.map(|()| None)));
+        race.add(call(store.clone(), session.clone()));
         race.add({
             let (other, session) = (other.clone(), session.clone());
-            async move { other.delete(&session).await.map(Some) }
+            async move { other.delete(&session).await }
         });
-        for outcome in race.run().await {
-            match outcome {
-                Ok(deleted) => assert!(deleted != Some(false)),
-                Err(error) => assert!(error.is_missing(), "{error:?}"),
-            }
-        }
+        let start = Start::of(round);
+        let [called, deleted] = race.run_as(start).await.try_into().unwrap();
+        assert!(deleted.unwrap());
+        let was_found = called.unwrap_or_else(|error| {
+            assert!(error.is_missing(), "{error:?}");
+            false
+        });
+        orders.note(start, usize::from(!was_found));
         assert!(store.get(session.id()).await.unwrap().is_none(), "it came back");
     }
     for key in context.keys().await {
@@ -47,12 +51,16 @@ async fn against_delete(call: Call) {
     }
     let left = context.members(&context.key("expiry")).await;
     assert!(left.keys().all(String::is_empty), "entries of the expiry index: {left:?}");
+    orders.are_both();
     context.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_against_a_delete_leaves_nothing() {
-    against_delete(|store, session| async move { store.refresh(&session).await.map(drop) }.boxed()).await;
+    against_delete(|store, session| {
+        async move { store.refresh(&session).await.map(|refreshed| refreshed.is_some()) }.boxed()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +70,7 @@ async fn an_update_against_a_delete_leaves_nothing() {
             session.set_user("another");
             session.set_connection(format!("new-{}", session.id().as_str()));
             session.set_node("another");
-            store.update(&mut session).await
+            store.update(&mut session).await.map(|()| true)
         }
         .boxed()
     })
@@ -74,7 +82,7 @@ async fn a_patch_against_a_delete_leaves_nothing() {
     against_delete(|store, session| {
         async move {
             let patch = Patch::new().set("color", "red")?.ttl(Duration::from_secs(7200));
-            store.patch(&session, patch).await.map(drop)
+            store.patch(&session, patch).await.map(|_| true)
         }
         .boxed()
     })
@@ -86,7 +94,7 @@ async fn a_rotation_against_a_delete_leaves_nothing() {
     against_delete(|store, session| {
         async move {
             let login = Rotation::new().user("another");
-            store.rotate(&session, login).await.map(drop)
+            store.rotate(&session, login).await.map(|_| true)
         }
         .boxed()
     })
@@ -99,7 +107,7 @@ async fn a_bind_against_a_delete_leaves_nothing() {
         async move {
             let connection = format!("new-{}", session.id().as_str());
             let binding = Binding::new(connection).node("another");
-            store.bind(&session, binding).await.map(drop)
+            store.bind(&session, binding).await.map(|_| true)
         }
         .boxed()
     })
@@ -111,7 +119,7 @@ async fn an_unbind_against_a_delete_leaves_nothing() {
     against_delete(|store, session| {
         async move {
             let connection = session.connection().unwrap().to_owned();
-            store.unbind(&session, &connection).await.map(drop)
+            store.unbind(&session, &connection).await
         }
         .boxed()
     })
@@ -155,10 +163,10 @@ async fn a_reap_and_a_refresh_at_the_edge_agree_on_whether_the_session_lives(
     let context = Context::on(on).await;
     let rules = Rules::new().ttl(Duration::from_secs(60));
     let [store, other] = two_stores_at(&context, rules).await;
-    let (mut lived, mut died) = (0, 0);
+    let mut orders = Orders::default();
     for round in 0..ROUNDS * 2 {
         let session = context.session(&store, &round.to_string()).await;
-        context.clock.set_ms(session.expires_at_ms() - 1 - (round % 2) as u64);
+        context.clock.set_ms(session.expires_at_ms() - 1 - (round / 4 % 2) as u64);
         let mut race = Race::new();
         race.add({
             let (store, session) = (store.clone(), session.clone());
@@ -172,22 +180,24 @@ async fn a_reap_and_a_refresh_at_the_edge_agree_on_whether_the_session_lives(
                 other.reap(10).await.unwrap().sessions.is_empty()
             }
         });
-        let outcomes = race.run().await;
+        let start = Start::of(round);
+        let outcomes = race.run_as(start).await;
         // The reap may come first and find the session extended or not yet expired by its own clock: never both.
         assert_eq!(outcomes[0], outcomes[1], "refreshed and reaped, or neither");
         let found = store.get(session.id()).await.unwrap();
         assert_eq!(found.is_some(), outcomes[0]);
-        *(if outcomes[0] { &mut lived } else { &mut died }) += 1;
+        orders.note(start, usize::from(!outcomes[0]));
         context.check().await;
         store.delete(session.id()).await.unwrap();
     }
-    assert_eq!(lived + died, ROUNDS * 2);
+    orders.are_both();
 }
 
 /// Rotates one session so often at once.
 async fn rotate_at_once(count: usize) {
     let context = Context::redis().await;
     let stores = two_stores(&context, Rules::new()).await;
+    let mut orders = Orders::default();
     for round in 0..10 {
         let session = context.session(&stores[0], &round.to_string()).await;
         let mut race = Race::new();
@@ -195,10 +205,12 @@ async fn rotate_at_once(count: usize) {
             let (store, session) = (stores[number % 2].clone(), session.clone());
             race.add(async move { store.rotate(&session, Rotation::new()).await.unwrap() });
         }
-        let rotated = race.run().await;
-        let first: Vec<_> = rotated.iter().filter(|rotated| !rotated.by_another).collect();
+        let start = Start::of(round);
+        let rotated = race.run_as(start).await;
+        let first: Vec<usize> = (0..count).filter(|&at| !rotated[at].by_another).collect();
         assert_eq!(first.len(), 1, "one rotation makes the new id");
-        let new_id = first[0].session.id();
+        orders.note(start, first[0]);
+        let new_id = rotated[first[0]].session.id();
         assert_ne!(new_id, session.id());
         for rotated in &rotated {
             assert_eq!(rotated.session.id(), new_id, "all learn the same id");
@@ -211,6 +223,7 @@ async fn rotate_at_once(count: usize) {
         let members = context.members(&users).await;
         assert_eq!(members.keys().collect::<Vec<_>>(), [new_id.as_str()]);
     }
+    orders.are_both();
     context.check().await;
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod record;
 pub(crate) mod repository;
 pub(crate) mod server;
 pub(crate) mod sessions;
+pub(crate) mod stopped_time;
 pub(crate) mod traced;
 
 pub(crate) use context::Context;

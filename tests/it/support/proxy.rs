@@ -26,7 +26,7 @@ struct Switch {
     silent: AtomicBool,
     /// Replies to let through all the same.
     passes: AtomicU64,
-    swallowed: AtomicU64,
+    swallowed: watch::Sender<u64>,
     /// No connection lasts, and none is made.
     cut_off: watch::Sender<bool>,
 }
@@ -59,7 +59,7 @@ impl Proxy {
     /// The same once so many replies came through. What was swallowed is counted from here on.
     pub(crate) fn silence_after(&self, replies: u64) {
         self.switch.passes.store(replies, Ordering::SeqCst);
-        self.switch.swallowed.store(0, Ordering::SeqCst);
+        self.switch.swallowed.send_replace(0);
         self.silence(true);
     }
 
@@ -70,7 +70,12 @@ impl Proxy {
 
     /// How many replies were swallowed.
     pub(crate) fn swallowed(&self) -> u64 {
-        self.switch.swallowed.load(Ordering::SeqCst)
+        *self.switch.swallowed.borrow()
+    }
+
+    /// Waits until a reply is swallowed.
+    pub(crate) async fn swallows(&self) {
+        self.switch.swallowed.subscribe().wait_for(|swallowed| *swallowed > 0).await.unwrap();
     }
 }
 
@@ -114,11 +119,11 @@ async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
             let take =
                 |left: &AtomicU64| left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok();
             if !take(&switch.skips) && take(&switch.cuts) {
-                switch.swallowed.fetch_add(1, Ordering::SeqCst);
+                switch.swallowed.send_modify(|swallowed| *swallowed += 1);
                 return;
             }
             if switch.silent.load(Ordering::SeqCst) && !take(&switch.passes) {
-                switch.swallowed.fetch_add(1, Ordering::SeqCst);
+                switch.swallowed.send_modify(|swallowed| *swallowed += 1);
                 continue;
             }
             if to_client.write_all(&buffer[..length]).await.is_err() {
