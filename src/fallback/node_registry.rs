@@ -4,12 +4,12 @@ use async_trait::async_trait;
 
 use crate::fallback::breaker::Access;
 use crate::fallback::store::FallbackStore;
-use crate::model::{Claim, Claimed, Heartbeat, LeaseStatus, Node, NodeIdentity, Result};
+use crate::model::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, Result};
 use crate::store::node_registry::NodeRegistry;
 
 #[async_trait]
 impl NodeRegistry for FallbackStore {
-    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
+    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply> {
         self.coordinator.through(Access::Write, self.coordinator.store.heartbeat(identity, beat)).await
     }
 

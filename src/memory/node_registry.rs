@@ -4,12 +4,12 @@ use async_trait::async_trait;
 
 use crate::memory::ops::{heartbeat, nodes, recover};
 use crate::memory::store::MemoryStore;
-use crate::model::{Claim, Claimed, Heartbeat, LeaseStatus, Node, NodeFilter, NodeIdentity, Result};
+use crate::model::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeFilter, NodeIdentity, Result};
 use crate::store::node_registry::NodeRegistry;
 
 #[async_trait]
 impl NodeRegistry for MemoryStore {
-    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
+    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply> {
         self.run("heartbeat", |call| heartbeat::run(call, identity, &beat)).await
     }
 

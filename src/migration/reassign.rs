@@ -29,7 +29,7 @@ pub(crate) async fn reassign(
             (Some(from), Some(node)) if node == from => from,
             (Some(_), _) => return Ok((id, Outcome::Elsewhere)),
         };
-        let claim = Claim::new(from.as_str(), to).drain().only([id.clone()]);
+        let claim = Claim::new(from.as_str(), to).even_if_leased().only([id.clone()]);
         let claimed = retry.with(|| store.recover(claim.clone())).await?;
         if !claimed.sessions.is_empty() {
             return Ok((id, Outcome::Arrived));

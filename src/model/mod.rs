@@ -54,7 +54,7 @@ pub use login::{Rotated, Rotation};
 pub use migration::{Direction, Freezing, Frozen, Leftover, Migration, Migrations, Phase};
 pub(crate) use migration::{Freeze, check_span};
 pub use node_identity::NodeIdentity;
-pub use nodes::{Claim, Claimed, Heartbeat, LeaseStatus, Node, RecoveredSession};
+pub use nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, RecoveredSession};
 pub(crate) use nodes::{NodeFilter, Want};
 pub use operation_id::OperationId;
 pub(crate) use random::random;

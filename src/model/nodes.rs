@@ -77,17 +77,17 @@ impl Heartbeat {
     }
 }
 
-/// How a lease stands.
+/// How a lease stands, as a heartbeat is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum LeaseStatus {
+pub enum HeartbeatReply {
     /// It is held until then, in milliseconds since the epoch; one that was released until that moment, and no longer.
     Held {
         /// By the server's clock.
         until_ms: u64,
     },
     /// Another lease of this node is held until then, in milliseconds since the epoch.
-    Taken {
+    HeldByAnother {
         /// By the server's clock.
         until_ms: u64,
     },
@@ -170,9 +170,9 @@ impl Claim {
         self
     }
 
-    /// Takes the sessions although the node holds its lease: it is drained. Defaults to being refused.
+    /// Takes the sessions although the node holds its lease. Defaults to being refused.
     #[must_use]
-    pub fn drain(mut self) -> Self {
+    pub fn even_if_leased(mut self) -> Self {
         self.always = true;
         self
     }

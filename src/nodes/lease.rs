@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::background::shutdown::{Shutdown, ShutdownSignal, shutdown};
-use crate::model::{Error, Heartbeat, LeaseStatus, NodeIdentity, Refusal, Result};
+use crate::model::{Error, Heartbeat, HeartbeatReply, NodeIdentity, Refusal, Result};
 use crate::store::node_registry::NodeRegistry;
 
 /// How many times a lease is renewed in its length, so that some may fail.
@@ -114,9 +114,11 @@ impl Lease {
         let identity = NodeIdentity::new(node)?;
         let sent = Instant::now();
         match store.heartbeat(&identity, options.beat(Heartbeat::register())).await? {
-            LeaseStatus::Held { .. } => {}
-            LeaseStatus::Taken { until_ms } => return Err(Error::Refused(Refusal::Leased { until_ms })),
-            LeaseStatus::Lost => return Err(Error::Refused(Refusal::Fenced)),
+            HeartbeatReply::Held { .. } => {}
+            HeartbeatReply::HeldByAnother { until_ms } => {
+                return Err(Error::Refused(Refusal::Leased { until_ms }));
+            }
+            HeartbeatReply::Lost => return Err(Error::Refused(Refusal::Fenced)),
         }
         let (shutdown, signal) = shutdown();
         let (report, state) = watch::channel(LeaseState::Held);
@@ -248,7 +250,7 @@ impl Renewal {
         let sent = Instant::now();
         let beat = self.options.beat(Heartbeat::renew());
         let status = self.store.heartbeat(&self.held.identity, beat).await?;
-        let is_renewed = matches!(status, LeaseStatus::Held { .. });
+        let is_renewed = matches!(status, HeartbeatReply::Held { .. });
         Ok(is_renewed && self.held.renewed(sent + self.options.length))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Claim, Claimed, Heartbeat, LeaseStatus, Node, NodeFilter, NodeIdentity, Result, Selector,
+    Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeFilter, NodeIdentity, Result, Selector,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
@@ -14,7 +14,7 @@ use crate::store::node_registry::NodeRegistry;
 
 #[async_trait]
 impl NodeRegistry for RedisStore {
-    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
+    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply> {
         self.call("heartbeat", |call| async move { commands::heartbeat::run(&call, identity, &beat).await })
             .await
     }

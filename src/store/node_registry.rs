@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use crate::model::{Claim, Claimed, Heartbeat, LeaseStatus, Node, NodeIdentity, Result};
+use crate::model::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, Result};
 
 /// A registry of the nodes that hold the connections of sessions: which are alive, and who takes over the sessions of
 /// those that are not.
@@ -22,7 +22,7 @@ pub trait NodeRegistry: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `heartbeat.lua`: the lease, and the list of the nodes.
-    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus>;
+    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply>;
 
     /// Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has.
     ///

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use cloakroom::nodes::{Heartbeat, LeaseStatus, NodeIdentity};
+use cloakroom::nodes::{Heartbeat, HeartbeatReply, NodeIdentity};
 use cloakroom::{Error, Rules};
 use rstest::rstest;
 
@@ -17,15 +17,15 @@ use crate::support::leases::{LEASE, register};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const MS: Duration = Duration::from_millis(1);
 
-fn held(context: &Context, from_now: Duration) -> LeaseStatus {
-    LeaseStatus::Held { until_ms: until(context, from_now) }
+fn held(context: &Context, from_now: Duration) -> HeartbeatReply {
+    HeartbeatReply::Held { until_ms: until(context, from_now) }
 }
 
 fn until(context: &Context, from_now: Duration) -> u64 {
     context.clock.now_ms() + u64::try_from(from_now.as_millis()).unwrap()
 }
 
-async fn beat(store: &Store, holder: &NodeIdentity, beat: Heartbeat) -> LeaseStatus {
+async fn beat(store: &Store, holder: &NodeIdentity, beat: Heartbeat) -> HeartbeatReply {
     store.heartbeat(holder, beat.lease(LEASE)).await.unwrap()
 }
 
@@ -35,7 +35,7 @@ async fn assert_idle(
     store: &Store,
     holder: &NodeIdentity,
     with: Heartbeat,
-    answer: LeaseStatus,
+    answer: HeartbeatReply,
 ) {
     let before = context.dump().await;
     assert_eq!(beat(store, holder, with).await, answer);
@@ -64,12 +64,12 @@ async fn a_node_that_is_held_is_taken_for_another_lease_and_nothing_changes(#[va
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     register(&store, "n").await;
-    let taken = LeaseStatus::Taken { until_ms: until(&context, LEASE) };
+    let taken = HeartbeatReply::HeldByAnother { until_ms: until(&context, LEASE) };
     context.clock.advance(LEASE - MS);
     let other = NodeIdentity::new("n").unwrap();
     assert_idle(&context, &store, &other, Heartbeat::register(), taken).await;
-    assert_idle(&context, &store, &other, Heartbeat::renew(), LeaseStatus::Lost).await;
-    assert_idle(&context, &store, &other, Heartbeat::release(), LeaseStatus::Lost).await;
+    assert_idle(&context, &store, &other, Heartbeat::renew(), HeartbeatReply::Lost).await;
+    assert_idle(&context, &store, &other, Heartbeat::release(), HeartbeatReply::Lost).await;
     context.check().await;
 }
 
@@ -85,9 +85,9 @@ async fn a_lease_is_renewed_until_the_millisecond_before_its_end_and_never_later
     assert_eq!(beat(&store, &holder, Heartbeat::renew()).await, held(&context, LEASE));
     assert_eq!(context.leases().await, [("n".to_owned(), until(&context, LEASE))]);
     context.clock.advance(LEASE);
-    assert_idle(&context, &store, &holder, Heartbeat::renew(), LeaseStatus::Lost).await;
+    assert_idle(&context, &store, &holder, Heartbeat::renew(), HeartbeatReply::Lost).await;
     // Not by registering either: what was sent under it before must stay refused.
-    assert_idle(&context, &store, &holder, Heartbeat::register(), LeaseStatus::Lost).await;
+    assert_idle(&context, &store, &holder, Heartbeat::register(), HeartbeatReply::Lost).await;
     context.check().await;
 }
 
@@ -102,9 +102,9 @@ async fn a_node_whose_lease_ran_out_is_registered_anew_and_the_old_lease_stays_l
     context.lapse();
     let new = register(&store, "n").await;
     for late in [Heartbeat::renew(), Heartbeat::release()] {
-        assert_idle(&context, &store, &old, late, LeaseStatus::Lost).await;
+        assert_idle(&context, &store, &old, late, HeartbeatReply::Lost).await;
     }
-    let taken = LeaseStatus::Taken { until_ms: until(&context, LEASE) };
+    let taken = HeartbeatReply::HeldByAnother { until_ms: until(&context, LEASE) };
     assert_idle(&context, &store, &old, Heartbeat::register(), taken).await;
     assert_eq!(beat(&store, &new, Heartbeat::renew()).await, held(&context, LEASE));
     context.check().await;
@@ -140,7 +140,7 @@ async fn a_lease_that_is_released_ends_now_and_a_second_release_answers_the_same
     context.clock.advance(MS);
     assert_eq!(beat(&store, &holder, Heartbeat::release()).await, ended);
     assert_eq!(context.dump().await, before);
-    assert_eq!(beat(&store, &holder, Heartbeat::renew()).await, LeaseStatus::Lost);
+    assert_eq!(beat(&store, &holder, Heartbeat::renew()).await, HeartbeatReply::Lost);
     register(&store, "n").await;
     context.check().await;
 }
@@ -179,8 +179,9 @@ async fn of_many_that_register_one_node_at_once_one_holds_it(#[values(Redis, Mem
         statuses.push(attempt.await.unwrap());
     }
     let until_ms = until(&context, LEASE);
-    let held = statuses.iter().filter(|status| **status == LeaseStatus::Held { until_ms }).count();
-    let taken = statuses.iter().filter(|status| **status == LeaseStatus::Taken { until_ms }).count();
+    let held = statuses.iter().filter(|status| **status == HeartbeatReply::Held { until_ms }).count();
+    let taken =
+        statuses.iter().filter(|status| **status == HeartbeatReply::HeldByAnother { until_ms }).count();
     assert_eq!((held, taken), (1, 19));
     context.check().await;
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::nodes::{Heartbeat, Lease, LeaseOptions, LeaseState, LeaseStatus};
+use cloakroom::nodes::{Heartbeat, HeartbeatReply, Lease, LeaseOptions, LeaseState};
 use cloakroom::{Refusal, Rules};
 use rstest::rstest;
 
@@ -82,7 +82,7 @@ async fn a_lease_that_ran_out_by_the_clock_of_the_store_is_lost_for_good(#[value
     tokio::time::timeout(Duration::from_secs(30), lease.lost()).await.unwrap();
     assert_eq!(lease.state(), LeaseState::Lost);
     let renewed = store.heartbeat(lease.identity(), Heartbeat::renew()).await.unwrap();
-    assert_eq!(renewed, LeaseStatus::Lost);
+    assert_eq!(renewed, HeartbeatReply::Lost);
     let another = Lease::acquire(store.clone(), "n", options(LONG)).await.unwrap();
     assert!(!lease.is_held() && another.is_held());
     // What was lost is not the other's to release.

@@ -1,10 +1,10 @@
 //! heartbeat: a node's lease, registered, renewed and released.
 
-use crate::model::{Heartbeat, LeaseStatus, NodeIdentity, Result, Want, ms};
+use crate::model::{Heartbeat, HeartbeatReply, NodeIdentity, Result, Want, ms};
 use crate::redis::call::Call;
 use crate::redis::script;
 
-pub(crate) async fn run(call: &Call, identity: &NodeIdentity, beat: &Heartbeat) -> Result<LeaseStatus> {
+pub(crate) async fn run(call: &Call, identity: &NodeIdentity, beat: &Heartbeat) -> Result<HeartbeatReply> {
     beat.check()?;
     let keys = [call.keys().nodes(), call.keys().lease(identity.node())];
     let mut cmd = call.evalsha(&script::HEARTBEAT, keys.iter().map(String::as_str));
@@ -16,9 +16,9 @@ pub(crate) async fn run(call: &Call, identity: &NodeIdentity, beat: &Heartbeat) 
     });
     let mut reply = call.run(&script::HEARTBEAT, &cmd).await?;
     match reply.word.as_str() {
-        "ok" => Ok(LeaseStatus::Held { until_ms: reply.number()? }),
-        "taken" => Ok(LeaseStatus::Taken { until_ms: reply.number()? }),
-        "missing" => Ok(LeaseStatus::Lost),
+        "ok" => Ok(HeartbeatReply::Held { until_ms: reply.number()? }),
+        "taken" => Ok(HeartbeatReply::HeldByAnother { until_ms: reply.number()? }),
+        "missing" => Ok(HeartbeatReply::Lost),
         _ => Err(reply.into_error()),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloakroom::fallback::{FallbackPolicy, Origin};
-use cloakroom::nodes::{Claim, Heartbeat, LeaseStatus, NodeIdentity};
+use cloakroom::nodes::{Claim, Heartbeat, HeartbeatReply, NodeIdentity};
 use cloakroom::{Binding, NewSession, Obstacle, Patch, Refusal};
 
 use super::{World, obstacle};
@@ -98,5 +98,5 @@ async fn what_was_recovered_is_not_answered_with_from_before() {
     assert_eq!(obstacle(store.get(session.id()).await), Obstacle::CircuitOpen);
     let status =
         world.other.heartbeat(&NodeIdentity::new("live").unwrap(), Heartbeat::register()).await.unwrap();
-    assert!(matches!(status, LeaseStatus::Taken { .. }));
+    assert!(matches!(status, HeartbeatReply::HeldByAnother { .. }));
 }

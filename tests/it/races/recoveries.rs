@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cloakroom::nodes::{Claim, Heartbeat, LeaseStatus, NodeIdentity};
+use cloakroom::nodes::{Claim, Heartbeat, HeartbeatReply, NodeIdentity};
 use cloakroom::{Binding, Error, NewSession, Refusal, Result, Rotation, Rules, Selector, Session, SessionId};
 use futures::future::{BoxFuture, FutureExt as _};
 use rstest::rstest;
@@ -19,7 +19,7 @@ const SESSIONS: usize = 40;
 const BATCH: usize = 3;
 
 /// Registers a node for longer than any test takes.
-async fn register(store: &Store, node: &str) -> LeaseStatus {
+async fn register(store: &Store, node: &str) -> HeartbeatReply {
     let beat = Heartbeat::register().lease(Duration::from_secs(3600));
     store.heartbeat(&NodeIdentity::new(node).unwrap(), beat).await.unwrap()
 }
@@ -134,7 +134,7 @@ async fn a_node_that_comes_back_while_it_is_recovered_keeps_what_was_not_taken(
             for _ in 0..round {
                 recovery.step().await.unwrap();
             }
-            assert!(matches!(register(&other, &dead).await, LeaseStatus::Held { .. }));
+            assert!(matches!(register(&other, &dead).await, HeartbeatReply::Held { .. }));
             let (taken, error) = recovery.finish().await;
             let is_in_time = BATCH * round < SESSIONS;
             assert_eq!((taken.len(), error.is_some()), ((BATCH * round).min(SESSIONS), is_in_time));
@@ -144,7 +144,7 @@ async fn a_node_that_comes_back_while_it_is_recovered_keeps_what_was_not_taken(
             while on_its_way(&other, &dead).await > SESSIONS - 2 * round && !recovery.is_finished() {
                 tokio::task::yield_now().await;
             }
-            assert!(matches!(register(&other, &dead).await, LeaseStatus::Held { .. }));
+            assert!(matches!(register(&other, &dead).await, HeartbeatReply::Held { .. }));
             recovery.await.unwrap()
         };
         match error {

@@ -9,7 +9,7 @@ use cloakroom::background::{Expired, Reaped};
 use cloakroom::migration::{
     Direction, Export, Freezing, Frozen, Import, Leftover, Migration, MigrationStore, Migrations, TaskId,
 };
-use cloakroom::nodes::{Claim, Claimed, Heartbeat, LeaseStatus, Node, NodeIdentity, NodeRegistry};
+use cloakroom::nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, NodeRegistry};
 use cloakroom::{
     Binding, Bound, Created, Error, NewSession, Obstacle, OperationId, Page, PageRequest, Patch, Patched,
     Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef, SessionStore,
@@ -344,7 +344,7 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
 
 #[async_trait]
 impl<S: NodeRegistry + ?Sized> NodeRegistry for Hooked<S> {
-    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<LeaseStatus> {
+    async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply> {
         self.call("heartbeat", self.inner.heartbeat(identity, beat)).await
     }
 

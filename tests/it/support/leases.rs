@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::nodes::{Heartbeat, LeaseStatus, NodeIdentity};
+use cloakroom::nodes::{Heartbeat, HeartbeatReply, NodeIdentity};
 use cloakroom::{NewSession, Session};
 
 use super::context::{Context, Store};
@@ -15,7 +15,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(10);
 pub(crate) async fn register(store: &Store, node: &str) -> NodeIdentity {
     let holder = NodeIdentity::new(node).unwrap();
     let status = store.heartbeat(&holder, Heartbeat::register().lease(LEASE)).await.unwrap();
-    assert!(matches!(status, LeaseStatus::Held { .. }), "{status:?}");
+    assert!(matches!(status, HeartbeatReply::Held { .. }), "{status:?}");
     holder
 }
 
