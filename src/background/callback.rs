@@ -28,6 +28,11 @@ impl<T> Callback<T> {
         }
     }
 
+    /// Counts its panics where those of another are counted.
+    pub(crate) fn count_with<U>(&mut self, other: &Callback<U>) {
+        self.panics = other.panics.clone();
+    }
+
     /// How often it panicked, for a handle that outlives the task: what the function holds is to go with the task.
     pub(crate) fn panics(&self) -> Panics {
         Panics(self.panics.clone())
@@ -77,5 +82,17 @@ mod tests {
         });
         [1, 2].iter().for_each(|event| callback.call(event));
         assert_eq!((callback.panics().get(), told.load(Ordering::Relaxed)), (1, 2));
+    }
+
+    #[test]
+    fn two_that_count_together_have_one_count() {
+        let one = Callback::new(|()| panic!("planted"));
+        let mut other = one.clone();
+        other.count_with(&Callback::<u64>::default());
+        other.call(&());
+        assert_eq!(one.panics().get(), 0);
+        other.count_with(&one);
+        [&one, &other].iter().for_each(|callback| callback.call(&()));
+        assert_eq!((one.panics().get(), other.panics().get()), (2, 2));
     }
 }

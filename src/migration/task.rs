@@ -146,7 +146,8 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(task: MigrationTask, on_report: Callback<Report>) -> (Self, Submitted) {
+    pub(crate) fn new(mut task: MigrationTask, on_report: Callback<Report>) -> (Self, Submitted) {
+        task.on_report.count_with(&on_report);
         let (told, submitted) = oneshot::channel();
         let submitted = Submitted(submitted, task.id);
         (Self { task: Some(task), told: Some(told), on_report }, submitted)

@@ -49,7 +49,7 @@ impl std::str::FromStr for Cursor {
         if created_at >> 48 > 0 {
             return Err(broken());
         }
-        Ok(Self { created_at, ties: ties.into(), id: SessionId::new(id)? })
+        Ok(Self { created_at, ties: ties.into(), id: SessionId::new(id).map_err(|_| broken())? })
     }
 }
 

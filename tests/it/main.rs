@@ -48,6 +48,7 @@ mod memory;
 mod migration;
 mod model;
 mod modify;
+mod public_face;
 mod races;
 mod random;
 mod reads;

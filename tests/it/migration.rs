@@ -1,5 +1,6 @@
 //! Sessions moved between two stores: whole, once, and whatever happens on the way.
 
+mod callbacks;
 mod crash;
 mod drain;
 mod meanwhile;

@@ -10,6 +10,48 @@ use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store};
 use crate::support::expect::{refusal, session_id};
 
+/// What a service's own change may come to.
+#[derive(Debug, PartialEq)]
+enum CartError {
+    Full { items: u32 },
+    Store(Error),
+}
+
+impl From<Error> for CartError {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Puts one item into a cart that has room for two.
+fn put(session: &mut Session) -> Result<(), CartError> {
+    let items = session.get::<u32>("items")?.unwrap_or_default();
+    if items == 2 {
+        return Err(CartError::Full { items });
+    }
+    Ok(session.set("items", &(items + 1))?)
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_error_of_the_callers_own_type_comes_back_as_it_is_and_errors_of_the_store_become_it(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store(Rules::new()).await;
+    let session = context.session(&store, "a").await;
+    for items in 1..=2 {
+        let saved = store.modify(session.id(), put).await.unwrap();
+        assert_eq!(saved.get::<u32>("items").unwrap(), Some(items));
+    }
+    let before = context.dump().await;
+    assert_eq!(store.modify(session.id(), put).await, Err(CartError::Full { items: 2 }));
+    let missing = CartError::Store(Error::Refused(Refusal::Missing));
+    assert_eq!(store.modify(&session_id("never"), put).await, Err(missing));
+    assert_eq!(context.dump().await, before, "a change that failed was saved");
+    context.check().await;
+}
+
 fn increment(session: &mut Session) -> cloakroom::Result<()> {
     let count = session.get::<u32>("count")?.unwrap_or_default();
     session.set("count", &(count + 1))

@@ -12,6 +12,7 @@ use rstest::rstest;
 use crate::support::Context;
 use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store, eventually};
+use crate::support::traced::capture;
 
 const EVERY: Duration = Duration::from_millis(5);
 
@@ -98,6 +99,34 @@ async fn what_expires_later_is_reaped_by_a_later_sweep(#[values(Redis, Memory)] 
     }
     reaper.stop().await;
     assert_eq!(handed_out.ids(), expected);
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_callback_that_panics_is_logged_and_counted_and_those_behind_it_are_reaped_and_told(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(rules()).await;
+    let mut expected = expired(&context, &store, 7).await;
+    let (fatal, _) = expected.pop_first().unwrap();
+    let handed_out = HandedOut::default();
+    let hand_out = handed_out.callback();
+    let on_removed = move |session: &Session| {
+        assert!(session.id().as_str() != fatal, "planted");
+        hand_out(session);
+    };
+    let (traced, _guard) = capture();
+    let reaper = reaper_of(&store, EVERY, 3).on_removed(on_removed).spawn().unwrap();
+    eventually("all are reaped", async || reaper.stats().removed == 7).await;
+    assert_eq!(reaper.stats().callback_panics, 1);
+    expected.extend(expired(&context, &store, 2).await);
+    eventually("a later sweep reaps", async || reaper.stats().removed == 9).await;
+    let stats = reaper.stop().await;
+    assert_eq!((stats.callback_panics, stats.errors), (1, 0));
+    assert_eq!(handed_out.ids(), expected);
+    assert_eq!(traced.text().matches("a callback panicked").count(), 1);
     context.check().await;
 }
 

@@ -13,6 +13,7 @@ use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store, eventually};
 use crate::support::leases::{register, session_at};
 use crate::support::sessions::create_many;
+use crate::support::traced::capture;
 
 const EVERY: Duration = Duration::from_millis(5);
 
@@ -99,6 +100,42 @@ async fn two_recoverers_share_the_sessions_of_a_dead_node(#[values(Redis, Memory
     assert_eq!(one.recovered + other.recovered, 300);
     assert_eq!((one.errors, other.errors), (0, 0));
     context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_callback_that_panics_is_logged_and_counted_and_those_behind_it_are_taken_and_told(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new()).await;
+    let lease = lease(&store, "live").await;
+    let handed_out = HandedOut::default();
+    let hand_out = handed_out.callback();
+    let on_recovered = move |session: &RecoveredSession| {
+        assert!(session.id.as_str() != "one-0", "planted");
+        hand_out(session);
+    };
+    let (traced, _guard) = capture();
+    let recoverer = recoverer_of(&store, &lease, EVERY, 3).on_recovered(on_recovered).spawn().unwrap();
+    for (node, recovered) in [("one", 7), ("other", 14)] {
+        register(&store, node).await;
+        for number in 0..7 {
+            session_at(&store, node, &format!("{node}-{number}")).await;
+        }
+        context.lapse();
+        eventually("they are taken", async || recoverer.stats().recovered == recovered).await;
+    }
+    let stats = recoverer.stop().await;
+    assert_eq!((stats.callback_panics, stats.errors), (1, 0));
+    let told: Vec<String> = handed_out.all().into_keys().collect();
+    let expected = (1..7).map(|number| format!("one-{number}"));
+    let expected = expected.chain((0..7).map(|number| format!("other-{number}")));
+    assert_eq!(told, expected.collect::<Vec<_>>());
+    assert_eq!(store.count(&Selector::node("live")).await.unwrap(), 14);
+    assert_eq!(traced.text().matches("a callback panicked").count(), 1);
+    context.check().await;
+    lease.release().await;
 }
 
 #[rstest]

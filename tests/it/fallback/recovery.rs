@@ -2,6 +2,7 @@
 
 mod brought;
 mod busy;
+mod callback;
 mod connections;
 mod interrupted;
 mod logouts;
