@@ -109,7 +109,7 @@ impl MigrationManager {
     /// How often a callback panicked, a task's own included. It is logged, and the others are told all the same.
     #[must_use]
     pub fn callback_panics(&self) -> u64 {
-        self.shared.on_report.panics().get()
+        self.directions.on_report.panics().get()
     }
 
     /// Moves all sessions of a node, through the queue, at most so many a second. It goes on in the background, until the
