@@ -3,8 +3,8 @@ export class OperationId {
   constructor();
 }
 
-/** A process that goes by the name of a node, for as long as one lease: another lease, another holder. */
-export class Holder {
+/** A process that goes by the name of a node, for as long as one lease: another lease, another identity. */
+export class NodeIdentity {
   constructor(node: string);
   readonly node: string;
 }

@@ -37,7 +37,7 @@ export class OperationId {
 }
 
 /** A process that goes by the name of a node, for as long as one lease. */
-export class Holder {
+export class NodeIdentity {
   #node;
   /** What tells this lease from those that the node had before and will have: who has it writes in the node's name. */
   #lease = randomBytes(8);

@@ -20,7 +20,7 @@ export async function createMany(begin, given) {
       const draft = draftOf(operation, session);
       const isLimited = rules.sessionsPerUser > 0 && draft.user !== "";
       // Nor does the script know of leases.
-      (isLimited || operation.holder ? alone : batch).push({ place, id, draft });
+      (isLimited || operation.identity ? alone : batch).push({ place, id, draft });
     } catch (error) {
       answers[place] = told(error);
     }

@@ -2,7 +2,7 @@
 
 import { BATCH, candidates } from "./batch.js";
 import { CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
-import { Holder, requireName } from "./ids.js";
+import { NodeIdentity, requireName } from "./ids.js";
 import { count, readIndex } from "./many.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
@@ -14,13 +14,13 @@ const PAGE = 1000;
 /** How often a batch is read again whose sessions kept changing. */
 const ROUNDS = 12;
 
-export async function heartbeat(operation, holder, beat) {
-  if (!(holder instanceof Holder)) throw new InvalidError("holder", "is none");
+export async function heartbeat(operation, identity, beat) {
+  if (!(identity instanceof NodeIdentity)) throw new InvalidError("identity", "is none");
   checkNames("beat", beat, ["want", "lease", "keep"]);
   const { want = "renew", lease = 15_000, keep = DAY } = beat;
   const reply = await operation.run("heartbeat", {
-    lease_id: holder.lease,
-    node: holder.node,
+    lease_id: identity.lease,
+    node: identity.node,
     lease_ms: checkInteger("lease", lease, 1, DAY),
     keep_ms: checkInteger("keep", keep, 1000, TEN_YEARS),
     want: checkWord("want", want, ["register", "renew", "release"]),
@@ -68,7 +68,7 @@ export async function recover(operation, node, to, claim) {
   checkNames("claim", claim, ["batch", "reconnect", "drain", "after"]);
   const { batch = BATCH, reconnect = 60_000, drain = false, after } = claim;
   if (requireName("node", node) === requireName("to", to)) throw new InvalidError("to", "is the node itself");
-  if (operation.holder && operation.holder.node !== to) {
+  if (operation.identity && operation.identity.node !== to) {
     throw new InvalidError("to", "is not the node that makes the call");
   }
   checkInteger("batch", batch, 1, BATCH);

@@ -262,12 +262,12 @@ function routingOf({ user, connection, node }) {
 }
 
 /** Where a session comes: to the node that makes the call, if one does. */
-function nodeOf({ holder }, name) {
+function nodeOf({ identity }, name) {
   const node = checkName("node", name);
-  if (holder && node !== "" && node !== holder.node) {
+  if (identity && node !== "" && node !== identity.node) {
     throw new InvalidError("node", "is not that of the node that makes the call");
   }
-  return node || (holder?.node ?? "");
+  return node || (identity?.node ?? "");
 }
 
 function renewed({ user, connection, node }) {

@@ -15,13 +15,13 @@ export class Operation {
   #engine;
   #until;
   #id;
-  #holder;
+  #identity;
 
-  constructor(engine, id, holder) {
+  constructor(engine, id, identity) {
     this.#engine = engine;
     this.#until = performance.now() + engine.deadline;
     this.#id = id;
-    this.#holder = holder;
+    this.#identity = identity;
   }
 
   get id() {
@@ -29,8 +29,8 @@ export class Operation {
   }
 
   /** The node that makes the call as the owner of what it writes, if one does. */
-  get holder() {
-    return this.#holder;
+  get identity() {
+    return this.#identity;
   }
 
   get rules() {
@@ -51,7 +51,7 @@ export class Operation {
   async run(stem, values) {
     const { effect, source, arguments: parameters } = bundle.operations[stem];
     const takesId = parameters.some(({ name }) => name === "op_id");
-    const owner = { as_node: this.#holder?.node, lease_id: this.#holder?.lease };
+    const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.lease };
     const own = { now_ms: this.#engine.clock?.(), op_id: takesId ? this.id.bytes : undefined, ...owner };
     const command = commandOf(stem, this.#engine.tag, { ...own, ...values });
     const attempt = () => this.#evaluate(command, source);

@@ -29,4 +29,4 @@ export class Session {
 }
 
 /** What an operation acts on. With a session in hand a change takes one round trip, with its id at most two. */
-export type Target = Session | string;
+export type SessionRef = Session | string;

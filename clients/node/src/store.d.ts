@@ -1,8 +1,8 @@
 import type { Value, Values } from "./entries.js";
 import type { CloakroomError } from "./errors.js";
-import type { Holder, OperationId } from "./ids.js";
+import type { NodeIdentity, OperationId } from "./ids.js";
 import type { Options, Redis } from "./rules.js";
-import type { Session, Target } from "./session.js";
+import type { Session, SessionRef } from "./session.js";
 
 export interface NewSession {
   /** Defaults to one that is made. */
@@ -108,7 +108,7 @@ export interface Migration {
   until: number | null;
 }
 
-export type Owner = { user: string } | { node: string };
+export type Selector = { user: string } | { node: string };
 
 /** Where a page ended. */
 export interface Cursor {
@@ -180,31 +180,31 @@ export class Cloakroom {
   update(session: Session): Promise<void>;
 
   /** Changes single attributes and extensions, status or ttl. Refused: Missing, Conflict, TooLarge, Frozen. */
-  patch(target: Target, changes: Patch): Promise<Patched>;
+  patch(target: SessionRef, changes: Patch): Promise<Patched>;
 
   /** Notes that a live session is used, and extends it when enough of its idle time is gone. Refused: Frozen. */
-  refresh(target: Target): Promise<Refreshed | null>;
+  refresh(target: SessionRef): Promise<Refreshed | null>;
 
   /** The same for many: of each, in order, what it comes to. */
-  refreshMany(targets: readonly Target[]): Promise<(Refreshed | null | CloakroomError)[]>;
+  refreshMany(targets: readonly SessionRef[]): Promise<(Refreshed | null | CloakroomError)[]>;
 
   /** The same, and returns the session: what a web request begins with. */
-  refreshAndGet(target: Target): Promise<Session | null>;
+  refreshAndGet(target: SessionRef): Promise<Session | null>;
 
   /** Gives a session a new id, and a user: what a login does. Refused: Missing, Exists, Limit, Frozen. */
-  rotate(target: Target, rotation?: { newId?: string; user?: string }): Promise<Rotated>;
+  rotate(target: SessionRef, rotation?: { newId?: string; user?: string }): Promise<Rotated>;
 
   /** Attaches a connection, and the node that holds it. Refused: Missing, Taken unless it takes over, Frozen. */
-  bind(target: Target, binding: { connection: string; node?: string | null; takeOver?: boolean }): Promise<Bound>;
+  bind(target: SessionRef, binding: { connection: string; node?: string | null; takeOver?: boolean }): Promise<Bound>;
 
   /** Detaches a connection, only if the session still has it. Refused: Frozen. */
-  unbind(target: Target, connection: string): Promise<"detached" | "notBound" | "missing">;
+  unbind(target: SessionRef, connection: string): Promise<"detached" | "notBound" | "missing">;
 
   /** Deletes a live session; false: there was none. */
-  delete(target: Target): Promise<boolean>;
+  delete(target: SessionRef): Promise<boolean>;
 
   /** The same for many: of each, in order, what it comes to. */
-  deleteMany(targets: readonly Target[]): Promise<(boolean | CloakroomError)[]>;
+  deleteMany(targets: readonly SessionRef[]): Promise<(boolean | CloakroomError)[]>;
 
   /** Reads a live session whole, to be imported into another namespace or server. */
   export(id: string): Promise<Exported | null>;
@@ -225,10 +225,10 @@ export class Cloakroom {
   sessionByConnection(connection: string): Promise<Session | null>;
 
   /** A page of live sessions, oldest first; the size is 1 to 500 and defaults to 100. `next` is null after the last. */
-  list(owner: Owner, page?: { size?: number; after?: Cursor }): Promise<{ sessions: Session[]; next: Cursor | null }>;
+  list(owner: Selector, page?: { size?: number; after?: Cursor }): Promise<{ sessions: Session[]; next: Cursor | null }>;
 
   /** How many live sessions a user or node has. */
-  count(owner: Owner): Promise<number>;
+  count(owner: Selector): Promise<number>;
 
   /** Deletes all sessions that a user has, or all but one. */
   deleteUser(user: string, options?: { keep?: string }): Promise<{ removed: Removed[]; corrupt: string[] }>;
@@ -243,16 +243,16 @@ export class Cloakroom {
    * The same store for a node that writes as the owner of its sessions, while it holds its lease. A write that comes
    * later is refused: Fenced. `create` and `bind` put sessions at that node and nowhere else.
    */
-  asNode(holder: Holder): Cloakroom;
+  asNode(identity: NodeIdentity): Cloakroom;
 
   /**
    * Registers a node under a lease, renews that (unless told) or releases it; returns until when it is held. Renew it in
    * a third of its length, 15 seconds unless told. By the node's own clock it is over when its length has passed since
-   * before the last renewal was sent: stop writing, and register with a new `Holder`. Refused: Leased when another lease
+   * before the last renewal was sent: stop writing, and register with a new `NodeIdentity`. Refused: Leased when another lease
    * of the node is held, Fenced when this one is lost.
    */
   heartbeat(
-    holder: Holder,
+    identity: NodeIdentity,
     beat?: { want?: "register" | "renew" | "release"; lease?: number; keep?: number },
   ): Promise<number>;
 
@@ -282,7 +282,7 @@ export class Cloakroom {
    * Refused: Frozen when another task moves it, Departed.
    */
   freeze(
-    target: Target,
+    target: SessionRef,
     task: Buffer,
     place: string,
     options?: { node?: string; span?: number },
@@ -293,13 +293,13 @@ export class Cloakroom {
    * only goes on, and whoever asks for the session is told where it went. False: it was deleted, or has expired, before.
    * Refused: Conflict when that freeze is over, Moved, Departed by another task.
    */
-  depart(target: Target, task: Buffer, until: number): Promise<boolean>;
+  depart(target: SessionRef, task: Buffer, until: number): Promise<boolean>;
 
   /**
    * Ends the freeze of a session: of an outgoing one, which stays after all, or of an incoming copy, but of that only once
    * the session departed from its source. Refused: Frozen when it is by another task or goes the other way, Moved, Departed.
    */
-  thaw(target: Target, task: Buffer, direction: "outgoing" | "incoming"): Promise<"thawed" | "unchanged" | "missing">;
+  thaw(target: SessionRef, task: Buffer, direction: "outgoing" | "incoming"): Promise<"thawed" | "unchanged" | "missing">;
 
   /**
    * Clears away what a migration leaves that is not the session; false: there was no such thing. At the target a copy that
@@ -307,7 +307,7 @@ export class Cloakroom {
    * to, only once the copy was thawed; at the target that the copy was deleted, only once the session is at the source too.
    */
   clean(
-    target: Target,
+    target: SessionRef,
     task: Buffer,
     ...what: [what: "copy", options: { until: number }] | [what: "departed" | "deleted"]
   ): Promise<boolean>;

@@ -2,7 +2,7 @@ import { createClient } from "@redis/client";
 import { tagOf } from "./call.js";
 import { agree, load } from "./contract.js";
 import { InvalidError, NotExecutedError } from "./errors.js";
-import { Holder, isText, OperationId } from "./ids.js";
+import { NodeIdentity, isText, OperationId } from "./ids.js";
 import { Link, Lost } from "./link.js";
 import { createMany } from "./make.js";
 import * as many from "./many.js";
@@ -20,13 +20,13 @@ const LONGEST_WAIT = 3_600_000;
 export class Cloakroom {
   #engine;
   #operationId;
-  #holder;
+  #identity;
 
   /** `connect` makes one. */
-  constructor(engine, operationId, holder) {
+  constructor(engine, operationId, identity) {
     this.#engine = engine;
     this.#operationId = operationId;
-    this.#holder = holder;
+    this.#identity = identity;
   }
 
   /** Connects, notes the contract of the scripts in the namespace, and loads them. */
@@ -53,17 +53,17 @@ export class Cloakroom {
   /** The same store, with each call under this operation id: to repeat a call that threw `AmbiguousError`. */
   withOperationId(id) {
     if (!(id instanceof OperationId)) throw new InvalidError("operation id", "is none");
-    return new Cloakroom(this.#engine, id, this.#holder);
+    return new Cloakroom(this.#engine, id, this.#identity);
   }
 
   /** The same store for a node that writes as the owner of its sessions, while it holds its lease. */
-  asNode(holder) {
-    if (!(holder instanceof Holder)) throw new InvalidError("holder", "is none");
-    return new Cloakroom(this.#engine, this.#operationId, holder);
+  asNode(identity) {
+    if (!(identity instanceof NodeIdentity)) throw new InvalidError("identity", "is none");
+    return new Cloakroom(this.#engine, this.#operationId, identity);
   }
 
   #operation() {
-    return new Operation(this.#engine, this.#operationId, this.#holder);
+    return new Operation(this.#engine, this.#operationId, this.#identity);
   }
 
   async create(session = {}) {
@@ -72,7 +72,7 @@ export class Cloakroom {
 
   async createMany(sessions) {
     const call = this.#operationId ?? new OperationId();
-    return createMany((place) => new Operation(this.#engine, call.nth(place), this.#holder), sessions);
+    return createMany((place) => new Operation(this.#engine, call.nth(place), this.#identity), sessions);
   }
 
   async get(id) {
@@ -156,8 +156,8 @@ export class Cloakroom {
     return many.reapExpired(this.#operation(), batch);
   }
 
-  async heartbeat(holder, beat = {}) {
-    return nodes.heartbeat(this.#operation(), holder, beat);
+  async heartbeat(identity, beat = {}) {
+    return nodes.heartbeat(this.#operation(), identity, beat);
   }
 
   async nodes() {

@@ -1,30 +1,30 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FencedError, Holder, InvalidError, LeasedError } from "../src/index.js";
+import { FencedError, NodeIdentity, InvalidError, LeasedError } from "../src/index.js";
 import { clockAt, startServer } from "./support/server.js";
 
 const server = await startServer();
 const LEASE = 10_000;
 
 async function register(store, node) {
-  const holder = new Holder(node);
-  await store.heartbeat(holder, { want: "register", lease: LEASE });
-  return holder;
+  const identity = new NodeIdentity(node);
+  await store.heartbeat(identity, { want: "register", lease: LEASE });
+  return identity;
 }
 
 test("a lease is held, renewed and released", async () => {
   const clock = clockAt(Date.now());
   const store = await server.store({ clock });
-  const holder = await register(store, "n");
+  const identity = await register(store, "n");
   const until = clock.now + LEASE;
-  const taken = store.heartbeat(new Holder("n"), { want: "register" });
+  const taken = store.heartbeat(new NodeIdentity("n"), { want: "register" });
   await assert.rejects(taken, (error) => error instanceof LeasedError && error.until === until);
   clock.now += LEASE - 1;
-  assert.equal(await store.heartbeat(holder, { lease: LEASE }), clock.now + LEASE);
+  assert.equal(await store.heartbeat(identity, { lease: LEASE }), clock.now + LEASE);
   assert.deepEqual(await store.lapsedNodes(), []);
-  assert.equal(await store.heartbeat(holder, { want: "release" }), clock.now);
+  assert.equal(await store.heartbeat(identity, { want: "release" }), clock.now);
   assert.deepEqual(await store.lapsedNodes(), ["n"]);
-  await assert.rejects(store.heartbeat(holder), FencedError);
+  await assert.rejects(store.heartbeat(identity), FencedError);
   await assert.rejects(store.heartbeat("n"), InvalidError);
 });
 

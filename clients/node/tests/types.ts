@@ -1,6 +1,6 @@
 /** Compiles only where the declarations say what the client takes and returns. Nobody runs it. */
 
-import { AmbiguousError, Cloakroom, ConflictError, Holder, RawJson, Session, type Cursor, type Target } from "cloakroom";
+import { AmbiguousError, Cloakroom, ConflictError, NodeIdentity, RawJson, Session, type Cursor, type SessionRef } from "cloakroom";
 
 export async function example(id: string): Promise<void> {
   const rules = { ttl: 60_000, sessionsPerUser: 5, onLimit: "evict" } as const;
@@ -8,7 +8,7 @@ export async function example(id: string): Promise<void> {
   const { session, evicted, reaped } = await store.create({ user: "ann", attributes: { cart: ["umbrella"] } });
   const closed: (string | null)[] = [...evicted.map(({ connection }) => connection), ...reaped.map(({ node }) => node)];
   const read: Session | null = await store.get(id);
-  const targets: Target[] = [session, id];
+  const targets: SessionRef[] = [session, id];
   session.user = null;
   session.set("big", new RawJson("9007199254740993"));
   await store.update(session);
@@ -23,9 +23,9 @@ export async function example(id: string): Promise<void> {
   if (exported) await store.import(exported, { replaces: 3 });
   console.log(closed, read?.json("big"), takenFrom, unbound, await store.count({ node: "n" }));
 
-  const holder = new Holder("n");
-  const until: number = await store.heartbeat(holder, { want: "register", lease: 5000 });
-  const { sessions, next } = await store.asNode(holder).recover("m", holder.node, { batch: 10 });
+  const identity = new NodeIdentity("n");
+  const until: number = await store.heartbeat(identity, { want: "register", lease: 5000 });
+  const { sessions, next } = await store.asNode(identity).recover("m", identity.node, { batch: 10 });
   console.log(until, sessions.length, next, (await store.nodes())[0]?.isLive, await store.lapsedNodes());
 
   const task = Buffer.from("the task");

@@ -1,7 +1,7 @@
 """Cloakroom: an atomic session engine on Redis. This client runs the scripts of lua/bundle.json."""
 
 from .async_store import AsyncStore
-from .call import Holder
+from .call import NodeIdentity
 from .errors import (
     Ambiguous,
     CloakroomError,
@@ -72,7 +72,6 @@ __all__ = [
     "Fenced",
     "Frozen",
     "Gone",
-    "Holder",
     "Imported",
     "Incoming",
     "Invalid",
@@ -85,6 +84,7 @@ __all__ = [
     "Moved",
     "NewSession",
     "Node",
+    "NodeIdentity",
     "NotExecuted",
     "OperationId",
     "Outgoing",

@@ -38,7 +38,7 @@ class Unreachable(Exception):
 
 
 @dataclass(frozen=True)
-class Holder:
+class NodeIdentity:
     """A process that goes by the name of a node, for as long as one lease."""
 
     node: str
@@ -63,13 +63,13 @@ class Engine:
     #: That of a call which is repeated.
     operation_id: OperationId | None = None
     #: The node that makes the calls as the owner of what it writes.
-    holder: Holder | None = None
+    identity: NodeIdentity | None = None
 
     def named(self, node: str) -> str:
         """Where a session comes that is put at a node, or at none in particular."""
-        if self.holder and node not in ("", self.holder.node):
+        if self.identity and node not in ("", self.identity.node):
             raise errors.Invalid("node is not that of the node that makes the call")
-        return node or (self.holder.node if self.holder else "")
+        return node or (self.identity.node if self.identity else "")
 
     def key(self, name: str, **values: str) -> str:
         """A key by its name."""
@@ -92,8 +92,8 @@ class Call:
         what is sent again after a lost connection does not happen again."""
         script = self.engine.bundle.scripts[stem]
         now = self.engine.clock() if self.engine.clock else None
-        holder = self.engine.holder
-        owner = {"as_node": holder.node, "lease_id": holder.lease} if holder else {}
+        identity = self.engine.identity
+        owner = {"as_node": identity.node, "lease_id": identity.lease} if identity else {}
         values = {**self.engine.rules.arguments(), "now_ms": now, "op_id": self.id.stored, **owner, **values}
         call = script.command(self.engine.tag, values, members)
         commands, lost = [call], None

@@ -109,7 +109,7 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
             answers[place] = error
         else:
             is_limited = engine.rules.limit and draft.session.user
-            (alone if is_limited or engine.holder else batch).append((place, draft))
+            (alone if is_limited or engine.identity else batch).append((place, draft))
     for start in range(0, len(batch), _MOST):
         made, left = yield from _make_batch(call, batch[start : start + _MOST])
         answers |= made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from . import errors
-from .call import Call, Engine, Holder, Steps
+from .call import Call, Engine, NodeIdentity, Steps
 from .operation import Members, Operation
 from .reading import count, read_index
 from .results import Claimed, Cursor, Node, Recovered
@@ -22,7 +22,7 @@ _DAY_MS = 24 * 3600 * 1000
 
 def heartbeat(
     engine: Engine,
-    holder: Holder,
+    identity: NodeIdentity,
     want: Literal["register", "renew", "release"] = "renew",
     *,
     lease_ms: int = 15_000,
@@ -30,11 +30,11 @@ def heartbeat(
 ) -> Steps[int]:
     """Registers a node under a lease, renews that, or releases it, and tells until when it is held. Renew it in a third
     of its time. By the node's own clock it is over when its length has passed since before the last renewal was sent;
-    it is never renewed then: stop writing, and register with a new `Holder`. Raises `Leased` when another lease of the
-    node is held, and `Fenced` when this one is lost."""
+    it is never renewed then: stop writing, and register with a new `NodeIdentity`. Raises `Leased` when another lease of
+    the node is held, and `Fenced` when this one is lost."""
     check_range("lease_ms", lease_ms, 1, _DAY_MS)
     check_range("keep_ms", keep_ms, 1000, LONGEST_MS)
-    values = {"lease_id": holder.lease, "node": holder.node, "lease_ms": lease_ms, "keep_ms": keep_ms, "want": want}
+    values = {"lease_id": identity.lease, "node": identity.node, "lease_ms": lease_ms, "keep_ms": keep_ms, "want": want}
     reply = yield from Call(engine).run("heartbeat", values)
     if reply.word == "taken":
         raise errors.Leased(**reply.fields)
@@ -91,7 +91,7 @@ def recover(
     check_range("reconnect_ms", reconnect_ms, 1, LONGEST_MS)
     if node == to:
         raise errors.Invalid("the node is the one that it is to go to")
-    if engine.holder and engine.holder.node != to:
+    if engine.identity and engine.identity.node != to:
         raise errors.Invalid("node is not that of the node that makes the call")
     operation, claimed = Operation(engine), Claimed()
     entries, claimed.next = yield from read_index(operation, engine.key("node", node=node), "node", batch, after)

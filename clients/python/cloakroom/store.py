@@ -12,7 +12,7 @@ import redis
 from redis.retry import Retry
 
 from . import changing, clearing, link, making, migrating, nodes, reading, starting
-from .call import Commands, Engine, Holder, Lost, Replies, Steps, Unreachable
+from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable
 from .operation_id import OperationId
 from .rules import Rules
 
@@ -81,11 +81,11 @@ class Store:
         store._engine = replace(self._engine, operation_id=operation_id)
         return store
 
-    def as_node(self, holder: Holder) -> Store:
+    def as_node(self, identity: NodeIdentity) -> Store:
         """The same store for a node that writes as the owner of its sessions, while it holds its lease; a write that
         comes later raises `Fenced`. `create` and `bind` put sessions at that node and nowhere else."""
         store = copy.copy(self)
-        store._engine = replace(self._engine, holder=holder)
+        store._engine = replace(self._engine, identity=identity)
         return store
 
     def _run(self, steps: Steps[T]) -> T:

@@ -16,7 +16,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cloakroom import AsyncStore, Holder, OperationId, Store
+from cloakroom import AsyncStore, NodeIdentity, OperationId, Store
 
 _namespaces = itertools.count()
 
@@ -140,8 +140,8 @@ class Plainly:
     def with_operation_id(self, operation_id: OperationId) -> Plainly:
         return Plainly(self._loop, self._store.with_operation_id(operation_id))
 
-    def as_node(self, holder: Holder) -> Plainly:
-        return Plainly(self._loop, self._store.as_node(holder))
+    def as_node(self, identity: NodeIdentity) -> Plainly:
+        return Plainly(self._loop, self._store.as_node(identity))
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)

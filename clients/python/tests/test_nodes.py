@@ -9,30 +9,30 @@ import pytest
 from support import Clock
 
 import cloakroom
-from cloakroom import Holder
+from cloakroom import NodeIdentity
 
 LEASE_MS = 10_000
 
 
-def register(store: Any, node: str) -> Holder:
-    holder = Holder(node)
-    store.heartbeat(holder, "register", lease_ms=LEASE_MS)
-    return holder
+def register(store: Any, node: str) -> NodeIdentity:
+    identity = NodeIdentity(node)
+    store.heartbeat(identity, "register", lease_ms=LEASE_MS)
+    return identity
 
 
 def test_a_lease_is_held_renewed_and_released(store: Any, clock: Clock) -> None:
-    holder = Holder("n")
-    assert store.heartbeat(holder, "register", lease_ms=LEASE_MS) == clock.now_ms + LEASE_MS
+    identity = NodeIdentity("n")
+    assert store.heartbeat(identity, "register", lease_ms=LEASE_MS) == clock.now_ms + LEASE_MS
     with pytest.raises(cloakroom.Leased) as taken:
-        store.heartbeat(Holder("n"), "register")
+        store.heartbeat(NodeIdentity("n"), "register")
     assert taken.value.until_ms == clock.now_ms + LEASE_MS
     clock.now_ms += LEASE_MS - 1
-    assert store.heartbeat(holder, lease_ms=LEASE_MS) == clock.now_ms + LEASE_MS
+    assert store.heartbeat(identity, lease_ms=LEASE_MS) == clock.now_ms + LEASE_MS
     assert store.lapsed_nodes() == []
-    assert store.heartbeat(holder, "release") == clock.now_ms
+    assert store.heartbeat(identity, "release") == clock.now_ms
     assert store.lapsed_nodes() == ["n"]
     with pytest.raises(cloakroom.Fenced):
-        store.heartbeat(holder)
+        store.heartbeat(identity)
 
 
 def test_nodes_are_listed_with_their_sessions(store: Any, clock: Clock) -> None:
@@ -71,8 +71,8 @@ def test_the_sessions_of_a_dead_node_go_to_another_once(store: Any, clock: Clock
 
 
 def test_an_owner_writes_while_it_holds_its_lease_and_never_later(store: Any, clock: Clock) -> None:
-    holder = register(store, "n")
-    owner = store.as_node(holder)
+    identity = register(store, "n")
+    owner = store.as_node(identity)
     session = owner.create(user="ann", connection="c").session
     assert session.node == "n"
     owner.patch(session, set={"a": 1})

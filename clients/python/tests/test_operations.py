@@ -167,15 +167,15 @@ def test_bind_tells_what_was_bound_before_and_unbind_is_only_for_that(store: Any
 
 
 def test_a_connection_of_another_session_is_taken_or_taken_over(store: Any) -> None:
-    holder = store.create(connection="c", node="n").session
+    identity = store.create(connection="c", node="n").session
     session = store.create().session
     with pytest.raises(cloakroom.Taken) as refused:
         store.bind(session, "c")
-    assert holder.id not in str(refused.value)
+    assert identity.id not in str(refused.value)
     bound = store.bind(session, "c", node="m", take_over=True)
-    assert bound.taken_from == holder.id
+    assert bound.taken_from == identity.id
     assert store.session_by_connection("c").id == session.id
-    assert store.get(holder.id).connection == ""
+    assert store.get(identity.id).connection == ""
     assert store.count(node="n") == 0 and store.count(node="m") == 1
 
 

@@ -6,7 +6,7 @@ use crate::memory::halt::{Halt, departed};
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::SharedName;
-use crate::memory::{capacity as room, limit};
+use crate::memory::{capacity, limit};
 use crate::model::{
     Created, NewSession, NodeIdentity, Refusal, Removed, Result, Session, SessionId, Times, ValidatedSession,
     Version, ms,
@@ -55,7 +55,7 @@ fn attempt(
     if let Some(expired) = expired {
         return Err(Halt::Reap(expired));
     }
-    let oldest = if victims.is_empty() { room::find(call, locked)? } else { None };
+    let oldest = if victims.is_empty() { capacity::find(call, locked)? } else { None };
 
     let evicted = limit::evict(call, locked, victims);
     let way_of = oldest.map(|oldest| locked.take(&oldest).session(&oldest, call.now));

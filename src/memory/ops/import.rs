@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::memory::call::Call;
-use crate::memory::capacity as room;
+use crate::memory::capacity;
 use crate::memory::halt::{Halt, departed, missing};
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
@@ -129,7 +129,7 @@ fn attempt(
     if !replaced && old.is_some() {
         return Err(Halt::Reap(id.clone()));
     }
-    let oldest = if replaced { None } else { room::find(call, locked)? };
+    let oldest = if replaced { None } else { capacity::find(call, locked)? };
 
     if new.freeze.is_none() {
         new.note_import(call.operation);
