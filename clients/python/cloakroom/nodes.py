@@ -30,8 +30,8 @@ def heartbeat(
 ) -> Steps[int]:
     """Registers a node under a lease, renews that, or releases it, and tells until when it is held. Renew it in a third
     of its time. By the node's own clock it is over when its length has passed since before the last renewal was sent;
-    it is never renewed then: stop writing, and register with a new `NodeIdentity`. Raises `Leased` when another lease of
-    the node is held, and `Fenced` when this one is lost."""
+    it is never renewed then: stop writing, and register with a new `NodeIdentity`. Raises `Leased` when another lease
+    of the node is held, and `Fenced` when this one is lost."""
     check_range("lease_ms", lease_ms, 1, _DAY_MS)
     check_range("keep_ms", keep_ms, 1000, LONGEST_MS)
     values = {"lease_id": identity.lease, "node": identity.node, "lease_ms": lease_ms, "keep_ms": keep_ms, "want": want}
