@@ -14,21 +14,23 @@ use crate::subject::Subject;
 
 const CREATE: &str = "
     redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
-    redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[3], ARGV[1], ARGV[4], '')
+    redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
+    redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[4], '')
     redis.call('PEXPIRE', KEYS[3], ARGV[5])
     redis.call('SET', KEYS[1], ARGV[7], 'PX', ARGV[6])
     redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[6])
     return 1";
 const REFRESH: &str = "
-    redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[2], ARGV[1], ARGV[3], '')
-    redis.call('SETRANGE', KEYS[1], ARGV[4], ARGV[5])
+    redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+    redis.call('SETRANGE', KEYS[1], ARGV[3], ARGV[4])
     return 1";
 const PATCH: &str = "
     redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
     return 1";
 const ROTATE: &str = "
     redis.call('ZADD', KEYS[3], ARGV[3], ARGV[2])
-    redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[4], ARGV[2], ARGV[5], '')
+    redis.call('ZADD', KEYS[2], ARGV[4], ARGV[2])
+    redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[5], '')
     redis.call('ZREM', KEYS[2], ARGV[1])
     redis.call('ZREM', KEYS[3], ARGV[1])
     redis.call('SET', KEYS[5], ARGV[7], 'PX', ARGV[6])
@@ -114,7 +116,7 @@ impl Contender for BareScript {
             }
             Operation::Refresh => {
                 let mut call = call(&names.refresh, &of, &[]);
-                call.arg(&of.id).arg(of.expires_at).arg(of.deadline);
+                call.arg(&of.id).arg(of.expires_at);
                 call.arg(TIMES_OFFSET).arg(of.times().as_slice());
                 call
             }
