@@ -78,12 +78,37 @@ scripts! {
 
 #[cfg(test)]
 mod tests {
-    use super::{Effect, Script};
+    use std::collections::BTreeMap;
+
+    use super::{ALL, Effect, Script};
 
     #[test]
     fn the_name_of_a_script_is_the_one_that_a_server_gives_it() {
         let script = Script::new("one", "return 1", Effect::Reads);
         // What `SCRIPT LOAD "return 1"` answers.
         assert_eq!(script.sha(), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+    }
+
+    #[test]
+    fn all_scripts_are_those_of_the_bundle_with_what_a_second_call_means() {
+        let bundle: serde_json::Value =
+            serde_json::from_str(include_str!("../../lua/bundle.json")).expect("it is JSON");
+        let operations = bundle["operations"].as_object().expect("it has operations");
+        let told = |(stem, operation): (&String, &serde_json::Value)| {
+            let texts = ["effect", "sha1", "source"].map(|name| operation[name].as_str().map(str::to_owned));
+            (stem.clone(), texts)
+        };
+        let expected: BTreeMap<_, _> = operations.iter().map(told).collect();
+        let own = |script: &&Script| {
+            let effect = match script.effect {
+                Effect::Reads => "reads",
+                Effect::Repeatable => "repeatable",
+                Effect::ReportedOnce => "reported_once",
+            };
+            let texts = [effect, script.sha(), script.source()].map(|text| Some(text.to_owned()));
+            (script.stem.to_owned(), texts)
+        };
+        assert_eq!(ALL.iter().map(own).collect::<BTreeMap<_, _>>(), expected);
+        assert_eq!(ALL.len(), expected.len());
     }
 }

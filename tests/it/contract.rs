@@ -1,5 +1,6 @@
 //! The scripts' headers, held against their bodies, against each other and against what the crate sends.
 
+mod broken_calls;
 mod by_hand;
 mod calls;
 mod exported;
@@ -9,7 +10,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cloakroom_export::bundle;
 use cloakroom_export::header::{Header, Need};
 use cloakroom_export::script;
 
@@ -133,27 +133,6 @@ fn operations_do_not_import_each_other() {
 }
 
 #[test]
-fn the_arity_that_a_script_checks_is_that_of_its_header() {
-    for script in scripts() {
-        let (keys, arguments) = (script.header.keys.len(), script.header.arguments.len());
-        let message = format!("'ERR cloakroom {}: {keys} KEYS and {arguments} ARGV", script.stem());
-        assert!(script.body.contains(&message), "{}: no {message}", script.stem());
-        if let Some(group) = &script.header.group {
-            let (size, most) = (group.keys.len(), group.at_most);
-            let bound = format!("#KEYS > {} or", keys + size * most);
-            assert!(script.body.contains(&bound), "{}: no {bound}", script.stem());
-            let sizes = match group.arguments.len() {
-                arguments if arguments == size => format!(", and {size} of each a"),
-                arguments => format!(", and {size} KEYS and {arguments} ARGV a"),
-            };
-            for told in [sizes, format!(", at most {most}')")] {
-                assert!(script.body.contains(&told), "{}: no {told}", script.stem());
-            }
-        }
-    }
-}
-
-#[test]
 fn every_key_and_argument_is_bound_to_its_name_in_the_first_lines_and_not_touched_by_number_below() {
     for script in scripts() {
         let (binding, rest) = binding_and_rest(&script.body);
@@ -220,37 +199,14 @@ fn the_words_of_a_header_are_those_that_the_body_and_its_fragments_reply_with() 
 }
 
 #[test]
-fn the_kinds_of_need_and_the_words_of_arguments_are_those_of_the_scripts() {
+fn the_kinds_of_need_are_those_of_the_scripts() {
     for script in scripts() {
         let (stem, source) = (script.stem(), &script.source);
         for Need { kind, .. } in &script.header.needs {
             let told = [format!("'need', '{kind}'"), format!("limit_need('{kind}'")];
             assert!(told.iter().any(|told| source.contains(told)), "{stem}: it never needs {kind}");
         }
-        for word in script.header.arguments.iter().flat_map(|argument| &argument.words) {
-            let told = [format!("{word} = "), format!("'{word}'")];
-            assert!(told.iter().any(|told| source.contains(told)), "{stem}: {word} is no word of it");
-        }
     }
-}
-
-#[test]
-fn the_crate_takes_what_a_second_call_means_from_the_header() {
-    let crates = read("src/redis/script.rs");
-    let scripts = scripts();
-    for script in &scripts {
-        let stem = script.stem();
-        let effect = match bundle::effect(&script.header) {
-            "reads" => "Reads",
-            "repeatable" => "Repeatable",
-            _ => "ReportedOnce",
-        };
-        let line = format!("    {}: \"{stem}\", {effect};\n", stem.to_uppercase());
-        assert!(crates.contains(&line), "src/redis/script.rs lacks {line}");
-    }
-    let (_, table) = crates.split_once("\nscripts! {\n").unwrap();
-    let (table, _) = table.split_once("\n}\n").unwrap();
-    assert_eq!(table.lines().count(), scripts.len());
 }
 
 #[test]

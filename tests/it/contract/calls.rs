@@ -1,4 +1,4 @@
-//! What the crate sends, held against the headers of the scripts, and what the scripts make of calls that break them.
+//! What the crate sends, held against the headers of the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -222,7 +222,7 @@ impl Call<'_> {
 }
 
 /// A key as its pattern makes it: `<id>` is the value of that name, `<holder_id|id>` the first that is not empty.
-fn filled(pattern: &str, tag: &str, values: &BTreeMap<&str, &str>) -> String {
+pub(super) fn filled(pattern: &str, tag: &str, values: &BTreeMap<&str, &str>) -> String {
     let mut key = String::new();
     let mut rest = pattern.strip_prefix("{ns:p}").unwrap();
     while let Some((before, behind)) = rest.split_once('<') {
@@ -293,102 +293,6 @@ async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
     let fenced = ["bind", "create", "delete", "patch", "refresh", "rotate", "unbind", "update"];
     assert_eq!(owners.into_iter().collect::<Vec<_>>(), fenced);
     assert_eq!(holders.into_iter().collect::<Vec<_>>(), ["bind", "create"]);
-}
-
-#[tokio::test]
-async fn a_call_with_too_few_arguments_breaks_the_contract_and_changes_nothing() {
-    let context = Context::redis().await;
-    for script in scripts() {
-        let source = &script.source;
-        let key = context.key("session:x");
-        let error = context.try_command::<redis::Value>(&["EVAL", source, "1", &key]).await.unwrap_err();
-        assert!(error.to_string().contains(&format!("cloakroom {}", script.stem())), "{error}");
-    }
-    assert!(context.keys().await.is_empty());
-}
-
-#[tokio::test]
-async fn an_argument_that_breaks_the_contract_is_an_error_and_changes_nothing() {
-    let context = Context::redis().await;
-    let store = context.store_at(Rules::new()).await;
-    let session = context.session(&store, "a").await;
-    let before = context.dump().await;
-    for script in scripts() {
-        let source = &script.source;
-        for (at, argument) in script.header.arguments.iter().enumerate() {
-            let bad = match argument.kind {
-                "integer" => "-1.5",
-                "word" => "bogus",
-                "bytes" => "short",
-                _ => continue,
-            };
-            let mut call = redis::cmd("EVAL");
-            call.arg(source).arg(script.header.keys.len());
-            for key in &script.header.keys {
-                call.arg(context.key(format!("{}:{}", key.name, session.id().as_str())));
-            }
-            for (other, argument) in script.header.arguments.iter().enumerate() {
-                call.arg(if other == at { bad } else { good(argument) });
-            }
-            let error = call.query_async::<redis::Value>(&mut context.raw()).await.unwrap_err();
-            let named = format!("cloakroom: {} is no", argument.name);
-            assert!(error.to_string().contains(&named), "{} {}: {error}", script.stem(), argument.name);
-        }
-    }
-    assert_eq!(context.dump().await, before);
-}
-
-/// A call of `create_many` for two sessions, of which the second may have a bad argument.
-fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) -> redis::Cmd {
-    let (header, group) = (&script.header, script.header.group.as_ref().unwrap());
-    let tag = format!("{{{}:0}}", context.namespace);
-    let mut call = redis::cmd("EVAL");
-    call.arg(&script.source).arg(1 + 2 * group.keys.len()).arg(context.key("expiry"));
-    for member in ["one", "two"] {
-        let values = ["id", "user", "connection", "node"].map(|name| (name, member)).into();
-        call.arg(group.keys.iter().map(|pattern| filled(pattern, &tag, &values)).collect::<Vec<_>>());
-    }
-    call.arg(header.arguments.iter().map(good).collect::<Vec<_>>());
-    for member in ["one", "two"] {
-        for argument in &group.arguments {
-            let bad = bad.filter(|(name, _)| member == "two" && *name == argument.name);
-            let own = if argument.kind == "text" { member } else { good(argument) };
-            call.arg(bad.map_or(own, |(_, bad)| bad));
-        }
-    }
-    call
-}
-
-#[tokio::test]
-async fn a_bad_argument_of_a_member_is_an_error_and_nothing_is_written_of_those_before_it() {
-    let context = Context::redis().await;
-    let script = script("create_many");
-    let long = "x".repeat(257);
-    let names = ["id", "user", "connection", "node"].map(|name| (name, long.as_str()));
-    let others = [("id", ""), ("op_id", "short"), ("status", "bogus"), ("ttl_ms", "0"), ("ttl_ms", "")];
-    for (name, value) in names.into_iter().chain(others) {
-        let call = call_of_two(&context, &script, Some((name, value)));
-        let error = call.query_async::<redis::Value>(&mut context.raw()).await.unwrap_err();
-        assert!(error.to_string().contains("cloakroom: "), "{name} {value:?}: {error}");
-        assert!(context.keys().await.is_empty(), "{name} {value:?}: something was written");
-    }
-    let call = call_of_two(&context, &script, None);
-    call.query_async::<redis::Value>(&mut context.raw()).await.unwrap();
-    for id in ["one", "two"] {
-        assert!(context.exists(&context.key(format!("session:{id}"))).await, "{id} was not made");
-    }
-}
-
-/// An argument as the contract wants it.
-fn good(argument: &Argument) -> &str {
-    match (argument.kind, argument.bytes) {
-        ("integer", _) => "500",
-        ("word", _) => &argument.words[0],
-        ("bytes", Some(8)) => "12345678",
-        ("bytes", _) => "12345678123456781234567812345678",
-        ("text", _) => "x",
-        _ => "",
-    }
 }
 
 #[tokio::test]
