@@ -9,17 +9,8 @@ use std::time::{Duration, SystemTime};
 /// All stores that share a namespace must share it. It decides what is live and what has expired, how long the id of a
 /// deleted session stays closed and how long that of a rotated one leads on; the TTLs of the keys in Redis run by the
 /// server's clock all the same, as a safety net. Tasks in the background, such as a [`Reaper`](crate::background::Reaper),
-/// pause by real time: give them a short pause in a test, or call what they call, `reap` here, yourself.
-///
-/// ```
-/// use cloakroom::testing::TestClock;
-/// use std::time::Duration;
-///
-/// let clock = TestClock::new();
-/// let before = clock.now_ms();
-/// clock.advance(Duration::from_secs(60));
-/// assert_eq!(clock.now_ms(), before + 60_000);
-/// ```
+/// pause by real time: give them a short pause in a test, or call what they call, `reap` here, yourself. The page of the
+/// module has an example.
 #[derive(Clone, Debug)]
 pub struct TestClock(Arc<AtomicU64>);
 
