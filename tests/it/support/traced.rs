@@ -1,6 +1,6 @@
 //! What is traced on the thread of a test.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -25,8 +25,13 @@ impl Traced {
     }
 }
 
+/// While there is one subscriber only, tracing asks that of the thread which comes to a callsite first, and turns the
+/// callsite off for all threads if that thread has none, as those of other tests have. With two it asks both.
+static SECOND: OnceLock<tracing::Dispatch> = OnceLock::new();
+
 /// Until the guard is dropped.
 pub(crate) fn capture() -> (Traced, tracing::subscriber::DefaultGuard) {
+    SECOND.get_or_init(|| tracing::Dispatch::new(tracing_subscriber::registry()));
     let traced = Traced::default();
     let writer = traced.clone();
     let subscriber = tracing_subscriber::fmt()
