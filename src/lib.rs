@@ -2,7 +2,7 @@
 // Without the feature `redis` nobody calls the helpers that make arguments of scripts.
 #![cfg_attr(not(feature = "redis"), allow(dead_code, unused_imports))]
 // Without the feature `test-util` the clock of tests is compiled, and not exported.
-#![cfg_attr(not(feature = "test-util"), allow(unreachable_pub))]
+#![cfg_attr(not(feature = "test-util"), allow(unreachable_pub, unnameable_types))]
 
 pub mod background;
 mod connect;
