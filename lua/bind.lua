@@ -14,8 +14,8 @@
   ARGV[3]   id              text
   ARGV[4]   connection      text; empty: none
   ARGV[5]   node            text; empty: none
-  ARGV[6]   new_connection  text
-  ARGV[7]   new_node        text; empty: none
+  ARGV[6]   new_connection  utf-8
+  ARGV[7]   new_node        utf-8; empty: none
   ARGV[8]   holder_id       text; empty: none
   ARGV[9]   holder_node     text; empty: none
   ARGV[10]  policy          word: refuse, takeover; default: refuse
@@ -48,6 +48,7 @@ local now = clock_now(ARGV[1])
 local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local connection, node = args_name(ARGV[4]), args_name(ARGV[5])
 local new_connection, new_node = args_name(ARGV[6]), args_name(ARGV[7])
+args_stored(new_connection, new_node, '', '')
 local holder_id, holder_node = ARGV[8], ARGV[9]
 local takeover = args_choice(ARGV[10], 'policy', 'takeover', 'refuse')
 local grace = args_integer(ARGV[11], 'grace_ms', 1)

@@ -12,10 +12,10 @@
                                    {ns:p}:node:<node>:sessions; at most 200; those to evict
   ARGV[1]   now_ms         integer; empty: the server's clock
   ARGV[2]   op_id          8 bytes; empty: none
-  ARGV[3]   id             text
-  ARGV[4]   user           text; empty: none
-  ARGV[5]   connection     text; empty: none
-  ARGV[6]   node           text; empty: none
+  ARGV[3]   id             utf-8
+  ARGV[4]   user           utf-8; empty: none
+  ARGV[5]   connection     utf-8; empty: none
+  ARGV[6]   node           utf-8; empty: none
   ARGV[7]   holder_id      text; empty: none
   ARGV[8]   status         word: active, suspended; default: active
   ARGV[9]   ttl_ms         integer; default: 1800000
@@ -45,7 +45,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, entries, index, session, limit, lease
+  Uses:   args, clock, typed, record, entries, index, session, bulk, limit, lease
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 10 then
@@ -56,6 +56,7 @@ local keys = { expiry = expiry_key, user = user_key, connection = connection_key
 local now = clock_now(ARGV[1])
 local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+args_stored(id, user, connection, node)
 local holder_id = ARGV[7]
 local status = record_status(ARGV[8])
 local ttl, lifetime = args_integer(ARGV[9], 'ttl_ms', 1), args_integer(ARGV[10], 'lifetime_ms', 0)

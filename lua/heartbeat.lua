@@ -6,7 +6,7 @@
   KEYS[2]  lease     string  {ns:p}:node:<node>:lease
   ARGV[1]  now_ms    integer; empty: the server's clock
   ARGV[2]  lease_id  8 bytes; made by the holder, for this lease alone
-  ARGV[3]  node      text
+  ARGV[3]  node      utf-8
   ARGV[4]  lease_ms  integer; default: 15000; how long it is held from now
   ARGV[5]  keep_ms   integer; default: 86400000; how long a node is listed when its lease has run out
   ARGV[6]  want      word: register, renew, release
@@ -25,6 +25,7 @@ if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbe
 local nodes_key, lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
+args_stored(node, '', '', '')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 

@@ -13,14 +13,14 @@
   KEYS[10]  migrations      zset    {ns:p}:migrations
   ARGV[1]   now_ms          integer; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   id              text
+  ARGV[3]   id              utf-8
   ARGV[4]   user            text; empty: none; this and the next two as they are here, if the session is
   ARGV[5]   connection      text; empty: none
   ARGV[6]   node            text; empty: none
   ARGV[7]   version         integer
-  ARGV[8]   new_user        text; empty: none
-  ARGV[9]   new_connection  text; empty: none
-  ARGV[10]  new_node        text; empty: none
+  ARGV[8]   new_user        utf-8; empty: none
+  ARGV[9]   new_connection  utf-8; empty: none
+  ARGV[10]  new_node        utf-8; empty: none
   ARGV[11]  holder_id       text; empty: none
   ARGV[12]  status          word: active, suspended
   ARGV[13]  created_at_ms   integer
@@ -34,7 +34,7 @@
   ARGV[21]  entries         entries; empty: none
   ARGV[22]  task            8 bytes; empty: none; of the migration by which it comes: a copy, frozen until it is thawed
   ARGV[23]  until_ms        integer; empty: none; the end of the freeze at its source: a later one brings a newer copy
-  ARGV[24]  place           text; empty: none; where it comes from
+  ARGV[24]  place           utf-8; empty: none; where it comes from
   ARGV[25]  hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its client is
                             to connect there: no new_connection, suspended, and that is one version more
 
@@ -67,6 +67,7 @@ local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local new = { kind = RECORD_LIVE, version = args_integer(ARGV[7], 'version', 1), stored_until = 0 }
 new.user, new.connection, new.node = args_names(ARGV[8], ARGV[9], ARGV[10])
+args_stored(id, new.user, new.connection, new.node)
 local holder_id = ARGV[11]
 new.status, new.created_at = record_status(ARGV[12]), args_integer(ARGV[13], 'created_at_ms', 0)
 new.last_active, new.expires_at = args_integer(ARGV[14], 'last_active_ms', 0), args_integer(ARGV[15], 'expires_at_ms', 0)
@@ -75,6 +76,7 @@ local operations, replaces = args_op_ids(ARGV[18]), args_optional_integer(ARGV[1
 local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), entries_argument(ARGV[21], 'entries')
 local task, frozen_until = args_optional_token(ARGV[22], 'task'), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[24]), args_choice(ARGV[25], 'hand_over', 'yes', 'no')
+args_stored(place, '', '', '')
 new.op_ids, new.body = operations, entries
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then

@@ -13,7 +13,7 @@
   ARGV[1]   now_ms        integer; empty: the server's clock
   ARGV[2]   op_id         8 bytes; empty: none
   ARGV[3]   node          text
-  ARGV[4]   new_node      text; another one
+  ARGV[4]   new_node      utf-8; another one
   ARGV[5]   lease_id      8 bytes; empty: any; the lease that the new node has to hold
   ARGV[6]   when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
   ARGV[7]   reconnect_ms  integer; default: 60000; how long a session has left at least, but for its deadline
@@ -21,15 +21,17 @@
   ARGV[9+]  session       group   id, user, connection
 
   Replies
-    {"ok", recovered, stale, frozen, corrupt, recovered*(id, version), stale*id, frozen*id, corrupt*id}
+    {"ok", recovered, stale, frozen, corrupt, left, recovered*(id, version), stale*id, frozen*id, corrupt*id}
       how many of each kind, then those of each kind. Stale: the user or connection is another now.
       One that has expired is left to the reaper and in none, nor is one that is no longer the node's.
+      Left: so many at the end of the group were not looked at, for those before were large; call
+      again for them.
     {"taken", deadline}  the node holds its lease until then
     {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
   Writes: all of the keys of each session that it moves; nodes and lease when the node has no session left.
   Again:  same op_id → same reply, until the fourth change after it.
-  Uses:   args, clock, typed, record, index, session, lease
+  Uses:   args, clock, typed, record, index, session, bulk, lease
 ]]
 
 if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
@@ -38,6 +40,7 @@ end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
 local now = clock_now(ARGV[1])
 local op_id, node, new_node = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3]), args_name(ARGV[4])
+args_stored(new_node, '', '', '')
 local own_lease = ARGV[5] ~= '' and args_token(ARGV[5], 'lease_id') or nil
 local always = args_choice(ARGV[6], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[7], 'reconnect_ms', 1), args_integer(ARGV[8], 'grace_ms', 1)
@@ -59,11 +62,11 @@ if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 
-local claims, gone, recovered, stale, frozen, corrupt = {}, {}, {}, {}, {}, {}
+local claims, gone, recovered, stale, frozen, corrupt, left, written = {}, {}, {}, {}, {}, {}, 0, 0
 for at = 7, #KEYS, 3 do
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
   local id, user, connection = unpack(ARGV, at + 2, at + 4)
-  local record, pointer, unread = session_read(record_key, connection_key, connection, now)
+  local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
   if unread then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE or record.node ~= node then
@@ -75,9 +78,18 @@ for at = 7, #KEYS, 3 do
       frozen[#frozen + 1] = id
     elseif session_need(record, user, connection, node) then
       stale[#stale + 1] = id
+    elseif bulk_full(written, record.size, BULK_WRITTEN) then
+      left = (#KEYS - at + 1) / 3
+      break
     else
-      claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
-        connection_key = pointer == id and connection_key }
+      written = written + record.size
+      if record.partial then record = record_read(record_key, now) end
+      if record then
+        claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
+          connection_key = pointer == id and connection_key }
+      else
+        corrupt[#corrupt + 1] = id
+      end
     end
   end
 end
@@ -110,7 +122,7 @@ if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)
   redis.call('DEL', lease_key)
 end
-local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt }
+local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt, left }
 for _, texts in ipairs({ recovered, stale, frozen, corrupt }) do
   for _, text in ipairs(texts) do reply[#reply + 1] = text end
 end

@@ -18,9 +18,9 @@
   ARGV[5]   connection      text; empty: none
   ARGV[6]   node            text; empty: none
   ARGV[7]   version         integer
-  ARGV[8]   new_user        text; empty: none
-  ARGV[9]   new_connection  text; empty: none
-  ARGV[10]  new_node        text; empty: none
+  ARGV[8]   new_user        utf-8; empty: none
+  ARGV[9]   new_connection  utf-8; empty: none
+  ARGV[10]  new_node        utf-8; empty: none
   ARGV[11]  holder_id       text; empty: none
   ARGV[12]  status          word: active, suspended
   ARGV[13]  ttl_ms          integer
@@ -56,6 +56,7 @@ local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local version = args_integer(ARGV[7], 'version', 1)
 local new_user, new_connection, new_node = args_names(ARGV[8], ARGV[9], ARGV[10])
+args_stored(new_user, new_connection, new_node, '')
 local holder_id = ARGV[11]
 local status = record_status(ARGV[12])
 local ttl, grace = args_integer(ARGV[13], 'ttl_ms', 1), args_integer(ARGV[14], 'grace_ms', 1)

@@ -39,21 +39,27 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
     created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial = record.size ~= #raw
   return record
 end
 local function record_encode(record)
@@ -83,9 +89,25 @@ local function record_unless_over(record, now)
   end
   return record
 end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1388')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
+end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
   return kind ~= 'zset' and kind ~= 'none'
+end
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
 end
 local function session_unindex_undo(key, id, score, ttl)
   redis.call('ZADD', key, score, id)
@@ -108,15 +130,12 @@ local function session_unindex(keys, id, record, now)
   end
   return nil
 end
-local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
-  local record = raw and record_decode(raw) or nil
-  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
-  record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
-    return record, nil, 'connection'
-  end
-  return record, pointer or nil, nil
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
 end
 local function session_remove(keys, id, record, pointer, now)
   local refusal = session_unindex(keys, id, record, now)
@@ -127,36 +146,44 @@ local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
-if #KEYS % 4 ~= 1 or #KEYS > 801 or #ARGV ~= #KEYS then
-  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 1 ARGV, and 4 of each a session, at most 200')
+local function bulk_full(total, size, most)
+  return total > 0 and total + size > most
+end
+if #KEYS % 4 ~= 1 or #KEYS > 801 or #ARGV ~= (#KEYS - 1) / 4 * 5 + 1 then
+  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 1 ARGV, and 4 KEYS and 5 ARGV a session, at most 200')
 end
 local expiry_key = KEYS[1]
 local now = clock_now(ARGV[1])
+local expires_at = {}
+for at = 6, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
-local removed, stale, corrupt, dropped = {}, {}, {}, 0
-for at = 2, #KEYS, 4 do
-  local record_key, user_key, connection_key, node_key = unpack(KEYS, at, at + 3)
-  local id, user, connection, node = unpack(ARGV, at, at + 3)
+local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
+for place = 0, (#KEYS - 1) / 4 - 1 do
+  local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 + 2, place * 4 + 5)
+  local id, user, connection, node = unpack(ARGV, place * 5 + 2, place * 5 + 5)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-  local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+  local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
   if foreign then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= 1 then
     dropped = dropped + redis.call('ZREM', expiry_key, id)
   elseif record.expires_at <= now then
-    if session_need(record, user, connection, node) then
+    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[place * 5 + 6] then
       stale[#stale + 1] = id
+    elseif bulk_full(freed, record.size, 33554432) then
+      left = (#KEYS - 1) / 4 - place
+      break
     elseif session_remove(keys, id, record, pointer, now) then
       corrupt[#corrupt + 1] = id
     else
       redis.call('DEL', record_key)
       removed[#removed + 1] = id
-      removed[#removed + 1] = record.raw
+      freed = freed + record.size
     end
   end
 end
-local reply = { 'ok', #removed / 2, #stale, #corrupt, dropped }
-for _, texts in ipairs({ removed, stale, corrupt }) do
-  for _, text in ipairs(texts) do reply[#reply + 1] = text end
+local reply = { 'ok', #removed, #stale, #corrupt, dropped, left }
+for _, ids in ipairs({ removed, stale, corrupt }) do
+  for _, id in ipairs(ids) do reply[#reply + 1] = id end
 end
 return reply

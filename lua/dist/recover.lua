@@ -19,6 +19,21 @@ local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
 end
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+end
 local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
@@ -55,21 +70,33 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
     created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
   local user_end = 89 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode(raw)
+  local record = record_fields(raw)
+  if not record or record.size ~= #raw then return nil end
+  record.raw = raw
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial = record.size ~= #raw
   return record
 end
 local function record_encode(record)
@@ -98,6 +125,24 @@ local function record_unless_over(record, now)
     record.lapsed, record.raw = freeze, record_encode(record)
   end
   return record
+end
+local function record_read(key, now)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, false end
+  if type(raw) == 'table' then return nil, true end
+  local record = record_decode(raw)
+  return record_unless_over(record, now), record == nil
+end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1388')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
 end
 local function record_version_of(record, op_id)
   if op_id == '' then return nil end
@@ -135,15 +180,17 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
   return nil
 end
-local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
-  local record = raw and record_decode(raw) or nil
-  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
-  record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
-    return record, nil, 'connection'
-  end
-  return record, pointer or nil, nil
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
+end
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -156,6 +203,9 @@ local function session_prolong(keys, id, record, least, grace, now)
   local keep = record_keep(record, grace)
   index_expiry(keys.expiry, id, record, grace, now, keep)
   if keep and record.user ~= '' then index_keep(keys.user, record.stored_until - now, grace) end
+end
+local function bulk_full(total, size, most)
+  return total > 0 and total + size > most
 end
 local function lease_read(key)
   local raw = typed_call('GET', key)
@@ -170,6 +220,7 @@ end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
 local now = clock_now(ARGV[1])
 local op_id, node, new_node = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3]), args_name(ARGV[4])
+args_stored(new_node, '', '', '')
 local own_lease = ARGV[5] ~= '' and args_token(ARGV[5], 'lease_id') or nil
 local always = args_choice(ARGV[6], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[7], 'reconnect_ms', 1), args_integer(ARGV[8], 'grace_ms', 1)
@@ -189,11 +240,11 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
-local claims, gone, recovered, stale, frozen, corrupt = {}, {}, {}, {}, {}, {}
+local claims, gone, recovered, stale, frozen, corrupt, left, written = {}, {}, {}, {}, {}, {}, 0, 0
 for at = 7, #KEYS, 3 do
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
   local id, user, connection = unpack(ARGV, at + 2, at + 4)
-  local record, pointer, unread = session_read(record_key, connection_key, connection, now)
+  local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
   if unread then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= 1 or record.node ~= node then
@@ -205,9 +256,18 @@ for at = 7, #KEYS, 3 do
       frozen[#frozen + 1] = id
     elseif session_need(record, user, connection, node) then
       stale[#stale + 1] = id
+    elseif bulk_full(written, record.size, 1048576) then
+      left = (#KEYS - at + 1) / 3
+      break
     else
-      claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
-        connection_key = pointer == id and connection_key }
+      written = written + record.size
+      if record.partial then record = record_read(record_key, now) end
+      if record then
+        claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
+          connection_key = pointer == id and connection_key }
+      else
+        corrupt[#corrupt + 1] = id
+      end
     end
   end
 end
@@ -238,7 +298,7 @@ if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)
   redis.call('DEL', lease_key)
 end
-local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt }
+local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt, left }
 for _, texts in ipairs({ recovered, stale, frozen, corrupt }) do
   for _, text in ipairs(texts) do reply[#reply + 1] = text end
 end

@@ -87,12 +87,29 @@ local function session_read(record_key, connection_key, connection, now)
   return record, pointer or nil, nil
 end
 
+-- The same without the entries: to remove a session, or to tell what became of it, however large it is.
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
+end
+
 -- Takes out the index entries, and the pointer if it is still this session's; the caller sees to the record.
 -- Returns the reply for a foreign type, with all put back.
 local function session_remove(keys, id, record, pointer, now)
   local refusal = session_unindex(keys, id, record, now)
   if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
   return refusal
+end
+
+-- The same past keys of foreign types, which stay: for whom nothing may be in the way.
+local function session_clear(keys, id, record, pointer)
+  typed_call('ZREM', keys.expiry, id)
+  if record.user ~= '' then typed_call('ZREM', keys.user, id) end
+  if record.node ~= '' then typed_call('ZREM', keys.node, id) end
+  if record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
 end
 
 -- Nil when the caller named the session's user, connection and node rightly, else the reply that names them.

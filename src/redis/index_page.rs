@@ -2,53 +2,63 @@
 
 use redis::{Pipeline, Value};
 
-use crate::model::{Cursor, Error, IndexEntry, Result, SessionId};
+use crate::model::{Cursor, Error, IndexEntry, Result};
 use crate::redis::call::Call;
+use crate::redis::stored_id::{StoredId, told};
+
+/// What was read of an index.
+#[derive(Debug, Default)]
+pub(crate) struct IndexPage {
+    pub(crate) entries: Vec<IndexEntry>,
+    /// What stood among them and is no session id, so that no cursor counts it.
+    pub(crate) unreadable: Vec<StoredId>,
+}
 
 /// A page's entries: from the cursor's score on, inclusive, without those that came before. What is not as it should be
 /// is the index, `what`.
 pub(crate) async fn read(
     call: &Call,
-    key: &str,
+    key: &[u8],
     what: &'static str,
     size: usize,
     after: Option<&Cursor>,
-) -> Result<Vec<IndexEntry>> {
-    let Some(cursor) = after else {
-        return read_from(call, key, what, 0, size).await;
+) -> Result<IndexPage> {
+    let passed = |entry: &IndexEntry| {
+        after.is_some_and(|cursor| entry.created_at == cursor.created_at && entry.id <= cursor.id)
     };
-    let passed = |entry: &IndexEntry| entry.created_at == cursor.created_at && entry.id <= cursor.id;
-    let mut ties = cursor.ties;
+    let (score, mut limit) = after.map_or((0, size), |cursor| (cursor.created_at, size + cursor.ties));
     loop {
-        let mut entries = read_from(call, key, what, cursor.created_at, size + ties).await?;
-        let is_last = entries.len() < size + ties;
-        let read = entries.len();
-        entries.retain(|entry| !passed(entry));
-        // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
-        if is_last || entries.len() >= size {
-            entries.truncate(size);
-            return Ok(entries);
+        let read = read_from(call, key, what, score, limit).await?;
+        let is_last = read.len() < limit;
+        let mut page = IndexPage::default();
+        for (id, score) in read {
+            match told(&id) {
+                Some(id) => page.entries.push(IndexEntry { id, created_at: score as u64 }),
+                None => page.unreadable.push(id),
+            }
         }
-        ties = read - entries.len();
+        page.entries.retain(|entry| !passed(entry));
+        // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
+        // And what is unreadable fills no page.
+        if is_last || page.entries.len() >= size {
+            page.entries.truncate(size);
+            return Ok(page);
+        }
+        limit *= 2;
     }
 }
 
 /// Entries from a score on.
 async fn read_from(
     call: &Call,
-    key: &str,
+    key: &[u8],
     what: &'static str,
     score: u64,
     limit: usize,
-) -> Result<Vec<IndexEntry>> {
+) -> Result<Vec<(StoredId, f64)>> {
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("ZRANGEBYSCORE").arg(key).arg(score).arg("+inf").arg("WITHSCORES");
     pipeline.arg("LIMIT").arg(0).arg(limit);
     let value = call.read(&pipeline, what).await?.pop().unwrap_or(Value::Nil);
-    let pairs: Vec<(String, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt(what))?;
-    let entries = pairs.into_iter().map(|(id, score)| {
-        let id = SessionId::new(id).map_err(|_| Error::corrupt(what))?;
-        Ok(IndexEntry { id, created_at: score as u64 })
-    });
-    entries.collect()
+    redis::from_redis_value(value).map_err(|_| Error::corrupt(what))
 }

@@ -18,4 +18,5 @@ pub(crate) mod script;
 pub(crate) mod session_store;
 pub(crate) mod startup;
 pub(crate) mod store;
+mod stored_id;
 pub(crate) mod transport;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::model::{
     Binding, Bound, Created, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
-    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, SESSIONS_PER_SCRIPT, Selector, Session,
-    SessionId, SessionRef, UserDeleted, check_count,
+    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
+    UserDeleted,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
@@ -136,23 +136,8 @@ impl SessionStore for RedisStore {
     }
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
-        check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
-        let body = |call: Arc<Call>| async move {
-            let mut corrupt = Vec::new();
-            loop {
-                // What cannot be removed stays the oldest, and must not keep the rest from being found.
-                let page = commands::expired::run(&call, None, corrupt.len(), batch).await?;
-                let more = page.len() == batch;
-                let ids = page.into_iter().map(|expired| expired.id).collect();
-                let mut reaped = commands::reap::run(&call, ids).await?;
-                let stuck = more && reaped.corrupt.len() == batch;
-                corrupt.append(&mut reaped.corrupt);
-                if !stuck {
-                    return Ok(Reaped { corrupt, more, ..reaped });
-                }
-            }
-        };
-        let reaped: Result<Reaped> = self.call("reap", body).await;
+        let reaped: Result<Reaped> =
+            self.call("reap", |call| async move { commands::reap::run(&call, batch).await }).await;
         for session in reaped.iter().flat_map(|reaped| &reaped.sessions) {
             self.refresh_cache().forget(session.id());
         }

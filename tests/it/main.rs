@@ -42,6 +42,7 @@ mod fallback;
 mod faults;
 mod fencing;
 mod interop;
+mod large;
 mod lease;
 mod many;
 mod memory;

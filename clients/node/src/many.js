@@ -1,9 +1,10 @@
 /** The operations on many sessions. */
 
 import { BATCH, candidates, reap, remove } from "./batch.js";
-import { ContendedError, CorruptError, InvalidError } from "./errors.js";
+import { ContendedError, InvalidError } from "./errors.js";
 import { checkSessionId, isSessionId, requireName } from "./ids.js";
-import { idOf, lookup } from "./lookup.js";
+import { foundOf, isTold } from "./layout.js";
+import { lookup } from "./lookup.js";
 import { decodeRecord } from "./record.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames } from "./rules.js";
@@ -30,32 +31,33 @@ export async function list(operation, owner, page) {
 }
 
 /** Where the page behind this one begins; a page that is not full is the last. */
-function nextOf(entries, size, after) {
+export function nextOf(entries, size, after) {
   const last = entries.at(-1);
-  if (entries.length < size) return null;
+  if (!last || entries.length < size) return null;
   const here = entries.filter(({ createdAt }) => createdAt === last.createdAt).length;
   const ties = here + (after?.createdAt === last.createdAt ? after.ties : 0);
   return { createdAt: last.createdAt, id: last.id, ties };
 }
 
-/** A page of an index, and where the next one begins. */
+/** A page of an index, what stood among its entries and is no session id, and where the next one begins. */
 export async function readIndex(operation, key, what, size, after) {
-  const entries = await readEntries(operation, key, what, size, after);
-  return { entries, next: nextOf(entries, size, after) };
+  const { entries, unreadable } = await readEntries(operation, key, what, size, after);
+  return { entries, unreadable: unreadable.map(({ id }) => id), next: nextOf(entries, size, after) };
 }
 
 /** A page's entries: from the cursor's score on, inclusive, without those that came before. */
 async function readEntries(operation, key, what, size, after) {
-  if (!after) return readFrom(operation, key, what, 0, size);
   const passed = ({ id, createdAt }) =>
-    createdAt === after.createdAt && Buffer.compare(Buffer.from(id), Buffer.from(after.id)) <= 0;
-  let { ties } = after;
-  for (;;) {
-    const read = await readFrom(operation, key, what, after.createdAt, size + ties);
-    const entries = read.filter((entry) => !passed(entry));
-    // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
-    if (read.length < size + ties || entries.length >= size) return entries.slice(0, size);
-    ties = read.length - entries.length;
+    createdAt === after?.createdAt && Buffer.compare(Buffer.from(id), Buffer.from(after.id)) <= 0;
+  const score = after?.createdAt ?? 0;
+  for (let limit = size + (after?.ties ?? 0); ; limit *= 2) {
+    const read = await readFrom(operation, key, what, score, limit);
+    const entries = read.filter((entry) => isSessionId(entry.id) && !passed(entry));
+    // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score. And
+    // what is no id fills no page.
+    if (read.length < limit || entries.length >= size) {
+      return { entries: entries.slice(0, size), unreadable: read.filter(({ id }) => !isSessionId(id)) };
+    }
   }
 }
 
@@ -64,7 +66,7 @@ async function readFrom(operation, key, what, score, limit) {
   const [flat] = await operation.read(what, ["ZRANGEBYSCORE", ...range]);
   const entries = [];
   for (let at = 0; at < flat.length; at += 2) {
-    entries.push({ id: idOf(flat[at], what), createdAt: Number(flat[at + 1]) });
+    entries.push({ id: foundOf(flat[at]), createdAt: Number(flat[at + 1]) });
   }
   return entries;
 }
@@ -87,10 +89,14 @@ export async function expired(operation, page) {
   checkInteger("page size", limit, 1, EXPIRED_PAGE);
   const before_ms = before === undefined ? "" : checkInteger("before", before, 0, Number.MAX_SAFE_INTEGER);
   checkInteger("skip", skip, 0, Number.MAX_SAFE_INTEGER);
-  const reply = await run(operation, "expired", { before_ms, skip, limit });
-  const rows = reply.rest[0].map(({ id, expires_at: expiredAt }) => ({ id, expiredAt }));
-  if (rows.some(({ id }) => !isSessionId(id))) throw new CorruptError("expiry");
-  return rows;
+  const rows = await expiredRows(operation, { before_ms, skip, limit });
+  // What is no session id is left out, for the reaper to remove.
+  return rows.filter(({ id }) => isSessionId(id));
+}
+
+async function expiredRows(operation, values) {
+  const reply = await run(operation, "expired", values);
+  return reply.rest[0].map(({ id, expires_at: expiredAt }) => ({ id, expiredAt }));
 }
 
 export async function reapExpired(operation, batch) {
@@ -98,17 +104,15 @@ export async function reapExpired(operation, batch) {
   const corrupt = [];
   for (;;) {
     // What cannot be removed stays the oldest, and must not keep the rest from being found.
-    const page = await expired(operation, { skip: corrupt.length, limit: batch });
-    const more = page.length === batch;
-    const found = await candidates(
-      operation,
-      page.map(({ id }) => id),
-    );
-    const none = { removed: [], dropped: 0, corrupt: [] };
-    const outcome = found.length === 0 ? none : await reap(operation, found);
+    const page = await expiredRows(operation, { before_ms: "", skip: corrupt.length, limit: batch });
+    const ids = page.map(({ id }) => id);
+    const outcome = await reap(operation, ids);
     corrupt.push(...outcome.corrupt);
-    if (!more || outcome.corrupt.length < batch) {
-      return { sessions: outcome.removed, dropped: outcome.dropped, corrupt, more };
+    if (ids.length < batch || outcome.corrupt.length < batch) {
+      const told = corrupt.filter(isTold);
+      const { removed: sessions, dropped, left, stale } = outcome;
+      const more = ids.length === batch || left + stale.length > 0;
+      return { sessions, dropped, corrupt: told, more, unreadable: outcome.unreadable + corrupt.length - told.length };
     }
   }
 }
@@ -120,14 +124,16 @@ export async function reapExpired(operation, batch) {
 export async function deleteUser(operationOf, user, options) {
   checkNames("options", options, ["keep"]);
   requireName("user", user);
-  const deletion = { user, keep: new Set(), start: undefined, idle: 0, removed: [], corrupt: [] };
+  const deletion = { user, keep: new Set(), start: undefined, idle: 0, removed: [], corrupt: [], unreadable: 0 };
   if (options.keep !== undefined) {
     deletion.keep.add(checkSessionId(options.keep));
     const found = await lookup(operationOf(), options.keep);
     if (found) deletion.keep.add(found.session.id);
   }
   while (!(await deleteBatch(operationOf(), deletion)));
-  return { removed: deletion.removed, corrupt: deletion.corrupt };
+  const corrupt = deletion.corrupt.filter(isTold);
+  const unreadable = deletion.unreadable + deletion.corrupt.length - corrupt.length;
+  return { removed: deletion.removed, corrupt, unreadable };
 }
 
 /** Deletes a batch, and tells whether none is left. */
@@ -140,12 +146,14 @@ async function deleteBatch(operation, deletion) {
   if (found.length === 0) return true;
   const outcome = await remove(operation, found, user);
   deletion.removed.push(...outcome.removed);
+  deletion.unreadable += outcome.unreadable;
   corrupt.push(...outcome.corrupt);
+  const removed = outcome.removed.length + outcome.unreadable;
   // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or it
   // had none.
-  const settled = outcome.removed.length + outcome.corrupt.length === found.length;
+  const settled = removed + outcome.corrupt.length === found.length;
   if (whole && settled) return true;
-  const idle = outcome.stale.length === found.length || (whole && outcome.removed.length === 0);
+  const idle = outcome.stale.length === found.length || (whole && removed === 0);
   deletion.idle = idle ? deletion.idle + 1 : 0;
   if (deletion.idle === IDLE_ROUNDS) throw new ContendedError();
   return false;
@@ -157,7 +165,7 @@ async function readUser(operation, deletion, passed) {
   const key = operation.key("user", { user: deletion.user });
   const [time, ids] = await operation.read("user", ["TIME"], ["ZRANGEBYSCORE", key, ...range]);
   deletion.start ??= operation.now(time);
-  return ids.map((id) => idOf(id, "user"));
+  return ids.map(foundOf);
 }
 
 async function run(operation, stem, values) {

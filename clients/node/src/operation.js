@@ -2,6 +2,7 @@ import { bundle } from "./bundle.js";
 import { commandOf, keyOf } from "./call.js";
 import { AmbiguousError, CorruptError, NotExecutedError } from "./errors.js";
 import { OperationId } from "./ids.js";
+import { storedOf } from "./layout.js";
 import { codeOf, Lost } from "./link.js";
 import { readReply } from "./reply.js";
 
@@ -53,7 +54,7 @@ export class Operation {
     const takesId = parameters.some(({ name }) => name === "op_id");
     const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.lease };
     const own = { now_ms: this.#engine.clock?.(), op_id: takesId ? this.id.bytes : undefined, ...owner };
-    const command = commandOf(stem, this.#engine.tag, { ...own, ...values });
+    const command = commandOf(stem, this.#engine.tag, { ...own, ...values }).map(storedOf);
     const attempt = () => this.#evaluate(command, source);
     const lost = (reason, cause) =>
       effect === "reads" ? new NotExecutedError(reason, cause) : new AmbiguousError(this.id, cause);
@@ -62,12 +63,24 @@ export class Operation {
 
   /** Sends commands that only read the key `what`, again if the connection breaks. */
   async read(what, ...commands) {
+    const replies = await this.#exchange(commands);
+    if (replies.some((reply) => codeOf(reply) === "WRONGTYPE")) throw new CorruptError(what);
+    return replies;
+  }
+
+  /** Reads strings: empty where there is none or a foreign type. */
+  async readStrings(...commands) {
+    if (commands.length === 0) return [];
+    const replies = await this.#exchange(commands.map((command) => command.map(storedOf)));
+    return replies.map((reply) => (Buffer.isBuffer(reply) ? reply : Buffer.alloc(0)));
+  }
+
+  /** The replies, which may be errors of a foreign type. */
+  async #exchange(commands) {
     const attempt = () => this.#engine.link.send(commands, this.#until);
     const replies = await repeat(attempt, ATTEMPTS, (reason, cause) => new NotExecutedError(reason, cause));
-    for (const reply of replies) {
-      if (codeOf(reply) === "WRONGTYPE") throw new CorruptError(what);
-      if (codeOf(reply)) throw new NotExecutedError("server", reply);
-    }
+    const failed = replies.find((reply) => codeOf(reply) && codeOf(reply) !== "WRONGTYPE");
+    if (failed) throw new NotExecutedError("server", failed);
     return replies;
   }
 

@@ -123,8 +123,10 @@ export interface Reaped {
   dropped: number;
   /** What cannot be removed, because something under its keys is corrupt. */
   corrupt: string[];
-  /** Whether there may be more. */
+  /** Whether there may be more: the sessions of one reap take 2 MiB at most, but for one that is larger by itself. */
   more: boolean;
+  /** How many more were removed, or are corrupt, that cannot be told: an id or something in the session is no text. */
+  unreadable: number;
 }
 
 /** A node that holds a lease, or held one lately. */
@@ -144,6 +146,8 @@ export interface Claimed {
   frozen: string[];
   corrupt: string[];
   stale: string[];
+  /** How many more were met whose ids are no text; those that were sound were taken. */
+  unreadable: number;
   /** Where to go on; null: the node's sessions are through. */
   next: Cursor | null;
 }
@@ -230,8 +234,11 @@ export class Cloakroom {
   /** How many live sessions a user or node has. */
   count(owner: Selector): Promise<number>;
 
-  /** Deletes all sessions that a user has, or all but one. */
-  deleteUser(user: string, options?: { keep?: string }): Promise<{ removed: Removed[]; corrupt: string[] }>;
+  /** Deletes all sessions that a user has, or all but one. `unreadable` more were removed, or are corrupt, by ids that are no text. */
+  deleteUser(
+    user: string,
+    options?: { keep?: string },
+  ): Promise<{ removed: Removed[]; corrupt: string[]; unreadable: number }>;
 
   /** Which sessions expired, oldest first; at most 1,000, 100 unless told. `before` defaults to now. */
   expired(page?: { before?: number; skip?: number; limit?: number }): Promise<{ id: string; expiredAt: number }[]>;

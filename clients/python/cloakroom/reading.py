@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import errors
-from .bundle import Command
+from .bundle import Command, found, is_text
 from .call import Call, Engine, Steps
 from .errors import CloakroomError
 from .record import Record
@@ -99,28 +99,37 @@ def read_index(
 ) -> Steps[tuple[list[tuple[str, int]], Cursor | None]]:
     """A page of an index: ids with their times of creation, and where the next page begins; a page that is not full is
     the last."""
-    entries = yield from _entries(call, key, what, size, after)
-    if len(entries) < size:
-        return entries, None
+    entries, _ = yield from read_page(call, key, what, size, after)
+    return entries, cursor_behind(entries, size, after)
+
+
+def cursor_behind(entries: list[tuple[str, int]], size: int, after: Cursor | None) -> Cursor | None:
+    """Where the page behind these entries begins; a page that is not full is the last."""
+    if len(entries) < size or not entries:
+        return None
     last_id, last_at = entries[-1]
     ties = sum(at == last_at for _, at in entries)
     if after and after.created_at_ms == last_at:
         ties += after.ties
-    return entries, Cursor(last_at, last_id, ties)
+    return Cursor(last_at, last_id, ties)
 
 
-def _entries(call: Call, key: str, what: str, size: int, after: Cursor | None) -> Steps[list[tuple[str, int]]]:
-    """A page's entries: from the cursor's score on, inclusive, without those that came before."""
-    if after is None:
-        return (yield from _entries_from(call, key, what, 0, size))
-    passed, ties = (after.created_at_ms, after.id), after.ties
+def read_page(
+    call: Call, key: str, what: str, size: int, after: Cursor | None
+) -> Steps[tuple[list[tuple[str, int]], list[str]]]:
+    """A page's entries: from the cursor's score on, inclusive, without those that came before; and what stood among
+    them and is no session id, so that no cursor counts it."""
+    passed: tuple[float, str] = (after.created_at_ms, after.id) if after else (-1, "")
+    score, limit = (after.created_at_ms, size + after.ties) if after else (0, size)
     while True:
-        read = yield from _entries_from(call, key, what, after.created_at_ms, size + ties)
-        entries = [(id, at) for id, at in read if (at, id) > passed]
+        read = yield from _entries_from(call, key, what, score, limit)
+        ids = [(id, at) for id, at in read if is_id(id)]
+        entries = [(id, at) for id, at in ids if (at, id) > passed]
         # More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
-        if len(read) < size + ties or len(entries) >= size:
-            return entries[:size]
-        ties = len(read) - len(entries)
+        # And what is no id fills no page.
+        if len(read) < limit or len(entries) >= size:
+            return entries[:size], [id for id, _ in read if not is_id(id)]
+        limit *= 2
 
 
 def _entries_from(call: Call, key: str, what: str, score: int, limit: int) -> Steps[list[tuple[str, int]]]:
@@ -128,7 +137,12 @@ def _entries_from(call: Call, key: str, what: str, score: int, limit: int) -> St
     (raw,) = yield from call.read(what, command)
     # By the newer protocol they come in pairs.
     flat = [item for pair in raw for item in pair] if raw and isinstance(raw[0], list) else raw
-    return [(id_of(id, what), int(float(at))) for id, at in zip(flat[::2], flat[1::2], strict=True)]
+    return [(found(id), int(float(at))) for id, at in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def is_id(id: str) -> bool:
+    """Whether what was found is a session id."""
+    return is_text(id) and 1 <= len(id.encode()) <= 128
 
 
 def id_of(raw: bytes, where: str) -> str:
@@ -159,13 +173,20 @@ def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limi
     of them. At most 1,000."""
     check_range("limit", limit, 1, 1000)
     check_range("skip", skip, 0, 2**53)
+    # What is no session id is left out, for the reaper to remove.
+    page = yield from expired_page(engine, before_ms, skip, limit)
+    return [Expired(id, expired_at) for id, expired_at in page if is_text(id)]
+
+
+def expired_page(engine: Engine, before_ms: int | None, skip: int, limit: int) -> Steps[list[tuple[str, int]]]:
+    """The same, ids that are no texts included."""
     values = {"before_ms": before_ms, "skip": skip, "limit": limit}
     reply = (yield from Call(engine).run("expired", values)).ok()
-    return [Expired(id, expired_at) for id, expired_at in reply.rest[0]]
+    return [(id, expired_at) for id, expired_at in reply.rest[0]]
 
 
 def page_of_user(call: Call, user: str, until: int | None, limit: int) -> Steps[tuple[int, list[str]]]:
     """The server's time, and the oldest entries of a user, of those up to a time if one is given."""
     key, most = call.engine.key("user", user=user), "+inf" if until is None else until
     time, ids = yield from call.read("user", ["TIME"], ["ZRANGEBYSCORE", key, "-inf", most, "LIMIT", 0, limit])
-    return call.engine.now(time), [id_of(id, "user") for id in ids]
+    return call.engine.now(time), [found(id) for id in ids]

@@ -87,7 +87,7 @@ def test_a_call_that_others_are_always_faster_than_gives_up(connect: Connector) 
         while True:
             user = b"%d" % rounds
             sent = steps.send([[b"need", b"routing", user, b"", b""]])
-            assert f"{{x:0}}:user:{user.decode()}:sessions" in sent[0]
+            assert b"{x:0}:user:%s:sessions" % user in sent[0]
             rounds += 1
     assert rounds == 128
 

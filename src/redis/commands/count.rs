@@ -33,7 +33,7 @@ pub(crate) async fn run_each(call: &Call, of: &[Selector]) -> Result<Vec<u64>> {
 
 fn command(call: &Call, of: &Selector, start: u64) -> redis::Cmd {
     let keys = [call.keys().index(of), call.keys().expiry()];
-    let mut cmd = call.evalsha(&script::COUNT, keys.iter().map(String::as_str));
+    let mut cmd = call.evalsha(&script::COUNT, keys.iter());
     cmd.arg(start);
     cmd
 }

@@ -9,7 +9,7 @@ pub(crate) async fn run(call: &Call, of: &Selector, page: &PageRequest) -> Resul
     of.validate()?;
     page.check()?;
     let index = call.keys().index(of);
-    let entries = cursor::read(call, &index, "owner", page.size, page.after.as_ref()).await?;
+    let entries = cursor::read(call, &index, "owner", page.size, page.after.as_ref()).await?.entries;
     let next = page.next(&entries);
     if entries.is_empty() {
         return Ok(Page { sessions: Vec::new(), next });
@@ -17,7 +17,7 @@ pub(crate) async fn run(call: &Call, of: &Selector, page: &PageRequest) -> Resul
 
     let mut keys = vec![index];
     keys.extend(entries.iter().map(|entry| call.keys().session(entry.id.as_str())));
-    let mut cmd = call.evalsha(&script::LIST, keys.iter().map(String::as_str));
+    let mut cmd = call.evalsha(&script::LIST, keys.iter());
     let (kind, name) = of.words();
     cmd.arg(kind).arg(name);
     for entry in &entries {
