@@ -8,7 +8,8 @@
   KEYS[4]   expiry        zset    {ns:p}:expiry
   KEYS[5]   node          zset    {ns:p}:node:<node>:sessions
   KEYS[6]   new_node      zset    {ns:p}:node:<new_node>:sessions
-  KEYS[7+]  session       group   {ns:p}:session:<id> {ns:p}:user:<user>:sessions
+  KEYS[7]   kept          zset    {ns:p}:nodes:kept
+  KEYS[8+]  session       group   {ns:p}:session:<id> {ns:p}:user:<user>:sessions
                                   {ns:p}:connection:<connection>:session; at most 200
   ARGV[1]   now_ms        integer; empty: the server's clock
   ARGV[2]   op_id         8 bytes; empty: none
@@ -29,15 +30,15 @@
     {"taken", deadline}  the node holds its lease until then
     {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
-  Writes: all of the keys of each session that it moves; nodes and lease when the node has no session left.
+  Writes: all of the keys of each session that it moves; nodes, kept and lease when the node has no session left.
   Again:  same op_id → same reply, until the fourth change after it.
   Uses:   args, clock, typed, record, index, session, bulk, lease
 ]]
 
-if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
-  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 8 ARGV, and 3 of each a session, at most 200')
+if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 1 then
+  return redis.error_reply('ERR cloakroom recover: 7 KEYS and 8 ARGV, and 3 of each a session, at most 200')
 end
-local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
+local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, node, new_node = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3]), args_name(ARGV[4])
 args_stored(new_node, '', '', '')
@@ -61,11 +62,12 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
+if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 
 local claims, gone, recovered, stale, frozen, corrupt, left, written = {}, {}, {}, {}, {}, {}, 0, 0
-for at = 7, #KEYS, 3 do
+for at = 8, #KEYS, 3 do
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
-  local id, user, connection = unpack(ARGV, at + 2, at + 4)
+  local id, user, connection = unpack(ARGV, at + 1, at + 3)
   local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
   if unread then
     corrupt[#corrupt + 1] = id
@@ -120,6 +122,7 @@ if #entries > 0 then
 end
 if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)
+  redis.call('ZREM', kept_key, node)
   redis.call('DEL', lease_key)
 end
 local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt, left }

@@ -62,8 +62,8 @@ end
 local function lease_store(key, id, deadline, ttl)
   redis.call('SET', key, struct.pack('>c8I8', id, deadline), 'PX', ttl)
 end
-if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 2 KEYS and 6 ARGV') end
-local nodes_key, lease_key = unpack(KEYS)
+if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
+local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
 args_stored(node, '', '', '')
@@ -72,6 +72,8 @@ local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew'
 local holder, deadline, foreign = lease_read(lease_key)
 if foreign then return { 'corrupt', 'lease' } end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
+local over = typed_call('ZRANGEBYSCORE', kept_key, '-inf', now, 'LIMIT', '0', '100')
+if over.err then return { 'corrupt', 'kept' } end
 local held = holder and deadline > now
 if want == 'register' then
   if held and holder ~= lease then return { 'taken', deadline } end
@@ -81,8 +83,13 @@ elseif holder ~= lease or (want == 'renew' and not held) then
 end
 deadline = want == 'release' and math.min(deadline, now) or now + length
 local ttl = math.max(deadline + keep - now, 1)
-redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', now - keep)
+if #over > 0 then
+  redis.call('ZREM', nodes_key, unpack(over))
+  redis.call('ZREM', kept_key, unpack(over))
+end
 redis.call('ZADD', nodes_key, deadline, node)
+redis.call('ZADD', kept_key, deadline + keep, node)
 index_keep(nodes_key, ttl, keep)
+index_keep(kept_key, ttl, keep)
 lease_store(lease_key, lease, deadline, ttl)
 return { 'ok', deadline }

@@ -142,6 +142,19 @@ local function session_remove(keys, id, record, pointer, now)
   if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
   return refusal
 end
+local function session_clear(keys, id, record, pointer)
+  typed_call('ZREM', keys.expiry, id)
+  if record.user ~= '' then typed_call('ZREM', keys.user, id) end
+  if record.node ~= '' then typed_call('ZREM', keys.node, id) end
+  if record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+end
+local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now)
+  local expires_at = redis.call('ZSCORE', keys.expiry, id)
+  if not expires_at or tonumber(expires_at) > now then return end
+  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer)
+  redis.call('RENAME', record_key, aside_key)
+  redis.call('PEXPIRE', aside_key, ttl)
+end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
@@ -149,31 +162,33 @@ end
 local function bulk_full(total, size, most)
   return total > 0 and total + size > most
 end
-if #KEYS % 4 ~= 1 or #KEYS > 801 or #ARGV ~= (#KEYS - 1) / 4 * 5 + 1 then
-  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 1 ARGV, and 4 KEYS and 5 ARGV a session, at most 200')
+if #KEYS % 5 ~= 1 or #KEYS > 1001 or #ARGV ~= #KEYS + 1 then
+  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
 end
 local expiry_key = KEYS[1]
-local now = clock_now(ARGV[1])
+local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
 local expires_at = {}
-for at = 6, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
+for at = 7, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
-for place = 0, (#KEYS - 1) / 4 - 1 do
-  local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 + 2, place * 4 + 5)
-  local id, user, connection, node = unpack(ARGV, place * 5 + 2, place * 5 + 5)
+for at = 2, #KEYS, 5 do
+  local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
+  local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
   local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
-  if foreign then
+  if foreign == 'record' then
+    session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= 1 then
     dropped = dropped + redis.call('ZREM', expiry_key, id)
   elseif record.expires_at <= now then
-    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[place * 5 + 6] then
+    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[at + 5] then
       stale[#stale + 1] = id
     elseif bulk_full(freed, record.size, 33554432) then
-      left = (#KEYS - 1) / 4 - place
+      left = (#KEYS - at + 1) / 5
       break
-    elseif session_remove(keys, id, record, pointer, now) then
+    elseif foreign or session_remove(keys, id, record, pointer, now) then
+      session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
       corrupt[#corrupt + 1] = id
     else
       redis.call('DEL', record_key)

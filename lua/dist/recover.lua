@@ -214,10 +214,10 @@ local function lease_read(key)
   local id, deadline = struct.unpack('>c8I8', raw)
   return id, deadline, false
 end
-if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
-  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 8 ARGV, and 3 of each a session, at most 200')
+if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 1 then
+  return redis.error_reply('ERR cloakroom recover: 7 KEYS and 8 ARGV, and 3 of each a session, at most 200')
 end
-local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
+local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, node, new_node = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3]), args_name(ARGV[4])
 args_stored(new_node, '', '', '')
@@ -240,10 +240,11 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
+if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 local claims, gone, recovered, stale, frozen, corrupt, left, written = {}, {}, {}, {}, {}, {}, 0, 0
-for at = 7, #KEYS, 3 do
+for at = 8, #KEYS, 3 do
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
-  local id, user, connection = unpack(ARGV, at + 2, at + 4)
+  local id, user, connection = unpack(ARGV, at + 1, at + 3)
   local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
   if unread then
     corrupt[#corrupt + 1] = id
@@ -296,6 +297,7 @@ if #entries > 0 then
 end
 if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)
+  redis.call('ZREM', kept_key, node)
   redis.call('DEL', lease_key)
 end
 local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt, left }

@@ -112,6 +112,16 @@ local function session_clear(keys, id, record, pointer)
   if record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
 end
 
+-- Sets aside what is under the key of a corrupt session, with its TTL, and takes out its entries; `record` as far as it
+-- can be read. Not before its time is over, which its entry in the expiry index says where nothing else does.
+local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now)
+  local expires_at = redis.call('ZSCORE', keys.expiry, id)
+  if not expires_at or tonumber(expires_at) > now then return end
+  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer)
+  redis.call('RENAME', record_key, aside_key)
+  redis.call('PEXPIRE', aside_key, ttl)
+end
+
 -- Nil when the caller named the session's user, connection and node rightly, else the reply that names them.
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end

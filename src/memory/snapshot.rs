@@ -1,6 +1,7 @@
 //! What is stored, in the words of Redis.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::memory::call::Memory;
 use crate::memory::index::Entry;
@@ -45,9 +46,11 @@ pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
         migrations.extend(scores(&shard.migrations));
     }
     let leases = locked.shards().flat_map(|shard| &shard.leases);
-    let nodes = leases.map(|(node, lease)| (node.as_ref().to_owned(), lease.deadline)).collect();
+    let name = |node: &Arc<str>| node.as_ref().to_owned();
+    let times = leases.map(|(node, lease)| ((name(node), lease.deadline), (name(node), lease.kept_until)));
+    let (nodes, kept) = times.unzip();
     for (key, mut entries) in
-        [(keys.expiry(), expiry), (keys.migrations(), migrations), (keys.nodes(), nodes)]
+        [(keys.expiry(), expiry), (keys.migrations(), migrations), (keys.nodes(), nodes), (keys.kept(), kept)]
     {
         entries.sort_by(|(one, at), (other, then)| (at, one).cmp(&(then, other)));
         if !entries.is_empty() {

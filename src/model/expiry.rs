@@ -17,7 +17,8 @@ pub struct Reaped {
     pub dropped: u64,
     /// How many more were removed, or are corrupt, that cannot be told: an id or something in the session is no text.
     pub unreadable: u64,
-    /// What expired and cannot be removed, because something under its keys is corrupt. Nothing of it was changed.
+    /// What expired and cannot be removed, because it is corrupt, or something under its keys is. It was set aside: what was
+    /// under its record's key is under `{ns:p}:aside:<id>` for a week, to be looked at, and no later call comes by it.
     pub corrupt: Vec<SessionId>,
     /// Whether there may be more: as many were found as asked for, or they were so large that some stay for the next call.
     pub more: bool,

@@ -1,14 +1,19 @@
 //! Bulk work: the beginnings of many sessions' records read in one round trip, then one script with all their keys
 //! declared. Ids and names stay the bytes that the server has, which need be no texts, until they are told.
 
+use std::time::Duration;
+
 use redis::Pipeline;
 
-use crate::model::{Error, IndexFields, Removed, Result, Session};
+use crate::model::{Error, IndexFields, Removed, Result, Session, ms};
 use crate::redis::call::Call;
 use crate::redis::reply::Reply;
 use crate::redis::script;
 use crate::redis::stored_id::{StoredId, told, told_name};
 use crate::stored::record::{Head, Record};
+
+/// How long what is corrupt is kept aside: a week.
+const KEPT_ASIDE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How many bytes of sessions are read at once, but for one that is larger by itself.
 const BYTES_PER_READ: usize = 2 * 1024 * 1024;
@@ -151,9 +156,10 @@ pub(crate) async fn reap(call: &Call, ids: &[StoredId]) -> Result<BatchResult<Se
     for Expired { candidate, .. } in &expired {
         let [record, _, user, connection, node] =
             call.keys().of_session(&candidate.id, &candidate.index_fields);
-        keys.extend([record, user, connection, node]);
+        keys.extend([record, user, connection, node, call.keys().aside(&candidate.id)]);
     }
     let mut cmd = call.evalsha(&script::REAP, &keys);
+    cmd.arg(ms(KEPT_ASIDE));
     for Expired { candidate: Candidate { id, index_fields, expires_at }, .. } in &expired {
         cmd.arg(id).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
         cmd.arg(expires_at);
@@ -181,7 +187,7 @@ pub(crate) async fn remove(
         keys.extend([record, connection, node]);
     }
     let mut cmd = call.evalsha(&script::DELETE_USER, &keys);
-    cmd.arg(call.id().as_bytes()).arg(user).arg(crate::model::ms(call.rules().tombstone));
+    cmd.arg(call.id().as_bytes()).arg(user).arg(ms(call.rules().tombstone));
     for Candidate { id, index_fields, .. } in candidates {
         cmd.arg(id).arg(&index_fields.connection).arg(&index_fields.node);
     }

@@ -135,9 +135,9 @@ impl KeyPlan {
             }
             "reap" => {
                 let outcome = batch::reap(call, &reply.rest_ids()?).await?;
-                let progress = !outcome.removed.is_empty() || outcome.unreadable > 0;
+                let went = outcome.removed.len() + outcome.corrupt.len();
                 self.reaped.extend(outcome.removed);
-                if outcome.corrupt.is_empty() { Ok(progress) } else { Err(Error::corrupt("record")) }
+                Ok(went > 0 || outcome.unreadable > 0)
             }
             "evict" => {
                 self.victims = batch::candidates(call, reply.rest_ids()?).await?;

@@ -19,4 +19,5 @@ pub(crate) mod session_store;
 pub(crate) mod startup;
 pub(crate) mod store;
 mod stored_id;
+pub(crate) mod tidy;
 pub(crate) mod transport;

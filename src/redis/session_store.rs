@@ -12,6 +12,7 @@ use crate::model::{
 use crate::redis::call::Call;
 use crate::redis::commands;
 use crate::redis::store::RedisStore;
+use crate::redis::tidy;
 use crate::store::session_store::SessionStore;
 
 #[async_trait]
@@ -141,6 +142,7 @@ impl SessionStore for RedisStore {
         for session in reaped.iter().flat_map(|reaped| &reaped.sessions) {
             self.refresh_cache().forget(session.id());
         }
+        self.tidy(&reaped).await;
         reaped
     }
 
@@ -158,5 +160,22 @@ impl SessionStore for RedisStore {
 
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
         Arc::new(Self { identity: Some(identity.clone()), ..self.clone() })
+    }
+}
+
+impl RedisStore {
+    /// What a reap met makes no report wait or fail.
+    async fn tidy(&self, reaped: &Result<Reaped>) {
+        let tidying = self.tidying();
+        if reaped.as_ref().is_ok_and(|reaped| reaped.dropped > 0) {
+            tidying.begin();
+        }
+        if !tidying.is_on() {
+            return;
+        }
+        let step = self.call("tidy", |call| async move { tidy::step(&call, tidying).await }).await;
+        if let Err(error) = step {
+            tracing::debug!(%error, "indexes are not tidied this time");
+        }
     }
 }

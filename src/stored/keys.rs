@@ -60,6 +60,16 @@ impl Keys {
         self.of_all("nodes")
     }
 
+    /// Until when each of them is listed.
+    pub(crate) fn kept(&self) -> Vec<u8> {
+        self.of_all("nodes:kept")
+    }
+
+    /// Where what is corrupt under a session's key is set aside.
+    pub(crate) fn aside(&self, id: impl AsRef<[u8]>) -> Vec<u8> {
+        self.named("aside", id.as_ref(), "")
+    }
+
     /// Who holds the name of a node.
     pub(crate) fn lease(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
         self.named("node", node.as_ref(), ":lease")
@@ -91,6 +101,18 @@ impl Keys {
         ]
     }
 
+    /// What matches all indexes of users and nodes, for SCAN.
+    pub(crate) fn indexes_pattern(&self) -> Vec<u8> {
+        let mut pattern = String::new();
+        for character in self.tag.chars() {
+            if "*?[]\\^-".contains(character) {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        (pattern + ":*:sessions").into_bytes()
+    }
+
     fn of_all(&self, what: &str) -> Vec<u8> {
         format!("{}:{what}", self.tag).into_bytes()
     }
@@ -120,6 +142,8 @@ mod tests {
         assert_eq!(text(keys.node("n")), "{shop:0}:node:n:sessions");
         assert_eq!(text(keys.expiry()), "{shop:0}:expiry");
         assert_eq!(text(keys.nodes()), "{shop:0}:nodes");
+        assert_eq!(text(keys.kept()), "{shop:0}:nodes:kept");
+        assert_eq!(text(keys.aside("a:b")), "{shop:0}:aside:a:b");
         assert_eq!(text(keys.lease("n")), "{shop:0}:node:n:lease");
         assert_eq!(text(keys.migrations()), "{shop:0}:migrations");
         assert_eq!(text(keys.contract()), "{shop:0}:contract");

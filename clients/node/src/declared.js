@@ -49,9 +49,8 @@ async function supply(operation, declared, { need, rest, ...fields }) {
   for (const name of need.set ?? []) declared.values[name] = fields[name];
   if (need.run === "reap") {
     const { removed, corrupt, unreadable } = await reap(operation, [fields.id]);
-    if (corrupt.length > 0) throw new CorruptError("record");
     declared.reaped.push(...removed);
-    return removed.length + unreadable > 0;
+    return removed.length + corrupt.length + unreadable > 0;
   }
   if (!need.declare && !need.run) return false;
 

@@ -78,6 +78,9 @@ export async function count(operation, owner) {
   do {
     const reply = await run(operation, "count", { kind, owner: name, start });
     total += reply.live;
+    const [suspect] = reply.rest;
+    // Those that have no record are dropped.
+    if (suspect.length > 0) await run(operation, "count", { kind, owner: name, start: 0, suspect });
     start = reply.next;
   } while (start !== 0);
   return total;
@@ -101,20 +104,12 @@ async function expiredRows(operation, values) {
 
 export async function reapExpired(operation, batch) {
   checkInteger("batch", batch, 1, BATCH);
-  const corrupt = [];
-  for (;;) {
-    // What cannot be removed stays the oldest, and must not keep the rest from being found.
-    const page = await expiredRows(operation, { before_ms: "", skip: corrupt.length, limit: batch });
-    const ids = page.map(({ id }) => id);
-    const outcome = await reap(operation, ids);
-    corrupt.push(...outcome.corrupt);
-    if (ids.length < batch || outcome.corrupt.length < batch) {
-      const told = corrupt.filter(isTold);
-      const { removed: sessions, dropped, left, stale } = outcome;
-      const more = ids.length === batch || left + stale.length > 0;
-      return { sessions, dropped, corrupt: told, more, unreadable: outcome.unreadable + corrupt.length - told.length };
-    }
-  }
+  const page = await expiredRows(operation, { before_ms: "", skip: 0, limit: batch });
+  const ids = page.map(({ id }) => id);
+  const { removed: sessions, dropped, left, stale, corrupt, unreadable } = await reap(operation, ids);
+  const told = corrupt.filter(isTold);
+  const more = ids.length === batch || left + stale.length > 0;
+  return { sessions, dropped, corrupt: told, more, unreadable: unreadable + corrupt.length - told.length };
 }
 
 /**

@@ -121,7 +121,10 @@ export interface Reaped {
   sessions: Session[];
   /** Entries of the expiry index that led to no session. */
   dropped: number;
-  /** What cannot be removed, because something under its keys is corrupt. */
+  /**
+   * What cannot be removed, because something under its keys is corrupt. What was under its record's key is set aside for a
+   * week, under `{ns:p}:aside:<id>`.
+   */
   corrupt: string[];
   /** Whether there may be more: the sessions of one reap take 2 MiB at most, but for one that is larger by itself. */
   more: boolean;

@@ -60,14 +60,26 @@ test("expired sessions are found, reaped once, and handed out", async () => {
   assert.deepEqual((await store.reap()).sessions, []);
 });
 
-test("reaping passes over what is corrupt and names it", async () => {
+test("reaping sets aside what is corrupt and names it once", async () => {
   const clock = clockAt(Date.now());
   const store = await server.store({ clock, rules: { ttl: 1000 } });
   for (const id of ["a", "b"]) await store.create({ id });
   await server.admin.sendCommand(["SET", `{${store.namespace}:0}:session:a`, "broken"]);
   clock.now += 1000;
-  const { sessions, corrupt } = await store.reap(1);
-  assert.deepEqual([sessions.map(({ id }) => id), corrupt], [["b"], ["a"]]);
+  const first = await store.reap(1);
+  assert.deepEqual([first.sessions, first.corrupt, first.more], [[], ["a"], true]);
+  assert.equal(await server.admin.sendCommand(["GET", `{${store.namespace}:0}:aside:a`]), "broken");
+  const { sessions, corrupt } = await store.reap();
+  assert.deepEqual([sessions.map(({ id }) => id), corrupt], [["b"], []]);
+});
+
+test("a count drops what has no record", async () => {
+  const store = await server.store();
+  const index = `{${store.namespace}:0}:user:ann:sessions`;
+  await store.create({ user: "ann" });
+  await server.admin.sendCommand(["ZADD", index, "1", "lost", "1", Buffer.from([0xff])]);
+  assert.equal(await store.count({ user: "ann" }), 1);
+  assert.equal(await server.admin.sendCommand(["ZCARD", index]), 1);
 });
 
 test("what is no text stops nothing", async () => {

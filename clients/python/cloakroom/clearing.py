@@ -55,14 +55,9 @@ def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
     processes may: each expired session is returned to one of them. After `Ambiguous` the sessions may be removed and
     their list is lost: the one call that does not answer the same when it is repeated."""
     check_range("batch", batch, 1, _BATCH)
-    corrupt: list[str] = []
-    while True:
-        # What cannot be removed stays the oldest, and must not keep the rest from being found.
-        page = yield from expired_page(engine, None, len(corrupt), batch)
-        outcome = yield from Operation(engine).reap([id for id, _ in page])
-        corrupt += outcome.corrupt
-        if len(page) < batch or len(outcome.corrupt) < batch:
-            told = [id for id in corrupt if is_text(id)]
-            more = len(page) == batch or outcome.left > 0 or bool(outcome.stale)
-            unreadable = outcome.unreadable + len(corrupt) - len(told)
-            return Reaped(outcome.removed, outcome.dropped, told, more, unreadable)
+    page = yield from expired_page(engine, None, 0, batch)
+    outcome = yield from Operation(engine).reap([id for id, _ in page])
+    told = [id for id in outcome.corrupt if is_text(id)]
+    more = len(page) == batch or outcome.left > 0 or bool(outcome.stale)
+    unreadable = outcome.unreadable + len(outcome.corrupt) - len(told)
+    return Reaped(outcome.removed, outcome.dropped, told, more, unreadable)

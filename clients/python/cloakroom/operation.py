@@ -80,9 +80,7 @@ class Operation(Call):
         if need.get("run") == "reap":
             expired = yield from self.reap([reply.fields["id"]])
             self.reaped += expired.removed
-            if expired.corrupt:
-                raise errors.Corrupt("record")
-            return bool(expired.removed) or expired.unreadable > 0
+            return bool(expired.removed or expired.corrupt) or expired.unreadable > 0
         if need.get("run") == "delete_user":
             surplus = [id for (id,) in reply.rest[0]]
             batch = yield from self.remove(values[need["of"]], surplus)

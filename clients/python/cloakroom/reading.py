@@ -161,9 +161,13 @@ def count(engine: Engine, *, user: str = "", node: str = "") -> Steps[int]:
     call = Call(engine)
     total: int = 0
     while True:
-        counted = (yield from call.run("count", values)).ok().fields
-        total += counted["live"]
-        values["start"] = counted["next"]
+        reply = (yield from call.run("count", values)).ok()
+        total += reply.fields["live"]
+        suspects = [{"id": id} for (id,) in reply.rest[0]]
+        if suspects:
+            # Those that have no record are dropped.
+            yield from call.run("count", {**values, "start": 0}, suspects)
+        values["start"] = reply.fields["next"]
         if values["start"] == 0:
             return total
 
@@ -175,7 +179,7 @@ def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limi
     check_range("skip", skip, 0, 2**53)
     # What is no session id is left out, for the reaper to remove.
     page = yield from expired_page(engine, before_ms, skip, limit)
-    return [Expired(id, expired_at) for id, expired_at in page if is_text(id)]
+    return [Expired(id, expired_at) for id, expired_at in page if is_id(id)]
 
 
 def expired_page(engine: Engine, before_ms: int | None, skip: int, limit: int) -> Steps[list[tuple[str, int]]]:

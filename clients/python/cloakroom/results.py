@@ -244,7 +244,8 @@ class Reaped:
     sessions: list[Session]
     #: Entries of the expiry index that led to no session.
     dropped: int
-    #: What expired and cannot be removed, because something under its keys is corrupt.
+    #: What expired and cannot be removed, because something under its keys is corrupt. What was under its record's key
+    #: is set aside for a week, under `{ns:p}:aside:<id>`.
     corrupt: list[str] = field(repr=False)
     #: Whether there may be more.
     more: bool

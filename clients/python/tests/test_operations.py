@@ -228,7 +228,7 @@ def test_expired_sessions_are_told_and_reaped_once(store: Any, clock: Clock) -> 
     assert store.get(live.id) == live
 
 
-def test_what_is_corrupt_is_named_and_does_not_keep_the_rest_from_being_reaped(
+def test_what_is_corrupt_is_set_aside_once_and_does_not_keep_the_rest_from_being_reaped(
     connect: Connector, clock: Clock, server: Server
 ) -> None:
     store = connect(clock=clock)
@@ -237,12 +237,23 @@ def test_what_is_corrupt_is_named_and_does_not_keep_the_rest_from_being_reaped(
     other = store.create(ttl_ms=1000).session.id
     clock.now_ms += 1000
     server.client.set(f"{connect.tag}:session:{corrupt}", "nothing of ours")
-    reaped = store.reap(batch=1)
-    assert reaped.corrupt == [corrupt] and [session.id for session in reaped.sessions] == [other]
     with pytest.raises(cloakroom.Corrupt):
         store.get(corrupt)
     with pytest.raises(cloakroom.Corrupt):
         store.patch(corrupt, set={"a": 1})
+    reaped = store.reap(batch=1)
+    assert (reaped.corrupt, reaped.sessions, reaped.more) == ([corrupt], [], True)
+    assert server.client.get(f"{connect.tag}:aside:{corrupt}") == b"nothing of ours"
+    reaped = store.reap(batch=10)
+    assert reaped.corrupt == [] and [session.id for session in reaped.sessions] == [other]
+
+
+def test_a_count_drops_what_has_no_record(connect: Connector, server: Server) -> None:
+    store = connect()
+    store.create(user="ann")
+    server.client.zadd(f"{connect.tag}:user:ann:sessions", {"lost": 1, b"\xff": 1})
+    assert store.count(user="ann") == 1
+    assert server.client.zcard(f"{connect.tag}:user:ann:sessions") == 1
 
 
 def test_what_is_no_text_stops_nothing(connect: Connector, clock: Clock, server: Server) -> None:

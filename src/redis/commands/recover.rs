@@ -78,7 +78,7 @@ async fn take_once(
 ) -> Result<(Vec<StoredId>, Vec<StoredId>)> {
     let keys = call.keys();
     let mut names = vec![keys.nodes(), keys.lease(&claim.node), keys.lease(&claim.to), keys.expiry()];
-    names.extend([keys.node(&claim.node), keys.node(&claim.to)]);
+    names.extend([keys.node(&claim.node), keys.node(&claim.to), keys.kept()]);
     for candidate in candidates {
         let [record, _, user, connection, _] = keys.of_session(&candidate.id, &candidate.index_fields);
         names.extend([record, user, connection]);

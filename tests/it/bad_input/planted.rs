@@ -113,16 +113,7 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
     (Call::ListNode, &[(NODE, Names("owner"))]),
     (Call::Count, &[(USER, Names("owner")), (EXPIRY, Names("expiry"))]),
     (Call::Expired, &[(EXPIRY, Names("expiry"))]),
-    (
-        Call::Reap,
-        &[
-            (EXPIRY, Names("expiry")),
-            ("session:dead", Reports("dead")),
-            ("user:user-dead:sessions", Reports("dead")),
-            ("connection:connection-dead:session", Reports("dead")),
-            ("node:node-dead:sessions", Reports("dead")),
-        ],
-    ),
+    (Call::Reap, &[(EXPIRY, Names("expiry"))]),
     (
         Call::DeleteUser,
         &[
@@ -133,12 +124,16 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
             (NODE, Reports("main")),
         ],
     ),
-    (Call::Heartbeat, &[("nodes", Names("nodes")), ("node:live:lease", Names("lease"))]),
+    (
+        Call::Heartbeat,
+        &[("nodes", Names("nodes")), ("nodes:kept", Names("kept")), ("node:live:lease", Names("lease"))],
+    ),
     (Call::Nodes, &[("nodes", Names("nodes"))]),
     (
         Call::Recover,
         &[
             ("nodes", Names("nodes")),
+            ("nodes:kept", Names("kept")),
             ("node:node-main:lease", Names("lease")),
             ("node:live:lease", Names("new_lease")),
             (EXPIRY, Names("expiry")),
@@ -232,7 +227,8 @@ async fn plant(context: &Context, key: &str, weed: Weed) {
     if context.exists(key).await {
         let _: () = context.command(&["RENAME", key, &aside(key)]).await;
     }
-    let sorted = [":sessions", ":expiry", ":nodes", ":migrations"].iter().any(|end| key.ends_with(end));
+    let sorted =
+        [":sessions", ":expiry", ":nodes", ":kept", ":migrations"].iter().any(|end| key.ends_with(end));
     let command: &[&str] = match weed {
         Weed::List => &["RPUSH", key, "x"],
         Weed::Hash => &["HSET", key, "x", "y"],
@@ -377,6 +373,40 @@ async fn a_session_with_broken_entries_is_removed_by_its_header() {
             assert!(!context.exists(&context.key(format!("node:node-{name}:sessions"))).await);
             assert!(!context.exists(&context.key(format!("connection:connection-{name}:session"))).await);
             context.check().await;
+        }
+    }
+}
+
+/// What an expired session has.
+const DEAD: [&str; 4] = [
+    "session:dead",
+    "user:user-dead:sessions",
+    "connection:connection-dead:session",
+    "node:node-dead:sessions",
+];
+
+#[tokio::test]
+async fn what_a_reap_cannot_remove_is_set_aside_once_and_nobody_comes_by_it_again() {
+    for rest in DEAD {
+        for weed in weeds(Call::Reap, rest) {
+            let context = Context::redis().await;
+            let world = World::new(&context).await;
+            let key = context.key(rest);
+            plant(&context, &key, weed).await;
+            let what = format!("{weed:?} at {rest}");
+            let record: Vec<u8> = context.command(&["DUMP", &context.key("session:dead")]).await;
+            assert_eq!(world.run(Call::Reap).await.unwrap(), [session_id("dead")], "{what}");
+            let aside = context.key("aside:dead");
+            // The checksum of DUMP covers the value.
+            assert_eq!(context.command::<Vec<u8>>(&["DUMP", &aside]).await, record, "{what}");
+            let week = 7 * 24 * 3_600_000;
+            assert!((week - 60_000..=week).contains(&context.pttl(&aside).await), "{what}");
+            for gone in DEAD.iter().filter(|gone| **gone != rest && rest != "session:dead") {
+                assert!(!context.exists(&context.key(gone)).await, "{what}: {gone}");
+            }
+            let before = context.dump().await;
+            assert!(world.run(Call::Reap).await.unwrap().is_empty(), "{what}");
+            assert_eq!(context.dump().await, before, "{what}");
         }
     }
 }
