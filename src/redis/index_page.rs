@@ -12,7 +12,19 @@ pub(crate) struct IndexPage {
     pub(crate) entries: Vec<IndexEntry>,
     /// What stood among them and is no session id, so that no cursor counts it.
     pub(crate) unreadable: Vec<StoredId>,
+    /// There was so much of that, that what comes behind was not read.
+    is_cut: bool,
 }
+
+impl IndexPage {
+    /// The entries, for whom a page that is cut would look like the last.
+    pub(crate) fn whole(self, what: &'static str) -> Result<Vec<IndexEntry>> {
+        if self.is_cut { Err(Error::corrupt(what)) } else { Ok(self.entries) }
+    }
+}
+
+/// How many entries are read at once at most.
+const MOST: usize = 32_000;
 
 /// A page's entries: from the cursor's score on, inclusive, without those that came before. What is not as it should be
 /// is the index, `what`.
@@ -40,7 +52,8 @@ pub(crate) async fn read(
         page.entries.retain(|entry| !passed(entry));
         // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
         // And what is unreadable fills no page.
-        if is_last || page.entries.len() >= size {
+        if is_last || page.entries.len() >= size || limit > MOST {
+            page.is_cut = !is_last && page.entries.len() < size;
             page.entries.truncate(size);
             return Ok(page);
         }

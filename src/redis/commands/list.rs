@@ -9,7 +9,8 @@ pub(crate) async fn run(call: &Call, of: &Selector, page: &PageRequest) -> Resul
     of.validate()?;
     page.check()?;
     let index = call.keys().index(of);
-    let entries = cursor::read(call, &index, "owner", page.size, page.after.as_ref()).await?.entries;
+    let entries =
+        cursor::read(call, &index, "owner", page.size, page.after.as_ref()).await?.whole("owner")?;
     let next = page.next(&entries);
     if entries.is_empty() {
         return Ok(Page { sessions: Vec::new(), next });

@@ -23,7 +23,7 @@ pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
         return Ok(claimed);
     }
     let index = call.keys().node(&claim.node);
-    let IndexPage { mut entries, mut unreadable } =
+    let IndexPage { mut entries, mut unreadable, .. } =
         cursor::read(call, &index, "node", claim.batch, claim.after.as_ref()).await?;
     claimed.next = Cursor::behind(&entries, claim.batch, claim.after.as_ref());
     let stored = |entry: &IndexEntry| entry.id.as_str().as_bytes().to_vec();

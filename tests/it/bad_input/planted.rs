@@ -467,12 +467,12 @@ async fn an_index_entry_that_is_no_session_id_stops_nothing() {
     }
 }
 
-/// Gives the record of `main` another id, user, connection or node, which is no text, and all that it is indexed in.
-async fn make_unreadable(context: &Context, what: &str) -> Vec<u8> {
+/// Gives the session of this name another id, user, connection or node, which is no text, in all that it has.
+async fn make_unreadable(context: &Context, session: &str, what: &str) -> Vec<u8> {
     let mut raw = context.raw();
-    let record: Vec<u8> = context.command(&["GET", &context.key(RECORD)]).await;
+    let record: Vec<u8> = context.command(&["GET", &context.key(format!("session:{session}"))]).await;
     let bad = |name: &str| -> Vec<u8> {
-        let text = if name == "id" { "main".to_owned() } else { format!("{name}-main") };
+        let text = if name == "id" { session.to_owned() } else { format!("{name}-{session}") };
         if name == what { [&text.as_bytes()[1..], b"\xff"].concat() } else { text.into_bytes() }
     };
     let [id, user, connection, node] = ["id", "user", "connection", "node"].map(bad);
@@ -483,11 +483,12 @@ async fn make_unreadable(context: &Context, what: &str) -> Vec<u8> {
         [context.key(kind).as_bytes(), b":", name, suffix.as_bytes()].concat()
     };
     let mut pipe = redis::pipe();
-    let score: f64 = context.command(&["ZSCORE", &context.key(EXPIRY), "main"]).await;
-    for old in [RECORD, USER, CONNECTION, NODE] {
-        pipe.del(context.key(old));
+    let score: f64 = context.command(&["ZSCORE", &context.key(EXPIRY), session]).await;
+    pipe.del(context.key(format!("session:{session}")));
+    for (kind, suffix) in [("user", "sessions"), ("connection", "session"), ("node", "sessions")] {
+        pipe.del(context.key(format!("{kind}:{kind}-{session}:{suffix}")));
     }
-    pipe.zrem(context.key(EXPIRY), "main").zadd(context.key(EXPIRY), id.as_slice(), score);
+    pipe.zrem(context.key(EXPIRY), session).zadd(context.key(EXPIRY), id.as_slice(), score);
     pipe.cmd("SET").arg(key("session", &id, "")).arg(changed).arg("PX").arg(7_200_000);
     pipe.cmd("SET").arg(key("connection", &connection, ":session")).arg(&id).arg("PX").arg(7_200_000);
     for index in [key("user", &user, ":sessions"), key("node", &node, ":sessions")] {
@@ -513,7 +514,7 @@ async fn a_session_whose_id_or_owners_are_no_texts_is_passed_over_and_can_be_rem
             }
             let context = Context::redis().await;
             let world = World::new(&context).await;
-            let id = make_unreadable(&context, what).await;
+            let id = make_unreadable(&context, "main", what).await;
             if call == Call::Reap {
                 context.clock.advance(std::time::Duration::from_secs(3600));
             }
@@ -528,23 +529,43 @@ async fn a_session_whose_id_or_owners_are_no_texts_is_passed_over_and_can_be_rem
 }
 
 #[tokio::test]
+async fn a_victim_whose_id_or_owners_are_no_texts_makes_way_for_a_login() {
+    for what in ["id", "connection", "node"] {
+        for call in [Call::CreateCrowded, Call::RotateCrowded] {
+            let context = Context::redis().await;
+            let world = World::new(&context).await;
+            let id = make_unreadable(&context, "victim", what).await;
+            let result = world.run(call).await;
+            assert!(result.is_ok(), "{call:?} with {what}: {result:?}");
+            assert_eq!(
+                context.entries(&context.user_key("user-victim")).await,
+                ["new"],
+                "{call:?} with {what}"
+            );
+            let ids: Vec<Vec<u8>> = context.command(&["ZRANGE", &context.key(EXPIRY), "0", "-1"]).await;
+            assert!(!ids.contains(&id), "{call:?} with {what}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_removed_and_cannot_be_told_is_counted() {
     let context = Context::redis().await;
     let world = World::new(&context).await;
-    make_unreadable(&context, "id").await;
+    make_unreadable(&context, "main", "id").await;
     let deleted = world.store.delete_user("user-main", None).await.unwrap();
     assert_eq!((deleted.removed.len(), deleted.corrupt.len(), deleted.unreadable), (0, 0, 1));
 
     let context = Context::redis().await;
     let world = World::new(&context).await;
-    make_unreadable(&context, "user").await;
+    make_unreadable(&context, "main", "user").await;
     context.clock.advance(std::time::Duration::from_secs(3600));
     let reaped = world.store.reap(200).await.unwrap();
     assert_eq!((reaped.sessions.len(), reaped.corrupt.len(), reaped.unreadable), (3, 0, 1));
 
     let context = Context::redis().await;
     let world = World::new(&context).await;
-    make_unreadable(&context, "id").await;
+    make_unreadable(&context, "main", "id").await;
     let claimed = world.store.recover(cloakroom::nodes::Claim::new("node-main", "live")).await.unwrap();
     assert_eq!((claimed.sessions.len(), claimed.unreadable), (0, 1));
     assert!(!context.exists(&context.key(NODE)).await, "it is taken all the same");

@@ -1,6 +1,8 @@
 //! Times and sizes at a server, printed: they are the machine's too, so nothing is asserted.
 //! `cargo test --test it -- large::measured --ignored --nocapture`
 
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
+
 use std::time::{Duration, Instant};
 
 use cloakroom::nodes::Claim;
