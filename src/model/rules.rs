@@ -162,7 +162,7 @@ impl Rules {
     }
 
     /// What all attributes and extensions of a session may take, in bytes, with their keys and seven bytes each.
-    /// Defaults to 256 KiB, with which no script holds the server for 10 ms. A change of a session of 4 MiB takes 20 ms.
+    /// Defaults to 256 KiB, with which no script holds the server for 10 ms. A change of a session of 4 MiB takes 14 to 20 ms.
     #[must_use]
     pub fn session_bytes(mut self, bytes: usize) -> Self {
         self.session_bytes = bytes;
