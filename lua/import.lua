@@ -54,7 +54,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, until the third change after it; same task → same reply, until it is thawed.
-  Uses:   args, clock, typed, record, entries, index, session, migration
+  Uses:   args, clock, permission, typed, record, entries, index, session, migration
 ]]
 
 if #KEYS ~= 10 or #ARGV ~= 25 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 25 ARGV') end
@@ -127,6 +127,7 @@ if task == '' then
 else
   migration_freeze(new, RECORD_INCOMING, task, frozen_until, place, '')
 end
+permission_ask()
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
 record_store(record_key, new, now)

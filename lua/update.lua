@@ -43,7 +43,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, entries, index, session, lease
+  Uses:   args, clock, permission, typed, record, entries, index, session, lease
 ]]
 
 if #KEYS ~= 10 or #ARGV ~= 17 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 17 ARGV') end
@@ -82,6 +82,7 @@ if not refusal and (rerouted or ttl ~= record.ttl) then
 end
 if refusal then return refusal end
 
+if rerouted or ttl ~= record.ttl then permission_ask() end
 record.body, record.status = entries, status
 record_change(record, op_id)
 if ttl ~= record.ttl then
