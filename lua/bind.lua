@@ -93,7 +93,7 @@ if holder and holder_node ~= '' and index_foreign(holder_node_key) then return {
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
 record.connection, record.node, record.status = new_connection, new_node, RECORD_ACTIVE
 record_change(record, op_id)
-permission_ask()
+permission_ask(index_pointer)
 if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 record_store(record_key, record, now)

@@ -127,7 +127,7 @@ if task == '' then
 else
   migration_freeze(new, RECORD_INCOMING, task, frozen_until, place, '')
 end
-permission_ask()
+permission_ask(index_pointer)
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
 record_store(record_key, new, now)

@@ -82,7 +82,7 @@ if not refusal and (rerouted or ttl ~= record.ttl) then
 end
 if refusal then return refusal end
 
-if rerouted or ttl ~= record.ttl then permission_ask() end
+if rerouted or ttl ~= record.ttl then permission_ask(index_pointer) end
 record.body, record.status = entries, status
 record_change(record, op_id)
 if ttl ~= record.ttl then

@@ -252,7 +252,7 @@ if holder and holder_node ~= '' and index_foreign(holder_node_key) then return {
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
 record.connection, record.node, record.status = new_connection, new_node, 1
 record_change(record, op_id)
-do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('GET', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'GET', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 record_store(record_key, record, now)

@@ -404,7 +404,7 @@ if task == '' then
 else
   migration_freeze(new, 2, task, frozen_until, place, '')
 end
-do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('GET', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'GET', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
 record_store(record_key, new, now)

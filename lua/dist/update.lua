@@ -305,7 +305,7 @@ if not refusal and (rerouted or ttl ~= record.ttl) then
   refusal = session_foreign(keys, old) or session_foreign(new_keys, record)
 end
 if refusal then return refusal end
-if rerouted or ttl ~= record.ttl then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('GET', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'GET', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
+if rerouted or ttl ~= record.ttl then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 record.body, record.status = entries, status
 record_change(record, op_id)
 if ttl ~= record.ttl then
