@@ -19,7 +19,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  same op_id → same reply, while the tombstones last.
-  Uses:   args, clock, typed, record, index, session, bulk
+  Uses:   args, clock, permission, typed, record, index, session, bulk
 ]]
 
 if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
@@ -32,6 +32,7 @@ local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end
 
+permission_ask()
 local removed, stale, corrupt, left, freed = {}, {}, {}, 0, 0
 for at = 3, #KEYS, 3 do
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
@@ -49,7 +50,7 @@ for at = 3, #KEYS, 3 do
   elseif bulk_full(freed, record.size, BULK_FREED) then
     left = (#KEYS - at + 1) / 3
     break
-  elseif session_remove(keys, id, record, pointer, now) then
+  elseif session_remove(record_key, keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
     record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)

@@ -19,7 +19,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing. Nodes that were listed for as long as each of them wanted go, 100 at a time.
   Again:  the same state, by the time of the last; a release answers the same.
-  Uses:   args, clock, typed, index, lease
+  Uses:   args, clock, permission, typed, index, lease
 ]]
 
 if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
@@ -45,6 +45,7 @@ end
 
 deadline = want == 'release' and math.min(deadline, now) or now + length
 local ttl = math.max(deadline + keep - now, 1)
+permission_ask()
 if #over > 0 then
   redis.call('ZREM', nodes_key, unpack(over))
   redis.call('ZREM', kept_key, unpack(over))

@@ -22,7 +22,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes or sets aside.
   Again:  the same state; what was removed is reported once.
-  Uses:   args, clock, typed, record, index, session, bulk
+  Uses:   args, clock, permission, typed, record, index, session, bulk
 ]]
 
 if #KEYS % 5 ~= 1 or #KEYS > 1001 or #ARGV ~= #KEYS + 1 then
@@ -34,6 +34,7 @@ local expires_at = {}
 for at = 7, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 
+permission_ask()
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
 for at = 2, #KEYS, 5 do
   local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
@@ -51,11 +52,10 @@ for at = 2, #KEYS, 5 do
     elseif bulk_full(freed, record.size, BULK_FREED) then
       left = (#KEYS - at + 1) / 5
       break
-    elseif foreign or session_remove(keys, id, record, pointer, now) then
+    elseif foreign or session_erase(record_key, keys, id, record, pointer, now) then
       session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
       corrupt[#corrupt + 1] = id
     else
-      redis.call('DEL', record_key)
       removed[#removed + 1] = id
       freed = freed + record.size
     end

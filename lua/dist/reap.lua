@@ -15,11 +15,12 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -41,16 +42,17 @@ local function record_split_freeze(record)
 end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
@@ -68,9 +70,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
       #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -90,7 +93,7 @@ local function record_unless_over(record, now)
   return record
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1388')
+  local raw = typed_call('GETRANGE', key, '0', '1398')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)
@@ -137,23 +140,35 @@ local function session_read_head(record_key, connection_key, connection, now)
   local pointer, foreign = index_pointer(connection_key)
   return record, pointer, foreign and 'connection' or nil
 end
-local function session_remove(keys, id, record, pointer, now)
-  local refusal = session_unindex(keys, id, record, now)
-  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
-  return refusal
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
 end
-local function session_clear(keys, id, record, pointer)
+local function session_erase(record_key, keys, id, record, pointer, now)
+  local refusal = session_unindex(keys, id, record, now)
+  if refusal then return refusal end
+  if record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, record_key, keys.connection)
+  else
+    session_delete(keys, id, record, now, record_key)
+  end
+end
+local function session_clear(keys, id, record, pointer, now)
   typed_call('ZREM', keys.expiry, id)
   if record.user ~= '' then typed_call('ZREM', keys.user, id) end
   if record.node ~= '' then typed_call('ZREM', keys.node, id) end
-  if record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
 end
 local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now)
   local expires_at = redis.call('ZSCORE', keys.expiry, id)
   if not expires_at or tonumber(expires_at) > now then return end
-  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer)
   redis.call('RENAME', record_key, aside_key)
   redis.call('PEXPIRE', aside_key, ttl)
+  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer, now)
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -170,6 +185,7 @@ local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
 local expires_at = {}
 for at = 7, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('EXISTS', key) and may('GET', key) and may('GETRANGE', key) and may('PEXPIRE', key) and may('PTTL', key) and may('RENAME', key) and may('ZADD', key) and may('ZREM', key) and may('ZSCORE', key)) then for _, command in ipairs({ 'DEL', 'EXISTS', 'GET', 'GETRANGE', 'PEXPIRE', 'PTTL', 'RENAME', 'ZADD', 'ZREM', 'ZSCORE' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
 for at = 2, #KEYS, 5 do
   local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
@@ -187,11 +203,10 @@ for at = 2, #KEYS, 5 do
     elseif bulk_full(freed, record.size, 33554432) then
       left = (#KEYS - at + 1) / 5
       break
-    elseif foreign or session_remove(keys, id, record, pointer, now) then
+    elseif foreign or session_erase(record_key, keys, id, record, pointer, now) then
       session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
       corrupt[#corrupt + 1] = id
     else
-      redis.call('DEL', record_key)
       removed[#removed + 1] = id
       freed = freed + record.size
     end

@@ -49,11 +49,12 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -63,7 +64,7 @@ local function record_decode_numbers(raw)
   if not record_known(raw) then return nil end
   local _, kind, status = raw:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
-    struct.unpack('>I8I6I6I6I6I6I6', raw, 45 + 1)
+    struct.unpack('>I6I6I6I6I6I6I6', raw, 57 + 1)
   if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
@@ -86,16 +87,17 @@ local function record_split_freeze(record)
 end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
@@ -108,11 +110,11 @@ local function record_decode(raw)
   return record
 end
 local function record_read_routing(record, key)
-  local raw = redis.call('GETRANGE', key, '0', '856')
+  local raw = redis.call('GETRANGE', key, '0', '866')
   local user_size, connection_size, node_size = struct.unpack('>I2I2I2', raw, 3 + 1)
-  local user_end = 89 + user_size
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
-  record.user, record.connection = raw:sub(89 + 1, user_end), raw:sub(user_end + 1, connection_end)
+  record.user, record.connection = raw:sub(99 + 1, user_end), raw:sub(user_end + 1, connection_end)
   record.node = raw:sub(connection_end + 1, connection_end + node_size)
 end
 local function record_encode(record)
@@ -121,9 +123,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
       #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -195,8 +198,10 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   if type(entered) == 'table' then return entered end
   if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
-  return nil
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 0 then return nil end
+  if type(redis.pcall('PEXPIRE', key, deadline - now)) == 'number' then return nil end
+  redis.call('ZREM', key, '')
+  redis.call('PEXPIRE', key, deadline - now)
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -235,7 +240,7 @@ local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integ
 local grace = args_integer(ARGV[8], 'grace_ms', 1)
 local wanted = args_choice(ARGV[9], 'want', 'record', 'times')
 local as_node, lease = args_name(ARGV[10]), args_optional_token(ARGV[11], 'lease_id')
-local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '88')
+local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '98')
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
 if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 'record' } end
 local record
@@ -266,6 +271,7 @@ if word == 'ok' then
       refusal = session_routing_need(record_key, record, user, connection, node)
       if refusal then return refusal end
     end
+    do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SETRANGE', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SETRANGE', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
     if index_expiry(expiry_key, id, record, grace, now, keep) then return { 'corrupt', 'expiry' } end
     if keep then
       session_keep({ user = user_key, connection = connection_key, node = node_key }, record, grace, now)
@@ -274,7 +280,7 @@ if word == 'ok' then
   end
 end
 local times = struct.pack('>I6I6I6', record.last_active, record.expires_at, record.stored_until)
-if word == 'ok' then redis.call('SETRANGE', record_key, '71', times) end
+if word == 'ok' then redis.call('SETRANGE', record_key, '81', times) end
 if not wanted then return { word, record.version, record.last_active, record.expires_at } end
 return { word, record.version, record.last_active, record.expires_at,
-  raw:sub(1, 71) .. times .. raw:sub(71 + #times + 1) }
+  raw:sub(1, 81) .. times .. raw:sub(81 + #times + 1) }

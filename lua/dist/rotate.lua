@@ -53,11 +53,12 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -79,16 +80,17 @@ local function record_split_freeze(record)
 end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
@@ -112,9 +114,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
       #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -141,7 +144,7 @@ local function record_read(key, now)
   return record_unless_over(record, now), record == nil
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1388')
+  local raw = typed_call('GETRANGE', key, '0', '1398')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)
@@ -167,16 +170,19 @@ local function record_version_of(record, op_id)
   end
   return nil
 end
-local function record_change(record, op_id)
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
 end
 local function record_leave(key, record, op_id, kind, body, ttl, now)
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   if record.freeze and record.freeze.direction == 2 then
     ttl = math.max(ttl, record.stored_until - now)
   elseif record.freeze then
@@ -218,8 +224,10 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   if type(entered) == 'table' then return entered end
   if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
-  return nil
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 0 then return nil end
+  if type(redis.pcall('PEXPIRE', key, deadline - now)) == 'number' then return nil end
+  redis.call('ZREM', key, '')
+  redis.call('PEXPIRE', key, deadline - now)
 end
 local function index_pointer(key)
   local id = typed_call('GET', key)
@@ -283,11 +291,24 @@ local function session_read_head(record_key, connection_key, connection, now)
   local pointer, foreign = index_pointer(connection_key)
   return record, pointer, foreign and 'connection' or nil
 end
-local function session_clear(keys, id, record, pointer)
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
+end
+local function session_try(record_key)
+  if redis.acl_check_cmd then return end
+  local tried = redis.pcall('SET', record_key, '', 'NX')
+  if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+end
+local function session_clear(keys, id, record, pointer, now)
   typed_call('ZREM', keys.expiry, id)
   if record.user ~= '' then typed_call('ZREM', keys.user, id) end
   if record.node ~= '' then typed_call('ZREM', keys.node, id) end
-  if record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -312,7 +333,7 @@ end
 local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, 200)) }
 end
-local function limit_victims(user_key, expiry_key, limit, evict, now)
+local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
   if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
   if stored < limit then return {} end
@@ -323,7 +344,7 @@ local function limit_victims(user_key, expiry_key, limit, evict, now)
   for i, id in ipairs(ids) do
     local expires_at = expiries[i] and tonumber(expiries[i])
     local side = expires_at and expires_at > now and live or expired
-    side[#side + 1] = id
+    if id ~= own_id then side[#side + 1] = id end
   end
   if #live >= limit and not evict then return nil, { 'limit', #live } end
   if stored > #ids then return nil, limit_need('remove', #expired > 0 and expired or live) end
@@ -344,9 +365,9 @@ local function limit_declared(key_at, arg_at, user_key, expiry_key)
   end
   return declared
 end
-local function limit_admit(declared, user_key, expiry_key, user, limit, evict, now)
+local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
-  local victims, refusal = limit_victims(user_key, expiry_key, limit, evict, now)
+  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
   local freed = 0
   for _, id in ipairs(victims) do
@@ -366,7 +387,8 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
-      session_clear(victim.keys, id, victim.live, victim.pointer)
+      session_try(victim.record_key)
+      session_clear(victim.keys, id, victim.live, victim.pointer, now)
       record_leave(victim.record_key, victim.live, op_id, 3, '', tombstone, now)
       reply[#reply + 1] = id
     else
@@ -415,14 +437,14 @@ local declared = limit_declared(9, 16, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
-local rotated = record and record.kind ~= 1 and record_version_of(record, op_id)
+local rotated = record and record.kind ~= 1 and record.body == new_id and record_version_of(record, op_id)
 local refusal = not rotated and record_refusal(record, foreign == 'record', now)
 if refusal then return refusal end
 local taken, corrupt = record_read(new_record_key, now)
 if corrupt then return { 'corrupt', 'new_record' } end
 if rotated then
-  refusal = record_refusal(record.body == new_id and taken or record, false, now)
-  return refusal or limit_evicted(declared, op_id, now, { 'ok', taken.raw })
+  if record_refusal(taken, false, now) or taken.version ~= rotated then return { 'unsure', now } end
+  return limit_evicted(declared, op_id, now, { 'ok', taken.raw })
 end
 if not entries_told(record) then return { 'corrupt', 'record' } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
@@ -436,10 +458,11 @@ local victims = {}
 local login = new_user ~= '' and new_user ~= user
 if login then
   record.user = new_user
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, limit, evict, now)
+  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, new_id, limit, evict, now)
   if refusal then return refusal end
 end
-record_change(record, op_id)
+if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
+record_change(record, op_id, now)
 refusal = session_index(new_keys, new_id, record, grace, now, {})
 if refusal then return refusal end
 session_unindex(keys, id, old, now)

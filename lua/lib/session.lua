@@ -96,20 +96,53 @@ local function session_read_head(record_key, connection_key, connection, now)
   return record, pointer, foreign and 'connection' or nil
 end
 
--- Takes out the index entries, and the pointer if it is still this session's; the caller sees to the record.
+-- Deletes keys of a session whose index entries are out. Where the user may not, those are put back, or the session would
+-- live on and nothing lead to it.
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
+end
+
+-- Redis 6.2 cannot be asked whether the caller will be allowed to set a record. Of a key that there is, this writes
+-- nothing. Where memory is full it is refused for that, and will not be behind another write.
+local function session_try(record_key)
+  if redis.acl_check_cmd then return end
+  local tried = redis.pcall('SET', record_key, '', 'NX')
+  if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+end
+
+-- Takes out the index entries, and the pointer if it is still this session's; the caller sets the record to what stays.
 -- Returns the reply for a foreign type, with all put back.
-local function session_remove(keys, id, record, pointer, now)
+local function session_remove(record_key, keys, id, record, pointer, now)
+  session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
-  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if not refusal and record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, keys.connection)
+  end
   return refusal
 end
 
+-- The same with the record, of which nothing stays.
+local function session_erase(record_key, keys, id, record, pointer, now)
+  local refusal = session_unindex(keys, id, record, now)
+  if refusal then return refusal end
+  if record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, record_key, keys.connection)
+  else
+    session_delete(keys, id, record, now, record_key)
+  end
+end
+
 -- The same past keys of foreign types, which stay: for whom nothing may be in the way.
-local function session_clear(keys, id, record, pointer)
+local function session_clear(keys, id, record, pointer, now)
   typed_call('ZREM', keys.expiry, id)
   if record.user ~= '' then typed_call('ZREM', keys.user, id) end
   if record.node ~= '' then typed_call('ZREM', keys.node, id) end
-  if record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
 end
 
 -- Sets aside what is under the key of a corrupt session, with its TTL, and takes out its entries; `record` as far as it
@@ -117,9 +150,9 @@ end
 local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now)
   local expires_at = redis.call('ZSCORE', keys.expiry, id)
   if not expires_at or tonumber(expires_at) > now then return end
-  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer)
   redis.call('RENAME', record_key, aside_key)
   redis.call('PEXPIRE', aside_key, ttl)
+  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer, now)
 end
 
 -- Nil when the caller named the session's user, connection and node rightly, else the reply that names them.
@@ -216,7 +249,7 @@ end
 local function session_detach(record_key, node_key, id, record, op_id, now)
   if record.node ~= '' then redis.call('ZREM', node_key, id) end
   record.connection, record.node, record.status = '', '', RECORD_SUSPENDED
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   record_store(record_key, record, now)
 end
 

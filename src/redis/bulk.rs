@@ -97,7 +97,7 @@ pub(crate) async fn expired(
 ) -> Result<Vec<(StoredId, u64)>> {
     let mut cmd = call.evalsha(&script::EXPIRED, &[call.keys().expiry()]);
     cmd.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);
-    let mut reply = call.run(&script::EXPIRED, &cmd).await?.expect_ok()?;
+    let mut reply = call.run(&script::EXPIRED, || cmd.clone()).await?.expect_ok()?;
     let mut page = Vec::new();
     while !reply.is_empty() {
         page.push((reply.bytes()?, reply.number()?));
@@ -164,7 +164,7 @@ pub(crate) async fn reap(call: &Call, ids: &[StoredId]) -> Result<BatchResult<Se
         cmd.arg(id).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
         cmd.arg(expires_at);
     }
-    let mut reply = call.run(&script::REAP, &cmd).await?.expect_ok()?;
+    let mut reply = call.run(&script::REAP, || cmd.clone()).await?.expect_ok()?;
     let counts = [reply.number()?, reply.number()?, reply.number()?];
     let (dropped, left) = (reply.number()?, reply.count()?);
     let left = left + ids.len() - expired.len();
@@ -191,7 +191,7 @@ pub(crate) async fn remove(
     for Candidate { id, index_fields, .. } in candidates {
         cmd.arg(id).arg(&index_fields.connection).arg(&index_fields.node);
     }
-    let mut reply = call.run(&script::DELETE_USER, &cmd).await?.expect_ok()?;
+    let mut reply = call.run(&script::DELETE_USER, || cmd.clone()).await?.expect_ok()?;
     let counts = [reply.number()?, reply.number()?, reply.number()?];
     let left = reply.count()?;
     let removed = outcome(&mut reply, counts, |id| Ok(named(candidates, &id)?.removed()))?;

@@ -1,4 +1,4 @@
-//! Where a reading of an index ended, and how it goes on.
+//! A page of an index as a server has it, and how a reading goes on behind it.
 
 use redis::{Pipeline, Value};
 
@@ -6,58 +6,81 @@ use crate::model::{Cursor, Error, IndexEntry, Result};
 use crate::redis::call::Call;
 use crate::redis::stored_id::{StoredId, told};
 
-/// What was read of an index.
-#[derive(Debug, Default)]
+/// An entry, whose id need be none.
+#[derive(Debug)]
+pub(crate) struct StoredEntry {
+    pub(crate) id: StoredId,
+    created_at: u64,
+}
+
+/// A page of an index.
+#[derive(Debug)]
 pub(crate) struct IndexPage {
-    pub(crate) entries: Vec<IndexEntry>,
-    /// What stood among them and is no session id, so that no cursor counts it.
-    pub(crate) unreadable: Vec<StoredId>,
-    /// There was so much of that, that what comes behind was not read.
-    is_cut: bool,
+    /// All that stands there, one behind the other.
+    pub(crate) entries: Vec<StoredEntry>,
+    /// The score from which on it was read.
+    pub(crate) from: u64,
+    /// How many entries from there on come before it.
+    pub(crate) skip: usize,
+    /// Whether others may follow.
+    pub(crate) is_full: bool,
 }
 
 impl IndexPage {
-    /// The entries, for whom a page that is cut would look like the last.
-    pub(crate) fn whole(self, what: &'static str) -> Result<Vec<IndexEntry>> {
-        if self.is_cut { Err(Error::corrupt(what)) } else { Ok(self.entries) }
-    }
-}
-
-/// How many entries are read at once at most.
-const MOST: usize = 32_000;
-
-/// A page's entries: from the cursor's score on, inclusive, without those that came before. What is not as it should be
-/// is the index, `what`.
-pub(crate) async fn read(
-    call: &Call,
-    key: &[u8],
-    what: &'static str,
-    size: usize,
-    after: Option<&Cursor>,
-) -> Result<IndexPage> {
-    let passed = |entry: &IndexEntry| {
-        after.is_some_and(|cursor| entry.created_at == cursor.created_at && entry.id <= cursor.id)
-    };
-    let (score, mut limit) = after.map_or((0, size), |cursor| (cursor.created_at, size + cursor.ties));
-    loop {
-        let read = read_from(call, key, what, score, limit).await?;
-        let is_last = read.len() < limit;
-        let mut page = IndexPage::default();
-        for (id, score) in read {
-            match told(&id) {
-                Some(id) => page.entries.push(IndexEntry { id, created_at: score as u64 }),
-                None => page.unreadable.push(id),
+    /// Reads a page: from the cursor's score on, inclusive, without those that came before. What is not as it should be is
+    /// the index, `what`.
+    pub(crate) async fn read(
+        call: &Call,
+        key: &[u8],
+        what: &'static str,
+        size: usize,
+        after: Option<&Cursor>,
+    ) -> Result<Self> {
+        let (from, mut ties) = after.map_or((0, 0), |cursor| (cursor.created_at, cursor.ties));
+        let passed = |entry: &StoredEntry| {
+            let is_before = |cursor: &Cursor| entry.id.as_slice() <= cursor.id.as_str().as_bytes();
+            entry.created_at == from && after.is_some_and(is_before)
+        };
+        loop {
+            let mut entries = read_from(call, key, what, from, size + ties).await?;
+            let is_last = entries.len() < size + ties;
+            let read = entries.len();
+            entries.retain(|entry| !passed(entry));
+            let skip = read - entries.len();
+            // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
+            if is_last || entries.len() >= size {
+                let is_full = entries.len() >= size;
+                entries.truncate(size);
+                let mut page = Self { entries, from, skip, is_full };
+                page.end_at_an_id();
+                return Ok(page);
             }
+            ties = skip;
         }
-        page.entries.retain(|entry| !passed(entry));
-        // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
-        // And what is unreadable fills no page.
-        if is_last || page.entries.len() >= size || limit > MOST {
-            page.is_cut = !is_last && page.entries.len() < size;
-            page.entries.truncate(size);
-            return Ok(page);
+    }
+
+    /// Where others follow, a cursor names the last entry; a page of nothing that can be named stays as it is.
+    fn end_at_an_id(&mut self) {
+        let last = self.entries.iter().rposition(|entry| told(&entry.id).is_some());
+        if let Some(last) = last.filter(|_| self.is_full) {
+            self.entries.truncate(last + 1);
         }
-        limit *= 2;
+    }
+
+    /// Where the page behind the first so many entries begins.
+    pub(crate) fn behind(&self, count: usize, before: Option<&Cursor>) -> Option<Cursor> {
+        let named = self
+            .entries
+            .iter()
+            .take(count)
+            .filter_map(|entry| Some(IndexEntry { id: told(&entry.id)?, created_at: entry.created_at }));
+        let named: Vec<IndexEntry> = named.collect();
+        Cursor::behind(&named, named.len(), before)
+    }
+
+    /// The same behind all of it, if others may follow.
+    pub(crate) fn next(&self, before: Option<&Cursor>) -> Option<Cursor> {
+        if self.is_full { self.behind(self.entries.len(), before) } else { None }
     }
 }
 
@@ -68,10 +91,11 @@ async fn read_from(
     what: &'static str,
     score: u64,
     limit: usize,
-) -> Result<Vec<(StoredId, f64)>> {
+) -> Result<Vec<StoredEntry>> {
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("ZRANGEBYSCORE").arg(key).arg(score).arg("+inf").arg("WITHSCORES");
     pipeline.arg("LIMIT").arg(0).arg(limit);
     let value = call.read(&pipeline, what).await?.pop().unwrap_or(Value::Nil);
-    redis::from_redis_value(value).map_err(|_| Error::corrupt(what))
+    let pairs: Vec<(StoredId, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt(what))?;
+    Ok(pairs.into_iter().map(|(id, score)| StoredEntry { id, created_at: score as u64 }).collect())
 }

@@ -16,12 +16,12 @@ const ROTATED: u8 = 2;
 const DELETED: u8 = 3;
 const DEPARTED: u8 = 4;
 
-/// Format, kind, status, four lengths, four operation ids, the version, six times.
-const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 8 + 6 * 6;
+/// Format, kind, status, four lengths, four operation ids with a time and three gaps, the version, six times.
+const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
 
 fn take_freeze(input: &mut Input<'_>) -> Option<Freeze> {
     let task = TaskId::stored(input.take()?)?;
-    let [until] = input.times()?;
+    let [until] = input.six_bytes()?;
     let [status, direction] = input.take()?;
     let status = status_of(status).filter(|status| *status != Status::Migrating)?;
     let direction = match direction {
@@ -55,7 +55,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// How much of a record has it: what `record_find_head` of the scripts reads.
-    pub(crate) const BYTES: usize = 1389;
+    pub(crate) const BYTES: usize = 1399;
 
     /// `None` for what is no record of ours.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -91,10 +91,11 @@ impl Header {
         let lengths = [input.u16()?, input.u16()?, input.u16()?];
         let body_length = input.u32()?;
         let changes = [input.take()?, input.take()?, input.take()?, input.take()?];
-        let version = u64::from_be_bytes(input.take()?);
-        let times: [u64; 6] = input.times()?;
+        let _times_of_changes: [u8; 12] = input.take()?;
+        let [version, created_at, ttl, deadline, last_active, expires_at, stored_until] =
+            input.six_bytes()?;
+        let times = [created_at, ttl, deadline, last_active, expires_at, stored_until];
         let status = status_of(status)?;
-        let [.., expires_at, stored_until] = times;
         let is_known = format == FORMAT && (SESSION..=DEPARTED).contains(&kind);
         let is_outlived = kind == SESSION && stored_until < expires_at;
         let header = Self { kind, status, lengths, body_length, changes, version, times };
@@ -240,14 +241,14 @@ impl<'a> Input<'a> {
         self.take().map(|bytes| u32::from_be_bytes(bytes) as usize)
     }
 
-    /// Milliseconds, six bytes each.
-    fn times<const N: usize>(&mut self) -> Option<[u64; N]> {
-        let mut times = [0; N];
-        for time in &mut times {
+    /// Integers of six bytes each.
+    fn six_bytes<const N: usize>(&mut self) -> Option<[u64; N]> {
+        let mut numbers = [0; N];
+        for number in &mut numbers {
             let [a, b, c, d, e, f] = self.take()?;
-            *time = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+            *number = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
         }
-        Some(times)
+        Some(numbers)
     }
 
     fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -271,9 +272,9 @@ mod tests {
         let mut bytes = vec![FORMAT, kind, 1, 0, 3, 0, 0, 0, 0];
         bytes.extend((body.len() as u32).to_be_bytes());
         bytes.extend(OPERATIONS.as_flattened());
-        bytes.extend(7_u64.to_be_bytes());
-        for time in [1000_u64, 60_000, 0, 1500, 61_500, 3_661_500] {
-            bytes.extend(&time.to_be_bytes()[2..]);
+        bytes.extend([0; 12]);
+        for number in [7, 1000_u64, 60_000, 0, 1500, 61_500, 3_661_500] {
+            bytes.extend(&number.to_be_bytes()[2..]);
         }
         assert_eq!(bytes.len(), HEADER_BYTES);
         bytes.extend(b"ann");

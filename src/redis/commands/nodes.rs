@@ -17,7 +17,7 @@ pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
     loop {
         let mut cmd = call.evalsha(&script::NODES, keys.iter());
         cmd.arg(from).arg(if which == NodeFilter::All { "all" } else { "lapsed" });
-        let mut reply = call.run(&script::NODES, &cmd).await?.expect_ok()?;
+        let mut reply = call.run(&script::NODES, || cmd.clone()).await?.expect_ok()?;
         let now = reply.number()?;
         let (mut read, mut last) = (0, from);
         while !reply.is_empty() {

@@ -1,14 +1,12 @@
 //! recover: a batch of a node's sessions given to another node.
 
-use crate::model::{
-    Claim, Claimed, Cursor, Error, IndexEntry, RecoveredSession, Refusal, Result, SESSIONS_PER_SCRIPT, ms,
-};
+use crate::model::{Claim, Claimed, Error, RecoveredSession, Refusal, Result, ms};
 use crate::redis::bulk::Candidate;
 use crate::redis::call::Call;
 use crate::redis::index_page::IndexPage;
 use crate::redis::reply::Reply;
 use crate::redis::stored_id::{StoredId, told};
-use crate::redis::{bulk as batch, index_page as cursor, script};
+use crate::redis::{bulk as batch, script};
 
 /// How often a batch is read again whose sessions kept changing.
 const STALE_BATCHES: u32 = 12;
@@ -23,20 +21,14 @@ pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
         return Ok(claimed);
     }
     let index = call.keys().node(&claim.node);
-    let IndexPage { mut entries, mut unreadable, .. } =
-        cursor::read(call, &index, "node", claim.batch, claim.after.as_ref()).await?;
-    claimed.next = Cursor::behind(&entries, claim.batch, claim.after.as_ref());
-    let stored = |entry: &IndexEntry| entry.id.as_str().as_bytes().to_vec();
-    let left = take(call, claim, entries.iter().map(stored).collect(), &mut claimed).await?;
+    let page = IndexPage::read(call, &index, "node", claim.batch, claim.after.as_ref()).await?;
+    claimed.next = page.next(claim.after.as_ref());
+    let ids = page.entries.iter().map(|entry| entry.id.clone()).collect();
+    let left = take(call, claim, ids, &mut claimed).await?;
     if let Some(first) = left.first() {
-        // The page ends before those that were left.
-        entries.truncate(entries.iter().position(|entry| stored(entry) == *first).unwrap_or(entries.len()));
-        claimed.next = Cursor::behind(&entries, entries.len(), claim.after.as_ref());
-    }
-    // However many there are, none keeps the next page from being read: the rest is found by the next claim.
-    unreadable.truncate(SESSIONS_PER_SCRIPT);
-    if !unreadable.is_empty() {
-        take(call, claim, unreadable, &mut claimed).await?;
+        // The page ends before those that were left; where nothing there names its end, it is read again.
+        let count = page.entries.iter().position(|entry| entry.id == *first).unwrap_or(page.entries.len());
+        claimed.next = page.behind(count, claim.after.as_ref()).or_else(|| claim.after.clone());
     }
     Ok(claimed)
 }
@@ -83,15 +75,19 @@ async fn take_once(
         let [record, _, user, connection, _] = keys.of_session(&candidate.id, &candidate.index_fields);
         names.extend([record, user, connection]);
     }
-    let mut cmd = call.evalsha(&script::RECOVER, &names);
-    cmd.arg(call.id().as_bytes()).arg(&claim.node).arg(&claim.to);
-    cmd.arg(claim.identity.as_ref().map_or(&[][..], |identity| identity.lease()));
-    cmd.arg(if claim.always { "always" } else { "lapsed" });
-    cmd.arg(ms(claim.reconnect)).arg(ms(call.rules().grace));
-    for Candidate { id, index_fields, .. } in candidates {
-        cmd.arg(id).arg(&index_fields.user).arg(&index_fields.connection);
-    }
-    let mut reply = call.run(&script::RECOVER, &cmd).await?;
+    let cmd = || {
+        let mut cmd = call.evalsha(&script::RECOVER, &names);
+        call.operation_arguments(&mut cmd);
+        cmd.arg(&claim.node).arg(&claim.to);
+        cmd.arg(claim.identity.as_ref().map_or(&[][..], |identity| identity.lease()));
+        cmd.arg(if claim.always { "always" } else { "lapsed" });
+        cmd.arg(ms(claim.reconnect)).arg(ms(call.rules().grace));
+        for Candidate { id, index_fields, .. } in candidates {
+            cmd.arg(id).arg(&index_fields.user).arg(&index_fields.connection);
+        }
+        cmd
+    };
+    let mut reply = call.run(&script::RECOVER, cmd).await?;
     match reply.word.as_str() {
         "taken" => return Err(Error::Refused(Refusal::Leased { until_ms: reply.number()? })),
         "missing" => return Err(Error::Refused(Refusal::Fenced)),

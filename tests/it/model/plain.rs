@@ -50,8 +50,8 @@ struct Former {
     id: String,
     end: End,
     stored_until: u64,
-    /// As a session's: the first is the operation that left it.
-    changes: Vec<OperationId>,
+    /// The session as the operation left it that ended the id, which is the first of its changes.
+    last: Box<Kept>,
 }
 
 /// What became of the session with an id.
@@ -224,8 +224,28 @@ impl Plain {
         let mut last = kept.clone();
         last.count(operation_id);
         let (id, stored_until) = (id.to_owned(), self.now + lasts);
-        self.former.push(Former { id, end, stored_until, changes: last.changes });
+        self.former.push(Former { id, end, stored_until, last: Box::new(last) });
         kept
+    }
+
+    /// What is stored under an id of a session that an operation changed, with the id that it has by now, and the version
+    /// that the operation made.
+    fn noted_at(&self, id: &str, operation_id: OperationId) -> Option<(Seen, u64)> {
+        if let Some(kept) = self.sessions.iter().find(|kept| kept.seen.id == id) {
+            return Some((kept.seen.clone(), kept.made_by(operation_id)?));
+        }
+        let former = self.former.iter().find(|former| former.id == id)?;
+        let version = former.last.made_by(operation_id)?;
+        let id = if let End::Rotated(to) = &former.end { to } else { &former.id };
+        Some((Seen { id: id.clone(), ..former.last.seen.clone() }, version))
+    }
+
+    /// The same for one that may have been rotated before.
+    fn noted(&self, id: &str, operation_id: OperationId) -> Option<(Seen, u64)> {
+        self.noted_at(id, operation_id).or_else(|| {
+            let former = self.former.iter().find(|former| former.id == id)?;
+            if let End::Rotated(to) = &former.end { self.noted_at(to, operation_id) } else { None }
+        })
     }
 
     /// The answer is one that this call had before.
@@ -262,7 +282,7 @@ impl Plain {
                 End::LoggedIn(to) => ("deleted", to.as_str()),
                 End::Deleted => ("deleted", ""),
             };
-            picture.former(&former.id, end, former.stored_until, &former.changes);
+            picture.former(&former.id, end, former.stored_until, &former.last.changes);
         }
         picture
     }
