@@ -105,7 +105,7 @@ end
 local function record_decode_head(raw)
   local record = record_fields(raw)
   if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
-  record.partial = record.size ~= #raw
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 local function record_encode(record)

@@ -206,7 +206,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
     ///
-    /// A page may end before its size: where its sessions have more than 4 MiB, or where it changes so fast that only its
+    /// A page may end before its size: where its sessions have more than 2 MiB, or where it changes so fast that only its
     /// beginning can be read at one instant. `next` tells whether there is more. Several pages are several instants.
     ///
     /// # Atomicity

@@ -15,7 +15,7 @@ const WHOLE_PAGE_ROUNDS: u32 = 16;
 const PAGE_ROUNDS: u32 = 128;
 
 /// How many bytes of records a page has at most, but for one record.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Atomicity: the script reads the page again with the records, and asks for it anew where it has changed, so a page is
 /// the index and its sessions at one instant. Where it changes all the time, its beginning is a page.
