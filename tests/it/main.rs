@@ -43,6 +43,7 @@ mod faults;
 mod fencing;
 mod interop;
 mod lease;
+mod linearizable;
 mod many;
 mod memory;
 mod migration;
