@@ -151,7 +151,8 @@ async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
         if words[0] == b"EVALSHA" {
             let keys: usize = std::str::from_utf8(&words[2]).unwrap().parse().unwrap();
             let place = places.get(&words[1]).copied();
-            words[1] = names[&words[1]].clone();
+            // One that is of no operation stays as it is.
+            words[1] = names.get(&words[1]).unwrap_or(&words[1]).clone();
             if let Some(place) = place {
                 words[3 + keys + place].clear();
             }
