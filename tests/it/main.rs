@@ -45,6 +45,7 @@ mod fencing;
 mod interop;
 mod large;
 mod lease;
+mod linearizable;
 mod many;
 mod memory;
 mod migration;

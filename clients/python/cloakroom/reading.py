@@ -37,16 +37,20 @@ def session_by_connection(engine: Engine, connection: str) -> Steps[Session | No
     """Reads the live session that has a connection."""
     check_required(connection=connection)
     call, passed = Call(engine), None
-    # The pointer and the record must agree. But between the two the connection may have been taken over, so a pointer
-    # that disagrees is read again, and followed if it leads elsewhere now.
+    # The pointer and the record must agree. But between the two the connection may have been taken over, and between
+    # two looks it may have been there and back. So a pointer is stale only if it leads, read again, to the very version
+    # of the session that did not have the connection before.
     while True:
         (raw,) = yield from call.read("connection", ["GET", engine.key("connection", connection=connection)])
-        if raw is None or raw == passed:
+        if raw is None:
             return None
         found = yield from look_up(call, id_of(raw, "connection"))
         if found and found[1].connection == connection:
             return Session.of_record(*found)
-        passed = raw
+        led = (raw, found and (found[0], found[1].version))
+        if led == passed:
+            return None
+        passed = led
 
 
 def look_up(call: Call, id: str) -> Steps[tuple[str, Record] | None]:
