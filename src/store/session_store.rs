@@ -267,7 +267,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// old id of a rotation, for [`Rules::rotation_grace`](crate::Rules::rotation_grace). Where that proves neither that the
     /// call happened nor that it did not, it is ambiguous again. Repeat it under the id of the error, which knows that
     /// the call may have happened, and with the same arguments. What the call did to
-    /// other sessions (evicted them, took a connection from one) is returned the first time only. Do not use it for
+    /// other sessions (evicted them, took a connection from one) is returned the first time only, and so is what a
+    /// session had before a `bind`, unless the caller names it by a copy. Do not use it for
     /// `modify`, which makes several calls.
     ///
     /// An import takes its id by [`Import::operation_id`](crate::migration::Import::operation_id), a recovery by
