@@ -51,11 +51,11 @@ if what == RECORD_LIVE then
   if foreign then return { 'corrupt', foreign } end
   refusal = session_remove(keys, id, record, pointer, now)
   if refusal then return refusal end
-  redis.call('DEL', record_key)
+  record_drop(record_key, record, now)
 else
-  record.stored_until = math.min(record.stored_until, now + tombstone)
   if record.freeze then record_thaw(record) end
-  if what == RECORD_DEPARTED then record.body = MIGRATION_CLEANED .. record.body:sub(#MIGRATION_CLEANED + 1) end
+  record_speak(record, math.min(record.stored_until, now + tombstone))
+  if what == RECORD_DEPARTED then record.body = ARGS_NO_TOKEN .. record.body:sub(#ARGS_NO_TOKEN + 1) end
   record_store(record_key, record, now)
 end
 redis.call('ZREM', migrations_key, id)

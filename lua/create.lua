@@ -66,10 +66,11 @@ local as_node, lease = args_name(ARGV[15]), args_optional_token(ARGV[16], 'lease
 local entries = entries_argument(ARGV[17], 'entries')
 local declared = limit_declared(8, 18, user_key, expiry_key)
 
-local in_the_way
+local in_the_way, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
 if not vacant then
-  local record, corrupt = record_read(record_key, now)
+  local record, corrupt
+  record, corrupt, copies_until = record_read(record_key, now)
   local first = record and record.kind == RECORD_LIVE and record_version_of(record, op_id)
   if first then
     return limit_evicted(declared, op_id, now, { 'ok', first, record.created_at, record.expires_at })
@@ -90,6 +91,7 @@ local victims, refusal = limit_admit(declared, user_key, expiry_key, user, limit
 if refusal or in_the_way then return refusal or in_the_way end
 
 local record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+record.copies_until = copies_until or 0
 refusal = session_make(record_key, keys, id, record, grace, now, fresh)
 if refusal then return refusal end
 return limit_evict(victims, declared, op_id, tombstone, now,

@@ -41,7 +41,7 @@ if freeze then
   return { 'ok', freeze.frozen_until, record_encode(record) }
 end
 
-migration_freeze(record, RECORD_OUTGOING, task, now + span, place, new_node)
+migration_freeze(record, RECORD_OUTGOING, task, now + span, span, place, new_node)
 record_store(record_key, record, now)
 migration_note(migrations_key, id, record, grace, now)
 return { 'ok', now + span, record.raw }

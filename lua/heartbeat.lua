@@ -28,10 +28,9 @@ local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 
-local holder, deadline, foreign = lease_read(lease_key)
+local holder, deadline, held, foreign = lease_read(lease_key, now)
 if foreign then return { 'corrupt', 'lease' } end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
-local held = holder and deadline > now
 if want == 'register' then
   if held and holder ~= lease then return { 'taken', deadline } end
   if holder == lease and not held then return { 'missing' } end
@@ -44,5 +43,5 @@ local ttl = math.max(deadline + keep - now, 1)
 redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', now - keep)
 redis.call('ZADD', nodes_key, deadline, node)
 index_keep(nodes_key, ttl, keep)
-lease_store(lease_key, lease, deadline, ttl)
+lease_store(lease_key, lease, deadline, length, ttl)
 return { 'ok', deadline }

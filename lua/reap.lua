@@ -40,9 +40,9 @@ for at = 2, #KEYS, 4 do
     elseif session_remove(keys, id, record, pointer, now) then
       corrupt[#corrupt + 1] = id
     else
-      redis.call('DEL', record_key)
       removed[#removed + 1] = id
       removed[#removed + 1] = record.raw
+      record_drop(record_key, record, now)
     end
   end
 end

@@ -34,7 +34,11 @@ if not lapsed and not record.freeze then return { 'unchanged', record.version } 
 if not lapsed and not migration_is(record, direction, task) then return { 'frozen' } end
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 
-if record.freeze then record_thaw(record) end
+if record.freeze and direction == RECORD_OUTGOING then
+  record_return(record)
+elseif record.freeze then
+  record_thaw(record)
+end
 record_store(record_key, record, now)
 redis.call('ZREM', migrations_key, id)
 return { 'ok', record.version }

@@ -21,16 +21,22 @@ local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
 local function record_split_freeze(record)
-  if #record.body < 20 then return false end
-  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
-  local place_end = 20 + place_size
+  if #record.body < 32 then return false end
+  local task, frozen_until, span, copies_until, status, direction,
+    place_size, node_size = struct.unpack('>c8I6I6I6BBI2I2', record.body)
+  local place_end = 32 + place_size
   local node_end = place_end + node_size
   if node_end > #record.body or status < 1 or status >= 3 then return false end
-  if direction < 1 or direction > 2 then return false end
-  record.freeze = {
-    task = task, frozen_until = frozen_until, status = status, direction = direction,
-    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
-  }
+  if direction < 1 or direction > 3 then return false end
+  record.copies_until = copies_until
+  if direction == 3 then
+    record.status, record.speaks_until = status, frozen_until
+  else
+    record.freeze = {
+      task = task, frozen_until = frozen_until, span = span, status = status, direction = direction,
+      place = record.body:sub(32 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+    }
+  end
   record.body = record.body:sub(node_end + 1)
   return true
 end
@@ -47,6 +53,7 @@ local function record_decode(raw)
     deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    copies_until = 0, speaks_until = stored_until,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
   return record
@@ -74,7 +81,7 @@ for at, raw in ipairs(raws) do
   if record then
     local departed = migration_departed(record)
     local ends = record.kind == 1 and record.expires_at or record.stored_until
-    if not record.freeze and (not departed or departed == '\0\0\0\0\0\0\0\0') then
+    if not record.freeze and (not departed or departed == ARGS_NO_TOKEN) then
       dead[#dead + 1] = id
     elseif ends > now then
       reply[#reply + 1] = id

@@ -110,7 +110,7 @@ impl<'a> Call<'a> {
         mut attempt: impl FnMut(&Self, &mut LockedShards<'a>) -> Result<T, Halt>,
     ) -> Result<T> {
         loop {
-            let mut locked = LockedShards::lock(&self.memory.shards, self.reach);
+            let mut locked = LockedShards::lock(&self.memory.shards, self.reach, self.now);
             let halt = match attempt(self, &mut locked) {
                 Ok(answer) => return Ok(answer),
                 Err(halt) => halt,

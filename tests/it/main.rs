@@ -33,6 +33,7 @@ mod update;
 mod architecture;
 mod bad_input;
 mod callers;
+mod clocks;
 mod conformance;
 mod connect;
 mod contract;

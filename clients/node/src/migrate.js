@@ -3,7 +3,7 @@
 import { BATCH } from "./batch.js";
 import { settle } from "./declared.js";
 import { CorruptError, InvalidError } from "./errors.js";
-import { checkName, checkTask } from "./ids.js";
+import { checkName, checkSessionId, checkTask } from "./ids.js";
 import { exportOf, idOf } from "./lookup.js";
 import { checkUntil, declaredOf, expect } from "./one.js";
 import { decodeRecord } from "./record.js";
@@ -69,6 +69,14 @@ export async function migrations(operation, page) {
   const { dropped, rest } = expect(await operation.run("migrations", { session }), "ok");
   const next = session.length === limit ? skip + session.length - dropped : null;
   return { migrations: rest[0].map(({ id, record }) => migrationOf(id, decodeRecord(record))), next };
+}
+
+export async function knows(operation, id) {
+  const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id: checkSessionId(id) })]);
+  if (bytes === null) return false;
+  const record = decodeRecord(bytes);
+  if (!record) throw new CorruptError("record");
+  return record.kind === "live" || record.stored_until > operation.now(time);
 }
 
 function migrationOf(id, record) {

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from . import errors
 from .call import Call, Engine, NodeIdentity, Steps
 from .operation import Members, Operation
-from .reading import count, read_index
+from .reading import count, read_index, scored
 from .results import Claimed, Cursor, Node, Recovered
 from .rules import LONGEST_MS, check_range, check_required
 
@@ -16,7 +16,7 @@ _BATCH = 200
 #: How often a batch is read again whose sessions kept changing.
 _ROUNDS = 12
 #: How many nodes a full page has.
-_PAGE = 1000
+_PAGE = 500
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -44,13 +44,16 @@ def heartbeat(
     return until_ms
 
 
-def _registered(engine: Engine, want: str) -> Steps[list[Node]]:
-    call, found, start = Call(engine), {}, 0
+def _registered(engine: Engine) -> Steps[list[Node]]:
+    call, found, start = Call(engine), dict[str, Node](), 0
     while True:
-        reply = (yield from call.run("nodes", {"from_ms": start, "want": want})).ok()
-        now, page = reply.fields["now"], reply.rest[0]
-        # One whose lease was renewed between two pages comes again.
-        found.update({name: Node(name, until, until > now, 0) for name, until in page})
+        # By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
+        page = yield from scored(call, engine.key("nodes"), "nodes", start, _PAGE)
+        listed = [{"node": _name_of(name)} for name, _ in page]
+        if listed:
+            reply = (yield from call.run("nodes", {}, listed)).ok()
+            # One whose lease was renewed between two pages comes again.
+            found.update({name: Node(name, until, lease == "held", 0) for name, until, lease in reply.rest[0]})
         if len(page) < _PAGE:
             return [found[name] for name in sorted(found)]
         last = page[-1][1]
@@ -58,10 +61,17 @@ def _registered(engine: Engine, want: str) -> Steps[list[Node]]:
         start = last if last > start else last + 1
 
 
+def _name_of(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise errors.Corrupt("nodes") from None
+
+
 def nodes(engine: Engine) -> Steps[list[Node]]:
     """Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has."""
     found = []
-    for node in (yield from _registered(engine, "all")):
+    for node in (yield from _registered(engine)):
         sessions = yield from count(engine, node=node.name)
         found.append(Node(node.name, node.lease_until_ms, node.is_live, sessions))
     return found
@@ -69,7 +79,7 @@ def nodes(engine: Engine) -> Steps[list[Node]]:
 
 def lapsed_nodes(engine: Engine) -> Steps[list[str]]:
     """Reads the names of the nodes whose leases have run out, to be recovered."""
-    return [node.name for node in (yield from _registered(engine, "lapsed"))]
+    return [node.name for node in (yield from _registered(engine)) if not node.is_live]
 
 
 def recover(

@@ -31,6 +31,6 @@ fn attempt(
         (Want::Release, _) => return HeartbeatReply::Lost,
     };
     locked.forget_nodes(now.saturating_sub(ms(beat.keep)));
-    locked.set_lease(Lease { identity: identity.clone(), deadline });
+    locked.set_lease(Lease { identity: identity.clone(), deadline, length: ms(beat.lease) });
     HeartbeatReply::Held { until_ms: deadline }
 }

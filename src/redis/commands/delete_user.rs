@@ -16,7 +16,8 @@ pub(crate) struct Deletion<'a> {
     user: &'a str,
     /// The one to keep, under the id it was named by and the one that it was rotated to.
     keep: Vec<SessionId>,
-    start: Option<u64>,
+    /// When the newest of them was made, by whatever the server's clock said then.
+    newest: Option<u64>,
     idle_rounds: u32,
     pub(crate) done: UserDeleted,
 }
@@ -27,7 +28,7 @@ impl<'a> Deletion<'a> {
         Ok(Self {
             user,
             keep: keep.cloned().into_iter().collect(),
-            start: None,
+            newest: None,
             idle_rounds: 0,
             done: UserDeleted::default(),
         })
@@ -35,14 +36,14 @@ impl<'a> Deletion<'a> {
 
     /// Deletes a batch, and tells whether none is left.
     pub(crate) async fn batch(&mut self, call: &Call) -> Result<bool> {
-        if let (None, Some(keep)) = (self.start, self.keep.first())
+        if let (None, Some(keep)) = (self.newest, self.keep.first())
             && let Some(session) = lookup::session(call, keep).await?
         {
             self.keep.push(session.id);
         }
-        let (now, mut ids) =
-            page(call, self.user, self.start, self.keep.len() + self.done.corrupt.len()).await?;
-        self.start.get_or_insert(now);
+        let (newest, mut ids) =
+            page(call, self.user, self.newest, self.keep.len() + self.done.corrupt.len()).await?;
+        self.newest.get_or_insert(newest);
         ids.retain(|id| !self.keep.contains(id) && !self.done.corrupt.contains(id));
         let whole = ids.len() <= SESSIONS_PER_SCRIPT;
         ids.truncate(SESSIONS_PER_SCRIPT);
@@ -70,18 +71,22 @@ impl<'a> Deletion<'a> {
     }
 }
 
-/// The server's time, and a batch of the oldest entries, with one more that tells whether there are others; and as many
-/// more as are to be passed over.
-async fn page(call: &Call, user: &str, start: Option<u64>, passed: usize) -> Result<(u64, Vec<SessionId>)> {
+/// When the newest session was made, and a batch of the oldest entries, with one more that tells whether there are others;
+/// and as many more as are to be passed over.
+async fn page(call: &Call, user: &str, newest: Option<u64>, passed: usize) -> Result<(u64, Vec<SessionId>)> {
+    let key = call.keys().user(user);
     let mut pipeline = Pipeline::with_capacity(2);
-    pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(call.keys().user(user)).arg("-inf");
-    pipeline.arg(start.map_or_else(|| "+inf".to_owned(), |start| start.to_string()));
+    pipeline.cmd("ZRANGE").arg(&key).arg(-1).arg(-1).arg("WITHSCORES");
+    pipeline.cmd("ZRANGEBYSCORE").arg(&key).arg("-inf");
+    pipeline.arg(newest.map_or_else(|| "+inf".to_owned(), |newest| newest.to_string()));
     pipeline.arg("LIMIT").arg(0).arg(SESSIONS_PER_SCRIPT + 1 + passed);
     let values = call.read(&pipeline, "user").await?;
-    let [time, ids] = values.as_slice() else {
-        return Err(Error::corrupt("reply to TIME and ZRANGEBYSCORE"));
+    let [last, ids] = values.as_slice() else {
+        return Err(Error::corrupt("reply to ZRANGE and ZRANGEBYSCORE"));
     };
-    let now = call.now(time)?;
+    let last: Vec<(Vec<u8>, f64)> =
+        redis::from_redis_value(last.clone()).map_err(|_| Error::corrupt("user"))?;
+    let newest = last.first().map_or(0, |(_, made)| *made as u64);
     let Value::Array(ids) = ids else {
         return Err(Error::corrupt("user"));
     };
@@ -92,5 +97,5 @@ async fn page(call: &Call, user: &str, start: Option<u64>, passed: usize) -> Res
         }
         _ => Err(Error::corrupt("user")),
     });
-    Ok((now, ids.collect::<Result<_>>()?))
+    Ok((newest, ids.collect::<Result<_>>()?))
 }
