@@ -140,6 +140,14 @@ impl Case {
                     clock.advance(span);
                 }
             }
+            Step::SetBack(span) => {
+                let span = self.places[0].rules.span(*span);
+                let then = servers[0].clock.now_ms() - ms(span);
+                if self.places.iter().all(|place| place.plain.last_lapse() <= then) {
+                    servers[0].set_back(span);
+                    servers[1].note_set_back(span);
+                }
+            }
             Step::FlushScripts => runtime.block_on(on_both::<()>(servers, &["SCRIPT", "FLUSH"])),
             Step::Cut => {
                 let kill = ["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"];

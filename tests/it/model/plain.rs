@@ -27,6 +27,8 @@ pub(super) struct Plain {
     /// Live ones, and expired ones that nobody removed.
     sessions: Vec<Kept>,
     former: Vec<Former>,
+    /// When the last of those was over that are no longer blocked.
+    last_lapse: u64,
     /// The ids that the engine made, which the model cannot know beforehand.
     made: Vec<(OperationId, String)>,
     /// Where the last page ended: whose it was, created_at and id of its last session.
@@ -140,6 +142,7 @@ impl Plain {
             now: 0,
             sessions: Vec::new(),
             former: Vec::new(),
+            last_lapse: 0,
             made: Vec::new(),
             cursor: None,
             noted: None,
@@ -150,7 +153,9 @@ impl Plain {
     pub(super) fn answer(&mut self, turn: &Turn, now: u64, made: Option<&str>) -> Reply {
         self.now = now;
         self.noted = None;
-        self.former.retain(|former| former.stored_until > now);
+        let lapsed = self.former.extract_if(.., |former| former.stored_until <= now);
+        let lapsed = lapsed.map(|former| former.stored_until).max();
+        self.last_lapse = self.last_lapse.max(lapsed.unwrap_or_default());
         let target = |on| turn.target(on).id().as_str();
         match &turn.call {
             Call::Create { .. } => self.create(turn, made),
@@ -248,6 +253,11 @@ impl Plain {
     /// When the first session may go for its age, which each store sees to in its own time.
     pub(super) fn first_to_lapse(&self) -> Option<u64> {
         self.sessions.iter().map(|kept| kept.stored_until).min()
+    }
+
+    /// When an id was free last that had been blocked.
+    pub(super) fn last_lapse(&self) -> u64 {
+        self.last_lapse
     }
 
     /// All that is stored, as the keys should show it.

@@ -1,5 +1,7 @@
 //! What changes a session that keeps its id.
 
+use cloakroom::Status;
+
 use super::{Plain, bytes, clamp, put, status};
 use crate::model::coverage::RECOGNIZED;
 use crate::model::reply::{Reply, Seen};
@@ -121,11 +123,14 @@ impl Plain {
         let (now, touch, part) = (self.now, self.rules.touch, self.rules.threshold_percent);
         let seen = &mut self.sessions[at].seen;
         let left = seen.expires_at - now;
-        if now - seen.last_active < touch && left > touch {
+        if now.abs_diff(seen.last_active) < touch && left > touch {
             return false;
         }
+        // What a clock that was ahead has written is brought back to now.
+        let is_ahead = seen.last_active > now;
+        let is_too_far = left > seen.ttl && (is_ahead || seen.status == Status::Active);
         seen.last_active = now;
-        if left * 100 < seen.ttl * part {
+        if left * 100 < seen.ttl * part || is_too_far {
             seen.expires_at = clamp(now + seen.ttl, seen.deadline);
             self.sessions[at].keep(self.rules.grace);
         }
