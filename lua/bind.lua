@@ -11,21 +11,24 @@
   KEYS[8]   as_lease        string  {ns:p}:node:<as_node>:lease
   ARGV[1]   now_ms          integer; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   id              text
-  ARGV[4]   connection      text; empty: none
-  ARGV[5]   node            text; empty: none
-  ARGV[6]   new_connection  text
-  ARGV[7]   new_node        text; empty: none
-  ARGV[8]   holder_id       text; empty: none
-  ARGV[9]   holder_node     text; empty: none
-  ARGV[10]  policy          word: refuse, takeover; default: refuse
-  ARGV[11]  grace_ms        integer; default: 3600000
-  ARGV[12]  as_node         text; empty: none; the node that writes as the owner
-  ARGV[13]  lease_id        8 bytes; empty: none; its lease
+  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
+  ARGV[4]   id              text
+  ARGV[5]   connection      text; empty: none
+  ARGV[6]   node            text; empty: none
+  ARGV[7]   new_connection  text
+  ARGV[8]   new_node        text; empty: none
+  ARGV[9]   holder_id       text; empty: none
+  ARGV[10]  holder_node     text; empty: none
+  ARGV[11]  policy          word: refuse, takeover; default: refuse
+  ARGV[12]  grace_ms        integer; default: 3600000
+  ARGV[13]  as_node         text; empty: none; the node that writes as the owner
+  ARGV[14]  lease_id        8 bytes; empty: none; its lease
 
   Replies
-    {"ok", version, connection, node, holder_id}         what the session had before, and who lost the connection
+    {"ok", version, connection, node, holder_id, new_id?}  what the session had before, and who lost the connection; the
+                                                         id if it was rotated since it made this change
     {"unchanged", version, connection, node, holder_id}  it was so already, nobody lost it; nothing was written
+    {"unsure", now}                                      whether it has happened is not known; nothing was written now
     {"missing"}
     {"moved", new_id}                                    call again with it, once
     {"departed", place}                                  it has gone to that place
@@ -41,28 +44,30 @@
   Uses:   args, clock, typed, record, index, session, lease
 ]]
 
-if #KEYS ~= 8 or #ARGV ~= 13 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 13 ARGV') end
+if #KEYS ~= 8 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV') end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local connection, node = args_name(ARGV[4]), args_name(ARGV[5])
-local new_connection, new_node = args_name(ARGV[6]), args_name(ARGV[7])
-local holder_id, holder_node = ARGV[8], ARGV[9]
-local takeover = args_choice(ARGV[10], 'policy', 'takeover', 'refuse')
-local grace = args_integer(ARGV[11], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[12]), args_optional_token(ARGV[13], 'lease_id')
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
+local new_connection, new_node = args_name(ARGV[7]), args_name(ARGV[8])
+local holder_id, holder_node = ARGV[9], ARGV[10]
+local takeover = args_choice(ARGV[11], 'policy', 'takeover', 'refuse')
+local grace = args_integer(ARGV[12], 'grace_ms', 1)
+local as_node, lease = args_name(ARGV[13]), args_optional_token(ARGV[14], 'lease_id')
 local keys = { connection = connection_key, node = node_key }
 local new_keys = { connection = new_connection_key, node = new_node_key }
 
-local record, refusal = record_live(record_key, now)
-if not record then return refusal end
-local first = record_version_of(record, op_id)
+local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then
   -- Who was declared need not have lost it: the pointer to it may have been stale.
-  local lost = holder_id ~= '' and record_read(holder_key, now)
-  return { 'ok', first, connection, node, lost and record_version_of(lost, op_id) and holder_id or '' }
+  local lost = holder_id ~= '' and record_read(holder_key, now) or nil
+  local has_lost = lost and record_version_of(lost, op_id)
+  local unsure = lost and not has_lost and record_unsure(lost, op_id, bound, now)
+  return unsure or { 'ok', first, connection, node, has_lost and holder_id or '', record_moved_to(noted) }
 end
+if not record then return refusal end
 -- A client may come back at another node, so the session need not be the owner's yet.
 refusal = lease_fence(as_lease_key, as_node, lease, new_node, now)
 if refusal then return refusal end
@@ -89,7 +94,7 @@ if holder and holder_node ~= '' and index_foreign(holder_node_key) then return {
 -- A pointer that was lost is written anew.
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
 record.connection, record.node, record.status = new_connection, new_node, RECORD_ACTIVE
-record_change(record, op_id)
+record_change(record, op_id, now)
 if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 record_store(record_key, record, now)

@@ -12,25 +12,27 @@
                                    {ns:p}:node:<node>:sessions; at most 200; those to evict
   ARGV[1]   now_ms         integer; empty: the server's clock
   ARGV[2]   op_id          8 bytes; empty: none
-  ARGV[3]   id             text
-  ARGV[4]   user           text; empty: none
-  ARGV[5]   connection     text; empty: none
-  ARGV[6]   node           text; empty: none
-  ARGV[7]   holder_id      text; empty: none
-  ARGV[8]   status         word: active, suspended; default: active
-  ARGV[9]   ttl_ms         integer; default: 1800000
-  ARGV[10]  lifetime_ms    integer; 0: none; default: 0
-  ARGV[11]  grace_ms       integer; default: 3600000
-  ARGV[12]  tombstone_ms   integer; default: 30000
-  ARGV[13]  limit          integer; 0: none; default: 0
-  ARGV[14]  policy         word: reject, evict; default: reject
-  ARGV[15]  as_node        text; empty: none; the node that writes as the owner
-  ARGV[16]  lease_id       8 bytes; empty: none; its lease
-  ARGV[17]  entries        entries; empty: none
-  ARGV[18+] victim         group   id, connection, node
+  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
+  ARGV[4]   id             text
+  ARGV[5]   user           text; empty: none
+  ARGV[6]   connection     text; empty: none
+  ARGV[7]   node           text; empty: none
+  ARGV[8]   holder_id      text; empty: none
+  ARGV[9]   status         word: active, suspended; default: active
+  ARGV[10]  ttl_ms         integer; default: 1800000
+  ARGV[11]  lifetime_ms    integer; 0: none; default: 0
+  ARGV[12]  grace_ms       integer; default: 3600000
+  ARGV[13]  tombstone_ms   integer; default: 30000
+  ARGV[14]  limit          integer; 0: none; default: 0
+  ARGV[15]  policy         word: reject, evict; default: reject
+  ARGV[16]  as_node        text; empty: none; the node that writes as the owner
+  ARGV[17]  lease_id       8 bytes; empty: none; its lease
+  ARGV[18]  entries        entries; empty: none
+  ARGV[19+] victim         group   id, connection, node
 
   Replies
     {"ok", version, created_at, expires_at, evicted_id...}
+    {"unsure", now}                             whether it has happened is not known; nothing was written now
     {"exists"}                                  a live session has this id
     {"gone"}                                    this id was deleted a moment ago
     {"moved", new_id}                           this id was rotated away a moment ago
@@ -48,34 +50,36 @@
   Uses:   args, clock, typed, record, entries, index, session, limit, lease
 ]]
 
-if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 10 then
-  return redis.error_reply('ERR cloakroom create: 7 KEYS and 17 ARGV, and 3 of each a victim, at most 200')
+if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
+  return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each a victim, at most 200')
 end
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local holder_id = ARGV[7]
-local status = record_status(ARGV[8])
-local ttl, lifetime = args_integer(ARGV[9], 'ttl_ms', 1), args_integer(ARGV[10], 'lifetime_ms', 0)
-local grace, tombstone = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'tombstone_ms', 1)
-local limit = args_integer(ARGV[13], 'limit', 0, LIMIT_MOST)
-local evict = args_choice(ARGV[14], 'policy', 'evict', 'reject')
-local as_node, lease = args_name(ARGV[15]), args_optional_token(ARGV[16], 'lease_id')
-local entries = entries_argument(ARGV[17], 'entries')
-local declared = limit_declared(8, 18, user_key, expiry_key)
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+local holder_id = ARGV[8]
+local status = record_status(ARGV[9])
+local ttl, lifetime = args_integer(ARGV[10], 'ttl_ms', 1), args_integer(ARGV[11], 'lifetime_ms', 0)
+local grace, tombstone = args_integer(ARGV[12], 'grace_ms', 1), args_integer(ARGV[13], 'tombstone_ms', 1)
+local limit = args_integer(ARGV[14], 'limit', 0, LIMIT_MOST)
+local evict = args_choice(ARGV[15], 'policy', 'evict', 'reject')
+local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
+local entries = entries_argument(ARGV[18], 'entries')
+local declared = limit_declared(8, 19, user_key, expiry_key)
 
-local in_the_way, copies_until
+local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
 if not vacant then
-  local record, corrupt
+  local corrupt
   record, corrupt, copies_until = record_read(record_key, now)
-  local first = record and record.kind == RECORD_LIVE and record_version_of(record, op_id)
+  local first = record and record_version_of(record, op_id)
   if first then
-    return limit_evicted(declared, op_id, now, { 'ok', first, record.created_at, record.expires_at })
+    local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
+    return limit_evicted(declared, op_id, now, { 'ok', first, made.created_at, made.expires_at })
   end
-  local refusal = record_refusal(record, corrupt, now)
+  local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
   if not refusal then return { 'exists' } end
   if refusal[1] ~= 'missing' then return refusal end
   if record and record.kind == RECORD_DELETED then return { 'gone' } end
@@ -84,13 +88,14 @@ if not vacant then
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
 
+if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure', now } end
 local fenced = lease_fence(as_lease_key, as_node, lease, node, now)
 if fenced then return fenced end
 local victims, refusal = limit_admit(declared, user_key, expiry_key, user, limit, evict, now)
 -- What is reaped is reported with the session that was made: a create that is refused reaps nothing.
 if refusal or in_the_way then return refusal or in_the_way end
 
-local record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0
 refusal = session_make(record_key, keys, id, record, grace, now, fresh)
 if refusal then return refusal end

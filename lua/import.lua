@@ -13,34 +13,36 @@
   KEYS[10]  migrations      zset    {ns:p}:migrations
   ARGV[1]   now_ms          integer; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   id              text
-  ARGV[4]   user            text; empty: none; this and the next two as they are here, if the session is
-  ARGV[5]   connection      text; empty: none
-  ARGV[6]   node            text; empty: none
-  ARGV[7]   version         integer
-  ARGV[8]   new_user        text; empty: none
-  ARGV[9]   new_connection  text; empty: none
-  ARGV[10]  new_node        text; empty: none
-  ARGV[11]  holder_id       text; empty: none
-  ARGV[12]  status          word: active, suspended
-  ARGV[13]  created_at_ms   integer
-  ARGV[14]  last_active_ms  integer
-  ARGV[15]  expires_at_ms   integer
-  ARGV[16]  deadline_ms     integer; 0: none
-  ARGV[17]  ttl_ms          integer
-  ARGV[18]  operations      32 bytes; the ids of its last four changes, newest first
-  ARGV[19]  replaces        integer; empty: any older one; the version to replace, 0: none
-  ARGV[20]  grace_ms        integer; default: 3600000
-  ARGV[21]  entries         entries; empty: none
-  ARGV[22]  task            8 bytes; empty: none; of the migration by which it comes: a copy, frozen until it is thawed
-  ARGV[23]  until_ms        integer; empty: none; the end of the freeze at its source: a later one brings a newer copy
-  ARGV[24]  place           text; empty: none; where it comes from
-  ARGV[25]  hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its client is
+  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
+  ARGV[4]   id              text
+  ARGV[5]   user            text; empty: none; this and the next two as they are here, if the session is
+  ARGV[6]   connection      text; empty: none
+  ARGV[7]   node            text; empty: none
+  ARGV[8]   version         integer
+  ARGV[9]   new_user        text; empty: none
+  ARGV[10]  new_connection  text; empty: none
+  ARGV[11]  new_node        text; empty: none
+  ARGV[12]  holder_id       text; empty: none
+  ARGV[13]  status          word: active, suspended
+  ARGV[14]  created_at_ms   integer
+  ARGV[15]  last_active_ms  integer
+  ARGV[16]  expires_at_ms   integer
+  ARGV[17]  deadline_ms     integer; 0: none
+  ARGV[18]  ttl_ms          integer
+  ARGV[19]  operations      32 bytes; the ids of its last four changes, newest first
+  ARGV[20]  replaces        integer; empty: any older one; the version to replace, 0: none
+  ARGV[21]  grace_ms        integer; default: 3600000
+  ARGV[22]  entries         entries; empty: none
+  ARGV[23]  task            8 bytes; empty: none; of the migration by which it comes: a copy, frozen until it is thawed
+  ARGV[24]  until_ms        integer; empty: none; the end of the freeze at its source: a later one brings a newer copy
+  ARGV[25]  place           text; empty: none; where it comes from
+  ARGV[26]  hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its client is
                             to connect there: no new_connection, suspended, and that is one version more
 
   Replies
     {"ok", version}
     {"unchanged", version}                      it is here already; the times of its use are not compared
+    {"unsure", now}                             whether it has happened is not known; nothing was written now
     {"missing"}                                 it has expired by now, or what it is to replace is not here
     {"conflict", version}                       another session, or a version that it does not replace, is here
     {"gone"}                                    this id was deleted here a moment ago
@@ -53,36 +55,38 @@
     {"need", "reap", id}                        run reap for it: it has expired, and is in the way
     {"corrupt", key}
   Writes: all of the keys, or nothing.
-  Again:  same op_id → same reply, until the third change after it; same task → same reply, until it is thawed.
+  Again:  same op_id → same reply; same task → same reply, until it is thawed.
   Uses:   args, clock, typed, record, entries, index, session, migration
 ]]
 
-if #KEYS ~= 10 or #ARGV ~= 25 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 25 ARGV') end
+if #KEYS ~= 10 or #ARGV ~= 26 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 26 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local new = { kind = RECORD_LIVE, version = args_integer(ARGV[7], 'version', 1), stored_until = 0 }
-new.user, new.connection, new.node = args_names(ARGV[8], ARGV[9], ARGV[10])
-local holder_id = ARGV[11]
-new.status, new.created_at = record_status(ARGV[12]), args_integer(ARGV[13], 'created_at_ms', 0)
-new.last_active, new.expires_at = args_integer(ARGV[14], 'last_active_ms', 0), args_integer(ARGV[15], 'expires_at_ms', 0)
-new.deadline, new.ttl = args_integer(ARGV[16], 'deadline_ms', 0), args_integer(ARGV[17], 'ttl_ms', 1)
-local operations, replaces = args_op_ids(ARGV[18]), args_optional_integer(ARGV[19], 'replaces', 0)
-local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), entries_argument(ARGV[21], 'entries')
-local task, frozen_until = args_optional_token(ARGV[22], 'task'), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
-local place, hand_over = args_name(ARGV[24]), args_choice(ARGV[25], 'hand_over', 'yes', 'no')
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+local new = { kind = RECORD_LIVE, version = args_integer(ARGV[8], 'version', 1), stored_until = 0 }
+new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11])
+local holder_id = ARGV[12]
+new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
+new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
+new.deadline, new.ttl = args_integer(ARGV[17], 'deadline_ms', 0), args_integer(ARGV[18], 'ttl_ms', 1)
+local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[20], 'replaces', 0)
+local grace, entries = args_integer(ARGV[21], 'grace_ms', 1), entries_argument(ARGV[22], 'entries')
+local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
+local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 new.op_ids, new.body, new.copies_until = operations, entries, 0
+record_arrive(new, now)
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then
   if task == '' or new.node == '' or new.connection ~= '' then
     error('cloakroom: hand_over is by a task, to a node, without a connection')
   end
   new.status = RECORD_SUSPENDED
-  record_change(new, '')
+  record_change(new, '', now)
 end
 
 local old, corrupt, copies_until = record_read(record_key, now)
@@ -90,6 +94,9 @@ if old and record_version_of(old, op_id) then return { 'ok', new.version } end
 local again = task ~= '' and migration_is(old, RECORD_INCOMING, task)
 -- A copy that was deleted here stays so: its migration goes on, and ends with nothing.
 if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
+-- A copy is known by its task.
+local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
+if unsure then return unsure end
 if new.expires_at <= now then return { 'missing' } end
 -- It was here before and comes back: what says where it went is needed by nobody.
 if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end

@@ -1,48 +1,69 @@
 --[[
-  list: read the live sessions among a page of a user's or node's index, and drop the entries that lead nowhere.
+  list: read the live sessions of a page of a user's or node's index, as they all were at one instant, and drop the
+  entries that lead nowhere.
 
   KEYS[1]   owner    zset   {ns:p}:<kind>:<owner>:sessions
-  KEYS[2+]  session  group  {ns:p}:session:<id>; at most 500
+  KEYS[2+]  session  group  {ns:p}:session:<id>; at most 500; all entries of the page, in order
   ARGV[1]   now_ms   integer; empty: the server's clock
   ARGV[2]   kind     word: user, node
   ARGV[3]   owner    text; the user or node
-  ARGV[4+]  session  group  id
+  ARGV[4]   from_ms  integer; default: 0; the score from which on the page was read
+  ARGV[5]   skip     integer; default: 0; how many of the entries from there on come before the page
+  ARGV[6]   page     integer; at most 500; how many entries the page has, if there are so many
+  ARGV[7]   changed  word: refuse, part; default: refuse; of a page that has changed since it was read: part: reply its
+                     beginning, as far as it is declared
+  ARGV[8]   bytes    integer; default: 4194304; how many bytes of records the reply has at most, but for one record
+  ARGV[9+]  session  group  id
 
   Replies
-    {"ok", dropped, (id, record)...}  the live sessions in the order of the page
+    {"ok", dropped, (id, record)...}             the live sessions in the order of the page
+    {"part", dropped, last_id, (id, record)...}  those of its beginning, up to this entry: read on behind it
+    {"need", "page", id...}                      declare these: the page has changed since it was read
     {"corrupt", key}
   Writes: owner: entries without a record of this owner.
   Again:  reads again.
   Uses:   args, clock, typed, record
 ]]
 
-if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 2 then
-  return redis.error_reply('ERR cloakroom list: 1 KEYS and 3 ARGV, and 1 of each an id, at most 500')
+if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 7 then
+  return redis.error_reply('ERR cloakroom list: 1 KEYS and 8 ARGV, and 1 of each an id, at most 500')
 end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'
-local owner = ARGV[3]
-if #KEYS == 1 then return { 'ok', 0 } end
-local raws = redis.call('MGET', unpack(KEYS, 2))
+local owner = args_name(ARGV[3])
+local from, skip = args_integer(ARGV[4], 'from_ms', 0), args_integer(ARGV[5], 'skip', 0)
+local page = args_integer(ARGV[6], 'page', 1, 500)
+local part = args_choice(ARGV[7], 'changed', 'part', 'refuse')
+local bytes = args_integer(ARGV[8], 'bytes', 1)
+local declared = {}
+for at = 2, #KEYS do declared[ARGV[at + 7]] = KEYS[at] end
 
-local reply, dead = { 'ok', 0 }, {}
-for at, raw in ipairs(raws) do
-  local record_key, id = KEYS[at + 1], ARGV[at + 3]
-  local record = raw and record_decode(raw)
+local ids = typed_call('ZRANGEBYSCORE', owner_key, from, '+inf', 'LIMIT', skip, page)
+if ids.err then return { 'corrupt', 'owner' } end
+local same = #ids == #KEYS - 1
+for at, id in ipairs(ids) do same = same and id == ARGV[at + 8] end
+if not same and not (part and declared[ids[1]]) then return { 'need', 'page', unpack(ids) } end
+
+local found, dead, last = {}, {}, nil
+for _, id in ipairs(ids) do
+  if not declared[id] then break end
+  local raw = typed_call('GET', declared[id])
+  local record = type(raw) == 'string' and record_decode(raw)
   if record and record.kind == RECORD_LIVE and record[kind] == owner then
     -- An expired one keeps its entries until it is reaped as a whole.
     if record.expires_at > now then
-      reply[#reply + 1] = id
-      reply[#reply + 1] = record_unless_over(record, now).raw
+      if #raw > bytes and #found > 0 then break end
+      bytes = bytes - #raw
+      found[#found + 1] = id
+      found[#found + 1] = record_unless_over(record, now).raw
     end
-  elseif record or (not raw and redis.call('TYPE', record_key).ok == 'none') then
+  elseif record or not raw then
     dead[#dead + 1] = id
   end
+  last = id
 end
-if #dead > 0 then
-  local dropped = typed_call('ZREM', owner_key, unpack(dead))
-  if type(dropped) == 'table' then return { 'corrupt', 'owner' } end
-  reply[2] = dropped
-end
+local dropped = #dead > 0 and redis.call('ZREM', owner_key, unpack(dead)) or 0
+local reply = last == ids[#ids] and { 'ok', dropped } or { 'part', dropped, last }
+for _, text in ipairs(found) do reply[#reply + 1] = text end
 return reply

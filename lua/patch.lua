@@ -9,22 +9,24 @@
   KEYS[6]   as_lease       string  {ns:p}:node:<as_node>:lease
   ARGV[1]   now_ms         integer; empty: the server's clock
   ARGV[2]   op_id          8 bytes; empty: none
-  ARGV[3]   id             text
-  ARGV[4]   user           text; empty: none
-  ARGV[5]   connection     text; empty: none
-  ARGV[6]   node           text; empty: none
-  ARGV[7]   version        integer; empty: any
-  ARGV[8]   status         word: active, suspended; empty: as it is
-  ARGV[9]   ttl_ms         integer; empty: as it is
-  ARGV[10]  grace_ms       integer; default: 3600000
-  ARGV[11]  entries_bytes  integer; default: 4194304; the most that all entries may take
-  ARGV[12]  as_node        text; empty: none; the node that writes as the owner
-  ARGV[13]  lease_id       8 bytes; empty: none; its lease
-  ARGV[14]  changes        entries; empty: none; an empty value removes
+  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
+  ARGV[4]   id             text
+  ARGV[5]   user           text; empty: none
+  ARGV[6]   connection     text; empty: none
+  ARGV[7]   node           text; empty: none
+  ARGV[8]   version        integer; empty: any
+  ARGV[9]   status         word: active, suspended; empty: as it is
+  ARGV[10]  ttl_ms         integer; empty: as it is
+  ARGV[11]  grace_ms       integer; default: 3600000
+  ARGV[12]  entries_bytes  integer; default: 4194304; the most that all entries may take
+  ARGV[13]  as_node        text; empty: none; the node that writes as the owner
+  ARGV[14]  lease_id       8 bytes; empty: none; its lease
+  ARGV[15]  changes        entries; empty: none; an empty value removes
 
   Replies
-    {"ok", version, last_active, expires_at}
+    {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
     {"unchanged", version, last_active, expires_at}  it was so already; nothing was written
+    {"unsure", now}                                  whether it has happened is not known; nothing was written now
     {"missing"}
     {"moved", new_id}                                call again with it, once
     {"departed", place}                              it has gone to that place
@@ -39,23 +41,23 @@
   Uses:   args, clock, typed, record, entries, index, session, lease
 ]]
 
-if #KEYS ~= 6 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 14 ARGV') end
+if #KEYS ~= 6 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 15 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local version = args_optional_integer(ARGV[7], 'version', 1)
-local status = ARGV[8] ~= '' and record_status(ARGV[8]) or nil
-local ttl = args_optional_integer(ARGV[9], 'ttl_ms', 1)
-local grace, entries_bytes = args_integer(ARGV[10], 'grace_ms', 1), args_integer(ARGV[11], 'entries_bytes', 0)
-local as_node, lease = args_name(ARGV[12]), args_optional_token(ARGV[13], 'lease_id')
-local changes = entries_argument(ARGV[14], 'changes', true)
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+local version = args_optional_integer(ARGV[8], 'version', 1)
+local status = ARGV[9] ~= '' and record_status(ARGV[9]) or nil
+local ttl = args_optional_integer(ARGV[10], 'ttl_ms', 1)
+local grace, entries_bytes = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'entries_bytes', 0)
+local as_node, lease = args_name(ARGV[13]), args_optional_token(ARGV[14], 'lease_id')
+local changes = entries_argument(ARGV[15], 'changes', true)
 
-local record, refusal = record_live(record_key, now)
+local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-local first = record_version_of(record, op_id)
-if first then return { 'ok', first, record.last_active, record.expires_at } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
@@ -73,7 +75,7 @@ if new_ttl then
 end
 
 record.body, record.status = body, status or record.status
-record_change(record, op_id)
+record_change(record, op_id, now)
 if new_ttl then
   record_set_ttl(record, ttl, now)
   session_reschedule(keys, id, record, grace, now)

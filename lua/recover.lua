@@ -12,35 +12,38 @@
                                   {ns:p}:connection:<connection>:session; at most 200
   ARGV[1]   now_ms        integer; empty: the server's clock
   ARGV[2]   op_id         8 bytes; empty: none
-  ARGV[3]   node          text
-  ARGV[4]   new_node      text; another one
-  ARGV[5]   lease_id      8 bytes; empty: any; the lease that the new node has to hold
-  ARGV[6]   when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
-  ARGV[7]   reconnect_ms  integer; default: 60000; how long a session has left at least, but for its deadline
-  ARGV[8]   grace_ms      integer; default: 3600000
-  ARGV[9+]  session       group   id, user, connection
+  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
+  ARGV[4]   node          text
+  ARGV[5]   new_node      text; another one
+  ARGV[6]   lease_id      8 bytes; empty: any; the lease that the new node has to hold
+  ARGV[7]   when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
+  ARGV[8]   reconnect_ms  integer; default: 60000; how long a session has left at least, but for its deadline
+  ARGV[9]   grace_ms      integer; default: 3600000
+  ARGV[10+]  session       group   id, user, connection
 
   Replies
     {"ok", recovered, stale, frozen, corrupt, recovered*(id, version), stale*id, frozen*id, corrupt*id}
       how many of each kind, then those of each kind. Stale: the user or connection is another now.
       One that has expired is left to the reaper and in none, nor is one that is no longer the node's.
+    {"unsure", now}      whether it has happened is not known; nothing was written now
     {"taken", deadline}  the node holds its lease until then
     {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
   Writes: all of the keys of each session that it moves; nodes and lease when the node has no session left.
-  Again:  same op_id → same reply, until the fourth change after it.
+  Again:  same op_id → same reply.
   Uses:   args, clock, typed, record, index, session, lease
 ]]
 
-if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
-  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 8 ARGV, and 3 of each a session, at most 200')
+if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 3 then
+  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 9 ARGV, and 3 of each a session, at most 200')
 end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
 local now = clock_now(ARGV[1])
-local op_id, node, new_node = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3]), args_name(ARGV[4])
-local own_lease = ARGV[5] ~= '' and args_token(ARGV[5], 'lease_id') or nil
-local always = args_choice(ARGV[6], 'when', 'always', 'lapsed')
-local reconnect, grace = args_integer(ARGV[7], 'reconnect_ms', 1), args_integer(ARGV[8], 'grace_ms', 1)
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local node, new_node = args_name(ARGV[4]), args_name(ARGV[5])
+local own_lease = ARGV[6] ~= '' and args_token(ARGV[6], 'lease_id') or nil
+local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')
+local reconnect, grace = args_integer(ARGV[8], 'reconnect_ms', 1), args_integer(ARGV[9], 'grace_ms', 1)
 if node == new_node then error('cloakroom: new_node is no other node') end
 
 local _, deadline, held, foreign = lease_read(lease_key, now)
@@ -58,17 +61,20 @@ if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 
-local claims, gone, recovered, stale, frozen, corrupt = {}, {}, {}, {}, {}, {}
+local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
 for at = 7, #KEYS, 3 do
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
-  local id, user, connection = unpack(ARGV, at + 2, at + 4)
+  local id, user, connection = unpack(ARGV, at + 3, at + 5)
   local record, pointer, unread = session_read(record_key, connection_key, connection, now)
   if unread then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE or record.node ~= node then
     gone[#gone + 1] = id
-    local version = record and record.kind == RECORD_LIVE and record.node == new_node and record_version_of(record, op_id)
-    if version then recovered[#recovered + 1], recovered[#recovered + 2] = id, version end
+    if record and record.kind == RECORD_LIVE and record.node == new_node then
+      local version = record_version_of(record, op_id)
+      if version then recovered[#recovered + 1], recovered[#recovered + 2] = id, version end
+      unsure = unsure or not version and record_unsure(record, op_id, bound, now)
+    end
   elseif record.expires_at > now then
     if record.status == RECORD_MIGRATING then
       frozen[#frozen + 1] = id
@@ -80,6 +86,7 @@ for at = 7, #KEYS, 3 do
     end
   end
 end
+if unsure then return unsure end
 -- What the same call took when it came first is told again, whatever became of the leases.
 if refusal and #recovered == 0 then return refusal end
 
@@ -90,7 +97,7 @@ for _, claim in ipairs(claims) do
     stale[#stale + 1] = id
   else
     record.connection, record.node, record.status = '', new_node, RECORD_SUSPENDED
-    record_change(record, op_id)
+    record_change(record, op_id, now)
     session_prolong({ expiry = expiry_key, user = claim.user_key }, id, record, now + reconnect, grace, now)
     record_store(claim.record_key, record, now)
     gone[#gone + 1], entries[#entries + 1], entries[#entries + 2] = id, record.created_at, id

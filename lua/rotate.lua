@@ -31,6 +31,7 @@
   Replies
     {"ok", record, evicted_id...}  the session under its new id
     {"exists"}                     the new id is in use
+    {"unsure", now}                it has happened, and what the session was then is not known any more
     {"missing"}                    no live session; or another rotation was first, with a login
     {"moved", new_id}              another rotation was first: this is the id
     {"departed", place}            it has gone to that place
@@ -65,14 +66,15 @@ local keys = { expiry = expiry_key, user = user_key, connection = connection_key
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 
 local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
-local rotated = record and record.kind ~= RECORD_LIVE and record_version_of(record, op_id)
+local rotated = record and record.kind ~= RECORD_LIVE and record.body == new_id and record_version_of(record, op_id)
 local refusal = not rotated and record_refusal(record, foreign == 'record', now)
 if refusal then return refusal end
 local taken, corrupt, copies_until = record_read(new_record_key, now)
 if corrupt then return { 'corrupt', 'new_record' } end
 if rotated then
-  refusal = record_refusal(record.body == new_id and taken or record, false, now)
-  return refusal or limit_evicted(declared, op_id, now, { 'ok', taken.raw })
+  -- The answer is the session of then, which nobody has changed since.
+  if record_refusal(taken, false, now) or taken.version ~= rotated then return { 'unsure', now } end
+  return limit_evicted(declared, op_id, now, { 'ok', taken.raw })
 end
 if not entries_whole(record.body) then return { 'corrupt', 'record' } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
@@ -90,7 +92,7 @@ if login then
   victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, limit, evict, now)
   if refusal then return refusal end
 end
-record_change(record, op_id)
+record_change(record, op_id, now)
 -- Copies that may wait are of the old id.
 record.copies_until, record.stored_until = copies_until, math.max(record.stored_until, copies_until)
 refusal = session_index(new_keys, new_id, record, grace, now, {})

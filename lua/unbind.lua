@@ -8,15 +8,17 @@
   KEYS[4]  as_lease    string  {ns:p}:node:<as_node>:lease
   ARGV[1]  now_ms      integer; empty: the server's clock
   ARGV[2]  op_id       8 bytes; empty: none
-  ARGV[3]  id          text
-  ARGV[4]  connection  text
-  ARGV[5]  node        text; empty: none
-  ARGV[6]  as_node     text; empty: none; the node that writes as the owner
-  ARGV[7]  lease_id    8 bytes; empty: none; its lease
+  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
+  ARGV[4]  id          text
+  ARGV[5]  connection  text
+  ARGV[6]  node        text; empty: none
+  ARGV[7]  as_node     text; empty: none; the node that writes as the owner
+  ARGV[8]  lease_id    8 bytes; empty: none; its lease
 
   Replies
-    {"ok", version}
+    {"ok", version, new_id?}  the id if it was rotated since it made this change
     {"unchanged", version}  the session has another connection, or none
+    {"unsure", now}         whether it has happened is not known; nothing was written now
     {"missing"}
     {"moved", new_id}       call again with it, once
     {"departed", place}     it has gone to that place
@@ -29,17 +31,17 @@
   Uses:   args, clock, typed, record, index, session, lease
 ]]
 
-if #KEYS ~= 4 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 7 ARGV') end
+if #KEYS ~= 4 or #ARGV ~= 8 then return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 8 ARGV') end
 local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local connection, node = args_name(ARGV[4]), args_name(ARGV[5])
-local as_node, lease = args_name(ARGV[6]), args_optional_token(ARGV[7], 'lease_id')
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
+local as_node, lease = args_name(ARGV[7]), args_optional_token(ARGV[8], 'lease_id')
 
-local record, refusal = record_live(record_key, now)
+local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+if first then return { 'ok', first, record_moved_to(noted) } end
 if not record then return refusal end
-local first = record_version_of(record, op_id)
-if first then return { 'ok', first } end
 if record.connection ~= connection then return { 'unchanged', record.version } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end

@@ -13,24 +13,26 @@
   KEYS[10]  as_lease        string  {ns:p}:node:<as_node>:lease
   ARGV[1]   now_ms          integer; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   id              text
-  ARGV[4]   user            text; empty: none
-  ARGV[5]   connection      text; empty: none
-  ARGV[6]   node            text; empty: none
-  ARGV[7]   version         integer
-  ARGV[8]   new_user        text; empty: none
-  ARGV[9]   new_connection  text; empty: none
-  ARGV[10]  new_node        text; empty: none
-  ARGV[11]  holder_id       text; empty: none
-  ARGV[12]  status          word: active, suspended
-  ARGV[13]  ttl_ms          integer
-  ARGV[14]  grace_ms        integer; default: 3600000
-  ARGV[15]  as_node         text; empty: none; the node that writes as the owner
-  ARGV[16]  lease_id        8 bytes; empty: none; its lease
-  ARGV[17]  entries         entries; empty: none
+  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
+  ARGV[4]   id              text
+  ARGV[5]   user            text; empty: none
+  ARGV[6]   connection      text; empty: none
+  ARGV[7]   node            text; empty: none
+  ARGV[8]   version         integer
+  ARGV[9]   new_user        text; empty: none
+  ARGV[10]  new_connection  text; empty: none
+  ARGV[11]  new_node        text; empty: none
+  ARGV[12]  holder_id       text; empty: none
+  ARGV[13]  status          word: active, suspended
+  ARGV[14]  ttl_ms          integer
+  ARGV[15]  grace_ms        integer; default: 3600000
+  ARGV[16]  as_node         text; empty: none; the node that writes as the owner
+  ARGV[17]  lease_id        8 bytes; empty: none; its lease
+  ARGV[18]  entries         entries; empty: none
 
   Replies
-    {"ok", version, last_active, expires_at}
+    {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
+    {"unsure", now}                             whether it has happened is not known; nothing was written now
     {"missing"}
     {"moved", new_id}                           call again with it, once
     {"departed", place}                         it has gone to that place
@@ -46,26 +48,26 @@
   Uses:   args, clock, typed, record, entries, index, session, lease
 ]]
 
-if #KEYS ~= 10 or #ARGV ~= 17 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 17 ARGV') end
+if #KEYS ~= 10 or #ARGV ~= 18 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local version = args_integer(ARGV[7], 'version', 1)
-local new_user, new_connection, new_node = args_names(ARGV[8], ARGV[9], ARGV[10])
-local holder_id = ARGV[11]
-local status = record_status(ARGV[12])
-local ttl, grace = args_integer(ARGV[13], 'ttl_ms', 1), args_integer(ARGV[14], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[15]), args_optional_token(ARGV[16], 'lease_id')
-local entries = entries_argument(ARGV[17], 'entries')
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+local version = args_integer(ARGV[8], 'version', 1)
+local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11])
+local holder_id = ARGV[12]
+local status = record_status(ARGV[13])
+local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1), args_integer(ARGV[15], 'grace_ms', 1)
+local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
+local entries = entries_argument(ARGV[18], 'entries')
 
-local record, refusal = record_live(record_key, now)
+local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-local first = record_version_of(record, op_id)
-if first then return { 'ok', first, record.last_active, record.expires_at } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
@@ -83,7 +85,7 @@ end
 if refusal then return refusal end
 
 record.body, record.status = entries, status
-record_change(record, op_id)
+record_change(record, op_id, now)
 if ttl ~= record.ttl then
   record_set_ttl(record, ttl, now)
   session_reschedule(new_keys, id, record, grace, now)

@@ -7,6 +7,10 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
+local function args_optional_integer(text, name, least)
+  if text == '' then return nil end
+  return args_integer(text, name, least)
+end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
@@ -18,6 +22,9 @@ end
 local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
+end
+local function args_operation(op_id, bound)
+  return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -39,7 +46,7 @@ local function typed_call(...)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -67,16 +74,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -95,9 +103,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -138,12 +147,6 @@ local function record_refusal(record, corrupt, now)
   if record.expires_at <= now then return { 'missing' } end
   return nil
 end
-local function record_live(key, now)
-  local record, corrupt = record_read(key, now)
-  local refusal = record_refusal(record, corrupt, now)
-  if refusal then return nil, refusal end
-  return record
-end
 local function record_version_of(record, op_id)
   if op_id == '' then return nil end
   for age = 0, 4 - 1 do
@@ -152,10 +155,32 @@ local function record_version_of(record, op_id)
   end
   return nil
 end
-local function record_change(record, op_id)
+local function record_unsure(record, op_id, bound, now)
+  if op_id == '' or record.third_gap == 65535 then return nil end
+  if bound then
+    local oldest = record.changed_at - record.gap - record.second_gap - record.third_gap
+    if oldest < bound or now - bound < 100 then return nil end
+  end
+  return { 'unsure', now }
+end
+local function record_for_change(key, op_id, bound, now)
+  local record, corrupt = record_read(key, now)
+  local first = record and record_version_of(record, op_id)
+  if first then return nil, nil, first, record end
+  local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
+  if refusal then return nil, refusal end
+  return record
+end
+local function record_moved_to(record)
+  return record.kind == 2 and record.body or nil
+end
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
@@ -208,7 +233,7 @@ end
 local function session_detach(record_key, node_key, id, record, op_id, now)
   if record.node ~= '' then redis.call('ZREM', node_key, id) end
   record.connection, record.node, record.status = '', '', 2
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   record_store(record_key, record, now)
 end
 local function lease_read(key, now)
@@ -225,26 +250,28 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS ~= 8 or #ARGV ~= 13 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 13 ARGV') end
+if #KEYS ~= 8 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV') end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local connection, node = args_name(ARGV[4]), args_name(ARGV[5])
-local new_connection, new_node = args_name(ARGV[6]), args_name(ARGV[7])
-local holder_id, holder_node = ARGV[8], ARGV[9]
-local takeover = args_choice(ARGV[10], 'policy', 'takeover', 'refuse')
-local grace = args_integer(ARGV[11], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[12]), args_optional_token(ARGV[13], 'lease_id')
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
+local new_connection, new_node = args_name(ARGV[7]), args_name(ARGV[8])
+local holder_id, holder_node = ARGV[9], ARGV[10]
+local takeover = args_choice(ARGV[11], 'policy', 'takeover', 'refuse')
+local grace = args_integer(ARGV[12], 'grace_ms', 1)
+local as_node, lease = args_name(ARGV[13]), args_optional_token(ARGV[14], 'lease_id')
 local keys = { connection = connection_key, node = node_key }
 local new_keys = { connection = new_connection_key, node = new_node_key }
-local record, refusal = record_live(record_key, now)
-if not record then return refusal end
-local first = record_version_of(record, op_id)
+local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then
-  local lost = holder_id ~= '' and record_read(holder_key, now)
-  return { 'ok', first, connection, node, lost and record_version_of(lost, op_id) and holder_id or '' }
+  local lost = holder_id ~= '' and record_read(holder_key, now) or nil
+  local has_lost = lost and record_version_of(lost, op_id)
+  local unsure = lost and not has_lost and record_unsure(lost, op_id, bound, now)
+  return unsure or { 'ok', first, connection, node, has_lost and holder_id or '', record_moved_to(noted) }
 end
+if not record then return refusal end
 refusal = lease_fence(as_lease_key, as_node, lease, new_node, now)
 if refusal then return refusal end
 if record.status == 3 then return { 'frozen' } end
@@ -268,7 +295,7 @@ if new_node ~= '' and index_foreign(new_node_key) then return { 'corrupt', 'new_
 if holder and holder_node ~= '' and index_foreign(holder_node_key) then return { 'corrupt', 'holder_node' } end
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
 record.connection, record.node, record.status = new_connection, new_node, 1
-record_change(record, op_id)
+record_change(record, op_id, now)
 if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 record_store(record_key, record, now)

@@ -7,6 +7,10 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
+local function args_optional_integer(text, name, least)
+  if text == '' then return nil end
+  return args_integer(text, name, least)
+end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
@@ -18,6 +22,12 @@ end
 local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
+end
+local function args_operation(op_id, bound)
+  return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
+end
+local function args_stale(op_id, bound, tombstone, now)
+  return op_id ~= '' and bound and now - bound >= tombstone
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -45,7 +55,7 @@ local function record_status(word)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -73,16 +83,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -101,9 +112,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -152,10 +164,21 @@ local function record_version_of(record, op_id)
   end
   return nil
 end
-local function record_change(record, op_id)
+local function record_unsure(record, op_id, bound, now)
+  if op_id == '' or record.third_gap == 65535 then return nil end
+  if bound then
+    local oldest = record.changed_at - record.gap - record.second_gap - record.third_gap
+    if oldest < bound or now - bound < 100 then return nil end
+  end
+  return { 'unsure', now }
+end
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_extended(record, now)
   local expires_at = now + record.ttl
@@ -165,11 +188,12 @@ end
 local function record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
   local record = {
     kind = 1, status = status, user = user, connection = connection, node = node, body = entries,
-    op_ids = ('\0'):rep(4 * 8), version = 0, created_at = now, ttl = ttl,
+    op_ids = ('\0'):rep(4 * 8), changed_at = now,
+    gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now, ttl = ttl,
     deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record.expires_at = record_extended(record, now)
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   return record
 end
 local function record_keep(record, grace)
@@ -189,7 +213,7 @@ local function record_strip(record, kind, body)
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
 local function record_leave(key, record, op_id, kind, body, ttl, now)
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   if record.freeze and record.freeze.direction == 2 then
     ttl = math.max(ttl, record.stored_until - now)
   elseif record.freeze then
@@ -419,33 +443,35 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 10 then
-  return redis.error_reply('ERR cloakroom create: 7 KEYS and 17 ARGV, and 3 of each a victim, at most 200')
+if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
+  return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each a victim, at most 200')
 end
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local holder_id = ARGV[7]
-local status = record_status(ARGV[8])
-local ttl, lifetime = args_integer(ARGV[9], 'ttl_ms', 1), args_integer(ARGV[10], 'lifetime_ms', 0)
-local grace, tombstone = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'tombstone_ms', 1)
-local limit = args_integer(ARGV[13], 'limit', 0, 500)
-local evict = args_choice(ARGV[14], 'policy', 'evict', 'reject')
-local as_node, lease = args_name(ARGV[15]), args_optional_token(ARGV[16], 'lease_id')
-local entries = entries_argument(ARGV[17], 'entries')
-local declared = limit_declared(8, 18, user_key, expiry_key)
-local in_the_way, copies_until
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+local holder_id = ARGV[8]
+local status = record_status(ARGV[9])
+local ttl, lifetime = args_integer(ARGV[10], 'ttl_ms', 1), args_integer(ARGV[11], 'lifetime_ms', 0)
+local grace, tombstone = args_integer(ARGV[12], 'grace_ms', 1), args_integer(ARGV[13], 'tombstone_ms', 1)
+local limit = args_integer(ARGV[14], 'limit', 0, 500)
+local evict = args_choice(ARGV[15], 'policy', 'evict', 'reject')
+local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
+local entries = entries_argument(ARGV[18], 'entries')
+local declared = limit_declared(8, 19, user_key, expiry_key)
+local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
 if not vacant then
-  local record, corrupt
+  local corrupt
   record, corrupt, copies_until = record_read(record_key, now)
-  local first = record and record.kind == 1 and record_version_of(record, op_id)
+  local first = record and record_version_of(record, op_id)
   if first then
-    return limit_evicted(declared, op_id, now, { 'ok', first, record.created_at, record.expires_at })
+    local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
+    return limit_evicted(declared, op_id, now, { 'ok', first, made.created_at, made.expires_at })
   end
-  local refusal = record_refusal(record, corrupt, now)
+  local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
   if not refusal then return { 'exists' } end
   if refusal[1] ~= 'missing' then return refusal end
   if record and record.kind == 3 then return { 'gone' } end
@@ -453,11 +479,12 @@ if not vacant then
   if refusal and refusal[2] ~= 'reap' then return refusal end
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
+if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure', now } end
 local fenced = lease_fence(as_lease_key, as_node, lease, node, now)
 if fenced then return fenced end
 local victims, refusal = limit_admit(declared, user_key, expiry_key, user, limit, evict, now)
 if refusal or in_the_way then return refusal or in_the_way end
-local record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0
 refusal = session_make(record_key, keys, id, record, grace, now, fresh)
 if refusal then return refusal end

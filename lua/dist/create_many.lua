@@ -7,6 +7,10 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
+local function args_optional_integer(text, name, least)
+  if text == '' then return nil end
+  return args_integer(text, name, least)
+end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
@@ -18,6 +22,9 @@ end
 local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
+end
+local function args_stale(op_id, bound, tombstone, now)
+  return op_id ~= '' and bound and now - bound >= tombstone
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -55,15 +62,19 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
-local function record_change(record, op_id)
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_extended(record, now)
   local expires_at = now + record.ttl
@@ -73,11 +84,12 @@ end
 local function record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
   local record = {
     kind = 1, status = status, user = user, connection = connection, node = node, body = entries,
-    op_ids = ('\0'):rep(4 * 8), version = 0, created_at = now, ttl = ttl,
+    op_ids = ('\0'):rep(4 * 8), changed_at = now,
+    gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now, ttl = ttl,
     deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record.expires_at = record_extended(record, now)
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   return record
 end
 local function record_keep(record, grace)
@@ -158,29 +170,32 @@ local function session_make(record_key, keys, id, record, grace, now, fresh)
   if record.connection ~= '' then redis.call('SET', keys.connection, id, 'PX', record.stored_until - now) end
   return nil
 end
-if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 1 then
-  return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 3 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
+if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 3 then
+  return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
 end
 local expiry_key = KEYS[1]
-local now = clock_now(ARGV[1])
-local lifetime, grace = args_integer(ARGV[2], 'lifetime_ms', 0), args_integer(ARGV[3], 'grace_ms', 1)
+local now, bound = clock_now(ARGV[1]), args_optional_integer(ARGV[2], 'bound_ms', 0)
+local lifetime, grace = args_integer(ARGV[3], 'lifetime_ms', 0), args_integer(ARGV[4], 'grace_ms', 1)
+local tombstone = args_integer(ARGV[5], 'tombstone_ms', 1)
 local sessions = {}
 for place = 1, (#KEYS - 1) / 4 do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
-  local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 4, place * 8 + 3)
+  local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   user, connection, node = args_names(user, connection, node)
   ttl, entries = args_integer(ttl, 'ttl_ms', 1), entries_argument(entries, 'entries')
+  op_id = args_optional_token(op_id, 'op_id')
   sessions[place] = {
     id = args_id(id), record_key = record_key,
     keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
     record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime,
-      args_optional_token(op_id, 'op_id'), now),
+      op_id, now),
+    stale = args_stale(op_id, bound, tombstone, now),
   }
 end
 local reply = { 'ok', now }
 for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record
   local vacant, fresh = session_vacant(record_key, keys, record.node)
-  if not vacant or session_make(record_key, keys, id, record, grace, now, fresh) then reply[#reply + 1] = place end
+  if not vacant or session.stale or session_make(record_key, keys, id, record, grace, now, fresh) then reply[#reply + 1] = place end
 end
 return reply

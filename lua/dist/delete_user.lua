@@ -31,7 +31,7 @@ local function typed_call(...)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -59,16 +59,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -87,9 +88,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -122,10 +124,13 @@ local function record_version_of(record, op_id)
   end
   return nil
 end
-local function record_change(record, op_id)
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
@@ -138,7 +143,7 @@ local function record_strip(record, kind, body)
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
 local function record_leave(key, record, op_id, kind, body, ttl, now)
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   if record.freeze and record.freeze.direction == 2 then
     ttl = math.max(ttl, record.stored_until - now)
   elseif record.freeze then

@@ -23,6 +23,9 @@ local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
 end
+local function args_operation(op_id, bound)
+  return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
+end
 local function args_op_ids(text)
   if #text ~= 32 then error('cloakroom: operations is no 32 bytes') end
   return text
@@ -53,7 +56,7 @@ local function record_status(word)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -81,16 +84,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -109,9 +113,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -160,15 +165,29 @@ local function record_version_of(record, op_id)
   end
   return nil
 end
-local function record_change(record, op_id)
+local function record_unsure(record, op_id, bound, now)
+  if op_id == '' or record.third_gap == 65535 then return nil end
+  if bound then
+    local oldest = record.changed_at - record.gap - record.second_gap - record.third_gap
+    if oldest < bound or now - bound < 100 then return nil end
+  end
+  return { 'unsure', now }
+end
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_note_import(record, op_id)
   if op_id == '' then op_id = ('\0'):rep(8) end
   local op_ids, second = record.op_ids, 8 + 1
   record.op_ids = op_ids:sub(1, second - 1) .. op_id .. op_ids:sub(second + 8)
+end
+local function record_arrive(record, now)
+  record.changed_at, record.gap, record.second_gap, record.third_gap = now, 0, 0, 0
 end
 local function record_same(record, other)
   for _, field in ipairs({ 'version', 'created_at', 'status', 'ttl', 'deadline', 'user', 'connection', 'node' }) do
@@ -357,37 +376,41 @@ local function migration_departed(record)
   if not record or record.kind ~= 4 then return nil end
   return record.body:sub(1, 8)
 end
-if #KEYS ~= 10 or #ARGV ~= 25 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 25 ARGV') end
+if #KEYS ~= 10 or #ARGV ~= 26 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 26 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local new = { kind = 1, version = args_integer(ARGV[7], 'version', 1), stored_until = 0 }
-new.user, new.connection, new.node = args_names(ARGV[8], ARGV[9], ARGV[10])
-local holder_id = ARGV[11]
-new.status, new.created_at = record_status(ARGV[12]), args_integer(ARGV[13], 'created_at_ms', 0)
-new.last_active, new.expires_at = args_integer(ARGV[14], 'last_active_ms', 0), args_integer(ARGV[15], 'expires_at_ms', 0)
-new.deadline, new.ttl = args_integer(ARGV[16], 'deadline_ms', 0), args_integer(ARGV[17], 'ttl_ms', 1)
-local operations, replaces = args_op_ids(ARGV[18]), args_optional_integer(ARGV[19], 'replaces', 0)
-local grace, entries = args_integer(ARGV[20], 'grace_ms', 1), entries_argument(ARGV[21], 'entries')
-local task, frozen_until = args_optional_token(ARGV[22], 'task'), args_optional_integer(ARGV[23], 'until_ms', 0) or 0
-local place, hand_over = args_name(ARGV[24]), args_choice(ARGV[25], 'hand_over', 'yes', 'no')
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+local new = { kind = 1, version = args_integer(ARGV[8], 'version', 1), stored_until = 0 }
+new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11])
+local holder_id = ARGV[12]
+new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
+new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
+new.deadline, new.ttl = args_integer(ARGV[17], 'deadline_ms', 0), args_integer(ARGV[18], 'ttl_ms', 1)
+local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[20], 'replaces', 0)
+local grace, entries = args_integer(ARGV[21], 'grace_ms', 1), entries_argument(ARGV[22], 'entries')
+local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
+local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 new.op_ids, new.body, new.copies_until = operations, entries, 0
+record_arrive(new, now)
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then
   if task == '' or new.node == '' or new.connection ~= '' then
     error('cloakroom: hand_over is by a task, to a node, without a connection')
   end
   new.status = 2
-  record_change(new, '')
+  record_change(new, '', now)
 end
 local old, corrupt, copies_until = record_read(record_key, now)
 if old and record_version_of(old, op_id) then return { 'ok', new.version } end
 local again = task ~= '' and migration_is(old, 2, task)
 if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
+local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
+if unsure then return unsure end
 if new.expires_at <= now then return { 'missing' } end
 if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)

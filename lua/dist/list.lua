@@ -11,6 +11,10 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
+local function args_name(text)
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  return text
+end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
   local time = redis.call('TIME')
@@ -23,7 +27,7 @@ local function typed_call(...)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -51,16 +55,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -79,9 +84,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -106,31 +112,42 @@ local function record_unless_over(record, now)
   if lapsed or forgotten then record.is_stale, record.raw = true, record_encode(record) end
   return record, record.copies_until
 end
-if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 2 then
-  return redis.error_reply('ERR cloakroom list: 1 KEYS and 3 ARGV, and 1 of each an id, at most 500')
+if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 7 then
+  return redis.error_reply('ERR cloakroom list: 1 KEYS and 8 ARGV, and 1 of each an id, at most 500')
 end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'
-local owner = ARGV[3]
-if #KEYS == 1 then return { 'ok', 0 } end
-local raws = redis.call('MGET', unpack(KEYS, 2))
-local reply, dead = { 'ok', 0 }, {}
-for at, raw in ipairs(raws) do
-  local record_key, id = KEYS[at + 1], ARGV[at + 3]
-  local record = raw and record_decode(raw)
+local owner = args_name(ARGV[3])
+local from, skip = args_integer(ARGV[4], 'from_ms', 0), args_integer(ARGV[5], 'skip', 0)
+local page = args_integer(ARGV[6], 'page', 1, 500)
+local part = args_choice(ARGV[7], 'changed', 'part', 'refuse')
+local bytes = args_integer(ARGV[8], 'bytes', 1)
+local declared = {}
+for at = 2, #KEYS do declared[ARGV[at + 7]] = KEYS[at] end
+local ids = typed_call('ZRANGEBYSCORE', owner_key, from, '+inf', 'LIMIT', skip, page)
+if ids.err then return { 'corrupt', 'owner' } end
+local same = #ids == #KEYS - 1
+for at, id in ipairs(ids) do same = same and id == ARGV[at + 8] end
+if not same and not (part and declared[ids[1]]) then return { 'need', 'page', unpack(ids) } end
+local found, dead, last = {}, {}, nil
+for _, id in ipairs(ids) do
+  if not declared[id] then break end
+  local raw = typed_call('GET', declared[id])
+  local record = type(raw) == 'string' and record_decode(raw)
   if record and record.kind == 1 and record[kind] == owner then
     if record.expires_at > now then
-      reply[#reply + 1] = id
-      reply[#reply + 1] = record_unless_over(record, now).raw
+      if #raw > bytes and #found > 0 then break end
+      bytes = bytes - #raw
+      found[#found + 1] = id
+      found[#found + 1] = record_unless_over(record, now).raw
     end
-  elseif record or (not raw and redis.call('TYPE', record_key).ok == 'none') then
+  elseif record or not raw then
     dead[#dead + 1] = id
   end
+  last = id
 end
-if #dead > 0 then
-  local dropped = typed_call('ZREM', owner_key, unpack(dead))
-  if type(dropped) == 'table' then return { 'corrupt', 'owner' } end
-  reply[2] = dropped
-end
+local dropped = #dead > 0 and redis.call('ZREM', owner_key, unpack(dead)) or 0
+local reply = last == ids[#ids] and { 'ok', dropped } or { 'part', dropped, last }
+for _, text in ipairs(found) do reply[#reply + 1] = text end
 return reply

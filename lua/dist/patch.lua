@@ -23,6 +23,9 @@ local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
 end
+local function args_operation(op_id, bound)
+  return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
+end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
   return text
@@ -49,7 +52,7 @@ local function record_status(word)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -77,16 +80,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -105,9 +109,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -148,12 +153,6 @@ local function record_refusal(record, corrupt, now)
   if record.expires_at <= now then return { 'missing' } end
   return nil
 end
-local function record_live(key, now)
-  local record, corrupt = record_read(key, now)
-  local refusal = record_refusal(record, corrupt, now)
-  if refusal then return nil, refusal end
-  return record
-end
 local function record_version_of(record, op_id)
   if op_id == '' then return nil end
   for age = 0, 4 - 1 do
@@ -162,10 +161,32 @@ local function record_version_of(record, op_id)
   end
   return nil
 end
-local function record_change(record, op_id)
+local function record_unsure(record, op_id, bound, now)
+  if op_id == '' or record.third_gap == 65535 then return nil end
+  if bound then
+    local oldest = record.changed_at - record.gap - record.second_gap - record.third_gap
+    if oldest < bound or now - bound < 100 then return nil end
+  end
+  return { 'unsure', now }
+end
+local function record_for_change(key, op_id, bound, now)
+  local record, corrupt = record_read(key, now)
+  local first = record and record_version_of(record, op_id)
+  if first then return nil, nil, first, record end
+  local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
+  if refusal then return nil, refusal end
+  return record
+end
+local function record_moved_to(record)
+  return record.kind == 2 and record.body or nil
+end
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_extended(record, now)
   local expires_at = now + record.ttl
@@ -289,22 +310,22 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS ~= 6 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 14 ARGV') end
+if #KEYS ~= 6 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 15 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local version = args_optional_integer(ARGV[7], 'version', 1)
-local status = ARGV[8] ~= '' and record_status(ARGV[8]) or nil
-local ttl = args_optional_integer(ARGV[9], 'ttl_ms', 1)
-local grace, entries_bytes = args_integer(ARGV[10], 'grace_ms', 1), args_integer(ARGV[11], 'entries_bytes', 0)
-local as_node, lease = args_name(ARGV[12]), args_optional_token(ARGV[13], 'lease_id')
-local changes = entries_argument(ARGV[14], 'changes', true)
-local record, refusal = record_live(record_key, now)
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+local version = args_optional_integer(ARGV[8], 'version', 1)
+local status = ARGV[9] ~= '' and record_status(ARGV[9]) or nil
+local ttl = args_optional_integer(ARGV[10], 'ttl_ms', 1)
+local grace, entries_bytes = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'entries_bytes', 0)
+local as_node, lease = args_name(ARGV[13]), args_optional_token(ARGV[14], 'lease_id')
+local changes = entries_argument(ARGV[15], 'changes', true)
+local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-local first = record_version_of(record, op_id)
-if first then return { 'ok', first, record.last_active, record.expires_at } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end
 if record.status == 3 then return { 'frozen' } end
@@ -321,7 +342,7 @@ if new_ttl then
   if refusal then return refusal end
 end
 record.body, record.status = body, status or record.status
-record_change(record, op_id)
+record_change(record, op_id, now)
 if new_ttl then
   record_set_ttl(record, ttl, now)
   session_reschedule(keys, id, record, grace, now)

@@ -7,6 +7,10 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
+local function args_optional_integer(text, name, least)
+  if text == '' then return nil end
+  return args_integer(text, name, least)
+end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
@@ -18,6 +22,9 @@ end
 local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
+end
+local function args_operation(op_id, bound)
+  return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
 end
 local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
@@ -35,7 +42,7 @@ local function typed_call(...)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -63,16 +70,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -91,9 +99,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -126,10 +135,21 @@ local function record_version_of(record, op_id)
   end
   return nil
 end
-local function record_change(record, op_id)
+local function record_unsure(record, op_id, bound, now)
+  if op_id == '' or record.third_gap == 65535 then return nil end
+  if bound then
+    local oldest = record.changed_at - record.gap - record.second_gap - record.third_gap
+    if oldest < bound or now - bound < 100 then return nil end
+  end
+  return { 'unsure', now }
+end
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_keep(record, grace)
   local stored_until, copies_until = record.stored_until, record.copies_until or 0
@@ -184,15 +204,16 @@ local function lease_read(key, now)
   local id, deadline, length = struct.unpack('>c8I8I8', raw)
   return id, deadline, deadline > now and deadline - now <= length, false
 end
-if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 2 then
-  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 8 ARGV, and 3 of each a session, at most 200')
+if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 3 then
+  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 9 ARGV, and 3 of each a session, at most 200')
 end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
 local now = clock_now(ARGV[1])
-local op_id, node, new_node = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3]), args_name(ARGV[4])
-local own_lease = ARGV[5] ~= '' and args_token(ARGV[5], 'lease_id') or nil
-local always = args_choice(ARGV[6], 'when', 'always', 'lapsed')
-local reconnect, grace = args_integer(ARGV[7], 'reconnect_ms', 1), args_integer(ARGV[8], 'grace_ms', 1)
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local node, new_node = args_name(ARGV[4]), args_name(ARGV[5])
+local own_lease = ARGV[6] ~= '' and args_token(ARGV[6], 'lease_id') or nil
+local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')
+local reconnect, grace = args_integer(ARGV[8], 'reconnect_ms', 1), args_integer(ARGV[9], 'grace_ms', 1)
 if node == new_node then error('cloakroom: new_node is no other node') end
 local _, deadline, held, foreign = lease_read(lease_key, now)
 if foreign then return { 'corrupt', 'lease' } end
@@ -208,17 +229,20 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
-local claims, gone, recovered, stale, frozen, corrupt = {}, {}, {}, {}, {}, {}
+local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
 for at = 7, #KEYS, 3 do
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
-  local id, user, connection = unpack(ARGV, at + 2, at + 4)
+  local id, user, connection = unpack(ARGV, at + 3, at + 5)
   local record, pointer, unread = session_read(record_key, connection_key, connection, now)
   if unread then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= 1 or record.node ~= node then
     gone[#gone + 1] = id
-    local version = record and record.kind == 1 and record.node == new_node and record_version_of(record, op_id)
-    if version then recovered[#recovered + 1], recovered[#recovered + 2] = id, version end
+    if record and record.kind == 1 and record.node == new_node then
+      local version = record_version_of(record, op_id)
+      if version then recovered[#recovered + 1], recovered[#recovered + 2] = id, version end
+      unsure = unsure or not version and record_unsure(record, op_id, bound, now)
+    end
   elseif record.expires_at > now then
     if record.status == 3 then
       frozen[#frozen + 1] = id
@@ -230,6 +254,7 @@ for at = 7, #KEYS, 3 do
     end
   end
 end
+if unsure then return unsure end
 if refusal and #recovered == 0 then return refusal end
 local entries, pointers, longest = {}, {}, 0
 for _, claim in ipairs(claims) do
@@ -238,7 +263,7 @@ for _, claim in ipairs(claims) do
     stale[#stale + 1] = id
   else
     record.connection, record.node, record.status = '', new_node, 2
-    record_change(record, op_id)
+    record_change(record, op_id, now)
     session_prolong({ expiry = expiry_key, user = claim.user_key }, id, record, now + reconnect, grace, now)
     record_store(claim.record_key, record, now)
     gone[#gone + 1], entries[#entries + 1], entries[#entries + 2] = id, record.created_at, id

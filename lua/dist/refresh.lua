@@ -42,7 +42,7 @@ local function typed_call(...)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -52,7 +52,7 @@ local function record_decode_numbers(raw)
   if not record_known(raw) then return nil end
   local _, kind, status = raw:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
-    struct.unpack('>I8I6I6I6I6I6I6', raw, 45 + 1)
+    struct.unpack('>I6I6I6I6I6I6I6', raw, 57 + 1)
   if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
@@ -81,16 +81,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -98,11 +99,11 @@ local function record_decode(raw)
   return record
 end
 local function record_read_routing(record, key)
-  local raw = redis.call('GETRANGE', key, '0', '856')
+  local raw = redis.call('GETRANGE', key, '0', '866')
   local user_size, connection_size, node_size = struct.unpack('>I2I2I2', raw, 3 + 1)
-  local user_end = 89 + user_size
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
-  record.user, record.connection = raw:sub(89 + 1, user_end), raw:sub(user_end + 1, connection_end)
+  record.user, record.connection = raw:sub(99 + 1, user_end), raw:sub(user_end + 1, connection_end)
   record.node = raw:sub(connection_end + 1, connection_end + node_size)
 end
 local function record_encode(record)
@@ -117,9 +118,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -236,7 +238,7 @@ local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integ
 local grace = args_integer(ARGV[8], 'grace_ms', 1)
 local wanted = args_choice(ARGV[9], 'want', 'record', 'times')
 local as_node, lease = args_name(ARGV[10]), args_optional_token(ARGV[11], 'lease_id')
-local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '88')
+local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '98')
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
 if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 'record' } end
 local record
@@ -282,8 +284,8 @@ local times = struct.pack('>I6I6I6', record.last_active, record.expires_at, reco
 if word == 'ok' and record.is_stale then
   redis.call('SET', record_key, record_encode(record), 'PX', record.stored_until - now)
 elseif word == 'ok' then
-  redis.call('SETRANGE', record_key, '71', times)
+  redis.call('SETRANGE', record_key, '81', times)
 end
 if not wanted then return { word, record.version, record.last_active, record.expires_at } end
 return { word, record.version, record.last_active, record.expires_at,
-  raw:sub(1, 71) .. times .. raw:sub(71 + #times + 1) }
+  raw:sub(1, 81) .. times .. raw:sub(81 + #times + 1) }

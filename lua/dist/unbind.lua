@@ -7,6 +7,10 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
+local function args_optional_integer(text, name, least)
+  if text == '' then return nil end
+  return args_integer(text, name, least)
+end
 local function args_token(text, name)
   if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
@@ -14,6 +18,9 @@ end
 local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
+end
+local function args_operation(op_id, bound)
+  return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -35,7 +42,7 @@ local function typed_call(...)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 89 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -63,16 +70,17 @@ local function record_split_freeze(record)
 end
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', raw)
-  local user_end = 89 + user_size
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(89 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -91,9 +99,10 @@ local function record_encode(record)
     body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
-  return struct.pack('>BBBI2I2I2I4c32I8I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_thaw(record)
@@ -134,12 +143,6 @@ local function record_refusal(record, corrupt, now)
   if record.expires_at <= now then return { 'missing' } end
   return nil
 end
-local function record_live(key, now)
-  local record, corrupt = record_read(key, now)
-  local refusal = record_refusal(record, corrupt, now)
-  if refusal then return nil, refusal end
-  return record
-end
 local function record_version_of(record, op_id)
   if op_id == '' then return nil end
   for age = 0, 4 - 1 do
@@ -148,10 +151,32 @@ local function record_version_of(record, op_id)
   end
   return nil
 end
-local function record_change(record, op_id)
+local function record_unsure(record, op_id, bound, now)
+  if op_id == '' or record.third_gap == 65535 then return nil end
+  if bound then
+    local oldest = record.changed_at - record.gap - record.second_gap - record.third_gap
+    if oldest < bound or now - bound < 100 then return nil end
+  end
+  return { 'unsure', now }
+end
+local function record_for_change(key, op_id, bound, now)
+  local record, corrupt = record_read(key, now)
+  local first = record and record_version_of(record, op_id)
+  if first then return nil, nil, first, record end
+  local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
+  if refusal then return nil, refusal end
+  return record
+end
+local function record_moved_to(record)
+  return record.kind == 2 and record.body or nil
+end
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(8) end
   record.op_ids = op_id .. record.op_ids:sub(1, (4 - 1) * 8)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
@@ -172,7 +197,7 @@ end
 local function session_detach(record_key, node_key, id, record, op_id, now)
   if record.node ~= '' then redis.call('ZREM', node_key, id) end
   record.connection, record.node, record.status = '', '', 2
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   record_store(record_key, record, now)
 end
 local function lease_read(key, now)
@@ -189,16 +214,16 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS ~= 4 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 7 ARGV') end
+if #KEYS ~= 4 or #ARGV ~= 8 then return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 8 ARGV') end
 local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local connection, node = args_name(ARGV[4]), args_name(ARGV[5])
-local as_node, lease = args_name(ARGV[6]), args_optional_token(ARGV[7], 'lease_id')
-local record, refusal = record_live(record_key, now)
+local op_id, bound = args_operation(ARGV[2], ARGV[3])
+local id = args_id(ARGV[4])
+local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
+local as_node, lease = args_name(ARGV[7]), args_optional_token(ARGV[8], 'lease_id')
+local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+if first then return { 'ok', first, record_moved_to(noted) } end
 if not record then return refusal end
-local first = record_version_of(record, op_id)
-if first then return { 'ok', first } end
 if record.connection ~= connection then return { 'unchanged', record.version } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end

@@ -2,6 +2,7 @@
 
 local ARGS_MOST = 35184372088831 -- 45 bits, so that the sum of some times fits into the 48 that a record has
 local ARGS_NO_TOKEN = ('\0'):rep(8)
+local ARGS_ALONE = 100 -- milliseconds from a call's bound, within which it does not come a second time
 
 -- Digits only: tonumber reads 0x10, 1e3 and text behind a NUL too.
 local function args_integer(text, name, least, most)
@@ -42,6 +43,16 @@ end
 local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
+end
+
+-- The id of a call and its bound: a time of the server's from before the call began. Empty: nil.
+local function args_operation(op_id, bound)
+  return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
+end
+
+-- Whether a call that makes a session comes so late that a tombstone which was in its way may be gone.
+local function args_stale(op_id, bound, tombstone, now)
+  return op_id ~= '' and bound and now - bound >= tombstone
 end
 
 local function args_op_ids(text)

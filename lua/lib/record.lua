@@ -1,17 +1,19 @@
 -- record: the stored form of a session. docs/internals.md has the layout, src/stored/record.rs the same in Rust.
 
 local RECORD_FORMAT = 2
-local RECORD_HEADER = '>BBBI2I2I2I4c32I8I6I6I6I6I6I6' -- times are 6 bytes: enough until the year 10889
-local RECORD_HEADER_SIZE = 89
-local RECORD_HEADER_END = '88' -- as a command takes it: a number would be made a text anew at each call
+local RECORD_HEADER = '>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6' -- times are 6 bytes: enough until the year 10889
+local RECORD_HEADER_SIZE = 99
+local RECORD_HEADER_END = '98' -- as a command takes it: a number would be made a text anew at each call
 local RECORD_ROUTING_SIZES, RECORD_ROUTING_SIZES_OFFSET = '>I2I2I2', 3
-local RECORD_ROUTING_END = '856' -- of the longest user, connection and node
-local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I8I6I6I6I6I6I6', 45 -- version to stored_until
+local RECORD_ROUTING_END = '866' -- of the longest user, connection and node
+local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I6I6I6I6I6I6I6', 57 -- version to stored_until
 local RECORD_TIMES = '>I6I6I6' -- last_active, expires_at, stored_until: all that a refresh rewrites
-local RECORD_TIMES_OFFSET = 71
-local RECORD_TIMES_START = '71'
+local RECORD_TIMES_OFFSET = 81
+local RECORD_TIMES_START = '81'
 local RECORD_OP_IDS = 4
 local RECORD_OP_ID_SIZE = 8
+local RECORD_GAP_NONE = 65535 -- there was no change before
+local RECORD_GAP_MOST = 65534
 local RECORD_LIVE, RECORD_MOVED, RECORD_DELETED, RECORD_DEPARTED = 1, 2, 3, 4
 local RECORD_ACTIVE, RECORD_SUSPENDED, RECORD_MIGRATING = 1, 2, 3
 local RECORD_FREEZE = '>c8I6I6I6BBI2I2' -- what the body of a migrating record begins with, and then a place and a node
@@ -76,15 +78,16 @@ end
 -- task and a place. Copies of it that were made under an earlier freeze may wait elsewhere until `copies_until`; 0: none.
 local function record_decode(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, version,
-    created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
+  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
+    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
   local user_end = RECORD_HEADER_SIZE + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, version = version, created_at = created_at, ttl = ttl,
-    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
+    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(RECORD_HEADER_SIZE + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
     copies_until = 0, speaks_until = stored_until,
@@ -116,8 +119,9 @@ local function record_encode(record)
       freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
   end
   return struct.pack(RECORD_HEADER, RECORD_FORMAT, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 
@@ -192,12 +196,43 @@ local function record_version_of(record, op_id)
   return nil
 end
 
--- Counts a change. Every change goes through here: that each version has its operation id is what
--- record_version_of rests on.
-local function record_change(record, op_id)
+-- Why a record cannot tell whether a call that it does not note has happened, as the reply to give: four changes have
+-- been made since the call began, and may have pushed its own out. Nil: it did not happen. A call that comes soon after
+-- it began comes for the first time, for no caller repeats one sooner than that.
+local function record_unsure(record, op_id, bound, now)
+  if op_id == '' or record.third_gap == RECORD_GAP_NONE then return nil end
+  if bound then
+    local oldest = record.changed_at - record.gap - record.second_gap - record.third_gap
+    if oldest < bound or now - bound < ARGS_ALONE then return nil end
+  end
+  return { 'unsure', now }
+end
+
+-- The record at a key for a call that changes its session: the live session; or nil and the reply to give; or nil, nil,
+-- the version that the call made when it came first, and what is stored of the session, be it live or not.
+local function record_for_change(key, op_id, bound, now)
+  local record, corrupt = record_read(key, now)
+  local first = record and record_version_of(record, op_id)
+  if first then return nil, nil, first, record end
+  local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
+  if refusal then return nil, refusal end
+  return record
+end
+
+-- The id that a session was rotated to, if it was.
+local function record_moved_to(record)
+  return record.kind == RECORD_MOVED and record.body or nil
+end
+
+-- Counts a change. Every change goes through here: that each version has its operation id and a time, none before that
+-- of the change before, is what record_version_of and record_unsure rest on.
+local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(RECORD_OP_ID_SIZE) end
   record.op_ids = op_id .. record.op_ids:sub(1, (RECORD_OP_IDS - 1) * RECORD_OP_ID_SIZE)
   record.version = record.version + 1
+  local changed_at = math.max(record.changed_at, now)
+  local gap = record.version > 1 and math.min(changed_at - record.changed_at, RECORD_GAP_MOST) or RECORD_GAP_NONE
+  record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 
 -- Notes an import among the changes that came with the session: as the second newest, which gives way. The newest
@@ -207,6 +242,12 @@ local function record_note_import(record, op_id)
   if op_id == '' then op_id = ('\0'):rep(RECORD_OP_ID_SIZE) end
   local op_ids, second = record.op_ids, RECORD_OP_ID_SIZE + 1
   record.op_ids = op_ids:sub(1, second - 1) .. op_id .. op_ids:sub(second + RECORD_OP_ID_SIZE)
+end
+
+-- The changes that come with a session count as four, made when it comes: their times are those of another clock, and
+-- one of them gives way to the import.
+local function record_arrive(record, now)
+  record.changed_at, record.gap, record.second_gap, record.third_gap = now, 0, 0, 0
 end
 
 -- Whether two records are of the same version of a session, but for their entries and the times that a refresh moves.
@@ -228,11 +269,12 @@ end
 local function record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
   local record = {
     kind = RECORD_LIVE, status = status, user = user, connection = connection, node = node, body = entries,
-    op_ids = ('\0'):rep(RECORD_OP_IDS * RECORD_OP_ID_SIZE), version = 0, created_at = now, ttl = ttl,
+    op_ids = ('\0'):rep(RECORD_OP_IDS * RECORD_OP_ID_SIZE), changed_at = now,
+    gap = RECORD_GAP_NONE, second_gap = RECORD_GAP_NONE, third_gap = RECORD_GAP_NONE, version = 0, created_at = now, ttl = ttl,
     deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record.expires_at = record_extended(record, now)
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   return record
 end
 
@@ -271,7 +313,7 @@ end
 -- was deleted it speaks as long as the copy would have been stored, with the freeze: whoever goes on with its migration
 -- has to see that the delete was first.
 local function record_leave(key, record, op_id, kind, body, ttl, now)
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   if record.freeze and record.freeze.direction == RECORD_INCOMING then
     ttl = math.max(ttl, record.stored_until - now)
   elseif record.freeze then

@@ -189,7 +189,7 @@ end
 local function session_detach(record_key, node_key, id, record, op_id, now)
   if record.node ~= '' then redis.call('ZREM', node_key, id) end
   record.connection, record.node, record.status = '', '', RECORD_SUSPENDED
-  record_change(record, op_id)
+  record_change(record, op_id, now)
   record_store(record_key, record, now)
 end
 

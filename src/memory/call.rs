@@ -5,10 +5,11 @@ use std::sync::atomic::AtomicBool;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::reach::Reach;
+use crate::memory::record::{Kind, Record};
 use crate::memory::shards::Shards;
 use crate::model::{
     Error, NodeIdentity, OperationId, Refusal, Removed, Result, Rules, Session, SessionId, SessionRef,
-    TestClock,
+    TestClock, cause, ms,
 };
 
 /// The sessions, and how many there may be.
@@ -122,7 +123,53 @@ impl<'a> Call<'a> {
                 Halt::Remove(user, ids) => self.removed.extend(self.another().remove(&user, ids)),
                 Halt::Full => self.oldest = self.first_to_make_way()?,
                 Halt::Rotated(to) => return Err(Error::Refused(Refusal::Rotated { to })),
+                Halt::Unsure => return Err(self.unsure()),
                 Halt::Refused(refusal) => return Err(Error::Refused(refusal)),
+            }
+        }
+    }
+
+    /// Whether a call that makes a session comes so late that a tombstone which was in its way may be gone.
+    pub(crate) fn is_stale(&self) -> bool {
+        let began = self.operation.and_then(|operation| self.began(&operation));
+        began.is_some_and(|began| self.now.saturating_sub(began) >= ms(self.rules.tombstone))
+    }
+
+    /// A time from before a call under an operation id was first made. Under a clock that a test moves it is taken for the
+    /// first of its kind, unless it is known not to be.
+    fn began(&self, operation: &OperationId) -> Option<u64> {
+        if self.memory.clock.is_some() {
+            return (!operation.is_of_a_repeat()).then_some(self.now);
+        }
+        operation.made().map(|made| self.now.saturating_sub(ms(made.elapsed()) + 1))
+    }
+
+    fn unsure(&self) -> Error {
+        let operation_id = self.operation.unwrap_or_else(OperationId::random).of_a_repeat();
+        let source = cause("the session has changed so often since that it does not tell");
+        Error::Ambiguous { operation_id, source }
+    }
+
+    /// What is stored of a session that the call changed when it came first, and the version that it made, if it comes
+    /// again.
+    pub(crate) fn noted<'l>(
+        &self,
+        locked: &'l LockedShards<'a>,
+        id: &SessionId,
+    ) -> Result<Option<(u64, &'l Record)>, Halt> {
+        let Some(operation) = self.operation else {
+            return Ok(None);
+        };
+        locked.need([id.as_str()])?;
+        let Some(record) = locked.record(id, self.now) else {
+            return Ok(None);
+        };
+        match record.version_of(Some(operation)) {
+            Some(version) => Ok(Some((version, record))),
+            None => {
+                let began = self.began(&operation);
+                let is_unsure = record.changes.may_have_lost(operation, began, self.now);
+                if is_unsure { Err(Halt::Unsure) } else { Ok(None) }
             }
         }
     }
@@ -136,15 +183,27 @@ impl<'a> Call<'a> {
     ) -> Result<(SessionId, T)> {
         let id = session.id();
         match self.settle(|call, locked| attempt(call, locked, id)) {
-            Ok(answer) => Ok((id.clone(), answer)),
+            Ok(answer) => Ok((self.id_by_now(id), answer)),
             Err(Error::Refused(Refusal::Rotated { to })) => {
                 match self.settle(|call, locked| attempt(call, locked, &to)) {
-                    Ok(answer) => Ok((to, answer)),
+                    Ok(answer) => Ok((self.id_by_now(&to), answer)),
                     Err(Error::Refused(Refusal::Rotated { .. })) => Err(Error::Refused(Refusal::Missing)),
                     Err(error) => Err(error),
                 }
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The id of a session that the call changed. One that is repeated may have done so before it was rotated.
+    fn id_by_now(&self, id: &SessionId) -> SessionId {
+        if self.operation.is_none() {
+            return id.clone();
+        }
+        let locked = LockedShards::lock(&self.memory.shards, self.memory.shards.reach(id.as_str()), self.now);
+        match locked.record(id, self.now).map(|record| &record.kind) {
+            Some(Kind::Rotated(to)) => to.clone(),
+            _ => id.clone(),
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) enum Halt {
     Remove(String, Vec<SessionId>),
     /// The store has as many sessions as it may, and none is known that could make way.
     Full,
+    /// What is stored cannot tell whether the call has happened.
+    Unsure,
     /// The caller's to know.
     Refused(Refusal),
 }

@@ -14,6 +14,7 @@ pub(crate) mod limit;
 pub(crate) mod locked_shards;
 pub(crate) mod migration_store;
 pub(crate) mod node_registry;
+pub(crate) mod noted_changes;
 pub(crate) mod ops;
 pub(crate) mod reach;
 pub(crate) mod record;

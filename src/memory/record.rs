@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::memory::noted_changes::NotedChanges;
 use crate::memory::shared_name::SharedName;
 use crate::model::{
-    Direction, Entries, Freeze, IndexFields, OperationId, Origin, RecentChanges, Rules, Session, SessionId,
-    Status, TaskId, Times, Version, decode_entries, ms,
+    Direction, Entries, Freeze, IndexFields, OperationId, Origin, Rules, Session, SessionId, Status, TaskId,
+    Times, Version, decode_entries, ms,
 };
 
 /// Up to this many bytes it is quicker to decode entries than to share them.
@@ -19,7 +20,7 @@ pub(crate) struct Record {
     /// Not `Migrating`: the freeze says so.
     pub(crate) status: Status,
     pub(crate) freeze: Option<Box<Freeze>>,
-    pub(crate) changes: RecentChanges,
+    pub(crate) changes: NotedChanges,
     pub(crate) version: u64,
     pub(crate) created_at: u64,
     pub(crate) ttl: u64,
@@ -98,9 +99,7 @@ impl Record {
 
     /// The version that an operation made, if it is one of the last four changes: the call came twice.
     pub(crate) fn version_of(&self, operation: Option<OperationId>) -> Option<u64> {
-        let operation = operation?;
-        let age = self.changes.iter().position(|noted| noted == operation.as_bytes())?;
-        Some(self.version - age as u64)
+        Some(self.version - self.changes.age_of(operation?)?)
     }
 
     /// Takes off what is over, as `record_unless_over` does: whoever writes a record does this first.
@@ -122,15 +121,9 @@ impl Record {
     }
 
     /// Counts a change. Every change goes through here.
-    pub(crate) fn change(&mut self, operation: Option<OperationId>) {
-        self.changes.rotate_right(1);
-        self.changes[0] = operation.map_or([0; 8], |operation| *operation.as_bytes());
+    pub(crate) fn change(&mut self, operation: Option<OperationId>, now: u64) {
         self.version += 1;
-    }
-
-    /// Notes an import among the changes that came with the session, as `record_note_import` does.
-    pub(crate) fn note_import(&mut self, operation: Option<OperationId>) {
-        self.changes[1] = operation.map_or([0; 8], |operation| *operation.as_bytes());
+        self.changes.note(operation, self.version, now);
     }
 
     /// A full idle time from now, but never past the deadline.
@@ -164,19 +157,19 @@ impl Record {
     }
 
     /// Leaves the session without connection and node.
-    pub(crate) fn detach(&mut self, operation: Option<OperationId>) {
+    pub(crate) fn detach(&mut self, operation: Option<OperationId>, now: u64) {
         self.connection = SharedName::default();
         self.node = SharedName::default();
         self.status = Status::Suspended;
-        self.change(operation);
+        self.change(operation, now);
     }
 
     /// Leaves the session to another node, without its connection.
-    pub(crate) fn hand_over(&mut self, node: &str, operation: Option<OperationId>) {
+    pub(crate) fn hand_over(&mut self, node: &str, operation: Option<OperationId>, now: u64) {
         self.connection = SharedName::default();
         self.node = SharedName::new(node);
         self.status = Status::Suspended;
-        self.change(operation);
+        self.change(operation, now);
     }
 
     /// Lets the session live until a time at least, but not past its deadline.
@@ -190,10 +183,16 @@ impl Record {
 
     /// What stays under an id that was deleted or rotated away. Of an incoming copy it speaks as long as the copy would
     /// have been stored, with the freeze: whoever goes on with its migration has to see that the delete was first.
-    pub(crate) fn into_leftover(mut self, kind: Kind, operation: Option<OperationId>, until: u64) -> Self {
+    pub(crate) fn into_leftover(
+        mut self,
+        kind: Kind,
+        operation: Option<OperationId>,
+        until: u64,
+        now: u64,
+    ) -> Self {
         let freeze = self.freeze.take_if(|freeze| freeze.direction == Direction::Incoming);
         self.end_freeze();
-        self.change(operation);
+        self.change(operation, now);
         self.kind = kind;
         self.speak(if freeze.is_some() { self.stored_until.max(until) } else { until });
         self.freeze = freeze;

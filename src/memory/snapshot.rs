@@ -102,11 +102,12 @@ fn encode(record: &Record) -> Vec<u8> {
     // Names and bodies are checked against limits that fit.
     names.iter().for_each(|name| bytes.extend((name.len() as u16).to_be_bytes()));
     bytes.extend((body.len() as u32).to_be_bytes());
-    bytes.extend(record.changes.concat());
+    bytes.extend(record.changes.ids.concat());
+    bytes.extend(&record.changes.newest_at.to_be_bytes()[2..]);
+    record.changes.gaps.iter().for_each(|gap| bytes.extend(gap.to_be_bytes()));
     let Record { version, created_at, ttl, deadline, last_active, expires_at, stored_until, .. } = *record;
-    bytes.extend(version.to_be_bytes());
-    for time in [created_at, ttl, deadline, last_active, expires_at, stored_until] {
-        bytes.extend(&time.to_be_bytes()[2..]);
+    for number in [version, created_at, ttl, deadline, last_active, expires_at, stored_until] {
+        bytes.extend(&number.to_be_bytes()[2..]);
     }
     names.iter().for_each(|name| bytes.extend(*name));
     bytes.extend(body);

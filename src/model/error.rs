@@ -168,7 +168,7 @@ impl Error {
     /// The same for another of the calls that were sent together.
     pub(crate) fn under(mut self, id: OperationId) -> Self {
         if let Self::Ambiguous { operation_id, .. } = &mut self {
-            *operation_id = id;
+            *operation_id = id.of_a_repeat();
         }
         self
     }

@@ -1,6 +1,8 @@
 //! The id of one call, under which it may be repeated.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::time::Instant;
 
 use crate::model::invalid::Invalid;
 use crate::model::random::{hex, random, unhex};
@@ -13,23 +15,56 @@ use crate::model::serde_text::serde_as_text;
 ///
 /// The session id that the engine makes for a call comes of it, so it is as secret as that: `Debug` shows only the part
 /// that is stored. `Display` writes all of it, to be kept for the retry.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// It knows when it was made, which is before its call was first sent: a session notes its last four changes with their
+/// times, and a call that is not among them is proved not to have happened only if they reach back so far. One that was
+/// read from text knows no such time. A call that is repeated under it ends in `Ambiguous` again where four other
+/// changes came since.
+#[derive(Clone, Copy)]
 pub struct OperationId {
     stored: [u8; 8],
     /// Of a new session id, and as secret.
     seed: [u8; 32],
+    made: Option<Instant>,
+    usage: Usage,
+}
+
+/// What is known of the calls under an operation id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Usage {
+    /// None ended in doubt.
+    First,
+    /// One may have happened.
+    Repeat,
 }
 
 impl OperationId {
     /// A new random operation id.
     #[must_use]
     pub fn random() -> Self {
-        Self::of(&random())
+        Self { made: Some(Instant::now()), usage: Usage::First, ..Self::of(&random()) }
     }
 
+    /// One that is read: of a call that may have happened, nobody knows when.
     fn of(bytes: &[u8; 40]) -> Self {
         let (stored, seed) = bytes.split_first_chunk().expect("40 bytes have 8");
-        Self { stored: *stored, seed: *seed.first_chunk().expect("32 bytes are left") }
+        let seed = *seed.first_chunk().expect("32 bytes are left");
+        Self { stored: *stored, seed, made: None, usage: Usage::Repeat }
+    }
+
+    /// The same, for a call that may have happened.
+    pub(crate) fn of_a_repeat(self) -> Self {
+        Self { usage: Usage::Repeat, ..self }
+    }
+
+    /// Whether a call under it may have happened.
+    pub(crate) fn is_of_a_repeat(&self) -> bool {
+        self.usage == Usage::Repeat
+    }
+
+    /// When it was made: no call under it was sent before. `None` for one that was read.
+    pub(crate) fn made(&self) -> Option<Instant> {
+        self.made
     }
 
     /// What a new session id is made of.
@@ -55,7 +90,21 @@ impl OperationId {
             sha1.update(&[half]);
             part.copy_from_slice(&sha1.digest().bytes());
         }
-        Self::of(&bytes)
+        Self { made: self.made, usage: self.usage, ..Self::of(&bytes) }
+    }
+}
+
+impl PartialEq for OperationId {
+    fn eq(&self, other: &Self) -> bool {
+        (self.stored, self.seed) == (other.stored, other.seed)
+    }
+}
+
+impl Eq for OperationId {}
+
+impl Hash for OperationId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.stored, self.seed).hash(state);
     }
 }
 

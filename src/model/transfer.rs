@@ -123,8 +123,7 @@ impl Import {
     }
 
     /// Makes the call under this operation id: to repeat an import that ended in
-    /// [`Error::Ambiguous`], which then happens once. It is recognized until the third change
-    /// after it. Defaults to a new one.
+    /// [`Error::Ambiguous`], which then happens once. Defaults to a new one.
     #[must_use]
     pub fn operation_id(mut self, id: OperationId) -> Self {
         self.operation_id = Some(id);

@@ -146,7 +146,7 @@ impl RedisStoreBuilder {
             // redis-rs would name the URL, which has the password.
             Source::Url(url) => own(redis::Client::open(url).map_err(|_| Error::invalid("url", NO_URL))?),
             Source::Client(client) => own(*client),
-            Source::Pool(pool) => Pool::Given(pool),
+            Source::Pool(pool) => Pool::Given(pool, std::sync::Arc::default()),
         };
         startup::prepare(&pool, &keys, self.deadline).await?;
         let interval = self.rules.touch_interval;

@@ -93,7 +93,7 @@ pub(crate) async fn reap(call: &Call, candidates: &[Candidate]) -> Result<(Batch
     for Candidate { id, index_fields, .. } in sound {
         cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
     }
-    let mut reply = call.run(&script::REAP, &cmd).await?.expect_ok()?;
+    let mut reply = call.run(&script::REAP, || cmd.clone()).await?.expect_ok()?;
     let [removed, stale, corrupt, dropped] =
         [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
     let mut outcome = outcome(&mut reply, removed, stale, corrupt, |reply, id| reply.session(&id))?;
@@ -119,7 +119,7 @@ pub(crate) async fn remove(
     for Candidate { id, index_fields, .. } in sound {
         cmd.arg(id.as_str()).arg(&index_fields.connection).arg(&index_fields.node);
     }
-    let mut reply = call.run(&script::DELETE_USER, &cmd).await?.expect_ok()?;
+    let mut reply = call.run(&script::DELETE_USER, || cmd.clone()).await?.expect_ok()?;
     let [removed, stale, corrupt] = [reply.number()?, reply.number()?, reply.number()?];
     let mut outcome = outcome(&mut reply, removed, stale, corrupt, |_, id| removed_of(candidates, id))?;
     outcome.corrupt = in_order(candidates, &[outcome.corrupt, broken].concat());

@@ -45,7 +45,8 @@ impl RedisStore {
 
     /// Runs the script once, and adds those that it leaves to `alone`.
     async fn make_batch(&self, batch: Vec<BatchMember>, alone: &mut Vec<BatchMember>) -> Vec<Placed> {
-        let members = &batch;
+        let mut batch = batch;
+        let members = &mut batch;
         let body = |call: Arc<Call>| async move { commands::create_many::run(&call, members).await };
         let made = self.call("create_many", body).await;
         match made {

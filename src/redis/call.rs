@@ -1,18 +1,22 @@
 //! One call of a store: what it goes by, its deadline, its operation id, and the one loop that sends again.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::model::{Cause, Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId, cause};
+use crate::model::{
+    Cause, Error, NodeIdentity, Obstacle, OperationId, Refusal, Result, Rules, SessionId, cause,
+};
 use crate::redis::config::StoreConfig;
+use crate::redis::history::History;
 use crate::redis::reply::Reply;
 use crate::redis::script::{Effect, Script};
 use crate::redis::transport::delivery::Delivery;
-use crate::redis::transport::sender::Sender;
+use crate::redis::transport::sender::{ClockUse, Sender};
+use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
 use crate::store::call_span;
 use crate::stored::keys::Keys;
@@ -23,6 +27,15 @@ const ATTEMPTS: u32 = 10;
 
 const NO_REPLY: &str = "no reply before the deadline";
 
+const UNSURE: &str = "the session has changed so often since that it does not tell";
+
+/// How often a call begins anew because four others changed its session since it began.
+const BEGINNINGS: u32 = 32;
+
+/// What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
+/// first attempt that comes late would be executed then.
+const PROOFS: [&str; 7] = ["ok", "conflict", "exists", "gone", "moved", "departed", "need"];
+
 /// One call of a store.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -32,6 +45,9 @@ pub(crate) struct Call {
     id: OnceLock<OperationId>,
     /// The node that makes the call as the owner of what it writes.
     identity: Option<NodeIdentity>,
+    history: History,
+    /// Whether what it does is noted in a session, so that it may be asked for.
+    is_noted: AtomicBool,
     deadline: Instant,
     round_trips: AtomicU32,
     span: tracing::Span,
@@ -47,12 +63,36 @@ impl Call {
     ) -> Self {
         let span = call_span::of(name);
         let deadline = Instant::now() + config.deadline;
+        let history = History::begin(id.as_ref());
         let id = id.map_or_else(OnceLock::new, OnceLock::from);
-        Self { config, sender, id, identity, deadline, round_trips: AtomicU32::new(0), span }
+        let (is_noted, round_trips) = (AtomicBool::new(false), AtomicU32::new(0));
+        Self { config, sender, id, identity, history, is_noted, deadline, round_trips, span }
     }
 
     pub(crate) fn id(&self) -> OperationId {
         *self.id.get_or_init(OperationId::random)
+    }
+
+    /// The arguments of a script that notes the call: its operation id and its bound.
+    pub(crate) fn operation_arguments(&self, cmd: &mut Cmd) {
+        cmd.arg(self.id().as_bytes());
+        self.bound_argument(cmd);
+    }
+
+    pub(crate) fn bound_argument(&self, cmd: &mut Cmd) {
+        cmd.arg(self.history.bound().map(|bound| bound.to_string()).unwrap_or_default());
+    }
+
+    /// An id of a part of the call. If that may have happened, the part may have.
+    pub(crate) fn id_of_part(&self, id: OperationId) -> OperationId {
+        if self.history.doubt().is_some() { id.of_a_repeat() } else { id }
+    }
+
+    fn bound_by(&self, clock: &ServerClock) {
+        match &self.config.clock {
+            Some(test) => self.history.bound_by_test_clock(test.now_ms()),
+            None => self.history.bound_by(|began| clock.no_later_than(began)),
+        }
     }
 
     pub(crate) fn identity(&self) -> Option<&NodeIdentity> {
@@ -97,9 +137,7 @@ impl Call {
         if let Some(clock) = &self.config.clock {
             return Ok(clock.now_ms());
         }
-        let (seconds, micros): (u64, u64) =
-            redis::from_redis_value_ref(time).map_err(|_| Error::corrupt("reply to TIME"))?;
-        Ok(seconds * 1000 + micros / 1000)
+        time_ms(time).ok_or_else(|| Error::corrupt("reply to TIME"))
     }
 
     fn count_round_trip(&self) {
@@ -109,6 +147,7 @@ impl Call {
     /// Runs the body of the call in its span, and notes how it went.
     pub(crate) async fn observe<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
         let result = body.instrument(self.span.clone()).await;
+        let result = result.map_err(|error| self.unless_in_doubt(error));
         self.span.record("round_trips", self.round_trips.load(Ordering::Relaxed));
         call_span::note(&self.span, &result);
         result
@@ -126,10 +165,37 @@ impl Call {
         cmd
     }
 
-    /// Runs a script.
-    pub(crate) async fn run(&self, script: &'static Script, cmd: &Cmd) -> Result<Reply> {
-        let send = async || self.sender.script(script, cmd, self.deadline, || self.count_round_trip()).await;
-        Reply::parse(self.deliver(script.effect, "reply", send).await?)
+    /// Runs a script. Each attempt makes its command anew, for it carries a bound.
+    pub(crate) async fn run(&self, script: &'static Script, cmd: impl Fn() -> Cmd) -> Result<Reply> {
+        let make = |clock: &ServerClock| {
+            self.bound_by(clock);
+            cmd()
+        };
+        let send = async || {
+            let clock =
+                if script.effect == Effect::Noted { self.history.clock_use() } else { ClockUse::Known };
+            self.sender.script(script, &make, clock, self.deadline, || self.count_round_trip()).await
+        };
+        if script.effect == Effect::Noted {
+            self.is_noted.store(true, Ordering::Relaxed);
+        }
+        for _ in 0..BEGINNINGS {
+            let reply = Reply::parse(self.deliver(script.effect, "reply", &send).await?)?;
+            if script.effect != Effect::Noted {
+                return Ok(reply);
+            }
+            if reply.word != "unsure" {
+                return match self.history.doubt() {
+                    Some(doubt) if !PROOFS.contains(&reply.word.as_str()) => Err(self.ambiguous(doubt)),
+                    _ => Ok(reply),
+                };
+            }
+            if !self.history.begin_anew() {
+                let doubt = self.history.doubt().unwrap_or_else(|| cause(UNSURE));
+                return Err(self.ambiguous(doubt));
+            }
+        }
+        Err(Error::obstacle(Obstacle::Contended, None))
     }
 
     /// Runs a script that only reads with each of some arguments, in one round trip.
@@ -169,12 +235,18 @@ impl Call {
     {
         let mut lost: Option<RedisError> = None;
         for _ in 0..ATTEMPTS {
+            if effect == Effect::Noted {
+                self.wait_until_alone().await;
+            }
             let failure = match send().await {
                 Delivery::Answered(answer) => return Ok(answer),
                 Delivery::Late => return Err(self.no_answer(effect, Obstacle::Deadline, cause(NO_REPLY))),
                 Delivery::Refused(error) => refused(error, effect, what),
                 Delivery::Unsent(unavailable) => unavailable.into(),
                 Delivery::Lost(error) => {
+                    if effect != Effect::Reads {
+                        self.history.lost(cause(error.clone()));
+                    }
                     lost = Some(error);
                     if effect == Effect::ReportedOnce {
                         break;
@@ -191,6 +263,30 @@ impl Call {
         Err(self.connection_lost(effect, lost))
     }
 
+    /// A call that is sent a second time waits until nobody takes that for the first.
+    async fn wait_until_alone(&self) {
+        if let Some(not_before) = self.history.not_before() {
+            tokio::time::sleep_until(self.deadline.min(not_before.into())).await;
+        }
+    }
+
+    /// An error of a call, unless that may have happened and the error does not prove that it did not.
+    fn unless_in_doubt(&self, error: Error) -> Error {
+        let is_proof = match &error {
+            Error::NotExecuted { .. } | Error::Corrupt { .. } => false,
+            Error::Refused(refusal) => !matches!(refusal, Refusal::Missing),
+            Error::Invalid(_) | Error::Value { .. } | Error::Ambiguous { .. } => true,
+        };
+        match self.history.doubt() {
+            Some(doubt) if !is_proof && self.is_noted.load(Ordering::Relaxed) => self.ambiguous(doubt),
+            _ => error,
+        }
+    }
+
+    fn ambiguous(&self, source: Cause) -> Error {
+        Error::Ambiguous { operation_id: self.id().of_a_repeat(), source }
+    }
+
     fn connection_lost(&self, effect: Effect, error: RedisError) -> Error {
         self.no_answer(effect, Obstacle::ConnectionLost, cause(error))
     }
@@ -198,7 +294,7 @@ impl Call {
     fn no_answer(&self, effect: Effect, obstacle: Obstacle, source: Cause) -> Error {
         match effect {
             Effect::Reads => Error::obstacle(obstacle, source),
-            Effect::Repeatable | Effect::ReportedOnce => Error::Ambiguous { operation_id: self.id(), source },
+            Effect::Repeatable | Effect::Noted | Effect::ReportedOnce => self.ambiguous(source),
         }
     }
 }

@@ -1,35 +1,49 @@
-//! Where a reading of an index ended, and how it goes on.
+//! A page of an index, where it stands there, and how a reading goes on behind it.
 
 use redis::{Pipeline, Value};
 
 use crate::model::{Cursor, Error, IndexEntry, Result, SessionId};
 use crate::redis::call::Call;
 
-/// A page's entries: from the cursor's score on, inclusive, without those that came before. What is not as it should be
-/// is the index, `what`.
-pub(crate) async fn read(
-    call: &Call,
-    key: &str,
-    what: &'static str,
-    size: usize,
-    after: Option<&Cursor>,
-) -> Result<Vec<IndexEntry>> {
-    let Some(cursor) = after else {
-        return read_from(call, key, what, 0, size).await;
-    };
-    let passed = |entry: &IndexEntry| entry.created_at == cursor.created_at && entry.id <= cursor.id;
-    let mut ties = cursor.ties;
-    loop {
-        let mut entries = read_from(call, key, what, cursor.created_at, size + ties).await?;
-        let is_last = entries.len() < size + ties;
-        let read = entries.len();
-        entries.retain(|entry| !passed(entry));
-        // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
-        if is_last || entries.len() >= size {
-            entries.truncate(size);
-            return Ok(entries);
+/// A page of an index.
+#[derive(Debug)]
+pub(crate) struct IndexPage {
+    pub(crate) entries: Vec<IndexEntry>,
+    /// The score from which on it was read.
+    pub(crate) from: u64,
+    /// How many entries from there on come before it.
+    pub(crate) skip: usize,
+}
+
+impl IndexPage {
+    /// Reads a page: from the cursor's score on, inclusive, without those that came before. What is not as it should be is
+    /// the index, `what`.
+    pub(crate) async fn read(
+        call: &Call,
+        key: &str,
+        what: &'static str,
+        size: usize,
+        after: Option<&Cursor>,
+    ) -> Result<Self> {
+        let Some(cursor) = after else {
+            return Ok(Self { entries: read_from(call, key, what, 0, size).await?, from: 0, skip: 0 });
+        };
+        let from = cursor.created_at;
+        let passed = |entry: &IndexEntry| entry.created_at == from && entry.id <= cursor.id;
+        let mut ties = cursor.ties;
+        loop {
+            let mut entries = read_from(call, key, what, from, size + ties).await?;
+            let is_last = entries.len() < size + ties;
+            let read = entries.len();
+            entries.retain(|entry| !passed(entry));
+            let skip = read - entries.len();
+            // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
+            if is_last || entries.len() >= size {
+                entries.truncate(size);
+                return Ok(Self { entries, from, skip });
+            }
+            ties = skip;
         }
-        ties = read - entries.len();
     }
 }
 

@@ -79,7 +79,7 @@ impl KeyPlan {
         call.about(&self.id);
         let mut rounds = 0;
         while rounds < NEED_ROUNDS {
-            let mut reply = call.run(script, &cmd(self)).await?;
+            let mut reply = call.run(script, || cmd(self)).await?;
             match reply.word.as_str() {
                 "need" => {
                     if !self.supply(call, &mut reply).await? {

@@ -58,6 +58,11 @@ impl Reply {
         SessionId::new(self.text()?).map_err(|_| not_ours("a reply with an impossible session id"))
     }
 
+    /// The id that a session has by now: the one at the end of the reply, if it was rotated since the call changed it.
+    pub(crate) fn id_since(&mut self, then: SessionId) -> Result<SessionId> {
+        if self.is_empty() { Ok(then) } else { self.session_id() }
+    }
+
     /// The record of a session.
     pub(crate) fn session(&mut self, id: &SessionId) -> Result<Session> {
         match Record::decode(id, &self.bytes()?) {

@@ -18,6 +18,9 @@ pub(crate) enum Effect {
     Reads,
     /// The same state and reply again, so a call whose reply was lost is sent again.
     Repeatable,
+    /// The same, for what is stored notes the call's operation id. Where that cannot tell any more whether the call has
+    /// happened, the script says so.
+    Noted,
     /// The same state again, but not the same report: a lost reply is the caller's to know.
     ReportedOnce,
 }
@@ -50,25 +53,25 @@ macro_rules! scripts {
 }
 
 scripts! {
-    CREATE: "create", Repeatable;
+    CREATE: "create", Noted;
     CREATE_MANY: "create_many", Repeatable;
     GET: "get", Reads;
-    UPDATE: "update", Repeatable;
-    PATCH: "patch", Repeatable;
+    UPDATE: "update", Noted;
+    PATCH: "patch", Noted;
     REFRESH: "refresh", Repeatable;
-    ROTATE: "rotate", Repeatable;
-    BIND: "bind", Repeatable;
-    UNBIND: "unbind", Repeatable;
-    DELETE: "delete", Repeatable;
-    IMPORT: "import", Repeatable;
+    ROTATE: "rotate", Noted;
+    BIND: "bind", Noted;
+    UNBIND: "unbind", Noted;
+    DELETE: "delete", Noted;
+    IMPORT: "import", Noted;
     LIST: "list", Reads;
     COUNT: "count", Reads;
-    DELETE_USER: "delete_user", Repeatable;
+    DELETE_USER: "delete_user", Noted;
     EXPIRED: "expired", Reads;
     REAP: "reap", ReportedOnce;
     HEARTBEAT: "heartbeat", Repeatable;
     NODES: "nodes", Reads;
-    RECOVER: "recover", Repeatable;
+    RECOVER: "recover", Noted;
     FREEZE: "freeze", Repeatable;
     DEPART: "depart", Repeatable;
     THAW: "thaw", Repeatable;
@@ -103,6 +106,7 @@ mod tests {
             let effect = match script.effect {
                 Effect::Reads => "reads",
                 Effect::Repeatable => "repeatable",
+                Effect::Noted => "noted",
                 Effect::ReportedOnce => "reported_once",
             };
             let texts = [effect, script.sha(), script.source()].map(|text| Some(text.to_owned()));

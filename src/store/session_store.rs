@@ -153,6 +153,10 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// [`Exists`](crate::Refusal::Exists) when the new id is in use, with [`Limit`](crate::Refusal::Limit) when the
     /// new user has too many sessions, with [`Frozen`](crate::Refusal::Frozen).
     ///
+    /// One that is sent again answers with the session as the rotation left it. Once another call has changed that, it is
+    /// [`Ambiguous`](crate::Error::Ambiguous): the old id leads to the session, or after a login the new id if the caller
+    /// chose it.
+    ///
     /// # Atomicity
     /// `rotate.lua`: both records, all index entries, and the evictions that a login takes.
     async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated>;
@@ -203,6 +207,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
+    ///
+    /// A page may end before its size: where its sessions have more than 4 MiB, or where it changes so fast that only its
+    /// beginning can be read at one instant. `next` tells whether there is more. Several pages are several instants.
     ///
     /// # Atomicity
     /// `list.lua`: the page is read as it is at one instant, and index entries without a session are dropped.
@@ -258,9 +265,10 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// The same store, with each call under this operation id: to repeat a call that ended in [`Error::Ambiguous`](crate::Error::Ambiguous),
     /// and that call only. If it happened, it does not happen again, and answers as it would have.
     ///
-    /// The store recognizes a repeated change while it is among the last four of a live session, a repeated delete for
-    /// [`Rules::tombstone`](crate::Rules::tombstone), and a repeated rotation for
-    /// [`Rules::rotation_grace`](crate::Rules::rotation_grace). Repeat it with the same arguments. What the call did to
+    /// A session notes its last four changes, its tombstone too, for [`Rules::tombstone`](crate::Rules::tombstone), and the
+    /// old id of a rotation, for [`Rules::rotation_grace`](crate::Rules::rotation_grace). Where that proves neither that the
+    /// call happened nor that it did not, it is ambiguous again. Repeat it under the id of the error, which knows that
+    /// the call may have happened, and with the same arguments. What the call did to
     /// other sessions (evicted them, took a connection from one) is returned the first time only. Do not use it for
     /// `modify`, which makes several calls.
     ///

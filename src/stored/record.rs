@@ -13,9 +13,9 @@ const FORMAT: u8 = 2;
 /// The kind of a record that is a session.
 const SESSION: u8 = 1;
 
-/// Format, kind, status, four lengths, four operation ids, the version, six times.
+/// Format, kind, status, four lengths, four operation ids with a time and three gaps, the version, six times.
 #[cfg(test)]
-const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 8 + 6 * 6;
+const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
 
 /// What the body of a migrating record begins with.
 enum Block {
@@ -31,7 +31,7 @@ enum Block {
 
 fn take_block(input: &mut Input<'_>) -> Option<Block> {
     let task = input.take()?;
-    let [until, span, _copies_until] = input.times()?;
+    let [until, span, _copies_until] = input.six_bytes()?;
     let [status, direction] = input.take()?;
     let status = status_of(status).filter(|status| *status != Status::Migrating)?;
     let (place, node) = (input.u16()?, input.u16()?);
@@ -104,8 +104,9 @@ impl Record {
         let lengths = [input.u16()?, input.u16()?, input.u16()?];
         let body_length = input.u32()?;
         let changes = [input.take()?, input.take()?, input.take()?, input.take()?];
-        let version = u64::from_be_bytes(input.take()?);
-        let [created_at, ttl, deadline, last_active, expires_at, stored_until] = input.times()?;
+        let _times_of_changes: [u8; 12] = input.take()?;
+        let [version, created_at, ttl, deadline, last_active, expires_at, stored_until] =
+            input.six_bytes()?;
         let status = status_of(status)?;
         let [user, connection, node] = lengths;
         let index_fields = IndexFields {
@@ -217,14 +218,14 @@ impl<'a> Input<'a> {
         self.take().map(|bytes| u32::from_be_bytes(bytes) as usize)
     }
 
-    /// Milliseconds, six bytes each.
-    fn times<const N: usize>(&mut self) -> Option<[u64; N]> {
-        let mut times = [0; N];
-        for time in &mut times {
+    /// Integers of six bytes each.
+    fn six_bytes<const N: usize>(&mut self) -> Option<[u64; N]> {
+        let mut numbers = [0; N];
+        for number in &mut numbers {
             let [a, b, c, d, e, f] = self.take()?;
-            *time = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+            *number = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
         }
-        Some(times)
+        Some(numbers)
     }
 
     fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
@@ -248,9 +249,9 @@ mod tests {
         let mut bytes = vec![FORMAT, kind, 1, 0, 3, 0, 0, 0, 0];
         bytes.extend((body.len() as u32).to_be_bytes());
         bytes.extend(OPERATIONS.as_flattened());
-        bytes.extend(7_u64.to_be_bytes());
-        for time in [1000_u64, 60_000, 0, 1500, 61_500, 3_661_500] {
-            bytes.extend(&time.to_be_bytes()[2..]);
+        bytes.extend([0; 12]);
+        for number in [7, 1000_u64, 60_000, 0, 1500, 61_500, 3_661_500] {
+            bytes.extend(&number.to_be_bytes()[2..]);
         }
         assert_eq!(bytes.len(), HEADER_BYTES);
         bytes.extend(b"ann");

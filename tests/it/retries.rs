@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use cloakroom::nodes::{Heartbeat, NodeIdentity};
 use cloakroom::{
-    Binding, Error, IdScheme, NewSession, OnLimit, OperationId, Patch, RedisStore, Rotation, Rules, Selector,
-    Session, SessionId, SessionStore as _,
+    Binding, Error, IdScheme, NewSession, OnLimit, OperationId, PageRequest, Patch, RedisStore, Rotation,
+    Rules, Selector, Session, SessionId, SessionStore as _,
 };
 
 use self::cases::{CASES, Caller, Case, Given};
@@ -158,7 +158,8 @@ async fn an_ambiguous_call_that_the_caller_repeats_has_its_effect_once() {
                 Err(Error::Ambiguous { operation_id, .. }) => {
                     ambiguous += 1;
                     let again = Caller::under(&scene.proxied, operation_id);
-                    let again = (case.call)(again, given).await.unwrap();
+                    let again = (case.call)(again, given).await;
+                    let again = again.unwrap_or_else(|error| panic!("{}: {error:?}", case.name));
                     assert_eq!(again.own, answer.own, "{}, from reply {skips} on", case.name);
                     assert_eq!(scene.snapshot().await, after, "{}, from reply {skips} on", case.name);
                 }
@@ -298,6 +299,24 @@ async fn a_rotation_that_is_repeated_is_its_own_with_an_id_of_the_engine_too() {
     let found = scene.direct.get(session.id()).await.unwrap().unwrap();
     assert_eq!(found, rotated.session);
     scene.context.check().await;
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_repeated_after_another_change_does_not_answer_with_the_session_of_by_now() {
+    let scene = Scene::new().await;
+    for rotation in [Rotation::new(), Rotation::new().user("bob")] {
+        let session = scene.prepare(&CASES[0]).await.session;
+        let id = ambiguous(&scene, 0, scene.proxied.rotate(&session, rotation.clone())).await;
+        let made = scene.direct.list(&Selector::node("n"), &PageRequest::first(9)).await.unwrap();
+        let rotated = made.sessions.iter().find(|found| found.version() > session.version()).unwrap();
+        let patch = Patch::new().set("color", "blue").unwrap();
+        scene.direct.patch(rotated, patch).await.unwrap();
+        let before = scene.snapshot().await;
+        let error = scene.proxied.with_operation_id(id).rotate(&session, rotation).await.unwrap_err();
+        assert!(error.is_ambiguous(), "{error:?}");
+        assert_eq!(scene.snapshot().await, before, "it happened again");
+        scene.context.check().await;
+    }
 }
 
 #[tokio::test]

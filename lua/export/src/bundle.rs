@@ -138,6 +138,7 @@ pub fn effect(header: &Header) -> &'static str {
     match header.again.as_str() {
         "reads again." => "reads",
         again if again.contains("reported once") => "reported_once",
+        again if again.starts_with("same op_id") => "noted",
         _ => "repeatable",
     }
 }

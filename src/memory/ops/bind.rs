@@ -44,12 +44,12 @@ fn attempt(
     hint: &IndexFields,
 ) -> Result<Answer, Halt> {
     let frozen = || Halt::Refused(Refusal::Frozen);
-    let record = locked.live(id, call.now)?;
-    if let Some(version) = record.version_of(call.operation) {
+    if let Some((version, _)) = call.noted(locked, id)? {
         // What it had before is forgotten, but for what the caller had in hand.
         let (connection, node) = (SharedName::new(&hint.connection), SharedName::new(&hint.node));
         return Ok(Answer { version, connection, node, holder: None, changed: true });
     }
+    let record = locked.live(id, call.now)?;
     fence(call, locked, &binding.node)?;
     if record.is_frozen(call.now) {
         return Err(frozen());
@@ -77,14 +77,14 @@ fn attempt(
 
     if let Some(holder) = &holder {
         let mut record = locked.take(holder);
-        record.detach(call.operation);
+        record.detach(call.operation, call.now);
         locked.put(holder.clone(), record);
     }
     let mut record = locked.take(id);
     record.connection.set(&binding.connection);
     record.node.set(&binding.node);
     record.status = Status::Active;
-    record.change(call.operation);
+    record.change(call.operation, call.now);
     let version = record.version;
     locked.put(id.clone(), record);
     Ok(Answer { version, connection, node, holder, changed: true })

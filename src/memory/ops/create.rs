@@ -4,6 +4,7 @@ use crate::memory::call::Call;
 use crate::memory::fence::fence;
 use crate::memory::halt::{Halt, departed};
 use crate::memory::locked_shards::LockedShards;
+use crate::memory::noted_changes::NotedChanges;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::SharedName;
 use crate::memory::{capacity, limit};
@@ -41,13 +42,14 @@ fn attempt(
     id: &SessionId,
     validated: &ValidatedSession,
 ) -> Result<Made, Halt> {
-    let expired = match occupied(call, locked, id)? {
-        Occupied::Again(version, times) => {
-            return Ok(Made { version, times, evicted: Vec::new(), way_of: None });
-        }
-        Occupied::Expired => Some(id.clone()),
-        Occupied::No => None,
-    };
+    if let Some((version, noted)) = call.noted(locked, id)? {
+        let times = record(call, validated, noted.created_at).times();
+        return Ok(Made { version, times, evicted: Vec::new(), way_of: None });
+    }
+    if locked.record(id, call.now).is_none() && call.is_stale() {
+        return Err(Halt::Unsure);
+    }
+    let expired = expired(call, locked, id)?;
     let expired = expired.or(expired_holder(call, locked, id, &validated.index_fields.connection)?);
     fence(call, locked, &validated.index_fields.node)?;
     let victims = limit::admit(call, locked, &validated.index_fields.user)?;
@@ -59,35 +61,20 @@ fn attempt(
 
     let evicted = limit::evict(call, locked, victims);
     let way_of = oldest.map(|oldest| locked.discard(&oldest).session(&oldest, call.now));
-    let record = record(call, validated);
+    let record = record(call, validated, call.now);
     let times = record.times();
     locked.put(id.clone(), record);
     Ok(Made { version: 1, times, evicted, way_of })
 }
 
-/// What there is at the id already.
-enum Occupied {
-    No,
-    /// A session that is to be reaped.
-    Expired,
-    /// The session that the same call made when it came first: its version then, and its times.
-    Again(u64, Times),
-}
-
-/// What there is at the id already, if it is no reason to refuse.
-fn occupied(call: &Call<'_>, locked: &LockedShards<'_>, id: &SessionId) -> Result<Occupied, Halt> {
+/// The expired session that has the id, if there is one. What else has it is a reason to refuse.
+fn expired(call: &Call<'_>, locked: &LockedShards<'_>, id: &SessionId) -> Result<Option<SessionId>, Halt> {
     let Some(record) = locked.record(id, call.now) else {
-        return Ok(Occupied::No);
+        return Ok(None);
     };
     match &record.kind {
-        Kind::Live => match record.version_of(call.operation) {
-            Some(version) => {
-                let times = Times { last_active: record.created_at, ..record.times() };
-                Ok(Occupied::Again(version, times))
-            }
-            None if record.expires_at > call.now => Err(Halt::Refused(Refusal::Exists)),
-            None => Ok(Occupied::Expired),
-        },
+        Kind::Live if record.expires_at > call.now => Err(Halt::Refused(Refusal::Exists)),
+        Kind::Live => Ok(Some(id.clone())),
         Kind::Rotated(to) => Err(Halt::Refused(Refusal::Rotated { to: to.clone() })),
         Kind::Departed(departure) => Err(departed(departure)),
         Kind::Deleted(_) => Err(Halt::Refused(Refusal::Gone)),
@@ -112,13 +99,13 @@ fn expired_holder(
     }
 }
 
-fn record(call: &Call<'_>, validated: &ValidatedSession) -> Record {
-    let now = call.now;
+/// The record of the session as it is made at a time.
+fn record(call: &Call<'_>, validated: &ValidatedSession, now: u64) -> Record {
     let mut record = Record {
         kind: Kind::Live,
         status: validated.status,
         freeze: None,
-        changes: Default::default(),
+        changes: NotedChanges::none(now),
         version: 0,
         created_at: now,
         ttl: ms(validated.ttl),
@@ -133,7 +120,7 @@ fn record(call: &Call<'_>, validated: &ValidatedSession) -> Record {
         node: SharedName::new(&validated.index_fields.node),
         body: validated.entries.as_slice().into(),
     };
-    record.change(call.operation);
+    record.change(call.operation, now);
     record.expires_at = record.extended(now, call.rules);
     record.keep(call.rules);
     record

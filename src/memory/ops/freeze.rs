@@ -39,7 +39,7 @@ fn attempt(
         return Err(Halt::Refused(Refusal::Frozen));
     }
     // As it was before, which is as it is once the freeze is over.
-    let (copy, changes) = (record.copy(id, u64::MAX), record.changes);
+    let (copy, changes) = (record.copy(id, u64::MAX), record.changes.ids);
     let record = locked.edit(id, |record| {
         if !is_frozen {
             record.freeze = Some(Box::new(Freeze { status: record.status, ..freeze.clone() }));

@@ -6,6 +6,7 @@ use crate::memory::call::Call;
 use crate::memory::capacity;
 use crate::memory::halt::{Halt, departed, missing};
 use crate::memory::locked_shards::LockedShards;
+use crate::memory::noted_changes::NotedChanges;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::SharedName;
@@ -15,13 +16,13 @@ use crate::model::{
 };
 
 pub(crate) fn export(call: &Call<'_>, id: &SessionId) -> Result<Option<Export>> {
-    let found = get::find(call, id, |id, record| (record.copy(id, call.now), record.changes))?;
+    let found = get::find(call, id, |id, record| (record.copy(id, call.now), record.changes.ids))?;
     Ok(found.map(|(copy, changes)| Export::new(copy.read(), changes)))
 }
 
 pub(crate) fn run(call: Call<'_>, import: &Import) -> Result<bool> {
     let session = import.export.session();
-    let new = record(import, &import.check(call.rules)?);
+    let new = record(import, &import.check(call.rules)?, call.now);
     let names = [session.id.as_str(), new.user.as_str(), new.connection.as_str(), new.node.as_str()];
     let mut call = call.reaching(names);
     call.settle(|call, locked| attempt(call, locked, &session.id, new.clone(), import.replaces))
@@ -40,7 +41,7 @@ fn again(old: &Record, new: &Record) -> Option<Ordering> {
     is_same.then(|| old.until.cmp(&new.until))
 }
 
-fn record(import: &Import, entries: &[u8]) -> Record {
+fn record(import: &Import, entries: &[u8], now: u64) -> Record {
     let Export { session, changes } = &import.export;
     let Session { times, .. } = session;
     let (index_fields, is_handed_over) = import.index_fields();
@@ -48,7 +49,7 @@ fn record(import: &Import, entries: &[u8]) -> Record {
         kind: Kind::Live,
         status: session.status,
         freeze: None,
-        changes: *changes,
+        changes: NotedChanges::arriving(*changes, now),
         version: session.version.get(),
         created_at: times.created_at,
         ttl: ms(session.ttl),
@@ -65,7 +66,7 @@ fn record(import: &Import, entries: &[u8]) -> Record {
     };
     if is_handed_over {
         record.status = Status::Suspended;
-        record.change(None);
+        record.change(None, now);
     }
     record.freeze = import.migration.as_ref().map(|coming| Box::new(freeze(coming, record.status)));
     record
@@ -86,6 +87,10 @@ fn attempt(
     let again = old.and_then(|old| again(old, &new));
     if again == Some(Ordering::Equal) {
         return Ok(true);
+    }
+    // A copy is known by its task.
+    if new.freeze.is_none() {
+        call.noted(locked, id)?;
     }
     if new.expires_at <= call.now {
         return Err(missing());
@@ -134,7 +139,7 @@ fn attempt(
     let oldest = if replaced { None } else { capacity::find(call, locked)? };
 
     if new.freeze.is_none() {
-        new.note_import(call.operation);
+        new.changes.note_import(call.operation);
     }
     if replaced {
         let old = locked.take(id);

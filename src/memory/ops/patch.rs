@@ -22,10 +22,10 @@ fn attempt(
     patch: &Patch,
     changes: &[u8],
 ) -> Result<(u64, u64, bool), Halt> {
-    let record = locked.live(id, call.now)?;
-    if let Some(first) = record.version_of(call.operation) {
+    if let Some((first, record)) = call.noted(locked, id)? {
         return Ok((first, record.expires_at, true));
     }
+    let record = locked.live(id, call.now)?;
     fence(call, locked, record.node.as_str())?;
     if record.is_frozen(call.now) {
         return Err(Halt::Refused(Refusal::Frozen));
@@ -46,7 +46,7 @@ fn attempt(
     let record = locked.edit(id, |record: &mut Record| {
         record.body = body.into();
         record.status = status;
-        record.change(call.operation);
+        record.change(call.operation, call.now);
         if let Some(ttl) = ttl {
             record.set_ttl(ttl, call.now, call.rules);
         }

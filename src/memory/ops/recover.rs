@@ -69,7 +69,7 @@ fn page(locked: &LockedShards<'_>, claim: &Claim) -> (Vec<SessionId>, Option<Cur
 fn take(call: &Call<'_>, locked: &mut LockedShards<'_>, claim: &Claim, id: SessionId) -> RecoveredSession {
     let mut record = locked.take(&id);
     let connection = some(record.connection.as_str()).map(Into::into);
-    record.hand_over(&claim.to, call.operation);
+    record.hand_over(&claim.to, call.operation, call.now);
     record.prolong(call.now + ms(claim.reconnect), call.rules);
     let version = Version::new(record.version);
     let user = some(record.user.as_str()).map(Into::into);

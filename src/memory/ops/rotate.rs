@@ -2,7 +2,7 @@
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
-use crate::memory::halt::{Halt, departed, missing};
+use crate::memory::halt::Halt;
 use crate::memory::limit;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
@@ -59,13 +59,14 @@ fn attempt(
     if is_login {
         record.user.set(new_user);
     }
-    record.change(call.operation);
+    record.change(call.operation, call.now);
     // Copies that may wait are of the old id.
     record.copies_until = 0;
     locked.put(new_id.clone(), record.clone());
     // Who planted the id of a session before its login must not follow it: then the old id answers as if deleted.
     let kind = if is_login { Kind::Deleted(Some(new_id.clone())) } else { Kind::Rotated(new_id.clone()) };
-    let leftover = old.into_leftover(kind, call.operation, call.now + ms(call.rules.rotation_grace));
+    let until = call.now + ms(call.rules.rotation_grace);
+    let leftover = old.into_leftover(kind, call.operation, until, call.now);
     locked.leave(id.clone(), leftover);
     Ok((record, limit::evict(call, locked, victims)))
 }
@@ -80,15 +81,18 @@ fn again(
     let Some(record) = locked.record(id, call.now).filter(|record| !record.is_session()) else {
         return Ok(None);
     };
-    if record.version_of(call.operation).is_none() {
+    let Some(version) = record.version_of(call.operation) else {
         return Ok(None);
-    }
+    };
     match &record.kind {
+        // The answer is the session of then, which nobody has changed since.
         Kind::Rotated(to) | Kind::Deleted(Some(to)) if to == new_id => {
-            locked.live(new_id, call.now).cloned().map(Some)
+            let session = locked.live(new_id, call.now).map_err(|halt| match halt {
+                Halt::Need(more) => Halt::Need(more),
+                _ => Halt::Unsure,
+            })?;
+            if session.version == version { Ok(Some(session.clone())) } else { Err(Halt::Unsure) }
         }
-        Kind::Rotated(to) => Err(Halt::Rotated(to.clone())),
-        Kind::Departed(departure) => Err(departed(departure)),
-        Kind::Live | Kind::Deleted(_) => Err(missing()),
+        _ => Ok(None),
     }
 }

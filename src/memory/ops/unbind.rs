@@ -10,10 +10,10 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, connection: &str) ->
     require_name("connection id", connection)?;
     let mut call = call.reaching([session.id().as_str(), connection]);
     let settled = call.settle_at(session, |call, locked, id| {
-        let record = locked.live(id, call.now)?;
-        if record.version_of(call.operation).is_some() {
+        if call.noted(locked, id)?.is_some() {
             return Ok(true);
         }
+        let record = locked.live(id, call.now)?;
         if record.connection.as_str() != connection {
             return Ok(false);
         }
@@ -24,7 +24,7 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, connection: &str) ->
         locked.need_session(id, record)?;
 
         let mut record = locked.take(id);
-        record.detach(call.operation);
+        record.detach(call.operation, call.now);
         locked.put(id.clone(), record);
         Ok(true)
     });

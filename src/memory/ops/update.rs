@@ -25,10 +25,10 @@ fn attempt(
     session: &Session,
     entries: &[u8],
 ) -> Result<(u64, u64, u64), Halt> {
-    let record = locked.live(id, call.now)?;
-    if let Some(first) = record.version_of(call.operation) {
+    if let Some((first, record)) = call.noted(locked, id)? {
         return Ok((first, record.last_active, record.expires_at));
     }
+    let record = locked.live(id, call.now)?;
     fence(call, locked, record.node.as_str())?;
     if record.is_frozen(call.now) {
         return Err(Halt::Refused(Refusal::Frozen));
@@ -50,7 +50,7 @@ fn attempt(
     record.node.set(&new.node);
     record.body = entries.into();
     record.status = session.status;
-    record.change(call.operation);
+    record.change(call.operation, call.now);
     if ms(session.ttl) != record.ttl {
         record.set_ttl(ms(session.ttl), call.now, call.rules);
     }

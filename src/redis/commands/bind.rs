@@ -16,7 +16,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, binding: Binding)
     let changed = reply.word == "ok";
     let (version, connection, node, holder) = (reply.version()?, reply.text()?, reply.text()?, reply.text()?);
     Ok(Bound {
-        id: plan.id,
+        id: reply.id_since(plan.id)?,
         version,
         previous_connection: some(&connection).map(Into::into),
         previous_node: some(&node).map(Into::into),
@@ -41,7 +41,8 @@ fn command(call: &Call, plan: &KeyPlan, binding: &Binding) -> redis::Cmd {
         call.fence_key(),
     ];
     let mut cmd = call.evalsha(&script::BIND, names.iter().map(String::as_str));
-    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str()).arg(&old.connection).arg(&old.node);
+    call.operation_arguments(&mut cmd);
+    cmd.arg(plan.id.as_str()).arg(&old.connection).arg(&old.node);
     cmd.arg(&binding.connection).arg(&binding.node).arg(plan.holder_id()).arg(holder_node);
     cmd.arg(if binding.takes_over { "takeover" } else { "refuse" }).arg(ms(call.rules().grace));
     call.fence_arguments(&mut cmd);

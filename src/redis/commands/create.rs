@@ -31,7 +31,8 @@ fn command(call: &Call, plan: &KeyPlan, session: &ValidatedSession) -> redis::Cm
     let keys = keys.iter().chain([&holder_key, &lease]).chain(&victim_keys).map(String::as_str);
     let (limit, policy) = rules.limit_arguments();
     let mut cmd = call.evalsha(&script::CREATE, keys);
-    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
+    call.operation_arguments(&mut cmd);
+    cmd.arg(plan.id.as_str());
     cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
     cmd.arg(plan.holder_id()).arg(session.status.word()).arg(ms(session.ttl));
     cmd.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace)).arg(ms(rules.tombstone));

@@ -2,6 +2,7 @@
 
 use crate::model::{Error, OperationId, Result, Rules, Session, Times, ValidatedSession, Version, ms};
 use crate::redis::call::Call;
+use crate::redis::reply::Reply;
 use crate::redis::script;
 
 /// How many sessions one script call makes at most. Each takes the server some 30 microseconds.
@@ -54,22 +55,12 @@ impl BatchMember {
     }
 }
 
-pub(crate) async fn run(call: &Call, batch: &[BatchMember]) -> Result<CreatedBatch> {
-    let rules = call.rules();
-    let mut keys = vec![call.keys().expiry()];
-    for BatchMember { session, .. } in batch {
-        let [record, _, user, connection, node] =
-            call.keys().of_session(session.id.as_str(), &session.index_fields);
-        keys.extend([record, user, connection, node]);
+pub(crate) async fn run(call: &Call, batch: &mut [BatchMember]) -> Result<CreatedBatch> {
+    let reply = make(call, batch).await;
+    for member in batch.iter_mut() {
+        member.operation_id = call.id_of_part(member.operation_id);
     }
-    let mut cmd = call.evalsha(&script::CREATE_MANY, keys.iter().map(String::as_str));
-    cmd.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace));
-    for BatchMember { operation_id, session, .. } in batch {
-        let ValidatedSession { id, index_fields, status, ttl, entries, .. } = session;
-        cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
-        cmd.arg(operation_id.as_bytes()).arg(status.word()).arg(ms(*ttl)).arg(entries);
-    }
-    let mut reply = call.run(&script::CREATE_MANY, &cmd).await?.expect_ok()?;
+    let mut reply = reply?.expect_ok()?;
     let created_at = reply.number()?;
     let mut alone = Vec::new();
     while !reply.is_empty() {
@@ -77,4 +68,27 @@ pub(crate) async fn run(call: &Call, batch: &[BatchMember]) -> Result<CreatedBat
         alone.push(place.ok_or_else(|| Error::corrupt("reply that names another session"))? - 1);
     }
     Ok(CreatedBatch { created_at, alone })
+}
+
+async fn make(call: &Call, batch: &[BatchMember]) -> Result<Reply> {
+    let rules = call.rules();
+    let mut keys = vec![call.keys().expiry()];
+    for BatchMember { session, .. } in batch {
+        let [record, _, user, connection, node] =
+            call.keys().of_session(session.id.as_str(), &session.index_fields);
+        keys.extend([record, user, connection, node]);
+    }
+    let cmd = || {
+        let mut cmd = call.evalsha(&script::CREATE_MANY, keys.iter().map(String::as_str));
+        call.bound_argument(&mut cmd);
+        cmd.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace)).arg(ms(rules.tombstone));
+        for BatchMember { operation_id, session, .. } in batch {
+            let ValidatedSession { id, index_fields, status, ttl, entries, .. } = session;
+            cmd.arg(id.as_str());
+            cmd.arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
+            cmd.arg(operation_id.as_bytes()).arg(status.word()).arg(ms(*ttl)).arg(entries);
+        }
+        cmd
+    };
+    call.run(&script::CREATE_MANY, cmd).await
 }

@@ -10,7 +10,7 @@ pub(crate) async fn run(call: &Call, before: Option<u64>, skip: usize, limit: us
     let keys = [call.keys().expiry()];
     let mut cmd = call.evalsha(&script::EXPIRED, keys.iter().map(String::as_str));
     cmd.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);
-    let mut reply = call.run(&script::EXPIRED, &cmd).await?.expect_ok()?;
+    let mut reply = call.run(&script::EXPIRED, || cmd.clone()).await?.expect_ok()?;
     let mut expired = Vec::new();
     while !reply.is_empty() {
         expired.push(Expired {

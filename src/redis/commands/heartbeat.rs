@@ -14,7 +14,7 @@ pub(crate) async fn run(call: &Call, identity: &NodeIdentity, beat: &Heartbeat) 
         Want::Renew => "renew",
         Want::Release => "release",
     });
-    let mut reply = call.run(&script::HEARTBEAT, &cmd).await?;
+    let mut reply = call.run(&script::HEARTBEAT, || cmd.clone()).await?;
     match reply.word.as_str() {
         "ok" => Ok(HeartbeatReply::Held { until_ms: reply.number()? }),
         "taken" => Ok(HeartbeatReply::HeldByAnother { until_ms: reply.number()? }),

@@ -30,7 +30,8 @@ fn command(call: &Call, plan: &KeyPlan, import: &Import, entries: &[u8]) -> redi
     let new_keys = [new_user, new_connection, new_node, holder, call.keys().migrations()];
     let keys = keys.iter().chain(&new_keys).map(String::as_str);
     let mut cmd = call.evalsha(&script::IMPORT, keys);
-    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
+    call.operation_arguments(&mut cmd);
+    cmd.arg(plan.id.as_str());
     cmd.arg(&old.user).arg(&old.connection).arg(&old.node).arg(session.version.get());
     cmd.arg(&new.user).arg(&new.connection).arg(&new.node).arg(plan.holder_id());
     cmd.arg(session.status.word()).arg(times.created_at).arg(times.last_active).arg(times.expires_at);

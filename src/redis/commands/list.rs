@@ -1,30 +1,74 @@
 //! list: a page of a user's or node's live sessions, oldest first.
 
-use crate::model::{Page, PageRequest, Result, Selector};
+use crate::model::{Cursor, Error, Obstacle, Page, PageRequest, Result, Selector};
 use crate::redis::call::Call;
-use crate::redis::{index_page as cursor, script};
+use crate::redis::index_page::IndexPage;
+use crate::redis::reply::Reply;
+use crate::redis::script;
 use crate::stored::record::Record;
 
-pub(crate) async fn run(call: &Call, of: &Selector, page: &PageRequest) -> Result<Page> {
-    of.validate()?;
-    page.check()?;
-    let index = call.keys().index(of);
-    let entries = cursor::read(call, &index, "owner", page.size, page.after.as_ref()).await?;
-    let next = page.next(&entries);
-    if entries.is_empty() {
-        return Ok(Page { sessions: Vec::new(), next });
-    }
+/// How often a page is read again that changed before its records were read, until its beginning will do.
+const WHOLE_PAGE_ROUNDS: u32 = 16;
 
-    let mut keys = vec![index];
-    keys.extend(entries.iter().map(|entry| call.keys().session(entry.id.as_str())));
-    let mut cmd = call.evalsha(&script::LIST, keys.iter().map(String::as_str));
-    let (kind, name) = of.words();
-    cmd.arg(kind).arg(name);
-    for entry in &entries {
-        cmd.arg(entry.id.as_str());
+/// How often after that.
+const PAGE_ROUNDS: u32 = 128;
+
+/// How many bytes of records a page has at most, but for one record.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Atomicity: the script reads the page again with the records, and asks for it anew where it has changed, so a page is
+/// the index and its sessions at one instant. Where it changes all the time, its beginning is a page.
+pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Result<Page> {
+    of.validate()?;
+    request.check()?;
+    let index = call.keys().index(of);
+    for round in 0..PAGE_ROUNDS {
+        let page = IndexPage::read(call, &index, "owner", request.size, request.after.as_ref()).await?;
+        if page.entries.is_empty() {
+            return Ok(Page { sessions: Vec::new(), next: None });
+        }
+        let changed = if round < WHOLE_PAGE_ROUNDS { "refuse" } else { "part" };
+        let reply = records(call, of, &index, &page, request.size, changed).await?;
+        match reply.word.as_str() {
+            "need" => {}
+            "ok" | "part" => return read(reply, page, request),
+            _ => return Err(reply.into_error()),
+        }
     }
-    let mut reply = call.run(&script::LIST, &cmd).await?.expect_ok()?;
+    Err(Error::obstacle(Obstacle::Contended, None))
+}
+
+async fn records(
+    call: &Call,
+    of: &Selector,
+    index: &str,
+    page: &IndexPage,
+    size: usize,
+    changed: &str,
+) -> Result<Reply> {
+    let keys: Vec<String> = page.entries.iter().map(|entry| call.keys().session(entry.id.as_str())).collect();
+    let cmd = || {
+        let mut cmd = call.evalsha(&script::LIST, [index].into_iter().chain(keys.iter().map(String::as_str)));
+        let (kind, name) = of.words();
+        cmd.arg(kind).arg(name).arg(page.from).arg(page.skip).arg(size).arg(changed).arg(PAGE_BYTES);
+        for entry in &page.entries {
+            cmd.arg(entry.id.as_str());
+        }
+        cmd
+    };
+    call.run(&script::LIST, cmd).await
+}
+
+fn read(mut reply: Reply, page: IndexPage, request: &PageRequest) -> Result<Page> {
     let _dropped = reply.number()?;
+    let (mut entries, mut size) = (page.entries, request.size);
+    if reply.word == "part" {
+        let last = reply.session_id()?;
+        let at = entries.iter().position(|entry| entry.id == last);
+        size = at.ok_or_else(|| Error::corrupt("reply that names another session"))? + 1;
+        entries.truncate(size);
+    }
+    let next = Cursor::behind(&entries, size, request.after.as_ref());
     let mut sessions = Vec::new();
     while !reply.is_empty() {
         let id = reply.session_id()?;

@@ -37,7 +37,7 @@ pub(crate) async fn run(call: &Call, skip: usize, limit: usize) -> Result<Migrat
     for id in &ids {
         cmd.arg(id);
     }
-    let mut reply = call.run(&script::MIGRATIONS, &cmd).await?.expect_ok()?;
+    let mut reply = call.run(&script::MIGRATIONS, || cmd.clone()).await?.expect_ok()?;
     let left = ids.len().saturating_sub(usize::try_from(reply.number()?).unwrap_or(usize::MAX));
     let next = (ids.len() == limit).then_some(skip + left);
     let mut migrations = Vec::new();

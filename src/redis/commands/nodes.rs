@@ -49,7 +49,7 @@ async fn standing(call: &Call, page: &[(String, u64)]) -> Result<Vec<Node>> {
     for (name, _) in page {
         cmd.arg(name);
     }
-    let mut reply = call.run(&script::NODES, &cmd).await?.expect_ok()?;
+    let mut reply = call.run(&script::NODES, || cmd.clone()).await?.expect_ok()?;
     let mut nodes = Vec::new();
     while !reply.is_empty() {
         let (name, lease_until_ms) = (reply.text()?, reply.number()?);

@@ -14,7 +14,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, patch: Patch) -> 
         "ok" | "unchanged" => {
             let changed = reply.word == "ok";
             let (version, _last_active, expires_at_ms) = (reply.version()?, reply.number()?, reply.number()?);
-            Ok(Patched { id: plan.id, version, expires_at_ms, changed })
+            Ok(Patched { id: reply.id_since(plan.id)?, version, expires_at_ms, changed })
         }
         "limit" => Err(Error::Refused(Refusal::TooLarge { bytes: reply.number()? })),
         _ => Err(reply.into_error()),
@@ -26,7 +26,8 @@ fn command(call: &Call, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis:
     let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
     let lease = call.fence_key();
     let mut cmd = call.evalsha(&script::PATCH, keys.iter().chain([&lease]).map(String::as_str));
-    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
+    call.operation_arguments(&mut cmd);
+    cmd.arg(plan.id.as_str());
     cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
     cmd.arg(patch.expected.map(|version| version.get().to_string()).unwrap_or_default());
     cmd.arg(patch.status.map_or("", Status::word));

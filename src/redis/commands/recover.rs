@@ -3,8 +3,9 @@
 use crate::model::{Claim, Claimed, Cursor, Error, RecoveredSession, Refusal, Result, SessionId, ms, some};
 use crate::redis::bulk::Candidate;
 use crate::redis::call::Call;
+use crate::redis::index_page::IndexPage;
 use crate::redis::reply::Reply;
-use crate::redis::{bulk as batch, index_page as cursor, script};
+use crate::redis::{bulk as batch, script};
 
 /// How often a batch is read again whose sessions kept changing.
 const STALE_BATCHES: u32 = 12;
@@ -34,7 +35,8 @@ pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
 /// The node's sessions to look at, and where to go on.
 async fn page(call: &Call, claim: &Claim) -> Result<(Vec<SessionId>, Option<Cursor>)> {
     let index = call.keys().node(&claim.node);
-    let entries = cursor::read(call, &index, "node", claim.batch, claim.after.as_ref()).await?;
+    let page = IndexPage::read(call, &index, "node", claim.batch, claim.after.as_ref()).await?;
+    let entries = page.entries;
     let next = Cursor::behind(&entries, claim.batch, claim.after.as_ref());
     Ok((entries.into_iter().map(|entry| entry.id).collect(), next))
 }
@@ -55,15 +57,19 @@ async fn take(
             keys.of_session(candidate.id.as_str(), &candidate.index_fields);
         names.extend([record, user, connection]);
     }
-    let mut cmd = call.evalsha(&script::RECOVER, names.iter().map(String::as_str));
-    cmd.arg(call.id().as_bytes()).arg(&claim.node).arg(&claim.to);
-    cmd.arg(claim.identity.as_ref().map_or(&[][..], |identity| identity.lease()));
-    cmd.arg(if claim.always { "always" } else { "lapsed" });
-    cmd.arg(ms(claim.reconnect)).arg(ms(call.rules().grace));
-    for Candidate { id, index_fields, .. } in sound {
-        cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection);
-    }
-    let mut reply = call.run(&script::RECOVER, &cmd).await?;
+    let cmd = || {
+        let mut cmd = call.evalsha(&script::RECOVER, names.iter().map(String::as_str));
+        call.operation_arguments(&mut cmd);
+        cmd.arg(&claim.node).arg(&claim.to);
+        cmd.arg(claim.identity.as_ref().map_or(&[][..], |identity| identity.lease()));
+        cmd.arg(if claim.always { "always" } else { "lapsed" });
+        cmd.arg(ms(claim.reconnect)).arg(ms(call.rules().grace));
+        for Candidate { id, index_fields, .. } in &sound {
+            cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection);
+        }
+        cmd
+    };
+    let mut reply = call.run(&script::RECOVER, cmd).await?;
     match reply.word.as_str() {
         "taken" => return Err(Error::Refused(Refusal::Leased { until_ms: reply.number()? })),
         "missing" => return Err(Error::Refused(Refusal::Fenced)),

@@ -19,13 +19,17 @@ pub(crate) async fn run(
         let [session, lease] = [keys.session(plan.id.as_str()), call.fence_key()];
         let names = [session, keys.connection(connection), keys.node(node), lease];
         let mut cmd = call.evalsha(&script::UNBIND, names.iter().map(String::as_str));
-        cmd.arg(call.id().as_bytes()).arg(plan.id.as_str()).arg(connection).arg(node);
+        call.operation_arguments(&mut cmd);
+        cmd.arg(plan.id.as_str()).arg(connection).arg(node);
         call.fence_arguments(&mut cmd);
         cmd
     };
-    let reply = plan.settle(call, &script::UNBIND, cmd).await?;
+    let mut reply = plan.settle(call, &script::UNBIND, cmd).await?;
     match reply.word.as_str() {
-        "ok" => Ok((plan.id, true)),
+        "ok" => {
+            let _version = reply.version()?;
+            Ok((reply.id_since(plan.id)?, true))
+        }
         "unchanged" | "missing" => Ok((plan.id, false)),
         _ => Err(reply.into_error()),
     }

@@ -12,8 +12,9 @@ pub(crate) async fn run(call: &Call, session: &mut Session) -> Result<SessionId>
     let cmd = |plan: &KeyPlan| command(call, plan, saved, &entries);
     let mut reply = plan.settle(call, &script::UPDATE, cmd).await?.expect_ok()?;
     let (version, last_active, expires_at) = (reply.version()?, reply.number()?, reply.number()?);
-    session.note_saved(plan.id.clone(), version, last_active, expires_at);
-    Ok(plan.id)
+    let id = reply.id_since(plan.id)?;
+    session.note_saved(id.clone(), version, last_active, expires_at);
+    Ok(id)
 }
 
 fn command(call: &Call, plan: &KeyPlan, session: &Session, entries: &[u8]) -> redis::Cmd {
@@ -24,7 +25,8 @@ fn command(call: &Call, plan: &KeyPlan, session: &Session, entries: &[u8]) -> re
     let keys =
         keys.iter().chain([&new_user, &new_connection, &new_node, &holder, &lease]).map(String::as_str);
     let mut cmd = call.evalsha(&script::UPDATE, keys);
-    cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
+    call.operation_arguments(&mut cmd);
+    cmd.arg(plan.id.as_str());
     cmd.arg(&old.user).arg(&old.connection).arg(&old.node).arg(session.version.get());
     cmd.arg(&new.user).arg(&new.connection).arg(&new.node).arg(plan.holder_id());
     cmd.arg(session.status.word()).arg(ms(session.ttl)).arg(ms(call.rules().grace));

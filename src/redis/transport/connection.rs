@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
 
 /// How long a reply may take before its connection is probed.
@@ -46,13 +47,26 @@ pub(crate) struct Connection {
     /// How many connections of the pool have broken. Where one did, the others may have too, since a server that
     /// restarts ends them all; so each is asked before its next use, or a call would spend its attempts on them.
     breaks: Arc<AtomicU64>,
+    /// Of the server that it leads to.
+    clock: Arc<ServerClock>,
 }
 
 impl Connection {
-    pub(crate) fn new(link: MultiplexedConnection, breaks: Arc<AtomicU64>) -> Self {
+    pub(crate) fn new(link: MultiplexedConnection, breaks: Arc<AtomicU64>, clock: Arc<ServerClock>) -> Self {
         let health = Arc::new(Health::default());
         health.breaks.store(breaks.load(Ordering::Relaxed), Ordering::Relaxed);
-        Self { link, health, breaks }
+        Self { link, health, breaks, clock }
+    }
+
+    pub(crate) fn clock(&self) -> &ServerClock {
+        &self.clock
+    }
+
+    /// Asks the server for its time, and notes it.
+    pub(crate) async fn ask_time(&self, deadline: Instant) -> Delivery<()> {
+        let mut link = self.link.clone();
+        let asked = self.outcome(redis::cmd("TIME").query_async(&mut link), deadline).await;
+        asked.map(|time| self.clock.saw(&time))
     }
 
     /// Whether nothing speaks against it: neither its own replies nor the end of others of the pool since it was asked.

@@ -5,4 +5,5 @@ pub(crate) mod delivery;
 pub(crate) mod pool;
 pub(crate) mod read_batcher;
 pub(crate) mod sender;
+pub(crate) mod server_clock;
 pub(crate) mod server_error;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::{Delivery, Unavailable};
+use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
 
 /// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
@@ -42,10 +43,10 @@ enum Failure {
 impl Manager {
     async fn handshake(&self) -> RedisResult<Connection> {
         let link = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
-        let connection = Connection::new(link, self.breaks.clone());
+        let connection = Connection::new(link, self.breaks.clone(), Arc::default());
         // A server that wants a password closes the connection at the first long command, which looks like a lost
         // reply. This short one it answers.
-        match self.ping(&connection).await {
+        match answer(connection.ask_time(Instant::now() + self.timeout).await) {
             Err(error) if server_code(&error).is_none_or(|code| code == "NOAUTH") => Err(error),
             _ => Ok(connection),
         }
@@ -55,12 +56,16 @@ impl Manager {
         let mut link = connection.link.clone();
         let ping = redis::cmd("PING");
         let deadline = Instant::now() + self.timeout;
-        match connection.outcome(ping.query_async(&mut link), deadline).await {
-            Delivery::Answered(()) => Ok(()),
-            Delivery::Refused(error) | Delivery::Lost(error) => Err(error),
-            Delivery::Late | Delivery::Unsent(_) => {
-                Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
-            }
+        answer(connection.outcome(ping.query_async(&mut link), deadline).await)
+    }
+}
+
+fn answer(delivery: Delivery<()>) -> RedisResult<()> {
+    match delivery {
+        Delivery::Answered(()) => Ok(()),
+        Delivery::Refused(error) | Delivery::Lost(error) => Err(error),
+        Delivery::Late | Delivery::Unsent(_) => {
+            Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())
         }
     }
 }
@@ -123,8 +128,8 @@ pub(crate) enum Pool {
     /// Ours.
     Own(OwnPool),
     /// The service's, handed in. Its own settings hold; PING at check-out, its default, is how it finds out that a
-    /// connection broke.
-    Given(bb8::Pool<RedisConnectionManager>),
+    /// connection broke. Which server one of its connections leads to is not known: they have one clock.
+    Given(bb8::Pool<RedisConnectionManager>, Arc<ServerClock>),
 }
 
 #[derive(Debug)]
@@ -154,11 +159,11 @@ impl Pool {
     pub(crate) async fn connection(&self, deadline: Instant) -> Result<Connection, Unavailable> {
         match self {
             Self::Own(own) => own.connection(deadline).await,
-            Self::Given(pool) => match tokio::time::timeout_at(deadline, pool.get()).await {
+            Self::Given(pool, clock) => match tokio::time::timeout_at(deadline, pool.get()).await {
                 Ok(Ok(connection)) => {
                     let mut link = connection.clone();
                     link.set_response_timeout(Duration::from_secs(3600)); // the operation has the deadline
-                    Ok(Connection::new(link, Arc::default()))
+                    Ok(Connection::new(link, Arc::default(), clock.clone()))
                 }
                 Ok(Err(bb8::RunError::User(error))) => Err(Unavailable::connect(Some(Arc::new(error)))),
                 Ok(Err(bb8::RunError::TimedOut)) | Err(_) => Err(Unavailable::EXHAUSTED),

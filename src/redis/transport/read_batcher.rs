@@ -113,7 +113,10 @@ async fn read_alone(pool: &Pool, key: &str, deadline: Instant) -> Delivery<Stamp
         Delivery::Answered(values) => {
             let mut values = values.into_iter();
             match (values.next(), values.next()) {
-                (Some(time), Some(value)) => stamped(time, value, &connection),
+                (Some(time), Some(value)) => {
+                    connection.clock().saw(&time);
+                    stamped(time, value, &connection)
+                }
                 _ => Delivery::Answered((Value::Nil, Value::Nil)),
             }
         }
@@ -215,6 +218,7 @@ impl Batch {
     fn answer(&mut self, values: Vec<Value>, connection: &Connection) {
         let mut values = values.into_iter();
         let Some(time) = values.next() else { return };
+        connection.clock().saw(&time);
         for (read, value) in self.0.iter_mut().zip(values) {
             read.tell(stamped(time.clone(), value, connection));
         }

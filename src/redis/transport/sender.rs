@@ -9,12 +9,22 @@ use crate::redis::script::Script;
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::read_batcher::{ReadBatcher, Stamped};
+use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
 
 /// How often a script is loaded for one call. Sent in one pipeline with the call, it is mostly there for it, but a
 /// server reads a long pipeline in parts, and a flush may come in between. A transaction would keep it out, and be
 /// refused as a whole where memory is full, reads included.
 const LOADS: u32 = 16;
+
+/// Where the bound of a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClockUse {
+    /// What is known of the server's clock.
+    Known,
+    /// The server, which is asked before.
+    Ask,
+}
 
 /// The connections of a store, and what is sent over them.
 #[derive(Debug)]
@@ -39,38 +49,43 @@ impl Sender {
         }
     }
 
-    async fn command(&self, command: &Cmd, deadline: Instant) -> Delivery<Value> {
-        match self.pool.connection(deadline).await {
-            Ok(connection) => {
-                let mut link = connection.link.clone();
-                connection.outcome(command.query_async(&mut link), deadline).await
-            }
-            Err(unavailable) => Delivery::Unsent(unavailable),
-        }
-    }
-
     /// What is stored under a key, and the server's time. Others' reads may go with it.
     pub(crate) async fn read(&self, key: &str, deadline: Instant) -> Delivery<Stamped> {
         self.reads.read(&self.pool, key, deadline).await
     }
 
-    /// Sends a script call. `sent` is told of each round trip.
+    /// Sends a script call, which `call` makes by what is known of the clock of the server that it goes to. `sent` is told
+    /// of each round trip.
     ///
     /// NOSCRIPT means that the call was not executed, so the script is loaded and the call sent with it: a flushed script
     /// cache or a failover stays invisible.
     pub(crate) async fn script(
         &self,
         script: &Script,
-        call: &Cmd,
+        call: &(impl Fn(&ServerClock) -> Cmd + ?Sized),
+        clock: ClockUse,
         deadline: Instant,
         sent: impl Fn(),
     ) -> Delivery<Value> {
+        let connection = match self.pool.connection(deadline).await {
+            Ok(connection) => connection,
+            Err(unavailable) => return Delivery::Unsent(unavailable),
+        };
+        if clock == ClockUse::Ask {
+            sent();
+            match connection.ask_time(deadline).await {
+                Delivery::Answered(()) => {}
+                delivery => return delivery.map(|()| Value::Nil),
+            }
+        }
+        let cmd = call(connection.clock());
         sent();
-        match self.command(call, deadline).await {
+        let mut link = connection.link.clone();
+        match connection.outcome(cmd.query_async(&mut link), deadline).await {
             Delivery::Refused(error) if is_no_script(&error) => {}
             delivery => return delivery,
         }
-        let delivery = self.load_and_call(script, std::slice::from_ref(call), deadline, sent).await;
+        let delivery = self.load_and_call(script, std::slice::from_ref(&cmd), deadline, sent).await;
         delivery.map(|answers| answers.into_iter().last().unwrap_or(Value::Nil))
     }
 

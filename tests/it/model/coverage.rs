@@ -8,6 +8,9 @@ pub(super) type Coverage = BTreeMap<(&'static str, &'static str), u64>;
 /// Counted beside the word, as "replacing" is: the call was taken for one that had happened.
 pub(super) const RECOGNIZED: &str = "recognized";
 
+/// The call may have happened, or did, and what it answered then is not known any more.
+pub(super) const AMBIGUOUS: &str = "ambiguous";
+
 /// Every answer that there can be.
 const ANSWERS: &[(&str, &[&str])] = &[
     (
@@ -31,7 +34,7 @@ const ANSWERS: &[(&str, &[&str])] = &[
     ("patch", &["ok", "unchanged", "missing", "conflict", "too large", RECOGNIZED]),
     ("refresh", &["ok", "unchanged", "missing"]),
     ("refresh_and_get", &["ok", "missing"]),
-    ("rotate", &["ok", "ok evicting", "by another", "exists", "limit", "missing", RECOGNIZED]),
+    ("rotate", &["ok", "ok evicting", "by another", "exists", "limit", "missing", AMBIGUOUS, RECOGNIZED]),
     ("bind", &["ok", "unchanged", "taking over", "taken", "missing", RECOGNIZED]),
     ("unbind", &["ok", "unchanged", "missing", RECOGNIZED]),
     ("delete", &["ok", "missing", RECOGNIZED]),

@@ -27,8 +27,6 @@ pub(super) struct Plain {
     /// Live ones, and expired ones that nobody removed.
     sessions: Vec<Kept>,
     former: Vec<Former>,
-    /// When the last of those was over that are no longer blocked.
-    last_lapse: u64,
     /// The ids that the engine made, which the model cannot know beforehand.
     made: Vec<(OperationId, String)>,
     /// Where the last page ended: whose it was, created_at and id of its last session.
@@ -52,8 +50,8 @@ struct Former {
     id: String,
     end: End,
     stored_until: u64,
-    /// As a session's: the first is the operation that left it.
-    changes: Vec<OperationId>,
+    /// The session as the operation left it that ended the id, which is the first of its changes.
+    last: Box<Kept>,
 }
 
 /// What became of the session with an id.
@@ -142,7 +140,6 @@ impl Plain {
             now: 0,
             sessions: Vec::new(),
             former: Vec::new(),
-            last_lapse: 0,
             made: Vec::new(),
             cursor: None,
             noted: None,
@@ -153,9 +150,7 @@ impl Plain {
     pub(super) fn answer(&mut self, turn: &Turn, now: u64, made: Option<&str>) -> Reply {
         self.now = now;
         self.noted = None;
-        let lapsed = self.former.extract_if(.., |former| former.stored_until <= now);
-        let lapsed = lapsed.map(|former| former.stored_until).max();
-        self.last_lapse = self.last_lapse.max(lapsed.unwrap_or_default());
+        self.former.retain(|former| former.stored_until > now);
         let target = |on| turn.target(on).id().as_str();
         match &turn.call {
             Call::Create { .. } => self.create(turn, made),
@@ -229,8 +224,28 @@ impl Plain {
         let mut last = kept.clone();
         last.count(operation_id);
         let (id, stored_until) = (id.to_owned(), self.now + lasts);
-        self.former.push(Former { id, end, stored_until, changes: last.changes });
+        self.former.push(Former { id, end, stored_until, last: Box::new(last) });
         kept
+    }
+
+    /// What is stored under an id of a session that an operation changed, with the id that it has by now, and the version
+    /// that the operation made.
+    fn noted_at(&self, id: &str, operation_id: OperationId) -> Option<(Seen, u64)> {
+        if let Some(kept) = self.sessions.iter().find(|kept| kept.seen.id == id) {
+            return Some((kept.seen.clone(), kept.made_by(operation_id)?));
+        }
+        let former = self.former.iter().find(|former| former.id == id)?;
+        let version = former.last.made_by(operation_id)?;
+        let id = if let End::Rotated(to) = &former.end { to } else { &former.id };
+        Some((Seen { id: id.clone(), ..former.last.seen.clone() }, version))
+    }
+
+    /// The same for one that may have been rotated before.
+    fn noted(&self, id: &str, operation_id: OperationId) -> Option<(Seen, u64)> {
+        self.noted_at(id, operation_id).or_else(|| {
+            let former = self.former.iter().find(|former| former.id == id)?;
+            if let End::Rotated(to) = &former.end { self.noted_at(to, operation_id) } else { None }
+        })
     }
 
     /// The answer is one that this call had before.
@@ -255,11 +270,6 @@ impl Plain {
         self.sessions.iter().map(|kept| kept.stored_until).min()
     }
 
-    /// When an id was free last that had been blocked.
-    pub(super) fn last_lapse(&self) -> u64 {
-        self.last_lapse
-    }
-
     /// All that is stored, as the keys should show it.
     pub(super) fn picture(&self, now: u64) -> Picture {
         let mut picture = Picture::default();
@@ -272,7 +282,7 @@ impl Plain {
                 End::LoggedIn(to) => ("deleted", to.as_str()),
                 End::Deleted => ("deleted", ""),
             };
-            picture.former(&former.id, end, former.stored_until, &former.changes);
+            picture.former(&former.id, end, former.stored_until, &former.last.changes);
         }
         picture
     }

@@ -2,8 +2,10 @@
 
 use cloakroom::{Error, Refusal, Removed, Session, Status};
 
+use crate::model::coverage::AMBIGUOUS;
+
 /// A word, what else a reply tells, and the sessions in it.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Reply {
     pub(super) word: &'static str,
     pub(super) fields: Vec<(&'static str, String)>,
@@ -100,6 +102,9 @@ impl Reply {
 
     pub(super) fn error(error: &Error) -> Self {
         let Error::Refused(refusal) = error else {
+            if error.is_ambiguous() {
+                return Self::word(AMBIGUOUS);
+            }
             return Self::word("error").with("error", format!("{error:?}"));
         };
         match refusal {

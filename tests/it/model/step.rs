@@ -22,8 +22,6 @@ pub(super) enum Step {
     Again(u8),
     /// But not so far that a session would go by itself.
     Advance(Span),
-    /// But not so far that an id would be blocked again that was free.
-    SetBack(Span),
     FlushScripts,
     /// The server ends all connections.
     Cut,
@@ -39,7 +37,6 @@ impl fmt::Debug for Step {
             Self::Call(_, Place::There, call) => write!(f, "there({call:?})"),
             Self::Again(back) => write!(f, "Step::Again({back})"),
             Self::Advance(span) => write!(f, "Step::Advance({span:?})"),
-            Self::SetBack(span) => write!(f, "Step::SetBack({span:?})"),
             Self::FlushScripts => f.write_str("Step::FlushScripts"),
             Self::Cut => f.write_str("Step::Cut"),
             Self::Reconnect => f.write_str("Step::Reconnect"),
@@ -198,14 +195,12 @@ pub(super) fn steps() -> BoxedStrategy<Step> {
         6 => Just(Span::Millisecond), 6 => Just(Span::Second), 4 => Just(Span::ThirdOfTtl), 1 => Just(Span::Ttl),
         1 => Just(Span::Tombstone),
     ];
-    let back = prop_oneof![2 => Just(Span::Millisecond), 3 => Just(Span::Second), 3 => Just(Span::ThirdOfTtl), 1 => Just(Span::Ttl)];
     prop_oneof![
         130 => calls().prop_map(here),
         24 => calls().prop_map(there),
         24 => imports().prop_map(there),
         14 => prop_oneof![4 => Just(0_u8), 1 => 1..5_u8].prop_map(Step::Again),
         16 => span.prop_map(Step::Advance),
-        3 => back.prop_map(Step::SetBack),
         1 => Just(Step::FlushScripts),
         1 => Just(Step::Cut),
         1 => Just(Step::Reconnect),

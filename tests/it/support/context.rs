@@ -307,13 +307,8 @@ impl Context {
 
     /// Sets the clock back.
     pub(crate) fn set_back(&self, by: Duration) {
-        self.note_set_back(by);
-        self.clock.set_ms(self.clock.now_ms() - ms(by));
-    }
-
-    /// Another set back the clock that they share.
-    pub(crate) fn note_set_back(&self, by: Duration) {
         self.set_back_ms.fetch_add(ms(by), Ordering::SeqCst);
+        self.clock.set_ms(self.clock.now_ms() - ms(by));
     }
 
     /// A live session with a user, a connection and a node of its own.

@@ -1,6 +1,6 @@
 //! A second reading of the record, apart from the crate's, so that the two can disagree.
 
-pub(crate) const HEADER: usize = 89;
+pub(crate) const HEADER: usize = 99;
 
 /// What is stored under a session's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Stored {
         let (user, connection, node) = (text(short(3)), text(short(5)), text(short(7)));
         let mut body = take(body_length);
         let mut status = bytes[2];
-        let (mut freeze, mut copies_until, mut speaks_until) = (None, 0, time(83));
+        let (mut freeze, mut copies_until, mut speaks_until) = (None, 0, time(93));
         if status == FROZEN {
             let (block, copies) = Freeze::split_off(&mut body);
             copies_until = copies;
@@ -80,13 +80,13 @@ impl Stored {
             user,
             connection,
             node,
-            version: number(&bytes[45..53]),
-            created_at: time(53),
-            ttl: time(59),
-            deadline: time(65),
-            last_active: time(71),
-            expires_at: time(77),
-            stored_until: time(83),
+            version: number(&bytes[57..63]),
+            created_at: time(63),
+            ttl: time(69),
+            deadline: time(75),
+            last_active: time(81),
+            expires_at: time(87),
+            stored_until: time(93),
             body,
             freeze,
             copies_until,

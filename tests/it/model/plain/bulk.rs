@@ -16,7 +16,9 @@ impl Plain {
                 self.end(&id, End::Deleted, turn.operation_id);
                 Reply::word("ok")
             }
-            Found::Former(former) if former.end == End::Deleted && former.changes[0] == turn.operation_id => {
+            Found::Former(former)
+                if former.end == End::Deleted && former.last.changes[0] == turn.operation_id =>
+            {
                 self.recognize();
                 Reply::word("ok")
             }

@@ -1,9 +1,6 @@
 //! What changes a session that keeps its id.
 
-use cloakroom::Status;
-
 use super::{Plain, bytes, clamp, put, status};
-use crate::model::coverage::RECOGNIZED;
 use crate::model::reply::{Reply, Seen};
 use crate::model::step::Call;
 use crate::model::turn::Turn;
@@ -16,10 +13,6 @@ impl Plain {
         if bytes(&copy) > self.rules.session_bytes {
             return Reply::word("too large").with("bytes", bytes(&copy));
         }
-        let Some(at) = self.follow(&copy.id) else {
-            return Reply::word("missing");
-        };
-        let stored = self.sessions[at].seen.clone();
         let saved = |version, kept: &Seen| {
             let (last_active, expires_at) = (kept.last_active, kept.expires_at);
             Reply::word("ok").with_session(Seen {
@@ -30,10 +23,14 @@ impl Plain {
                 ..copy.clone()
             })
         };
-        if let Some(version) = self.sessions[at].made_by(turn.operation_id) {
+        if let Some((seen, version)) = self.noted(&copy.id, turn.operation_id) {
             self.recognize();
-            return saved(version, &stored);
+            return saved(version, &seen);
         }
+        let Some(at) = self.follow(&copy.id) else {
+            return Reply::word("missing");
+        };
+        let stored = self.sessions[at].seen.clone();
         if copy.version != stored.version {
             return Reply::word("conflict").with("version", stored.version);
         }
@@ -64,18 +61,18 @@ impl Plain {
         let Call::Patch { entries, mode, ttl, expect, .. } = &turn.call else {
             unreachable!("only of a patch");
         };
-        let Some(at) = self.follow(id) else {
-            return Reply::word("missing");
-        };
-        let kept = &mut self.sessions[at];
         let reply = |word, version: u64, seen: &Seen| {
             let reply = Reply::word(word).with("id", &seen.id).with("version", version);
             reply.with("expires_at", seen.expires_at)
         };
-        if let Some(version) = kept.made_by(turn.operation_id) {
-            self.noted = Some(RECOGNIZED);
-            return reply("ok", version, &kept.seen);
+        if let Some((seen, version)) = self.noted(id, turn.operation_id) {
+            self.recognize();
+            return reply("ok", version, &seen);
         }
+        let Some(at) = self.follow(id) else {
+            return Reply::word("missing");
+        };
+        let kept = &mut self.sessions[at];
         let expected = expect.and_then(|number| turn.copy(number)).map(|copy| copy.version().get());
         if expected.is_some_and(|version| version != kept.seen.version) {
             return Reply::word("conflict").with("version", kept.seen.version);
@@ -123,14 +120,11 @@ impl Plain {
         let (now, touch, part) = (self.now, self.rules.touch, self.rules.threshold_percent);
         let seen = &mut self.sessions[at].seen;
         let left = seen.expires_at - now;
-        if now.abs_diff(seen.last_active) < touch && left > touch {
+        if now - seen.last_active < touch && left > touch {
             return false;
         }
-        // What a clock that was ahead has written is brought back to now.
-        let is_ahead = seen.last_active > now;
-        let is_too_far = left > seen.ttl && (is_ahead || seen.status == Status::Active);
         seen.last_active = now;
-        if left * 100 < seen.ttl * part || is_too_far {
+        if left * 100 < seen.ttl * part {
             seen.expires_at = clamp(now + seen.ttl, seen.deadline);
             self.sessions[at].keep(self.rules.grace);
         }

@@ -87,7 +87,7 @@ impl Plain {
     /// What is remembered of an id.
     fn changes_of(&self, id: &str) -> &[cloakroom::OperationId] {
         let session = self.sessions.iter().find(|kept| kept.seen.id == id).map(|kept| &kept.changes);
-        let former = || self.former.iter().find(|former| former.id == id).map(|former| &former.changes);
+        let former = || self.former.iter().find(|former| former.id == id).map(|former| &former.last.changes);
         session.or_else(former).map_or(&[], Vec::as_slice)
     }
 }

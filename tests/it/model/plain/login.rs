@@ -3,7 +3,7 @@
 use cloakroom::{OperationId, Status};
 
 use super::{End, Former, Found, Kept, Plain, bytes, clamp, put, status};
-use crate::model::coverage::RECOGNIZED;
+use crate::model::coverage::AMBIGUOUS;
 use crate::model::reply::{Reply, Seen, created};
 use crate::model::rules::Policy;
 use crate::model::step::Call;
@@ -16,13 +16,9 @@ impl Plain {
             return Reply::word("too large").with("bytes", bytes(&new));
         }
         // It answers as the first time, even where what it made has expired since.
-        if let Some(made) = self.sessions.iter().find(|kept| kept.seen.id == new.id)
-            && made.made_by(turn.operation_id).is_some()
-        {
-            self.noted = Some(RECOGNIZED);
-            let expires_at = made.seen.expires_at;
-            let new = self.begun(new, made.seen.created_at);
-            return Reply::word("ok").with_session(Seen { expires_at, ..new });
+        if let Some((made, _)) = self.noted_at(&new.id, turn.operation_id) {
+            self.recognize();
+            return Reply::word("ok").with_session(self.begun(new, made.created_at));
         }
         match self.find(&new.id) {
             Found::Live(_) => return Reply::word("exists"),
@@ -155,26 +151,26 @@ impl Plain {
 
     /// An id that was rotated away, by this call or another.
     fn rotated_before(&mut self, turn: &Turn, former: &Former) -> Reply {
-        let own = former.changes[0] == turn.operation_id;
+        let own = former.last.changes[0] == turn.operation_id;
         let to = match &former.end {
             End::Rotated(to) => to,
             End::LoggedIn(to) if own => to,
             _ => return Reply::word("missing"),
         };
-        // What this call made may have been rotated away since, by another.
-        let made = matches!(self.find(to), Found::Live(_));
-        let to = match self.find(to) {
-            Found::Former(Former { end: End::Rotated(further), .. }) if own => further,
-            _ => to.clone(),
-        };
-        let Some(at) = self.follow(&to) else {
-            return Reply::word("missing");
-        };
         if own {
             self.recognize();
+            // The answer is the session of then, which nobody has changed since.
+            return match self.find(to) {
+                Found::Live(at) if self.sessions[at].seen.version == former.last.seen.version => {
+                    Reply::word("ok").with_session(self.sessions[at].seen.clone())
+                }
+                _ => Reply::word(AMBIGUOUS),
+            };
         }
-        let word = if own && made { "ok" } else { "by another" };
-        Reply::word(word).with_session(self.sessions[at].seen.clone())
+        match self.follow(to) {
+            Some(at) => Reply::word("by another").with_session(self.sessions[at].seen.clone()),
+            None => Reply::word("missing"),
+        }
     }
 
     pub(super) fn bind(&mut self, turn: &Turn, id: &str) -> Reply {
@@ -182,6 +178,11 @@ impl Plain {
             unreachable!("only of a bind");
         };
         let (connection, node) = (turn::connection(*connection), turn::node(*node));
+        if let Some((seen, version)) = self.noted(id, turn.operation_id) {
+            self.recognize();
+            // Of what it had before, nothing is remembered.
+            return Reply::word("ok").with("id", &seen.id).with("version", version);
+        }
         let Some(at) = self.follow(id) else {
             return Reply::word("missing");
         };
@@ -190,11 +191,6 @@ impl Plain {
             let reply = Reply::word(word).with("id", &had.id).with("version", version);
             reply.with("connection", &had.connection).with("node", &had.node).with("taken from", from)
         };
-        if let Some(version) = self.sessions[at].made_by(turn.operation_id) {
-            self.recognize();
-            // Of what it had before, nothing is remembered.
-            return Reply::word("ok").with("id", &had.id).with("version", version);
-        }
         if had.connection == connection && had.node == node && had.status == Status::Active {
             return reply("unchanged", had.version, "");
         }
@@ -225,15 +221,15 @@ impl Plain {
     }
 
     pub(super) fn unbind(&mut self, turn: &Turn, id: &str, connection: u8) -> Reply {
+        if self.noted(id, turn.operation_id).is_some() {
+            self.recognize();
+            return Reply::word("ok");
+        }
         let Some(at) = self.follow(id) else {
             // The answer does not tell the two apart.
             self.noted = Some("missing");
             return Reply::word("unchanged");
         };
-        if self.sessions[at].made_by(turn.operation_id).is_some() {
-            self.recognize();
-            return Reply::word("ok");
-        }
         if self.sessions[at].seen.connection != turn::connection(connection) {
             return Reply::word("unchanged");
         }

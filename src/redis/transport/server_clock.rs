@@ -1,0 +1,86 @@
+//! What is known of a server's clock: a time that it had not passed before, for the bound of a call.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+/// By how much the server's clock and this process's may run apart: one thousandth, twice what a time daemon slews a
+/// clock by.
+const DRIFT: u32 = 1000;
+
+/// The newest time that a server told.
+#[derive(Debug, Default)]
+pub(crate) struct ServerClock(Mutex<Option<Seen>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    time_ms: u64,
+    /// When the reply was here. The server told the time before.
+    at: Instant,
+}
+
+impl ServerClock {
+    /// Notes a reply to TIME that has just come. An earlier time than was expected counts as well: the clock was set back,
+    /// or another server answers.
+    pub(crate) fn saw(&self, time: &Value) {
+        if let Some(time_ms) = time_ms(time) {
+            let seen = Seen { time_ms, at: Instant::now() };
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        }
+    }
+
+    /// A time that the server's clock did not show before an instant. `None` as long as the server told none.
+    pub(crate) fn no_later_than(&self, instant: Instant) -> Option<u64> {
+        let Seen { time_ms, at } = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(match instant.checked_duration_since(at) {
+            Some(later) => time_ms + whole_ms(later - later / DRIFT),
+            None => {
+                let before = at - instant;
+                time_ms.saturating_sub(whole_ms(before + before / DRIFT) + 1)
+            }
+        })
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The milliseconds of a reply to TIME.
+pub(crate) fn time_ms(time: &Value) -> Option<u64> {
+    let (seconds, micros): (u64, u64) = redis::from_redis_value_ref(time).ok()?;
+    Some(seconds * 1000 + micros / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(seconds: i64) -> Value {
+        Value::Array(vec![Value::Int(seconds), Value::Int(0)])
+    }
+
+    #[test]
+    fn a_bound_is_never_behind_what_the_server_told_and_its_clock_may_have_run_slow() {
+        let clock = ServerClock::default();
+        assert_eq!(clock.no_later_than(Instant::now()), None);
+        clock.saw(&told(1000));
+        let now = Instant::now();
+        let bound = |instant| clock.no_later_than(instant).unwrap();
+        assert_eq!(bound(now) / 1000, 1000);
+        let later = bound(now + Duration::from_secs(1000));
+        assert!((1_999_000..=1_999_100).contains(&later), "{later}");
+        let before = bound(now - Duration::from_secs(100));
+        assert!((899_800..=899_999).contains(&before), "{before}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_is_believed() {
+        let clock = ServerClock::default();
+        clock.saw(&told(1000));
+        clock.saw(&told(400));
+        let bound = clock.no_later_than(Instant::now()).unwrap();
+        assert!((400_000..500_000).contains(&bound), "{bound}");
+    }
+}
