@@ -41,7 +41,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, index, session, lease
+  Uses:   args, clock, permission, typed, record, index, session, lease
 ]]
 
 if #KEYS ~= 8 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV') end
@@ -85,6 +85,9 @@ if connection == new_connection and node == new_node and record.status == RECORD
   and index_pointer(new_connection_key) == id then
   return { 'unchanged', record.version, connection, node, '' }
 end
+-- Whom an earlier attempt took it from, which was refused a command behind that.
+local lost = holder or holder_id ~= '' and record_read(holder_key, now)
+if not holder and lost and not record_version_of(lost, op_id) then lost = nil end
 local pointer, foreign = index_pointer(connection_key)
 if foreign and connection ~= '' then return { 'corrupt', 'connection' } end
 if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
@@ -95,7 +98,8 @@ if holder and holder_node ~= '' and index_foreign(holder_node_key) then return {
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
 record.connection, record.node, record.status = new_connection, new_node, RECORD_ACTIVE
 record_change(record, op_id, now)
+permission_ask(index_pointer)
 if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 record_store(record_key, record, now)
-return { 'ok', record.version, connection, node, holder and holder_id or '' }
+return { 'ok', record.version, connection, node, lost and holder_id or '' }

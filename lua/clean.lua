@@ -26,7 +26,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  the same state.
-  Uses:   args, clock, typed, record, index, session, migration
+  Uses:   args, clock, permission, typed, record, index, session, migration
 ]]
 
 if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV') end
@@ -45,18 +45,20 @@ if not is_of_task or record.kind ~= what then return { 'unchanged' } end
 if what == RECORD_LIVE and record.freeze.frozen_until ~= frozen_until then return { 'unchanged' } end
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 
+permission_ask(session_unindex_undo)
 if what == RECORD_LIVE then
   local refusal = session_need(record, user, connection, node)
   if refusal then return refusal end
   if foreign then return { 'corrupt', foreign } end
-  refusal = session_remove(keys, id, record, pointer, now)
+  refusal = session_erase(record_key, keys, id, record, pointer, now)
   if refusal then return refusal end
-  record_drop(record_key, record, now)
+  redis.call('ZREM', migrations_key, id)
 else
   if record.freeze then record_thaw(record) end
   record_speak(record, math.min(record.stored_until, now + tombstone))
   if what == RECORD_DEPARTED then record.body = ARGS_NO_TOKEN .. record.body:sub(#ARGS_NO_TOKEN + 1) end
+  -- First the list, or a call that comes again would find the record done, and leave its entry.
+  redis.call('ZREM', migrations_key, id)
   record_store(record_key, record, now)
 end
-redis.call('ZREM', migrations_key, id)
 return { 'ok' }

@@ -47,7 +47,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, entries, index, session, limit, lease
+  Uses:   args, clock, permission, typed, record, entries, index, session, limit, lease
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
@@ -91,12 +91,13 @@ end
 if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure', now } end
 local fenced = lease_fence(as_lease_key, as_node, lease, node, now)
 if fenced then return fenced end
-local victims, refusal = limit_admit(declared, user_key, expiry_key, user, limit, evict, now)
+local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, limit, evict, now)
 -- What is reaped is reported with the session that was made: a create that is refused reaps nothing.
 if refusal or in_the_way then return refusal or in_the_way end
 
 record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0
+if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
 refusal = session_make(record_key, keys, id, record, grace, now, fresh)
 if refusal then return refusal end
 return limit_evict(victims, declared, op_id, tombstone, now,

@@ -21,7 +21,7 @@
       How many sessions a user has is not looked at: where that has a limit, run create.
   Writes: all of the keys of each session that it makes.
   Again:  the same state; it names all that it made, and create knows those by op_id.
-  Uses:   args, clock, typed, record, entries, index, session
+  Uses:   args, clock, permission, typed, record, entries, index, session
 ]]
 
 if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 3 then
@@ -48,6 +48,7 @@ for place = 1, (#KEYS - 1) / 4 do
 end
 
 -- All arguments are checked by now: what is foreign to one session is taken back, and nothing else can fail after a write.
+permission_ask()
 local reply = { 'ok', now }
 for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record

@@ -27,7 +27,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the tombstone lasts.
-  Uses:   args, clock, typed, record, index, session, lease
+  Uses:   args, clock, permission, typed, record, index, session, lease
 ]]
 
 if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 9 ARGV') end
@@ -48,7 +48,8 @@ local refusal = record_refusal(record, foreign == 'record', now)
   or lease_fence(as_lease_key, as_node, lease, record.node, now) or session_need(record, user, connection, node)
 if refusal then return refusal end
 if foreign then return { 'corrupt', foreign } end
-refusal = session_remove(keys, id, record, pointer, now)
+permission_ask(session_unindex_undo)
+refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
 record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)
 return { 'ok', record.version }

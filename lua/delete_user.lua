@@ -18,7 +18,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  same op_id → same reply, while the tombstones last.
-  Uses:   args, clock, typed, record, index, session
+  Uses:   args, clock, permission, typed, record, index, session
 ]]
 
 if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
@@ -31,6 +31,7 @@ local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end
 
+permission_ask()
 local removed, stale, corrupt = {}, {}, {}
 for at = 3, #KEYS, 3 do
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
@@ -45,7 +46,7 @@ for at = 3, #KEYS, 3 do
     redis.call('ZREM', user_key, id)
   elseif session_need(record, user, connection, node) then
     stale[#stale + 1] = id
-  elseif session_remove(keys, id, record, pointer, now) then
+  elseif session_remove(record_key, keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
     record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)

@@ -24,7 +24,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same task → same reply.
-  Uses:   args, clock, typed, record, index, session, migration
+  Uses:   args, clock, permission, typed, record, index, session, migration
 ]]
 
 if #KEYS ~= 5 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom depart: 5 KEYS and 7 ARGV') end
@@ -44,7 +44,8 @@ end
 refusal = session_need(record, user, connection, node)
 if refusal then return refusal end
 if foreign then return { 'corrupt', foreign } end
-refusal = session_remove(keys, id, record, pointer, now)
+permission_ask(session_unindex_undo)
+refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
 migration_depart(record_key, record, now)
 return { 'ok', record.version }

@@ -20,7 +20,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same task → same reply, until the freeze is over; then it is another one.
-  Uses:   args, clock, typed, record, entries, index, migration
+  Uses:   args, clock, permission, typed, record, entries, index, migration
 ]]
 
 if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom freeze: 2 KEYS and 7 ARGV') end
@@ -41,7 +41,8 @@ if freeze then
   return { 'ok', freeze.frozen_until, record_encode(record) }
 end
 
+permission_ask()
 migration_freeze(record, RECORD_OUTGOING, task, now + span, span, place, new_node)
-record_store(record_key, record, now)
 migration_note(migrations_key, id, record, grace, now)
+record_store(record_key, record, now)
 return { 'ok', now + span, record.raw }

@@ -18,7 +18,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing. Nodes that were listed for long enough go.
   Again:  the same state, by the time of the last; a release answers the same.
-  Uses:   args, clock, typed, index, lease
+  Uses:   args, clock, permission, typed, index, lease
 ]]
 
 if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 2 KEYS and 6 ARGV') end
@@ -40,6 +40,7 @@ end
 
 deadline = want == 'release' and math.min(deadline, now) or now + length
 local ttl = math.max(deadline + keep - now, 1)
+permission_ask()
 redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', now - keep)
 redis.call('ZADD', nodes_key, deadline, node)
 index_keep(nodes_key, ttl, keep)

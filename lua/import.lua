@@ -56,7 +56,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply; same task → same reply, until it is thawed.
-  Uses:   args, clock, typed, record, entries, index, session, migration
+  Uses:   args, clock, permission, typed, record, entries, index, session, migration
 ]]
 
 if #KEYS ~= 10 or #ARGV ~= 26 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 26 ARGV') end
@@ -135,6 +135,7 @@ else
   migration_freeze(new, RECORD_INCOMING, task, frozen_until, 0, place, '')
 end
 new.copies_until = copies_until
+permission_ask(index_pointer)
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
 record_store(record_key, new, now)

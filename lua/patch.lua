@@ -38,7 +38,7 @@
     {"corrupt", key}
   Writes: record; with a new ttl all of the keys; or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, entries, index, session, lease
+  Uses:   args, clock, permission, typed, record, entries, index, session, lease
 ]]
 
 if #KEYS ~= 6 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 15 ARGV') end
@@ -77,6 +77,7 @@ end
 record.body, record.status = body, status or record.status
 record_change(record, op_id, now)
 if new_ttl then
+  permission_ask()
   record_set_ttl(record, ttl, now)
   session_reschedule(keys, id, record, grace, now)
 end

@@ -14,7 +14,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  the same state; what was removed is reported once.
-  Uses:   args, clock, typed, record, index, session
+  Uses:   args, clock, permission, typed, record, index, session
 ]]
 
 if #KEYS % 4 ~= 1 or #KEYS > 801 or #ARGV ~= #KEYS then
@@ -24,6 +24,7 @@ local expiry_key = KEYS[1]
 local now = clock_now(ARGV[1])
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 
+permission_ask()
 local removed, stale, corrupt, dropped = {}, {}, {}, 0
 for at = 2, #KEYS, 4 do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, at, at + 3)
@@ -37,12 +38,11 @@ for at = 2, #KEYS, 4 do
   elseif record.expires_at <= now then
     if session_need(record, user, connection, node) then
       stale[#stale + 1] = id
-    elseif session_remove(keys, id, record, pointer, now) then
+    elseif session_erase(record_key, keys, id, record, pointer, now) then
       corrupt[#corrupt + 1] = id
     else
       removed[#removed + 1] = id
       removed[#removed + 1] = record.raw
-      record_drop(record_key, record, now)
     end
   end
 end

@@ -31,7 +31,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it moves; nodes and lease when the node has no session left.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, index, session, lease
+  Uses:   args, clock, permission, typed, record, index, session, lease
 ]]
 
 if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 3 then
@@ -90,7 +90,7 @@ if unsure then return unsure end
 -- What the same call took when it came first is told again, whatever became of the leases.
 if refusal and #recovered == 0 then return refusal end
 
-local entries, pointers, longest = {}, {}, 0
+local moved, entries, pointers, longest = {}, {}, {}, 0
 for _, claim in ipairs(claims) do
   local id, record = claim.id, claim.record
   if refusal then
@@ -98,20 +98,27 @@ for _, claim in ipairs(claims) do
   else
     record.connection, record.node, record.status = '', new_node, RECORD_SUSPENDED
     record_change(record, op_id, now)
-    session_prolong({ expiry = expiry_key, user = claim.user_key }, id, record, now + reconnect, grace, now)
-    record_store(claim.record_key, record, now)
+    moved[#moved + 1] = claim
     gone[#gone + 1], entries[#entries + 1], entries[#entries + 2] = id, record.created_at, id
     recovered[#recovered + 1], recovered[#recovered + 2] = id, record.version
     if claim.connection_key then pointers[#pointers + 1] = claim.connection_key end
-    longest = math.max(longest, record.stored_until)
   end
 end
-if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
-if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
+permission_ask()
+for _, claim in ipairs(moved) do
+  local keys = { expiry = expiry_key, user = claim.user_key }
+  session_prolong(keys, claim.id, claim.record, now + reconnect, grace, now)
+  longest = math.max(longest, claim.record.stored_until)
+end
+-- The records come behind what leads to them, and before what no longer does: so a call that comes again finds what it
+-- has left to do.
 if #entries > 0 then
   redis.call('ZADD', new_node_key, unpack(entries))
   index_keep(new_node_key, longest - now, grace)
 end
+if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
+for _, claim in ipairs(moved) do record_store(claim.record_key, claim.record, now) end
+if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
 if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)
   redis.call('DEL', lease_key)

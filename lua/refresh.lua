@@ -31,7 +31,7 @@
     {"corrupt", key}
   Writes: record; expiry when it extends, or brings back what a clock that was ahead wrote; rarely the TTL of each key.
   Again:  the same state but for the time of use.
-  Uses:   args, clock, typed, record, entries, index, session, lease
+  Uses:   args, clock, permission, typed, record, entries, index, session, lease
 ]]
 
 if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom refresh: 6 KEYS and 11 ARGV') end
@@ -85,6 +85,7 @@ if word == 'ok' then
       refusal = session_routing_need(record_key, record, user, connection, node)
       if refusal then return refusal end
     end
+    permission_ask()
     if index_expiry(expiry_key, id, record, grace, now, keep) then return { 'corrupt', 'expiry' } end
     if keep then
       session_keep({ user = user_key, connection = connection_key, node = node_key }, record, grace, now)

@@ -44,7 +44,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the record stays under the old id.
-  Uses:   args, clock, typed, record, entries, index, session, limit, lease
+  Uses:   args, clock, permission, typed, record, entries, index, session, limit, lease
 ]]
 
 if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
@@ -89,9 +89,10 @@ local victims = {}
 local login = new_user ~= '' and new_user ~= user
 if login then
   record.user = new_user
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, limit, evict, now)
+  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, new_id, limit, evict, now)
   if refusal then return refusal end
 end
+if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
 record_change(record, op_id, now)
 -- Copies that may wait are of the old id.
 record.copies_until, record.stored_until = copies_until, math.max(record.stored_until, copies_until)

@@ -18,7 +18,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  the same state.
-  Uses:   args, clock, typed, record, index, migration
+  Uses:   args, clock, permission, typed, record, index, migration
 ]]
 
 if #KEYS ~= 2 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom thaw: 2 KEYS and 4 ARGV') end
@@ -34,6 +34,7 @@ if not lapsed and not record.freeze then return { 'unchanged', record.version } 
 if not lapsed and not migration_is(record, direction, task) then return { 'frozen' } end
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 
+permission_ask()
 if record.freeze and direction == RECORD_OUTGOING then
   record_return(record)
 elseif record.freeze then

@@ -28,7 +28,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, index, session, lease
+  Uses:   args, clock, permission, typed, record, index, session, lease
 ]]
 
 if #KEYS ~= 4 or #ARGV ~= 8 then return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 8 ARGV') end
@@ -52,6 +52,7 @@ local pointer, foreign = index_pointer(connection_key)
 if foreign then return { 'corrupt', 'connection' } end
 if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
 
+permission_ask()
 if pointer == id then redis.call('DEL', connection_key) end
 session_detach(record_key, node_key, id, record, op_id, now)
 return { 'ok', record.version }

@@ -45,7 +45,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, typed, record, entries, index, session, lease
+  Uses:   args, clock, permission, typed, record, entries, index, session, lease
 ]]
 
 if #KEYS ~= 10 or #ARGV ~= 18 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV') end
@@ -84,6 +84,7 @@ if not refusal and (rerouted or ttl ~= record.ttl) then
 end
 if refusal then return refusal end
 
+if rerouted or ttl ~= record.ttl then permission_ask(index_pointer) end
 record.body, record.status = entries, status
 record_change(record, op_id, now)
 if ttl ~= record.ttl then

@@ -23,7 +23,8 @@ use crate::store::Store;
 /// ```
 ///
 /// # Errors
-/// [`Error::Invalid`] for another URL; [`Error::NotExecuted`] when the server cannot be reached.
+/// [`Error::Invalid`] for another URL; [`Error::NotExecuted`] when the server cannot be reached;
+/// [`Refusal::Forbidden`](crate::Refusal::Forbidden) when its ACL does not allow what a store needs.
 pub async fn connect(url: &str) -> Result<Arc<dyn Store>> {
     match url.split_once("://") {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::builder().build()?)),

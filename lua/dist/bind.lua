@@ -42,7 +42,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -288,6 +289,8 @@ if connection == new_connection and node == new_node and record.status == 1
   and index_pointer(new_connection_key) == id then
   return { 'unchanged', record.version, connection, node, '' }
 end
+local lost = holder or holder_id ~= '' and record_read(holder_key, now)
+if not holder and lost and not record_version_of(lost, op_id) then lost = nil end
 local pointer, foreign = index_pointer(connection_key)
 if foreign and connection ~= '' then return { 'corrupt', 'connection' } end
 if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
@@ -296,7 +299,8 @@ if holder and holder_node ~= '' and index_foreign(holder_node_key) then return {
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
 record.connection, record.node, record.status = new_connection, new_node, 1
 record_change(record, op_id, now)
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 record_store(record_key, record, now)
-return { 'ok', record.version, connection, node, holder and holder_id or '' }
+return { 'ok', record.version, connection, node, lost and holder_id or '' }

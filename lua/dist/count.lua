@@ -15,7 +15,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 if #KEYS ~= 2 or #ARGV ~= 2 then return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV') end
 local owner_key, expiry_key = unpack(KEYS)

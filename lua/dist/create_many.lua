@@ -45,7 +45,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_status(word)
   return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
@@ -129,8 +130,10 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   if type(entered) == 'table' then return entered end
   if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
-  return nil
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 0 then return nil end
+  if type(redis.pcall('PEXPIRE', key, deadline - now)) == 'number' then return nil end
+  redis.call('ZREM', key, '')
+  redis.call('PEXPIRE', key, deadline - now)
 end
 local function session_vacant(record_key, keys, node)
   local full, present = 2, nil
@@ -192,6 +195,7 @@ for place = 1, (#KEYS - 1) / 4 do
     stale = args_stale(op_id, bound, tombstone, now),
   }
 end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('EXISTS', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'EXISTS', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 local reply = { 'ok', now }
 for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record

@@ -27,7 +27,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -188,9 +189,23 @@ local function session_read(record_key, connection_key, connection, now)
   end
   return record, pointer or nil, nil
 end
-local function session_remove(keys, id, record, pointer, now)
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
+end
+local function session_remove(record_key, keys, id, record, pointer, now)
+  if not redis.acl_check_cmd then
+    local tried = redis.pcall('SET', record_key, '', 'NX')
+    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+  end
   local refusal = session_unindex(keys, id, record, now)
-  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if not refusal and record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, keys.connection)
+  end
   return refusal
 end
 local function session_need(record, user, connection, node)
@@ -206,6 +221,7 @@ local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3])
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('MGET', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('TYPE', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'MGET', 'PEXPIRE', 'PTTL', 'SET', 'TYPE', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 local removed, stale, corrupt = {}, {}, {}
 for at = 3, #KEYS, 3 do
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
@@ -220,7 +236,7 @@ for at = 3, #KEYS, 3 do
     redis.call('ZREM', user_key, id)
   elseif session_need(record, user, connection, node) then
     stale[#stale + 1] = id
-  elseif session_remove(keys, id, record, pointer, now) then
+  elseif session_remove(record_key, keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
     record_leave(record_key, record, op_id, 3, '', tombstone, now)

@@ -30,7 +30,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -164,9 +165,23 @@ local function session_read(record_key, connection_key, connection, now)
   end
   return record, pointer or nil, nil
 end
-local function session_remove(keys, id, record, pointer, now)
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
+end
+local function session_remove(record_key, keys, id, record, pointer, now)
+  if not redis.acl_check_cmd then
+    local tried = redis.pcall('SET', record_key, '', 'NX')
+    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+  end
   local refusal = session_unindex(keys, id, record, now)
-  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if not refusal and record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, keys.connection)
+  end
   return refusal
 end
 local function session_need(record, user, connection, node)
@@ -204,7 +219,8 @@ end
 refusal = session_need(record, user, connection, node)
 if refusal then return refusal end
 if foreign then return { 'corrupt', foreign } end
-refusal = session_remove(keys, id, record, pointer, now)
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('SET', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'SET', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
 migration_depart(record_key, record, now)
 return { 'ok', record.version }

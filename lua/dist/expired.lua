@@ -19,7 +19,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 if #KEYS ~= 1 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom expired: 1 KEYS and 4 ARGV') end
 local expiry_key = KEYS[1]

@@ -27,7 +27,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -196,7 +197,8 @@ if freeze then
   record_thaw(record)
   return { 'ok', freeze.frozen_until, record_encode(record) }
 end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 migration_freeze(record, 1, task, now + span, span, place, new_node)
-record_store(record_key, record, now)
 migration_note(migrations_key, id, record, grace, now)
+record_store(record_key, record, now)
 return { 'ok', now + span, record.raw }

@@ -28,7 +28,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
@@ -64,6 +65,7 @@ elseif holder ~= lease or (want == 'renew' and not held) then
 end
 deadline = want == 'release' and math.min(deadline, now) or now + length
 local ttl = math.max(deadline + keep - now, 1)
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREMRANGEBYSCORE', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREMRANGEBYSCORE' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', now - keep)
 redis.call('ZADD', nodes_key, deadline, node)
 index_keep(nodes_key, ttl, keep)

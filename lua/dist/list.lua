@@ -23,7 +23,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)

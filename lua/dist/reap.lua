@@ -15,7 +15,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -114,19 +115,18 @@ end
 local function record_strip(record, kind, body)
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
-local function record_drop(key, record, now)
+local function record_waits(record, now)
   if record.freeze and record.freeze.direction == 1 then
     record_return(record)
   elseif record.freeze then
     record_thaw(record)
   end
-  if record.copies_until <= now then
-    redis.call('DEL', key)
-  else
-    record_speak(record, now)
-    record_strip(record, 3, '')
-    record_store(key, record, now)
-  end
+  return record.copies_until > now
+end
+local function record_leave_word(key, record, now)
+  record_speak(record, now)
+  record_strip(record, 3, '')
+  record_store(key, record, now)
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
@@ -163,10 +163,38 @@ local function session_read(record_key, connection_key, connection, now)
   end
   return record, pointer or nil, nil
 end
-local function session_remove(keys, id, record, pointer, now)
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
+end
+local function session_remove(record_key, keys, id, record, pointer, now)
+  if not redis.acl_check_cmd then
+    local tried = redis.pcall('SET', record_key, '', 'NX')
+    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+  end
   local refusal = session_unindex(keys, id, record, now)
-  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if not refusal and record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, keys.connection)
+  end
   return refusal
+end
+local function session_erase(record_key, keys, id, record, pointer, now)
+  if record_waits(record, now) then
+    local refusal = session_remove(record_key, keys, id, record, pointer, now)
+    if not refusal then record_leave_word(record_key, record, now) end
+    return refusal
+  end
+  local refusal = session_unindex(keys, id, record, now)
+  if refusal then return refusal end
+  if record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, record_key, keys.connection)
+  else
+    session_delete(keys, id, record, now, record_key)
+  end
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -178,6 +206,7 @@ end
 local expiry_key = KEYS[1]
 local now = clock_now(ARGV[1])
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('MGET', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('TYPE', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'MGET', 'PEXPIRE', 'PTTL', 'SET', 'TYPE', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 local removed, stale, corrupt, dropped = {}, {}, {}, 0
 for at = 2, #KEYS, 4 do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, at, at + 3)
@@ -191,12 +220,11 @@ for at = 2, #KEYS, 4 do
   elseif record.expires_at <= now then
     if session_need(record, user, connection, node) then
       stale[#stale + 1] = id
-    elseif session_remove(keys, id, record, pointer, now) then
+    elseif session_erase(record_key, keys, id, record, pointer, now) then
       corrupt[#corrupt + 1] = id
     else
       removed[#removed + 1] = id
       removed[#removed + 1] = record.raw
-      record_drop(record_key, record, now)
     end
   end
 end

@@ -38,7 +38,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -172,8 +173,10 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   if type(entered) == 'table' then return entered end
   if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
-  return nil
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 0 then return nil end
+  if type(redis.pcall('PEXPIRE', key, deadline - now)) == 'number' then return nil end
+  redis.call('ZREM', key, '')
+  redis.call('PEXPIRE', key, deadline - now)
 end
 local function session_read(record_key, connection_key, connection, now)
   local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
@@ -256,7 +259,7 @@ for at = 7, #KEYS, 3 do
 end
 if unsure then return unsure end
 if refusal and #recovered == 0 then return refusal end
-local entries, pointers, longest = {}, {}, 0
+local moved, entries, pointers, longest = {}, {}, {}, 0
 for _, claim in ipairs(claims) do
   local id, record = claim.id, claim.record
   if refusal then
@@ -264,20 +267,25 @@ for _, claim in ipairs(claims) do
   else
     record.connection, record.node, record.status = '', new_node, 2
     record_change(record, op_id, now)
-    session_prolong({ expiry = expiry_key, user = claim.user_key }, id, record, now + reconnect, grace, now)
-    record_store(claim.record_key, record, now)
+    moved[#moved + 1] = claim
     gone[#gone + 1], entries[#entries + 1], entries[#entries + 2] = id, record.created_at, id
     recovered[#recovered + 1], recovered[#recovered + 2] = id, record.version
     if claim.connection_key then pointers[#pointers + 1] = claim.connection_key end
-    longest = math.max(longest, record.stored_until)
   end
 end
-if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
-if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('EXISTS', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'EXISTS', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+for _, claim in ipairs(moved) do
+  local keys = { expiry = expiry_key, user = claim.user_key }
+  session_prolong(keys, claim.id, claim.record, now + reconnect, grace, now)
+  longest = math.max(longest, claim.record.stored_until)
+end
 if #entries > 0 then
   redis.call('ZADD', new_node_key, unpack(entries))
   index_keep(new_node_key, longest - now, grace)
 end
+if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
+for _, claim in ipairs(moved) do record_store(claim.record_key, claim.record, now) end
+if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
 if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)
   redis.call('DEL', lease_key)

@@ -38,7 +38,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -198,8 +199,10 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   if type(entered) == 'table' then return entered end
   if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
-  return nil
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 0 then return nil end
+  if type(redis.pcall('PEXPIRE', key, deadline - now)) == 'number' then return nil end
+  redis.call('ZREM', key, '')
+  redis.call('PEXPIRE', key, deadline - now)
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -273,6 +276,7 @@ if word == 'ok' then
       refusal = session_routing_need(record_key, record, user, connection, node)
       if refusal then return refusal end
     end
+    do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('SETRANGE', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'SETRANGE', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
     if index_expiry(expiry_key, id, record, grace, now, keep) then return { 'corrupt', 'expiry' } end
     if keep then
       session_keep({ user = user_key, connection = connection_key, node = node_key }, record, grace, now)

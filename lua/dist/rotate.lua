@@ -38,7 +38,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -209,8 +210,10 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   if type(entered) == 'table' then return entered end
   if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
-  return nil
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 0 then return nil end
+  if type(redis.pcall('PEXPIRE', key, deadline - now)) == 'number' then return nil end
+  redis.call('ZREM', key, '')
+  redis.call('PEXPIRE', key, deadline - now)
 end
 local function index_pointer(key)
   local id = typed_call('GET', key)
@@ -267,9 +270,23 @@ local function session_read(record_key, connection_key, connection, now)
   end
   return record, pointer or nil, nil
 end
-local function session_remove(keys, id, record, pointer, now)
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
+end
+local function session_remove(record_key, keys, id, record, pointer, now)
+  if not redis.acl_check_cmd then
+    local tried = redis.pcall('SET', record_key, '', 'NX')
+    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+  end
   local refusal = session_unindex(keys, id, record, now)
-  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if not refusal and record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, keys.connection)
+  end
   return refusal
 end
 local function session_need(record, user, connection, node)
@@ -292,7 +309,7 @@ end
 local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, 200)) }
 end
-local function limit_victims(user_key, expiry_key, limit, evict, now)
+local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
   if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
   if stored < limit then return {} end
@@ -303,7 +320,7 @@ local function limit_victims(user_key, expiry_key, limit, evict, now)
   for i, id in ipairs(ids) do
     local expires_at = expiries[i] and tonumber(expiries[i])
     local side = expires_at and expires_at > now and live or expired
-    side[#side + 1] = id
+    if id ~= own_id then side[#side + 1] = id end
   end
   if #live >= limit and not evict then return nil, { 'limit', #live } end
   if stored > #ids then return nil, limit_need('remove', #expired > 0 and expired or live) end
@@ -324,9 +341,9 @@ local function limit_declared(key_at, arg_at, user_key, expiry_key)
   end
   return declared
 end
-local function limit_admit(declared, user_key, expiry_key, user, limit, evict, now)
+local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
-  local victims, refusal = limit_victims(user_key, expiry_key, limit, evict, now)
+  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
   for _, id in ipairs(victims) do
     local victim = declared[id]
@@ -345,7 +362,7 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
-      session_remove(victim.keys, id, victim.live, victim.pointer, now)
+      session_remove(victim.record_key, victim.keys, id, victim.live, victim.pointer, now)
       record_leave(victim.record_key, victim.live, op_id, 3, '', tombstone, now)
       reply[#reply + 1] = id
     else
@@ -414,9 +431,10 @@ local victims = {}
 local login = new_user ~= '' and new_user ~= user
 if login then
   record.user = new_user
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, limit, evict, now)
+  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, new_id, limit, evict, now)
   if refusal then return refusal end
 end
+if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 record_change(record, op_id, now)
 record.copies_until, record.stored_until = copies_until, math.max(record.stored_until, copies_until)
 refusal = session_index(new_keys, new_id, record, grace, now, {})

@@ -27,7 +27,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -160,6 +161,7 @@ local lapsed = record.lapsed and record.lapsed.task == task
 if not lapsed and not record.freeze then return { 'unchanged', record.version } end
 if not lapsed and not migration_is(record, direction, task) then return { 'frozen' } end
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('SET', key) and may('ZREM', key)) then for _, command in ipairs({ 'SET', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 if record.freeze and direction == 1 then
   record_return(record)
 elseif record.freeze then

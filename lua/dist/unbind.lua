@@ -38,7 +38,8 @@ end
 local function typed_call(...)
   local result = redis.pcall(...)
   if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
-  return redis.call(...)
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
@@ -233,6 +234,7 @@ if refusal then return refusal end
 local pointer, foreign = index_pointer(connection_key)
 if foreign then return { 'corrupt', 'connection' } end
 if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('SET', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'SET', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 if pointer == id then redis.call('DEL', connection_key) end
 session_detach(record_key, node_key, id, record, op_id, now)
 return { 'ok', record.version }

@@ -21,8 +21,11 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   if type(entered) == 'table' then return entered end
   if entered == 0 and not is_kept_longer then return nil end
   local deadline = (math.floor(record.stored_until / grace) + 1) * grace
-  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 1 then redis.call('PEXPIRE', key, deadline - now) end
-  return nil
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 0 then return nil end
+  if type(redis.pcall('PEXPIRE', key, deadline - now)) == 'number' then return nil end
+  -- The user may not run PEXPIRE, and nobody would later, had the note risen.
+  redis.call('ZREM', key, '')
+  redis.call('PEXPIRE', key, deadline - now)
 end
 
 -- The session id that a connection points to. Absent: nil. A foreign type: nil and true.

@@ -16,8 +16,9 @@ end
 
 -- Room for one more session of a user: the ids of the oldest live sessions that have to go, mostly none; or
 -- nil and the reply to give. Expired sessions do not count. A user with more than LIMIT_SCAN entries is
--- cleared first, by batches: of expired ones if there are, else of sessions that any count would evict.
-local function limit_victims(user_key, expiry_key, limit, evict, now)
+-- cleared first, by batches: of expired ones if there are, else of sessions that any count would evict. The session
+-- itself has an entry already where an earlier attempt was refused a command, and does not count.
+local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
   if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
   if stored < limit then return {} end
@@ -28,7 +29,7 @@ local function limit_victims(user_key, expiry_key, limit, evict, now)
   for i, id in ipairs(ids) do
     local expires_at = expiries[i] and tonumber(expiries[i])
     local side = expires_at and expires_at > now and live or expired
-    side[#side + 1] = id
+    if id ~= own_id then side[#side + 1] = id end
   end
   if #live >= limit and not evict then return nil, { 'limit', #live } end
   if stored > #ids then return nil, limit_need('remove', #expired > 0 and expired or live) end
@@ -55,9 +56,9 @@ end
 
 -- Whom to evict for one more session of a user, all checked, so that limit_evict cannot fail; or nil and the
 -- reply to give. No limit, or no user: nobody.
-local function limit_admit(declared, user_key, expiry_key, user, limit, evict, now)
+local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
-  local victims, refusal = limit_victims(user_key, expiry_key, limit, evict, now)
+  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
   for _, id in ipairs(victims) do
     local victim = declared[id]
@@ -79,7 +80,7 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
-      session_remove(victim.keys, id, victim.live, victim.pointer, now)
+      session_remove(victim.record_key, victim.keys, id, victim.live, victim.pointer, now)
       record_leave(victim.record_key, victim.live, op_id, RECORD_DELETED, '', tombstone, now)
       reply[#reply + 1] = id
     else

@@ -324,18 +324,19 @@ local function record_leave(key, record, op_id, kind, body, ttl, now)
   record_store(key, record, now)
 end
 
--- Removes the record of a session of which nothing is to be said but that it was here, and that only where a copy may wait.
-local function record_drop(key, record, now)
+-- Whether a copy of a session that ends may wait, so that its record is not to go. It is frozen by nobody then.
+local function record_waits(record, now)
   if record.freeze and record.freeze.direction == RECORD_OUTGOING then
     record_return(record)
   elseif record.freeze then
     record_thaw(record)
   end
-  if record.copies_until <= now then
-    redis.call('DEL', key)
-  else
-    record_speak(record, now)
-    record_strip(record, RECORD_DELETED, '')
-    record_store(key, record, now)
-  end
+  return record.copies_until > now
+end
+
+-- What stays then of a session of which nothing is to be said but that it was here.
+local function record_leave_word(key, record, now)
+  record_speak(record, now)
+  record_strip(record, RECORD_DELETED, '')
+  record_store(key, record, now)
 end

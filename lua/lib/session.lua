@@ -87,12 +87,47 @@ local function session_read(record_key, connection_key, connection, now)
   return record, pointer or nil, nil
 end
 
--- Takes out the index entries, and the pointer if it is still this session's; the caller sees to the record.
+-- Deletes keys of a session whose index entries are out. Where the user may not, those are put back, or the session would
+-- live on and nothing lead to it.
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
+end
+
+-- Takes out the index entries, and the pointer if it is still this session's; the caller sets the record to what stays.
 -- Returns the reply for a foreign type, with all put back.
-local function session_remove(keys, id, record, pointer, now)
+local function session_remove(record_key, keys, id, record, pointer, now)
+  -- Redis 6.2 cannot be asked whether the caller will be allowed to. Of a key that there is, this writes nothing. Where
+  -- memory is full it is refused for that, and will not be behind another write.
+  if not redis.acl_check_cmd then
+    local tried = redis.pcall('SET', record_key, '', 'NX')
+    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+  end
   local refusal = session_unindex(keys, id, record, now)
-  if not refusal and record.connection ~= '' and pointer == id then redis.call('DEL', keys.connection) end
+  if not refusal and record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, keys.connection)
+  end
   return refusal
+end
+
+-- The same with the record, of which nothing stays, but for the sake of copies.
+local function session_erase(record_key, keys, id, record, pointer, now)
+  if record_waits(record, now) then
+    local refusal = session_remove(record_key, keys, id, record, pointer, now)
+    if not refusal then record_leave_word(record_key, record, now) end
+    return refusal
+  end
+  local refusal = session_unindex(keys, id, record, now)
+  if refusal then return refusal end
+  if record.connection ~= '' and pointer == id then
+    session_delete(keys, id, record, now, record_key, keys.connection)
+  else
+    session_delete(keys, id, record, now, record_key)
+  end
 end
 
 -- Nil when the caller named the session's user, connection and node rightly, else the reply that names them.

@@ -41,12 +41,13 @@ pub enum Error {
         /// The cause, where there is one.
         source: Option<Cause>,
     },
-    /// The operation was sent, and no reply came: it may have happened. To retry without its happening twice, use
+    /// The operation was sent, and no reply came, or an error out of a script that may have written before: it may have
+    /// happened, the latter in part. To retry without its happening twice, use
     /// the operation id with [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
     Ambiguous {
         /// The id to retry with.
         operation_id: OperationId,
-        /// How the reply was lost.
+        /// How the reply was lost, or which command of the script was refused.
         source: Cause,
     },
     /// The engine refused the operation. Nothing was changed.
@@ -64,7 +65,9 @@ impl fmt::Display for Error {
             Self::Invalid(invalid) => invalid.fmt(f),
             Self::Value { key, .. } => write!(f, "attribute {key:?} does not fit the type"),
             Self::NotExecuted { reason, .. } => write!(f, "not executed: {reason}"),
-            Self::Ambiguous { .. } => f.write_str("sent, but no reply: it may have happened"),
+            Self::Ambiguous { .. } => {
+                f.write_str("it may have happened: the cause says why that is not known")
+            }
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Corrupt { what } => write!(f, "corrupt {what}"),
         }

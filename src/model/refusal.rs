@@ -58,6 +58,12 @@ pub enum Refusal {
         /// The contract of this store.
         known: u64,
     },
+    /// The server's ACL forbids the store's user something that the store needs, so the store does not start. README.md
+    /// has the line that allows all of it.
+    Forbidden {
+        /// What the user lacks, in the words of an ACL: `+del`, or `~{shop:0}:*`.
+        lacking: Vec<String>,
+    },
     /// The store has as many sessions as it may, all of them live.
     Full {
         /// How many.
@@ -82,6 +88,13 @@ impl fmt::Display for Refusal {
             Self::Fenced => f.write_str("the node does not hold its lease, or not the session"),
             Self::Contract { found, known } => {
                 write!(f, "the namespace is at contract {found}, this client knows contract {known}")
+            }
+            Self::Forbidden { lacking } => {
+                write!(
+                    f,
+                    "the server's ACL forbids what the store needs: its user lacks {}",
+                    lacking.join(" ")
+                )
             }
             Self::Full { sessions } => write!(f, "the store is at its limit of {sessions} sessions"),
         }

@@ -120,12 +120,13 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Connects, notes the contract of the scripts in the namespace, loads them, and warns (by `tracing`) of a server that
-    /// may evict keys.
+    /// Connects, loads the scripts, proves that the user may run all that they do, notes their contract in the namespace,
+    /// and warns (by `tracing`) of a server that may evict keys.
     ///
     /// # Errors
     /// [`Error::Invalid`] names what is wrong in the configuration; [`Error::NotExecuted`] when the server cannot be
-    /// reached; [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace.
+    /// reached; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's ACL does not allow;
+    /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace.
     pub async fn build(self) -> Result<RedisStore> {
         self.rules.validate()?;
         let keys = Keys::new(&self.namespace, Partition::default())?;

@@ -14,6 +14,7 @@ use crate::redis::config::StoreConfig;
 use crate::redis::history::History;
 use crate::redis::reply::Reply;
 use crate::redis::script::{Effect, Script};
+use crate::redis::script_error::{ScriptError, may_have_written};
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::sender::{ClockUse, Sender};
 use crate::redis::transport::server_clock::{ServerClock, time_ms};
@@ -180,7 +181,7 @@ impl Call {
             self.is_noted.store(true, Ordering::Relaxed);
         }
         for _ in 0..BEGINNINGS {
-            let reply = Reply::parse(self.deliver(script.effect, "reply", &send).await?)?;
+            let reply = Reply::parse(self.deliver(Work::Script(script), &send).await?)?;
             if script.effect != Effect::Noted {
                 return Ok(reply);
             }
@@ -202,7 +203,7 @@ impl Call {
     pub(crate) async fn run_each(&self, script: &'static Script, cmds: &[Cmd]) -> Result<Vec<Reply>> {
         let send =
             async || self.sender.scripts(script, cmds, self.deadline, || self.count_round_trip()).await;
-        self.deliver(script.effect, "reply", send).await?.into_iter().map(Reply::parse).collect()
+        self.deliver(Work::Script(script), send).await?.into_iter().map(Reply::parse).collect()
     }
 
     /// Sends commands that only read the key `what`.
@@ -211,7 +212,7 @@ impl Call {
             self.count_round_trip();
             self.sender.pipeline(pipeline, self.deadline).await
         };
-        self.deliver(Effect::Reads, what, send).await
+        self.deliver(Work::Read(what), send).await
     }
 
     /// What is stored under the key `what`, if anything is, and the time at which it was.
@@ -220,7 +221,7 @@ impl Call {
             self.count_round_trip();
             self.sender.read(key, self.deadline).await
         };
-        match self.deliver(Effect::Reads, what, send).await? {
+        match self.deliver(Work::Read(what), send).await? {
             (_, Value::Nil) => Ok(None),
             (time, Value::BulkString(bytes)) => Ok(Some((self.now(&time)?, bytes))),
             _ => Err(Error::corrupt("reply to GET")),
@@ -229,10 +230,11 @@ impl Call {
 
     /// Sends until there is an answer: again when the connection breaks, as often as the effect of a second execution
     /// allows, until the deadline. What was lost once may have happened, whatever becomes of a later attempt.
-    async fn deliver<T, F>(&self, effect: Effect, what: &'static str, send: impl Fn() -> F) -> Result<T>
+    async fn deliver<T, F>(&self, work: Work, send: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Delivery<T>>,
     {
+        let effect = work.effect();
         let mut lost: Option<RedisError> = None;
         for _ in 0..ATTEMPTS {
             if effect == Effect::Noted {
@@ -241,7 +243,7 @@ impl Call {
             let failure = match send().await {
                 Delivery::Answered(answer) => return Ok(answer),
                 Delivery::Late => return Err(self.no_answer(effect, Obstacle::Deadline, cause(NO_REPLY))),
-                Delivery::Refused(error) => refused(error, effect, what),
+                Delivery::Refused(error) => self.refused(error, work),
                 Delivery::Unsent(unavailable) => unavailable.into(),
                 Delivery::Lost(error) => {
                     if effect != Effect::Reads {
@@ -297,12 +299,42 @@ impl Call {
             Effect::Repeatable | Effect::Noted | Effect::ReportedOnce => self.ambiguous(source),
         }
     }
+
+    /// What an error of the server makes of a call.
+    fn refused(&self, error: RedisError, work: Work) -> Error {
+        let effect = work.effect();
+        if effect == Effect::Reads && server_code(&error).as_deref() == Some("WRONGTYPE") {
+            return Error::corrupt(work.what());
+        }
+        match work {
+            Work::Script(script) if may_have_written(&error) => {
+                self.no_answer(effect, Obstacle::Server, cause(ScriptError::new(script, error)))
+            }
+            _ => Error::obstacle(Obstacle::Server, cause(error)),
+        }
+    }
 }
 
-/// What an error of the server makes of a call.
-fn refused(error: RedisError, effect: Effect, what: &'static str) -> Error {
-    match server_code(&error).as_deref() {
-        Some("WRONGTYPE") if effect == Effect::Reads => Error::corrupt(what),
-        _ => Error::obstacle(Obstacle::Server, cause(error)),
+/// What is sent.
+#[derive(Clone, Copy)]
+enum Work {
+    Script(&'static Script),
+    /// Commands that only read a key, by what it is.
+    Read(&'static str),
+}
+
+impl Work {
+    fn effect(self) -> Effect {
+        match self {
+            Self::Script(script) => script.effect,
+            Self::Read(_) => Effect::Reads,
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Script(_) => "reply",
+            Self::Read(what) => what,
+        }
     }
 }

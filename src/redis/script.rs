@@ -30,6 +30,11 @@ impl Script {
         Self { stem, source, effect, sha: OnceLock::new() }
     }
 
+    /// One that a store runs when it starts. It is no operation.
+    pub(crate) const fn of_start(source: &'static str) -> Self {
+        Self::new("start", source, Effect::Reads)
+    }
+
     /// As it is sent.
     pub(crate) fn source(&self) -> &'static str {
         self.source

@@ -2,29 +2,21 @@
 
 use std::time::Duration;
 
-use redis::Pipeline;
 use tokio::time::Instant;
 
 use crate::model::{Error, Obstacle, Result, cause};
 use crate::redis::transport::pool::Pool;
-use crate::redis::{contract, script};
+use crate::redis::{contract, permission};
 use crate::stored::keys::Keys;
 
-/// Agrees on the contract, loads all scripts, so that the first call of each finds its own, and warns of a server that
-/// evicts keys.
+/// Loads all scripts and proves that they will run, agrees on the contract, and warns of a server that evicts keys.
 ///
 /// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
 pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Result<()> {
     let until = Instant::now() + deadline;
     let mut connection = pool.connection(until).await?;
+    within(until, permission::prove(&mut connection.link, keys)).await??;
     within(until, contract::agree(&mut connection.link, keys)).await??;
-    let mut pipeline = Pipeline::new();
-    for script in script::ALL {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source()).ignore();
-    }
-    within(until, pipeline.query_async::<()>(&mut connection.link))
-        .await?
-        .map_err(|error| Error::obstacle(Obstacle::Server, cause(error)))?;
     let mut info = redis::cmd("INFO");
     info.arg("memory");
     // Where INFO is forbidden there is nothing to warn of.

@@ -75,6 +75,26 @@ impl Keys {
         format!("{}:contract", self.tag)
     }
 
+    /// One key of each kind, for the proof that all may be touched. Of the first nothing is stored: no id is empty.
+    pub(crate) fn one_of_each(&self) -> [String; 9] {
+        [
+            self.session(""),
+            self.user(""),
+            self.connection(""),
+            self.node(""),
+            self.expiry(),
+            self.migrations(),
+            self.contract(),
+            self.nodes(),
+            self.lease(""),
+        ]
+    }
+
+    /// All of them, as an ACL has it.
+    pub(crate) fn pattern(&self) -> String {
+        format!("~{}:*", self.tag)
+    }
+
     /// The five keys that a session has at most, in the order in which the scripts take them: record, expiry, user,
     /// connection, node. Those of an empty user, connection or node are declared and never touched.
     pub(crate) fn of_session(&self, id: &str, index_fields: &IndexFields) -> [String; 5] {
@@ -109,6 +129,15 @@ mod tests {
         assert_eq!(keys.lease("n"), "{shop:0}:node:n:lease");
         assert_eq!(keys.migrations(), "{shop:0}:migrations");
         assert_eq!(keys.contract(), "{shop:0}:contract");
+    }
+
+    #[test]
+    fn one_of_each_kind_is_what_the_bundle_has_for_the_start() {
+        let bundle: serde_json::Value =
+            serde_json::from_str(include_str!("../../lua/bundle.json")).expect("it is JSON");
+        let keys = Keys::new("shop", Partition::default()).unwrap().one_of_each();
+        let patterns = keys.map(|key| key.replace("{shop:0}", "{ns:p}"));
+        assert_eq!(bundle["start"]["keys"], serde_json::json!(patterns));
     }
 
     #[test]

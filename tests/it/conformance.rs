@@ -7,6 +7,7 @@ mod call;
 mod case;
 mod coverage;
 mod record;
+mod refused;
 mod reply;
 mod state;
 
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use bundle::Bundle;
 use call::Sent;
 use case::{Arguments, Call, Case, File, Step, unhex};
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use state::{State, differences, state};
 
@@ -53,13 +55,23 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// Sends a call as it is told; the reply as a case would have it.
     async fn send(&self, call: &Call) -> Result<Vec<Value>, String> {
+        self.send_to(&mut self.context.raw(), &self.bundle.operations[&call.operation].sha1, call).await
+    }
+
+    /// The same on a connection, with a form of the script.
+    async fn send_to(
+        &self,
+        connection: &mut MultiplexedConnection,
+        sha: &str,
+        call: &Call,
+    ) -> Result<Vec<Value>, String> {
         let operation = &self.bundle.operations[&call.operation];
         let tag = self.context.key("");
         let values = call.values(self.defaults);
         let sent = Sent::new(self.bundle, operation, tag.trim_end_matches(':'), &values);
         let mut evalsha = redis::cmd("EVALSHA");
-        evalsha.arg(&operation.sha1).arg(sent.keys.len()).arg(sent.keys).arg(sent.arguments);
-        let answer = evalsha.query_async(&mut self.context.raw()).await.map_err(|error| error.to_string())?;
+        evalsha.arg(sha).arg(sent.keys.len()).arg(sent.keys).arg(sent.arguments);
+        let answer = evalsha.query_async(connection).await.map_err(|error| error.to_string())?;
         reply::told(self.bundle, operation, &answer)
     }
 
@@ -90,13 +102,19 @@ impl Runner<'_> {
         state(&self.context, &self.bundle.record).await
     }
 
-    async fn run(&self, case: &Case) -> Result<(), String> {
+    /// Makes the state that a case begins with.
+    async fn prepare(&self, case: &Case) -> Result<(), String> {
         for step in &case.before {
             match step {
                 Step::Call(call) => self.answer(call).await?,
                 Step::Command { command } => self.plant(command).await,
             }
         }
+        Ok(())
+    }
+
+    async fn run(&self, case: &Case) -> Result<(), String> {
+        self.prepare(case).await?;
         let before = self.state().await;
         self.answer(&case.call).await?;
         let after = self.state().await;

@@ -2,7 +2,7 @@
 
 mod broken_calls;
 mod by_hand;
-mod calls;
+pub(crate) mod calls;
 mod exported;
 mod noted;
 

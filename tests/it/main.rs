@@ -30,6 +30,7 @@ mod thaw;
 mod unbind;
 mod update;
 
+mod acl;
 mod architecture;
 mod bad_input;
 mod callers;

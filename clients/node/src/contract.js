@@ -1,5 +1,6 @@
 import { bundle } from "./bundle.js";
-import { ContractError, CorruptError, NotExecutedError } from "./errors.js";
+import { keyOf } from "./call.js";
+import { ContractError, CorruptError, ForbiddenError, NotExecutedError } from "./errors.js";
 import { codeOf } from "./link.js";
 import { LONGEST } from "./rules.js";
 
@@ -31,13 +32,23 @@ function numberOf(bytes) {
   return /^\d+$/.test(text) ? Number(text) : NaN;
 }
 
-/** Loads all scripts, so that the first call of each finds its own. */
-export async function load(link, until) {
-  const scripts = Object.values(bundle.operations);
-  const replies = await link.send(
-    scripts.map(({ source }) => ["SCRIPT", "LOAD", source]),
-    until,
-  );
-  const refused = replies.find(codeOf);
-  if (refused) throw new NotExecutedError("server", refused);
+/**
+ * Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they do: a
+ * command that is refused in the middle of a script would leave half of what that writes.
+ */
+export async function load(link, tag, until) {
+  const { start, operations } = bundle;
+  const sources = [...Object.values(operations), start].map(({ source }) => ["SCRIPT", "LOAD", source]);
+  const keys = start.keys.map((pattern) => keyOf(pattern, tag, {}));
+  const question = ["EVALSHA", start.sha1, String(keys.length), ...keys, ...start.commands];
+  const replies = await link.send([...sources, question], until);
+  const forbidden = replies.pop();
+  replies.forEach((reply) => checkAllowed(reply, "+script|load"));
+  checkAllowed(forbidden, / key/.test(forbidden.message) ? `~${tag}:*` : "+evalsha");
+  if (forbidden.length > 0) throw new ForbiddenError(forbidden.map((command) => `+${command}`.toLowerCase()));
+}
+
+function checkAllowed(reply, lacking) {
+  if (codeOf(reply) === "NOPERM") throw new ForbiddenError([lacking]);
+  if (codeOf(reply)) throw new NotExecutedError("server", reply);
 }

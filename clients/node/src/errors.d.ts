@@ -15,7 +15,7 @@ export class NotExecutedError extends CloakroomError {
 /** What the operation works on kept changing under it. */
 export class ContendedError extends NotExecutedError {}
 
-/** Sent, and no reply came: it may have happened. */
+/** Sent, and no reply came, or the server stopped its script at a command: it may have happened. */
 export class AmbiguousError extends CloakroomError {
   readonly operationId: OperationId;
 }
@@ -60,4 +60,8 @@ export class TooLargeError extends RefusedError {
 export class ContractError extends RefusedError {
   readonly found: number;
   readonly known: number;
+}
+/** The server's ACL forbids the user something that a store needs, so it does not start. */
+export class ForbiddenError extends RefusedError {
+  readonly lacking: readonly string[];
 }

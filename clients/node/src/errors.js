@@ -29,10 +29,15 @@ export class ContendedError extends NotExecutedError {
   }
 }
 
-/** The operation was sent, and no reply came: it may have happened. `Cloakroom.withOperationId` repeats it safely. */
+/**
+ * The operation was sent and no reply came, or the server stopped its script at a command: it may have happened, the latter
+ * in part. `Cloakroom.withOperationId` repeats it safely.
+ */
 export class AmbiguousError extends CloakroomError {
-  constructor(operationId, cause) {
-    super("sent, but no reply: it may have happened", cause);
+  constructor(operationId, cause, stopped) {
+    const at = stopped?.commands.length ? ` at ${stopped.commands.join(" or ")}` : "";
+    const why = stopped ? `the server stopped the script ${stopped.stem}${at}` : "sent, but no reply";
+    super(`${why}: it may have happened`, cause);
     this.operationId = operationId;
   }
 }
@@ -156,5 +161,16 @@ export class ContractError extends RefusedError {
     super("contract", `the namespace is at contract ${found}, this client knows contract ${known}`);
     this.found = found;
     this.known = known;
+  }
+}
+
+/**
+ * The server's ACL forbids the user something that a store needs, so it does not start. `lacking` has that in the words of
+ * an ACL, such as `+del`.
+ */
+export class ForbiddenError extends RefusedError {
+  constructor(lacking) {
+    super("forbidden", `the server's ACL forbids what a store needs: its user lacks ${lacking.join(" ")}`);
+    this.lacking = lacking;
   }
 }

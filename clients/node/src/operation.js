@@ -4,6 +4,7 @@ import { AmbiguousError, CorruptError, NotExecutedError } from "./errors.js";
 import { OperationId } from "./ids.js";
 import { codeOf, Lost } from "./link.js";
 import { readReply } from "./reply.js";
+import { commandsAt, mayHaveWritten } from "./server-errors.js";
 
 /** How often one call is sent at most when its connection breaks under it; the deadline ends it too. */
 const ATTEMPTS = 10;
@@ -49,12 +50,12 @@ export class Operation {
 
   /** Runs a script, as often as its effect allows when the connection breaks under it. */
   async run(stem, values) {
-    const { effect, source, arguments: parameters } = bundle.operations[stem];
+    const { effect, arguments: parameters } = bundle.operations[stem];
     const takesId = parameters.some(({ name }) => name === "op_id");
     const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.lease };
     const own = { now_ms: this.#engine.clock?.(), op_id: takesId ? this.id.bytes : undefined, ...owner };
     const command = commandOf(stem, this.#engine.tag, { ...own, ...values });
-    const attempt = () => this.#evaluate(command, source);
+    const attempt = () => this.#evaluate(command, stem);
     const lost = (reason, cause) =>
       effect === "reads" ? new NotExecutedError(reason, cause) : new AmbiguousError(this.id, cause);
     return readReply(stem, await repeat(attempt, effect === "reported_once" ? 1 : ATTEMPTS, lost));
@@ -72,14 +73,15 @@ export class Operation {
   }
 
   /** NOSCRIPT means that it was not executed, so a flushed script cache or a failover stays invisible. */
-  async #evaluate(command, source) {
+  async #evaluate(command, stem) {
+    const { source, effect } = bundle.operations[stem];
     let [reply] = await this.#engine.link.send([command], this.#until);
     for (let loads = 0; codeOf(reply) === "NOSCRIPT" && loads < LOADS; loads++) {
       [, reply] = await this.#engine.link.send([["SCRIPT", "LOAD", source], command], this.#until);
     }
-    // Nothing in a script fails after its first write.
-    if (codeOf(reply)) throw new NotExecutedError("server", reply);
-    return reply;
+    if (!codeOf(reply)) return reply;
+    if (effect === "reads" || !mayHaveWritten(reply)) throw new NotExecutedError("server", reply);
+    throw new AmbiguousError(this.id, reply, { stem, commands: commandsAt(source, reply) });
   }
 }
 

@@ -41,8 +41,8 @@ export class Cloakroom {
     const until = performance.now() + deadline;
     try {
       await link.open(until);
+      await load(link, tag, until);
       await agree(link, `${tag}:contract`, until);
-      await load(link, until);
     } catch (error) {
       await link.close();
       throw error instanceof Lost ? new NotExecutedError(error.reason, error.cause) : error;

@@ -103,6 +103,22 @@ class Script:
         return value.decode() if isinstance(value, bytes) else value
 
 
+@dataclass(frozen=True)
+class Start:
+    """The script by which a store proves that its user may run all that the others run."""
+
+    #: Patterns without names: one key of each kind.
+    keys: list[str]
+    commands: list[str]
+    sha1: str
+    source: str
+
+    def command(self, tag: str) -> Command:
+        """The EVALSHA of this script."""
+        keys = [name_key(pattern, tag, {}) for pattern in self.keys]
+        return ["EVALSHA", self.sha1, len(keys), *keys, *self.commands]
+
+
 class Bundle:
     """All scripts, the layout of records and the names of keys."""
 
@@ -110,6 +126,9 @@ class Bundle:
         self.contract: int = spec["contract"]
         self.layout = Layout(spec["record"], spec["record_format"])
         self.scripts = {stem: Script(operation, self.layout) for stem, operation in spec["operations"].items()}
+        self.start = Start(**spec["start"])
+        #: Codes of errors that say that a script has not written.
+        self.nothing_written = frozenset(spec["nothing_written"])
         self._keys = spec["keys"]
 
     def key(self, name: str, tag: str, **values: str) -> str:

@@ -18,6 +18,7 @@ from . import errors
 from .bundle import Bundle, Command, Reply
 from .operation_id import OperationId
 from .rules import Rules, check_required
+from .server_errors import commands_at, may_have_written
 
 T = TypeVar("T")
 Commands = list[Command]
@@ -110,7 +111,10 @@ class Call:
             if isinstance(reply, NoScriptError):
                 commands = [["SCRIPT", "LOAD", script.source], call]
             elif isinstance(reply, Exception):
-                # Nothing in a script fails after its first write; but what was lost before may have happened.
+                written = may_have_written(reply, self.engine.bundle.nothing_written)
+                if written and script.effect != "reads":
+                    raise errors.Ambiguous(self.id, stem, commands_at(script.source, reply)) from reply
+                # What was lost before may have happened.
                 raise self._failed(script.effect, lost) from reply
             else:
                 return script.read(reply)

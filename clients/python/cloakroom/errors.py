@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,10 +26,13 @@ class Contended(NotExecuted):
 
 
 class Ambiguous(CloakroomError):
-    """The operation was sent and no reply came: it may have happened. Repeat it by `with_operation_id`."""
+    """The operation was sent and no reply came, or the server stopped its script at a command: it may have happened,
+    the latter in part. Repeat it by `with_operation_id`."""
 
-    def __init__(self, operation_id: OperationId) -> None:
-        super().__init__("sent, but no reply: it may have happened")
+    def __init__(self, operation_id: OperationId, stem: str = "", commands: Sequence[str] = ()) -> None:
+        at = f" at {' or '.join(commands)}" if commands else ""
+        why = f"the server stopped the script {stem}{at}" if stem else "sent, but no reply"
+        super().__init__(f"{why}: it may have happened")
         self.operation_id = operation_id
 
 
@@ -141,6 +145,15 @@ class LaterContract(Refused):
         super().__init__(f"the namespace is at contract {found}, this client knows contract {known}")
         self.found = found
         self.known = known
+
+
+class Forbidden(Refused):
+    """The server's ACL forbids the user something that a store needs: it does not start. `lacking` has that in the
+    words of an ACL, such as `+del`."""
+
+    def __init__(self, lacking: list[str]) -> None:
+        super().__init__(f"the server's ACL forbids what a store needs: its user lacks {' '.join(lacking)}")
+        self.lacking = lacking
 
 
 _REFUSALS: dict[str, type[Refused]] = {

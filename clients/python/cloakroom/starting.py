@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
+
+from redis.exceptions import NoPermissionError
 
 from . import errors
 from .call import Call, Commands, Engine, Steps, check_reply
@@ -12,9 +15,10 @@ _log = logging.getLogger("cloakroom")
 
 
 def start(engine: Engine) -> Steps[None]:
-    """Notes the contract of the scripts in the namespace, and loads them. Raises `LaterContract` where clients of a
-    later one work."""
+    """Loads the scripts, proves that the user may run all that they do, and notes their contract in the namespace.
+    Raises `Forbidden` where it may not, and `LaterContract` where clients of a later one work."""
     call, key, known = Call(engine), engine.key("contract"), engine.bundle.contract
+    yield from _prove(call)
     noted, stored = yield from call.exchange(["SET", key, known, "NX", "PX", LONGEST_MS], ["GET", key])
     check_reply("contract", stored)
     if stored is None:
@@ -23,9 +27,25 @@ def start(engine: Engine) -> Steps[None]:
     else:
         _check(stored, known)
         yield from call.exchange(["PEXPIRE", key, LONGEST_MS])
-    load: Commands = [["SCRIPT", "LOAD", script.source] for script in engine.bundle.scripts.values()]
-    for loaded in (yield from call.exchange(*load)):
-        check_reply("script", loaded)
+
+
+def _prove(call: Call) -> Steps[None]:
+    """A command that is refused in the middle of a script would leave half of what that writes."""
+    bundle, tag = call.engine.bundle, call.engine.tag
+    sources = [script.source for script in bundle.scripts.values()] + [bundle.start.source]
+    load: Commands = [["SCRIPT", "LOAD", source] for source in sources]
+    *loaded, forbidden = yield from call.exchange(*load, bundle.start.command(tag))
+    for reply in loaded:
+        _check_allowed(reply, "+script|load")
+    _check_allowed(forbidden, f"~{tag}:*" if " key" in str(forbidden) else "+evalsha")
+    if forbidden:
+        raise errors.Forbidden([f"+{command.decode().lower()}" for command in forbidden])
+
+
+def _check_allowed(reply: Any, lacking: str) -> None:
+    if isinstance(reply, NoPermissionError):
+        raise errors.Forbidden([lacking]) from reply
+    check_reply("script", reply)
 
 
 def _check(stored: bytes, known: int) -> None:

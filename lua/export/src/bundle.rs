@@ -1,13 +1,15 @@
 //! All that another language needs to run the scripts, as one JSON document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
 
+use crate::commands::commands;
 use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
 use crate::layout::{Layout, record_format};
 use crate::script::{Script, read};
+use crate::start::Start;
 
 /// The contract of the scripts: what they take, answer and store. A client of an older one must not run beside it.
 const CONTRACT: u32 = 1;
@@ -25,6 +27,28 @@ pub const KEYS: [(&str, &str); 9] = [
     ("lease", "{ns:p}:node:<node>:lease"),
 ];
 
+/// Codes of errors that say that nothing was written: a server refuses a call as a whole with them, or the first write of a
+/// script and no later one.
+const NOTHING_WRITTEN: [&str; 17] = [
+    "ASK",
+    "BUSY",
+    "CLUSTERDOWN",
+    "CROSSSLOT",
+    "DENIED",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "MOVED",
+    "NOAUTH",
+    "NOPERM",
+    "NOREPLICAS",
+    "NOSCRIPT",
+    "OOM",
+    "READONLY",
+    "TRYAGAIN",
+    "WRONGPASS",
+];
+
 /// `lua/bundle.json`.
 #[derive(Debug, Serialize)]
 struct Bundle<'a> {
@@ -32,6 +56,8 @@ struct Bundle<'a> {
     record_format: u64,
     record: Layout,
     keys: BTreeMap<&'static str, &'static str>,
+    start: &'a Start,
+    nothing_written: [&'static str; 17],
     operations: BTreeMap<&'a str, Operation<'a>>,
 }
 
@@ -52,6 +78,8 @@ struct Operation<'a> {
     writes: bool,
     effect: &'static str,
     again: &'a str,
+    /// Those that it may run.
+    commands: BTreeSet<String>,
     sha1: String,
     source: &'a str,
 }
@@ -80,23 +108,25 @@ struct Supply<'a> {
 }
 
 /// The document, of the scripts in a directory.
-pub(crate) fn export(lua: &Path, scripts: &[Script]) -> Result<String, String> {
+pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<String, String> {
     let (record, entries) = (read(&lua.join("lib/record.lua"))?, read(&lua.join("lib/entries.lua"))?);
-    let operations = scripts.iter().map(|script| (script.header.stem.as_str(), operation(script))).collect();
+    let operations = scripts.iter().map(operation).collect::<Result<_, _>>()?;
     let bundle = Bundle {
         contract: CONTRACT,
         record_format: record_format(&record)?,
         record: Layout::read(&record, &entries)?,
         keys: BTreeMap::from(KEYS),
+        start,
+        nothing_written: NOTHING_WRITTEN,
         operations,
     };
     let json = serde_json::to_string_pretty(&bundle).map_err(|error| error.to_string())?;
     Ok(json + "\n")
 }
 
-fn operation(script: &Script) -> Operation<'_> {
+fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
     let Script { header, source } = script;
-    Operation {
+    let operation = Operation {
         summary: &header.summary,
         keys: &header.keys,
         arguments: &header.arguments,
@@ -108,9 +138,11 @@ fn operation(script: &Script) -> Operation<'_> {
         writes: header.writes != "nothing.",
         effect: effect(header),
         again: &header.again,
+        commands: commands(source)?,
         sha1: sha1_smol::Sha1::from(source).hexdigest(),
         source,
-    }
+    };
+    Ok((header.stem.as_str(), operation))
 }
 
 /// The names in the patterns of keys: `<id>`, or `<holder_id|id>`, which is the first that is not empty.

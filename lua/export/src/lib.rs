@@ -6,18 +6,24 @@
 #![allow(missing_docs)] // a development tool: only its own binary and the tests of the crate use it
 
 pub mod bundle;
+pub mod commands;
 pub mod header;
 mod layout;
 mod minify;
 pub mod script;
+mod start;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use start::DIRECTORY as START;
+
 /// The contents of all files to write, by their paths in the directory of the scripts.
 pub fn files(lua: &Path) -> Result<BTreeMap<PathBuf, String>, String> {
     let scripts = script::read_all(lua)?;
-    let mut files = BTreeMap::from([(PathBuf::from("bundle.json"), bundle::export(lua, &scripts)?)]);
+    let start = start::Start::of(lua, &scripts)?;
+    let mut files = BTreeMap::from([(PathBuf::from("bundle.json"), bundle::export(lua, &scripts, &start)?)]);
+    files.extend(start.files());
     for script in scripts {
         files.insert(Path::new("dist").join(format!("{}.lua", script.header.stem)), script.source);
     }

@@ -4,11 +4,13 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use cloakroom_export::START;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let lua = package.parent().ok_or("this package has no parent directory")?;
     let files = cloakroom_export::files(lua)?;
-    fs::create_dir_all(lua.join("dist"))?;
+    fs::create_dir_all(lua.join(START))?;
     for (path, text) in &files {
         let path = lua.join(path);
         // Cargo builds the crate again when a file is written, even with the same text.
@@ -16,10 +18,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             fs::write(path, text)?;
         }
     }
-    for file in fs::read_dir(lua.join("dist"))? {
-        let file = file?;
-        if !files.contains_key(&Path::new("dist").join(file.file_name())) {
-            fs::remove_file(file.path())?;
+    for directory in ["dist", START] {
+        for file in fs::read_dir(lua.join(directory))? {
+            let file = file?;
+            if file.file_type()?.is_file()
+                && !files.contains_key(&Path::new(directory).join(file.file_name()))
+            {
+                fs::remove_file(file.path())?;
+            }
         }
     }
     Ok(())

@@ -43,7 +43,7 @@ fn without_comment(line: &str) -> &str {
 }
 
 /// The words, strings and other characters of a line, in order; together they are the line.
-fn pieces(line: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn pieces(line: &str) -> impl Iterator<Item = &str> {
     let mut rest = line;
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
@@ -118,15 +118,16 @@ fn used(code: &str) -> String {
 }
 
 /// A function or variable outside of functions, or other code.
-struct Part<'a> {
+pub(crate) struct Part<'a> {
     /// What it defines.
-    name: Option<&'a str>,
+    pub(crate) name: Option<&'a str>,
     /// How often it names that itself.
     own_uses: usize,
-    code: &'a str,
+    pub(crate) code: &'a str,
 }
 
-fn parts(code: &str) -> Vec<Part<'_>> {
+/// A script taken apart.
+pub(crate) fn parts(code: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut rest = code;
     while !rest.is_empty() {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::commands::with_questions;
 use crate::header::Header;
 use crate::minify::minify;
 
@@ -33,7 +34,8 @@ impl Script {
             whole += &read(&lua.join(format!("lib/{fragment}.lua")))?;
         }
         whole += &own;
-        Ok(Self { header, source: minify(&whole) })
+        let source = with_questions(&minify(&whole)).map_err(|reason| format!("lua/{stem}.lua: {reason}"))?;
+        Ok(Self { header, source })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::model::{Cause, Error, Obstacle};
 pub(crate) enum Delivery<T> {
     /// The server answered.
     Answered(T),
-    /// The server answered with an error: nothing was executed, since nothing in a script fails after its first write.
+    /// The server answered with an error: of what was sent as a whole, or out of a script.
     Refused(RedisError),
     /// The connection broke before the answer.
     Lost(RedisError),

@@ -2,18 +2,28 @@
 
 use redis::RedisError;
 
-/// The code of an error that the server answered with; `None` for one of the connection. In a pipeline redis-rs
-/// wraps it; and Redis 6.2 wraps what a command in a script ran into, as `ERR Error running script …: -READONLY …`.
+/// The code of an error that the server answered with; `None` for one of the connection. Redis 6.2 wraps what a command in
+/// a script ran into, as `ERR Error running script …: -READONLY …`.
 pub(crate) fn server_code(error: &RedisError) -> Option<String> {
-    let of_pipeline = || Some(error.clone().into_server_errors()?.first()?.1.clone());
-    let (code, details) = match error.code() {
-        Some(code) => (code.to_owned(), error.detail().map(str::to_owned)),
-        None => of_pipeline().map(|error| (error.code().to_owned(), error.details().map(str::to_owned)))?,
-    };
+    let (code, details) = code_and_detail(error)?;
     let wrapped =
         details.as_deref().filter(|details| code == "ERR" && details.starts_with("Error running script"));
     let inner = wrapped.and_then(|details| details.split(": -").nth(1)?.split(' ').next());
     Some(inner.map_or(code, str::to_owned))
+}
+
+/// What such an error says behind its code.
+pub(crate) fn server_detail(error: &RedisError) -> Option<String> {
+    code_and_detail(error)?.1
+}
+
+/// Of a pipeline redis-rs has the errors in a list, and tells the code of the first without the rest.
+fn code_and_detail(error: &RedisError) -> Option<(String, Option<String>)> {
+    let of_server = error.clone().into_server_errors();
+    match of_server.as_ref().and_then(|errors| errors.first()) {
+        Some((_, error)) => Some((error.code().to_owned(), error.details().map(str::to_owned))),
+        None => Some((error.code()?.to_owned(), error.detail().map(str::to_owned))),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `lua/bundle.json`, as a client of another language reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -52,6 +52,8 @@ pub(crate) struct Operation {
     pub(crate) group: Option<Group>,
     pub(crate) replies: Vec<Form>,
     pub(crate) needs: Vec<Need>,
+    pub(crate) writes: bool,
+    pub(crate) commands: BTreeSet<String>,
     pub(crate) sha1: String,
     pub(crate) source: String,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cloakroom::migration::{Direction, Freezing, Import, Leftover, TaskId};
 use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
+use cloakroom::testing::TestClock;
 use cloakroom::{
     Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId,
 };
@@ -19,7 +20,23 @@ use crate::support::context::Store;
 /// As the docs of `Rules::ttl` have it.
 const DEFAULT_TTL: Duration = Duration::from_secs(30 * 60);
 
-/// Does each operation once, by the crate, so that the server sees each script called.
+/// Rules by which a user's third session evicts the oldest.
+pub(crate) fn rules_that_evict() -> Rules {
+    Rules::new().sessions_per_user(2, OnLimit::EvictOldest)
+}
+
+/// Does each operation once, by the crate, so that the server sees each script called. The stores are the same, but for
+/// the rules.
+pub(crate) async fn do_each_operation(clock: &TestClock, store: &Store, strict: &Store) {
+    exercise(store).await;
+    let expired = store.create(NewSession::new().user("ann")).await.unwrap().session;
+    clock.advance(DEFAULT_TTL);
+    assert_eq!(store.reap(10).await.unwrap().sessions.len(), 1);
+    assert!(store.get(expired.id()).await.unwrap().is_none());
+    exercise_needs(store, strict).await;
+    exercise_nodes(store).await;
+}
+
 async fn exercise(store: &Store) {
     let created = store.create(NewSession::new().user("ann").connection("c").node("n")).await.unwrap();
     let mut session = created.session;
@@ -238,17 +255,11 @@ pub(super) fn filled(pattern: &str, tag: &str, values: &BTreeMap<&str, &str>) ->
 #[tokio::test]
 async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
     let context = Context::own(&[]).await;
+    let store = context.store_at(Rules::new()).await;
+    let strict = context.store_at(rules_that_evict()).await;
     let monitor = redis::Client::open(context.server().url()).unwrap().get_async_monitor().await.unwrap();
     let mut lines = monitor.into_on_message::<String>();
-    let store = context.store_at(Rules::new()).await;
-    exercise(&store).await;
-    let expired = store.create(NewSession::new().user("ann")).await.unwrap().session;
-    context.clock.advance(DEFAULT_TTL);
-    assert_eq!(store.reap(10).await.unwrap().sessions.len(), 1);
-    assert!(store.get(expired.id()).await.unwrap().is_none());
-    let strict = context.store_at(Rules::new().sessions_per_user(2, OnLimit::EvictOldest)).await;
-    exercise_needs(&store, &strict).await;
-    exercise_nodes(&store).await;
+    do_each_operation(&context.clock, &store, &strict).await;
     context.command::<String>(&["ECHO", "exercised"]).await;
 
     let mut by_sha = BTreeMap::new();

@@ -187,6 +187,11 @@ impl Context {
         cmd.query_async(&mut self.raw()).await
     }
 
+    /// Whether a script may ask what its user may run: from Redis 7.0 on.
+    pub(crate) async fn scripts_can_ask(&self) -> bool {
+        self.command::<i64>(&["EVAL", "return redis.acl_check_cmd and 1 or 0", "0"]).await == 1
+    }
+
     /// What the store in memory has, in the words of Redis. `None`: the test is on Redis.
     pub(crate) fn snapshot(&self) -> Option<BTreeMap<String, Kept>> {
         match &self.place {

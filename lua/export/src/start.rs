@@ -1,0 +1,51 @@
+//! What a store proves when it starts: that its user may run all that the scripts run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::bundle::{KEYS, names};
+use crate::commands::commands;
+use crate::minify::minify;
+use crate::script::{Script, read};
+
+/// Where its files are, in the directory of the scripts.
+pub const DIRECTORY: &str = "dist/start";
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Start {
+    /// KEYS of the script: one of each kind, of which nothing is stored where a name is left out.
+    keys: Vec<String>,
+    /// ARGV of the script: what all operations run.
+    commands: BTreeSet<String>,
+    sha1: String,
+    source: String,
+}
+
+impl Start {
+    pub(crate) fn of(lua: &Path, scripts: &[Script]) -> Result<Self, String> {
+        let source = minify(&read(&lua.join("start/forbidden.lua"))?);
+        let mut all = BTreeSet::new();
+        for script in scripts {
+            all.extend(commands(&script.source)?);
+        }
+        Ok(Self {
+            keys: KEYS.iter().map(|(_, pattern)| without_names(pattern)).collect(),
+            commands: all,
+            sha1: sha1_smol::Sha1::from(&source).hexdigest(),
+            source,
+        })
+    }
+
+    /// What the crate embeds.
+    pub(crate) fn files(&self) -> BTreeMap<PathBuf, String> {
+        let commands = self.commands.iter().map(|command| format!("{command}\n")).collect();
+        let files = [("forbidden.lua", self.source.clone()), ("commands.txt", commands)];
+        files.map(|(name, text)| (Path::new(DIRECTORY).join(name), text)).into()
+    }
+}
+
+fn without_names(pattern: &str) -> String {
+    names(pattern).fold(pattern.to_owned(), |key, name| key.replace(&format!("<{name}>"), ""))
+}

@@ -1,0 +1,61 @@
+//! What the user of a store may do at the server, proved before the store works. A command that is forbidden in the middle
+//! of a script would leave half of what the script writes: Redis does not roll back.
+
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisError, RedisResult, Value};
+
+use crate::model::{Error, Obstacle, Refusal, Result, cause};
+use crate::redis::script::{self, Script};
+use crate::redis::transport::server_error::server_code;
+use crate::stored::keys::Keys;
+
+/// Answers which of some commands are forbidden.
+static FORBIDDEN: Script = Script::of_start(include_str!("../../lua/dist/start/forbidden.lua"));
+
+/// All that the scripts run, a line each.
+const OF_SCRIPTS: &str = include_str!("../../lua/dist/start/commands.txt");
+
+/// What the store sends besides, and no script runs. That it may load and run scripts shows when it does.
+const OF_STORE: &str = "PING";
+
+/// Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they and the
+/// store run, and touch the keys. All of it is one round trip.
+///
+/// ACL DRYRUN would prove the same, but a user that may do no more than it needs may not ask for that.
+pub(crate) async fn prove(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<()> {
+    let mut pipeline = Pipeline::with_capacity(script::ALL.len() + 2);
+    for script in script::ALL.iter().copied().chain([&FORBIDDEN]) {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
+    }
+    let one_of_each = keys.one_of_each();
+    let question = pipeline.cmd("EVALSHA").arg(FORBIDDEN.sha()).arg(one_of_each.len()).arg(&one_of_each);
+    question.arg(OF_STORE).arg(OF_SCRIPTS.lines().collect::<Vec<_>>()).ignore_errors();
+    let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await.map_err(server)?;
+    let forbidden = results.pop().unwrap_or(Ok(Value::Nil));
+    for loaded in results {
+        loaded.map_err(|error| refused(error, "+script|load".to_owned()))?;
+    }
+    let forbidden = forbidden.map_err(|error| {
+        let is_of_keys = error.detail().is_some_and(|detail| detail.contains(" key"));
+        refused(error, if is_of_keys { keys.pattern() } else { "+evalsha".to_owned() })
+    })?;
+    let forbidden: Vec<String> =
+        redis::from_redis_value(forbidden).map_err(|_| Error::corrupt("reply to the script of the start"))?;
+    if forbidden.is_empty() {
+        return Ok(());
+    }
+    let lacking = forbidden.iter().map(|command| format!("+{}", command.to_lowercase())).collect();
+    Err(Error::Refused(Refusal::Forbidden { lacking }))
+}
+
+/// What a refusal of the server says that the user lacks; or any other error.
+fn refused(error: RedisError, lacking: String) -> Error {
+    match server_code(&error).as_deref() {
+        Some("NOPERM") => Error::Refused(Refusal::Forbidden { lacking: vec![lacking] }),
+        _ => server(error),
+    }
+}
+
+fn server(error: RedisError) -> Error {
+    Error::obstacle(Obstacle::Server, cause(error))
+}
