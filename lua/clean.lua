@@ -54,9 +54,9 @@ if what == RECORD_LIVE then
   if refusal then return refusal end
   redis.call('ZREM', migrations_key, id)
 else
-  record.stored_until = math.min(record.stored_until, now + tombstone)
   if record.freeze then record_thaw(record) end
-  if what == RECORD_DEPARTED then record.body = MIGRATION_CLEANED .. record.body:sub(#MIGRATION_CLEANED + 1) end
+  record_speak(record, math.min(record.stored_until, now + tombstone))
+  if what == RECORD_DEPARTED then record.body = ARGS_NO_TOKEN .. record.body:sub(#ARGS_NO_TOKEN + 1) end
   -- First the list, or a call that comes again would find the record done, and leave its entry.
   redis.call('ZREM', migrations_key, id)
   record_store(record_key, record, now)

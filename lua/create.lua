@@ -70,11 +70,11 @@ local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease
 local entries = entries_argument(ARGV[18], 'entries')
 local declared = limit_declared(8, 19, user_key, expiry_key)
 
-local in_the_way, record
+local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
 if not vacant then
   local corrupt
-  record, corrupt = record_read(record_key, now)
+  record, corrupt, copies_until = record_read(record_key, now)
   local first = record and record_version_of(record, op_id)
   if first then
     local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
@@ -97,6 +97,7 @@ local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, l
 if refusal or in_the_way then return refusal or in_the_way end
 
 record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+record.copies_until = copies_until or 0
 if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
 refusal = session_make(record_key, keys, id, record, grace, now, fresh)
 if refusal then return refusal end

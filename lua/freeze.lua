@@ -43,7 +43,7 @@ if freeze then
 end
 
 permission_ask()
-migration_freeze(record, RECORD_OUTGOING, task, now + span, place, new_node)
+migration_freeze(record, RECORD_OUTGOING, task, now + span, span, place, new_node)
 migration_note(migrations_key, id, record, grace, now)
 record_store(record_key, record, now)
 return { 'ok', now + span, record.raw }

@@ -30,12 +30,11 @@ args_stored(node, '', '', '')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 
-local holder, deadline, foreign = lease_read(lease_key)
+local holder, deadline, held, foreign = lease_read(lease_key, now)
 if foreign then return { 'corrupt', 'lease' } end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 local over = typed_call('ZRANGEBYSCORE', kept_key, '-inf', now, 'LIMIT', '0', '100')
 if over.err then return { 'corrupt', 'kept' } end
-local held = holder and deadline > now
 if want == 'register' then
   if held and holder ~= lease then return { 'taken', deadline } end
   if holder == lease and not held then return { 'missing' } end
@@ -54,5 +53,5 @@ redis.call('ZADD', nodes_key, deadline, node)
 redis.call('ZADD', kept_key, deadline + keep, node)
 index_keep(nodes_key, ttl, keep)
 index_keep(kept_key, ttl, keep)
-lease_store(lease_key, lease, deadline, ttl)
+lease_store(lease_key, lease, deadline, length, ttl)
 return { 'ok', deadline }

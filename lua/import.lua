@@ -80,7 +80,7 @@ local grace, entries = args_integer(ARGV[21], 'grace_ms', 1), entries_argument(A
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 args_stored(place, '', '', '')
-new.op_ids, new.body = operations, entries
+new.op_ids, new.body, new.copies_until = operations, entries, 0
 record_arrive(new, now)
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then
@@ -91,7 +91,7 @@ if hand_over then
   record_change(new, '', now)
 end
 
-local old, corrupt = record_read(record_key, now)
+local old, corrupt, copies_until = record_read(record_key, now)
 if old and record_version_of(old, op_id) then return { 'ok', new.version } end
 local again = task ~= '' and migration_is(old, RECORD_INCOMING, task)
 -- A copy that was deleted here stays so: its migration goes on, and ends with nothing.
@@ -101,7 +101,7 @@ local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
 if unsure then return unsure end
 if new.expires_at <= now then return { 'missing' } end
 -- It was here before and comes back: what says where it went is needed by nobody.
-if task ~= '' and migration_departed(old) == MIGRATION_CLEANED then old = nil end
+if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)
 if refusal and refusal[1] ~= 'missing' then return refusal end
 if old and old.kind == RECORD_DELETED then return { 'gone' } end
@@ -134,8 +134,9 @@ if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrat
 if task == '' then
   record_note_import(new, op_id)
 else
-  migration_freeze(new, RECORD_INCOMING, task, frozen_until, place, '')
+  migration_freeze(new, RECORD_INCOMING, task, frozen_until, 0, place, '')
 end
+new.copies_until = copies_until
 permission_ask(index_pointer)
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end

@@ -30,7 +30,7 @@ for at = 2, #KEYS do
   if record then
     local departed = migration_departed(record)
     local ends = record.kind == RECORD_LIVE and record.expires_at or record.stored_until
-    if not record.freeze and (not departed or departed == MIGRATION_CLEANED) then
+    if not record.freeze and (not departed or departed == ARGS_NO_TOKEN) then
       dead[#dead + 1] = id
     elseif ends > now then
       reply[#reply + 1] = id

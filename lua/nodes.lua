@@ -1,31 +1,40 @@
 --[[
-  nodes: read a page of the nodes that are registered, by the ends of their leases, the earliest first.
+  nodes: tell how the leases of a page of the registered nodes stand. The list has a node by the end of its lease, and
+  only the lease itself tells whether it is held.
 
-  KEYS[1]  nodes    zset     {ns:p}:nodes
-  ARGV[1]  now_ms   integer; empty: the server's clock
-  ARGV[2]  from_ms  integer; default: 0; leave out those whose leases ended before
-  ARGV[3]  want     word: all, lapsed; default: all; lapsed: only those whose leases have run out
+  KEYS[1]   nodes   zset     {ns:p}:nodes
+  KEYS[2+]  listed  group    {ns:p}:node:<node>:lease; at most 500
+  ARGV[1]   now_ms  integer; empty: the server's clock
+  ARGV[2+]  listed  group    node
 
   Replies
-    {"ok", now, (node, deadline)...}  a page is full at 1000: then go on from the last deadline, inclusive
+    {"ok", (node, deadline, lease)...}  held or lapsed; one that was forgotten meanwhile is left out
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   args, clock, typed
+  Uses:   args, clock, typed, lease
 ]]
 
-if #KEYS ~= 1 or #ARGV ~= 3 then return redis.error_reply('ERR cloakroom nodes: 1 KEYS and 3 ARGV') end
+if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS then
+  return redis.error_reply('ERR cloakroom nodes: 1 KEYS and 1 ARGV, and 1 of each a node, at most 500')
+end
 local nodes_key = KEYS[1]
 local now = clock_now(ARGV[1])
-local from = args_integer(ARGV[2], 'from_ms', 0)
-local to = args_choice(ARGV[3], 'want', 'all', 'lapsed') and '+inf' or now
+if #KEYS == 1 then return { 'ok' } end
 
--- A renewal moves a node behind the page, so none is passed over; one may be read twice.
-local page = typed_call('ZRANGEBYSCORE', nodes_key, from, to, 'WITHSCORES', 'LIMIT', 0, 1000)
-if page.err then return { 'corrupt', 'nodes' } end
-local reply = { 'ok', now }
-for at = 1, #page, 2 do
-  reply[#reply + 1] = page[at]
-  reply[#reply + 1] = tonumber(page[at + 1])
+local ends = typed_call('ZMSCORE', nodes_key, unpack(ARGV, 2))
+if ends.err then return { 'corrupt', 'nodes' } end
+local reply = { 'ok' }
+for at, ended in ipairs(ends) do
+  local lease_key, node = KEYS[at + 1], ARGV[at + 1]
+  local _, deadline, held, foreign = lease_read(lease_key, now)
+  if foreign then return { 'corrupt', 'lease' } end
+  -- A lease may be forgotten before its node is, which is listed as long as others keep it.
+  deadline = deadline or ended and tonumber(ended)
+  if deadline then
+    reply[#reply + 1] = node
+    reply[#reply + 1] = deadline
+    reply[#reply + 1] = held and 'held' or 'lapsed'
+  end
 end
 return reply

@@ -50,15 +50,14 @@ local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[8], 'reconnect_ms', 1), args_integer(ARGV[9], 'grace_ms', 1)
 if node == new_node then error('cloakroom: new_node is no other node') end
 
-local _, deadline, foreign = lease_read(lease_key)
+local _, deadline, held, foreign = lease_read(lease_key, now)
 if foreign then return { 'corrupt', 'lease' } end
-local held = deadline and deadline > now
-local new_id, new_deadline, new_foreign = lease_read(new_lease_key)
+local new_id, _, new_held, new_foreign = lease_read(new_lease_key, now)
 if new_foreign then return { 'corrupt', 'new_lease' } end
 local refusal
 if held and not always then
   refusal = { 'taken', deadline }
-elseif not new_id or new_deadline <= now or new_id ~= (own_lease or new_id) then
+elseif not new_held or new_id ~= (own_lease or new_id) then
   refusal = { 'missing' }
 end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end

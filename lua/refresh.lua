@@ -29,7 +29,7 @@
     {"taken"}                                                 as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}               asked only when the TTLs of the keys come near
     {"corrupt", key}
-  Writes: record; expiry when it extends; rarely the TTL of each key.
+  Writes: record; expiry when it extends, or brings back what a clock that was ahead wrote; rarely the TTL of each key.
   Again:  the same state but for the time of use.
   Uses:   args, clock, permission, typed, record, entries, index, session, lease
 ]]
@@ -53,7 +53,8 @@ local record
 if raw ~= '' then record = wanted and record_decode(raw) or not wanted and record_decode_numbers(raw) end
 local corrupt = raw ~= '' and not record
 -- Where it went, and whether a freeze is over, stands behind the header.
-if record and (record.kind ~= RECORD_LIVE or record.status == RECORD_MIGRATING) then
+if record and (record.kind ~= RECORD_LIVE or record.status == RECORD_MIGRATING
+  or wanted and record.copies_until > 0) then
   record, corrupt = record_read(record_key, now)
   raw = record and record.raw
 end
@@ -67,13 +68,18 @@ if as_node ~= '' then
 end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
 
-local left = record.expires_at - now
-local word = now - record.last_active < touch and left > touch and 'unchanged' or 'ok'
+-- A clock that was set back leaves a last use that is not yet, and expiries that are too far off. But a session that
+-- waits for its client was given its time by recover, unless its last use is not yet.
+local left, idle = record.expires_at - now, now - record.last_active
+local is_ahead = idle < 0
+local word = (is_ahead and -idle or idle) < touch and left > touch and 'unchanged' or 'ok'
 if word == 'ok' then
-  if now > record.last_active then record.last_active = now end
-  local expires_at = record_extended(record, now)
-  if left * 1000 < record.ttl * threshold and expires_at > record.expires_at then
+  record.last_active = now
+  local expires_at, stored_until = record_extended(record, now), record.stored_until
+  local shortens = record.expires_at > expires_at and (is_ahead or record.status == RECORD_ACTIVE)
+  if shortens or left * 1000 < record.ttl * threshold and expires_at > record.expires_at then
     record.expires_at = expires_at
+    if shortens then record.stored_until = math.min(stored_until, expires_at + grace) end
     local keep = record_keep(record, grace)
     if keep then
       refusal = session_routing_need(record_key, record, user, connection, node)
@@ -83,12 +89,16 @@ if word == 'ok' then
     if index_expiry(expiry_key, id, record, grace, now, keep) then return { 'corrupt', 'expiry' } end
     if keep then
       session_keep({ user = user_key, connection = connection_key, node = node_key }, record, grace, now)
-      redis.call('PEXPIRE', record_key, record.stored_until - now)
     end
+    if record.stored_until ~= stored_until then redis.call('PEXPIRE', record_key, record.stored_until - now) end
   end
 end
 local times = struct.pack(RECORD_TIMES, record.last_active, record.expires_at, record.stored_until)
-if word == 'ok' then redis.call('SETRANGE', record_key, RECORD_TIMES_START, times) end
+if word == 'ok' and record.is_stale then
+  redis.call('SET', record_key, record_encode(record), 'PX', record.stored_until - now)
+elseif word == 'ok' then
+  redis.call('SETRANGE', record_key, RECORD_TIMES_START, times)
+end
 if not wanted then return { word, record.version, record.last_active, record.expires_at } end
 return { word, record.version, record.last_active, record.expires_at,
   raw:sub(1, RECORD_TIMES_OFFSET) .. times .. raw:sub(RECORD_TIMES_OFFSET + #times + 1) }

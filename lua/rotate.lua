@@ -70,7 +70,7 @@ local record, pointer, foreign = session_read(record_key, connection_key, connec
 local rotated = record and record.kind ~= RECORD_LIVE and record.body == new_id and record_version_of(record, op_id)
 local refusal = not rotated and record_refusal(record, foreign == 'record', now)
 if refusal then return refusal end
-local taken, corrupt = record_read(new_record_key, now)
+local taken, corrupt, copies_until = record_read(new_record_key, now)
 if corrupt then return { 'corrupt', 'new_record' } end
 if rotated then
   -- The answer is the session of then, which nobody has changed since.
@@ -95,6 +95,8 @@ if login then
 end
 if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
 record_change(record, op_id, now)
+-- Copies that may wait are of the old id.
+record.copies_until, record.stored_until = copies_until, math.max(record.stored_until, copies_until)
 refusal = session_index(new_keys, new_id, record, grace, now, {})
 if refusal then return refusal end
 session_unindex(keys, id, old, now)

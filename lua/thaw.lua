@@ -35,7 +35,11 @@ if not lapsed and not migration_is(record, direction, task) then return { 'froze
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 
 permission_ask()
-if record.freeze then record_thaw(record) end
+if record.freeze and direction == RECORD_OUTGOING then
+  record_return(record)
+elseif record.freeze then
+  record_thaw(record)
+end
 record_store(record_key, record, now)
 redis.call('ZREM', migrations_key, id)
 return { 'ok', record.version }

@@ -78,16 +78,22 @@ local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
 local function record_split_freeze(record)
-  if #record.body < 20 then return false end
-  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
-  local place_end = 20 + place_size
+  if #record.body < 32 then return false end
+  local task, frozen_until, span, copies_until, status, direction,
+    place_size, node_size = struct.unpack('>c8I6I6I6BBI2I2', record.body)
+  local place_end = 32 + place_size
   local node_end = place_end + node_size
   if node_end > #record.body or status < 1 or status >= 3 then return false end
-  if direction < 1 or direction > 2 then return false end
-  record.freeze = {
-    task = task, frozen_until = frozen_until, status = status, direction = direction,
-    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
-  }
+  if direction < 1 or direction > 3 then return false end
+  record.copies_until = copies_until
+  if direction == 3 then
+    record.status, record.speaks_until = status, frozen_until
+  else
+    record.freeze = {
+      task = task, frozen_until = frozen_until, span = span, status = status, direction = direction,
+      place = record.body:sub(32 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+    }
+  end
   record.body = record.body:sub(node_end + 1)
   return true
 end
@@ -105,6 +111,7 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
+    copies_until = 0, speaks_until = stored_until,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
   return record
@@ -122,12 +129,18 @@ local function record_decode_head(raw)
   return record
 end
 local function record_encode(record)
-  local body, freeze = record.body, record.freeze
-  if freeze then
-    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
-      #freeze.node) .. freeze.place .. freeze.node .. body
+  local body, status, freeze = record.body, record.status, record.freeze
+  if not freeze and record.copies_until > 0 then
+    local speaks_until = record.kind == 1 and 0 or record.speaks_until
+    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = 3,
+      place = '', node = '' }
+    status = 3
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+  if freeze then
+    body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
+      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
     record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
     record.stored_until)
@@ -136,28 +149,35 @@ end
 local function record_thaw(record)
   record.status, record.freeze = record.freeze.status, nil
 end
+local function record_return(record)
+  record_thaw(record)
+  record.copies_until = math.max(record.copies_until, record.stored_until)
+end
 local function record_unless_over(record, now)
-  if not record then return nil end
-  if record.kind ~= 1 then
-    if record.stored_until <= now then return nil end
-    return record
-  end
+  if not record then return nil, 0 end
   local freeze = record.freeze
-  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
-    record_thaw(record)
-    record.lapsed, record.raw = freeze, record_encode(record)
+  local lapsed = freeze and freeze.direction == 1 and record.kind == 1
+    and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
+  local forgotten = record.copies_until > 0 and record.copies_until <= now
+  if forgotten then record.copies_until = 0 end
+  if record.kind ~= 1 and record.speaks_until <= now then return nil, record.copies_until end
+  if lapsed then
+    record_return(record)
+    record.lapsed = freeze
   end
-  return record
+  if lapsed or forgotten then record.is_stale, record.raw = true, record_encode(record) end
+  return record, record.copies_until
 end
 local function record_read(key, now)
   local raw = typed_call('GET', key)
-  if not raw then return nil, false end
-  if type(raw) == 'table' then return nil, true end
+  if not raw then return nil, false, 0 end
+  if type(raw) == 'table' then return nil, true, 0 end
   local record = record_decode(raw)
-  return record_unless_over(record, now), record == nil
+  local found, copies_until = record_unless_over(record, now)
+  return found, record == nil, copies_until
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1398')
+  local raw = typed_call('GETRANGE', key, '0', '1410')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)
@@ -209,30 +229,38 @@ local function record_new(status, user, connection, node, entries, ttl, lifetime
     kind = 1, status = status, user = user, connection = connection, node = node, body = entries,
     op_ids = ('\0'):rep(4 * 8), changed_at = now,
     gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now, ttl = ttl,
-    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0,
+    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record.expires_at = record_extended(record, now)
   record_change(record, op_id, now)
   return record
 end
 local function record_keep(record, grace)
-  if record.stored_until >= record.expires_at + grace / 2 then return false end
-  record.stored_until = record.expires_at + grace
+  local stored_until, copies_until = record.stored_until, record.copies_until or 0
+  if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
+  record.stored_until = math.max(record.expires_at + grace, copies_until)
   return true
 end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function record_speak(record, time)
+  if record.copies_until <= time then record.copies_until = 0 end
+  record.speaks_until, record.stored_until = time, math.max(time, record.copies_until)
+end
+local function record_strip(record, kind, body)
+  record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
 local function record_leave(key, record, op_id, kind, body, ttl, now)
   record_change(record, op_id, now)
   if record.freeze and record.freeze.direction == 2 then
     ttl = math.max(ttl, record.stored_until - now)
   elseif record.freeze then
-    record_thaw(record)
+    record_return(record)
   end
-  record.stored_until = now + ttl
-  record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
-  redis.call('SET', key, record_encode(record), 'PX', ttl)
+  record_speak(record, now + ttl)
+  record_strip(record, kind, body)
+  record_store(key, record, now)
 end
 local function entries_next(entries, position)
   if position > #entries then return nil end
@@ -438,18 +466,18 @@ local function limit_evicted(declared, op_id, now, reply)
   end
   return reply
 end
-local function lease_read(key)
+local function lease_read(key, now)
   local raw = typed_call('GET', key)
-  if not raw then return nil, nil, false end
-  if type(raw) == 'table' or #raw ~= 16 then return nil, nil, true end
-  local id, deadline = struct.unpack('>c8I8', raw)
-  return id, deadline, false
+  if not raw then return nil, nil, false, false end
+  if type(raw) == 'table' or #raw ~= 24 then return nil, nil, false, true end
+  local id, deadline, length = struct.unpack('>c8I8I8', raw)
+  return id, deadline, deadline > now and deadline - now <= length, false
 end
 local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
-  local held, deadline, foreign = lease_read(key)
+  local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if held ~= id or deadline <= now or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
@@ -471,11 +499,11 @@ local evict = args_choice(ARGV[15], 'policy', 'evict', 'reject')
 local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
 local entries = entries_argument(ARGV[18], 'entries')
 local declared = limit_declared(8, 19, user_key, expiry_key)
-local in_the_way, record
+local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
 if not vacant then
   local corrupt
-  record, corrupt = record_read(record_key, now)
+  record, corrupt, copies_until = record_read(record_key, now)
   local first = record and record_version_of(record, op_id)
   if first then
     local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
@@ -495,6 +523,7 @@ if fenced then return fenced end
 local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, limit, evict, now)
 if refusal or in_the_way then return refusal or in_the_way end
 record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+record.copies_until = copies_until or 0
 if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 refusal = session_make(record_key, keys, id, record, grace, now, fresh)
 if refusal then return refusal end

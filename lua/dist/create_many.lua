@@ -67,12 +67,18 @@ local function record_status(word)
   return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
 end
 local function record_encode(record)
-  local body, freeze = record.body, record.freeze
-  if freeze then
-    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
-      #freeze.node) .. freeze.place .. freeze.node .. body
+  local body, status, freeze = record.body, record.status, record.freeze
+  if not freeze and record.copies_until > 0 then
+    local speaks_until = record.kind == 1 and 0 or record.speaks_until
+    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = 3,
+      place = '', node = '' }
+    status = 3
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+  if freeze then
+    body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
+      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
     record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
     record.stored_until)
@@ -96,15 +102,16 @@ local function record_new(status, user, connection, node, entries, ttl, lifetime
     kind = 1, status = status, user = user, connection = connection, node = node, body = entries,
     op_ids = ('\0'):rep(4 * 8), changed_at = now,
     gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now, ttl = ttl,
-    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0,
+    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record.expires_at = record_extended(record, now)
   record_change(record, op_id, now)
   return record
 end
 local function record_keep(record, grace)
-  if record.stored_until >= record.expires_at + grace / 2 then return false end
-  record.stored_until = record.expires_at + grace
+  local stored_until, copies_until = record.stored_until, record.copies_until or 0
+  if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
+  record.stored_until = math.max(record.expires_at + grace, copies_until)
   return true
 end
 local function record_store(key, record, now)

@@ -42,16 +42,22 @@ local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
 local function record_split_freeze(record)
-  if #record.body < 20 then return false end
-  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
-  local place_end = 20 + place_size
+  if #record.body < 32 then return false end
+  local task, frozen_until, span, copies_until, status, direction,
+    place_size, node_size = struct.unpack('>c8I6I6I6BBI2I2', record.body)
+  local place_end = 32 + place_size
   local node_end = place_end + node_size
   if node_end > #record.body or status < 1 or status >= 3 then return false end
-  if direction < 1 or direction > 2 then return false end
-  record.freeze = {
-    task = task, frozen_until = frozen_until, status = status, direction = direction,
-    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
-  }
+  if direction < 1 or direction > 3 then return false end
+  record.copies_until = copies_until
+  if direction == 3 then
+    record.status, record.speaks_until = status, frozen_until
+  else
+    record.freeze = {
+      task = task, frozen_until = frozen_until, span = span, status = status, direction = direction,
+      place = record.body:sub(32 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+    }
+  end
   record.body = record.body:sub(node_end + 1)
   return true
 end
@@ -69,6 +75,7 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
+    copies_until = 0, speaks_until = stored_until,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
   return record
@@ -80,12 +87,18 @@ local function record_decode_head(raw)
   return record
 end
 local function record_encode(record)
-  local body, freeze = record.body, record.freeze
-  if freeze then
-    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
-      #freeze.node) .. freeze.place .. freeze.node .. body
+  local body, status, freeze = record.body, record.status, record.freeze
+  if not freeze and record.copies_until > 0 then
+    local speaks_until = record.kind == 1 and 0 or record.speaks_until
+    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = 3,
+      place = '', node = '' }
+    status = 3
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+  if freeze then
+    body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
+      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
     record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
     record.stored_until)
@@ -94,21 +107,27 @@ end
 local function record_thaw(record)
   record.status, record.freeze = record.freeze.status, nil
 end
+local function record_return(record)
+  record_thaw(record)
+  record.copies_until = math.max(record.copies_until, record.stored_until)
+end
 local function record_unless_over(record, now)
-  if not record then return nil end
-  if record.kind ~= 1 then
-    if record.stored_until <= now then return nil end
-    return record
-  end
+  if not record then return nil, 0 end
   local freeze = record.freeze
-  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
-    record_thaw(record)
-    record.lapsed, record.raw = freeze, record_encode(record)
+  local lapsed = freeze and freeze.direction == 1 and record.kind == 1
+    and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
+  local forgotten = record.copies_until > 0 and record.copies_until <= now
+  if forgotten then record.copies_until = 0 end
+  if record.kind ~= 1 and record.speaks_until <= now then return nil, record.copies_until end
+  if lapsed then
+    record_return(record)
+    record.lapsed = freeze
   end
-  return record
+  if lapsed or forgotten then record.is_stale, record.raw = true, record_encode(record) end
+  return record, record.copies_until
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1398')
+  local raw = typed_call('GETRANGE', key, '0', '1410')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)
@@ -128,6 +147,9 @@ local function record_refusal(record, corrupt, now)
 end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function record_strip(record, kind, body)
+  record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
 local function index_pointer(key)
   local id = typed_call('GET', key)
@@ -198,8 +220,8 @@ end
 local function migration_depart(record_key, record, now)
   local freeze = record.freeze
   record_thaw(record)
-  record.kind, record.body = 4, freeze.task .. freeze.place
-  record.user, record.connection, record.node = '', '', ''
+  record_strip(record, 4, freeze.task .. freeze.place)
+  record.speaks_until = record.stored_until
   record_store(record_key, record, now)
 end
 if #KEYS ~= 5 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom depart: 5 KEYS and 7 ARGV') end

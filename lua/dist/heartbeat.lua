@@ -53,15 +53,15 @@ end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
 end
-local function lease_read(key)
+local function lease_read(key, now)
   local raw = typed_call('GET', key)
-  if not raw then return nil, nil, false end
-  if type(raw) == 'table' or #raw ~= 16 then return nil, nil, true end
-  local id, deadline = struct.unpack('>c8I8', raw)
-  return id, deadline, false
+  if not raw then return nil, nil, false, false end
+  if type(raw) == 'table' or #raw ~= 24 then return nil, nil, false, true end
+  local id, deadline, length = struct.unpack('>c8I8I8', raw)
+  return id, deadline, deadline > now and deadline - now <= length, false
 end
-local function lease_store(key, id, deadline, ttl)
-  redis.call('SET', key, struct.pack('>c8I8', id, deadline), 'PX', ttl)
+local function lease_store(key, id, deadline, length, ttl)
+  redis.call('SET', key, struct.pack('>c8I8I8', id, deadline, length), 'PX', ttl)
 end
 if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
 local nodes_key, lease_key, kept_key = unpack(KEYS)
@@ -70,12 +70,11 @@ local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
 args_stored(node, '', '', '')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
-local holder, deadline, foreign = lease_read(lease_key)
+local holder, deadline, held, foreign = lease_read(lease_key, now)
 if foreign then return { 'corrupt', 'lease' } end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 local over = typed_call('ZRANGEBYSCORE', kept_key, '-inf', now, 'LIMIT', '0', '100')
 if over.err then return { 'corrupt', 'kept' } end
-local held = holder and deadline > now
 if want == 'register' then
   if held and holder ~= lease then return { 'taken', deadline } end
   if holder == lease and not held then return { 'missing' } end
@@ -93,5 +92,5 @@ redis.call('ZADD', nodes_key, deadline, node)
 redis.call('ZADD', kept_key, deadline + keep, node)
 index_keep(nodes_key, ttl, keep)
 index_keep(kept_key, ttl, keep)
-lease_store(lease_key, lease, deadline, ttl)
+lease_store(lease_key, lease, deadline, length, ttl)
 return { 'ok', deadline }

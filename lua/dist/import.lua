@@ -79,16 +79,22 @@ local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
 local function record_split_freeze(record)
-  if #record.body < 20 then return false end
-  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
-  local place_end = 20 + place_size
+  if #record.body < 32 then return false end
+  local task, frozen_until, span, copies_until, status, direction,
+    place_size, node_size = struct.unpack('>c8I6I6I6BBI2I2', record.body)
+  local place_end = 32 + place_size
   local node_end = place_end + node_size
   if node_end > #record.body or status < 1 or status >= 3 then return false end
-  if direction < 1 or direction > 2 then return false end
-  record.freeze = {
-    task = task, frozen_until = frozen_until, status = status, direction = direction,
-    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
-  }
+  if direction < 1 or direction > 3 then return false end
+  record.copies_until = copies_until
+  if direction == 3 then
+    record.status, record.speaks_until = status, frozen_until
+  else
+    record.freeze = {
+      task = task, frozen_until = frozen_until, span = span, status = status, direction = direction,
+      place = record.body:sub(32 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+    }
+  end
   record.body = record.body:sub(node_end + 1)
   return true
 end
@@ -106,6 +112,7 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
+    copies_until = 0, speaks_until = stored_until,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
   return record
@@ -117,12 +124,18 @@ local function record_decode(raw)
   return record
 end
 local function record_encode(record)
-  local body, freeze = record.body, record.freeze
-  if freeze then
-    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
-      #freeze.node) .. freeze.place .. freeze.node .. body
+  local body, status, freeze = record.body, record.status, record.freeze
+  if not freeze and record.copies_until > 0 then
+    local speaks_until = record.kind == 1 and 0 or record.speaks_until
+    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = 3,
+      place = '', node = '' }
+    status = 3
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+  if freeze then
+    body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
+      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
     record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
     record.stored_until)
@@ -131,25 +144,32 @@ end
 local function record_thaw(record)
   record.status, record.freeze = record.freeze.status, nil
 end
+local function record_return(record)
+  record_thaw(record)
+  record.copies_until = math.max(record.copies_until, record.stored_until)
+end
 local function record_unless_over(record, now)
-  if not record then return nil end
-  if record.kind ~= 1 then
-    if record.stored_until <= now then return nil end
-    return record
-  end
+  if not record then return nil, 0 end
   local freeze = record.freeze
-  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
-    record_thaw(record)
-    record.lapsed, record.raw = freeze, record_encode(record)
+  local lapsed = freeze and freeze.direction == 1 and record.kind == 1
+    and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
+  local forgotten = record.copies_until > 0 and record.copies_until <= now
+  if forgotten then record.copies_until = 0 end
+  if record.kind ~= 1 and record.speaks_until <= now then return nil, record.copies_until end
+  if lapsed then
+    record_return(record)
+    record.lapsed = freeze
   end
-  return record
+  if lapsed or forgotten then record.is_stale, record.raw = true, record_encode(record) end
+  return record, record.copies_until
 end
 local function record_read(key, now)
   local raw = typed_call('GET', key)
-  if not raw then return nil, false end
-  if type(raw) == 'table' then return nil, true end
+  if not raw then return nil, false, 0 end
+  if type(raw) == 'table' then return nil, true, 0 end
   local record = record_decode(raw)
-  return record_unless_over(record, now), record == nil
+  local found, copies_until = record_unless_over(record, now)
+  return found, record == nil, copies_until
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
@@ -198,8 +218,9 @@ local function record_same(record, other)
   return true
 end
 local function record_keep(record, grace)
-  if record.stored_until >= record.expires_at + grace / 2 then return false end
-  record.stored_until = record.expires_at + grace
+  local stored_until, copies_until = record.stored_until, record.copies_until or 0
+  if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
+  record.stored_until = math.max(record.expires_at + grace, copies_until)
   return true
 end
 local function record_store(key, record, now)
@@ -366,9 +387,9 @@ local function session_put(old_keys, new_keys, id, old, record, grace, now)
   if record.connection ~= '' then redis.call('SET', new_keys.connection, id, 'PX', record.stored_until - now) end
   return nil
 end
-local function migration_freeze(record, direction, task, frozen_until, place, node)
+local function migration_freeze(record, direction, task, frozen_until, span, place, node)
   record.freeze = {
-    task = task, frozen_until = frozen_until, status = record.status, direction = direction, place = place,
+    task = task, frozen_until = frozen_until, span = span, status = record.status, direction = direction, place = place,
     node = node,
   }
   record.status = 3
@@ -406,7 +427,7 @@ local grace, entries = args_integer(ARGV[21], 'grace_ms', 1), entries_argument(A
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 args_stored(place, '', '', '')
-new.op_ids, new.body = operations, entries
+new.op_ids, new.body, new.copies_until = operations, entries, 0
 record_arrive(new, now)
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then
@@ -416,14 +437,14 @@ if hand_over then
   new.status = 2
   record_change(new, '', now)
 end
-local old, corrupt = record_read(record_key, now)
+local old, corrupt, copies_until = record_read(record_key, now)
 if old and record_version_of(old, op_id) then return { 'ok', new.version } end
 local again = task ~= '' and migration_is(old, 2, task)
 if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
 local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
 if unsure then return unsure end
 if new.expires_at <= now then return { 'missing' } end
-if task ~= '' and migration_departed(old) == '\0\0\0\0\0\0\0\0' then old = nil end
+if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)
 if refusal and refusal[1] ~= 'missing' then return refusal end
 if old and old.kind == 3 then return { 'gone' } end
@@ -454,8 +475,9 @@ if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrat
 if task == '' then
   record_note_import(new, op_id)
 else
-  migration_freeze(new, 2, task, frozen_until, place, '')
+  migration_freeze(new, 2, task, frozen_until, 0, place, '')
 end
+new.copies_until = copies_until
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end

@@ -7,10 +7,6 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
-local function args_choice(text, name, yes, no)
-  if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
-  return text == yes
-end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
   local time = redis.call('TIME')
@@ -22,16 +18,31 @@ local function typed_call(...)
   local message = result.err .. ' (' .. (...) .. ')'
   error(redis.acl_check_cmd and { err = message } or message)
 end
-if #KEYS ~= 1 or #ARGV ~= 3 then return redis.error_reply('ERR cloakroom nodes: 1 KEYS and 3 ARGV') end
+local function lease_read(key, now)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, nil, false, false end
+  if type(raw) == 'table' or #raw ~= 24 then return nil, nil, false, true end
+  local id, deadline, length = struct.unpack('>c8I8I8', raw)
+  return id, deadline, deadline > now and deadline - now <= length, false
+end
+if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS then
+  return redis.error_reply('ERR cloakroom nodes: 1 KEYS and 1 ARGV, and 1 of each a node, at most 500')
+end
 local nodes_key = KEYS[1]
 local now = clock_now(ARGV[1])
-local from = args_integer(ARGV[2], 'from_ms', 0)
-local to = args_choice(ARGV[3], 'want', 'all', 'lapsed') and '+inf' or now
-local page = typed_call('ZRANGEBYSCORE', nodes_key, from, to, 'WITHSCORES', 'LIMIT', 0, 1000)
-if page.err then return { 'corrupt', 'nodes' } end
-local reply = { 'ok', now }
-for at = 1, #page, 2 do
-  reply[#reply + 1] = page[at]
-  reply[#reply + 1] = tonumber(page[at + 1])
+if #KEYS == 1 then return { 'ok' } end
+local ends = typed_call('ZMSCORE', nodes_key, unpack(ARGV, 2))
+if ends.err then return { 'corrupt', 'nodes' } end
+local reply = { 'ok' }
+for at, ended in ipairs(ends) do
+  local lease_key, node = KEYS[at + 1], ARGV[at + 1]
+  local _, deadline, held, foreign = lease_read(lease_key, now)
+  if foreign then return { 'corrupt', 'lease' } end
+  deadline = deadline or ended and tonumber(ended)
+  if deadline then
+    reply[#reply + 1] = node
+    reply[#reply + 1] = deadline
+    reply[#reply + 1] = held and 'held' or 'lapsed'
+  end
 end
 return reply

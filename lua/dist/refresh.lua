@@ -72,16 +72,22 @@ local function record_decode_numbers(raw)
   }
 end
 local function record_split_freeze(record)
-  if #record.body < 20 then return false end
-  local task, frozen_until, status, direction, place_size, node_size = struct.unpack('>c8I6BBI2I2', record.body)
-  local place_end = 20 + place_size
+  if #record.body < 32 then return false end
+  local task, frozen_until, span, copies_until, status, direction,
+    place_size, node_size = struct.unpack('>c8I6I6I6BBI2I2', record.body)
+  local place_end = 32 + place_size
   local node_end = place_end + node_size
   if node_end > #record.body or status < 1 or status >= 3 then return false end
-  if direction < 1 or direction > 2 then return false end
-  record.freeze = {
-    task = task, frozen_until = frozen_until, status = status, direction = direction,
-    place = record.body:sub(20 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
-  }
+  if direction < 1 or direction > 3 then return false end
+  record.copies_until = copies_until
+  if direction == 3 then
+    record.status, record.speaks_until = status, frozen_until
+  else
+    record.freeze = {
+      task = task, frozen_until = frozen_until, span = span, status = status, direction = direction,
+      place = record.body:sub(32 + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+    }
+  end
   record.body = record.body:sub(node_end + 1)
   return true
 end
@@ -99,6 +105,7 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
+    copies_until = 0, speaks_until = stored_until,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
   return record
@@ -118,12 +125,18 @@ local function record_read_routing(record, key)
   record.node = raw:sub(connection_end + 1, connection_end + node_size)
 end
 local function record_encode(record)
-  local body, freeze = record.body, record.freeze
-  if freeze then
-    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
-      #freeze.node) .. freeze.place .. freeze.node .. body
+  local body, status, freeze = record.body, record.status, record.freeze
+  if not freeze and record.copies_until > 0 then
+    local speaks_until = record.kind == 1 and 0 or record.speaks_until
+    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = 3,
+      place = '', node = '' }
+    status = 3
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+  if freeze then
+    body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
+      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
     record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
     record.stored_until)
@@ -132,25 +145,32 @@ end
 local function record_thaw(record)
   record.status, record.freeze = record.freeze.status, nil
 end
+local function record_return(record)
+  record_thaw(record)
+  record.copies_until = math.max(record.copies_until, record.stored_until)
+end
 local function record_unless_over(record, now)
-  if not record then return nil end
-  if record.kind ~= 1 then
-    if record.stored_until <= now then return nil end
-    return record
-  end
+  if not record then return nil, 0 end
   local freeze = record.freeze
-  if freeze and freeze.direction == 1 and freeze.frozen_until <= now then
-    record_thaw(record)
-    record.lapsed, record.raw = freeze, record_encode(record)
+  local lapsed = freeze and freeze.direction == 1 and record.kind == 1
+    and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
+  local forgotten = record.copies_until > 0 and record.copies_until <= now
+  if forgotten then record.copies_until = 0 end
+  if record.kind ~= 1 and record.speaks_until <= now then return nil, record.copies_until end
+  if lapsed then
+    record_return(record)
+    record.lapsed = freeze
   end
-  return record
+  if lapsed or forgotten then record.is_stale, record.raw = true, record_encode(record) end
+  return record, record.copies_until
 end
 local function record_read(key, now)
   local raw = typed_call('GET', key)
-  if not raw then return nil, false end
-  if type(raw) == 'table' then return nil, true end
+  if not raw then return nil, false, 0 end
+  if type(raw) == 'table' then return nil, true, 0 end
   local record = record_decode(raw)
-  return record_unless_over(record, now), record == nil
+  local found, copies_until = record_unless_over(record, now)
+  return found, record == nil, copies_until
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
@@ -166,8 +186,9 @@ local function record_extended(record, now)
   return expires_at
 end
 local function record_keep(record, grace)
-  if record.stored_until >= record.expires_at + grace / 2 then return false end
-  record.stored_until = record.expires_at + grace
+  local stored_until, copies_until = record.stored_until, record.copies_until or 0
+  if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
+  record.stored_until = math.max(record.expires_at + grace, copies_until)
   return true
 end
 local function entries_next(entries, position)
@@ -217,18 +238,18 @@ local function session_keep(keys, record, grace, now)
   if record.connection ~= '' then index_keep(keys.connection, ttl, grace) end
   if record.node ~= '' then index_keep(keys.node, ttl, grace) end
 end
-local function lease_read(key)
+local function lease_read(key, now)
   local raw = typed_call('GET', key)
-  if not raw then return nil, nil, false end
-  if type(raw) == 'table' or #raw ~= 16 then return nil, nil, true end
-  local id, deadline = struct.unpack('>c8I8', raw)
-  return id, deadline, false
+  if not raw then return nil, nil, false, false end
+  if type(raw) == 'table' or #raw ~= 24 then return nil, nil, false, true end
+  local id, deadline, length = struct.unpack('>c8I8I8', raw)
+  return id, deadline, deadline > now and deadline - now <= length, false
 end
 local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
-  local held, deadline, foreign = lease_read(key)
+  local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if held ~= id or deadline <= now or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
 if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom refresh: 6 KEYS and 11 ARGV') end
@@ -246,7 +267,8 @@ if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 
 local record
 if raw ~= '' then record = wanted and record_decode(raw) or not wanted and record_decode_numbers(raw) end
 local corrupt = raw ~= '' and not record
-if record and (record.kind ~= 1 or record.status == 3) then
+if record and (record.kind ~= 1 or record.status == 3
+  or wanted and record.copies_until > 0) then
   record, corrupt = record_read(record_key, now)
   raw = record and record.raw
 end
@@ -259,28 +281,35 @@ if as_node ~= '' then
   if refusal then return refusal end
 end
 if record.status == 3 then return { 'frozen' } end
-local left = record.expires_at - now
-local word = now - record.last_active < touch and left > touch and 'unchanged' or 'ok'
+local left, idle = record.expires_at - now, now - record.last_active
+local is_ahead = idle < 0
+local word = (is_ahead and -idle or idle) < touch and left > touch and 'unchanged' or 'ok'
 if word == 'ok' then
-  if now > record.last_active then record.last_active = now end
-  local expires_at = record_extended(record, now)
-  if left * 1000 < record.ttl * threshold and expires_at > record.expires_at then
+  record.last_active = now
+  local expires_at, stored_until = record_extended(record, now), record.stored_until
+  local shortens = record.expires_at > expires_at and (is_ahead or record.status == 1)
+  if shortens or left * 1000 < record.ttl * threshold and expires_at > record.expires_at then
     record.expires_at = expires_at
+    if shortens then record.stored_until = math.min(stored_until, expires_at + grace) end
     local keep = record_keep(record, grace)
     if keep then
       refusal = session_routing_need(record_key, record, user, connection, node)
       if refusal then return refusal end
     end
-    do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SETRANGE', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SETRANGE', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+    do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('SETRANGE', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'SETRANGE', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
     if index_expiry(expiry_key, id, record, grace, now, keep) then return { 'corrupt', 'expiry' } end
     if keep then
       session_keep({ user = user_key, connection = connection_key, node = node_key }, record, grace, now)
-      redis.call('PEXPIRE', record_key, record.stored_until - now)
     end
+    if record.stored_until ~= stored_until then redis.call('PEXPIRE', record_key, record.stored_until - now) end
   end
 end
 local times = struct.pack('>I6I6I6', record.last_active, record.expires_at, record.stored_until)
-if word == 'ok' then redis.call('SETRANGE', record_key, '81', times) end
+if word == 'ok' and record.is_stale then
+  redis.call('SET', record_key, record_encode(record), 'PX', record.stored_until - now)
+elseif word == 'ok' then
+  redis.call('SETRANGE', record_key, '81', times)
+end
 if not wanted then return { word, record.version, record.last_active, record.expires_at } end
 return { word, record.version, record.last_active, record.expires_at,
   raw:sub(1, 81) .. times .. raw:sub(81 + #times + 1) }

@@ -1,11 +1,10 @@
 -- migration: sessions on their way from one store to another, and the list of them.
 
-local MIGRATION_CLEANED = '\0\0\0\0\0\0\0\0' -- the task of a departed record that no task needs any longer
-
--- Freezes a record, which the caller stores. The node is the one that it goes to; empty: it keeps its own.
-local function migration_freeze(record, direction, task, frozen_until, place, node)
+-- Freezes a record, which the caller stores. The span is how long it stays so; 0: until somebody ends it. The node is the
+-- one that it goes to; empty: it keeps its own.
+local function migration_freeze(record, direction, task, frozen_until, span, place, node)
   record.freeze = {
-    task = task, frozen_until = frozen_until, status = record.status, direction = direction, place = place,
+    task = task, frozen_until = frozen_until, span = span, status = record.status, direction = direction, place = place,
     node = node,
   }
   record.status = RECORD_MIGRATING
@@ -33,7 +32,7 @@ end
 local function migration_depart(record_key, record, now)
   local freeze = record.freeze
   record_thaw(record)
-  record.kind, record.body = RECORD_DEPARTED, freeze.task .. freeze.place
-  record.user, record.connection, record.node = '', '', ''
+  record_strip(record, RECORD_DEPARTED, freeze.task .. freeze.place)
+  record.speaks_until = record.stored_until
   record_store(record_key, record, now)
 end

@@ -7,8 +7,8 @@ local RECORD_HEADER_END = '98' -- as a command takes it: a number would be made 
 local RECORD_ROUTING_SIZES, RECORD_ROUTING_SIZES_OFFSET = '>I2I2I2', 3
 local RECORD_ROUTING_END = '866' -- of the longest user, connection and node
 -- Of a session all but its entries, with a freeze of the longest place and node; of what is no session all.
-local RECORD_HEAD_SIZE = 1399
-local RECORD_HEAD_END = '1398'
+local RECORD_HEAD_SIZE = 1411
+local RECORD_HEAD_END = '1410'
 local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I6I6I6I6I6I6I6', 57 -- version to stored_until
 local RECORD_TIMES = '>I6I6I6' -- last_active, expires_at, stored_until: all that a refresh rewrites
 local RECORD_TIMES_OFFSET = 81
@@ -19,9 +19,9 @@ local RECORD_GAP_NONE = 65535 -- there was no change before
 local RECORD_GAP_MOST = 65534
 local RECORD_LIVE, RECORD_MOVED, RECORD_DELETED, RECORD_DEPARTED = 1, 2, 3, 4
 local RECORD_ACTIVE, RECORD_SUSPENDED, RECORD_MIGRATING = 1, 2, 3
-local RECORD_FREEZE = '>c8I6BBI2I2' -- what the body of a migrating record begins with, and then a place and a node
-local RECORD_FREEZE_SIZE = 20
-local RECORD_OUTGOING, RECORD_INCOMING = 1, 2
+local RECORD_FREEZE = '>c8I6I6I6BBI2I2' -- what the body of a migrating record begins with, and then a place and a node
+local RECORD_FREEZE_SIZE = 32
+local RECORD_OUTGOING, RECORD_INCOMING, RECORD_OVER = 1, 2, 3
 
 -- A status that a caller may set.
 local function record_status(word)
@@ -53,18 +53,25 @@ local function record_decode_numbers(raw)
   }
 end
 
--- Splits the freeze off the body of a migrating record, so that the rest is as in any other. False: it is broken.
+-- Splits the freeze off the body of a migrating record, so that the rest is as in any other. One that is over only says
+-- until when copies may wait that were made under it; and, in a leftover, until when that speaks. False: it is broken.
 local function record_split_freeze(record)
   if #record.body < RECORD_FREEZE_SIZE then return false end
-  local task, frozen_until, status, direction, place_size, node_size = struct.unpack(RECORD_FREEZE, record.body)
+  local task, frozen_until, span, copies_until, status, direction,
+    place_size, node_size = struct.unpack(RECORD_FREEZE, record.body)
   local place_end = RECORD_FREEZE_SIZE + place_size
   local node_end = place_end + node_size
   if node_end > #record.body or status < RECORD_ACTIVE or status >= RECORD_MIGRATING then return false end
-  if direction < RECORD_OUTGOING or direction > RECORD_INCOMING then return false end
-  record.freeze = {
-    task = task, frozen_until = frozen_until, status = status, direction = direction,
-    place = record.body:sub(RECORD_FREEZE_SIZE + 1, place_end), node = record.body:sub(place_end + 1, node_end),
-  }
+  if direction < RECORD_OUTGOING or direction > RECORD_OVER then return false end
+  record.copies_until = copies_until
+  if direction == RECORD_OVER then
+    record.status, record.speaks_until = status, frozen_until
+  else
+    record.freeze = {
+      task = task, frozen_until = frozen_until, span = span, status = status, direction = direction,
+      place = record.body:sub(RECORD_FREEZE_SIZE + 1, place_end), node = record.body:sub(place_end + 1, node_end),
+    }
+  end
   record.body = record.body:sub(node_end + 1)
   return true
 end
@@ -84,6 +91,7 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(RECORD_HEADER_SIZE + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
+    copies_until = 0, speaks_until = stored_until,
   }
   if status == RECORD_MIGRATING and not record_split_freeze(record) then return nil end
   return record
@@ -91,7 +99,7 @@ end
 
 -- The whole record. Nil: none of ours. The body holds the entries of a live one and the new id of a moved one; that of
 -- a deleted one is empty, or the new id where a login left it, which only a delete follows; that of a departed one is a
--- task and a place.
+-- task and a place. Copies of it that were made under an earlier freeze may wait elsewhere until `copies_until`; 0: none.
 local function record_decode(raw)
   local record = record_fields(raw)
   if not record or record.size ~= #raw then return nil end
@@ -119,12 +127,18 @@ local function record_read_routing(record, key)
 end
 
 local function record_encode(record)
-  local body, freeze = record.body, record.freeze
-  if freeze then
-    body = struct.pack(RECORD_FREEZE, freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
-      #freeze.node) .. freeze.place .. freeze.node .. body
+  local body, status, freeze = record.body, record.status, record.freeze
+  if not freeze and record.copies_until > 0 then
+    local speaks_until = record.kind == RECORD_LIVE and 0 or record.speaks_until
+    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = RECORD_OVER,
+      place = '', node = '' }
+    status = RECORD_MIGRATING
   end
-  return struct.pack(RECORD_HEADER, RECORD_FORMAT, record.kind, record.status, #record.user, #record.connection,
+  if freeze then
+    body = struct.pack(RECORD_FREEZE, freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
+      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack(RECORD_HEADER, RECORD_FORMAT, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
     record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
     record.stored_until)
@@ -135,30 +149,43 @@ local function record_thaw(record)
   record.status, record.freeze = record.freeze.status, nil
 end
 
--- A record without what is over at this time. A moved, deleted or departed one counts as absent then: its key goes by
--- the server's clock, which a test's may be ahead of. A freeze at the source counts as taken off, and the next write
--- stores the record without it; that of an incoming copy never ends by itself.
-local function record_unless_over(record, now)
-  if not record then return nil end
-  if record.kind ~= RECORD_LIVE then
-    if record.stored_until <= now then return nil end
-    return record
-  end
-  local freeze = record.freeze
-  if freeze and freeze.direction == RECORD_OUTGOING and freeze.frozen_until <= now then
-    record_thaw(record)
-    record.lapsed, record.raw = freeze, record_encode(record)
-  end
-  return record
+-- Ends the freeze of a session that stays. A copy of it may wait at the other place, or come there late: it could be
+-- stored for as long as the session is now, and for that long this store does not forget the session.
+local function record_return(record)
+  record_thaw(record)
+  record.copies_until = math.max(record.copies_until, record.stored_until)
 end
 
--- Absent: nil. A foreign type or no record of ours: nil and true.
+-- A record without what is over at this time, and until when copies of it may wait. A moved, deleted or departed one that
+-- speaks no longer counts as absent, whether its key is there for the sake of copies or because it goes by the server's
+-- clock, which a test's may be ahead of. A freeze at the source that is over counts as taken off, and the next write stores
+-- the record without it: one that would last longer than it is long began by a clock that was set back since. That of an
+-- incoming copy never ends by itself.
+local function record_unless_over(record, now)
+  if not record then return nil, 0 end
+  local freeze = record.freeze
+  local lapsed = freeze and freeze.direction == RECORD_OUTGOING and record.kind == RECORD_LIVE
+    and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
+  local forgotten = record.copies_until > 0 and record.copies_until <= now
+  if forgotten then record.copies_until = 0 end
+  if record.kind ~= RECORD_LIVE and record.speaks_until <= now then return nil, record.copies_until end
+  if lapsed then
+    record_return(record)
+    record.lapsed = freeze
+  end
+  if lapsed or forgotten then record.is_stale, record.raw = true, record_encode(record) end
+  return record, record.copies_until
+end
+
+-- Absent: nil. A foreign type or no record of ours: nil and true. Then until when copies may wait of what was here: who
+-- puts a session here keeps that.
 local function record_read(key, now)
   local raw = typed_call('GET', key)
-  if not raw then return nil, false end
-  if type(raw) == 'table' then return nil, true end
+  if not raw then return nil, false, 0 end
+  if type(raw) == 'table' then return nil, true, 0 end
   local record = record_decode(raw)
-  return record_unless_over(record, now), record == nil
+  local found, copies_until = record_unless_over(record, now)
+  return found, record == nil, copies_until
 end
 
 -- The beginning of a record, however large it is. Absent: nil. A foreign type or no record of ours: nil and true.
@@ -280,7 +307,7 @@ local function record_new(status, user, connection, node, entries, ttl, lifetime
     kind = RECORD_LIVE, status = status, user = user, connection = connection, node = node, body = entries,
     op_ids = ('\0'):rep(RECORD_OP_IDS * RECORD_OP_ID_SIZE), changed_at = now,
     gap = RECORD_GAP_NONE, second_gap = RECORD_GAP_NONE, third_gap = RECORD_GAP_NONE, version = 0, created_at = now, ttl = ttl,
-    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0,
+    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record.expires_at = record_extended(record, now)
   record_change(record, op_id, now)
@@ -290,15 +317,17 @@ end
 -- A new ttl starts a new idle time.
 local function record_set_ttl(record, ttl, now)
   record.ttl = ttl
-  record.last_active = math.max(record.last_active, now)
+  record.last_active = now
   record.expires_at = record_extended(record, now)
 end
 
--- The key must outlive the session by a grace, for the reaper to read it. It is kept that long anew only
--- when less than half of the grace is left. True: the key's TTL and those of its indexes have to follow.
+-- The key must outlive the session by a grace, for the reaper to read it, and copies of it that may wait. It is kept that
+-- long anew only when less than half of the grace is left. True: the key's TTL and those of its indexes have to follow.
 local function record_keep(record, grace)
-  if record.stored_until >= record.expires_at + grace / 2 then return false end
-  record.stored_until = record.expires_at + grace
+  -- Of a record of which only the numbers were read no copy waits.
+  local stored_until, copies_until = record.stored_until, record.copies_until or 0
+  if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
+  record.stored_until = math.max(record.expires_at + grace, copies_until)
   return true
 end
 
@@ -306,17 +335,44 @@ local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
 end
 
+-- How long a leftover speaks. It is stored longer where a copy may wait: then it only says that the id is known.
+local function record_speak(record, time)
+  if record.copies_until <= time then record.copies_until = 0 end
+  record.speaks_until, record.stored_until = time, math.max(time, record.copies_until)
+end
+
+local function record_strip(record, kind, body)
+  record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
+end
+
 -- What stays under an id that was deleted or rotated away: late calls read it as gone or moved. Of an incoming copy that
--- was deleted it stays as long as the copy would have, with the freeze: whoever goes on with its migration has to see
--- that the delete was first.
+-- was deleted it speaks as long as the copy would have been stored, with the freeze: whoever goes on with its migration
+-- has to see that the delete was first.
 local function record_leave(key, record, op_id, kind, body, ttl, now)
   record_change(record, op_id, now)
   if record.freeze and record.freeze.direction == RECORD_INCOMING then
     ttl = math.max(ttl, record.stored_until - now)
   elseif record.freeze then
+    record_return(record)
+  end
+  record_speak(record, now + ttl)
+  record_strip(record, kind, body)
+  record_store(key, record, now)
+end
+
+-- Whether a copy of a session that ends may wait, so that its record is not to go. It is frozen by nobody then.
+local function record_waits(record, now)
+  if record.freeze and record.freeze.direction == RECORD_OUTGOING then
+    record_return(record)
+  elseif record.freeze then
     record_thaw(record)
   end
-  record.stored_until = now + ttl
-  record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
-  redis.call('SET', key, record_encode(record), 'PX', ttl)
+  return record.copies_until > now
+end
+
+-- What stays then of a session of which nothing is to be said but that it was here.
+local function record_leave_word(key, record, now)
+  record_speak(record, now)
+  record_strip(record, RECORD_DELETED, '')
+  record_store(key, record, now)
 end

@@ -126,8 +126,13 @@ local function session_remove(record_key, keys, id, record, pointer, now)
   return refusal
 end
 
--- The same with the record, of which nothing stays.
+-- The same with the record, of which nothing stays, but for the sake of copies.
 local function session_erase(record_key, keys, id, record, pointer, now)
+  if record_waits(record, now) then
+    local refusal = session_remove(record_key, keys, id, record, pointer, now)
+    if not refusal then record_leave_word(record_key, record, now) end
+    return refusal
+  end
   local refusal = session_unindex(keys, id, record, now)
   if refusal then return refusal end
   if record.connection ~= '' and pointer == id then

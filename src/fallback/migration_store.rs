@@ -54,4 +54,8 @@ impl MigrationStore for FallbackStore {
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
         self.coordinator.through(Access::Read, self.coordinator.store.migration(id)).await
     }
+
+    async fn knows(&self, id: &SessionId) -> Result<bool> {
+        self.coordinator.whole(Access::Read, self.coordinator.store.knows(id)).await
+    }
 }

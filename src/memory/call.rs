@@ -111,7 +111,7 @@ impl<'a> Call<'a> {
         mut attempt: impl FnMut(&Self, &mut LockedShards<'a>) -> Result<T, Halt>,
     ) -> Result<T> {
         loop {
-            let mut locked = LockedShards::lock(&self.memory.shards, self.reach);
+            let mut locked = LockedShards::lock(&self.memory.shards, self.reach, self.now);
             let halt = match attempt(self, &mut locked) {
                 Ok(answer) => return Ok(answer),
                 Err(halt) => halt,
@@ -200,7 +200,7 @@ impl<'a> Call<'a> {
         if self.operation.is_none() {
             return id.clone();
         }
-        let locked = LockedShards::lock(&self.memory.shards, self.memory.shards.reach(id.as_str()));
+        let locked = LockedShards::lock(&self.memory.shards, self.memory.shards.reach(id.as_str()), self.now);
         match locked.record(id, self.now).map(|record| &record.kind) {
             Some(Kind::Rotated(to)) => to.clone(),
             _ => id.clone(),

@@ -42,6 +42,14 @@ impl Index {
         }
     }
 
+    /// When the newest of them was made.
+    pub(crate) fn newest(&self) -> u64 {
+        match self {
+            Self::One((created_at, _)) => *created_at,
+            Self::Many(entries) => entries.last().map_or(0, |(created_at, _)| *created_at),
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.after(None)
     }

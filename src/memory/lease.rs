@@ -9,10 +9,13 @@ pub(crate) struct Lease {
     pub(crate) deadline: u64,
     /// Until when the node is listed.
     pub(crate) kept_until: u64,
+    /// How long it was when it was renewed.
+    pub(crate) length: u64,
 }
 
 impl Lease {
+    /// One that would be held for longer than it is long was renewed by a clock that was set back since: it is over.
     pub(crate) fn is_live(&self, now: u64) -> bool {
-        self.deadline > now
+        self.deadline > now && self.deadline - now <= self.length
     }
 }

@@ -24,6 +24,7 @@ const ASKS_FIRST: &str = "a call asks for what it touches before it touches it";
 pub(crate) struct LockedShards<'a> {
     shards: &'a Shards,
     reach: Reach,
+    now: u64,
     /// In the order of the shards' numbers. Most calls hold one, which takes no allocation.
     first: Option<MutexGuard<'a, Shard>>,
     others: Vec<MutexGuard<'a, Shard>>,
@@ -38,13 +39,13 @@ impl Drop for LockedShards<'_> {
 }
 
 impl<'a> LockedShards<'a> {
-    /// Locks shards.
+    /// Locks shards, for a call at this time.
     ///
     /// Ordering: ascending, here and nowhere else, so that no two calls wait for each other.
-    pub(crate) fn lock(shards: &'a Shards, reach: Reach) -> Self {
+    pub(crate) fn lock(shards: &'a Shards, reach: Reach, now: u64) -> Self {
         let mut guards = reach.shards().map(|shard| shards.guard(shard));
         let (first, others) = (guards.next(), guards.collect());
-        Self { shards, reach, first, others, rooms: 0 }
+        Self { shards, reach, now, first, others, rooms: 0 }
     }
 
     pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
@@ -83,10 +84,10 @@ impl<'a> LockedShards<'a> {
         guard.expect(ASKS_FIRST)
     }
 
-    /// What is under an id. A leftover that has had its time is not there.
+    /// What is under an id. A leftover that speaks no longer is not there.
     pub(crate) fn record(&self, id: &SessionId, now: u64) -> Option<&Record> {
         let record = self.shard(id.as_str()).records.get(id)?;
-        (!record.has_lapsed(now)).then_some(record)
+        (!record.is_silent(now)).then_some(record)
     }
 
     /// The live session with an id, or how the call goes on without.
@@ -162,8 +163,15 @@ impl<'a> LockedShards<'a> {
     }
 
     /// Puts a session in, with its index entries, where there is room for it. There is none with this id.
-    pub(crate) fn put(&mut self, id: SessionId, record: Record) {
+    pub(crate) fn put(&mut self, id: SessionId, mut record: Record) {
         self.rooms -= 1;
+        // A copy that may wait of a session that was here goes when somebody finds one here.
+        if let Some(leftover) = self.shard(id.as_str()).records.get(&id)
+            && leftover.copies_until > self.now
+        {
+            record.copies_until = record.copies_until.max(leftover.copies_until);
+            record.stored_until = record.stored_until.max(record.copies_until);
+        }
         let entry = (record.created_at, id.clone());
         if let Some(user) = record.user.get() {
             index_into(&mut self.shard_mut(user).users, user, entry.clone());
@@ -196,14 +204,27 @@ impl<'a> LockedShards<'a> {
         if let Some(connection) = record.connection.get() {
             self.shard_mut(connection).connections.remove(connection);
         }
-        *record
+        let mut record = *record;
+        record.settle(self.now);
+        record
+    }
+
+    /// Takes a session out for good, and leaves word of it where a copy may wait.
+    pub(crate) fn discard(&mut self, id: &SessionId) -> Record {
+        let record = self.take(id);
+        if let Some(word) = record.word(self.now) {
+            self.leave(id.clone(), word);
+        }
+        record
     }
 
     /// Changes a session in its place: all but its user, connection, node and time of creation.
     pub(crate) fn edit(&mut self, id: &SessionId, change: impl FnOnce(&mut Record)) -> &Record {
+        let now = self.now;
         let shard = self.shard_mut(id.as_str());
         let record = shard.records.get_mut(id).expect("a call changes what it found");
         let (before, went) = (record.expires_at, record.on_its_way());
+        record.settle(now);
         change(record);
         let (expires_at, goes) = (record.expires_at, record.on_its_way());
         if expires_at != before {
@@ -215,7 +236,8 @@ impl<'a> LockedShards<'a> {
     }
 
     /// Leaves a record under an id whose session was taken out, and clears some away that had their time.
-    pub(crate) fn leave(&mut self, id: SessionId, leftover: Record, now: u64) {
+    pub(crate) fn leave(&mut self, id: SessionId, leftover: Record) {
+        let now = self.now;
         let shard = self.shard_mut(id.as_str());
         for _ in 0..SWEPT {
             if shard.leftovers.first().is_none_or(|(until, _)| *until > now) {

@@ -44,4 +44,8 @@ impl MigrationStore for MemoryStore {
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
         self.run("migration", |call| Ok(migrations::one(&call, id))).await
     }
+
+    async fn knows(&self, id: &SessionId) -> Result<bool> {
+        self.run("knows", |call| Ok(migrations::knows(&call, id))).await
+    }
 }

@@ -30,6 +30,10 @@ pub(crate) struct Record {
     pub(crate) expires_at: u64,
     /// When it goes, if nothing removes it before.
     pub(crate) stored_until: u64,
+    /// Until when a copy may wait elsewhere that was made under an earlier freeze; 0 for none.
+    pub(crate) copies_until: u64,
+    /// Of a leftover, until when it speaks. It is stored longer where a copy may wait: then it only says that its id is known.
+    pub(crate) speaks_until: u64,
     pub(crate) user: SharedName,
     pub(crate) connection: SharedName,
     pub(crate) node: SharedName,
@@ -70,6 +74,11 @@ impl Record {
         !self.is_session() && self.stored_until <= now
     }
 
+    /// Whether a leftover counts as absent.
+    pub(crate) fn is_silent(&self, now: u64) -> bool {
+        !self.is_session() && self.speaks_until <= now
+    }
+
     /// Whether it is read and deleted, and not changed.
     pub(crate) fn is_frozen(&self, now: u64) -> bool {
         self.freeze.as_ref().is_some_and(|freeze| !freeze.has_lapsed(now))
@@ -93,10 +102,26 @@ impl Record {
         Some(self.version - self.changes.age_of(operation?)?)
     }
 
-    /// Counts a change. Every change goes through here, and none is made to a frozen session: a freeze that is there still
-    /// is over.
+    /// Takes off what is over, as `record_unless_over` does: whoever writes a record does this first.
+    pub(crate) fn settle(&mut self, now: u64) {
+        if self.copies_until <= now {
+            self.copies_until = 0;
+        }
+        if self.is_session() && self.freeze.is_some() && !self.is_frozen(now) {
+            self.end_freeze();
+        }
+    }
+
+    /// Ends its freeze. A copy of a session that stays may wait at the other place, or come there late: it could be stored
+    /// for as long as the session is now, and for that long this store does not forget the session.
+    pub(crate) fn end_freeze(&mut self) {
+        if self.freeze.take().is_some_and(|freeze| freeze.direction == Direction::Outgoing) {
+            self.copies_until = self.copies_until.max(self.stored_until);
+        }
+    }
+
+    /// Counts a change. Every change goes through here.
     pub(crate) fn change(&mut self, operation: Option<OperationId>, now: u64) {
-        self.freeze = None;
         self.version += 1;
         self.changes.note(operation, self.version, now);
     }
@@ -111,7 +136,7 @@ impl Record {
     /// A new ttl starts a new idle time.
     pub(crate) fn set_ttl(&mut self, ttl: u64, now: u64, rules: &Rules) {
         self.ttl = ttl;
-        self.last_active = self.last_active.max(now);
+        self.last_active = now;
         self.expires_at = self.extended(now, rules);
         self.reschedule(rules);
     }
@@ -122,12 +147,12 @@ impl Record {
         self.keep(rules);
     }
 
-    /// It outlives the session by a grace, for a reaper to find. It is kept that long anew only when less than half of
-    /// the grace is left, as in Redis.
+    /// It outlives the session by a grace, for a reaper to find, and copies of it that may wait. It is kept that long anew
+    /// only when less than half of the grace is left, as in Redis.
     pub(crate) fn keep(&mut self, rules: &Rules) {
         let grace = ms(rules.grace);
-        if self.stored_until * 2 < self.expires_at * 2 + grace {
-            self.stored_until = self.expires_at + grace;
+        if self.stored_until * 2 < self.expires_at * 2 + grace || self.stored_until < self.copies_until {
+            self.stored_until = self.copies_until.max(self.expires_at + grace);
         }
     }
 
@@ -156,8 +181,8 @@ impl Record {
         }
     }
 
-    /// What stays under an id that was deleted or rotated away. Of an incoming copy it stays as long as the copy would
-    /// have, with the freeze: whoever goes on with its migration has to see that the delete was first.
+    /// What stays under an id that was deleted or rotated away. Of an incoming copy it speaks as long as the copy would
+    /// have been stored, with the freeze: whoever goes on with its migration has to see that the delete was first.
     pub(crate) fn into_leftover(
         mut self,
         kind: Kind,
@@ -166,11 +191,34 @@ impl Record {
         now: u64,
     ) -> Self {
         let freeze = self.freeze.take_if(|freeze| freeze.direction == Direction::Incoming);
+        self.end_freeze();
         self.change(operation, now);
         self.kind = kind;
-        self.stored_until = if freeze.is_some() { self.stored_until.max(until) } else { until };
+        self.speak(if freeze.is_some() { self.stored_until.max(until) } else { until });
         self.freeze = freeze;
         self.strip()
+    }
+
+    /// What stays of a session of which nothing is to be said but that it was here, and that only where a copy may wait.
+    pub(crate) fn word(&self, now: u64) -> Option<Self> {
+        let is_frozen = self.freeze.as_ref().is_some_and(|freeze| freeze.direction == Direction::Outgoing);
+        if !is_frozen && self.copies_until <= now {
+            return None;
+        }
+        let mut word = self.clone();
+        word.end_freeze();
+        word.kind = Kind::Deleted(None);
+        word.speak(now);
+        Some(word.strip())
+    }
+
+    /// How long a leftover speaks.
+    pub(crate) fn speak(&mut self, until: u64) {
+        if self.copies_until <= until {
+            self.copies_until = 0;
+        }
+        self.speaks_until = until;
+        self.stored_until = self.copies_until.max(until);
     }
 
     /// What stays where a frozen session has gone from, as long as the session would have: nothing else says that the copy
@@ -179,6 +227,7 @@ impl Record {
         if let Some(freeze) = self.freeze.take() {
             let Freeze { task, until, place, .. } = *freeze;
             self.kind = Kind::Departed(Box::new(Departure { task: Some(task), until, place }));
+            self.speaks_until = self.stored_until;
         }
         self.strip()
     }

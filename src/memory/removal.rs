@@ -29,7 +29,7 @@ impl Call<'_> {
                 return Ok(None);
             };
             locked.need_session(id, record)?;
-            Ok(Some(locked.take(id)))
+            Ok(Some(locked.discard(id)))
         });
         // It is never refused.
         removed.ok().flatten()
@@ -60,6 +60,6 @@ pub(crate) fn remove_one(call: &Call<'_>, locked: &mut LockedShards<'_>, id: Ses
         node: some(record.node.as_str()).map(Into::into),
     };
     let until = call.now + ms(call.rules.tombstone);
-    locked.leave(id, record.into_leftover(Kind::Deleted(None), call.operation, until, call.now), call.now);
+    locked.leave(id, record.into_leftover(Kind::Deleted(None), call.operation, until, call.now));
     removed
 }

@@ -37,7 +37,7 @@ impl MemoryStore {
 /// All that is stored, at one instant, under the keys of `README.md`.
 pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
     let now = crate::model::now_ms(memory.clock.as_ref());
-    let locked = LockedShards::lock(&memory.shards, memory.shards.whole());
+    let locked = LockedShards::lock(&memory.shards, memory.shards.whole(), now);
     let mut snapshot = BTreeMap::new();
     let (mut expiry, mut migrations) = (Vec::new(), Vec::new());
     for shard in locked.shards() {
@@ -74,7 +74,8 @@ fn add(snapshot: &mut BTreeMap<String, Stored>, keys: &Keys, shard: &Shard, now:
         snapshot.insert(text(keys.node(node.as_bytes())), Stored::SortedSet(scores(index.iter())));
     }
     for (node, lease) in &shard.leases {
-        let bytes = [*lease.identity.lease(), lease.deadline.to_be_bytes()].concat();
+        let numbers = [lease.deadline, lease.length].map(u64::to_be_bytes);
+        let bytes = [*lease.identity.lease(), numbers[0], numbers[1]].concat();
         snapshot.insert(text(keys.lease(node.as_bytes())), Stored::String(bytes));
     }
 }
@@ -98,11 +99,12 @@ fn encode(record: &Record) -> Vec<u8> {
     };
     let mut body = match (&record.kind, &record.freeze) {
         (Kind::Departed(departure), _) => departure.task.map_or([0; 8], |task| *task.as_bytes()).to_vec(),
-        (_, Some(freeze)) => encode_freeze(freeze),
-        (_, None) => Vec::new(),
+        (_, _) => Vec::new(),
     };
     body.extend(rest);
-    let status = number_of(if record.freeze.is_some() { Status::Migrating } else { record.status });
+    let block = encode_block(record);
+    let status = number_of(if block.is_empty() { record.status } else { Status::Migrating });
+    body.splice(0..0, block);
     let names = [&record.user, &record.connection, &record.node].map(|name| name.as_str().as_bytes());
     let mut bytes = vec![2, kind, status];
     // Names and bodies are checked against limits that fit.
@@ -128,14 +130,28 @@ fn number_of(status: Status) -> u8 {
     }
 }
 
-fn encode_freeze(freeze: &Freeze) -> Vec<u8> {
-    let Freeze { task, until, status, direction, place, node } = freeze;
-    let direction = match direction {
-        Direction::Outgoing => 1,
-        Direction::Incoming => 2,
+/// What the body of a migrating record begins with: its freeze, or that copies may wait which were made under one.
+fn encode_block(record: &Record) -> Vec<u8> {
+    let (task, times, status, direction, place, node) = match record.freeze.as_deref() {
+        Some(Freeze { task, until, span, status, direction, place, node }) => {
+            let direction = match direction {
+                Direction::Outgoing => 1,
+                Direction::Incoming => 2,
+            };
+            (*task.as_bytes(), [*until, *span], *status, direction, place.as_str(), node.as_str())
+        }
+        None if record.copies_until == 0 => return Vec::new(),
+        None => {
+            let speaks_until = if record.is_session() { 0 } else { record.speaks_until };
+            ([0; 8], [speaks_until, 0], record.status, 3, "", "")
+        }
     };
-    let [place_length, node_length] = [place, node].map(|name| (name.len() as u16).to_be_bytes());
-    let numbers =
-        [&until.to_be_bytes()[2..], &[number_of(*status), direction], &place_length, &node_length].concat();
-    [&task.as_bytes()[..], &numbers, place.as_bytes(), node.as_bytes()].concat()
+    let mut block = task.to_vec();
+    for time in [times[0], times[1], record.copies_until] {
+        block.extend(&time.to_be_bytes()[2..]);
+    }
+    block.extend([number_of(status), direction]);
+    [place, node].iter().for_each(|name| block.extend((name.len() as u16).to_be_bytes()));
+    [place, node].iter().for_each(|name| block.extend(name.as_bytes()));
+    block
 }

@@ -122,7 +122,7 @@ impl MemoryStore {
 
     /// Whether an id was deleted a moment ago, or left by a login.
     pub(crate) fn has_deleted(&self, id: &SessionId) -> bool {
-        let record = self.record(id).filter(|record| !record.has_lapsed(self.now_ms()));
+        let record = self.record(id).filter(|record| !record.is_silent(self.now_ms()));
         record.is_some_and(|record| matches!(record.kind, Kind::Deleted(_)))
     }
 
@@ -145,7 +145,7 @@ impl MemoryStore {
     /// The ids of all sessions, live and expired.
     pub(crate) fn ids(&self) -> Vec<SessionId> {
         let shards = &self.memory.shards;
-        let locked = LockedShards::lock(shards, shards.whole());
+        let locked = LockedShards::lock(shards, shards.whole(), self.now_ms());
         locked.shards().flat_map(|shard| &shard.expiry).map(|(_, id)| id.clone()).collect()
     }
 

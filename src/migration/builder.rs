@@ -8,7 +8,7 @@ use crate::background::callback::Callback;
 use crate::migration::directions::Directions;
 use crate::migration::manager::MigrationManager;
 use crate::migration::task::Report;
-use crate::migration::transfer::{End, Transfer};
+use crate::migration::transfer::{End, LostSource, Transfer};
 use crate::model::{Error, Result, check_count, check_span, require_name};
 use crate::store::Store;
 
@@ -20,18 +20,20 @@ pub struct MigrationManagerBuilder {
     queue: usize,
     workers: usize,
     freeze: Duration,
+    lost_source: LostSource,
     on_report: Callback<Report>,
 }
 
 impl fmt::Debug for MigrationManagerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { local, remote, queue, workers, freeze, .. } = self;
+        let Self { local, remote, queue, workers, freeze, lost_source, .. } = self;
         f.debug_struct("MigrationManagerBuilder")
             .field("local", local)
             .field("remote", remote)
             .field("queue", queue)
             .field("workers", workers)
             .field("freeze", freeze)
+            .field("lost_source", lost_source)
             .finish_non_exhaustive()
     }
 }
@@ -39,7 +41,9 @@ impl fmt::Debug for MigrationManagerBuilder {
 impl MigrationManagerBuilder {
     /// What the two stores are called in what is stored: what a late caller is told of where a session went, and how
     /// [`resume`](MigrationManager::resume) knows what is on its way between these two. All processes that move sessions
-    /// between them name them alike. Defaults to `local` and `remote`.
+    /// between them name them alike, and no two stores that differ have one name: a [`MemoryStore`](crate::MemoryStore) of each
+    /// process has one of its own, or a process would take for its own what another has on its way. Defaults to `local` and
+    /// `remote`.
     pub fn places(mut self, local: impl Into<String>, remote: impl Into<String>) -> Self {
         self.local.place = local.into();
         self.remote.place = remote.into();
@@ -65,6 +69,13 @@ impl MigrationManagerBuilder {
         self
     }
 
+    /// What becomes of a copy whose source has lost what it knew. Defaults to [`LostSource::Keep`]: what ends a session leaves
+    /// word at its source for as long as a copy could be stored, so where there is none, the copy is all that is left.
+    pub fn lost_source(mut self, policy: LostSource) -> Self {
+        self.lost_source = policy;
+        self
+    }
+
     /// Is called with the end of each migration, those that [`resume`](MigrationManager::resume) finishes included: at
     /// least once for each that moved to the other store, after a crash maybe more than once, with the same task id. Of one
     /// that goes to another node nobody is told after a crash: submit it again. Defaults to none.
@@ -81,7 +92,7 @@ impl MigrationManagerBuilder {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn build(self) -> Result<MigrationManager> {
-        let Self { local, remote, queue, workers, freeze, on_report } = self;
+        let Self { local, remote, queue, workers, freeze, lost_source, on_report } = self;
         for place in [&local.place, &remote.place] {
             require_name("place", place)?;
         }
@@ -91,8 +102,8 @@ impl MigrationManagerBuilder {
         }
         check_count("queue", queue, 10_000)?;
         check_count("workers", workers, 256)?;
-        let to_remote = Transfer { source: local.clone(), target: remote.clone(), freeze };
-        let to_local = Transfer { source: remote, target: local, freeze };
+        let to_remote = Transfer { source: local.clone(), target: remote.clone(), freeze, lost_source };
+        let to_local = Transfer { source: remote, target: local, freeze, lost_source };
         let directions = Directions { to_remote, to_local, on_report, handed_back: Mutex::default() };
         Ok(MigrationManager::start(directions, queue, workers))
     }
@@ -108,6 +119,7 @@ impl MigrationManager {
             queue: 100,
             workers: 8,
             freeze: Duration::from_secs(30),
+            lost_source: LostSource::default(),
             on_report: Callback::default(),
         }
     }

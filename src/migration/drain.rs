@@ -167,7 +167,7 @@ impl DrainTask {
         self.progress.send_modify(|progress| match outcome {
             Ok(Outcome::Arrived) => progress.moved += 1,
             Ok(Outcome::Missing | Outcome::Elsewhere) => progress.missing += 1,
-            Ok(Outcome::Stayed) | Err(_) => progress.failed += 1,
+            Ok(Outcome::Stayed | Outcome::Unclaimed) | Err(_) => progress.failed += 1,
         });
     }
 

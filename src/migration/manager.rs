@@ -41,8 +41,14 @@ use crate::model::{Error, Obstacle, Result};
 /// # }
 /// ```
 ///
-/// Dropped, it stops at once, and reports all that it had accepted and not finished as failed: those that were at work are
-/// brought to an end by `resume`.
+/// Dropped, it stops at once, and reports all that it had accepted and not finished as failed: those that were not begun as
+/// not executed, and those that were at work as ambiguous, for they are brought to an end by `resume`.
+///
+/// A task that waits is kept in this process alone: nothing of it is stored, and its session is where it was and as it was.
+/// So a process that crashes loses the wishes that waited, at most as many as the [queue](crate::migration::MigrationManagerBuilder::queue)
+/// holds, and no session. Whoever waits for a report over a crash keeps the [task id](MigrationTask::task_id) and submits
+/// it again, which is the same migration; a [drain](Self::drain_node) is begun again, for what it has not moved is still in
+/// the node's index.
 pub struct MigrationManager {
     directions: Arc<Directions>,
     queue: mpsc::Sender<Job>,
@@ -161,7 +167,8 @@ async fn work(directions: Arc<Directions>, jobs: Arc<tokio::sync::Mutex<mpsc::Re
     }
 }
 
-async fn move_one(directions: &Directions, job: Job) {
+async fn move_one(directions: &Directions, mut job: Job) {
+    job.begin();
     let Some(MigrationTask { id, session, destination, from, .. }) = job.task().cloned() else { return };
     if let Err(error) = destination.check() {
         return job.report(session, Err(error));
@@ -177,7 +184,7 @@ async fn move_one(directions: &Directions, job: Job) {
         Ok(arrival) => {
             // Before it is cleaned up: if this process ends in between, who resumes tells again.
             job.report(arrival.id.clone(), Ok(arrival.outcome));
-            if let Err(error) = transfer.clean_up(&arrival, id).await {
+            if let Err(error) = transfer.clean_up(&arrival).await {
                 tracing::warn!(%error, task = ?id, "a migration is not cleaned up: resuming does that");
             }
         }

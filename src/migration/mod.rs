@@ -19,4 +19,4 @@ pub use drain::{Drain, DrainProgress};
 pub use manager::MigrationManager;
 pub use resume::Resumed;
 pub use task::{Destination, MigrationTask, Report, Submitted};
-pub use transfer::Outcome;
+pub use transfer::{LostSource, Outcome};

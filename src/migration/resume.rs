@@ -2,7 +2,7 @@
 
 use crate::migration::directions::Directions;
 use crate::migration::task::Report;
-use crate::migration::transfer::{Arrival, Transfer};
+use crate::migration::transfer::{Arrival, Outcome, Transfer};
 use crate::model::{Error, Migration, Phase, Result};
 
 /// How many to read at once.
@@ -19,6 +19,13 @@ pub struct Resumed {
 }
 
 impl Resumed {
+    /// How many wait, because their source has lost what it knew and [`LostSource::Report`](crate::migration::LostSource::Report) is
+    /// the policy.
+    #[must_use]
+    pub fn unclaimed(&self) -> usize {
+        self.reports.iter().filter(|report| report.outcome == Ok(Outcome::Unclaimed)).count()
+    }
+
     /// How many could not be brought to an end.
     #[must_use]
     pub fn failed(&self) -> usize {
@@ -88,7 +95,8 @@ async fn finish(
     match arrival {
         Ok(arrival) => {
             let report = told(arrival.id.clone(), Ok(arrival.outcome));
-            (report, transfer.clean_up(&arrival, task).await.is_ok())
+            let is_over = arrival.outcome != Outcome::Unclaimed;
+            (report, transfer.clean_up(&arrival).await.is_ok() && is_over)
         }
         Err(error) => (told(migration.id.clone(), Err(error)), false),
     }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::background::callback::Callback;
 use crate::migration::transfer::Outcome;
-use crate::model::{Error, Obstacle, Result, SessionId, TaskId, require_name};
+use crate::model::{Error, Obstacle, OperationId, Result, SessionId, TaskId, cause, require_name};
 
 /// Where a session is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +107,8 @@ pub struct Report {
     pub task: TaskId,
     /// The session, under its new id if it was rotated before it moved.
     pub session: SessionId,
-    /// What became of it. After an error it is where it was, or [`resume`](crate::migration::MigrationManager::resume) brings it to
+    /// What became of it. After an error that says that it was [not executed](Error::NotExecuted) because the manager was
+    /// [closed](Obstacle::Closed), the task was not begun. After another it is where it was, or [`resume`](crate::migration::MigrationManager::resume) brings it to
     /// an end. One that goes to another node is there or where it was.
     ///
     /// For another node that is [`Fenced`](crate::Refusal::Fenced) when that node does not hold its lease,
@@ -141,6 +142,7 @@ impl Future for Submitted {
 pub(crate) struct Job {
     task: Option<MigrationTask>,
     told: Option<oneshot::Sender<Report>>,
+    has_begun: bool,
     /// Of all tasks of a manager.
     on_report: Callback<Report>,
 }
@@ -150,11 +152,16 @@ impl Job {
         task.on_report.count_with(&on_report);
         let (told, submitted) = oneshot::channel();
         let submitted = Submitted(submitted, task.id);
-        (Self { task: Some(task), told: Some(told), on_report }, submitted)
+        (Self { task: Some(task), told: Some(told), has_begun: false, on_report }, submitted)
     }
 
     pub(crate) fn task(&self) -> Option<&MigrationTask> {
         self.task.as_ref()
+    }
+
+    /// From here on its session may be on its way.
+    pub(crate) fn begin(&mut self) {
+        self.has_begun = true;
     }
 
     /// Gives the task back, and tells nobody but who awaits it, who sees that it was not done.
@@ -179,8 +186,14 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if let Some(session) = self.task.as_ref().map(|task| task.session.clone()) {
-            self.tell(session, Err(Error::obstacle(Obstacle::Closed, None)));
-        }
+        let Some(MigrationTask { session, .. }) = self.task.clone() else { return };
+        let error = if self.has_begun { interrupted() } else { Error::obstacle(Obstacle::Closed, None) };
+        self.tell(session, Err(error));
     }
+}
+
+/// Nobody goes on with a task that was begun. It is repeated under the id of the task, so that of an operation says nothing.
+fn interrupted() -> Error {
+    let source = cause("the migration manager is gone: resume brings the session to its end");
+    Error::Ambiguous { operation_id: OperationId::random(), source }
 }

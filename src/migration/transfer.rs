@@ -27,6 +27,24 @@ pub(crate) struct Transfer {
     pub(crate) target: End,
     /// How long a session is frozen at most.
     pub(crate) freeze: Duration,
+    pub(crate) lost_source: LostSource,
+}
+
+/// What becomes of a copy that waits at its target when its source has lost what it knew: a server that restarted without
+/// persistence or was flushed, a [`MemoryStore`](crate::MemoryStore) whose process has ended.
+///
+/// A source that ended the session leaves word for as long as a copy could be stored. One that knows nothing of it has lost
+/// it, and the copy may be all that is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostSource {
+    /// The copy becomes the session. A store that loses what it acknowledged loses deletes with it, as a failover does: one
+    /// that was deleted at its source just before lives on.
+    #[default]
+    Keep,
+    /// The copy stays as it is, frozen: it can be read and deleted, and goes when it expires. Each resumption reports it as
+    /// [`Unclaimed`](Outcome::Unclaimed), until one keeps it.
+    Report,
 }
 
 /// What became of a session.
@@ -41,6 +59,9 @@ pub enum Outcome {
     Missing,
     /// It went from its node to a third one meanwhile, or to none, for its client did; there it was left.
     Elsewhere,
+    /// Its source has lost what it knew of it, and a frozen copy waits in the other store, as
+    /// [`LostSource::Report`] wants it.
+    Unclaimed,
 }
 
 /// A session at the end of its way. What the migration left there is cleared away once somebody was told: until then
@@ -50,12 +71,14 @@ pub enum Outcome {
 pub(crate) struct Arrival {
     pub(crate) id: SessionId,
     pub(crate) outcome: Outcome,
+    /// By which it came here, if not by the one that was submitted.
+    task: TaskId,
     left: Vec<Leftover>,
 }
 
 impl Arrival {
-    fn new(id: &SessionId, outcome: Outcome, left: impl Into<Vec<Leftover>>) -> Self {
-        Self { id: id.clone(), outcome, left: left.into() }
+    fn new(id: &SessionId, task: TaskId, outcome: Outcome, left: impl Into<Vec<Leftover>>) -> Self {
+        Self { id: id.clone(), outcome, task, left: left.into() }
     }
 }
 
@@ -74,7 +97,7 @@ impl Transfer {
             Freezing::new(task, &self.target.place).span(self.freeze).node(node.unwrap_or_default());
         let frozen = match retry.with(|| source.freeze(id, freezing.clone())).await {
             Ok(frozen) => frozen,
-            Err(Error::Refused(Refusal::Missing)) => return self.absent(&retry, id).await,
+            Err(Error::Refused(Refusal::Missing)) => return self.absent(&retry, id, task).await,
             Err(Error::Refused(Refusal::Departed { place })) => return self.gone(id, task, place).await,
             Err(error) => return Err(error),
         };
@@ -84,11 +107,11 @@ impl Transfer {
         let import = if let Some(node) = node { import.node(node) } else { import };
         match self.cross(&retry, import, &session, task, until_ms).await {
             Ok(true) => self.arrive(session.id(), task).await,
-            Ok(false) => Ok(Arrival::new(session.id(), Outcome::Missing, [Leftover::Copy { until_ms }])),
+            Ok(false) => self.turn_back(session.id(), task, Some(until_ms)).await,
             Err(error) => {
                 let arrival = self.turn_back(session.id(), task, Some(until_ms)).await?;
                 if arrival.outcome == Outcome::Stayed {
-                    self.clean_up(&arrival, task).await?;
+                    self.clean_up(&arrival).await?;
                     return Err(error);
                 }
                 Ok(arrival)
@@ -110,14 +133,27 @@ impl Transfer {
         retry.with(|| self.source.store.depart(session, task, until_ms)).await
     }
 
-    /// It is not at its source: nowhere, or moved so long ago that nothing says so.
-    async fn absent(&self, retry: &Retry, id: &SessionId) -> Result<Arrival> {
+    /// It is not at its source: nowhere, or moved so long ago that nothing says so, or the source lost it.
+    async fn absent(&self, retry: &Retry, id: &SessionId, task: TaskId) -> Result<Arrival> {
+        match retry.with(|| self.target.store.migration(id)).await {
+            Ok(Some(Migration { task, place, phase: Phase::Incoming { until_ms }, .. }))
+                if place == self.source.place =>
+            {
+                self.turn_back(id, task, Some(until_ms)).await
+            }
+            Ok(_) | Err(Error::Refused(_)) => self.is_there(retry, id, task).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// It is in the other store, for all that it is not here; or nowhere.
+    async fn is_there(&self, retry: &Retry, id: &SessionId, task: TaskId) -> Result<Arrival> {
         let outcome = match retry.with(|| self.target.store.get(id)).await {
             Ok(Some(session)) if session.status() != Status::Migrating => Outcome::Arrived,
             Ok(_) | Err(Error::Refused(_)) => Outcome::Missing,
             Err(error) => return Err(error),
         };
-        Ok(Arrival::new(id, outcome, []))
+        Ok(Arrival::new(id, task, outcome, []))
     }
 
     /// It was gone before it could be frozen: by this task, which then goes on, or by another.
@@ -126,7 +162,7 @@ impl Transfer {
             return self.arrive(id, task).await;
         }
         if place == self.target.place {
-            return Ok(Arrival::new(id, Outcome::Arrived, []));
+            return Ok(Arrival::new(id, task, Outcome::Arrived, []));
         }
         Err(Error::Refused(Refusal::Departed { place }))
     }
@@ -143,13 +179,13 @@ impl Transfer {
         match retry.with(|| self.target.store.thaw(id, task, Direction::Incoming)).await {
             Ok(_) => {}
             Err(Error::Refused(Refusal::Missing)) => {
-                return Ok(Arrival::new(id, Outcome::Missing, [Leftover::Departed, Leftover::Deleted]));
+                return Ok(Arrival::new(id, task, Outcome::Missing, [Leftover::Departed, Leftover::Deleted]));
             }
             // It was thawed before, and has gone on since: to another id, or to another store.
             Err(Error::Refused(Refusal::Rotated { .. } | Refusal::Departed { .. } | Refusal::Frozen)) => {}
             Err(error) => return Err(error),
         }
-        Ok(Arrival::new(id, Outcome::Arrived, [Leftover::Departed]))
+        Ok(Arrival::new(id, task, Outcome::Arrived, [Leftover::Departed]))
     }
 
     /// The session stays, unless it has departed by now. `until_ms` is the freeze under which a copy of it may be there.
@@ -177,10 +213,25 @@ impl Transfer {
             Err(Error::Refused(_) | Error::Corrupt { .. }) => None,
             Err(error) => return Err(error),
         };
-        if there.is_some_and(|it| it.phase == Phase::Deleted) {
+        if there.as_ref().is_some_and(|it| it.phase == Phase::Deleted) {
             return self.delete(id, task).await;
         }
-        Ok(Arrival::new(id, outcome, until_ms.map(|until_ms| Leftover::Copy { until_ms }).as_slice()))
+        if outcome == Outcome::Missing && !retry.with(|| self.source.store.knows(id)).await? {
+            return match there {
+                Some(_) => self.claim(id, task).await,
+                None => self.is_there(&retry, id, task).await,
+            };
+        }
+        let left = until_ms.map(|until_ms| Leftover::Copy { until_ms });
+        Ok(Arrival::new(id, task, outcome, left.as_slice()))
+    }
+
+    /// A copy whose source has lost what it knew: nobody departs there any more.
+    async fn claim(&self, id: &SessionId, task: TaskId) -> Result<Arrival> {
+        match self.lost_source {
+            LostSource::Keep => self.arrive(id, task).await,
+            LostSource::Report => Ok(Arrival::new(id, task, Outcome::Unclaimed, [])),
+        }
     }
 
     /// The copy was deleted before it became the session: a delete wins, so the session goes too.
@@ -193,13 +244,13 @@ impl Transfer {
             Ok(_) | Err(Error::Refused(_)) => {}
             Err(error) => return Err(error),
         }
-        Ok(Arrival::new(id, Outcome::Missing, [Leftover::Deleted]))
+        Ok(Arrival::new(id, task, Outcome::Missing, [Leftover::Deleted]))
     }
 
     /// Clears away what is left at the end of a way.
-    pub(crate) async fn clean_up(&self, arrival: &Arrival, task: TaskId) -> Result<()> {
+    pub(crate) async fn clean_up(&self, arrival: &Arrival) -> Result<()> {
         let retry = self.retry();
-        let id = &arrival.id;
+        let (id, task) = (&arrival.id, arrival.task);
         for left in &arrival.left {
             let end = match left {
                 Leftover::Departed => &self.source,

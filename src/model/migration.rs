@@ -17,6 +17,8 @@ pub(crate) struct Freeze {
     pub(crate) task: TaskId,
     /// When the freeze at the source is over.
     pub(crate) until: u64,
+    /// How long it was made for; 0 for that of an incoming copy.
+    pub(crate) span: u64,
     /// What the session's status is but for this.
     pub(crate) status: Status,
     pub(crate) direction: Direction,
@@ -27,9 +29,10 @@ pub(crate) struct Freeze {
 }
 
 impl Freeze {
-    /// Whether it counts as taken off. That of an incoming copy never ends by itself.
+    /// Whether it counts as taken off. That of an incoming copy never ends by itself. One that would last longer than it is
+    /// long began by a clock that was set back since.
     pub(crate) fn has_lapsed(&self, now: u64) -> bool {
-        self.direction == Direction::Outgoing && self.until <= now
+        self.direction == Direction::Outgoing && (self.until <= now || self.until - now > self.span)
     }
 }
 

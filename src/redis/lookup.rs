@@ -37,6 +37,15 @@ pub(crate) async fn read(call: &Call, id: &SessionId) -> Result<Option<Record>> 
     Ok(record.unless_over(now))
 }
 
+/// Whether anything is stored under an id.
+pub(crate) async fn knows(call: &Call, id: &SessionId) -> Result<bool> {
+    let Some((now, bytes)) = call.read_string(&call.keys().session(id.as_str()), "record").await? else {
+        return Ok(false);
+    };
+    let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;
+    Ok(record.is_stored(now))
+}
+
 /// The same whole, to be imported into another store.
 pub(crate) async fn export(call: &Call, id: &SessionId) -> Result<Option<Export>> {
     let found = with_changes(call, id).await?;

@@ -53,4 +53,8 @@ impl MigrationStore for RedisStore {
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
         self.call("migration", |call| async move { commands::migrations::one(&call, id).await }).await
     }
+
+    async fn knows(&self, id: &SessionId) -> Result<bool> {
+        self.call("knows", |call| async move { commands::migrations::knows(&call, id).await }).await
+    }
 }

@@ -113,4 +113,12 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// Only those of all operations.
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>>;
+
+    /// Tells whether anything is stored under an id: a session, live or expired, or what is left of one. What ends a session
+    /// of which a copy may wait in another store leaves word for as long as that copy could be stored; so of a session that
+    /// was to leave from here, `false` means that this store has lost what it knew.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn knows(&self, id: &SessionId) -> Result<bool>;
 }

@@ -27,7 +27,7 @@ pub trait NodeRegistry: Debug + Send + Sync + 'static {
     /// Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has.
     ///
     /// # Errors
-    /// Only those of all operations. The deadline is that of all of it: one script for 1,000 nodes, and one for 1,000
+    /// Only those of all operations. The deadline is that of all of it: two round trips for 500 nodes, and one for 1,000
     /// sessions of each.
     async fn nodes(&self) -> Result<Vec<Node>>;
 

@@ -110,7 +110,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched>;
 
     /// Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no
-    /// live session.
+    /// live session. What was written by a clock that was ahead, and was set back since, is brought back: the last use to
+    /// now, and an expiry that is further off than its idle time. One that waits to be reconnected after a recovery
+    /// keeps what it was given.
     ///
     /// # Errors
     /// Refused with [`Frozen`](crate::Refusal::Frozen).

@@ -19,19 +19,32 @@ const DEPARTED: u8 = 4;
 /// Format, kind, status, four lengths, four operation ids with a time and three gaps, the version, six times.
 const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
 
-fn take_freeze(input: &mut Input<'_>) -> Option<Freeze> {
-    let task = TaskId::stored(input.take()?)?;
-    let [until] = input.six_bytes()?;
+/// What the body of a migrating record begins with.
+enum Block {
+    Freeze(Freeze),
+    /// It is over, and copies that were made under it may wait.
+    Over {
+        /// What the session's status is.
+        status: Status,
+        /// Of a leftover, until when it speaks.
+        speaks_until: u64,
+    },
+}
+
+fn take_block(input: &mut Input<'_>) -> Option<Block> {
+    let task = input.take()?;
+    let [until, span, _copies_until] = input.six_bytes()?;
     let [status, direction] = input.take()?;
     let status = status_of(status).filter(|status| *status != Status::Migrating)?;
+    let (place, node) = (input.u16()?, input.u16()?);
+    let (place, node) = (input.text(place)?, input.text(node)?);
     let direction = match direction {
         1 => Direction::Outgoing,
         2 => Direction::Incoming,
+        3 => return Some(Block::Over { status, speaks_until: until }),
         _ => return None,
     };
-    let (place, node) = (input.u16()?, input.u16()?);
-    let (place, node) = (input.text(place)?, input.text(node)?);
-    Some(Freeze { task, until, status, direction, place, node })
+    Some(Block::Freeze(Freeze { task: TaskId::stored(task)?, until, span, status, direction, place, node }))
 }
 
 fn status_of(number: u8) -> Option<Status> {
@@ -55,7 +68,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// How much of a record has it: what `record_find_head` of the scripts reads.
-    pub(crate) const BYTES: usize = 1399;
+    pub(crate) const BYTES: usize = 1411;
 
     /// `None` for what is no record of ours.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -118,25 +131,31 @@ pub(crate) enum Record {
     Rotated {
         /// The id.
         to: SessionId,
-        /// When the record is over, though its key may outlast it: the key goes by the server's clock, whatever a
-        /// test's clock shows.
-        until: u64,
+        lasts: Lasts,
     },
     /// The session has gone to another store.
     Departed {
         /// The migration, until it is cleaned up.
         task: Option<TaskId>,
         place: String,
-        /// When the record is over.
-        until: u64,
+        lasts: Lasts,
     },
     /// The session was deleted a moment ago.
     Deleted {
         /// That of an incoming copy.
         freeze: Option<Freeze>,
-        /// When the record is over.
-        until: u64,
+        lasts: Lasts,
     },
+}
+
+/// How long what is no session lasts. Its key may outlast that: it goes by the server's clock, whatever a test's clock
+/// shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lasts {
+    /// It counts as absent from then on.
+    speaks_until: u64,
+    /// Later where a copy may wait in another store: until then it says that its id is known.
+    stored_until: u64,
 }
 
 impl Record {
@@ -156,10 +175,14 @@ impl Record {
         if !input.0.is_empty() {
             return None;
         }
-        let freeze = match status {
-            Status::Migrating => Some(take_freeze(&mut body)?),
-            Status::Active | Status::Suspended => None,
+        let (status, freeze, speaks_until) = match status {
+            Status::Migrating => match take_block(&mut body)? {
+                Block::Freeze(freeze) => (status, Some(freeze), stored_until),
+                Block::Over { status, speaks_until } => (status, None, speaks_until),
+            },
+            Status::Active | Status::Suspended => (status, None, stored_until),
         };
+        let lasts = Lasts { speaks_until, stored_until };
         match kind {
             SESSION => {
                 let (attributes, extensions) = decode_entries(body.0)?;
@@ -179,13 +202,13 @@ impl Record {
             }
             ROTATED => {
                 let to = SessionId::new(std::str::from_utf8(body.0).ok()?).ok()?;
-                Some(Self::Rotated { to, until: stored_until })
+                Some(Self::Rotated { to, lasts })
             }
-            DELETED => Some(Self::Deleted { freeze, until: stored_until }),
+            DELETED => Some(Self::Deleted { freeze, lasts }),
             DEPARTED => {
                 let task = TaskId::stored(body.take()?);
                 let place = std::str::from_utf8(body.0).ok()?.to_owned();
-                Some(Self::Departed { task, place, until: stored_until })
+                Some(Self::Departed { task, place, lasts })
             }
             _ => None,
         }
@@ -205,6 +228,16 @@ impl Record {
         }
     }
 
+    /// Whether it is stored at a time, though it may count as absent. A session is, live or expired.
+    pub(crate) fn is_stored(&self, now: u64) -> bool {
+        match self {
+            Self::Session { .. } => true,
+            Self::Rotated { lasts, .. } | Self::Departed { lasts, .. } | Self::Deleted { lasts, .. } => {
+                lasts.stored_until > now
+            }
+        }
+    }
+
     /// The record without what is over at a time, as `record_unless_over` of the scripts has it; and a session that has
     /// expired is none.
     pub(crate) fn unless_over(mut self, now: u64) -> Option<Self> {
@@ -215,8 +248,8 @@ impl Record {
                 }
                 session.times.expires_at
             }
-            Self::Rotated { until, .. } | Self::Departed { until, .. } | Self::Deleted { until, .. } => {
-                *until
+            Self::Rotated { lasts, .. } | Self::Departed { lasts, .. } | Self::Deleted { lasts, .. } => {
+                lasts.speaks_until
             }
         };
         (until > now).then_some(self)
@@ -303,8 +336,9 @@ mod tests {
     fn a_freeze_is_read_off_the_front_of_the_body() {
         let id = SessionId::new("s").unwrap();
         let freeze = |task: [u8; 8], status, direction| {
-            let until = 7_000_u64.to_be_bytes();
-            [&task[..], &until[2..], &[status, direction, 0, 1, 0, 1], b"bn", &[1, 0, 1, 0, 0, 0, 2], b"a42"]
+            let times: Vec<u8> =
+                [7_000_u64, 1_000, 9_000].iter().flat_map(|time| time.to_be_bytes()[2..].to_vec()).collect();
+            [&task[..], &times, &[status, direction, 0, 1, 0, 1], b"bn", &[1, 0, 1, 0, 0, 0, 2], b"a42"]
                 .concat()
         };
         let frozen = |body: &[u8]| {
@@ -322,12 +356,17 @@ mod tests {
             (Status::Suspended, Direction::Outgoing, "b", "n")
         );
         assert!(found.has_lapsed(7_000) && !found.has_lapsed(6_999));
+        assert!(found.has_lapsed(5_999) && !found.has_lapsed(6_000), "a clock that was set back");
         for (task, status, direction) in
-            [([0; 8], 1, 1), ([9; 8], 0, 1), ([9; 8], 3, 1), ([9; 8], 1, 0), ([9; 8], 1, 3)]
+            [([0; 8], 1, 1), ([9; 8], 0, 1), ([9; 8], 3, 1), ([9; 8], 1, 0), ([9; 8], 1, 4)]
         {
             assert!(frozen(&freeze(task, status, direction)).is_none());
         }
-        assert!(frozen(&freeze([9; 8], 1, 1)[..19]).is_none());
+        assert!(frozen(&freeze([9; 8], 1, 1)[..31]).is_none());
+        let Some(Record::Session { session, freeze: None, .. }) = frozen(&freeze([0; 8], 2, 3)) else {
+            panic!("no session whose freeze is over")
+        };
+        assert_eq!((session.status(), session.get::<u32>("a").unwrap()), (Status::Suspended, Some(42)));
     }
 
     #[test]

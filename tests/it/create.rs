@@ -54,6 +54,8 @@ async fn a_new_session_is_stored_field_by_field_with_all_its_entries(#[values(Re
         stored_until: now + 15 * MINUTE_MS,
         body: body.concat(),
         freeze: None,
+        copies_until: 0,
+        speaks_until: 0,
     };
     assert_eq!(context.stored(&id("s")).await, Some(stored));
     let owned = [("s".to_owned(), now)].into();

@@ -51,7 +51,8 @@ async fn a_node_that_registers_holds_its_lease_for_its_length(#[values(Redis, Me
     assert_eq!(beat(&store, &holder, Heartbeat::register()).await, held(&context, LEASE));
     assert_eq!(context.leases().await, [("n".to_owned(), until(&context, LEASE))]);
     let lease = context.string(&context.lease_key("n")).await.unwrap();
-    assert_eq!(lease[8..], until(&context, LEASE).to_be_bytes());
+    assert_eq!(lease[8..16], until(&context, LEASE).to_be_bytes());
+    assert_eq!(lease[16..], (LEASE.as_millis() as u64).to_be_bytes());
     assert_eq!(
         context.keys().await,
         [context.lease_key("n"), context.key("nodes"), context.key("nodes:kept")]

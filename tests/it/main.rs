@@ -34,6 +34,7 @@ mod acl;
 mod architecture;
 mod bad_input;
 mod callers;
+mod clocks;
 mod conformance;
 mod connect;
 mod contract;

@@ -3,6 +3,7 @@
 mod callbacks;
 mod crash;
 mod drain;
+mod lost;
 mod meanwhile;
 mod nodes;
 mod queue;

@@ -8,6 +8,7 @@ use crate::support::Context;
 use crate::support::context::On::{Memory, Redis};
 use crate::support::context::{On, Store};
 use crate::support::expect::refusal;
+use crate::support::record::Stored;
 
 const SPAN: Duration = Duration::from_secs(30);
 
@@ -27,11 +28,14 @@ async fn a_thawed_session_is_as_it_was_before_its_freeze(#[values(Redis, Memory)
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
-    let before = context.dump().await;
+    let before = context.stored(session.id()).await.unwrap();
     let task = TaskId::random();
     store.freeze(&session, Freezing::new(task, "elsewhere").span(SPAN)).await.unwrap();
     assert!(store.thaw(session.id(), task, Direction::Outgoing).await.unwrap());
-    assert_eq!(context.dump().await, before);
+    assert_eq!(store.get(session.id()).await.unwrap().unwrap(), session);
+    // And it is known that a copy of it may wait.
+    let copies_until = before.stored_until;
+    assert_eq!(context.stored(session.id()).await.unwrap(), Stored { copies_until, ..before });
     assert!(!store.thaw(session.id(), task, Direction::Outgoing).await.unwrap());
     store.patch(&session, Patch::new().set("color", "red").unwrap()).await.unwrap();
     context.check().await;

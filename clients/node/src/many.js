@@ -119,7 +119,7 @@ export async function reapExpired(operation, batch) {
 export async function deleteUser(operationOf, user, options) {
   checkNames("options", options, ["keep"]);
   requireName("user", user);
-  const deletion = { user, keep: new Set(), start: undefined, idle: 0, removed: [], corrupt: [], unreadable: 0 };
+  const deletion = { user, keep: new Set(), newest: undefined, idle: 0, removed: [], corrupt: [], unreadable: 0 };
   if (options.keep !== undefined) {
     deletion.keep.add(checkSessionId(options.keep));
     const found = await lookup(operationOf(), options.keep);
@@ -156,10 +156,12 @@ async function deleteBatch(operation, deletion) {
 
 /** A batch of the user's oldest entries, with one more that tells whether there are others, and those passed over. */
 async function readUser(operation, deletion, passed) {
-  const range = ["-inf", String(deletion.start ?? "+inf"), "LIMIT", "0", String(BATCH + 1 + passed)];
+  const range = ["-inf", String(deletion.newest ?? "+inf"), "LIMIT", "0", String(BATCH + 1 + passed)];
   const key = operation.key("user", { user: deletion.user });
-  const [time, ids] = await operation.read("user", ["TIME"], ["ZRANGEBYSCORE", key, ...range]);
-  deletion.start ??= operation.now(time);
+  const last = ["ZRANGE", key, "-1", "-1", "WITHSCORES"];
+  const [[, newest = 0], ids] = await operation.read("user", last, ["ZRANGEBYSCORE", key, ...range]);
+  // When the newest of those that there are was made, by whatever the server's clock said then.
+  deletion.newest ??= Number(newest);
   return ids.map(foundOf);
 }
 

@@ -3,7 +3,7 @@
 import { BATCH } from "./batch.js";
 import { settle } from "./declared.js";
 import { CorruptError, InvalidError } from "./errors.js";
-import { checkName, checkTask } from "./ids.js";
+import { checkName, checkSessionId, checkTask } from "./ids.js";
 import { foundOf, isTold } from "./layout.js";
 import { exportOf } from "./lookup.js";
 import { checkUntil, declaredOf, expect } from "./one.js";
@@ -73,6 +73,14 @@ export async function migrations(operation, page) {
   const read = rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
   const told = read.filter(({ id, record }) => isTold(id) && record !== null);
   return { migrations: told.map(({ id, record }) => migrationOf(id, record)), next };
+}
+
+export async function knows(operation, id) {
+  const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id: checkSessionId(id) })]);
+  if (bytes === null) return false;
+  const record = decodeRecord(bytes);
+  if (!record) throw new CorruptError("record");
+  return record.kind === "live" || record.stored_until > operation.now(time);
 }
 
 function migrationOf(id, record) {

@@ -3,7 +3,7 @@
 import { BATCH, candidates, toldName } from "./batch.js";
 import { CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
 import { NodeIdentity, requireName } from "./ids.js";
-import { isTold } from "./layout.js";
+import { foundOf, isTold } from "./layout.js";
 import { count, nextOf, readIndex } from "./many.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
@@ -11,7 +11,7 @@ import { checkInteger, checkNames, checkWord } from "./rules.js";
 const DAY = 24 * 3_600_000;
 const TEN_YEARS = 3650 * DAY;
 /** How many nodes a full page has. */
-const PAGE = 1000;
+const PAGE = 500;
 /** How often a batch is read again whose sessions kept changing. */
 const ROUNDS = 12;
 
@@ -37,19 +37,22 @@ function expectOk(reply) {
   return reply;
 }
 
-async function registered(operation, want) {
+async function registered(operation) {
   const found = new Map();
   for (let from = 0; ;) {
-    const reply = await operation.run("nodes", { from_ms: from, want });
+    // By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
+    const range = [operation.key("nodes", {}), String(from), "+inf", "WITHSCORES", "LIMIT", "0", String(PAGE)];
+    const [page] = await operation.read("nodes", ["ZRANGEBYSCORE", ...range]);
+    const listed = page.filter((_, at) => at % 2 === 0).map((name) => ({ node: foundOf(name) }));
+    const reply = listed.length > 0 ? await operation.run("nodes", { listed }) : { word: "ok", rest: [[]] };
     if (reply.word !== "ok") throw errorOf(reply);
-    const [page] = reply.rest;
     // One whose lease was renewed between two pages comes again.
     // What is no text is passed over, and forgotten when its time is over.
-    for (const { node, deadline } of page.filter(({ node }) => isTold(node))) {
-      found.set(node, { name: node, leaseUntil: deadline, isLive: deadline > reply.now });
+    for (const { node, deadline, lease } of reply.rest[0].filter(({ node }) => isTold(node))) {
+      found.set(node, { name: node, leaseUntil: deadline, isLive: lease === "held" });
     }
-    if (page.length < PAGE) break;
-    const last = page.at(-1).deadline;
+    if (listed.length < PAGE) break;
+    const last = Number(page.at(-1));
     // A whole page of one millisecond: what else ended in it is not seen this time.
     from = last > from ? last : last + 1;
   }
@@ -57,13 +60,13 @@ async function registered(operation, want) {
 }
 
 export async function nodes(operation) {
-  const found = await registered(operation, "all");
+  const found = await registered(operation);
   for (const node of found) node.sessions = await count(operation, { node: node.name });
   return found;
 }
 
 export async function lapsedNodes(operation) {
-  return (await registered(operation, "lapsed")).map(({ name }) => name);
+  return (await registered(operation)).filter(({ isLive }) => !isLive).map(({ name }) => name);
 }
 
 export async function recover(operation, node, to, claim) {

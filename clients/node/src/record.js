@@ -54,11 +54,11 @@ export function headOf(bytes) {
 function splitFreeze(record, body) {
   const read = readLayout(LAYOUT.freeze, body, 0);
   if (!read) return null;
-  const { task, frozen_until, status, direction, place, node } = read.values;
+  const { task, frozen_until, span, copies_until, status, direction, place, node } = read.values;
   const words = { status: STATUS_OF.get(status), direction: DIRECTION_OF.get(direction) };
   if (!words.status || !words.direction) return null;
   const texts = { place: textOf(place), node: textOf(node) };
-  record.freeze = { task: task.toString("hex"), frozen_until, ...words, ...texts };
+  record.freeze = { task: task.toString("hex"), frozen_until, span, copies_until, ...words, ...texts };
   return read.end;
 }
 
@@ -68,10 +68,21 @@ function splitDeparture(record, body) {
   record.place = textOf(body.subarray(size));
 }
 
-/** A record without what is over: null if its session has expired or it had its time, else without such a freeze. */
+/** A record without what is over: null if its session has expired or it speaks no longer, else without such a freeze. */
 export function unlessOver(record, now) {
-  if ((record.kind === "live" ? record.expires_at : record.stored_until) <= now) return null;
   const { freeze, ...thawed } = record;
-  if (freeze?.direction !== "outgoing" || freeze.frozen_until > now) return record;
-  return { ...thawed, status: freeze.status };
+  // What is no session is stored longer than it speaks where a copy may wait in another store.
+  const speaksUntil = freeze?.direction === "over" ? freeze.frozen_until : record.stored_until;
+  if ((record.kind === "live" ? record.expires_at : speaksUntil) <= now) return null;
+  return freeze && hasEnded(freeze, now) ? { ...thawed, status: freeze.status } : record;
+}
+
+/** One that would last longer than it is long began by a clock that was set back since. */
+function hasEnded({ direction, frozen_until: until, span }, now) {
+  return direction === "over" || (direction === "outgoing" && (until <= now || until - now > span));
+}
+
+/** The status of a session, as a script tells it: it has looked at the time. */
+export function statusOf({ freeze, status }) {
+  return freeze?.direction === "over" ? freeze.status : status;
 }

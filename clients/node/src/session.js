@@ -2,7 +2,7 @@ import { inspect } from "node:util";
 import { Entries } from "./entries.js";
 import { CorruptError } from "./errors.js";
 import { shortHash } from "./ids.js";
-import { decodeRecord } from "./record.js";
+import { decodeRecord, statusOf } from "./record.js";
 
 /**
  * One session, as it was when it was read: a copy in hand. Changes to it are local until `Cloakroom.update` saves them.
@@ -15,7 +15,7 @@ export class Session {
   constructor(id, record) {
     this.id = id;
     for (const name of ["user", "connection", "node"]) this[name] = record[name] || null;
-    this.status = record.status;
+    this.status = statusOf(record);
     this.version = record.version;
     this.ttl = record.ttl;
     this.createdAt = record.created_at;

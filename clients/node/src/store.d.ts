@@ -328,6 +328,13 @@ export class Cloakroom {
    */
   migrations(page?: { skip?: number; limit?: number }): Promise<{ migrations: Migration[]; next: number | null }>;
 
+  /**
+   * Whether anything is stored under an id: a session, live or expired, or what is left of one. What ends a session of which
+   * a copy may wait in another store leaves word for as long as that could be stored. So of a session that was to leave from
+   * here, false means that this store has lost what it knew, and the copy may be all that is left of it.
+   */
+  knows(id: string): Promise<boolean>;
+
   /** Calls on their way end by themselves, later ones fail. */
   close(): Promise<void>;
 }

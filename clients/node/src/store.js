@@ -192,6 +192,10 @@ export class Cloakroom {
     return migrate.migrations(this.#operation(), page);
   }
 
+  async knows(id) {
+    return migrate.knows(this.#operation(), id);
+  }
+
   /** Lets go of the connection. Calls on their way end by themselves, later ones fail. */
   async close() {
     await this.#engine.link.close();

@@ -113,6 +113,38 @@ test("a session that is thawed at its source stays", async () => {
   assert.equal(await west.freeze("none", TASK, "east"), null);
 });
 
+test("what ends a session leaves word for as long as a copy may wait", async () => {
+  const { clock, west, east } = await twoStores();
+  const ended = [];
+  for (let at = 0; at < 3; at++) ended.push((await west.create({ user: "ann" })).session);
+  for (const session of ended) await sendCopy(west, east, session);
+  clock.now += 60_000;
+  assert.deepEqual(await west.get(ended[0].id), ended[0]);
+  await west.patch(ended[0], { set: { a: 1 } });
+  await west.delete(ended[0]);
+  const { session: renamed } = await west.rotate(ended[1]);
+  assert.deepEqual(await west.get(ended[1].id), renamed);
+  assert.equal((await west.deleteUser("ann")).removed.length, 2);
+  clock.now += 600_000;
+  for (const { id } of ended) {
+    assert.equal(await west.get(id), null);
+    assert.equal(await west.knows(id), true);
+  }
+  assert.equal(await west.knows("never"), false);
+  assert.equal((await west.create({ id: ended[1].id })).session.id, ended[1].id);
+  assert.deepEqual((await west.list({ user: "ann" })).sessions, []);
+});
+
+test("a freeze that began by a clock that was set back since is over", async () => {
+  const { clock, west } = await twoStores();
+  const { session } = await west.create({ ttl: 1_800_000 });
+  const { until } = await west.freeze(session, TASK, "east");
+  clock.now -= 3_600_000;
+  assert.deepEqual(await west.get(session.id), session);
+  await assert.rejects(west.depart(session, TASK, until), ConflictError);
+  assert.equal((await west.refresh(session)).expiresAt, clock.now + 1_800_000);
+});
+
 test("the list of those on their way has pages", async () => {
   const { west } = await twoStores();
   for (const [place, id] of ["a", "b", "c"].entries()) {

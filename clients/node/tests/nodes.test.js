@@ -40,6 +40,9 @@ test("nodes are listed with their sessions", async () => {
     ["a", true, 0],
     ["b", false, 1],
   ]);
+  // A lease that would be held for longer than it is long began by a clock that was set back since.
+  clock.now -= 3_600_000;
+  assert.deepEqual(await store.lapsedNodes(), ["a", "b"]);
 });
 
 test("the sessions of a dead node go to another, once", async () => {

@@ -158,6 +158,7 @@ class AsyncStore:
     thaw = _asynchronous(migrating.thaw)
     clean = _asynchronous(migrating.clean)
     migrations = _asynchronous(migrating.migrations)
+    knows = _asynchronous(migrating.knows)
     heartbeat = _asynchronous(nodes.heartbeat)
     lapsed_nodes = _asynchronous(nodes.lapsed_nodes)
     recover = _asynchronous(nodes.recover)

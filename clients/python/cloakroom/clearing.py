@@ -25,12 +25,12 @@ def delete_user(engine: Engine, user: str, *, keep: str | None = None) -> Steps[
     if keep is not None and (found := (yield from look_up(operation, keep))):
         kept.add(found[0])
     corrupt: set[str] = set()
-    start, idle_rounds = None, 0
+    newest, idle_rounds = None, 0
     while idle_rounds < _ROUNDS:
         # One more tells whether there are others.
         limit = _BATCH + 1 + len(kept) + len(corrupt)
-        now, ids = yield from page_of_user(operation, user, start, limit)
-        start = now if start is None else start
+        made, ids = yield from page_of_user(operation, user, newest, limit)
+        newest = made if newest is None else newest
         ids = [id for id in ids if id not in kept and id not in corrupt]
         if not ids:
             return done

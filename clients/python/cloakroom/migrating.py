@@ -16,7 +16,7 @@ from .changing import Target, values_of
 from .operation import Operation
 from .record import Record
 from .results import Export, Migration, Migrations, Outgoing, Thawed
-from .rules import check_names, check_range, check_task
+from .rules import check_id, check_names, check_range, check_task
 from .session import Session
 
 #: How many sessions one script reads at most.
@@ -103,6 +103,23 @@ def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[M
     # What cannot be told is passed over: it ends as its freeze does, and is reaped.
     told = [_migration(id, record) for id, record in reply.rest[0] if record and is_text(id)]
     return Migrations(told, skip + left if len(ids) == limit else None)
+
+
+def knows(engine: Engine, id: str) -> Steps[bool]:
+    """Tells whether anything is stored under an id: a session, live or expired, or what is left of one. What ends a
+    session of which a copy may wait in another store leaves word for as long as that could be stored. So of a session
+    that was to leave from here, `False` means that this store has lost what it knew, and the copy may be all that is
+    left of it."""
+    check_id(id)
+    call = Call(engine)
+    time, raw = yield from call.read("record", ["TIME"], ["GET", engine.key("session", id=id)])
+    if raw is None:
+        return False
+    record = engine.bundle.layout.decode(raw)
+    if record is None:
+        raise errors.Corrupt("record")
+    known: bool = record.kind == "live" or record.stored_until > engine.now(time)
+    return known
 
 
 def _migration(id: str, record: Record | None) -> Migration:

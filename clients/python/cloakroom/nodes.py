@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from . import errors
+from .bundle import found as found_text
 from .bundle import is_text
 from .call import Call, Engine, NodeIdentity, Steps
 from .operation import Members, Operation, told_name
-from .reading import count, cursor_behind, read_page
+from .reading import count, cursor_behind, read_page, scored
 from .results import Claimed, Cursor, Node, Recovered
 from .rules import LONGEST_MS, check_range, check_required
 
@@ -17,7 +18,7 @@ _BATCH = 200
 #: How often a batch is read again whose sessions kept changing.
 _ROUNDS = 12
 #: How many nodes a full page has.
-_PAGE = 1000
+_PAGE = 500
 _DAY_MS = 24 * 3600 * 1000
 
 
@@ -45,14 +46,19 @@ def heartbeat(
     return until_ms
 
 
-def _registered(engine: Engine, want: str) -> Steps[list[Node]]:
-    call, found, start = Call(engine), {}, 0
+def _registered(engine: Engine) -> Steps[list[Node]]:
+    call, found, start = Call(engine), dict[str, Node](), 0
     while True:
-        reply = (yield from call.run("nodes", {"from_ms": start, "want": want})).ok()
-        now, page = reply.fields["now"], reply.rest[0]
-        # One whose lease was renewed between two pages comes again.
-        # What is no text is passed over, and forgotten when its time is over.
-        found.update({name: Node(name, until, until > now, 0) for name, until in page if is_text(name)})
+        # By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
+        page = yield from scored(call, engine.key("nodes"), "nodes", start, _PAGE)
+        listed = [{"node": found_text(name)} for name, _ in page]
+        if listed:
+            reply = (yield from call.run("nodes", {}, listed)).ok()
+            # One whose lease was renewed between two pages comes again. What is no text is passed over, and forgotten
+            # when its time is over.
+            for name, until, lease in reply.rest[0]:
+                if is_text(name):
+                    found[name] = Node(name, until, lease == "held", 0)
         if len(page) < _PAGE:
             return [found[name] for name in sorted(found)]
         last = page[-1][1]
@@ -63,7 +69,7 @@ def _registered(engine: Engine, want: str) -> Steps[list[Node]]:
 def nodes(engine: Engine) -> Steps[list[Node]]:
     """Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has."""
     found = []
-    for node in (yield from _registered(engine, "all")):
+    for node in (yield from _registered(engine)):
         sessions = yield from count(engine, node=node.name)
         found.append(Node(node.name, node.lease_until_ms, node.is_live, sessions))
     return found
@@ -71,7 +77,7 @@ def nodes(engine: Engine) -> Steps[list[Node]]:
 
 def lapsed_nodes(engine: Engine) -> Steps[list[str]]:
     """Reads the names of the nodes whose leases have run out, to be recovered."""
-    return [node.name for node in (yield from _registered(engine, "lapsed"))]
+    return [node.name for node in (yield from _registered(engine)) if not node.is_live]
 
 
 def recover(

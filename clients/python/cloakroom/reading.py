@@ -137,11 +137,20 @@ def read_page(
 
 
 def _entries_from(call: Call, key: str, what: str, score: int, limit: int) -> Steps[list[tuple[str, int]]]:
+    return [(found(id), at) for id, at in (yield from scored(call, key, what, score, limit))]
+
+
+def scored(call: Call, key: str, what: str, score: int, limit: int) -> Steps[list[tuple[bytes, int]]]:
+    """Members of a sorted set with their scores, from a score on."""
     command: Command = ["ZRANGEBYSCORE", key, score, "+inf", "WITHSCORES", "LIMIT", 0, limit]
     (raw,) = yield from call.read(what, command)
+    return _pairs(raw)
+
+
+def _pairs(raw: list[Any]) -> list[tuple[bytes, int]]:
     # By the newer protocol they come in pairs.
     flat = [item for pair in raw for item in pair] if raw and isinstance(raw[0], list) else raw
-    return [(found(id), int(float(at))) for id, at in zip(flat[::2], flat[1::2], strict=True)]
+    return [(member, int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True)]
 
 
 def is_id(id: str) -> bool:
@@ -194,7 +203,10 @@ def expired_page(engine: Engine, before_ms: int | None, skip: int, limit: int) -
 
 
 def page_of_user(call: Call, user: str, until: int | None, limit: int) -> Steps[tuple[int, list[str]]]:
-    """The server's time, and the oldest entries of a user, of those up to a time if one is given."""
+    """When a user's newest session was made, by whatever the server's clock said then; and the user's oldest entries,
+    of those up to a time if one is given."""
     key, most = call.engine.key("user", user=user), "+inf" if until is None else until
-    time, ids = yield from call.read("user", ["TIME"], ["ZRANGEBYSCORE", key, "-inf", most, "LIMIT", 0, limit])
-    return call.engine.now(time), [found(id) for id in ids]
+    page: Command = ["ZRANGEBYSCORE", key, "-inf", most, "LIMIT", 0, limit]
+    last, ids = yield from call.read("user", ["ZRANGE", key, -1, -1, "WITHSCORES"], page)
+    newest = max((made for _, made in _pairs(last)), default=0)
+    return newest, [found(id) for id in ids]

@@ -22,14 +22,27 @@ class Freeze:
     """How a session is frozen by a migration."""
 
     task: bytes
+    #: When it ends; of what is no session, where it is over, until when that speaks.
     frozen_until: int
+    #: How long it was made for; 0 of an incoming copy, which waits for its source.
+    span: int
+    #: Until when copies may wait in other stores that were made under earlier freezes.
+    copies_until: int
     #: The status of the session but for this.
     status: str
+    #: outgoing or incoming; over, where only the copies are left to be known of.
     direction: str
     #: The other store.
     place: str
     #: The node that it goes to there; empty: it keeps its own.
     node: str
+
+    def has_ended(self, now: int) -> bool:
+        """Whether the session has the status but for this. That of an incoming copy does not end by itself; one that
+        would last longer than it is long began by a clock that was set back since."""
+        if self.direction == "outgoing":
+            return self.frozen_until <= now or self.frozen_until - now > self.span
+        return self.direction == "over"
 
 
 @dataclass(frozen=True)
@@ -60,12 +73,24 @@ class Record:
     place: str = ""
 
     def unless_over(self, now: int) -> Record | None:
-        """The record without what is over: itself, if its session has expired or it had its time; its freeze."""
-        if (self.expires_at if self.kind == "live" else self.stored_until) <= now:
+        """The record without what is over: itself, if its session has expired or it speaks no longer; its freeze."""
+        if (self.expires_at if self.kind == "live" else self.speaks_until) <= now:
             return None
-        if self.freeze and self.freeze.direction == "outgoing" and self.freeze.frozen_until <= now:
+        if self.freeze and self.freeze.has_ended(now):
             return replace(self, status=self.freeze.status, freeze=None)
         return self
+
+    @property
+    def speaks_until(self) -> int:
+        """Until when what is no session counts. It is stored longer where a copy may wait in another store."""
+        if self.freeze and self.freeze.direction == "over":
+            return self.freeze.frozen_until
+        return self.stored_until
+
+    @property
+    def told_status(self) -> str:
+        """The status, as a script tells it: it has looked at the time."""
+        return self.freeze.status if self.freeze and self.freeze.direction == "over" else self.status
 
 
 def _struct(fields: list[dict[str, Any]]) -> struct.Struct:

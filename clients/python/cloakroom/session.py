@@ -120,7 +120,7 @@ class Session:
             user=record.user,
             connection=record.connection,
             node=record.node,
-            status=record.status,  # type: ignore[arg-type]
+            status=record.told_status,  # type: ignore[arg-type]
             version=record.version,
             ttl_ms=record.ttl,
             created_at_ms=record.created_at,

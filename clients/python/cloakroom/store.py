@@ -156,6 +156,7 @@ class Store:
     thaw = _plain(migrating.thaw)
     clean = _plain(migrating.clean)
     migrations = _plain(migrating.migrations)
+    knows = _plain(migrating.knows)
     heartbeat = _plain(nodes.heartbeat)
     lapsed_nodes = _plain(nodes.lapsed_nodes)
     recover = _plain(nodes.recover)

@@ -85,6 +85,36 @@ def test_a_session_that_is_deleted_at_its_source_goes_nowhere(west: Any, east: A
     assert on_their_way(west) == on_their_way(east) == []
 
 
+def test_what_ends_a_session_leaves_word_for_as_long_as_a_copy_may_wait(west: Any, east: Any, clock: Clock) -> None:
+    ended = [west.create(user="ann").session for _ in range(3)]
+    for session in ended:
+        send_copy(west, east, session)
+    clock.now_ms += 60_000
+    assert west.get(ended[0].id) == ended[0] and on_their_way(east) != []
+    assert west.patch(ended[0], set={"a": 1}).version == 2
+    west.delete(ended[0])
+    renamed = west.rotate(ended[1]).session
+    assert west.get(ended[1].id) == renamed
+    assert len(west.delete_user("ann").removed) == 2
+    clock.now_ms += 10 * 60_000
+    for session in ended:
+        assert west.get(session.id) is None and west.knows(session.id) is True
+    assert west.knows("never") is False
+    assert west.create(id=ended[1].id).session.id == ended[1].id
+    assert west.list(user="ann").sessions == []
+
+
+def test_a_freeze_that_began_by_a_clock_that_was_set_back_since_is_over(west: Any, clock: Clock) -> None:
+    session = west.create().session
+    outgoing = west.freeze(session, TASK, "east")
+    clock.now_ms -= 600_000
+    assert west.get(session.id) == session
+    with pytest.raises(cloakroom.Conflict):
+        west.depart(session, TASK, outgoing.until_ms)
+    refreshed = west.refresh(session)
+    assert refreshed.expires_at_ms == clock.now_ms + Rules().ttl_ms
+
+
 def test_a_copy_that_is_deleted_is_not_to_be_when_its_session_departs(west: Any, east: Any) -> None:
     session = west.create(user="ann").session
     until_ms = send_copy(west, east, session)

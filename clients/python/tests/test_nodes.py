@@ -42,6 +42,9 @@ def test_nodes_are_listed_with_their_sessions(store: Any, clock: Clock) -> None:
     store.create(node="b")
     nodes = [(node.name, node.is_live, node.sessions) for node in store.nodes()]
     assert nodes == [("a", True, 0), ("b", False, 1)]
+    # A lease that would be held for longer than it is long began by a clock that was set back since.
+    clock.now_ms -= 600_000
+    assert store.lapsed_nodes() == ["a", "b"]
 
 
 def test_the_sessions_of_a_dead_node_go_to_another_once(store: Any, clock: Clock) -> None:

@@ -91,6 +91,7 @@ impl Layout {
                 directions: BTreeMap::from([
                     ("outgoing", number("RECORD_OUTGOING")?),
                     ("incoming", number("RECORD_INCOMING")?),
+                    ("over", number("RECORD_OVER")?),
                 ]),
             },
             departed_task_bytes: number("RECORD_OP_ID_SIZE")?,

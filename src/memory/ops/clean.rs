@@ -34,15 +34,15 @@ fn attempt(
     };
     if matches!(what, Leftover::Copy { .. }) {
         locked.need_session(id, record)?;
-        locked.take(id);
+        locked.discard(id);
         return Ok(true);
     }
     let mut left = record.clone();
     left.freeze = None;
-    left.stored_until = left.stored_until.min(call.now + ms(call.rules.tombstone));
+    left.speak(left.stored_until.min(call.now + ms(call.rules.tombstone)));
     if let Kind::Departed(departure) = &mut left.kind {
         departure.task = None;
     }
-    locked.leave(id.clone(), left, call.now);
+    locked.leave(id.clone(), left);
     Ok(true)
 }

@@ -60,7 +60,7 @@ fn attempt(
     let oldest = if victims.is_empty() { capacity::find(call, locked)? } else { None };
 
     let evicted = limit::evict(call, locked, victims);
-    let way_of = oldest.map(|oldest| locked.take(&oldest).session(&oldest, call.now));
+    let way_of = oldest.map(|oldest| locked.discard(&oldest).session(&oldest, call.now));
     let record = record(call, validated, call.now);
     let times = record.times();
     locked.put(id.clone(), record);
@@ -113,6 +113,8 @@ fn record(call: &Call<'_>, validated: &ValidatedSession, now: u64) -> Record {
         last_active: now,
         expires_at: 0,
         stored_until: 0,
+        copies_until: 0,
+        speaks_until: 0,
         user: SharedName::new(&validated.index_fields.user),
         connection: SharedName::new(&validated.index_fields.connection),
         node: SharedName::new(&validated.index_fields.node),

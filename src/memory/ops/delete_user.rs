@@ -1,7 +1,6 @@
 //! delete_user: all sessions of a user, or all but one, in bounded batches.
 
 use crate::memory::call::Call;
-use crate::memory::index::Index;
 use crate::memory::ops::get;
 use crate::model::{Result, SESSIONS_PER_SCRIPT, Selector, SessionId, UserDeleted, require_name};
 
@@ -11,8 +10,9 @@ pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Resu
     let renamed = keep.and_then(|keep| get::find(call, keep, |id, _| id.clone()).ok().flatten());
     let kept: Vec<&SessionId> = keep.into_iter().chain(&renamed).collect();
     let mut done = UserDeleted::default();
+    let mut newest = None;
     loop {
-        let ids = batch(call, user, &kept)?;
+        let ids = batch(call, user, &kept, &mut newest)?;
         if ids.is_empty() {
             return Ok(done);
         }
@@ -20,11 +20,20 @@ pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Resu
     }
 }
 
-/// A batch of those that there were when the call began: what is created meanwhile survives, so that it comes to an end.
-fn batch(call: &Call<'_>, user: &str, kept: &[&SessionId]) -> Result<Vec<SessionId>> {
+/// A batch of those that there were when the call began, none made later than the newest of them: what is created meanwhile
+/// survives, so that it comes to an end.
+fn batch(
+    call: &Call<'_>,
+    user: &str,
+    kept: &[&SessionId],
+    newest: &mut Option<u64>,
+) -> Result<Vec<SessionId>> {
     call.another().reaching([user]).settle(|_, locked| {
-        let index = locked.index(&Selector::user(user)).into_iter().flat_map(Index::iter);
-        let old = index.take_while(|(created_at, _)| *created_at <= call.now).map(|(_, id)| id);
+        let Some(index) = locked.index(&Selector::user(user)) else {
+            return Ok(Vec::new());
+        };
+        let newest = *newest.get_or_insert(index.newest());
+        let old = index.iter().take_while(|(created_at, _)| *created_at <= newest).map(|(_, id)| id);
         Ok(old.filter(|id| !kept.contains(id)).take(SESSIONS_PER_SCRIPT).cloned().collect())
     })
 }

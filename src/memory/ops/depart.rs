@@ -33,6 +33,6 @@ fn attempt(
     locked.need_session(id, record)?;
 
     let departed = locked.take(id).into_departed();
-    locked.leave(id.clone(), departed, call.now);
+    locked.leave(id.clone(), departed);
     Ok(())
 }

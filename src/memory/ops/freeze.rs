@@ -15,6 +15,7 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, freezing: &Freezing)
     let freeze = Freeze {
         task: *task,
         until: call.now + ms(*span),
+        span: ms(*span),
         status: Status::Active,
         direction: Direction::Outgoing,
         place: place.clone(),

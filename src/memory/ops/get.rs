@@ -18,8 +18,8 @@ pub(crate) fn find<T>(
     let look = |id: &SessionId| {
         call.memory.shards.read(id, |record| match &record.kind {
             Kind::Live if record.expires_at > call.now => Some(Found::Live(answer(id, record))),
-            Kind::Rotated(to) if !record.has_lapsed(call.now) => Some(Found::Moved(to.clone())),
-            Kind::Departed(departure) if !record.has_lapsed(call.now) => {
+            Kind::Rotated(to) if !record.is_silent(call.now) => Some(Found::Moved(to.clone())),
+            Kind::Departed(departure) if !record.is_silent(call.now) => {
                 Some(Found::Departed(departure.place.clone()))
             }
             _ => None,
@@ -47,7 +47,7 @@ pub(crate) fn led_to(call: &Call<'_>, id: &SessionId) -> SessionId {
     let mut id = id.clone();
     loop {
         let next = call.memory.shards.read(&id, |record| match &record.kind {
-            Kind::Rotated(to) | Kind::Deleted(Some(to)) if !record.has_lapsed(call.now) => Some(to.clone()),
+            Kind::Rotated(to) | Kind::Deleted(Some(to)) if !record.is_silent(call.now) => Some(to.clone()),
             _ => None,
         });
         match next.flatten() {

@@ -31,6 +31,7 @@ fn attempt(
         (Want::Release, _) => return HeartbeatReply::Lost,
     };
     locked.forget_nodes(now);
-    locked.set_lease(Lease { identity: identity.clone(), deadline, kept_until: deadline + ms(beat.keep) });
+    let kept_until = deadline + ms(beat.keep);
+    locked.set_lease(Lease { identity: identity.clone(), deadline, kept_until, length: ms(beat.lease) });
     HeartbeatReply::Held { until_ms: deadline }
 }

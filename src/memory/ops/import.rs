@@ -31,7 +31,7 @@ pub(crate) fn run(call: Call<'_>, import: &Import) -> Result<bool> {
 fn freeze(coming: &Incoming, status: Status) -> Freeze {
     let Incoming { task, until_ms, place } = coming;
     let (direction, place, node) = (Direction::Incoming, place.clone(), String::new());
-    Freeze { task: *task, until: *until_ms, status, direction, place, node }
+    Freeze { task: *task, until: *until_ms, span: 0, status, direction, place, node }
 }
 
 /// Whether an earlier import by the same task is here, of an earlier freeze, of the same or of a later one.
@@ -57,6 +57,8 @@ fn record(import: &Import, entries: &[u8], now: u64) -> Record {
         last_active: times.last_active,
         expires_at: times.expires_at,
         stored_until: 0,
+        copies_until: 0,
+        speaks_until: 0,
         user: SharedName::new(&index_fields.user),
         connection: SharedName::new(&index_fields.connection),
         node: SharedName::new(&index_fields.node),
@@ -140,10 +142,11 @@ fn attempt(
         new.changes.note_import(call.operation);
     }
     if replaced {
-        new.stored_until = locked.take(id).stored_until;
+        let old = locked.take(id);
+        (new.stored_until, new.copies_until) = (old.stored_until, old.copies_until);
     }
     if let Some(oldest) = oldest {
-        locked.take(&oldest);
+        locked.discard(&oldest);
     }
     new.reschedule(call.rules);
     locked.put(id.clone(), new);

@@ -23,9 +23,14 @@ fn page(locked: &LockedShards<'_>, now: u64, skip: usize, limit: usize) -> Migra
 pub(crate) fn one(call: &Call<'_>, id: &SessionId) -> Option<Migration> {
     let found = call.memory.shards.read(id, |record| {
         let lapsed = record.is_session() && record.freeze.is_some() && !record.is_frozen(call.now);
-        if lapsed || record.has_lapsed(call.now) { None } else { of(id, record, call.now) }
+        if lapsed || record.is_silent(call.now) { None } else { of(id, record, call.now) }
     });
     found.flatten()
+}
+
+/// Whether anything is stored under an id.
+pub(crate) fn knows(call: &Call<'_>, id: &SessionId) -> bool {
+    call.memory.shards.read(id, |record| !record.has_lapsed(call.now)).unwrap_or_default()
 }
 
 fn of(id: &SessionId, record: &Record, now: u64) -> Option<Migration> {

@@ -12,7 +12,7 @@ pub(crate) fn run(call: Call<'_>, batch: usize) -> Result<Reaped> {
         let ids: Vec<SessionId> =
             expired::oldest(locked, call.now).take(batch).map(|(_, id)| id.clone()).collect();
         let remove = |id: SessionId| {
-            let record = locked.take(&id);
+            let record = locked.discard(&id);
             (id, record)
         };
         Ok(ids.into_iter().map(remove).collect())

@@ -5,7 +5,7 @@ use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
-use crate::model::{Error, Refreshed, Refusal, Result, Session, SessionId, SessionRef, Version, ms};
+use crate::model::{Error, Refreshed, Refusal, Result, Session, SessionId, SessionRef, Status, Version, ms};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
     let answer = settle(call, session, |_, record, changed| {
@@ -51,15 +51,20 @@ fn attempt<T>(
         return Err(Halt::Refused(Refusal::Frozen));
     }
     let (left, touch) = (record.expires_at - now, ms(rules.touch_interval));
-    // A clock that was set back is behind the last use: then that is no longer ago than any interval.
-    let was_used = record.last_active > now || now - record.last_active < touch;
-    if was_used && left > touch {
+    if now.abs_diff(record.last_active) < touch && left > touch {
         return Ok(answer(id, record, false));
     }
     let record = locked.edit(id, |record| {
-        record.last_active = record.last_active.max(now);
+        // A clock that was set back leaves a last use that is not yet, and expiries that are too far off. What is too far
+        // off of a session that waits for its client to come back is what it was given for that.
+        let is_ahead = record.last_active > now;
+        record.last_active = now;
         let expires_at = record.extended(now, rules);
-        if left * 1000 < record.ttl * rules.threshold_thousandths() && expires_at > record.expires_at {
+        let is_too_far = record.expires_at > now + record.ttl;
+        if is_too_far && (is_ahead || record.status == Status::Active) {
+            record.expires_at = expires_at;
+            record.reschedule(rules);
+        } else if left * 1000 < record.ttl * rules.threshold_thousandths() && expires_at > record.expires_at {
             record.expires_at = expires_at;
             record.keep(rules);
         }

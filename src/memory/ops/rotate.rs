@@ -60,12 +60,14 @@ fn attempt(
         record.user.set(new_user);
     }
     record.change(call.operation, call.now);
+    // Copies that may wait are of the old id.
+    record.copies_until = 0;
     locked.put(new_id.clone(), record.clone());
     // Who planted the id of a session before its login must not follow it: then the old id answers as if deleted.
     let kind = if is_login { Kind::Deleted(Some(new_id.clone())) } else { Kind::Rotated(new_id.clone()) };
     let until = call.now + ms(call.rules.rotation_grace);
     let leftover = old.into_leftover(kind, call.operation, until, call.now);
-    locked.leave(id.clone(), leftover, call.now);
+    locked.leave(id.clone(), leftover);
     Ok((record, limit::evict(call, locked, victims)))
 }
 

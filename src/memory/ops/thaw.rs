@@ -2,6 +2,7 @@
 
 use crate::memory::call::Call;
 use crate::memory::halt::Halt;
+use crate::memory::record::Record;
 use crate::model::{Direction, Refusal, Result, SessionId, TaskId};
 
 pub(crate) fn run(call: Call<'_>, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
@@ -15,7 +16,7 @@ pub(crate) fn run(call: Call<'_>, id: &SessionId, task: TaskId, direction: Direc
         if is_frozen && !record.is_frozen_by(task, direction) {
             return Err(Halt::Refused(Refusal::Frozen));
         }
-        locked.edit(id, |record| record.freeze = None);
+        locked.edit(id, Record::end_freeze);
         Ok(true)
     })
 }

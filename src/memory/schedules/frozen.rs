@@ -12,10 +12,11 @@ fn world() -> World {
     let world = World::new(Rules::new().sessions_per_user(1, OnLimit::EvictOldest), 100);
     world.create("frozen", "ann", "one");
     world.create("live", "bob", "two");
-    let mut locked = LockedShards::lock(&world.memory.shards, world.memory.shards.whole());
+    let mut locked = LockedShards::lock(&world.memory.shards, world.memory.shards.whole(), 0);
     let freeze = Freeze {
         task: TaskId::random(),
         until: u64::MAX,
+        span: u64::MAX,
         status: Status::Active,
         direction: Direction::Outgoing,
         place: "elsewhere".to_owned(),

@@ -19,7 +19,8 @@ pub(crate) struct Deletion<'a> {
     keep: Vec<SessionId>,
     /// Those that stay because they are corrupt.
     corrupt: Vec<StoredId>,
-    start: Option<u64>,
+    /// When the newest of them was made, by whatever the server's clock said then.
+    newest: Option<u64>,
     idle_rounds: u32,
     pub(crate) done: UserDeleted,
 }
@@ -31,7 +32,7 @@ impl<'a> Deletion<'a> {
             user,
             keep: keep.cloned().into_iter().collect(),
             corrupt: Vec::new(),
-            start: None,
+            newest: None,
             idle_rounds: 0,
             done: UserDeleted::default(),
         })
@@ -39,13 +40,14 @@ impl<'a> Deletion<'a> {
 
     /// Deletes a batch, and tells whether none is left.
     pub(crate) async fn batch(&mut self, call: &Call) -> Result<bool> {
-        if let (None, Some(keep)) = (self.start, self.keep.first())
+        if let (None, Some(keep)) = (self.newest, self.keep.first())
             && let Some(session) = lookup::session(call, keep).await?
         {
             self.keep.push(session.id);
         }
-        let (now, mut ids) = page(call, self.user, self.start, self.keep.len() + self.corrupt.len()).await?;
-        self.start.get_or_insert(now);
+        let passed = self.keep.len() + self.corrupt.len();
+        let (newest, mut ids) = page(call, self.user, self.newest, passed).await?;
+        self.newest.get_or_insert(newest);
         let is_kept = |id: &StoredId| self.keep.iter().any(|keep| keep.as_str().as_bytes() == id);
         ids.retain(|id| !is_kept(id) && !self.corrupt.contains(id));
         let whole = ids.len() <= SESSIONS_PER_SCRIPT;
@@ -81,17 +83,22 @@ impl<'a> Deletion<'a> {
     }
 }
 
-/// The server's time, and a batch of the oldest entries, with one more that tells whether there are others; and as many
-/// more as are to be passed over.
-async fn page(call: &Call, user: &str, start: Option<u64>, passed: usize) -> Result<(u64, Vec<StoredId>)> {
+/// When the newest session was made, and a batch of the oldest entries, with one more that tells whether there are others;
+/// and as many more as are to be passed over.
+async fn page(call: &Call, user: &str, newest: Option<u64>, passed: usize) -> Result<(u64, Vec<StoredId>)> {
+    let key = call.keys().user(user);
     let mut pipeline = Pipeline::with_capacity(2);
-    pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(call.keys().user(user)).arg("-inf");
-    pipeline.arg(start.map_or_else(|| "+inf".to_owned(), |start| start.to_string()));
+    pipeline.cmd("ZRANGE").arg(&key).arg(-1).arg(-1).arg("WITHSCORES");
+    pipeline.cmd("ZRANGEBYSCORE").arg(&key).arg("-inf");
+    pipeline.arg(newest.map_or_else(|| "+inf".to_owned(), |newest| newest.to_string()));
     pipeline.arg("LIMIT").arg(0).arg(SESSIONS_PER_SCRIPT + 1 + passed);
     let values = call.read(&pipeline, "user").await?;
-    let [time, ids] = values.as_slice() else {
-        return Err(Error::corrupt("reply to TIME and ZRANGEBYSCORE"));
+    let [last, ids] = values.as_slice() else {
+        return Err(Error::corrupt("reply to ZRANGE and ZRANGEBYSCORE"));
     };
+    let last: Vec<(Vec<u8>, f64)> =
+        redis::from_redis_value(last.clone()).map_err(|_| Error::corrupt("user"))?;
+    let newest = last.first().map_or(0, |(_, made)| *made as u64);
     let ids: Vec<StoredId> = redis::from_redis_value_ref(ids).map_err(|_| Error::corrupt("user"))?;
-    Ok((call.now(time)?, ids))
+    Ok((newest, ids))
 }

@@ -15,6 +15,12 @@ pub(crate) async fn one(call: &Call, id: &SessionId) -> Result<Option<Migration>
     Ok(record.and_then(|record| record.into_migration(id.clone())))
 }
 
+/// Whether anything is stored under an id.
+pub(crate) async fn knows(call: &Call, id: &SessionId) -> Result<bool> {
+    call.about(id);
+    lookup::knows(call, id).await
+}
+
 pub(crate) async fn run(call: &Call, skip: usize, limit: usize) -> Result<Migrations> {
     check_count("page size", limit, SESSIONS_PER_SCRIPT)?;
     let migrations = call.keys().migrations();

@@ -2,41 +2,66 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Node, NodeFilter, Result};
+use redis::{Pipeline, Value};
+
+use crate::model::{Error, Node, NodeFilter, Result};
 use crate::redis::call::Call;
 use crate::redis::script;
 
+/// The name of a node as it is stored, which may be no text.
+type StoredName = Vec<u8>;
+
 /// How many nodes a full page has.
-const NODES_PER_SCRIPT: usize = 1000;
+const NODES_PER_SCRIPT: usize = 500;
 
 /// The nodes by name, without their sessions, which is another operation.
 pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
-    let keys = [call.keys().nodes()];
     let mut nodes = BTreeMap::new();
     let mut from = 0;
     loop {
-        let mut cmd = call.evalsha(&script::NODES, keys.iter());
-        cmd.arg(from).arg(if which == NodeFilter::All { "all" } else { "lapsed" });
-        let mut reply = call.run(&script::NODES, || cmd.clone()).await?.expect_ok()?;
-        let now = reply.number()?;
-        let (mut read, mut last) = (0, from);
-        while !reply.is_empty() {
-            let (name, until) = (reply.bytes()?, reply.number()?);
-            (read, last) = (read + 1, until);
-            let Ok(name) = String::from_utf8(name) else {
-                // Nobody can name it; it is forgotten when its time is over.
-                tracing::warn!("a node is passed over whose name is no text");
-                continue;
-            };
-            let is_live = until > now;
-            let node = Node { name: name.clone(), lease_until_ms: until, is_live, sessions: 0 };
-            // One whose lease was renewed between two pages comes again.
-            nodes.insert(name, node);
-        }
-        if read < NODES_PER_SCRIPT {
-            return Ok(nodes.into_values().collect());
+        let page = page(call, from).await?;
+        // One whose lease was renewed between two pages comes again.
+        nodes.extend(standing(call, &page).await?.into_iter().map(|node| (node.name.clone(), node)));
+        let last = page.last().map_or(from, |(_, end)| *end);
+        if page.len() < NODES_PER_SCRIPT {
+            let nodes = nodes.into_values();
+            return Ok(nodes.filter(|node| which == NodeFilter::All || !node.is_live).collect());
         }
         // A whole page of one millisecond: what else ended in it is not seen this time.
         from = if last > from { last } else { last + 1 };
     }
+}
+
+/// A page of the list, which is ordered by the ends of the leases. A renewal moves a node behind it, so none is passed over.
+async fn page(call: &Call, from: u64) -> Result<Vec<(StoredName, u64)>> {
+    let mut pipeline = Pipeline::with_capacity(1);
+    pipeline.cmd("ZRANGEBYSCORE").arg(call.keys().nodes()).arg(from).arg("+inf").arg("WITHSCORES");
+    pipeline.arg("LIMIT").arg(0).arg(NODES_PER_SCRIPT);
+    let value = call.read(&pipeline, "nodes").await?.pop().unwrap_or(Value::Nil);
+    let pairs: Vec<(StoredName, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt("nodes"))?;
+    Ok(pairs.into_iter().map(|(name, end)| (name, end as u64)).collect())
+}
+
+async fn standing(call: &Call, page: &[(StoredName, u64)]) -> Result<Vec<Node>> {
+    if page.is_empty() {
+        return Ok(Vec::new());
+    }
+    let leases = page.iter().map(|(name, _)| call.keys().lease(name));
+    let keys: Vec<_> = std::iter::once(call.keys().nodes()).chain(leases).collect();
+    let mut cmd = call.evalsha(&script::NODES, &keys);
+    for (name, _) in page {
+        cmd.arg(name);
+    }
+    let mut reply = call.run(&script::NODES, || cmd.clone()).await?.expect_ok()?;
+    let mut nodes = Vec::new();
+    while !reply.is_empty() {
+        let (name, lease_until_ms, stands) = (reply.bytes()?, reply.number()?, reply.text()?);
+        let Ok(name) = String::from_utf8(name) else {
+            // Nobody can name it; it is forgotten when its time is over.
+            tracing::warn!("a node is passed over whose name is no text");
+            continue;
+        };
+        nodes.push(Node { name, lease_until_ms, is_live: stands == "held", sessions: 0 });
+    }
+    Ok(nodes)
 }

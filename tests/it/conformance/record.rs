@@ -86,6 +86,8 @@ impl FreezeLayout {
         Some(json!({
             "task": hex(field(&self.header, "task", header)?),
             "frozen_until": number("frozen_until")?,
+            "span": number("span")?,
+            "copies_until": number("copies_until")?,
             "status": word(statuses, "status")?,
             "direction": word(&self.directions, "direction")?,
             "place": text(take(body, number("place_size")?)?)?,

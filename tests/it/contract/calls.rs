@@ -299,7 +299,7 @@ async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
     let groups: Vec<String> = groups.into_iter().collect();
     assert_eq!(
         groups,
-        ["create", "create_many", "delete_user", "list", "migrations", "reap", "recover", "rotate"]
+        ["create", "create_many", "delete_user", "list", "migrations", "nodes", "reap", "recover", "rotate"]
     );
     let fenced = ["bind", "create", "delete", "patch", "refresh", "rotate", "unbind", "update"];
     assert_eq!(owners.into_iter().collect::<Vec<_>>(), fenced);

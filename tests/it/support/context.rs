@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom::testing::{Stored as Kept, TestClock};
@@ -10,6 +11,7 @@ use cloakroom::{MemoryStore, RedisStore, RedisStoreBuilder, Rules, Session, Sess
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
+use super::expect::ms;
 #[cfg(target_os = "linux")]
 use super::faketime::FakeTime;
 use super::invariants;
@@ -34,6 +36,8 @@ pub(crate) struct Context {
     /// Shared by all stores of [`store_at`](Self::store_at).
     pub(crate) clock: TestClock,
     started: Instant,
+    /// By how much a test set the clock back.
+    set_back_ms: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -73,6 +77,7 @@ impl Context {
     pub(crate) async fn begin_anew(&mut self) {
         self.namespace = new_namespace();
         self.started = Instant::now();
+        self.set_back_ms = AtomicU64::new(0);
         self.command::<()>(&["FLUSHALL"]).await;
     }
 
@@ -103,7 +108,13 @@ impl Context {
     }
 
     fn in_place(clock: TestClock, place: Place) -> Self {
-        Self { place, namespace: new_namespace(), clock, started: Instant::now() }
+        Self {
+            place,
+            namespace: new_namespace(),
+            clock,
+            started: Instant::now(),
+            set_back_ms: AtomicU64::new(0),
+        }
     }
 
     /// A store by the server's clock; in memory by the context's.
@@ -300,9 +311,17 @@ impl Context {
         assert!(violations.is_empty(), "invariants broken:\n{}", violations.join("\n"));
     }
 
-    /// How far the clock that a test moves may be behind the server's, by which TTLs run: as long as the test runs.
+    /// How far the clock that a test moves may be behind the server's, by which TTLs run: as long as the test runs, and by
+    /// how much it set it back. Where the server's own clock is set back, what is left of a TTL grows with that.
     pub(crate) fn clock_lag_ms(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap()
+        let set_back_ms = self.set_back_ms.load(Ordering::SeqCst);
+        i64::try_from(self.started.elapsed().as_millis()).unwrap() + i64::try_from(set_back_ms).unwrap()
+    }
+
+    /// Sets the clock back.
+    pub(crate) fn set_back(&self, by: Duration) {
+        self.set_back_ms.fetch_add(ms(by), Ordering::SeqCst);
+        self.clock.set_ms(self.clock.now_ms() - ms(by));
     }
 
     /// A live session with a user, a connection and a node of its own.

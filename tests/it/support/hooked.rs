@@ -394,4 +394,8 @@ impl<S: MigrationStore + ?Sized> MigrationStore for Hooked<S> {
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
         self.call("migration", self.inner.migration(id)).await
     }
+
+    async fn knows(&self, id: &SessionId) -> Result<bool> {
+        self.call("knows", self.inner.knows(id)).await
+    }
 }

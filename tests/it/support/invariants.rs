@@ -125,8 +125,8 @@ fn sort_in(state: &mut State, rest: String, kept: Kept, found: &mut Vec<String>)
                 found.push(format!("contract is {bytes:?}"));
             }
         }
-        Kept::String(bytes) if lease_of(&rest).is_some() => match bytes.get(8..).map(<[u8; 8]>::try_from) {
-            Some(Ok(deadline)) => {
+        Kept::String(bytes) if lease_of(&rest).is_some() => match bytes.get(8..16).map(<[u8; 8]>::try_from) {
+            Some(Ok(deadline)) if bytes.len() == 24 => {
                 let node = lease_of(&rest).unwrap().to_owned();
                 state.leases.insert(node, u64::from_be_bytes(deadline));
             }
@@ -223,6 +223,9 @@ fn check_records(state: &State, found: &mut Vec<String>) {
         }
         if record.stored_until < record.expires_at {
             found.push(format!("session {id} is stored shorter than it lives"));
+        }
+        if record.stored_until < record.copies_until {
+            found.push(format!("session {id} is stored shorter than a copy of it may be"));
         }
     }
 }

@@ -20,6 +20,10 @@ pub(crate) struct Stored {
     pub(crate) body: Vec<u8>,
     /// That of a migrating one, which its body begins with.
     pub(crate) freeze: Option<Freeze>,
+    /// Until when a copy may wait elsewhere that was made under an earlier freeze; 0: none.
+    pub(crate) copies_until: u64,
+    /// Of what is no session, until when it speaks; 0 of one.
+    pub(crate) speaks_until: u64,
 }
 
 /// How a session is frozen.
@@ -27,6 +31,7 @@ pub(crate) struct Stored {
 pub(crate) struct Freeze {
     pub(crate) task: [u8; 8],
     pub(crate) until: u64,
+    pub(crate) span: u64,
     pub(crate) status: u8,
     pub(crate) direction: u8,
     pub(crate) place: String,
@@ -54,11 +59,24 @@ impl Stored {
         let mut text = |length: usize| String::from_utf8(take(length)).unwrap();
         let (user, connection, node) = (text(short(3)), text(short(5)), text(short(7)));
         let mut body = take(body_length);
-        let freeze = (bytes[2] == FROZEN).then(|| Freeze::split_off(&mut body));
+        let mut status = bytes[2];
+        let (mut freeze, mut copies_until, mut speaks_until) = (None, 0, time(93));
+        if status == FROZEN {
+            let (block, copies) = Freeze::split_off(&mut body);
+            copies_until = copies;
+            if block.direction == OVER {
+                (status, speaks_until) = (block.status, block.until);
+            } else {
+                freeze = Some(block);
+            }
+        }
         assert_eq!(at, bytes.len(), "a record with something behind it");
+        if bytes[1] == LIVE {
+            speaks_until = 0;
+        }
         Self {
             kind: bytes[1],
-            status: bytes[2],
+            status,
             user,
             connection,
             node,
@@ -71,6 +89,8 @@ impl Stored {
             stored_until: time(93),
             body,
             freeze,
+            copies_until,
+            speaks_until,
         }
     }
 
@@ -87,20 +107,27 @@ impl Stored {
 }
 
 impl Freeze {
-    fn split_off(body: &mut Vec<u8>) -> Self {
+    /// And until when copies may wait.
+    fn split_off(body: &mut Vec<u8>) -> (Self, u64) {
         let size = |at| usize::from(u16::from_be_bytes([body[at], body[at + 1]]));
-        let (place_end, node_size) = (20 + size(16), size(18));
+        let (place_end, node_size) = (32 + size(28), size(30));
         let rest = body.split_off(place_end + node_size);
         let block = std::mem::replace(body, rest);
-        Self {
+        let time =
+            |at: usize| block[at..at + 6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let freeze = Self {
             task: block[..8].try_into().unwrap(),
-            until: block[8..14].iter().fold(0, |number, byte| number << 8 | u64::from(*byte)),
-            status: block[14],
-            direction: block[15],
-            place: String::from_utf8(block[20..place_end].to_vec()).unwrap(),
+            until: time(8),
+            span: time(14),
+            status: block[26],
+            direction: block[27],
+            place: String::from_utf8(block[32..place_end].to_vec()).unwrap(),
             node: String::from_utf8(block[place_end..].to_vec()).unwrap(),
-        }
+        };
+        (freeze, time(20))
     }
 }
 
 pub(crate) const FROZEN: u8 = 3;
+/// The direction of a freeze that is over.
+pub(crate) const OVER: u8 = 3;
