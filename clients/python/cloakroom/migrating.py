@@ -12,8 +12,8 @@ from typing import Literal
 from . import errors
 from .call import Call, Engine, Steps
 from .changing import Target, values_of
+from .index_page import id_of
 from .operation import Operation
-from .reading import id_of
 from .record import Record
 from .results import Export, Migration, Migrations, Outgoing, Thawed
 from .rules import check_names, check_range, check_task

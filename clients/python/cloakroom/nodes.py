@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 from . import errors
 from .call import Call, Engine, NodeIdentity, Steps
+from .index_page import cursor_behind, read_page
 from .operation import Members, Operation
-from .reading import count, read_index
+from .reading import count
 from .results import Claimed, Cursor, Node, Recovered
 from .rules import LONGEST_MS, check_range, check_required
 
@@ -94,8 +95,9 @@ def recover(
     if engine.identity and engine.identity.node != to:
         raise errors.Invalid("node is not that of the node that makes the call")
     operation, claimed = Operation(engine), Claimed()
-    entries, claimed.next = yield from read_index(operation, engine.key("node", node=node), "node", batch, after)
-    claimed.stale = [id for id, _ in entries]
+    page = yield from read_page(operation, engine.key("node", node=node), "node", batch, after)
+    claimed.next = cursor_behind(page.entries, batch, after)
+    claimed.stale = [id for id, _ in page.entries]
     when = "always" if drain else "lapsed"
     values = {"node": node, "new_node": to, "when": when, "reconnect_ms": reconnect_ms}
     for _ in range(_ROUNDS):

@@ -6,14 +6,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import errors
-from .bundle import Command
-from .call import Call, Engine, Steps
+from .bundle import Reply
+from .call import KEPT_CHANGING, Call, Engine, Steps
 from .errors import CloakroomError
+from .index_page import IndexPage, cursor_behind, id_of, read_page
 from .record import Record
 from .results import Cursor, Expired, Export, Page
 from .rules import check_id, check_range, check_required
 from .session import Session
 from .together import together
+
+#: How often a page is read again that changed before its records were read, until its beginning will do.
+_WHOLE_PAGE_ROUNDS = 16
+#: How often in all.
+_PAGE_ROUNDS = 128
+#: How many bytes of records a page has at most, but for one record.
+_PAGE_BYTES = 4 * 1024 * 1024
 
 
 def get(engine: Engine, id: str) -> Steps[Session | None]:
@@ -74,17 +82,35 @@ def look_up(call: Call, id: str) -> Steps[tuple[str, Record] | None]:
 def list_(
     engine: Engine, *, user: str = "", node: str = "", size: int = 100, after: Cursor | None = None
 ) -> Steps[Page]:
-    """Reads a page, of at most 500, of the live sessions of a user or node, oldest first. One whose record is corrupt
-    is left out."""
+    """Reads a page, of at most 500, of the live sessions of a user or node, oldest first, as they all were at one
+    instant; several pages are several. It ends before its size where its records would be larger than 4 MiB, or where
+    it kept changing. One whose record is corrupt is left out."""
     owner = _owner(user, node)
     check_range("page size", size, 1, 500)
     call = Call(engine)
     key = engine.key(owner["kind"], **{owner["kind"]: owner["owner"]})
-    entries, next = yield from read_index(call, key, "owner", size, after)
-    if not entries:
-        return Page([], None)
-    reply = (yield from call.run("list", owner, [{"id": id} for id, _ in entries])).ok()
-    return Page([Session.of_record(id, record) for id, record in reply.rest[0] if record], next)
+    for round in range(_PAGE_ROUNDS):
+        page = yield from read_page(call, key, "owner", size, after)
+        if not page.entries:
+            return Page([], None)
+        changed = "refuse" if round < _WHOLE_PAGE_ROUNDS else "part"
+        place = {"from_ms": page.from_ms, "skip": page.skip, "page": size, "changed": changed, "bytes": _PAGE_BYTES}
+        reply = yield from call.run("list", {**owner, **place}, [{"id": id} for id, _ in page.entries])
+        if reply.word != "need":
+            return _page(reply.one_of("ok", "part"), page, size, after)
+    raise errors.Contended(KEPT_CHANGING)
+
+
+def _page(reply: Reply, page: IndexPage, size: int, after: Cursor | None) -> Page:
+    entries = page.entries
+    if reply.word == "part":
+        places = [place for place, (id, _) in enumerate(entries) if id == reply.fields["last_id"]]
+        if not places:
+            raise errors.Corrupt("reply that names another session")
+        size = places[0] + 1
+        entries = entries[:size]
+    sessions = [Session.of_record(id, record) for id, record in reply.rest[0] if record]
+    return Page(sessions, cursor_behind(entries, size, after))
 
 
 def _owner(user: str, node: str) -> dict[str, str]:
@@ -92,53 +118,6 @@ def _owner(user: str, node: str) -> dict[str, str]:
         raise errors.Invalid("name either a user or a node")
     check_required(owner=user or node)
     return {"kind": "user" if user else "node", "owner": user or node}
-
-
-def read_index(
-    call: Call, key: str, what: str, size: int, after: Cursor | None
-) -> Steps[tuple[list[tuple[str, int]], Cursor | None]]:
-    """A page of an index: ids with their times of creation, and where the next page begins; a page that is not full is
-    the last."""
-    entries = yield from _entries(call, key, what, size, after)
-    if len(entries) < size:
-        return entries, None
-    last_id, last_at = entries[-1]
-    ties = sum(at == last_at for _, at in entries)
-    if after and after.created_at_ms == last_at:
-        ties += after.ties
-    return entries, Cursor(last_at, last_id, ties)
-
-
-def _entries(call: Call, key: str, what: str, size: int, after: Cursor | None) -> Steps[list[tuple[str, int]]]:
-    """A page's entries: from the cursor's score on, inclusive, without those that came before."""
-    if after is None:
-        return (yield from _entries_from(call, key, what, 0, size))
-    passed, ties = (after.created_at_ms, after.id), after.ties
-    while True:
-        read = yield from _entries_from(call, key, what, after.created_at_ms, size + ties)
-        entries = [(id, at) for id, at in read if (at, id) > passed]
-        # More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
-        if len(read) < size + ties or len(entries) >= size:
-            return entries[:size]
-        ties = len(read) - len(entries)
-
-
-def _entries_from(call: Call, key: str, what: str, score: int, limit: int) -> Steps[list[tuple[str, int]]]:
-    command: Command = ["ZRANGEBYSCORE", key, score, "+inf", "WITHSCORES", "LIMIT", 0, limit]
-    (raw,) = yield from call.read(what, command)
-    # By the newer protocol they come in pairs.
-    flat = [item for pair in raw for item in pair] if raw and isinstance(raw[0], list) else raw
-    return [(id_of(id, what), int(float(at))) for id, at in zip(flat[::2], flat[1::2], strict=True)]
-
-
-def id_of(raw: bytes, where: str) -> str:
-    """A session id that is stored under the key `where`."""
-    try:
-        id = raw.decode()
-        check_id(id)
-    except ValueError:
-        raise errors.Corrupt(where) from None
-    return id
 
 
 def count(engine: Engine, *, user: str = "", node: str = "") -> Steps[int]:
