@@ -3,6 +3,7 @@
 import { BATCH, candidates, reap, remove } from "./batch.js";
 import { ContendedError, CorruptError, InvalidError } from "./errors.js";
 import { checkSessionId, isSessionId, requireName } from "./ids.js";
+import { cursorBehind, readPage } from "./index-page.js";
 import { idOf, lookup } from "./lookup.js";
 import { decodeRecord } from "./record.js";
 import { errorOf } from "./reply.js";
@@ -11,6 +12,12 @@ import { Session } from "./session.js";
 
 export { BATCH };
 const LIST_PAGE = 500;
+/** How often a page is read again that changed before its records were read, until its beginning will do. */
+const WHOLE_PAGE_ROUNDS = 16;
+/** How often in all. */
+const PAGE_ROUNDS = 128;
+/** How many bytes of records a page has at most, but for one record. */
+const PAGE_BYTES = 4 * 1024 * 1024;
 const EXPIRED_PAGE = 1000;
 /** How often in a row a batch of a user's sessions may remove nothing, because they kept changing. */
 const IDLE_ROUNDS = 12;
@@ -20,53 +27,30 @@ export async function list(operation, owner, page) {
   const { size = 100, after } = page;
   checkInteger("page size", size, 1, LIST_PAGE);
   const [kind, name] = ownerOf(owner);
-  const { entries, next } = await readIndex(operation, operation.key(kind, { [kind]: name }), "owner", size, after);
-  if (entries.length === 0) return { sessions: [], next };
-  const reply = await run(operation, "list", { kind, owner: name, session: entries });
-  const read = reply.rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
+  const key = operation.key(kind, { [kind]: name });
+  for (let round = 0; round < PAGE_ROUNDS; round++) {
+    const index = await readPage(operation, key, "owner", size, after);
+    const { entries: session, from: from_ms, skip } = index;
+    if (session.length === 0) return { sessions: [], next: null };
+    const changed = round < WHOLE_PAGE_ROUNDS ? "refuse" : "part";
+    const place = { from_ms, skip, page: size, changed, bytes: PAGE_BYTES };
+    const reply = await operation.run("list", { kind, owner: name, ...place, session });
+    if (reply.word === "ok" || reply.word === "part") return listed(reply, index, size, after);
+    if (reply.word !== "need") throw errorOf(reply);
+  }
+  throw new ContendedError();
+}
+
+/** A page, which ends earlier where only its beginning was answered. */
+function listed({ word, last_id, rest }, { entries }, size, after) {
+  const read = rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
   // One that cannot be read is passed over, as the script does; its entry stays.
   const whole = read.filter(({ record }) => record?.kind === "live");
-  return { sessions: whole.map(({ id, record }) => new Session(id, record)), next };
-}
-
-/** Where the page behind this one begins; a page that is not full is the last. */
-function nextOf(entries, size, after) {
-  const last = entries.at(-1);
-  if (entries.length < size) return null;
-  const here = entries.filter(({ createdAt }) => createdAt === last.createdAt).length;
-  const ties = here + (after?.createdAt === last.createdAt ? after.ties : 0);
-  return { createdAt: last.createdAt, id: last.id, ties };
-}
-
-/** A page of an index, and where the next one begins. */
-export async function readIndex(operation, key, what, size, after) {
-  const entries = await readEntries(operation, key, what, size, after);
-  return { entries, next: nextOf(entries, size, after) };
-}
-
-/** A page's entries: from the cursor's score on, inclusive, without those that came before. */
-async function readEntries(operation, key, what, size, after) {
-  if (!after) return readFrom(operation, key, what, 0, size);
-  const passed = ({ id, createdAt }) =>
-    createdAt === after.createdAt && Buffer.compare(Buffer.from(id), Buffer.from(after.id)) <= 0;
-  let { ties } = after;
-  for (;;) {
-    const read = await readFrom(operation, key, what, after.createdAt, size + ties);
-    const entries = read.filter((entry) => !passed(entry));
-    // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
-    if (read.length < size + ties || entries.length >= size) return entries.slice(0, size);
-    ties = read.length - entries.length;
-  }
-}
-
-async function readFrom(operation, key, what, score, limit) {
-  const range = [key, String(score), "+inf", "WITHSCORES", "LIMIT", "0", String(limit)];
-  const [flat] = await operation.read(what, ["ZRANGEBYSCORE", ...range]);
-  const entries = [];
-  for (let at = 0; at < flat.length; at += 2) {
-    entries.push({ id: idOf(flat[at], what), createdAt: Number(flat[at + 1]) });
-  }
-  return entries;
+  const sessions = whole.map(({ id, record }) => new Session(id, record));
+  if (word === "ok") return { sessions, next: cursorBehind(entries, size, after) };
+  const part = entries.findIndex(({ id }) => id === last_id) + 1;
+  if (part === 0) throw new CorruptError("reply that names another session");
+  return { sessions, next: cursorBehind(entries.slice(0, part), part, after) };
 }
 
 export async function count(operation, owner) {
@@ -147,7 +131,10 @@ async function deleteBatch(operation, deletion) {
   if (whole && settled) return true;
   const idle = outcome.stale.length === found.length || (whole && outcome.removed.length === 0);
   deletion.idle = idle ? deletion.idle + 1 : 0;
-  if (deletion.idle === IDLE_ROUNDS) throw new ContendedError();
+  if (deletion.idle === IDLE_ROUNDS) {
+    operation.checkSure();
+    throw new ContendedError();
+  }
   return false;
 }
 

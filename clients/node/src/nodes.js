@@ -3,7 +3,8 @@
 import { BATCH, candidates } from "./batch.js";
 import { CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
 import { NodeIdentity, requireName } from "./ids.js";
-import { count, readIndex } from "./many.js";
+import { cursorBehind, readPage } from "./index-page.js";
+import { count } from "./many.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
 
@@ -79,7 +80,8 @@ export async function recover(operation, node, to, claim) {
     reconnect_ms: checkInteger("reconnect", reconnect, 1, TEN_YEARS),
     grace_ms: operation.rules.grace,
   };
-  const { entries, next } = await readIndex(operation, operation.key("node", { node }), "node", batch, after);
+  const { entries } = await readPage(operation, operation.key("node", { node }), "node", batch, after);
+  const next = cursorBehind(entries, batch, after);
   const claimed = { sessions: [], frozen: [], corrupt: [], stale: entries.map(({ id }) => id), next };
   let rounds = 0;
   do {

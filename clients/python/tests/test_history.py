@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -134,6 +135,28 @@ def test_of_many_made_sessions_each_answers_for_itself(through: Connector, proxy
         again.create(id="s1")
     left = others.get("s1")
     assert left and left.version == 5
+
+
+def test_a_first_attempt_that_comes_last_is_not_executed(
+    through: Connector, proxy: Proxy, others: Store, own_server: Server
+) -> None:
+    store = through()
+    session = others.create().session
+    first = []
+
+    def before(request: bytes) -> None:
+        first.append(request)
+        proxy.before = lambda _: None
+        proxy.cut()
+
+    proxy.before = before
+    assert patch(store, session).version == 2
+    four_changes(others, session.id)
+    with socket.create_connection(("127.0.0.1", own_server.port)) as connection:
+        connection.sendall(first[0])
+        assert connection.recv(100).startswith(b"*2\r\n$6\r\nunsure\r\n")
+    left = others.get(session.id)
+    assert left and (left.version, left.attributes["v"]) == (6, 4)
 
 
 def test_a_rotation_that_another_change_followed_is_ambiguous(through: Connector, proxy: Proxy, others: Store) -> None:
