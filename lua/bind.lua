@@ -15,8 +15,8 @@
   ARGV[4]   id              text
   ARGV[5]   connection      text; empty: none
   ARGV[6]   node            text; empty: none
-  ARGV[7]   new_connection  text
-  ARGV[8]   new_node        text; empty: none
+  ARGV[7]   new_connection  utf-8
+  ARGV[8]   new_node        utf-8; empty: none
   ARGV[9]   holder_id       text; empty: none
   ARGV[10]  holder_node     text; empty: none
   ARGV[11]  policy          word: refuse, takeover; default: refuse
@@ -52,6 +52,7 @@ local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
 local new_connection, new_node = args_name(ARGV[7]), args_name(ARGV[8])
+args_stored(new_connection, new_node, '', '')
 local holder_id, holder_node = ARGV[9], ARGV[10]
 local takeover = args_choice(ARGV[11], 'policy', 'takeover', 'refuse')
 local grace = args_integer(ARGV[12], 'grace_ms', 1)

@@ -38,7 +38,7 @@ local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local what = args_word(ARGV[7], 'what', { copy = RECORD_LIVE, departed = RECORD_DEPARTED, deleted = RECORD_DELETED })
 local frozen_until, tombstone = args_integer(ARGV[8], 'until_ms', 0), args_integer(ARGV[9], 'tombstone_ms', 1)
 
-local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 if foreign == 'record' then return { 'corrupt', 'record' } end
 local is_of_task = migration_is(record, RECORD_INCOMING, task) or migration_departed(record) == task
 if not is_of_task or record.kind ~= what then return { 'unchanged' } end

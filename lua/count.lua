@@ -1,31 +1,42 @@
 --[[
-  count: how many of the entries of a user's or node's index are live sessions, a bounded part of it at a time.
+  count: how many of the entries of a user's or node's index are live sessions, a bounded part of it at a time. What has
+  no entry in the expiry index is named, and dropped once its record was declared and is not there: that of a session
+  went by its own TTL, for nobody reaped it in time.
 
-  KEYS[1]  owner   zset  {ns:p}:<kind>:<owner>:sessions; kind is user or node
-  KEYS[2]  expiry  zset  {ns:p}:expiry
-  ARGV[1]  now_ms  integer; empty: the server's clock
-  ARGV[2]  start   integer; default: 0; the rank to begin at: the next of the reply before
+  KEYS[1]   owner    zset   {ns:p}:<kind>:<owner>:sessions; kind is user or node
+  KEYS[2]   expiry   zset   {ns:p}:expiry
+  KEYS[3+]  suspect  group  {ns:p}:session:<id>; at most 100; of those named before
+  ARGV[1]   now_ms   integer; empty: the server's clock
+  ARGV[2]   start    integer; default: 0; the rank to begin at: the next of the reply before
+  ARGV[3+]  suspect  group  id
 
   Replies
-    {"ok", live, next}  next is the rank to go on at, 0 when the index is through
+    {"ok", live, next, id...}  next is the rank to go on at, 0 when the index is through; then at most 100 suspects
     {"corrupt", key}
-  Writes: nothing.
+  Writes: owner: entries without a record.
   Again:  reads again.
   Uses:   args, clock, typed
 ]]
 
-if #KEYS ~= 2 or #ARGV ~= 2 then return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV') end
-local owner_key, expiry_key = unpack(KEYS)
+if #KEYS < 2 or #KEYS > 102 or #ARGV ~= #KEYS then
+  return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV, and 1 of each a suspect, at most 100')
+end
+local owner_key, expiry_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
 local start, span = args_integer(ARGV[2], 'start', 0), 1000
 
 local ids = typed_call('ZRANGE', owner_key, start, start + span - 1)
 if ids.err then return { 'corrupt', 'owner' } end
-if #ids == 0 then return { 'ok', 0, 0 } end
-local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
+if #ids == 0 and #KEYS == 2 then return { 'ok', 0, 0 } end
+local expiries = #ids > 0 and typed_call('ZMSCORE', expiry_key, unpack(ids)) or {}
 if expiries.err then return { 'corrupt', 'expiry' } end
-local live = 0
-for _, expires_at in ipairs(expiries) do
+local reply, live = { 'ok', 0, #ids == span and start + span or 0 }, 0
+for at, expires_at in ipairs(expiries) do
   if expires_at and tonumber(expires_at) > now then live = live + 1 end
+  if not expires_at and #reply < 103 then reply[#reply + 1] = ids[at] end
 end
-return { 'ok', live, #ids == span and start + span or 0 }
+reply[2] = live
+for at = 3, #KEYS do
+  if redis.call('EXISTS', KEYS[at]) == 0 then redis.call('ZREM', owner_key, ARGV[at]) end
+end
+return reply

@@ -13,10 +13,10 @@
   ARGV[1]   now_ms         integer; empty: the server's clock
   ARGV[2]   op_id          8 bytes; empty: none
   ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   id             text
-  ARGV[5]   user           text; empty: none
-  ARGV[6]   connection     text; empty: none
-  ARGV[7]   node           text; empty: none
+  ARGV[4]   id             utf-8
+  ARGV[5]   user           utf-8; empty: none
+  ARGV[6]   connection     utf-8; empty: none
+  ARGV[7]   node           utf-8; empty: none
   ARGV[8]   holder_id      text; empty: none
   ARGV[9]   status         word: active, suspended; default: active
   ARGV[10]  ttl_ms         integer; default: 1800000
@@ -47,7 +47,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, record, entries, index, session, limit, lease
+  Uses:   args, clock, permission, typed, record, entries, index, session, bulk, limit, lease
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
@@ -59,6 +59,7 @@ local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+args_stored(id, user, connection, node)
 local holder_id = ARGV[8]
 local status = record_status(ARGV[9])
 local ttl, lifetime = args_integer(ARGV[10], 'ttl_ms', 1), args_integer(ARGV[11], 'lifetime_ms', 0)

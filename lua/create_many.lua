@@ -9,7 +9,8 @@
   ARGV[3]   lifetime_ms   integer; 0: none; default: 0
   ARGV[4]   grace_ms      integer; default: 3600000
   ARGV[5]   tombstone_ms  integer; default: 30000
-  ARGV[6+]  session       group    id, user, connection, node, op_id (8 bytes; empty: none),
+  ARGV[6+]  session       group    id (utf-8), user (utf-8; empty: none), connection (utf-8; empty: none),
+                                  node (utf-8; empty: none), op_id (8 bytes; empty: none),
                                   status (word: active, suspended; default: active),
                                   ttl_ms (integer; default: 1800000), entries (entries; empty: none)
 
@@ -35,11 +36,12 @@ local sessions = {}
 for place = 1, (#KEYS - 1) / 4 do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
-  user, connection, node = args_names(user, connection, node)
+  id, user, connection, node = args_id(id), args_names(user, connection, node)
+  args_stored(id, user, connection, node)
   ttl, entries = args_integer(ttl, 'ttl_ms', 1), entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')
   sessions[place] = {
-    id = args_id(id), record_key = record_key,
+    id = id, record_key = record_key,
     keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
     record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime,
       op_id, now),

@@ -39,7 +39,7 @@ local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local tombstone = args_integer(ARGV[7], 'tombstone_ms', 1)
 local as_node, lease = args_name(ARGV[8]), args_optional_token(ARGV[9], 'lease_id')
 
-local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 local first = record and record.kind == RECORD_DELETED and record_version_of(record, op_id)
 if first then return { 'ok', first } end
 -- A logout that comes with the id from before the login is a logout all the same.

@@ -12,13 +12,14 @@
   ARGV[5+]  session       group  id, connection, node
 
   Replies
-    {"ok", removed, stale, corrupt, removed*id, stale*id, corrupt*id}
+    {"ok", removed, stale, corrupt, left, removed*id, stale*id, corrupt*id}
       how many of each kind, then the ids by kind. Stale: the connection or node is another now.
-      An entry without a session of this user is dropped and in none.
+      An entry without a session of this user is dropped and in none. Left: so many at the end of
+      the group were not looked at, for those before were large; call again for them.
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  same op_id → same reply, while the tombstones last.
-  Uses:   args, clock, permission, typed, record, index, session
+  Uses:   args, clock, permission, typed, record, index, session, bulk
 ]]
 
 if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
@@ -32,12 +33,12 @@ if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end
 
 permission_ask()
-local removed, stale, corrupt = {}, {}, {}
+local removed, stale, corrupt, left, freed = {}, {}, {}, 0, 0
 for at = 3, #KEYS, 3 do
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
   local id, connection, node = unpack(ARGV, at + 2, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-  local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+  local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
   if foreign then
     corrupt[#corrupt + 1] = id
   elseif record and record.kind == RECORD_DELETED and record_version_of(record, op_id) then
@@ -46,14 +47,18 @@ for at = 3, #KEYS, 3 do
     redis.call('ZREM', user_key, id)
   elseif session_need(record, user, connection, node) then
     stale[#stale + 1] = id
+  elseif bulk_full(freed, record.size, BULK_FREED) then
+    left = (#KEYS - at + 1) / 3
+    break
   elseif session_remove(record_key, keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
     record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)
     removed[#removed + 1] = id
+    freed = freed + record.size
   end
 end
-local reply = { 'ok', #removed, #stale, #corrupt }
+local reply = { 'ok', #removed, #stale, #corrupt, left }
 for _, ids in ipairs({ removed, stale, corrupt }) do
   for _, id in ipairs(ids) do reply[#reply + 1] = id end
 end

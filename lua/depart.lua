@@ -34,7 +34,7 @@ local now = clock_now(ARGV[1])
 local task, frozen_until, id = args_token(ARGV[2], 'task'), args_integer(ARGV[3], 'until_ms', 0), args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 
-local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 if migration_departed(record) == task then return { 'ok', record.version } end
 local refusal = record_refusal(record, foreign == 'record', now)
 if refusal then return refusal end

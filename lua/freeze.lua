@@ -6,8 +6,8 @@
   ARGV[1]  now_ms      integer; empty: the server's clock
   ARGV[2]  task        8 bytes; of the migration
   ARGV[3]  id          text
-  ARGV[4]  place       text; empty: none; where it is going
-  ARGV[5]  new_node    text; empty: none, it keeps its own; the node that it goes to there: for whoever goes on with it
+  ARGV[4]  place       utf-8; empty: none; where it is going
+  ARGV[5]  new_node    utf-8; empty: none, it keeps its own; the node that it goes to there: for whoever goes on with it
   ARGV[6]  freeze_ms   integer; default: 30000; how long it is frozen, if nothing ends that before
   ARGV[7]  grace_ms    integer; default: 3600000
 
@@ -28,13 +28,14 @@ local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])
 local place, new_node = args_name(ARGV[4]), args_name(ARGV[5])
+args_stored(place, new_node, '', '')
 local span, grace = args_integer(ARGV[6], 'freeze_ms', 1), args_integer(ARGV[7], 'grace_ms', 1)
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
 local freeze = record.freeze
 if freeze and not migration_is(record, RECORD_OUTGOING, task) then return { 'frozen' } end
-if not entries_whole(record.body) then return { 'corrupt', 'record' } end
+if not entries_told(record) then return { 'corrupt', 'record' } end
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 if freeze then
   record_thaw(record)

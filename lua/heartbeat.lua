@@ -4,9 +4,10 @@
 
   KEYS[1]  nodes     zset    {ns:p}:nodes
   KEYS[2]  lease     string  {ns:p}:node:<node>:lease
+  KEYS[3]  kept      zset    {ns:p}:nodes:kept; until when each is listed
   ARGV[1]  now_ms    integer; empty: the server's clock
   ARGV[2]  lease_id  8 bytes; made by the holder, for this lease alone
-  ARGV[3]  node      text
+  ARGV[3]  node      utf-8
   ARGV[4]  lease_ms  integer; default: 15000; how long it is held from now
   ARGV[5]  keep_ms   integer; default: 86400000; how long a node is listed when its lease has run out
   ARGV[6]  want      word: register, renew, release
@@ -16,21 +17,24 @@
     {"taken", deadline}  another lease of this node is held until then
     {"missing"}          this lease has run out, or is not the node's
     {"corrupt", key}
-  Writes: all of the keys, or nothing. Nodes that were listed for long enough go.
+  Writes: all of the keys, or nothing. Nodes that were listed for as long as each of them wanted go, 100 at a time.
   Again:  the same state, by the time of the last; a release answers the same.
   Uses:   args, clock, permission, typed, index, lease
 ]]
 
-if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 2 KEYS and 6 ARGV') end
-local nodes_key, lease_key = unpack(KEYS)
+if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
+local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
+args_stored(node, '', '', '')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 
 local holder, deadline, foreign = lease_read(lease_key)
 if foreign then return { 'corrupt', 'lease' } end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
+local over = typed_call('ZRANGEBYSCORE', kept_key, '-inf', now, 'LIMIT', '0', '100')
+if over.err then return { 'corrupt', 'kept' } end
 local held = holder and deadline > now
 if want == 'register' then
   if held and holder ~= lease then return { 'taken', deadline } end
@@ -42,8 +46,13 @@ end
 deadline = want == 'release' and math.min(deadline, now) or now + length
 local ttl = math.max(deadline + keep - now, 1)
 permission_ask()
-redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', now - keep)
+if #over > 0 then
+  redis.call('ZREM', nodes_key, unpack(over))
+  redis.call('ZREM', kept_key, unpack(over))
+end
 redis.call('ZADD', nodes_key, deadline, node)
+redis.call('ZADD', kept_key, deadline + keep, node)
 index_keep(nodes_key, ttl, keep)
+index_keep(kept_key, ttl, keep)
 lease_store(lease_key, lease, deadline, ttl)
 return { 'ok', deadline }

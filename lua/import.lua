@@ -14,14 +14,14 @@
   ARGV[1]   now_ms          integer; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
   ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   id              text
+  ARGV[4]   id              utf-8
   ARGV[5]   user            text; empty: none; this and the next two as they are here, if the session is
   ARGV[6]   connection      text; empty: none
   ARGV[7]   node            text; empty: none
   ARGV[8]   version         integer
-  ARGV[9]   new_user        text; empty: none
-  ARGV[10]  new_connection  text; empty: none
-  ARGV[11]  new_node        text; empty: none
+  ARGV[9]   new_user        utf-8; empty: none
+  ARGV[10]  new_connection  utf-8; empty: none
+  ARGV[11]  new_node        utf-8; empty: none
   ARGV[12]  holder_id       text; empty: none
   ARGV[13]  status          word: active, suspended
   ARGV[14]  created_at_ms   integer
@@ -35,7 +35,7 @@
   ARGV[22]  entries         entries; empty: none
   ARGV[23]  task            8 bytes; empty: none; of the migration by which it comes: a copy, frozen until it is thawed
   ARGV[24]  until_ms        integer; empty: none; the end of the freeze at its source: a later one brings a newer copy
-  ARGV[25]  place           text; empty: none; where it comes from
+  ARGV[25]  place           utf-8; empty: none; where it comes from
   ARGV[26]  hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its client is
                             to connect there: no new_connection, suspended, and that is one version more
 
@@ -70,6 +70,7 @@ local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 local new = { kind = RECORD_LIVE, version = args_integer(ARGV[8], 'version', 1), stored_until = 0 }
 new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11])
+args_stored(id, new.user, new.connection, new.node)
 local holder_id = ARGV[12]
 new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
 new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
@@ -78,6 +79,7 @@ local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[2
 local grace, entries = args_integer(ARGV[21], 'grace_ms', 1), entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
+args_stored(place, '', '', '')
 new.op_ids, new.body = operations, entries
 record_arrive(new, now)
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end

@@ -12,7 +12,7 @@
   ARGV[6]   page     integer; at most 500; how many entries the page has, if there are so many
   ARGV[7]   changed  word: refuse, part; default: refuse; of a page that has changed since it was read: part: reply its
                      beginning, as far as it is declared
-  ARGV[8]   bytes    integer; default: 4194304; how many bytes of records the reply has at most, but for one record
+  ARGV[8]   bytes    integer; default: 2097152; how many bytes of records the reply has at most, but for one record
   ARGV[9+]  session  group  id
 
   Replies
@@ -48,17 +48,18 @@ if not same and not (part and declared[ids[1]]) then return { 'need', 'page', un
 local found, dead, last = {}, {}, nil
 for _, id in ipairs(ids) do
   if not declared[id] then break end
-  local raw = typed_call('GET', declared[id])
-  local record = type(raw) == 'string' and record_decode(raw)
+  -- The beginning of a small record is all of it. A large one is read only if it fits, and never taken apart.
+  local record, corrupt = record_find_head(declared[id])
   if record and record.kind == RECORD_LIVE and record[kind] == owner then
     -- An expired one keeps its entries until it is reaped as a whole.
     if record.expires_at > now then
-      if #raw > bytes and #found > 0 then break end
-      bytes = bytes - #raw
-      found[#found + 1] = id
-      found[#found + 1] = record_unless_over(record, now).raw
+      if record.size > bytes and #found > 0 then break end
+      bytes = bytes - record.size
+      local raw = record.partial and redis.call('GET', declared[id]) or record.head
+      if record.freeze then raw = record_unless_over(record_decode(raw), now).raw end
+      found[#found + 1], found[#found + 2] = id, raw
     end
-  elseif record or not raw then
+  elseif not corrupt then
     dead[#dead + 1] = id
   end
   last = id

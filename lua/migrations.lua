@@ -7,8 +7,8 @@
   ARGV[2+]  session     group  id
 
   Replies
-    {"ok", dropped, (id, record)...}  frozen, departed and not cleaned up, or deleted while incoming. One that has
-                                      expired is neither told nor dropped.
+    {"ok", dropped, (id, record)...}  frozen, departed and not cleaned up, or deleted while incoming; each without
+                                      its entries. One that has expired is neither told nor dropped.
     {"corrupt", key}
   Writes: migrations: entries without such a record.
   Again:  reads again.
@@ -22,12 +22,11 @@ local migrations_key = KEYS[1]
 local now = clock_now(ARGV[1])
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 if #KEYS == 1 then return { 'ok', 0 } end
-local raws = redis.call('MGET', unpack(KEYS, 2))
 
 local reply, dead = { 'ok', 0 }, {}
-for at, raw in ipairs(raws) do
-  local record_key, id = KEYS[at + 1], ARGV[at + 1]
-  local record = raw and record_decode(raw)
+for at = 2, #KEYS do
+  local id = ARGV[at]
+  local record, corrupt = record_find_head(KEYS[at])
   if record then
     local departed = migration_departed(record)
     local ends = record.kind == RECORD_LIVE and record.expires_at or record.stored_until
@@ -35,9 +34,10 @@ for at, raw in ipairs(raws) do
       dead[#dead + 1] = id
     elseif ends > now then
       reply[#reply + 1] = id
-      reply[#reply + 1] = raw
+      if record.kind == RECORD_LIVE then record.body = '' end
+      reply[#reply + 1] = record_encode(record)
     end
-  elseif not raw and redis.call('TYPE', record_key).ok == 'none' then
+  elseif not corrupt then
     dead[#dead + 1] = id
   end
 end

@@ -18,10 +18,11 @@
   ARGV[9]   status         word: active, suspended; empty: as it is
   ARGV[10]  ttl_ms         integer; empty: as it is
   ARGV[11]  grace_ms       integer; default: 3600000
-  ARGV[12]  entries_bytes  integer; default: 4194304; the most that all entries may take
-  ARGV[13]  as_node        text; empty: none; the node that writes as the owner
-  ARGV[14]  lease_id       8 bytes; empty: none; its lease
-  ARGV[15]  changes        entries; empty: none; an empty value removes
+  ARGV[12]  entries_bytes  integer; default: 262144; the most that all entries may take
+  ARGV[13]  entries_most   integer; default: 1024; how many entries there may be at most, and how many changes
+  ARGV[14]  as_node        text; empty: none; the node that writes as the owner
+  ARGV[15]  lease_id       8 bytes; empty: none; its lease
+  ARGV[16]  changes        entries; empty: none; an empty value removes
 
   Replies
     {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
@@ -33,7 +34,7 @@
     {"frozen"}
     {"taken"}                                        as_node does not hold its lease, or not the session
     {"conflict", version}                            the session moved on
-    {"limit", bytes}                                 the entries would take that many bytes
+    {"limit", bytes, entries}                        the entries would take that many bytes, and be so many
     {"need", "routing", user, connection, node}      asked only where a new ttl touches the indexes
     {"corrupt", key}
   Writes: record; with a new ttl all of the keys; or nothing.
@@ -41,7 +42,7 @@
   Uses:   args, clock, permission, typed, record, entries, index, session, lease
 ]]
 
-if #KEYS ~= 6 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 15 ARGV') end
+if #KEYS ~= 6 or #ARGV ~= 16 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
@@ -52,8 +53,9 @@ local version = args_optional_integer(ARGV[8], 'version', 1)
 local status = ARGV[9] ~= '' and record_status(ARGV[9]) or nil
 local ttl = args_optional_integer(ARGV[10], 'ttl_ms', 1)
 local grace, entries_bytes = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'entries_bytes', 0)
-local as_node, lease = args_name(ARGV[13]), args_optional_token(ARGV[14], 'lease_id')
-local changes = entries_argument(ARGV[15], 'changes', true)
+local entries_most = args_integer(ARGV[13], 'entries_most', 0)
+local as_node, lease = args_name(ARGV[14]), args_optional_token(ARGV[15], 'lease_id')
+local changes = entries_argument(ARGV[16], 'changes', true, entries_most)
 
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
@@ -62,9 +64,11 @@ refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
 if version and version ~= record.version then return { 'conflict', record.version } end
-local body = entries_changed(record.body, changes)
+local body, count, before = entries_changed(record.body, changes)
 if not body then return { 'corrupt', 'record' } end
-if #body > entries_bytes and #body > #record.body then return { 'limit', #body } end
+if (#body > entries_bytes and #body > #record.body) or (count > entries_most and count > before) then
+  return { 'limit', #body, count }
+end
 local new_ttl = ttl and ttl ~= record.ttl
 if body == record.body and (status or record.status) == record.status and not new_ttl then
   return { 'unchanged', record.version, record.last_active, record.expires_at }

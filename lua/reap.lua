@@ -1,53 +1,68 @@
 --[[
-  reap: remove a batch of expired sessions with all their index entries, and return them. Each is checked again.
+  reap: remove a batch of expired sessions with all their index entries. Each is checked again. What was in them the
+  caller has read before: what has expired is not changed any more. What is corrupt is set aside, for somebody to look
+  at, so that nobody comes by it again.
 
   KEYS[1]   expiry   zset   {ns:p}:expiry
   KEYS[2+]  session  group  {ns:p}:session:<id> {ns:p}:user:<user>:sessions
-                           {ns:p}:connection:<connection>:session {ns:p}:node:<node>:sessions; at most 200
+                           {ns:p}:connection:<connection>:session {ns:p}:node:<node>:sessions
+                           {ns:p}:aside:<id>; at most 200
   ARGV[1]   now_ms   integer; empty: the server's clock
-  ARGV[2+]  session  group  id, user, connection, node
+  ARGV[2]   aside_ms integer; default: 604800000; how long what is corrupt is kept aside
+  ARGV[3+]  session  group  id, user, connection, node, expires_at_ms (integer; default: 0)
 
   Replies
-    {"ok", removed, stale, corrupt, dropped, removed*(id, record), stale*id, corrupt*id}
+    {"ok", removed, stale, corrupt, dropped, left, removed*id, stale*id, corrupt*id}
       how many of each kind, then those of each kind. Stale: the user, connection or node is another
-      now. Dropped are entries of the expiry index without a session. A live one is in none.
+      now, or it is another session, for it expires at another time. Dropped are entries of the expiry
+      index without a session. A live one is in none. Left: so many at the end of the group were not
+      looked at, for those before were large; call again for them. Corrupt is a session that is
+      broken, or of which a key is of a foreign type: if its time in the expiry index is over, what is
+      under its record's key is under aside now, and its entries are gone, but for the foreign.
     {"corrupt", key}
-  Writes: all of the keys of each session that it removes.
+  Writes: all of the keys of each session that it removes or sets aside.
   Again:  the same state; what was removed is reported once.
-  Uses:   args, clock, permission, typed, record, index, session
+  Uses:   args, clock, permission, typed, record, index, session, bulk
 ]]
 
-if #KEYS % 4 ~= 1 or #KEYS > 801 or #ARGV ~= #KEYS then
-  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 1 ARGV, and 4 of each a session, at most 200')
+if #KEYS % 5 ~= 1 or #KEYS > 1001 or #ARGV ~= #KEYS + 1 then
+  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
 end
 local expiry_key = KEYS[1]
-local now = clock_now(ARGV[1])
+local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
+local expires_at = {}
+for at = 7, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 
 permission_ask()
-local removed, stale, corrupt, dropped = {}, {}, {}, 0
-for at = 2, #KEYS, 4 do
-  local record_key, user_key, connection_key, node_key = unpack(KEYS, at, at + 3)
-  local id, user, connection, node = unpack(ARGV, at, at + 3)
+local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
+for at = 2, #KEYS, 5 do
+  local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
+  local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-  local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
-  if foreign then
+  local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
+  if foreign == 'record' then
+    session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE then
     dropped = dropped + redis.call('ZREM', expiry_key, id)
   elseif record.expires_at <= now then
-    if session_need(record, user, connection, node) then
+    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[at + 5] then
       stale[#stale + 1] = id
-    elseif session_erase(record_key, keys, id, record, pointer, now) then
+    elseif bulk_full(freed, record.size, BULK_FREED) then
+      left = (#KEYS - at + 1) / 5
+      break
+    elseif foreign or session_erase(record_key, keys, id, record, pointer, now) then
+      session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
       corrupt[#corrupt + 1] = id
     else
       removed[#removed + 1] = id
-      removed[#removed + 1] = record.raw
+      freed = freed + record.size
     end
   end
 end
-local reply = { 'ok', #removed / 2, #stale, #corrupt, dropped }
-for _, texts in ipairs({ removed, stale, corrupt }) do
-  for _, text in ipairs(texts) do reply[#reply + 1] = text end
+local reply = { 'ok', #removed, #stale, #corrupt, dropped, left }
+for _, ids in ipairs({ removed, stale, corrupt }) do
+  for _, id in ipairs(ids) do reply[#reply + 1] = id end
 end
 return reply

@@ -8,13 +8,14 @@
   KEYS[4]   expiry        zset    {ns:p}:expiry
   KEYS[5]   node          zset    {ns:p}:node:<node>:sessions
   KEYS[6]   new_node      zset    {ns:p}:node:<new_node>:sessions
-  KEYS[7+]  session       group   {ns:p}:session:<id> {ns:p}:user:<user>:sessions
+  KEYS[7]   kept          zset    {ns:p}:nodes:kept
+  KEYS[8+]  session       group   {ns:p}:session:<id> {ns:p}:user:<user>:sessions
                                   {ns:p}:connection:<connection>:session; at most 200
   ARGV[1]   now_ms        integer; empty: the server's clock
   ARGV[2]   op_id         8 bytes; empty: none
   ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
   ARGV[4]   node          text
-  ARGV[5]   new_node      text; another one
+  ARGV[5]   new_node      utf-8; another one
   ARGV[6]   lease_id      8 bytes; empty: any; the lease that the new node has to hold
   ARGV[7]   when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
   ARGV[8]   reconnect_ms  integer; default: 60000; how long a session has left at least, but for its deadline
@@ -22,25 +23,28 @@
   ARGV[10+]  session       group   id, user, connection
 
   Replies
-    {"ok", recovered, stale, frozen, corrupt, recovered*(id, version), stale*id, frozen*id, corrupt*id}
+    {"ok", recovered, stale, frozen, corrupt, left, recovered*(id, version), stale*id, frozen*id, corrupt*id}
       how many of each kind, then those of each kind. Stale: the user or connection is another now.
       One that has expired is left to the reaper and in none, nor is one that is no longer the node's.
+      Left: so many at the end of the group were not looked at, for those before were large; call
+      again for them.
     {"unsure", now}      whether it has happened is not known; nothing was written now
     {"taken", deadline}  the node holds its lease until then
     {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
-  Writes: all of the keys of each session that it moves; nodes and lease when the node has no session left.
+  Writes: all of the keys of each session that it moves; nodes, kept and lease when the node has no session left.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, record, index, session, lease
+  Uses:   args, clock, permission, typed, record, index, session, bulk, lease
 ]]
 
-if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 3 then
-  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 9 ARGV, and 3 of each a session, at most 200')
+if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 2 then
+  return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each a session, at most 200')
 end
-local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
+local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local node, new_node = args_name(ARGV[4]), args_name(ARGV[5])
+args_stored(new_node, '', '', '')
 local own_lease = ARGV[6] ~= '' and args_token(ARGV[6], 'lease_id') or nil
 local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[8], 'reconnect_ms', 1), args_integer(ARGV[9], 'grace_ms', 1)
@@ -61,12 +65,14 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
+if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 
 local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
-for at = 7, #KEYS, 3 do
+local left, written = 0, 0
+for at = 8, #KEYS, 3 do
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
-  local id, user, connection = unpack(ARGV, at + 3, at + 5)
-  local record, pointer, unread = session_read(record_key, connection_key, connection, now)
+  local id, user, connection = unpack(ARGV, at + 2, at + 4)
+  local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
   if unread then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE or record.node ~= node then
@@ -81,9 +87,18 @@ for at = 7, #KEYS, 3 do
       frozen[#frozen + 1] = id
     elseif session_need(record, user, connection, node) then
       stale[#stale + 1] = id
+    elseif bulk_full(written, record.size, BULK_WRITTEN) then
+      left = (#KEYS - at + 1) / 3
+      break
     else
-      claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
-        connection_key = pointer == id and connection_key }
+      written = written + record.size
+      if record.partial then record = record_read(record_key, now) end
+      if record then
+        claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
+          connection_key = pointer == id and connection_key }
+      else
+        corrupt[#corrupt + 1] = id
+      end
     end
   end
 end
@@ -122,9 +137,10 @@ for _, claim in ipairs(moved) do record_store(claim.record_key, claim.record, no
 if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
 if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)
+  redis.call('ZREM', kept_key, node)
   redis.call('DEL', lease_key)
 end
-local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt }
+local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt, left }
 for _, texts in ipairs({ recovered, stale, frozen, corrupt }) do
   for _, text in ipairs(texts) do reply[#reply + 1] = text end
 end

@@ -59,7 +59,7 @@ if record and (record.kind ~= RECORD_LIVE or record.status == RECORD_MIGRATING) 
 end
 local refusal = record_refusal(record, corrupt, now)
 if refusal then return refusal end
-if wanted and not entries_whole(record.body) then return { 'corrupt', 'record' } end
+if wanted and not entries_told(record) then return { 'corrupt', 'record' } end
 if as_node ~= '' then
   if not record.node then record_read_routing(record, record_key) end
   refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)

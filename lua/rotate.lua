@@ -17,8 +17,8 @@
   ARGV[4]   user               text; empty: none
   ARGV[5]   connection         text; empty: none
   ARGV[6]   node               text; empty: none
-  ARGV[7]   new_id             text
-  ARGV[8]   new_user           text; empty: the user it has
+  ARGV[7]   new_id             utf-8
+  ARGV[8]   new_user           utf-8; empty: the user it has
   ARGV[9]   grace_ms           integer; default: 3600000
   ARGV[10]  rotation_grace_ms  integer; default: 30000; how long the old id answers moved, after a login missing
   ARGV[11]  tombstone_ms       integer; default: 30000
@@ -44,7 +44,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the record stays under the old id.
-  Uses:   args, clock, permission, typed, record, entries, index, session, limit, lease
+  Uses:   args, clock, permission, typed, record, entries, index, session, bulk, limit, lease
 ]]
 
 if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
@@ -56,6 +56,7 @@ local now = clock_now(ARGV[1])
 local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local new_id, new_user = args_id(ARGV[7]), args_name(ARGV[8])
+args_stored(new_id, new_user, '', '')
 local grace, rotation_grace = args_integer(ARGV[9], 'grace_ms', 1), args_integer(ARGV[10], 'rotation_grace_ms', 1)
 local tombstone = args_integer(ARGV[11], 'tombstone_ms', 1)
 local limit = args_integer(ARGV[12], 'limit', 0, LIMIT_MOST)
@@ -76,7 +77,7 @@ if rotated then
   if record_refusal(taken, false, now) or taken.version ~= rotated then return { 'unsure', now } end
   return limit_evicted(declared, op_id, now, { 'ok', taken.raw })
 end
-if not entries_whole(record.body) then return { 'corrupt', 'record' } end
+if not entries_told(record) then return { 'corrupt', 'record' } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end
 if taken then return { 'exists' } end

@@ -19,9 +19,9 @@
   ARGV[6]   connection      text; empty: none
   ARGV[7]   node            text; empty: none
   ARGV[8]   version         integer
-  ARGV[9]   new_user        text; empty: none
-  ARGV[10]  new_connection  text; empty: none
-  ARGV[11]  new_node        text; empty: none
+  ARGV[9]   new_user        utf-8; empty: none
+  ARGV[10]  new_connection  utf-8; empty: none
+  ARGV[11]  new_node        utf-8; empty: none
   ARGV[12]  holder_id       text; empty: none
   ARGV[13]  status          word: active, suspended
   ARGV[14]  ttl_ms          integer
@@ -59,6 +59,7 @@ local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 local version = args_integer(ARGV[8], 'version', 1)
 local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11])
+args_stored(new_user, new_connection, new_node, '')
 local holder_id = ARGV[12]
 local status = record_status(ARGV[13])
 local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1), args_integer(ARGV[15], 'grace_ms', 1)

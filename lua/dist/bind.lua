@@ -26,6 +26,21 @@ end
 local function args_operation(op_id, bound)
   return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
 end
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
   return text
@@ -67,22 +82,28 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode(raw)
+  local record = record_fields(raw)
+  if not record or record.size ~= #raw then return nil end
+  record.raw = raw
   return record
 end
 local function record_encode(record)
@@ -239,6 +260,7 @@ local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
 local new_connection, new_node = args_name(ARGV[7]), args_name(ARGV[8])
+args_stored(new_connection, new_node, '', '')
 local holder_id, holder_node = ARGV[9], ARGV[10]
 local takeover = args_choice(ARGV[11], 'policy', 'takeover', 'refuse')
 local grace = args_integer(ARGV[12], 'grace_ms', 1)

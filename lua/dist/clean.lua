@@ -60,22 +60,28 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 local function record_encode(record)
@@ -106,12 +112,28 @@ local function record_unless_over(record, now)
   end
   return record
 end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1398')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
+end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
   return kind ~= 'zset' and kind ~= 'none'
+end
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
 end
 local function session_unindex_undo(key, id, score, ttl)
   redis.call('ZADD', key, score, id)
@@ -134,15 +156,12 @@ local function session_unindex(keys, id, record, now)
   end
   return nil
 end
-local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
-  local record = raw and record_decode(raw) or nil
-  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
-  record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
-    return record, nil, 'connection'
-  end
-  return record, pointer or nil, nil
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
 end
 local function session_delete(keys, id, record, now, ...)
   if type(redis.pcall('DEL', ...)) == 'number' then return end
@@ -181,7 +200,7 @@ local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local what = args_word(ARGV[7], 'what', { copy = 1, departed = 4, deleted = 3 })
 local frozen_until, tombstone = args_integer(ARGV[8], 'until_ms', 0), args_integer(ARGV[9], 'tombstone_ms', 1)
-local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 if foreign == 'record' then return { 'corrupt', 'record' } end
 local is_of_task = migration_is(record, 2, task) or migration_departed(record) == task
 if not is_of_task or record.kind ~= what then return { 'unchanged' } end

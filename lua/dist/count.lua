@@ -18,17 +18,24 @@ local function typed_call(...)
   local message = result.err .. ' (' .. (...) .. ')'
   error(redis.acl_check_cmd and { err = message } or message)
 end
-if #KEYS ~= 2 or #ARGV ~= 2 then return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV') end
-local owner_key, expiry_key = unpack(KEYS)
+if #KEYS < 2 or #KEYS > 102 or #ARGV ~= #KEYS then
+  return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV, and 1 of each a suspect, at most 100')
+end
+local owner_key, expiry_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
 local start, span = args_integer(ARGV[2], 'start', 0), 1000
 local ids = typed_call('ZRANGE', owner_key, start, start + span - 1)
 if ids.err then return { 'corrupt', 'owner' } end
-if #ids == 0 then return { 'ok', 0, 0 } end
-local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
+if #ids == 0 and #KEYS == 2 then return { 'ok', 0, 0 } end
+local expiries = #ids > 0 and typed_call('ZMSCORE', expiry_key, unpack(ids)) or {}
 if expiries.err then return { 'corrupt', 'expiry' } end
-local live = 0
-for _, expires_at in ipairs(expiries) do
+local reply, live = { 'ok', 0, #ids == span and start + span or 0 }, 0
+for at, expires_at in ipairs(expiries) do
   if expires_at and tonumber(expires_at) > now then live = live + 1 end
+  if not expires_at and #reply < 103 then reply[#reply + 1] = ids[at] end
 end
-return { 'ok', live, #ids == span and start + span or 0 }
+reply[2] = live
+for at = 3, #KEYS do
+  if redis.call('EXISTS', KEYS[at]) == 0 then redis.call('ZREM', owner_key, ARGV[at]) end
+end
+return reply

@@ -26,6 +26,21 @@ end
 local function args_stale(op_id, bound, tombstone, now)
   return op_id ~= '' and bound and now - bound >= tombstone
 end
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
   return text
@@ -105,14 +120,15 @@ local function entries_next(entries, position)
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
-local function entries_argument(text, name, may_be_empty)
-  local position = 1
+local function entries_argument(text, name, may_be_empty, most)
+  local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)
     if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
     if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
-    position = next_position
+    position, count = next_position, count + 1
   end
+  if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
   return text
 end
 local function index_keep(key, ttl, grace, fresh)
@@ -177,11 +193,12 @@ local sessions = {}
 for place = 1, (#KEYS - 1) / 4 do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
-  user, connection, node = args_names(user, connection, node)
+  id, user, connection, node = args_id(id), args_names(user, connection, node)
+  args_stored(id, user, connection, node)
   ttl, entries = args_integer(ttl, 'ttl_ms', 1), entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')
   sessions[place] = {
-    id = args_id(id), record_key = record_key,
+    id = id, record_key = record_key,
     keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
     record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime,
       op_id, now),

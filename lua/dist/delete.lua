@@ -59,22 +59,28 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 local function record_encode(record)
@@ -104,6 +110,17 @@ local function record_unless_over(record, now)
     record.lapsed, record.raw = freeze, record_encode(record)
   end
   return record
+end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1398')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
@@ -140,6 +157,11 @@ local function record_leave(key, record, op_id, kind, body, ttl, now)
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
   redis.call('SET', key, record_encode(record), 'PX', ttl)
 end
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
+end
 local function session_unindex_undo(key, id, score, ttl)
   redis.call('ZADD', key, score, id)
   if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ttl) end
@@ -161,15 +183,12 @@ local function session_unindex(keys, id, record, now)
   end
   return nil
 end
-local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
-  local record = raw and record_decode(raw) or nil
-  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
-  record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
-    return record, nil, 'connection'
-  end
-  return record, pointer or nil, nil
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
 end
 local function session_delete(keys, id, record, now, ...)
   if type(redis.pcall('DEL', ...)) == 'number' then return end
@@ -179,11 +198,13 @@ local function session_delete(keys, id, record, now, ...)
   if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
   redis.call('DEL', ...)
 end
+local function session_try(record_key)
+  if redis.acl_check_cmd then return end
+  local tried = redis.pcall('SET', record_key, '', 'NX')
+  if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+end
 local function session_remove(record_key, keys, id, record, pointer, now)
-  if not redis.acl_check_cmd then
-    local tried = redis.pcall('SET', record_key, '', 'NX')
-    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
-  end
+  session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
   if not refusal and record.connection ~= '' and pointer == id then
     session_delete(keys, id, record, now, keys.connection)
@@ -216,7 +237,7 @@ local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local tombstone = args_integer(ARGV[7], 'tombstone_ms', 1)
 local as_node, lease = args_name(ARGV[8]), args_optional_token(ARGV[9], 'lease_id')
-local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 local first = record and record.kind == 3 and record_version_of(record, op_id)
 if first then return { 'ok', first } end
 if record and record.kind == 3 and record.body ~= '' then return { 'moved', record.body } end

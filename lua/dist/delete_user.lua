@@ -52,22 +52,28 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 local function record_encode(record)
@@ -97,6 +103,17 @@ local function record_unless_over(record, now)
     record.lapsed, record.raw = freeze, record_encode(record)
   end
   return record
+end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1398')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
 end
 local function record_version_of(record, op_id)
   if op_id == '' then return nil end
@@ -129,6 +146,11 @@ local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
   return kind ~= 'zset' and kind ~= 'none'
 end
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
+end
 local function session_unindex_undo(key, id, score, ttl)
   redis.call('ZADD', key, score, id)
   if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ttl) end
@@ -150,15 +172,12 @@ local function session_unindex(keys, id, record, now)
   end
   return nil
 end
-local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
-  local record = raw and record_decode(raw) or nil
-  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
-  record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
-    return record, nil, 'connection'
-  end
-  return record, pointer or nil, nil
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
 end
 local function session_delete(keys, id, record, now, ...)
   if type(redis.pcall('DEL', ...)) == 'number' then return end
@@ -168,11 +187,13 @@ local function session_delete(keys, id, record, now, ...)
   if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
   redis.call('DEL', ...)
 end
+local function session_try(record_key)
+  if redis.acl_check_cmd then return end
+  local tried = redis.pcall('SET', record_key, '', 'NX')
+  if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+end
 local function session_remove(record_key, keys, id, record, pointer, now)
-  if not redis.acl_check_cmd then
-    local tried = redis.pcall('SET', record_key, '', 'NX')
-    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
-  end
+  session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
   if not refusal and record.connection ~= '' and pointer == id then
     session_delete(keys, id, record, now, keys.connection)
@@ -183,6 +204,9 @@ local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
+local function bulk_full(total, size, most)
+  return total > 0 and total + size > most
+end
 if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
   return redis.error_reply('ERR cloakroom delete_user: 2 KEYS and 4 ARGV, and 3 of each a session, at most 200')
 end
@@ -192,13 +216,13 @@ local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3])
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end
-do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('MGET', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('TYPE', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'MGET', 'PEXPIRE', 'PTTL', 'SET', 'TYPE', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
-local removed, stale, corrupt = {}, {}, {}
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('EXISTS', key) and may('GET', key) and may('GETRANGE', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'EXISTS', 'GET', 'GETRANGE', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+local removed, stale, corrupt, left, freed = {}, {}, {}, 0, 0
 for at = 3, #KEYS, 3 do
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
   local id, connection, node = unpack(ARGV, at + 2, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-  local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
+  local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
   if foreign then
     corrupt[#corrupt + 1] = id
   elseif record and record.kind == 3 and record_version_of(record, op_id) then
@@ -207,14 +231,18 @@ for at = 3, #KEYS, 3 do
     redis.call('ZREM', user_key, id)
   elseif session_need(record, user, connection, node) then
     stale[#stale + 1] = id
+  elseif bulk_full(freed, record.size, 33554432) then
+    left = (#KEYS - at + 1) / 3
+    break
   elseif session_remove(record_key, keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
     record_leave(record_key, record, op_id, 3, '', tombstone, now)
     removed[#removed + 1] = id
+    freed = freed + record.size
   end
 end
-local reply = { 'ok', #removed, #stale, #corrupt }
+local reply = { 'ok', #removed, #stale, #corrupt, left }
 for _, ids in ipairs({ removed, stale, corrupt }) do
   for _, id in ipairs(ids) do reply[#reply + 1] = id end
 end

@@ -16,6 +16,21 @@ local function args_token(text, name)
   if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
 end
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+end
 local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
@@ -48,15 +63,18 @@ end
 local function lease_store(key, id, deadline, ttl)
   redis.call('SET', key, struct.pack('>c8I8', id, deadline), 'PX', ttl)
 end
-if #KEYS ~= 2 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 2 KEYS and 6 ARGV') end
-local nodes_key, lease_key = unpack(KEYS)
+if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
+local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
+args_stored(node, '', '', '')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 local holder, deadline, foreign = lease_read(lease_key)
 if foreign then return { 'corrupt', 'lease' } end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
+local over = typed_call('ZRANGEBYSCORE', kept_key, '-inf', now, 'LIMIT', '0', '100')
+if over.err then return { 'corrupt', 'kept' } end
 local held = holder and deadline > now
 if want == 'register' then
   if held and holder ~= lease then return { 'taken', deadline } end
@@ -66,9 +84,14 @@ elseif holder ~= lease or (want == 'renew' and not held) then
 end
 deadline = want == 'release' and math.min(deadline, now) or now + length
 local ttl = math.max(deadline + keep - now, 1)
-do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREMRANGEBYSCORE', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREMRANGEBYSCORE' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
-redis.call('ZREMRANGEBYSCORE', nodes_key, '-inf', now - keep)
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+if #over > 0 then
+  redis.call('ZREM', nodes_key, unpack(over))
+  redis.call('ZREM', kept_key, unpack(over))
+end
 redis.call('ZADD', nodes_key, deadline, node)
+redis.call('ZADD', kept_key, deadline + keep, node)
 index_keep(nodes_key, ttl, keep)
+index_keep(kept_key, ttl, keep)
 lease_store(lease_key, lease, deadline, ttl)
 return { 'ok', deadline }

@@ -30,6 +30,21 @@ local function args_op_ids(text)
   if #text ~= 32 then error('cloakroom: operations is no 32 bytes') end
   return text
 end
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
   return text
@@ -77,22 +92,28 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode(raw)
+  local record = record_fields(raw)
+  if not record or record.size ~= #raw then return nil end
+  record.raw = raw
   return record
 end
 local function record_encode(record)
@@ -194,14 +215,15 @@ local function entries_next(entries, position)
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
-local function entries_argument(text, name, may_be_empty)
-  local position = 1
+local function entries_argument(text, name, may_be_empty, most)
+  local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)
     if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
     if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
-    position = next_position
+    position, count = next_position, count + 1
   end
+  if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
   return text
 end
 local function entries_changed(entries, changes)
@@ -224,10 +246,15 @@ local function entries_changed(entries, changes)
     placed[name] = true
     position = next_position
   end
+  local before = #result
   for _, name in ipairs(names) do
     if not placed[name] then result[#result + 1] = changed[name] end
   end
-  return table.concat(result)
+  local count = #result
+  for _, change in pairs(changed) do
+    if change == '' then count = count - 1 end
+  end
+  return table.concat(result), count, before
 end
 local function entries_same(entries, others)
   return #entries == #others and entries_changed(entries, others) == entries
@@ -369,6 +396,7 @@ local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 local new = { kind = 1, version = args_integer(ARGV[8], 'version', 1), stored_until = 0 }
 new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11])
+args_stored(id, new.user, new.connection, new.node)
 local holder_id = ARGV[12]
 new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
 new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
@@ -377,6 +405,7 @@ local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[2
 local grace, entries = args_integer(ARGV[21], 'grace_ms', 1), entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
+args_stored(place, '', '', '')
 new.op_ids, new.body = operations, entries
 record_arrive(new, now)
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end

@@ -48,22 +48,34 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode(raw)
+  local record = record_fields(raw)
+  if not record or record.size ~= #raw then return nil end
+  record.raw = raw
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 local function record_encode(record)
@@ -94,6 +106,13 @@ local function record_unless_over(record, now)
   end
   return record
 end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1398')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
 if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 7 then
   return redis.error_reply('ERR cloakroom list: 1 KEYS and 8 ARGV, and 1 of each an id, at most 500')
 end
@@ -115,16 +134,16 @@ if not same and not (part and declared[ids[1]]) then return { 'need', 'page', un
 local found, dead, last = {}, {}, nil
 for _, id in ipairs(ids) do
   if not declared[id] then break end
-  local raw = typed_call('GET', declared[id])
-  local record = type(raw) == 'string' and record_decode(raw)
+  local record, corrupt = record_find_head(declared[id])
   if record and record.kind == 1 and record[kind] == owner then
     if record.expires_at > now then
-      if #raw > bytes and #found > 0 then break end
-      bytes = bytes - #raw
-      found[#found + 1] = id
-      found[#found + 1] = record_unless_over(record, now).raw
+      if record.size > bytes and #found > 0 then break end
+      bytes = bytes - record.size
+      local raw = record.partial and redis.call('GET', declared[id]) or record.head
+      if record.freeze then raw = record_unless_over(record_decode(raw), now).raw end
+      found[#found + 1], found[#found + 2] = id, raw
     end
-  elseif record or not raw then
+  elseif not corrupt then
     dead[#dead + 1] = id
   end
   last = id

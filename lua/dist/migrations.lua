@@ -12,6 +12,12 @@ local function clock_now(override)
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
+local function typed_call(...)
+  local result = redis.pcall(...)
+  if type(result) ~= 'table' or not result.err or result.err:find('WRONGTYPE', 1, true) then return result end
+  local message = result.err .. ' (' .. (...) .. ')'
+  error(redis.acl_check_cmd and { err = message } or message)
+end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
   return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
@@ -34,23 +40,48 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
   return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
+  return record
+end
+local function record_encode(record)
+  local body, freeze = record.body, record.freeze
+  if freeze then
+    body = struct.pack('>c8I6BBI2I2', freeze.task, freeze.frozen_until, freeze.status, freeze.direction, #freeze.place,
+      #freeze.node) .. freeze.place .. freeze.node .. body
+  end
+  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, record.status, #record.user, #record.connection,
+    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
+    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
+    record.stored_until)
+    .. record.user .. record.connection .. record.node .. body
+end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1398')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
@@ -67,11 +98,10 @@ local migrations_key = KEYS[1]
 local now = clock_now(ARGV[1])
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 if #KEYS == 1 then return { 'ok', 0 } end
-local raws = redis.call('MGET', unpack(KEYS, 2))
 local reply, dead = { 'ok', 0 }, {}
-for at, raw in ipairs(raws) do
-  local record_key, id = KEYS[at + 1], ARGV[at + 1]
-  local record = raw and record_decode(raw)
+for at = 2, #KEYS do
+  local id = ARGV[at]
+  local record, corrupt = record_find_head(KEYS[at])
   if record then
     local departed = migration_departed(record)
     local ends = record.kind == 1 and record.expires_at or record.stored_until
@@ -79,9 +109,10 @@ for at, raw in ipairs(raws) do
       dead[#dead + 1] = id
     elseif ends > now then
       reply[#reply + 1] = id
-      reply[#reply + 1] = raw
+      if record.kind == 1 then record.body = '' end
+      reply[#reply + 1] = record_encode(record)
     end
-  elseif not raw and redis.call('TYPE', record_key).ok == 'none' then
+  elseif not corrupt then
     dead[#dead + 1] = id
   end
 end

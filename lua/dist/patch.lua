@@ -73,22 +73,28 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode(raw)
+  local record = record_fields(raw)
+  if not record or record.size ~= #raw then return nil end
+  record.raw = raw
   return record
 end
 local function record_encode(record)
@@ -197,14 +203,15 @@ local function entries_next(entries, position)
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
-local function entries_argument(text, name, may_be_empty)
-  local position = 1
+local function entries_argument(text, name, may_be_empty, most)
+  local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)
     if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
     if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
-    position = next_position
+    position, count = next_position, count + 1
   end
+  if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
   return text
 end
 local function entries_changed(entries, changes)
@@ -227,10 +234,15 @@ local function entries_changed(entries, changes)
     placed[name] = true
     position = next_position
   end
+  local before = #result
   for _, name in ipairs(names) do
     if not placed[name] then result[#result + 1] = changed[name] end
   end
-  return table.concat(result)
+  local count = #result
+  for _, change in pairs(changed) do
+    if change == '' then count = count - 1 end
+  end
+  return table.concat(result), count, before
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
@@ -292,7 +304,7 @@ local function lease_fence(key, as_node, id, node, now)
   if held ~= id or deadline <= now or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS ~= 6 or #ARGV ~= 15 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 15 ARGV') end
+if #KEYS ~= 6 or #ARGV ~= 16 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
@@ -303,8 +315,9 @@ local version = args_optional_integer(ARGV[8], 'version', 1)
 local status = ARGV[9] ~= '' and record_status(ARGV[9]) or nil
 local ttl = args_optional_integer(ARGV[10], 'ttl_ms', 1)
 local grace, entries_bytes = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'entries_bytes', 0)
-local as_node, lease = args_name(ARGV[13]), args_optional_token(ARGV[14], 'lease_id')
-local changes = entries_argument(ARGV[15], 'changes', true)
+local entries_most = args_integer(ARGV[13], 'entries_most', 0)
+local as_node, lease = args_name(ARGV[14]), args_optional_token(ARGV[15], 'lease_id')
+local changes = entries_argument(ARGV[16], 'changes', true, entries_most)
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
@@ -312,9 +325,11 @@ refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end
 if record.status == 3 then return { 'frozen' } end
 if version and version ~= record.version then return { 'conflict', record.version } end
-local body = entries_changed(record.body, changes)
+local body, count, before = entries_changed(record.body, changes)
 if not body then return { 'corrupt', 'record' } end
-if #body > entries_bytes and #body > #record.body then return { 'limit', #body } end
+if (#body > entries_bytes and #body > #record.body) or (count > entries_most and count > before) then
+  return { 'limit', #body, count }
+end
 local new_ttl = ttl and ttl ~= record.ttl
 if body == record.body and (status or record.status) == record.status and not new_ttl then
   return { 'unchanged', record.version, record.last_active, record.expires_at }

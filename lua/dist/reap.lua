@@ -40,22 +40,28 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 local function record_encode(record)
@@ -86,9 +92,25 @@ local function record_unless_over(record, now)
   end
   return record
 end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1398')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
+end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
   return kind ~= 'zset' and kind ~= 'none'
+end
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
 end
 local function session_unindex_undo(key, id, score, ttl)
   redis.call('ZADD', key, score, id)
@@ -111,15 +133,12 @@ local function session_unindex(keys, id, record, now)
   end
   return nil
 end
-local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
-  local record = raw and record_decode(raw) or nil
-  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
-  record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
-    return record, nil, 'connection'
-  end
-  return record, pointer or nil, nil
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
 end
 local function session_delete(keys, id, record, now, ...)
   if type(redis.pcall('DEL', ...)) == 'number' then return end
@@ -138,40 +157,63 @@ local function session_erase(record_key, keys, id, record, pointer, now)
     session_delete(keys, id, record, now, record_key)
   end
 end
+local function session_clear(keys, id, record, pointer, now)
+  typed_call('ZREM', keys.expiry, id)
+  if record.user ~= '' then typed_call('ZREM', keys.user, id) end
+  if record.node ~= '' then typed_call('ZREM', keys.node, id) end
+  if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
+end
+local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now)
+  local expires_at = redis.call('ZSCORE', keys.expiry, id)
+  if not expires_at or tonumber(expires_at) > now then return end
+  redis.call('RENAME', record_key, aside_key)
+  redis.call('PEXPIRE', aside_key, ttl)
+  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer, now)
+end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
-if #KEYS % 4 ~= 1 or #KEYS > 801 or #ARGV ~= #KEYS then
-  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 1 ARGV, and 4 of each a session, at most 200')
+local function bulk_full(total, size, most)
+  return total > 0 and total + size > most
+end
+if #KEYS % 5 ~= 1 or #KEYS > 1001 or #ARGV ~= #KEYS + 1 then
+  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
 end
 local expiry_key = KEYS[1]
-local now = clock_now(ARGV[1])
+local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
+local expires_at = {}
+for at = 7, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
-do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('MGET', key) and may('PEXPIRE', key) and may('PTTL', key) and may('TYPE', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'MGET', 'PEXPIRE', 'PTTL', 'TYPE', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
-local removed, stale, corrupt, dropped = {}, {}, {}, 0
-for at = 2, #KEYS, 4 do
-  local record_key, user_key, connection_key, node_key = unpack(KEYS, at, at + 3)
-  local id, user, connection, node = unpack(ARGV, at, at + 3)
+do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('EXISTS', key) and may('GET', key) and may('GETRANGE', key) and may('PEXPIRE', key) and may('PTTL', key) and may('RENAME', key) and may('ZADD', key) and may('ZREM', key) and may('ZSCORE', key)) then for _, command in ipairs({ 'DEL', 'EXISTS', 'GET', 'GETRANGE', 'PEXPIRE', 'PTTL', 'RENAME', 'ZADD', 'ZREM', 'ZSCORE' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
+for at = 2, #KEYS, 5 do
+  local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
+  local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-  local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
-  if foreign then
+  local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
+  if foreign == 'record' then
+    session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= 1 then
     dropped = dropped + redis.call('ZREM', expiry_key, id)
   elseif record.expires_at <= now then
-    if session_need(record, user, connection, node) then
+    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[at + 5] then
       stale[#stale + 1] = id
-    elseif session_erase(record_key, keys, id, record, pointer, now) then
+    elseif bulk_full(freed, record.size, 33554432) then
+      left = (#KEYS - at + 1) / 5
+      break
+    elseif foreign or session_erase(record_key, keys, id, record, pointer, now) then
+      session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
       corrupt[#corrupt + 1] = id
     else
       removed[#removed + 1] = id
-      removed[#removed + 1] = record.raw
+      freed = freed + record.size
     end
   end
 end
-local reply = { 'ok', #removed / 2, #stale, #corrupt, dropped }
-for _, texts in ipairs({ removed, stale, corrupt }) do
-  for _, text in ipairs(texts) do reply[#reply + 1] = text end
+local reply = { 'ok', #removed, #stale, #corrupt, dropped, left }
+for _, ids in ipairs({ removed, stale, corrupt }) do
+  for _, id in ipairs(ids) do reply[#reply + 1] = id end
 end
 return reply

@@ -26,6 +26,21 @@ end
 local function args_operation(op_id, bound)
   return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
 end
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+end
 local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
@@ -63,22 +78,34 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode(raw)
+  local record = record_fields(raw)
+  if not record or record.size ~= #raw then return nil end
+  record.raw = raw
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 local function record_encode(record)
@@ -108,6 +135,24 @@ local function record_unless_over(record, now)
     record.lapsed, record.raw = freeze, record_encode(record)
   end
   return record
+end
+local function record_read(key, now)
+  local raw = typed_call('GET', key)
+  if not raw then return nil, false end
+  if type(raw) == 'table' then return nil, true end
+  local record = record_decode(raw)
+  return record_unless_over(record, now), record == nil
+end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1398')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
 end
 local function record_version_of(record, op_id)
   if op_id == '' then return nil end
@@ -158,15 +203,17 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   redis.call('ZREM', key, '')
   redis.call('PEXPIRE', key, deadline - now)
 end
-local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
-  local record = raw and record_decode(raw) or nil
-  if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
-  record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
-    return record, nil, 'connection'
-  end
-  return record, pointer or nil, nil
+local function index_pointer(key)
+  local id = typed_call('GET', key)
+  if type(id) == 'table' then return nil, true end
+  return id or nil, false
+end
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -180,6 +227,9 @@ local function session_prolong(keys, id, record, least, grace, now)
   index_expiry(keys.expiry, id, record, grace, now, keep)
   if keep and record.user ~= '' then index_keep(keys.user, record.stored_until - now, grace) end
 end
+local function bulk_full(total, size, most)
+  return total > 0 and total + size > most
+end
 local function lease_read(key)
   local raw = typed_call('GET', key)
   if not raw then return nil, nil, false end
@@ -187,13 +237,14 @@ local function lease_read(key)
   local id, deadline = struct.unpack('>c8I8', raw)
   return id, deadline, false
 end
-if #KEYS < 6 or #KEYS % 3 ~= 0 or #KEYS > 606 or #ARGV ~= #KEYS + 3 then
-  return redis.error_reply('ERR cloakroom recover: 6 KEYS and 9 ARGV, and 3 of each a session, at most 200')
+if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 2 then
+  return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each a session, at most 200')
 end
-local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key = unpack(KEYS, 1, 6)
+local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local node, new_node = args_name(ARGV[4]), args_name(ARGV[5])
+args_stored(new_node, '', '', '')
 local own_lease = ARGV[6] ~= '' and args_token(ARGV[6], 'lease_id') or nil
 local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[8], 'reconnect_ms', 1), args_integer(ARGV[9], 'grace_ms', 1)
@@ -213,11 +264,13 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
+if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
-for at = 7, #KEYS, 3 do
+local left, written = 0, 0
+for at = 8, #KEYS, 3 do
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
-  local id, user, connection = unpack(ARGV, at + 3, at + 5)
-  local record, pointer, unread = session_read(record_key, connection_key, connection, now)
+  local id, user, connection = unpack(ARGV, at + 2, at + 4)
+  local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
   if unread then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= 1 or record.node ~= node then
@@ -232,9 +285,18 @@ for at = 7, #KEYS, 3 do
       frozen[#frozen + 1] = id
     elseif session_need(record, user, connection, node) then
       stale[#stale + 1] = id
+    elseif bulk_full(written, record.size, 1048576) then
+      left = (#KEYS - at + 1) / 3
+      break
     else
-      claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
-        connection_key = pointer == id and connection_key }
+      written = written + record.size
+      if record.partial then record = record_read(record_key, now) end
+      if record then
+        claims[#claims + 1] = { id = id, record = record, record_key = record_key, user_key = user_key,
+          connection_key = pointer == id and connection_key }
+      else
+        corrupt[#corrupt + 1] = id
+      end
     end
   end
 end
@@ -269,9 +331,10 @@ for _, claim in ipairs(moved) do record_store(claim.record_key, claim.record, no
 if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
 if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)
+  redis.call('ZREM', kept_key, node)
   redis.call('DEL', lease_key)
 end
-local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt }
+local reply = { 'ok', #recovered / 2, #stale, #frozen, #corrupt, left }
 for _, texts in ipairs({ recovered, stale, frozen, corrupt }) do
   for _, text in ipairs(texts) do reply[#reply + 1] = text end
 end

@@ -19,6 +19,21 @@ local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
 end
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
   return text
@@ -63,22 +78,34 @@ local function record_split_freeze(record)
   record.body = record.body:sub(node_end + 1)
   return true
 end
-local function record_decode(raw)
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
   local user_end = 99 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == 3 and not record_split_freeze(record) then return nil end
+  return record
+end
+local function record_decode(raw)
+  local record = record_fields(raw)
+  if not record or record.size ~= #raw then return nil end
+  record.raw = raw
+  return record
+end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 local function record_encode(record)
@@ -115,6 +142,17 @@ local function record_read(key, now)
   if type(raw) == 'table' then return nil, true end
   local record = record_decode(raw)
   return record_unless_over(record, now), record == nil
+end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1398')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
@@ -170,6 +208,9 @@ local function entries_whole(entries)
     position = entries_next(entries, position)
   end
   return position == nil
+end
+local function entries_told(record)
+  return args_are_utf8(record.user, record.connection, record.node, '') and entries_whole(record.body)
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
@@ -243,6 +284,13 @@ local function session_read(record_key, connection_key, connection, now)
   end
   return record, pointer or nil, nil
 end
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
+end
 local function session_delete(keys, id, record, now, ...)
   if type(redis.pcall('DEL', ...)) == 'number' then return end
   local ttl = math.max(record.stored_until - now, 1)
@@ -251,16 +299,16 @@ local function session_delete(keys, id, record, now, ...)
   if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
   redis.call('DEL', ...)
 end
-local function session_remove(record_key, keys, id, record, pointer, now)
-  if not redis.acl_check_cmd then
-    local tried = redis.pcall('SET', record_key, '', 'NX')
-    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
-  end
-  local refusal = session_unindex(keys, id, record, now)
-  if not refusal and record.connection ~= '' and pointer == id then
-    session_delete(keys, id, record, now, keys.connection)
-  end
-  return refusal
+local function session_try(record_key)
+  if redis.acl_check_cmd then return end
+  local tried = redis.pcall('SET', record_key, '', 'NX')
+  if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+end
+local function session_clear(keys, id, record, pointer, now)
+  typed_call('ZREM', keys.expiry, id)
+  if record.user ~= '' then typed_call('ZREM', keys.user, id) end
+  if record.node ~= '' then typed_call('ZREM', keys.node, id) end
+  if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -273,6 +321,9 @@ local function session_foreign(keys, record)
   local _, foreign = index_pointer(keys.connection)
   if foreign and record.connection ~= '' then return { 'corrupt', 'connection' } end
   return nil
+end
+local function bulk_full(total, size, most)
+  return total > 0 and total + size > most
 end
 local function limit_first(ids, count)
   local first = {}
@@ -318,14 +369,15 @@ local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, 
   if limit == 0 or user == '' then return {} end
   local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
+  local freed = 0
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if not victim then return nil, limit_need('evict', victims) end
-    local record, pointer, foreign = session_read(victim.record_key, victim.keys.connection, victim.connection, now)
-    if foreign then return nil, { 'corrupt', 'victim' } end
+    local record, pointer = session_read_head(victim.record_key, victim.keys.connection, victim.connection, now)
     if record and record.kind == 1 and record.user == user then
       if session_need(record, user, victim.connection, victim.node) then return nil, limit_need('evict', victims) end
-      if record.node ~= '' and index_foreign(victim.keys.node) then return nil, { 'corrupt', 'victim' } end
+      if bulk_full(freed, record.size, 33554432) then return nil, limit_need('remove', victims) end
+      freed = freed + record.size
       victim.live, victim.pointer = record, pointer
     end
   end
@@ -335,7 +387,8 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
-      session_remove(victim.record_key, victim.keys, id, victim.live, victim.pointer, now)
+      session_try(victim.record_key)
+      session_clear(victim.keys, id, victim.live, victim.pointer, now)
       record_leave(victim.record_key, victim.live, op_id, 3, '', tombstone, now)
       reply[#reply + 1] = id
     else
@@ -346,7 +399,7 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
 end
 local function limit_evicted(declared, op_id, now, reply)
   for _, id in ipairs(declared) do
-    local record = record_read(declared[id].record_key, now)
+    local record = record_read_head(declared[id].record_key, now)
     if record and record.kind == 3 and record_version_of(record, op_id) then reply[#reply + 1] = id end
   end
   return reply
@@ -374,6 +427,7 @@ local now = clock_now(ARGV[1])
 local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
 local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
 local new_id, new_user = args_id(ARGV[7]), args_name(ARGV[8])
+args_stored(new_id, new_user, '', '')
 local grace, rotation_grace = args_integer(ARGV[9], 'grace_ms', 1), args_integer(ARGV[10], 'rotation_grace_ms', 1)
 local tombstone = args_integer(ARGV[11], 'tombstone_ms', 1)
 local limit = args_integer(ARGV[12], 'limit', 0, 500)
@@ -392,7 +446,7 @@ if rotated then
   if record_refusal(taken, false, now) or taken.version ~= rotated then return { 'unsure', now } end
   return limit_evicted(declared, op_id, now, { 'ok', taken.raw })
 end
-if not entries_whole(record.body) then return { 'corrupt', 'record' } end
+if not entries_told(record) then return { 'corrupt', 'record' } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
 if refusal then return refusal end
 if taken then return { 'exists' } end

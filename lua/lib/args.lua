@@ -60,6 +60,28 @@ local function args_op_ids(text)
   return text
 end
 
+-- Whether a text is UTF-8: what is well formed is taken for a dot, and no byte of a longer form is left then.
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+
+-- The same of up to four at once, for that of ASCII is found out at once.
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+
+-- What is stored is text, or nobody could tell it. What a script only looks for may be any bytes, so that whatever is
+-- stored all the same can be removed.
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+end
+
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
   return text

@@ -17,7 +17,7 @@ local function entries_next(entries, position)
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
 
--- Whether entries are whole. What returns them to Rust asks before it writes.
+-- Whether entries are whole.
 local function entries_whole(entries)
   local position = 1
   while position do
@@ -26,19 +26,25 @@ local function entries_whole(entries)
   return position == nil
 end
 
+-- Whether whoever gets a record can read it: what returns one asks before it writes.
+local function entries_told(record)
+  return args_are_utf8(record.user, record.connection, record.node, '') and entries_whole(record.body)
+end
+
 -- Entries that a call passes: an error unless they are whole. An empty value is none, but in changes.
-local function entries_argument(text, name, may_be_empty)
-  local position = 1
+local function entries_argument(text, name, may_be_empty, most)
+  local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)
     if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
     if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
-    position = next_position
+    position, count = next_position, count + 1
   end
+  if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
   return text
 end
 
--- The entries with whole changes made. Nil: the entries are corrupt.
+-- The entries with whole changes made, how many they are, and how many they were. Nil: the entries are corrupt.
 local function entries_changed(entries, changes)
   local changed, names = {}, {}
   local position = 1
@@ -59,10 +65,15 @@ local function entries_changed(entries, changes)
     placed[name] = true
     position = next_position
   end
+  local before = #result
   for _, name in ipairs(names) do
     if not placed[name] then result[#result + 1] = changed[name] end
   end
-  return table.concat(result)
+  local count = #result
+  for _, change in pairs(changed) do
+    if change == '' then count = count - 1 end
+  end
+  return table.concat(result), count, before
 end
 
 -- Whether two lists hold the same, in whatever order: a patch appends, and a client sorts. As long as each other, and

@@ -54,21 +54,22 @@ local function limit_declared(key_at, arg_at, user_key, expiry_key)
   return declared
 end
 
--- Whom to evict for one more session of a user, all checked, so that limit_evict cannot fail; or nil and the
--- reply to give. No limit, or no user: nobody.
+-- Whom to evict for one more session of a user, all checked; or nil and the reply to give. No limit, or no user: nobody.
+-- What is corrupt keeps nobody from logging in.
 local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
   local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
+  local freed = 0
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if not victim then return nil, limit_need('evict', victims) end
-    local record, pointer, foreign = session_read(victim.record_key, victim.keys.connection, victim.connection, now)
-    if foreign then return nil, { 'corrupt', 'victim' } end
-    -- A record that was lost, or made anew for another user, leaves a dead entry in this user's index.
+    local record, pointer = session_read_head(victim.record_key, victim.keys.connection, victim.connection, now)
+    -- A record that was lost, cannot be read or was made anew for another user leaves a dead entry in this user's index.
     if record and record.kind == RECORD_LIVE and record.user == user then
       if session_need(record, user, victim.connection, victim.node) then return nil, limit_need('evict', victims) end
-      if record.node ~= '' and index_foreign(victim.keys.node) then return nil, { 'corrupt', 'victim' } end
+      if bulk_full(freed, record.size, BULK_FREED) then return nil, limit_need('remove', victims) end
+      freed = freed + record.size
       victim.live, victim.pointer = record, pointer
     end
   end
@@ -80,7 +81,8 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
-      session_remove(victim.record_key, victim.keys, id, victim.live, victim.pointer, now)
+      session_try(victim.record_key)
+      session_clear(victim.keys, id, victim.live, victim.pointer, now)
       record_leave(victim.record_key, victim.live, op_id, RECORD_DELETED, '', tombstone, now)
       reply[#reply + 1] = id
     else
@@ -93,7 +95,7 @@ end
 -- The same reply for a call that comes again: whom it evicted the first time.
 local function limit_evicted(declared, op_id, now, reply)
   for _, id in ipairs(declared) do
-    local record = record_read(declared[id].record_key, now)
+    local record = record_read_head(declared[id].record_key, now)
     if record and record.kind == RECORD_DELETED and record_version_of(record, op_id) then reply[#reply + 1] = id end
   end
   return reply

@@ -6,6 +6,9 @@ local RECORD_HEADER_SIZE = 99
 local RECORD_HEADER_END = '98' -- as a command takes it: a number would be made a text anew at each call
 local RECORD_ROUTING_SIZES, RECORD_ROUTING_SIZES_OFFSET = '>I2I2I2', 3
 local RECORD_ROUTING_END = '866' -- of the longest user, connection and node
+-- Of a session all but its entries, with a freeze of the longest place and node; of what is no session all.
+local RECORD_HEAD_SIZE = 1399
+local RECORD_HEAD_END = '1398'
 local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I6I6I6I6I6I6I6', 57 -- version to stored_until
 local RECORD_TIMES = '>I6I6I6' -- last_active, expires_at, stored_until: all that a refresh rewrites
 local RECORD_TIMES_OFFSET = 81
@@ -66,25 +69,42 @@ local function record_split_freeze(record)
   return true
 end
 
--- The whole record. Nil: none of ours. The body holds the entries of a live one and the new id of a moved one; that of
--- a deleted one is empty, or the new id where a login left it, which only a delete follows; that of a departed one is a
--- task and a place.
-local function record_decode(raw)
+-- The fields of a record, with what was read of its body; and how long it is as a whole. Nil: none of ours.
+local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
     third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
   local user_end = RECORD_HEADER_SIZE + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
-  if node_end + body_size ~= #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
+  if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
     third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(RECORD_HEADER_SIZE + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
-    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), raw = raw,
+    node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
   }
   if status == RECORD_MIGRATING and not record_split_freeze(record) then return nil end
+  return record
+end
+
+-- The whole record. Nil: none of ours. The body holds the entries of a live one and the new id of a moved one; that of
+-- a deleted one is empty, or the new id where a login left it, which only a delete follows; that of a departed one is a
+-- task and a place.
+local function record_decode(raw)
+  local record = record_fields(raw)
+  if not record or record.size ~= #raw then return nil end
+  record.raw = raw
+  return record
+end
+
+-- The same by the beginning of a record, and all there is of one that is no session. `partial`: the entries are not
+-- whole, or not all of them were read. Whoever removes a session does not need them.
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= RECORD_LIVE and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
   return record
 end
 
@@ -139,6 +159,22 @@ local function record_read(key, now)
   if type(raw) == 'table' then return nil, true end
   local record = record_decode(raw)
   return record_unless_over(record, now), record == nil
+end
+
+-- The beginning of a record, however large it is. Absent: nil. A foreign type or no record of ours: nil and true.
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', RECORD_HEAD_END)
+  if type(raw) == 'table' then return nil, true end
+  -- An absent key reads as an empty string, and so does an empty string.
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+
+-- The same without what is over.
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
 end
 
 -- Why a record is no live session, as the reply to give; nil when it is one.

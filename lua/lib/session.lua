@@ -87,6 +87,15 @@ local function session_read(record_key, connection_key, connection, now)
   return record, pointer or nil, nil
 end
 
+-- The same without the entries: to remove a session, or to tell what became of it, however large it is.
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
+end
+
 -- Deletes keys of a session whose index entries are out. Where the user may not, those are put back, or the session would
 -- live on and nothing lead to it.
 local function session_delete(keys, id, record, now, ...)
@@ -98,15 +107,18 @@ local function session_delete(keys, id, record, now, ...)
   redis.call('DEL', ...)
 end
 
+-- Redis 6.2 cannot be asked whether the caller will be allowed to set a record. Of a key that there is, this writes
+-- nothing. Where memory is full it is refused for that, and will not be behind another write.
+local function session_try(record_key)
+  if redis.acl_check_cmd then return end
+  local tried = redis.pcall('SET', record_key, '', 'NX')
+  if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+end
+
 -- Takes out the index entries, and the pointer if it is still this session's; the caller sets the record to what stays.
 -- Returns the reply for a foreign type, with all put back.
 local function session_remove(record_key, keys, id, record, pointer, now)
-  -- Redis 6.2 cannot be asked whether the caller will be allowed to. Of a key that there is, this writes nothing. Where
-  -- memory is full it is refused for that, and will not be behind another write.
-  if not redis.acl_check_cmd then
-    local tried = redis.pcall('SET', record_key, '', 'NX')
-    if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
-  end
+  session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
   if not refusal and record.connection ~= '' and pointer == id then
     session_delete(keys, id, record, now, keys.connection)
@@ -123,6 +135,24 @@ local function session_erase(record_key, keys, id, record, pointer, now)
   else
     session_delete(keys, id, record, now, record_key)
   end
+end
+
+-- The same past keys of foreign types, which stay: for whom nothing may be in the way.
+local function session_clear(keys, id, record, pointer, now)
+  typed_call('ZREM', keys.expiry, id)
+  if record.user ~= '' then typed_call('ZREM', keys.user, id) end
+  if record.node ~= '' then typed_call('ZREM', keys.node, id) end
+  if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
+end
+
+-- Sets aside what is under the key of a corrupt session, with its TTL, and takes out its entries; `record` as far as it
+-- can be read. Not before its time is over, which its entry in the expiry index says where nothing else does.
+local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now)
+  local expires_at = redis.call('ZSCORE', keys.expiry, id)
+  if not expires_at or tonumber(expires_at) > now then return end
+  redis.call('RENAME', record_key, aside_key)
+  redis.call('PEXPIRE', aside_key, ttl)
+  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer, now)
 end
 
 -- Nil when the caller named the session's user, connection and node rightly, else the reply that names them.

@@ -56,7 +56,7 @@ pub struct ReaperStats {
     pub removed: u64,
     /// How many entries of the expiry index led to no session.
     pub dropped: u64,
-    /// How often it met a session that is corrupt and stays.
+    /// How many expired sessions are corrupt and were set aside.
     pub corrupt: u64,
     /// How many sweeps failed. The next one tries again.
     pub errors: u64,
@@ -168,7 +168,8 @@ impl Sweep for Reaping {
             self.counters.dropped.fetch_add(reaped.dropped, Ordering::Relaxed);
             count(&self.counters.corrupt, reaped.corrupt.len());
             reaped.sessions.iter().for_each(|session| self.on_removed.call(session));
-            let progress = !reaped.sessions.is_empty() || reaped.dropped > 0;
+            let met = reaped.sessions.len() + reaped.corrupt.len();
+            let progress = met > 0 || reaped.dropped + reaped.unreadable > 0;
             if !reaped.more || !progress || signal.is_set() {
                 return Ok(ControlFlow::Continue(()));
             }

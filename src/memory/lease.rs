@@ -7,6 +7,8 @@ use crate::model::NodeIdentity;
 pub(crate) struct Lease {
     pub(crate) identity: NodeIdentity,
     pub(crate) deadline: u64,
+    /// Until when the node is listed.
+    pub(crate) kept_until: u64,
 }
 
 impl Lease {

@@ -147,10 +147,10 @@ impl<'a> LockedShards<'a> {
         self.shard_mut(node).leases.remove(node);
     }
 
-    /// Forgets the nodes whose leases ended by then, in all shards that are held.
-    pub(crate) fn forget_nodes(&mut self, ended_by: u64) {
+    /// Forgets the nodes that were listed for as long as each of them wanted, in all shards that are held.
+    pub(crate) fn forget_nodes(&mut self, now: u64) {
         for shard in self.first.iter_mut().chain(&mut self.others) {
-            shard.leases.retain(|_, lease| lease.deadline > ended_by);
+            shard.leases.retain(|_, lease| lease.kept_until > now);
         }
     }
 

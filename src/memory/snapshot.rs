@@ -1,6 +1,7 @@
 //! What is stored, in the words of Redis.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::memory::call::Memory;
 use crate::memory::index::Entry;
@@ -45,13 +46,15 @@ pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
         migrations.extend(scores(&shard.migrations));
     }
     let leases = locked.shards().flat_map(|shard| &shard.leases);
-    let nodes = leases.map(|(node, lease)| (node.as_ref().to_owned(), lease.deadline)).collect();
+    let name = |node: &Arc<str>| node.as_ref().to_owned();
+    let times = leases.map(|(node, lease)| ((name(node), lease.deadline), (name(node), lease.kept_until)));
+    let (nodes, kept) = times.unzip();
     for (key, mut entries) in
-        [(keys.expiry(), expiry), (keys.migrations(), migrations), (keys.nodes(), nodes)]
+        [(keys.expiry(), expiry), (keys.migrations(), migrations), (keys.nodes(), nodes), (keys.kept(), kept)]
     {
         entries.sort_by(|(one, at), (other, then)| (at, one).cmp(&(then, other)));
         if !entries.is_empty() {
-            snapshot.insert(key, Stored::SortedSet(entries));
+            snapshot.insert(text(key), Stored::SortedSet(entries));
         }
     }
     snapshot
@@ -59,21 +62,26 @@ pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
 
 fn add(snapshot: &mut BTreeMap<String, Stored>, keys: &Keys, shard: &Shard, now: u64) {
     for (id, record) in shard.records.iter().filter(|(_, record)| !record.has_lapsed(now)) {
-        snapshot.insert(keys.session(id.as_str()), Stored::String(encode(record)));
+        snapshot.insert(text(keys.session(id.as_str())), Stored::String(encode(record)));
     }
     for (connection, id) in &shard.connections {
-        snapshot.insert(keys.connection(connection), Stored::String(id.as_str().into()));
+        snapshot.insert(text(keys.connection(connection.as_bytes())), Stored::String(id.as_str().into()));
     }
     for (user, index) in &shard.users {
-        snapshot.insert(keys.user(user), Stored::SortedSet(scores(index.iter())));
+        snapshot.insert(text(keys.user(user.as_bytes())), Stored::SortedSet(scores(index.iter())));
     }
     for (node, index) in &shard.nodes {
-        snapshot.insert(keys.node(node), Stored::SortedSet(scores(index.iter())));
+        snapshot.insert(text(keys.node(node.as_bytes())), Stored::SortedSet(scores(index.iter())));
     }
     for (node, lease) in &shard.leases {
         let bytes = [*lease.identity.lease(), lease.deadline.to_be_bytes()].concat();
-        snapshot.insert(keys.lease(node), Stored::String(bytes));
+        snapshot.insert(text(keys.lease(node.as_bytes())), Stored::String(bytes));
     }
+}
+
+/// Names are texts here, so keys are.
+fn text(key: Vec<u8>) -> String {
+    String::from_utf8_lossy(&key).into_owned()
 }
 
 fn scores<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(String, u64)> {

@@ -118,7 +118,7 @@ impl Patch {
         for (kind, key, json) in &self.changes {
             changes.add(*kind, key, json.as_deref())?;
         }
-        Ok(changes.finish_changes())
+        changes.finish_changes()
     }
 
     fn set_entry<T: Serialize + ?Sized>(mut self, kind: EntryKind, key: String, value: &T) -> Result<Self> {

@@ -22,4 +22,6 @@ pub struct UserDeleted {
     pub removed: Vec<Removed>,
     /// Those that cannot be removed, because something under their keys is corrupt. Nothing of them was changed.
     pub corrupt: Vec<SessionId>,
+    /// How many more were removed, or are corrupt, whose ids are no text.
+    pub unreadable: u64,
 }

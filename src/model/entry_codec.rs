@@ -23,11 +23,12 @@ pub(crate) enum EntryKind {
 pub(crate) struct EntryWriter<'a> {
     rules: &'a Rules,
     bytes: Vec<u8>,
+    entries: usize,
 }
 
 impl<'a> EntryWriter<'a> {
     pub(crate) fn new(rules: &'a Rules) -> Self {
-        Self { rules, bytes: Vec::new() }
+        Self { rules, bytes: Vec::new(), entries: 0 }
     }
 
     pub(crate) fn add_all(&mut self, kind: EntryKind, entries: &Entries) -> Result<()> {
@@ -51,20 +52,27 @@ impl<'a> EntryWriter<'a> {
         self.bytes.extend((json.len() as u32).to_be_bytes());
         self.bytes.extend(key.as_bytes());
         self.bytes.extend(json.as_bytes());
+        self.entries += 1;
         Ok(())
     }
 
     /// All that a session is to hold.
     pub(crate) fn finish_whole(self) -> Result<Vec<u8>> {
-        if self.bytes.len() > self.rules.session_bytes {
-            return Err(Error::Refused(Refusal::TooLarge { bytes: self.bytes.len() as u64 }));
+        let (bytes, entries) = (self.bytes.len(), self.entries);
+        if bytes > self.rules.session_bytes || entries > self.rules.session_entries {
+            let (bytes, entries) = (bytes as u64, entries as u64);
+            return Err(Error::Refused(Refusal::TooLarge { bytes, entries }));
         }
         Ok(self.bytes)
     }
 
     /// Changes to what a session holds; the script knows how large it gets.
-    pub(crate) fn finish_changes(self) -> Vec<u8> {
-        self.bytes
+    pub(crate) fn finish_changes(self) -> Result<Vec<u8>> {
+        let most = self.rules.session_entries;
+        if self.entries > most {
+            return Err(Error::invalid("changes", format!("are {}, at most {most}", self.entries)));
+        }
+        Ok(self.bytes)
     }
 }
 
@@ -110,6 +118,11 @@ pub(crate) fn changed_entries(entries: &[u8], changes: &[u8]) -> Vec<u8> {
     }
     changed.iter().for_each(put);
     result
+}
+
+/// How many entries a list has.
+pub(crate) fn count_entries(entries: &[u8]) -> usize {
+    Encoded::all(entries).count()
 }
 
 /// One entry as it is stored.

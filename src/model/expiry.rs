@@ -10,13 +10,17 @@ use crate::model::session_id::SessionId;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reaped {
-    /// The sessions that were removed: by this call, and returned to no other.
+    /// The sessions that were removed: by this call, and returned to no other. They take 2 MiB at most, but for one that is
+    /// larger by itself.
     pub sessions: Vec<Session>,
     /// Entries of the expiry index that led to no session and were dropped.
     pub dropped: u64,
-    /// What expired and cannot be removed, because something under its keys is corrupt. Nothing of it was changed.
+    /// How many more were removed, or are corrupt, that cannot be told: an id or something in the session is no text.
+    pub unreadable: u64,
+    /// What expired and cannot be removed, because it is corrupt, or something under its keys is. It was set aside: what was
+    /// under its record's key is under `{ns:p}:aside:<id>` for a week, to be looked at, and no later call comes by it.
     pub corrupt: Vec<SessionId>,
-    /// Whether as many were found as asked for, so that there may be more.
+    /// Whether there may be more: as many were found as asked for, or they were so large that some stay for the next call.
     pub more: bool,
 }
 

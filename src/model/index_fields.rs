@@ -5,12 +5,13 @@ use crate::model::error::{Error, Result};
 /// The longest user, connection or node id, in bytes.
 const NAME_BYTES: usize = 256;
 
-/// User, connection and node of a session; empty means none.
+/// User, connection and node of a session; empty means none. Texts, or bytes where a server has them, which need be no
+/// texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct IndexFields {
-    pub(crate) user: String,
-    pub(crate) connection: String,
-    pub(crate) node: String,
+pub(crate) struct IndexFields<T = String> {
+    pub(crate) user: T,
+    pub(crate) connection: T,
+    pub(crate) node: T,
 }
 
 impl IndexFields {
@@ -19,9 +20,16 @@ impl IndexFields {
         check_name("connection id", &self.connection)?;
         check_name("node id", &self.node)
     }
+
+    /// The same as a server has it.
+    #[cfg(any(test, feature = "redis"))]
+    pub(crate) fn to_bytes(&self) -> IndexFields<Vec<u8>> {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        IndexFields { user: bytes(&self.user), connection: bytes(&self.connection), node: bytes(&self.node) }
+    }
 }
 
-/// Any bytes are legal, up to a length.
+/// Any text is legal, up to a length in bytes.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<()> {
     if name.len() > NAME_BYTES {
         return Err(Error::invalid(field, format!("is {} bytes, at most {NAME_BYTES}", name.len())));

@@ -41,7 +41,7 @@ pub use create::{Created, NewSession};
 pub use deletion::{Removed, UserDeleted};
 pub(crate) use duration::{LONGEST_DURATION, check_count, check_duration, ms};
 pub use entries::Entries;
-pub(crate) use entry_codec::{changed_entries, decode_entries};
+pub(crate) use entry_codec::{changed_entries, count_entries, decode_entries};
 pub(crate) use error::Cause;
 pub(crate) use error::cause;
 pub use error::{Error, Obstacle, Result};

@@ -254,8 +254,11 @@ pub struct Claimed {
     pub frozen: Vec<SessionId>,
     /// Those that stay because something under their keys is corrupt.
     pub corrupt: Vec<SessionId>,
-    /// Those that kept changing: claim again.
+    /// Those that kept changing, and, of those that [`Claim::only`] names, those that were left because others were large:
+    /// claim again.
     pub stale: Vec<SessionId>,
+    /// How many more were met whose ids are no text; those that were sound were taken.
+    pub unreadable: u64,
     /// Where to go on; `None`: the node's sessions are through.
     pub next: Option<Cursor>,
 }

@@ -35,10 +35,12 @@ pub enum Refusal {
         /// How many are live, counted up to 1,000.
         live: u64,
     },
-    /// The session's attributes and extensions would take more than allowed.
+    /// The session's attributes and extensions would take more than allowed, or be more.
     TooLarge {
         /// How many bytes they would take.
         bytes: u64,
+        /// How many they would be.
+        entries: u64,
     },
     /// The session is being migrated.
     Frozen,
@@ -81,7 +83,9 @@ impl fmt::Display for Refusal {
             Self::Rotated { .. } => f.write_str("the session has a new id"),
             Self::Departed { place } => write!(f, "the session has gone to {place:?}"),
             Self::Limit { live } => write!(f, "the user has {live} sessions already"),
-            Self::TooLarge { bytes } => write!(f, "the session's entries would take {bytes} bytes"),
+            Self::TooLarge { bytes, entries } => {
+                write!(f, "the session's {entries} entries would take {bytes} bytes")
+            }
             Self::Frozen => f.write_str("the session is being migrated"),
             Self::Taken => f.write_str("the connection belongs to another session"),
             Self::Leased { .. } => f.write_str("the node holds its lease"),

@@ -1,30 +1,52 @@
-//! Bulk work: many sessions' records read in one round trip, then one script with all their keys declared.
+//! Bulk work: the beginnings of many sessions' records read in one round trip, then one script with all their keys
+//! declared. Ids and names stay the bytes that the server has, which need be no texts, until they are told.
 
-use redis::{Pipeline, Value};
+use std::time::Duration;
 
-use crate::model::{Error, IndexFields, Removed, Result, Session, SessionId, some};
+use redis::Pipeline;
+
+use crate::model::{Error, IndexFields, Removed, Result, Session, ms};
 use crate::redis::call::Call;
 use crate::redis::reply::Reply;
 use crate::redis::script;
-use crate::stored::record::Record;
+use crate::redis::stored_id::{StoredId, told, told_name};
+use crate::stored::record::{Head, Record};
 
-/// A session to remove, and where it was indexed when its record was read.
-#[derive(Clone, Debug)]
+/// How long what is corrupt is kept aside: a week.
+const KEPT_ASIDE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How many bytes of sessions are read at once, but for one that is larger by itself.
+const BYTES_PER_READ: usize = 2 * 1024 * 1024;
+
+/// A session to work on, and where it was indexed when its record was read.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Candidate {
-    pub(crate) id: SessionId,
-    pub(crate) index_fields: IndexFields,
-    /// What is stored cannot be read, so nobody knows where it is indexed.
-    pub(crate) broken: bool,
+    pub(crate) id: StoredId,
+    pub(crate) index_fields: IndexFields<Vec<u8>>,
+    expires_at: u64,
 }
 
 impl Candidate {
-    pub(crate) fn into_removed(self) -> Removed {
-        let IndexFields { connection, node, .. } = self.index_fields;
-        Removed {
-            id: self.id,
-            connection: some(&connection).map(Into::into),
-            node: some(&node).map(Into::into),
-        }
+    pub(crate) fn new(id: StoredId, index_fields: IndexFields<Vec<u8>>) -> Self {
+        Self { id, index_fields, expires_at: 0 }
+    }
+
+    fn of(id: StoredId, head: Head) -> Self {
+        Self { id, index_fields: head.index_fields, expires_at: head.expires_at }
+    }
+
+    pub(crate) fn user(&self) -> Option<String> {
+        told_name(&self.index_fields.user)
+    }
+
+    pub(crate) fn connection(&self) -> Option<String> {
+        told_name(&self.index_fields.connection)
+    }
+
+    /// As it is told, if its id is a text.
+    fn removed(&self) -> Option<Removed> {
+        let node = told_name(&self.index_fields.node);
+        Some(Removed { id: told(&self.id)?, connection: self.connection(), node })
     }
 }
 
@@ -32,73 +54,125 @@ impl Candidate {
 #[derive(Debug)]
 pub(crate) struct BatchResult<T> {
     pub(crate) removed: Vec<T>,
+    /// How many more were removed that cannot be told: an id, a name or an entry is no text.
+    pub(crate) unreadable: u64,
     /// Changed between the reading and the script: to be tried again.
-    pub(crate) stale: Vec<SessionId>,
-    pub(crate) corrupt: Vec<SessionId>,
+    pub(crate) stale: Vec<StoredId>,
+    pub(crate) corrupt: Vec<StoredId>,
+    /// Entries of the expiry index without a session.
+    pub(crate) dropped: u64,
+    /// How many at the end were not looked at, because those before were large: to be tried again.
+    pub(crate) left: usize,
+}
+
+impl<T> Default for BatchResult<T> {
+    fn default() -> Self {
+        let (removed, stale, corrupt) = (Vec::new(), Vec::new(), Vec::new());
+        Self { removed, unreadable: 0, stale, corrupt, dropped: 0, left: 0 }
+    }
 }
 
 /// Reads where sessions are indexed. What has no record of a session is indexed nowhere that we know.
-pub(crate) async fn candidates(call: &Call, ids: Vec<SessionId>) -> Result<Vec<Candidate>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
+pub(crate) async fn candidates(call: &Call, ids: Vec<StoredId>) -> Result<Vec<Candidate>> {
+    let heads = heads(call, &ids).await?;
+    let found = ids.into_iter().zip(heads);
+    Ok(found.map(|(id, bytes)| Candidate::of(id, Head::decode(&bytes).unwrap_or_default())).collect())
+}
+
+/// The beginnings of records; of what is absent or of a foreign type, which the script finds out, nothing.
+async fn heads(call: &Call, ids: &[StoredId]) -> Result<Vec<Vec<u8>>> {
+    let mut pipeline = Pipeline::with_capacity(ids.len());
+    for id in ids {
+        pipeline.cmd("GETRANGE").arg(call.keys().session(id)).arg(0).arg(Head::BYTES - 1);
     }
-    // MGET, because it reads a foreign type as absent, which the script then finds out.
-    let mut pipeline = Pipeline::with_capacity(1);
-    pipeline.cmd("MGET");
-    for id in &ids {
-        pipeline.arg(call.keys().session(id.as_str()));
+    call.read_strings(pipeline).await
+}
+
+/// A page of the expiry index: what expired before a time, `None` for now, and when.
+pub(crate) async fn expired(
+    call: &Call,
+    before: Option<u64>,
+    skip: usize,
+    limit: usize,
+) -> Result<Vec<(StoredId, u64)>> {
+    let mut cmd = call.evalsha(&script::EXPIRED, &[call.keys().expiry()]);
+    cmd.arg(before.map(|before| before.to_string()).unwrap_or_default()).arg(skip).arg(limit);
+    let mut reply = call.run(&script::EXPIRED, || cmd.clone()).await?.expect_ok()?;
+    let mut page = Vec::new();
+    while !reply.is_empty() {
+        page.push((reply.bytes()?, reply.number()?));
     }
-    let Some(Value::Array(records)) = call.read(&pipeline, "record").await?.pop() else {
-        return Err(Error::corrupt("reply to MGET"));
-    };
-    Ok(ids.into_iter().zip(&records).map(|(id, value)| candidate(id, value)).collect())
+    Ok(page)
 }
 
-fn candidate(id: SessionId, value: &Value) -> Candidate {
-    let record = match value {
-        Value::BulkString(bytes) => Record::decode(&id, bytes),
-        _ => None,
-    };
-    let broken = record.is_none() && *value != Value::Nil;
-    let index_fields = match record {
-        Some(Record::Session { session, .. }) => session.index_fields,
-        _ => IndexFields::default(),
-    };
-    Candidate { id, index_fields, broken }
+/// A session that has expired, with its whole record, which does not change any more.
+struct Expired {
+    candidate: Candidate,
+    record: Vec<u8>,
 }
 
-/// Those that a script is to handle, and the ids of the broken ones.
-pub(crate) fn sound(candidates: &[Candidate]) -> (Vec<&Candidate>, Vec<SessionId>) {
-    let (broken, sound): (Vec<&Candidate>, _) = candidates.iter().partition(|candidate| candidate.broken);
-    let broken = broken.into_iter().map(|candidate| candidate.id.clone());
-    (sound, broken.collect())
+impl Expired {
+    fn told(self) -> Option<Session> {
+        match Record::decode(&told(&self.candidate.id)?, &self.record)? {
+            Record::Session { session, .. } => Some(*session),
+            _ => None,
+        }
+    }
 }
 
-/// The candidates' ids that are among these, in the candidates' order.
-pub(crate) fn in_order(candidates: &[Candidate], ids: &[SessionId]) -> Vec<SessionId> {
-    let of = candidates.iter().map(|candidate| &candidate.id);
-    of.filter(|id| ids.contains(id)).cloned().collect()
+/// Reads the records of sessions, of as many as may be read at once.
+async fn records(call: &Call, ids: &[StoredId]) -> Result<Vec<Expired>> {
+    let mut records = heads(call, ids).await?;
+    let (mut total, mut count, mut large) = (0, 0, Vec::new());
+    for record in &records {
+        let size = Head::decode(record).map_or(0, |head| head.size);
+        if total > 0 && total + size > BYTES_PER_READ {
+            break;
+        }
+        if size > record.len() {
+            large.push(count);
+        }
+        (total, count) = (total + size, count + 1);
+    }
+    records.truncate(count);
+    let mut pipeline = Pipeline::with_capacity(large.len());
+    for at in &large {
+        pipeline.cmd("GET").arg(call.keys().session(&ids[*at]));
+    }
+    for (at, record) in large.into_iter().zip(call.read_strings(pipeline).await?) {
+        records[at] = record;
+    }
+    let expired = ids.iter().zip(records).map(|(id, record)| Expired {
+        candidate: Candidate::of(id.clone(), Head::decode(&record).unwrap_or_default()),
+        record,
+    });
+    Ok(expired.collect())
 }
 
 /// Removes those that have expired. One that lives again survives.
-pub(crate) async fn reap(call: &Call, candidates: &[Candidate]) -> Result<(BatchResult<Session>, u64)> {
-    let (sound, broken) = sound(candidates);
+pub(crate) async fn reap(call: &Call, ids: &[StoredId]) -> Result<BatchResult<Session>> {
+    let mut expired = records(call, ids).await?;
     let mut keys = vec![call.keys().expiry()];
-    for candidate in &sound {
+    for Expired { candidate, .. } in &expired {
         let [record, _, user, connection, node] =
-            call.keys().of_session(candidate.id.as_str(), &candidate.index_fields);
-        keys.extend([record, user, connection, node]);
+            call.keys().of_session(&candidate.id, &candidate.index_fields);
+        keys.extend([record, user, connection, node, call.keys().aside(&candidate.id)]);
     }
-    let mut cmd = call.evalsha(&script::REAP, keys.iter().map(String::as_str));
-    for Candidate { id, index_fields, .. } in sound {
-        cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
+    let mut cmd = call.evalsha(&script::REAP, &keys);
+    cmd.arg(ms(KEPT_ASIDE));
+    for Expired { candidate: Candidate { id, index_fields, expires_at }, .. } in &expired {
+        cmd.arg(id).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
+        cmd.arg(expires_at);
     }
     let mut reply = call.run(&script::REAP, || cmd.clone()).await?.expect_ok()?;
-    let [removed, stale, corrupt, dropped] =
-        [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
-    let mut outcome = outcome(&mut reply, removed, stale, corrupt, |reply, id| reply.session(&id))?;
-    outcome.corrupt = in_order(candidates, &[outcome.corrupt, broken].concat());
-    Ok((outcome, dropped))
+    let counts = [reply.number()?, reply.number()?, reply.number()?];
+    let (dropped, left) = (reply.number()?, reply.count()?);
+    let left = left + ids.len() - expired.len();
+    let take = |id: StoredId| {
+        let at = expired.iter().position(|expired| expired.candidate.id == id);
+        Ok(expired.swap_remove(at.ok_or_else(another_session)?).told())
+    };
+    Ok(BatchResult { dropped, left, ..outcome(&mut reply, counts, take)? })
 }
 
 /// Removes sessions of a user, live or expired.
@@ -107,46 +181,53 @@ pub(crate) async fn remove(
     user: &str,
     candidates: &[Candidate],
 ) -> Result<BatchResult<Removed>> {
-    let (sound, broken) = sound(candidates);
     let mut keys = vec![call.keys().expiry(), call.keys().user(user)];
-    for candidate in &sound {
-        let [record, _, _, connection, node] =
-            call.keys().of_session(candidate.id.as_str(), &candidate.index_fields);
+    for candidate in candidates {
+        let [record, _, _, connection, node] = call.keys().of_session(&candidate.id, &candidate.index_fields);
         keys.extend([record, connection, node]);
     }
-    let mut cmd = call.evalsha(&script::DELETE_USER, keys.iter().map(String::as_str));
-    cmd.arg(call.id().as_bytes()).arg(user).arg(crate::model::ms(call.rules().tombstone));
-    for Candidate { id, index_fields, .. } in sound {
-        cmd.arg(id.as_str()).arg(&index_fields.connection).arg(&index_fields.node);
+    let mut cmd = call.evalsha(&script::DELETE_USER, &keys);
+    cmd.arg(call.id().as_bytes()).arg(user).arg(ms(call.rules().tombstone));
+    for Candidate { id, index_fields, .. } in candidates {
+        cmd.arg(id).arg(&index_fields.connection).arg(&index_fields.node);
     }
     let mut reply = call.run(&script::DELETE_USER, || cmd.clone()).await?.expect_ok()?;
-    let [removed, stale, corrupt] = [reply.number()?, reply.number()?, reply.number()?];
-    let mut outcome = outcome(&mut reply, removed, stale, corrupt, |_, id| removed_of(candidates, id))?;
-    outcome.corrupt = in_order(candidates, &[outcome.corrupt, broken].concat());
-    Ok(outcome)
+    let counts = [reply.number()?, reply.number()?, reply.number()?];
+    let left = reply.count()?;
+    let removed = outcome(&mut reply, counts, |id| Ok(named(candidates, &id)?.removed()))?;
+    Ok(BatchResult { left, ..removed })
 }
 
-/// The removed sessions that a script names, with what was declared of them.
-pub(crate) fn removed_of(candidates: &[Candidate], id: SessionId) -> Result<Removed> {
-    let candidate = candidates.iter().find(|candidate| candidate.id == id);
-    candidate
-        .cloned()
-        .map(Candidate::into_removed)
-        .ok_or_else(|| Error::corrupt("reply that names another session"))
+/// The removed sessions that a script names, with what was declared of them; those that can be told.
+pub(crate) fn removed(candidates: &[Candidate], ids: Vec<StoredId>) -> Result<Vec<Removed>> {
+    let told = ids.iter().map(|id| Ok(named(candidates, id)?.removed()));
+    Ok(told.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
+/// A candidate that a script names.
+pub(crate) fn named<'c>(candidates: &'c [Candidate], id: &[u8]) -> Result<&'c Candidate> {
+    candidates.iter().find(|candidate| candidate.id == id).ok_or_else(another_session)
+}
+
+fn another_session() -> Error {
+    Error::corrupt("reply that names another session")
+}
+
+/// The ids by their kinds: removed, stale, corrupt.
 fn outcome<T>(
     reply: &mut Reply,
-    removed: u64,
-    stale: u64,
-    corrupt: u64,
-    read: impl Fn(&mut Reply, SessionId) -> Result<T>,
+    counts: [u64; 3],
+    mut told: impl FnMut(StoredId) -> Result<Option<T>>,
 ) -> Result<BatchResult<T>> {
-    Ok(BatchResult {
-        removed: (0..removed)
-            .map(|_| reply.session_id().and_then(|id| read(reply, id)))
-            .collect::<Result<_>>()?,
-        stale: (0..stale).map(|_| reply.session_id()).collect::<Result<_>>()?,
-        corrupt: (0..corrupt).map(|_| reply.session_id()).collect::<Result<_>>()?,
-    })
+    let mut result = BatchResult::default();
+    let [removed, stale, corrupt] = counts;
+    for _ in 0..removed {
+        match told(reply.bytes()?)? {
+            Some(session) => result.removed.push(session),
+            None => result.unreadable += 1,
+        }
+    }
+    result.stale = reply.ids(stale)?;
+    result.corrupt = reply.ids(corrupt)?;
+    Ok(result)
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::model::{Created, NewSession, OperationId, Result, ValidatedSession};
 use crate::redis::call::Call;
 use crate::redis::commands;
-use crate::redis::commands::create_many::{BatchMember, CREATES_PER_SCRIPT};
+use crate::redis::commands::create_many::{BatchMember, batch_len};
 use crate::redis::store::RedisStore;
 use crate::store::join::{PendingCall, join};
 
@@ -34,7 +34,7 @@ impl RedisStore {
             }
         }
         while !members.is_empty() {
-            let later = members.split_off(members.len().min(CREATES_PER_SCRIPT));
+            let later = members.split_off(batch_len(&members));
             answers.extend(self.make_batch(members, &mut alone).await);
             members = later;
         }

@@ -101,7 +101,7 @@ impl Call {
     }
 
     /// The lease that the call has to be made under; without one, a key that is declared and never touched.
-    pub(crate) fn fence_key(&self) -> String {
+    pub(crate) fn fence_key(&self) -> Vec<u8> {
         self.keys().lease(self.identity().map_or("", NodeIdentity::node))
     }
 
@@ -155,8 +155,8 @@ impl Call {
     }
 
     /// An EVALSHA of a script with its keys; the caller adds the arguments, without the clock, which is the first.
-    pub(crate) fn evalsha<'k>(&self, script: &Script, keys: impl IntoIterator<Item = &'k str>) -> Cmd {
-        let keys: Vec<&str> = keys.into_iter().collect();
+    pub(crate) fn evalsha<'k>(&self, script: &Script, keys: impl IntoIterator<Item = &'k Vec<u8>>) -> Cmd {
+        let keys: Vec<&Vec<u8>> = keys.into_iter().collect();
         let mut cmd = redis::cmd("EVALSHA");
         cmd.arg(script.sha()).arg(keys.len());
         for key in keys {
@@ -215,8 +215,24 @@ impl Call {
         self.deliver(Work::Read(what), send).await
     }
 
+    /// Sends commands that each read a string: nothing where there is none, or a foreign type.
+    pub(crate) async fn read_strings(&self, mut pipeline: Pipeline) -> Result<Vec<Vec<u8>>> {
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        pipeline.ignore_errors();
+        let string = |value| match value {
+            Value::BulkString(bytes) => Ok(bytes),
+            Value::ServerError(error) if error.code() != "WRONGTYPE" => {
+                Err(Error::obstacle(Obstacle::Server, cause(RedisError::from(error))))
+            }
+            _ => Ok(Vec::new()),
+        };
+        self.read(&pipeline, "record").await?.into_iter().map(string).collect()
+    }
+
     /// What is stored under the key `what`, if anything is, and the time at which it was.
-    pub(crate) async fn read_string(&self, key: &str, what: &'static str) -> Result<Option<(u64, Vec<u8>)>> {
+    pub(crate) async fn read_string(&self, key: &[u8], what: &'static str) -> Result<Option<(u64, Vec<u8>)>> {
         let send = || async {
             self.count_round_trip();
             self.sender.read(key, self.deadline).await

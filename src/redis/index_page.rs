@@ -1,18 +1,29 @@
-//! A page of an index, where it stands there, and how a reading goes on behind it.
+//! A page of an index as a server has it, and how a reading goes on behind it.
 
 use redis::{Pipeline, Value};
 
-use crate::model::{Cursor, Error, IndexEntry, Result, SessionId};
+use crate::model::{Cursor, Error, IndexEntry, Result};
 use crate::redis::call::Call;
+use crate::redis::stored_id::{StoredId, told};
+
+/// An entry, whose id need be none.
+#[derive(Debug)]
+pub(crate) struct StoredEntry {
+    pub(crate) id: StoredId,
+    created_at: u64,
+}
 
 /// A page of an index.
 #[derive(Debug)]
 pub(crate) struct IndexPage {
-    pub(crate) entries: Vec<IndexEntry>,
+    /// All that stands there, one behind the other.
+    pub(crate) entries: Vec<StoredEntry>,
     /// The score from which on it was read.
     pub(crate) from: u64,
     /// How many entries from there on come before it.
     pub(crate) skip: usize,
+    /// Whether others may follow.
+    pub(crate) is_full: bool,
 }
 
 impl IndexPage {
@@ -20,17 +31,16 @@ impl IndexPage {
     /// the index, `what`.
     pub(crate) async fn read(
         call: &Call,
-        key: &str,
+        key: &[u8],
         what: &'static str,
         size: usize,
         after: Option<&Cursor>,
     ) -> Result<Self> {
-        let Some(cursor) = after else {
-            return Ok(Self { entries: read_from(call, key, what, 0, size).await?, from: 0, skip: 0 });
+        let (from, mut ties) = after.map_or((0, 0), |cursor| (cursor.created_at, cursor.ties));
+        let passed = |entry: &StoredEntry| {
+            let is_before = |cursor: &Cursor| entry.id.as_slice() <= cursor.id.as_str().as_bytes();
+            entry.created_at == from && after.is_some_and(is_before)
         };
-        let from = cursor.created_at;
-        let passed = |entry: &IndexEntry| entry.created_at == from && entry.id <= cursor.id;
-        let mut ties = cursor.ties;
         loop {
             let mut entries = read_from(call, key, what, from, size + ties).await?;
             let is_last = entries.len() < size + ties;
@@ -39,30 +49,53 @@ impl IndexPage {
             let skip = read - entries.len();
             // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
             if is_last || entries.len() >= size {
+                let is_full = entries.len() >= size;
                 entries.truncate(size);
-                return Ok(Self { entries, from, skip });
+                let mut page = Self { entries, from, skip, is_full };
+                page.end_at_an_id();
+                return Ok(page);
             }
             ties = skip;
         }
+    }
+
+    /// Where others follow, a cursor names the last entry; a page of nothing that can be named stays as it is.
+    fn end_at_an_id(&mut self) {
+        let last = self.entries.iter().rposition(|entry| told(&entry.id).is_some());
+        if let Some(last) = last.filter(|_| self.is_full) {
+            self.entries.truncate(last + 1);
+        }
+    }
+
+    /// Where the page behind the first so many entries begins.
+    pub(crate) fn behind(&self, count: usize, before: Option<&Cursor>) -> Option<Cursor> {
+        let named = self
+            .entries
+            .iter()
+            .take(count)
+            .filter_map(|entry| Some(IndexEntry { id: told(&entry.id)?, created_at: entry.created_at }));
+        let named: Vec<IndexEntry> = named.collect();
+        Cursor::behind(&named, named.len(), before)
+    }
+
+    /// The same behind all of it, if others may follow.
+    pub(crate) fn next(&self, before: Option<&Cursor>) -> Option<Cursor> {
+        if self.is_full { self.behind(self.entries.len(), before) } else { None }
     }
 }
 
 /// Entries from a score on.
 async fn read_from(
     call: &Call,
-    key: &str,
+    key: &[u8],
     what: &'static str,
     score: u64,
     limit: usize,
-) -> Result<Vec<IndexEntry>> {
+) -> Result<Vec<StoredEntry>> {
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("ZRANGEBYSCORE").arg(key).arg(score).arg("+inf").arg("WITHSCORES");
     pipeline.arg("LIMIT").arg(0).arg(limit);
     let value = call.read(&pipeline, what).await?.pop().unwrap_or(Value::Nil);
-    let pairs: Vec<(String, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt(what))?;
-    let entries = pairs.into_iter().map(|(id, score)| {
-        let id = SessionId::new(id).map_err(|_| Error::corrupt(what))?;
-        Ok(IndexEntry { id, created_at: score as u64 })
-    });
-    entries.collect()
+    let pairs: Vec<(StoredId, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt(what))?;
+    Ok(pairs.into_iter().map(|(id, score)| StoredEntry { id, created_at: score as u64 }).collect())
 }

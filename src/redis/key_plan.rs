@@ -18,7 +18,7 @@ const NEED_ROUNDS: u32 = 128;
 #[derive(Debug)]
 pub(crate) struct KeyPlan {
     pub(crate) id: SessionId,
-    pub(crate) index_fields: IndexFields,
+    pub(crate) index_fields: IndexFields<Vec<u8>>,
     /// The session that has the connection which this one is to get.
     pub(crate) holder: Option<Candidate>,
     /// Sessions of the user to evict.
@@ -30,6 +30,17 @@ pub(crate) struct KeyPlan {
     /// Expired sessions that were in the way, reaped.
     pub(crate) reaped: Vec<Session>,
     moved: OnRotated,
+    /// Whether owners that are no texts are named all the same.
+    names: Names,
+}
+
+/// Which users, connections and nodes of a session a call can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    /// Texts: it tells of them, or keeps them.
+    Texts,
+    /// Any that are stored: it removes the session.
+    Any,
 }
 
 /// What a call does with an id that was rotated away.
@@ -46,21 +57,28 @@ pub(crate) enum OnRotated {
 impl KeyPlan {
     /// What is known of a session that is there.
     pub(crate) fn of(session: &dyn SessionRef, moved: OnRotated) -> Self {
-        Self::new(session.id().clone(), session.hint().0.cloned().unwrap_or_default(), moved)
+        let index_fields = session.hint().0.cloned().unwrap_or_default();
+        Self::new(session.id().clone(), &index_fields, moved)
     }
 
-    pub(crate) fn new(id: SessionId, index_fields: IndexFields, moved: OnRotated) -> Self {
-        let user = index_fields.user.clone();
+    pub(crate) fn new(id: SessionId, index_fields: &IndexFields, moved: OnRotated) -> Self {
         Self {
             id,
-            index_fields,
+            index_fields: index_fields.to_bytes(),
             holder: None,
             victims: Vec::new(),
-            user,
+            user: index_fields.user.clone(),
             removed: Vec::new(),
             reaped: Vec::new(),
             moved,
+            names: Names::Texts,
         }
+    }
+
+    /// Names what is no text too, for a call that removes the session.
+    pub(crate) fn of_any_names(mut self) -> Self {
+        self.names = Names::Any;
+        self
     }
 
     /// Counts the limit against another user than the session's.
@@ -102,63 +120,57 @@ impl KeyPlan {
     async fn supply(&mut self, call: &Call, reply: &mut Reply) -> Result<bool> {
         match reply.text()?.as_str() {
             "routing" => {
-                self.index_fields =
-                    IndexFields { user: reply.text()?, connection: reply.text()?, node: reply.text()? };
+                let (user, connection, node) = (reply.bytes()?, reply.bytes()?, reply.bytes()?);
+                let are_texts = [&user, &connection, &node].map(|name| std::str::from_utf8(name).is_ok());
+                if self.names == Names::Texts && are_texts.contains(&false) {
+                    return Err(Error::corrupt("record"));
+                }
+                self.index_fields = IndexFields { user, connection, node };
                 Ok(false)
             }
             "holder" => {
-                let id = reply.session_id().map_err(|_| Error::corrupt("connection"))?;
-                let node = reply.text()?;
-                self.holder = Some(Candidate {
-                    id,
-                    index_fields: IndexFields { node, ..IndexFields::default() },
-                    broken: false,
-                });
+                let (id, node) = (reply.bytes()?, reply.bytes()?);
+                self.holder = Some(Candidate::new(id, IndexFields { node, ..IndexFields::default() }));
                 Ok(false)
             }
             "reap" => {
-                let expired = batch::candidates(call, vec![reply.session_id()?]).await?;
-                let (outcome, _) = batch::reap(call, &expired).await?;
-                let progress = !outcome.removed.is_empty();
+                let outcome = batch::reap(call, &reply.rest_ids()?).await?;
+                let went = outcome.removed.len() + outcome.corrupt.len();
                 self.reaped.extend(outcome.removed);
-                if outcome.corrupt.is_empty() { Ok(progress) } else { Err(Error::corrupt("record")) }
+                Ok(went > 0 || outcome.unreadable > 0)
             }
             "evict" => {
-                self.victims = batch::candidates(call, reply.session_ids()?).await?;
-                if self.victims.iter().any(|victim| victim.broken) {
-                    return Err(Error::corrupt("victim"));
-                }
+                self.victims = batch::candidates(call, reply.rest_ids()?).await?;
                 Ok(false)
             }
             "remove" => {
-                let surplus = batch::candidates(call, reply.session_ids()?).await?;
+                let surplus = batch::candidates(call, reply.rest_ids()?).await?;
                 let outcome = batch::remove(call, &self.user, &surplus).await?;
                 self.removed.extend(outcome.removed);
-                Ok(outcome.stale.len() + outcome.corrupt.len() < surplus.len())
+                Ok(outcome.stale.len() + outcome.corrupt.len() + outcome.left < surplus.len())
             }
             _ => Err(Error::corrupt("reply that needs something unknown")),
         }
     }
 
-    pub(crate) fn holder_id(&self) -> &str {
-        self.holder.as_ref().map_or("", |holder| holder.id.as_str())
+    pub(crate) fn holder_id(&self) -> &[u8] {
+        self.holder.as_ref().map_or(b"", |holder| &holder.id)
     }
 
-    pub(crate) fn holder_node(&self) -> &str {
-        self.holder.as_ref().map_or("", |holder| &holder.index_fields.node)
+    pub(crate) fn holder_node(&self) -> &[u8] {
+        self.holder.as_ref().map_or(b"", |holder| &holder.index_fields.node)
     }
 
     /// The record key of the holder; without one, the session's own stands in.
-    pub(crate) fn holder_key(&self, call: &Call) -> String {
-        let id = self.holder.as_ref().map_or(&self.id, |holder| &holder.id);
-        call.keys().session(id.as_str())
+    pub(crate) fn holder_key(&self, call: &Call) -> Vec<u8> {
+        let own = self.id.as_str().as_bytes();
+        call.keys().session(self.holder.as_ref().map_or(own, |holder| &holder.id))
     }
 
     /// Three keys of each victim.
-    pub(crate) fn victim_keys(&self, call: &Call) -> Vec<String> {
+    pub(crate) fn victim_keys(&self, call: &Call) -> Vec<Vec<u8>> {
         let keys_of = |victim: &Candidate| {
-            let [record, _, _, connection, node] =
-                call.keys().of_session(victim.id.as_str(), &victim.index_fields);
+            let [record, _, _, connection, node] = call.keys().of_session(&victim.id, &victim.index_fields);
             [record, connection, node]
         };
         self.victims.iter().flat_map(keys_of).collect()
@@ -167,16 +179,14 @@ impl KeyPlan {
     /// Three arguments of each victim.
     pub(crate) fn victim_arguments(&self, cmd: &mut Cmd) {
         for victim in &self.victims {
-            cmd.arg(victim.id.as_str()).arg(&victim.index_fields.connection).arg(&victim.index_fields.node);
+            cmd.arg(&victim.id).arg(&victim.index_fields.connection).arg(&victim.index_fields.node);
         }
     }
 
     /// All that was removed for the limit: before the call, and by it, as the rest of its reply names them.
     pub(crate) fn evicted(&mut self, reply: &mut Reply) -> Result<Vec<Removed>> {
         let mut removed = std::mem::take(&mut self.removed);
-        for id in reply.session_ids()? {
-            removed.push(batch::removed_of(&self.victims, id)?);
-        }
+        removed.extend(batch::removed(&self.victims, reply.rest_ids()?)?);
         Ok(removed)
     }
 }

@@ -21,4 +21,6 @@ pub(crate) mod script_error;
 pub(crate) mod session_store;
 pub(crate) mod startup;
 pub(crate) mod store;
+mod stored_id;
+pub(crate) mod tidy;
 pub(crate) mod transport;

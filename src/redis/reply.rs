@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use redis::Value;
 
 use crate::model::{Error, RecentChanges, Refusal, Result, Session, SessionId, Version};
+use crate::redis::stored_id::StoredId;
 use crate::stored::record::Record;
 
 /// A reply that is read from its front.
@@ -50,6 +51,20 @@ impl Reply {
         }
     }
 
+    pub(crate) fn count(&mut self) -> Result<usize> {
+        self.number().map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+    }
+
+    /// So many session ids, as they are stored.
+    pub(crate) fn ids(&mut self, count: u64) -> Result<Vec<StoredId>> {
+        (0..count).map(|_| self.bytes()).collect()
+    }
+
+    /// All the session ids that are left, as they are stored.
+    pub(crate) fn rest_ids(&mut self) -> Result<Vec<StoredId>> {
+        self.ids(self.rest.len() as u64)
+    }
+
     pub(crate) fn version(&mut self) -> Result<Version> {
         self.number().map(Version::new)
     }
@@ -77,15 +92,6 @@ impl Reply {
             Some(Record::Session { session, changes, .. }) => Ok((*session, changes)),
             _ => Err(Error::corrupt("record")),
         }
-    }
-
-    /// All the session ids that are left.
-    pub(crate) fn session_ids(&mut self) -> Result<Vec<SessionId>> {
-        let mut ids = Vec::with_capacity(self.rest.len());
-        while !self.is_empty() {
-            ids.push(self.session_id()?);
-        }
-        Ok(ids)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -6,12 +6,13 @@ use async_trait::async_trait;
 
 use crate::model::{
     Binding, Bound, Created, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
-    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, SESSIONS_PER_SCRIPT, Selector, Session,
-    SessionId, SessionRef, UserDeleted, check_count,
+    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
+    UserDeleted,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
 use crate::redis::store::RedisStore;
+use crate::redis::tidy;
 use crate::store::session_store::SessionStore;
 
 #[async_trait]
@@ -136,26 +137,12 @@ impl SessionStore for RedisStore {
     }
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
-        check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
-        let body = |call: Arc<Call>| async move {
-            let mut corrupt = Vec::new();
-            loop {
-                // What cannot be removed stays the oldest, and must not keep the rest from being found.
-                let page = commands::expired::run(&call, None, corrupt.len(), batch).await?;
-                let more = page.len() == batch;
-                let ids = page.into_iter().map(|expired| expired.id).collect();
-                let mut reaped = commands::reap::run(&call, ids).await?;
-                let stuck = more && reaped.corrupt.len() == batch;
-                corrupt.append(&mut reaped.corrupt);
-                if !stuck {
-                    return Ok(Reaped { corrupt, more, ..reaped });
-                }
-            }
-        };
-        let reaped: Result<Reaped> = self.call("reap", body).await;
+        let reaped: Result<Reaped> =
+            self.call("reap", |call| async move { commands::reap::run(&call, batch).await }).await;
         for session in reaped.iter().flat_map(|reaped| &reaped.sessions) {
             self.refresh_cache().forget(session.id());
         }
+        self.tidy(&reaped).await;
         reaped
     }
 
@@ -173,5 +160,22 @@ impl SessionStore for RedisStore {
 
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
         Arc::new(Self { identity: Some(identity.clone()), ..self.clone() })
+    }
+}
+
+impl RedisStore {
+    /// What a reap met makes no report wait or fail.
+    async fn tidy(&self, reaped: &Result<Reaped>) {
+        let tidying = self.tidying();
+        if reaped.as_ref().is_ok_and(|reaped| reaped.dropped > 0) {
+            tidying.begin();
+        }
+        if !tidying.is_on() {
+            return;
+        }
+        let step = self.call("tidy", |call| async move { tidy::step(&call, tidying).await }).await;
+        if let Err(error) = step {
+            tracing::debug!(%error, "indexes are not tidied this time");
+        }
     }
 }

@@ -7,6 +7,7 @@ use crate::model::{Error, NodeIdentity, Obstacle, OperationId, Result, Rules};
 use crate::redis::call::Call;
 use crate::redis::config::StoreConfig;
 use crate::redis::refresh_cache::RefreshCache;
+use crate::redis::tidy::Tidying;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sender::Sender;
 
@@ -26,6 +27,7 @@ pub(crate) struct Backend {
     /// `None` once the store is closed.
     sender: RwLock<Option<Arc<Sender>>>,
     refresh_cache: RefreshCache,
+    tidying: Tidying,
 }
 
 impl fmt::Debug for RedisStore {
@@ -38,7 +40,12 @@ impl RedisStore {
     pub(crate) fn new(pool: Pool, config: StoreConfig, refresh_cache: RefreshCache) -> Self {
         let sender = RwLock::new(Some(Arc::new(Sender::new(pool))));
         Self {
-            backend: Arc::new(Backend { config: Arc::new(config), sender, refresh_cache }),
+            backend: Arc::new(Backend {
+                config: Arc::new(config),
+                sender,
+                refresh_cache,
+                tidying: Tidying::default(),
+            }),
             operation_id: None,
             identity: None,
         }
@@ -46,6 +53,10 @@ impl RedisStore {
 
     pub(crate) fn config(&self) -> &StoreConfig {
         &self.backend.config
+    }
+
+    pub(crate) fn tidying(&self) -> &Tidying {
+        &self.backend.tidying
     }
 
     pub(crate) fn refresh_cache(&self) -> &RefreshCache {

@@ -206,7 +206,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
     ///
-    /// A page may end before its size: where its sessions have more than 4 MiB, or where it changes so fast that only its
+    /// A page may end before its size: where its sessions have more than 2 MiB, or where it changes so fast that only its
     /// beginning can be read at one instant. `next` tells whether there is more. Several pages are several instants.
     ///
     /// # Atomicity
@@ -267,7 +267,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// old id of a rotation, for [`Rules::rotation_grace`](crate::Rules::rotation_grace). Where that proves neither that the
     /// call happened nor that it did not, it is ambiguous again. Repeat it under the id of the error, which knows that
     /// the call may have happened, and with the same arguments. What the call did to
-    /// other sessions (evicted them, took a connection from one) is returned the first time only. Do not use it for
+    /// other sessions (evicted them, took a connection from one) is returned the first time only, and so is what a
+    /// session had before a `bind`, unless the caller names it by a copy. Do not use it for
     /// `modify`, which makes several calls.
     ///
     /// An import takes its id by [`Import::operation_id`](crate::migration::Import::operation_id), a recovery by

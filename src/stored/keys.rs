@@ -27,28 +27,28 @@ impl Keys {
         Ok(Self { tag: hash_tag(namespace, partition) })
     }
 
-    pub(crate) fn session(&self, id: &str) -> String {
-        format!("{}:session:{id}", self.tag)
+    pub(crate) fn session(&self, id: impl AsRef<[u8]>) -> Vec<u8> {
+        self.named("session", id.as_ref(), "")
     }
 
-    pub(crate) fn user(&self, user: &str) -> String {
-        format!("{}:user:{user}:sessions", self.tag)
+    pub(crate) fn user(&self, user: impl AsRef<[u8]>) -> Vec<u8> {
+        self.named("user", user.as_ref(), ":sessions")
     }
 
-    pub(crate) fn connection(&self, connection: &str) -> String {
-        format!("{}:connection:{connection}:session", self.tag)
+    pub(crate) fn connection(&self, connection: impl AsRef<[u8]>) -> Vec<u8> {
+        self.named("connection", connection.as_ref(), ":session")
     }
 
-    pub(crate) fn node(&self, node: &str) -> String {
-        format!("{}:node:{node}:sessions", self.tag)
+    pub(crate) fn node(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
+        self.named("node", node.as_ref(), ":sessions")
     }
 
-    pub(crate) fn expiry(&self) -> String {
-        format!("{}:expiry", self.tag)
+    pub(crate) fn expiry(&self) -> Vec<u8> {
+        self.of_all("expiry")
     }
 
     /// The index of a user or node.
-    pub(crate) fn index(&self, owner: &Selector) -> String {
+    pub(crate) fn index(&self, owner: &Selector) -> Vec<u8> {
         match owner.words() {
             ("user", user) => self.user(user),
             (_, node) => self.node(node),
@@ -56,27 +56,37 @@ impl Keys {
     }
 
     /// The nodes that are registered.
-    pub(crate) fn nodes(&self) -> String {
-        format!("{}:nodes", self.tag)
+    pub(crate) fn nodes(&self) -> Vec<u8> {
+        self.of_all("nodes")
+    }
+
+    /// Until when each of them is listed.
+    pub(crate) fn kept(&self) -> Vec<u8> {
+        self.of_all("nodes:kept")
+    }
+
+    /// Where what is corrupt under a session's key is set aside.
+    pub(crate) fn aside(&self, id: impl AsRef<[u8]>) -> Vec<u8> {
+        self.named("aside", id.as_ref(), "")
     }
 
     /// Who holds the name of a node.
-    pub(crate) fn lease(&self, node: &str) -> String {
-        format!("{}:node:{node}:lease", self.tag)
+    pub(crate) fn lease(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
+        self.named("node", node.as_ref(), ":lease")
     }
 
     /// The list of the sessions that are on their way to or from another store.
-    pub(crate) fn migrations(&self) -> String {
-        format!("{}:migrations", self.tag)
+    pub(crate) fn migrations(&self) -> Vec<u8> {
+        self.of_all("migrations")
     }
 
     /// Where the clients' contract is noted.
-    pub(crate) fn contract(&self) -> String {
-        format!("{}:contract", self.tag)
+    pub(crate) fn contract(&self) -> Vec<u8> {
+        self.of_all("contract")
     }
 
     /// One key of each kind, for the proof that all may be touched. Of the first nothing is stored: no id is empty.
-    pub(crate) fn one_of_each(&self) -> [String; 9] {
+    pub(crate) fn one_of_each(&self) -> [Vec<u8>; 11] {
         [
             self.session(""),
             self.user(""),
@@ -86,6 +96,8 @@ impl Keys {
             self.migrations(),
             self.contract(),
             self.nodes(),
+            self.kept(),
+            self.aside(""),
             self.lease(""),
         ]
     }
@@ -97,7 +109,11 @@ impl Keys {
 
     /// The five keys that a session has at most, in the order in which the scripts take them: record, expiry, user,
     /// connection, node. Those of an empty user, connection or node are declared and never touched.
-    pub(crate) fn of_session(&self, id: &str, index_fields: &IndexFields) -> [String; 5] {
+    pub(crate) fn of_session<T: AsRef<[u8]>>(
+        &self,
+        id: impl AsRef<[u8]>,
+        index_fields: &IndexFields<T>,
+    ) -> [Vec<u8>; 5] {
         [
             self.session(id),
             self.expiry(),
@@ -105,6 +121,27 @@ impl Keys {
             self.connection(&index_fields.connection),
             self.node(&index_fields.node),
         ]
+    }
+
+    /// What matches all indexes of users and nodes, for SCAN.
+    pub(crate) fn indexes_pattern(&self) -> Vec<u8> {
+        let mut pattern = String::new();
+        for character in self.tag.chars() {
+            if "*?[]\\^-".contains(character) {
+                pattern.push('\\');
+            }
+            pattern.push(character);
+        }
+        (pattern + ":*:sessions").into_bytes()
+    }
+
+    fn of_all(&self, what: &str) -> Vec<u8> {
+        format!("{}:{what}", self.tag).into_bytes()
+    }
+
+    /// What is stored need not be text: a name found at a server is taken as it is.
+    fn named(&self, kind: &str, name: &[u8], suffix: &str) -> Vec<u8> {
+        [self.tag.as_bytes(), b":", kind.as_bytes(), b":", name, suffix.as_bytes()].concat()
     }
 }
 
@@ -120,15 +157,18 @@ mod tests {
     #[test]
     fn every_key_begins_with_the_tag_and_ends_with_a_fixed_suffix() {
         let keys = Keys::new("shop", Partition::default()).unwrap();
-        assert_eq!(keys.session("a:b"), "{shop:0}:session:a:b");
-        assert_eq!(keys.user("{x}:y"), "{shop:0}:user:{x}:y:sessions");
-        assert_eq!(keys.connection("c"), "{shop:0}:connection:c:session");
-        assert_eq!(keys.node("n"), "{shop:0}:node:n:sessions");
-        assert_eq!(keys.expiry(), "{shop:0}:expiry");
-        assert_eq!(keys.nodes(), "{shop:0}:nodes");
-        assert_eq!(keys.lease("n"), "{shop:0}:node:n:lease");
-        assert_eq!(keys.migrations(), "{shop:0}:migrations");
-        assert_eq!(keys.contract(), "{shop:0}:contract");
+        let text = |key: Vec<u8>| String::from_utf8(key).unwrap();
+        assert_eq!(text(keys.session("a:b")), "{shop:0}:session:a:b");
+        assert_eq!(text(keys.user("{x}:y")), "{shop:0}:user:{x}:y:sessions");
+        assert_eq!(text(keys.connection("c")), "{shop:0}:connection:c:session");
+        assert_eq!(text(keys.node("n")), "{shop:0}:node:n:sessions");
+        assert_eq!(text(keys.expiry()), "{shop:0}:expiry");
+        assert_eq!(text(keys.nodes()), "{shop:0}:nodes");
+        assert_eq!(text(keys.kept()), "{shop:0}:nodes:kept");
+        assert_eq!(text(keys.aside("a:b")), "{shop:0}:aside:a:b");
+        assert_eq!(text(keys.lease("n")), "{shop:0}:node:n:lease");
+        assert_eq!(text(keys.migrations()), "{shop:0}:migrations");
+        assert_eq!(text(keys.contract()), "{shop:0}:contract");
     }
 
     #[test]
@@ -136,7 +176,7 @@ mod tests {
         let bundle: serde_json::Value =
             serde_json::from_str(include_str!("../../lua/bundle.json")).expect("it is JSON");
         let keys = Keys::new("shop", Partition::default()).unwrap().one_of_each();
-        let patterns = keys.map(|key| key.replace("{shop:0}", "{ns:p}"));
+        let patterns = keys.map(|key| String::from_utf8(key).unwrap().replace("{shop:0}", "{ns:p}"));
         assert_eq!(bundle["start"]["keys"], serde_json::json!(patterns));
     }
 

@@ -10,11 +10,13 @@ use crate::model::{
 /// The one format there is.
 const FORMAT: u8 = 2;
 
-/// The kind of a record that is a session.
+/// The kinds of records.
 const SESSION: u8 = 1;
+const ROTATED: u8 = 2;
+const DELETED: u8 = 3;
+const DEPARTED: u8 = 4;
 
 /// Format, kind, status, four lengths, four operation ids with a time and three gaps, the version, six times.
-#[cfg(test)]
 const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
 
 fn take_freeze(input: &mut Input<'_>) -> Option<Freeze> {
@@ -38,6 +40,66 @@ fn status_of(number: u8) -> Option<Status> {
         2 => Some(Status::Suspended),
         3 => Some(Status::Migrating),
         _ => None,
+    }
+}
+
+/// The beginning of a record: all that it takes to remove a session, whatever is in it and however large it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Head {
+    /// Those of a session; what is none is indexed nowhere.
+    pub(crate) index_fields: IndexFields<Vec<u8>>,
+    pub(crate) expires_at: u64,
+    /// How long the whole record is.
+    pub(crate) size: usize,
+}
+
+impl Head {
+    /// How much of a record has it: what `record_find_head` of the scripts reads.
+    pub(crate) const BYTES: usize = 1399;
+
+    /// `None` for what is no record of ours.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut input = Input(bytes);
+        let header = Header::take(&mut input)?;
+        let [user, connection, node] = header.lengths;
+        let mut name = |length| input.bytes(length).map(<[u8]>::to_vec);
+        let index_fields =
+            IndexFields { user: name(user)?, connection: name(connection)?, node: name(node)? };
+        let size = HEADER_BYTES + user + connection + node + header.body_length;
+        if header.kind != SESSION {
+            return Some(Self { size, ..Self::default() });
+        }
+        Some(Self { index_fields, expires_at: header.times[4], size })
+    }
+}
+
+/// The fixed beginning of a record.
+struct Header {
+    kind: u8,
+    status: Status,
+    lengths: [usize; 3],
+    body_length: usize,
+    changes: RecentChanges,
+    version: u64,
+    /// Created, ttl, deadline, last active, expires, stored until.
+    times: [u64; 6],
+}
+
+impl Header {
+    fn take(input: &mut Input<'_>) -> Option<Self> {
+        let [format, kind, status] = input.take()?;
+        let lengths = [input.u16()?, input.u16()?, input.u16()?];
+        let body_length = input.u32()?;
+        let changes = [input.take()?, input.take()?, input.take()?, input.take()?];
+        let _times_of_changes: [u8; 12] = input.take()?;
+        let [version, created_at, ttl, deadline, last_active, expires_at, stored_until] =
+            input.six_bytes()?;
+        let times = [created_at, ttl, deadline, last_active, expires_at, stored_until];
+        let status = status_of(status)?;
+        let is_known = format == FORMAT && (SESSION..=DEPARTED).contains(&kind);
+        let is_outlived = kind == SESSION && stored_until < expires_at;
+        let header = Self { kind, status, lengths, body_length, changes, version, times };
+        (is_known && !is_outlived).then_some(header)
     }
 }
 
@@ -81,14 +143,9 @@ impl Record {
     /// `None` for what is no record of ours.
     pub(crate) fn decode(id: &SessionId, bytes: &[u8]) -> Option<Self> {
         let mut input = Input(bytes);
-        let [format, kind, status] = input.take()?;
-        let lengths = [input.u16()?, input.u16()?, input.u16()?];
-        let body_length = input.u32()?;
-        let changes = [input.take()?, input.take()?, input.take()?, input.take()?];
-        let _times_of_changes: [u8; 12] = input.take()?;
-        let [version, created_at, ttl, deadline, last_active, expires_at, stored_until] =
-            input.six_bytes()?;
-        let status = status_of(status)?;
+        let Header { kind, status, lengths, body_length, changes, version, times } =
+            Header::take(&mut input)?;
+        let [created_at, ttl, deadline, last_active, expires_at, stored_until] = times;
         let [user, connection, node] = lengths;
         let index_fields = IndexFields {
             user: input.text(user)?,
@@ -96,8 +153,7 @@ impl Record {
             node: input.text(node)?,
         };
         let mut body = Input(input.bytes(body_length)?);
-        let is_outlived = kind == SESSION && stored_until < expires_at;
-        if format != FORMAT || !input.0.is_empty() || is_outlived {
+        if !input.0.is_empty() {
             return None;
         }
         let freeze = match status {
@@ -121,12 +177,12 @@ impl Record {
                 });
                 Some(Self::Session { session, changes, freeze })
             }
-            2 => {
+            ROTATED => {
                 let to = SessionId::new(std::str::from_utf8(body.0).ok()?).ok()?;
                 Some(Self::Rotated { to, until: stored_until })
             }
-            3 => Some(Self::Deleted { freeze, until: stored_until }),
-            4 => {
+            DELETED => Some(Self::Deleted { freeze, until: stored_until }),
+            DEPARTED => {
                 let task = TaskId::stored(body.take()?);
                 let place = std::str::from_utf8(body.0).ok()?.to_owned();
                 Some(Self::Departed { task, place, until: stored_until })

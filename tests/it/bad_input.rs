@@ -283,8 +283,8 @@ async fn a_session_larger_than_configured_is_too_large_and_nothing_is_written(
     for extension in [false, true] {
         for result in write(&store, session.id(), "a", &value, extension).await {
             let error = result.unwrap_err();
-            assert_eq!(error.to_string(), "refused: the session's entries would take 1001 bytes");
-            assert_eq!(refusal::<()>(Err(error)), Refusal::TooLarge { bytes: 1001 });
+            assert_eq!(error.to_string(), "refused: the session's 1 entries would take 1001 bytes");
+            assert_eq!(refusal::<()>(Err(error)), Refusal::TooLarge { bytes: 1001, entries: 1 });
         }
     }
     assert_eq!(context.dump().await, before);

@@ -41,14 +41,15 @@ async fn only_live_sessions_of_the_owner_count_and_nothing_is_changed(#[values(R
 }
 
 #[tokio::test]
-async fn an_entry_without_a_session_does_not_count_and_stays_for_a_list_to_drop() {
+async fn an_entry_without_a_session_does_not_count_and_is_dropped() {
     let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     store.create(NewSession::new().user("ann")).await.unwrap();
     let index = context.user_key("ann");
     let _: i64 = context.command(&["ZADD", &index, "1", "ghost"]).await;
     assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1);
-    assert_eq!(context.entries(&index).await.len(), 2);
+    assert_eq!(context.entries(&index).await.len(), 1);
+    context.check().await;
 }
 
 #[rstest]

@@ -52,7 +52,10 @@ async fn a_node_that_registers_holds_its_lease_for_its_length(#[values(Redis, Me
     assert_eq!(context.leases().await, [("n".to_owned(), until(&context, LEASE))]);
     let lease = context.string(&context.lease_key("n")).await.unwrap();
     assert_eq!(lease[8..], until(&context, LEASE).to_be_bytes());
-    assert_eq!(context.keys().await, [context.lease_key("n"), context.key("nodes")]);
+    assert_eq!(
+        context.keys().await,
+        [context.lease_key("n"), context.key("nodes"), context.key("nodes:kept")]
+    );
     context.assert_ttl(&context.lease_key("n"), LEASE + DAY).await;
     context.assert_ttl(&context.key("nodes"), LEASE + DAY * 2).await;
     context.check().await;
@@ -191,7 +194,11 @@ async fn something_foreign_at_a_key_is_corrupt_and_nothing_changes() {
     let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let holder = register(&store, "n").await;
-    for (key, named) in [(context.lease_key("n"), "lease"), (context.key("nodes"), "nodes")] {
+    for (key, named) in [
+        (context.lease_key("n"), "lease"),
+        (context.key("nodes"), "nodes"),
+        (context.key("nodes:kept"), "kept"),
+    ] {
         for with in [Heartbeat::register(), Heartbeat::renew(), Heartbeat::release()] {
             let call = async || store.heartbeat(&holder, with.clone()).await;
             assert_eq!(context.foreign_at(&key, call()).await, named);

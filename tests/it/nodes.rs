@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use cloakroom::nodes::{Heartbeat, Node, NodeIdentity};
-use cloakroom::{Error, NewSession, Rules};
+use cloakroom::{NewSession, Rules};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -94,11 +94,15 @@ async fn something_foreign_at_a_key_is_corrupt_and_nothing_changes() {
 }
 
 #[tokio::test]
-async fn a_node_with_an_impossible_name_is_corrupt() {
+async fn a_node_whose_name_is_no_text_is_passed_over() {
     let context = Context::redis().await;
     let store = context.store_at(Rules::new()).await;
     let mut planting = redis::cmd("ZADD");
     planting.arg(context.key("nodes")).arg(1).arg(b"\xff");
     let _: i64 = planting.query_async(&mut context.raw()).await.unwrap();
-    assert!(matches!(store.nodes().await.unwrap_err(), Error::Corrupt { .. }));
+    register(&store, "n").await;
+    let _: i64 = planting.query_async(&mut context.raw()).await.unwrap();
+    let names: Vec<String> = store.nodes().await.unwrap().into_iter().map(|node| node.name).collect();
+    assert_eq!(names, ["n"]);
+    assert!(store.lapsed_nodes().await.unwrap().is_empty());
 }

@@ -192,14 +192,20 @@ async fn a_patch_beyond_the_size_limit_is_too_large_and_writes_nothing(#[values(
     let of = |key: &str, bytes: usize| Patch::new().set(key, &"x".repeat(bytes - 10)).unwrap();
     store.patch(&session, of("a", 60)).await.unwrap();
     let before = context.dump().await;
-    assert_eq!(refusal(store.patch(&session, of("b", 41)).await), Refusal::TooLarge { bytes: 101 });
+    assert_eq!(
+        refusal(store.patch(&session, of("b", 41)).await),
+        Refusal::TooLarge { bytes: 101, entries: 2 }
+    );
     assert_eq!(context.dump().await, before);
     store.patch(&session, of("b", 40)).await.unwrap();
 
     // What is over a limit that was lowered may shrink, and may not grow.
     let lowered = context.store(Rules::new().session_bytes(20)).await;
     let before = context.dump().await;
-    assert_eq!(refusal(lowered.patch(&session, of("b", 41)).await), Refusal::TooLarge { bytes: 101 });
+    assert_eq!(
+        refusal(lowered.patch(&session, of("b", 41)).await),
+        Refusal::TooLarge { bytes: 101, entries: 2 }
+    );
     assert_eq!(context.dump().await, before);
     assert!(lowered.patch(&session, of("b", 39)).await.unwrap().changed);
     assert_eq!(context.stored(session.id()).await.unwrap().body.len(), 99);
@@ -226,7 +232,7 @@ async fn the_last_change_of_a_key_wins(#[values(Redis, Memory)] on: On) {
 #[tokio::test]
 async fn values_of_every_json_kind_come_back_equal(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
-    let store = context.store(Rules::new().value_bytes(2 * 1024 * 1024)).await;
+    let store = context.store(Rules::new().value_bytes(2 << 20).session_bytes(4 << 20)).await;
     let session = context.session(&store, "a").await;
     let binary: String = (0..=255_u8).map(char::from).collect();
     let values: Vec<Value> = vec![

@@ -182,6 +182,7 @@ fn rules() -> Rules {
         .id_scheme(IdScheme::Token)
         .value_bytes(79)
         .session_bytes(80)
+        .session_entries(81)
 }
 
 #[test]
@@ -197,6 +198,7 @@ fn each_rule_is_told_as_it_was_set() {
     assert_eq!(rules.get_sessions_per_user(), Some((8, OnLimit::EvictOldest)));
     assert_eq!(rules.get_id_scheme(), IdScheme::Token);
     assert_eq!((rules.get_value_bytes(), rules.get_session_bytes()), (79, 80));
+    assert_eq!(rules.get_session_entries(), 81);
 }
 
 #[rstest]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cloakroom::background::Reaped;
-use cloakroom::{Error, Invalid, NewSession, Rotation, Rules};
+use cloakroom::{Error, Invalid, NewSession, Rotation, Rules, Selector};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -216,7 +216,7 @@ async fn entries_of_the_expiry_index_without_a_session_are_dropped_and_counted()
 }
 
 #[tokio::test]
-async fn a_corrupt_session_is_reported_stays_as_it_is_and_does_not_hold_up_others() {
+async fn a_corrupt_session_is_set_aside_and_reported_once_and_does_not_hold_up_others() {
     let context = Context::redis().await;
     let store = context.store_at(rules()).await;
     for name in ["broken", "foreign", "good"] {
@@ -230,17 +230,23 @@ async fn a_corrupt_session_is_reported_stays_as_it_is_and_does_not_hold_up_other
     let reaped = store.reap(10).await.unwrap();
     assert_eq!(ids(&reaped.sessions), [id("good")]);
     assert_eq!(reaped.corrupt, ["broken", "foreign"].map(id));
+    assert!(context.entries(&context.key("expiry")).await.is_empty());
+    assert_eq!(context.command::<String>(&["GET", &context.key("aside:broken")]).await, "garbage");
+    assert_eq!(context.command::<i64>(&["LLEN", &context.key("aside:foreign")]).await, 1);
     let before = context.dump().await;
-    assert_eq!(store.reap(10).await.unwrap().corrupt, reaped.corrupt);
+    assert_nothing_done(&store.reap(10).await.unwrap());
     assert_eq!(context.dump().await, before);
-    for index in [context.user_key("ann"), context.node_key("gateway"), context.key("expiry")] {
-        assert_eq!(context.entries(&index).await, ["broken", "foreign"]);
+
+    // Nobody knows whose it was: the entries that lead to it are dropped by who comes by.
+    assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 0);
+    assert_eq!(store.count(&Selector::node("gateway")).await.unwrap(), 0);
+    for index in [context.user_key("ann"), context.node_key("gateway")] {
+        assert!(!context.exists(&index).await);
     }
-    assert_eq!(context.command::<String>(&["GET", &broken]).await, "garbage");
 }
 
 #[tokio::test]
-async fn whole_batches_of_corrupt_sessions_do_not_hold_up_those_behind_them() {
+async fn batches_of_corrupt_sessions_are_met_once() {
     let context = Context::redis().await;
     let store = context.store_at(rules()).await;
     let made = create_many(&store, 25, |number| of_ann(&format!("s{number:02}"))).await;
@@ -248,34 +254,75 @@ async fn whole_batches_of_corrupt_sessions_do_not_hold_up_those_behind_them() {
     for session in &made[..20] {
         let _: () = context.command(&["SET", &context.record_key(session.id()), "garbage"]).await;
     }
-    // The first twenty fill two batches, and begin a third with smaller ones.
-    for (batch, expected) in [(10, &made[20..]), (8, &[][..])] {
-        let reaped = store.reap(batch).await.unwrap();
-        assert_eq!(reaped.sessions, expected);
-        assert_eq!(reaped.corrupt, ids(&made[..20]));
-        assert!(!reaped.more);
+    for (sessions, corrupt, more) in [(0, 10, true), (0, 10, true), (5, 0, false), (0, 0, false)] {
+        let reaped = store.reap(10).await.unwrap();
+        assert_eq!((reaped.sessions.len(), reaped.corrupt.len(), reaped.more), (sessions, corrupt, more));
     }
 }
 
 #[tokio::test]
-async fn a_foreign_type_at_a_key_of_a_session_leaves_it_as_it_is_and_at_the_index_stops_the_reap() {
+async fn a_foreign_type_at_the_index_stops_the_reap() {
     let context = Context::redis().await;
     let store = context.store_at(rules()).await;
     store.create(of_ann("s")).await.unwrap();
     context.clock.advance(MINUTE);
     let index = context.key("expiry");
     assert_eq!(context.foreign_at(&index, store.reap(10)).await, "expiry");
-    for key in [context.user_key("ann"), context.node_key("gateway"), context.connection_key("socket-s")] {
-        let _: () = context.command(&["RENAME", &key, "aside"]).await;
-        let _: i64 = context.command(&["LPUSH", &key, "foreign"]).await;
-        let before = context.dump().await;
-        let reaped = store.reap(10).await.unwrap();
-        assert_eq!((reaped.sessions.len(), reaped.corrupt), (0, vec![id("s")]));
-        assert_eq!(context.dump().await, before);
-        let _: () = context.command(&["RENAME", "aside", &key]).await;
-    }
     assert_eq!(store.reap(10).await.unwrap().sessions.len(), 1);
     context.check().await;
+}
+
+/// Lets the records and pointers of sessions go as by their own TTL, for nobody reaped them in time.
+async fn lose(context: &Context, names: impl Iterator<Item = String>) {
+    let mut pipe = redis::pipe();
+    for name in names {
+        pipe.del(context.record_key(&id(&name))).del(context.connection_key(&format!("socket-{name}")));
+    }
+    pipe.query_async::<()>(&mut context.raw()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_went_by_its_own_ttl_goes_from_all_indexes_behind_a_reaper_that_meets_it() {
+    // A namespace with what is special in a pattern.
+    let mut context = Context::own(&[]).await;
+    context.namespace = "a*[b]?".to_owned();
+    let store = context.store_at(rules()).await;
+    create_many(&store, 300, |number| of_ann(&format!("lost{number:03}"))).await;
+    create_many(&store, 30, |number| {
+        of_ann(&format!("bob{number:03}")).user("bob").node(format!("node-{number}"))
+    })
+    .await;
+    lose(&context, (0..300).map(|number| format!("lost{number:03}"))).await;
+    lose(&context, (0..30).map(|number| format!("bob{number:03}"))).await;
+    context.clock.advance(MINUTE);
+    // Each of the indexes is kept alive.
+    store.create(of_ann("live")).await.unwrap();
+    store.create(of_ann("bob").user("bob").node("node-7")).await.unwrap();
+    let mut dropped = 0;
+    for _ in 0..20 {
+        dropped += store.reap(200).await.unwrap().dropped;
+    }
+    assert_eq!(dropped, 330);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_session_that_the_expiry_index_lost_stays_in_its_users_and_nodes_indexes() {
+    let context = Context::own(&[]).await;
+    let store = context.store_at(rules()).await;
+    store.create(of_ann("live")).await.unwrap();
+    store.create(of_ann("lost")).await.unwrap();
+    lose(&context, ["lost".to_owned()].into_iter()).await;
+    let _: i64 = context.command(&["ZREM", &context.key("expiry"), "live"]).await;
+    context.clock.advance(MINUTE);
+    for _ in 0..5 {
+        store.reap(200).await.unwrap();
+    }
+    for index in [context.user_key("ann"), context.node_key("gateway")] {
+        assert_eq!(context.entries(&index).await, ["live"]);
+    }
+    // So it can still be logged out.
+    assert_eq!(store.delete_user("ann", None).await.unwrap().removed.len(), 1);
 }
 
 #[rstest]

@@ -376,7 +376,7 @@ async fn a_reap_whose_reply_is_lost_is_ambiguous_and_leaves_the_right_state() {
             }
             Err(error) => panic!("{error:?}"),
         }
-        let left = ["expiry", "node:live:lease", "nodes"].map(|key| scene.context.key(key));
+        let left = ["expiry", "node:live:lease", "nodes", "nodes:kept"].map(|key| scene.context.key(key));
         assert_eq!(scene.context.keys().await, left);
         assert_eq!(scene.direct.count(&Selector::user("ann")).await.unwrap(), 0);
         scene.context.check().await;

@@ -353,7 +353,7 @@ async fn update_with_more_than_a_session_may_hold_is_too_large_and_writes_nothin
     store.update(&mut session).await.unwrap();
     session.set("a", &"x".repeat(91)).unwrap();
     let before = context.dump().await;
-    assert_eq!(refusal(store.update(&mut session).await), Refusal::TooLarge { bytes: 101 });
+    assert_eq!(refusal(store.update(&mut session).await), Refusal::TooLarge { bytes: 101, entries: 1 });
     assert_eq!(context.dump().await, before);
     context.check().await;
 }

@@ -3,7 +3,7 @@
 import { candidates, reap, remove, removedOf } from "./batch.js";
 import { bundle } from "./bundle.js";
 import { ContendedError, CorruptError } from "./errors.js";
-import { isSessionId } from "./ids.js";
+import { isTold } from "./layout.js";
 
 /** Each round more than four means that another call was faster. */
 const ROUNDS = 128;
@@ -20,6 +20,7 @@ export async function settle(operation, stem, given) {
   for (let rounds = 0; rounds < ROUNDS;) {
     const reply = await operation.run(stem, values);
     if (reply.word === "need") {
+      if (reply.need.kind === "routing" && stem !== "delete" && !isNamed(reply)) throw new CorruptError("record");
       if (!(await supply(operation, declared, reply))) rounds++;
     } else if (reply.word === "moved" && moved === "follow" && !followed) {
       followed = true;
@@ -40,29 +41,31 @@ export async function settle(operation, stem, given) {
   throw new ContendedError();
 }
 
+/** Whether the owners of a session can be told: only whoever removes it need not. */
+function isNamed({ user, connection, node }) {
+  return [user, connection, node].every(isTold);
+}
+
 /**
  * Adds what the script asked for, and tells whether sessions went that were in the way, which is progress: a user with
  * thousands of sessions takes many rounds.
  */
 async function supply(operation, declared, { need, rest, ...fields }) {
-  if (need.kind === "holder" && !isSessionId(fields.holder_id)) throw new CorruptError("connection");
   for (const name of need.set ?? []) declared.values[name] = fields[name];
+  if (need.run === "reap") {
+    const { removed, corrupt, unreadable } = await reap(operation, [fields.id]);
+    declared.reaped.push(...removed);
+    return removed.length + corrupt.length + unreadable > 0;
+  }
   if (!need.declare && !need.run) return false;
 
-  const ids = need.fields.includes("id") ? [fields.id] : rest[0].map(({ id }) => id);
+  const ids = rest[0].map(({ id }) => id);
   const found = await candidates(operation, ids);
   if (need.declare) {
-    if (found.some(({ broken }) => broken)) throw new CorruptError(need.declare);
     declared.values[need.declare] = found;
     return false;
   }
-  if (need.run === "reap") {
-    const { removed, corrupt } = await reap(operation, found);
-    if (corrupt.length > 0) throw new CorruptError("record");
-    declared.reaped.push(...removed);
-    return removed.length > 0;
-  }
-  const { removed, stale, corrupt } = await remove(operation, found, declared.values[need.of]);
+  const { removed, stale, corrupt, left } = await remove(operation, found, declared.values[need.of]);
   declared.removed.push(...removed);
-  return stale.length + corrupt.length < found.length;
+  return stale.length + corrupt.length + left < found.length;
 }

@@ -56,6 +56,7 @@ export class LimitError extends RefusedError {
 }
 export class TooLargeError extends RefusedError {
   readonly bytes: number;
+  readonly entries: number;
 }
 export class ContractError extends RefusedError {
   readonly found: number;

@@ -145,11 +145,12 @@ export class LimitError extends RefusedError {
   }
 }
 
-/** The session's attributes and extensions would take more than allowed. */
+/** The session's attributes and extensions would take more than allowed, or be more. */
 export class TooLargeError extends RefusedError {
-  constructor({ bytes }) {
-    super("limit", `the session's entries would take ${bytes} bytes`);
+  constructor({ bytes, entries }) {
+    super("limit", `the session's ${entries} entries would take ${bytes} bytes`);
     this.bytes = bytes;
+    this.entries = entries;
   }
 }
 

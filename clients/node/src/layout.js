@@ -7,6 +7,31 @@ export function textOf(bytes) {
   return UTF8.decode(bytes);
 }
 
+/**
+ * What a server has as an id or name, which need be no text: a byte that is none stands as a lone surrogate, and
+ * `storedOf` gives it back as it was.
+ */
+export function foundOf(bytes) {
+  try {
+    return textOf(bytes);
+  } catch {
+    return Array.from(bytes, (byte) => String.fromCharCode(byte < 0x80 ? byte : 0xdc00 + byte)).join("");
+  }
+}
+
+/** Whether what was found can be told. */
+export function isTold(found) {
+  return found.isWellFormed();
+}
+
+/** What was found, as a server has it; and any other part of a command as it is. */
+export function storedOf(part) {
+  if (typeof part !== "string" || part.isWellFormed()) return part;
+  const pieces = part.split(/([\udc80-\udcff])/u);
+  const bytes = (piece, at) => (at % 2 === 1 ? Buffer.from([piece.charCodeAt(0) & 0xff]) : Buffer.from(piece));
+  return Buffer.concat(pieces.map(bytes));
+}
+
 /** The fields and texts that begin at an offset, and where they end; null where they are cut off. */
 export function readLayout(layout, bytes, at) {
   let end = at + layout.header_bytes;

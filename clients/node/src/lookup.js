@@ -32,7 +32,8 @@ export function exportOf(id, record) {
 
 /**
  * The live session that has a connection. A stale pointer is no answer; but between pointer and record the connection
- * may have been taken over, so a pointer that disagrees is read again, and followed if it leads elsewhere now.
+ * may have been taken over, and between two looks it may have been there and back. So a pointer is stale only if it
+ * leads, read again, to the very version of the session that did not have the connection before.
  */
 export async function lookupConnection(operation, connection) {
   let passed;
@@ -40,10 +41,11 @@ export async function lookupConnection(operation, connection) {
     const [pointer] = await operation.read("connection", ["GET", operation.key("connection", { connection })]);
     if (pointer === null) return null;
     const id = idOf(pointer, "connection");
-    if (id === passed) return null;
     const found = await lookup(operation, id);
     if (found?.session.connection === connection) return found.session;
-    passed = id;
+    const led = JSON.stringify([id, found?.session.id, found?.session.version]);
+    if (led === passed) return null;
+    passed = led;
   }
 }
 

@@ -7,6 +7,8 @@ import { told } from "./together.js";
 
 /** How many sessions one script makes at most. */
 const MOST = 100;
+/** How many bytes of entries one script stores at most, but for one session that has more by itself. */
+const MOST_BYTES = 1024 * 1024;
 
 /** Begins an operation for each session under an id of its own; the batches are of the call's. */
 export async function createMany(call, begin, given) {
@@ -27,13 +29,23 @@ export async function createMany(call, begin, given) {
     }
   }
   while (batch.length > 0) {
-    alone.push(...(await makeBatch(begin(call), batch.splice(0, MOST), answers)));
+    alone.push(...(await makeBatch(begin(call), batch.splice(0, sizeOf(batch)), answers)));
   }
   // In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
   for (const { place, id, draft } of alone) {
     answers[place] = await make(begin(id), draft).catch(told);
   }
   return answers;
+}
+
+/** How many of these make a batch. */
+function sizeOf(batch) {
+  let bytes = 0;
+  const most = batch.findIndex(({ draft }, at) => {
+    bytes += draft.entries.length;
+    return at > 0 && (at === MOST || bytes > MOST_BYTES);
+  });
+  return most === -1 ? batch.length : most;
 }
 
 /** Answers for those that the script made, and returns those that it left. */

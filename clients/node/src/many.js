@@ -3,8 +3,9 @@
 import { BATCH, candidates, reap, remove } from "./batch.js";
 import { ContendedError, CorruptError, InvalidError } from "./errors.js";
 import { checkSessionId, isSessionId, requireName } from "./ids.js";
-import { cursorBehind, readPage } from "./index-page.js";
-import { idOf, lookup } from "./lookup.js";
+import { readPage } from "./index-page.js";
+import { foundOf, isTold } from "./layout.js";
+import { lookup } from "./lookup.js";
 import { decodeRecord } from "./record.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames } from "./rules.js";
@@ -17,7 +18,7 @@ const WHOLE_PAGE_ROUNDS = 16;
 /** How often in all. */
 const PAGE_ROUNDS = 128;
 /** How many bytes of records a page has at most, but for one record. */
-const PAGE_BYTES = 4 * 1024 * 1024;
+const PAGE_BYTES = 2 * 1024 * 1024;
 const EXPIRED_PAGE = 1000;
 /** How often in a row a batch of a user's sessions may remove nothing, because they kept changing. */
 const IDLE_ROUNDS = 12;
@@ -30,27 +31,36 @@ export async function list(operation, owner, page) {
   const key = operation.key(kind, { [kind]: name });
   for (let round = 0; round < PAGE_ROUNDS; round++) {
     const index = await readPage(operation, key, "owner", size, after);
-    const { entries: session, from: from_ms, skip } = index;
-    if (session.length === 0) return { sessions: [], next: null };
+    if (index.entries.length === 0) return { sessions: [], next: null };
     const changed = round < WHOLE_PAGE_ROUNDS ? "refuse" : "part";
-    const place = { from_ms, skip, page: size, changed, bytes: PAGE_BYTES };
-    const reply = await operation.run("list", { kind, owner: name, ...place, session });
-    if (reply.word === "ok" || reply.word === "part") return listed(reply, index, size, after);
-    if (reply.word !== "need") throw errorOf(reply);
+    const listed = index.isFull ? index.entries.length : size;
+    const place = { from_ms: index.from, skip: index.skip, page: listed, changed, bytes: PAGE_BYTES };
+    const reply = await operation.run("list", { kind, owner: name, ...place, session: index.entries });
+    if (reply.word === "need") continue;
+    if (reply.word !== "ok" && reply.word !== "part") throw errorOf(reply);
+    const listing = listingOf(reply, index, after);
+    if (listing) return listing;
+    // Of what cannot be named nothing is left to go on behind, unless some of it was dropped.
+    if (reply.dropped === 0) throw new CorruptError("owner");
   }
   throw new ContendedError();
 }
 
-/** A page, which ends earlier where only its beginning was answered. */
-function listed({ word, last_id, rest }, { entries }, size, after) {
-  const read = rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
+/** Undefined: others follow, and nothing names where. */
+function listingOf({ word, last_id, rest }, index, after) {
+  let { isFull } = index;
+  let count = index.entries.length;
+  if (word === "part") {
+    count = index.ids.indexOf(last_id) + 1;
+    if (count === 0) throw new CorruptError("reply that names another session");
+    isFull = true;
+  }
+  const next = isFull ? index.behind(count, after) : null;
+  if (isFull && next === null) return undefined;
   // One that cannot be read is passed over, as the script does; its entry stays.
-  const whole = read.filter(({ record }) => record?.kind === "live");
-  const sessions = whole.map(({ id, record }) => new Session(id, record));
-  if (word === "ok") return { sessions, next: cursorBehind(entries, size, after) };
-  const part = entries.findIndex(({ id }) => id === last_id) + 1;
-  if (part === 0) throw new CorruptError("reply that names another session");
-  return { sessions, next: cursorBehind(entries.slice(0, part), part, after) };
+  const read = rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
+  const told = read.filter(({ id, record }) => isTold(id) && record?.kind === "live");
+  return { sessions: told.map(({ id, record }) => new Session(id, record)), next };
 }
 
 export async function count(operation, owner) {
@@ -60,6 +70,9 @@ export async function count(operation, owner) {
   do {
     const reply = await run(operation, "count", { kind, owner: name, start });
     total += reply.live;
+    const [suspect] = reply.rest;
+    // Those that have no record are dropped.
+    if (suspect.length > 0) await run(operation, "count", { kind, owner: name, start: 0, suspect });
     start = reply.next;
   } while (start !== 0);
   return total;
@@ -71,30 +84,24 @@ export async function expired(operation, page) {
   checkInteger("page size", limit, 1, EXPIRED_PAGE);
   const before_ms = before === undefined ? "" : checkInteger("before", before, 0, Number.MAX_SAFE_INTEGER);
   checkInteger("skip", skip, 0, Number.MAX_SAFE_INTEGER);
-  const reply = await run(operation, "expired", { before_ms, skip, limit });
-  const rows = reply.rest[0].map(({ id, expires_at: expiredAt }) => ({ id, expiredAt }));
-  if (rows.some(({ id }) => !isSessionId(id))) throw new CorruptError("expiry");
-  return rows;
+  const rows = await expiredRows(operation, { before_ms, skip, limit });
+  // What is no session id is left out, for the reaper to remove.
+  return rows.filter(({ id }) => isSessionId(id));
+}
+
+async function expiredRows(operation, values) {
+  const reply = await run(operation, "expired", values);
+  return reply.rest[0].map(({ id, expires_at: expiredAt }) => ({ id, expiredAt }));
 }
 
 export async function reapExpired(operation, batch) {
   checkInteger("batch", batch, 1, BATCH);
-  const corrupt = [];
-  for (;;) {
-    // What cannot be removed stays the oldest, and must not keep the rest from being found.
-    const page = await expired(operation, { skip: corrupt.length, limit: batch });
-    const more = page.length === batch;
-    const found = await candidates(
-      operation,
-      page.map(({ id }) => id),
-    );
-    const none = { removed: [], dropped: 0, corrupt: [] };
-    const outcome = found.length === 0 ? none : await reap(operation, found);
-    corrupt.push(...outcome.corrupt);
-    if (!more || outcome.corrupt.length < batch) {
-      return { sessions: outcome.removed, dropped: outcome.dropped, corrupt, more };
-    }
-  }
+  const page = await expiredRows(operation, { before_ms: "", skip: 0, limit: batch });
+  const ids = page.map(({ id }) => id);
+  const { removed: sessions, dropped, left, stale, corrupt, unreadable } = await reap(operation, ids);
+  const told = corrupt.filter(isTold);
+  const more = ids.length === batch || left + stale.length > 0;
+  return { sessions, dropped, corrupt: told, more, unreadable: unreadable + corrupt.length - told.length };
 }
 
 /**
@@ -104,14 +111,16 @@ export async function reapExpired(operation, batch) {
 export async function deleteUser(operationOf, user, options) {
   checkNames("options", options, ["keep"]);
   requireName("user", user);
-  const deletion = { user, keep: new Set(), start: undefined, idle: 0, removed: [], corrupt: [] };
+  const deletion = { user, keep: new Set(), start: undefined, idle: 0, removed: [], corrupt: [], unreadable: 0 };
   if (options.keep !== undefined) {
     deletion.keep.add(checkSessionId(options.keep));
     const found = await lookup(operationOf(), options.keep);
     if (found) deletion.keep.add(found.session.id);
   }
   while (!(await deleteBatch(operationOf(), deletion)));
-  return { removed: deletion.removed, corrupt: deletion.corrupt };
+  const corrupt = deletion.corrupt.filter(isTold);
+  const unreadable = deletion.unreadable + deletion.corrupt.length - corrupt.length;
+  return { removed: deletion.removed, corrupt, unreadable };
 }
 
 /** Deletes a batch, and tells whether none is left. */
@@ -124,12 +133,14 @@ async function deleteBatch(operation, deletion) {
   if (found.length === 0) return true;
   const outcome = await remove(operation, found, user);
   deletion.removed.push(...outcome.removed);
+  deletion.unreadable += outcome.unreadable;
   corrupt.push(...outcome.corrupt);
+  const removed = outcome.removed.length + outcome.unreadable;
   // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or it
   // had none.
-  const settled = outcome.removed.length + outcome.corrupt.length === found.length;
+  const settled = removed + outcome.corrupt.length === found.length;
   if (whole && settled) return true;
-  const idle = outcome.stale.length === found.length || (whole && outcome.removed.length === 0);
+  const idle = outcome.stale.length === found.length || (whole && removed === 0);
   deletion.idle = idle ? deletion.idle + 1 : 0;
   if (deletion.idle === IDLE_ROUNDS) {
     operation.checkSure();
@@ -144,7 +155,7 @@ async function readUser(operation, deletion, passed) {
   const key = operation.key("user", { user: deletion.user });
   const [time, ids] = await operation.read("user", ["TIME"], ["ZRANGEBYSCORE", key, ...range]);
   deletion.start ??= operation.now(time);
-  return ids.map((id) => idOf(id, "user"));
+  return ids.map(foundOf);
 }
 
 async function run(operation, stem, values) {

@@ -4,7 +4,8 @@ import { BATCH } from "./batch.js";
 import { settle } from "./declared.js";
 import { CorruptError, InvalidError } from "./errors.js";
 import { checkName, checkTask } from "./ids.js";
-import { exportOf, idOf } from "./lookup.js";
+import { foundOf, isTold } from "./layout.js";
+import { exportOf } from "./lookup.js";
 import { checkUntil, declaredOf, expect } from "./one.js";
 import { decodeRecord } from "./record.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
@@ -64,11 +65,14 @@ export async function migrations(operation, page) {
   checkInteger("page size", limit, 1, BATCH);
   const range = [operation.key("migrations", {}), String(skip), String(skip + limit - 1)];
   const [members] = await operation.read("migrations", ["ZRANGE", ...range]);
-  const session = members.map((member) => ({ id: idOf(member, "migrations") }));
+  const session = members.map((member) => ({ id: foundOf(member) }));
   if (session.length === 0) return { migrations: [], next: null };
   const { dropped, rest } = expect(await operation.run("migrations", { session }), "ok");
   const next = session.length === limit ? skip + session.length - dropped : null;
-  return { migrations: rest[0].map(({ id, record }) => migrationOf(id, decodeRecord(record))), next };
+  // What cannot be told is passed over: it ends as its freeze does, and is reaped.
+  const read = rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
+  const told = read.filter(({ id, record }) => isTold(id) && record !== null);
+  return { migrations: told.map(({ id, record }) => migrationOf(id, record)), next };
 }
 
 function migrationOf(id, record) {

@@ -1,9 +1,10 @@
 /** The operations on nodes and their leases. */
 
-import { BATCH, candidates } from "./batch.js";
+import { BATCH, candidates, toldName } from "./batch.js";
 import { CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
 import { NodeIdentity, requireName } from "./ids.js";
-import { cursorBehind, readPage } from "./index-page.js";
+import { readPage } from "./index-page.js";
+import { isTold } from "./layout.js";
 import { count } from "./many.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
@@ -44,7 +45,8 @@ async function registered(operation, want) {
     if (reply.word !== "ok") throw errorOf(reply);
     const [page] = reply.rest;
     // One whose lease was renewed between two pages comes again.
-    for (const { node, deadline } of page) {
+    // What is no text is passed over, and forgotten when its time is over.
+    for (const { node, deadline } of page.filter(({ node }) => isTold(node))) {
       found.set(node, { name: node, leaseUntil: deadline, isLive: deadline > reply.now });
     }
     if (page.length < PAGE) break;
@@ -80,39 +82,57 @@ export async function recover(operation, node, to, claim) {
     reconnect_ms: checkInteger("reconnect", reconnect, 1, TEN_YEARS),
     grace_ms: operation.rules.grace,
   };
-  const { entries } = await readPage(operation, operation.key("node", { node }), "node", batch, after);
-  const next = cursorBehind(entries, batch, after);
-  const claimed = { sessions: [], frozen: [], corrupt: [], stale: entries.map(({ id }) => id), next };
-  let rounds = 0;
-  do {
+  const page = await readPage(operation, operation.key("node", { node }), "node", batch, after);
+  const claimed = { sessions: [], frozen: [], corrupt: [], stale: [], unreadable: 0, next: page.next(after) };
+  const [left] = await take(operation, values, page.ids, claimed);
+  // The page ends before those that were left; where nothing there names its end, it is read again.
+  if (left !== undefined) claimed.next = page.behind(page.ids.indexOf(left), after) ?? after ?? null;
+  return claimed;
+}
+
+/** Takes sessions, and returns those that were left because of their size. Those that change meanwhile are tried again. */
+async function take(operation, values, ids, claimed) {
+  const allLeft = [];
+  let stale = ids;
+  for (let rounds = 0; rounds === 0 || (stale.length > 0 && rounds < ROUNDS); rounds++) {
     try {
-      await take(operation, values, claimed);
+      const taken = await takeOnce(operation, values, stale, claimed);
+      stale = taken.stale;
+      allLeft.unshift(...taken.left);
     } catch (error) {
       // A lease that came or went since: what was taken before is told.
       const isRefused = error instanceof LeasedError || error instanceof FencedError;
       if (isRefused && claimed.sessions.length > 0) break;
       throw error;
     }
-    rounds++;
-  } while (claimed.stale.length > 0 && rounds < ROUNDS);
-  return claimed;
+  }
+  claimed.stale.push(...told(stale, claimed));
+  return allLeft;
 }
 
-/** Takes those that are left, and leaves those that changed since they were read. With none it lets go of the node. */
-async function take(operation, values, claimed) {
-  const found = await candidates(operation, claimed.stale);
-  const session = found.filter(({ broken }) => !broken);
+/** Those that can be told; the others are counted. */
+function told(ids, claimed) {
+  const texts = ids.filter(isTold);
+  claimed.unreadable += ids.length - texts.length;
+  return texts;
+}
+
+/** Takes sessions, and returns those that changed since they were read, and those left. With none it lets go of the node. */
+async function takeOnce(operation, values, given, claimed) {
+  const session = await candidates(operation, given);
   const reply = expectOk(await operation.run("recover", { ...values, session }));
   const [recovered, stale, frozen, corrupt] = reply.rest;
   const ids = (rows) => rows.map(({ id }) => id);
-  claimed.sessions.push(...recovered.map((row) => recoveredOf(found, row)));
-  claimed.frozen.push(...ids(frozen));
-  claimed.corrupt.push(...ids(corrupt), ...ids(found.filter(({ broken }) => broken)));
-  claimed.stale = ids(stale);
+  const texts = told(ids(recovered), claimed);
+  const rows = recovered.filter(({ id }) => texts.includes(id));
+  claimed.sessions.push(...rows.map((row) => recoveredOf(session, row)));
+  claimed.frozen.push(...told(ids(frozen), claimed));
+  claimed.corrupt.push(...told(ids(corrupt), claimed));
+  return { stale: ids(stale), left: given.slice(given.length - reply.left) };
 }
 
 function recoveredOf(found, { id, version }) {
   const candidate = found.find((one) => one.id === id);
   if (!candidate) throw new CorruptError("reply that names another session");
-  return { id, version, user: candidate.user || null, connection: candidate.connection || null };
+  return { id, version, user: toldName(candidate.user), connection: toldName(candidate.connection) };
 }

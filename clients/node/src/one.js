@@ -1,5 +1,6 @@
 /** The operations on one session. */
 
+import { toldName } from "./batch.js";
 import { settle } from "./declared.js";
 import { decodeEntries, Entries, jsonOf, pairs } from "./entries.js";
 import { CorruptError, FrozenError, InvalidError, MissingError } from "./errors.js";
@@ -95,6 +96,7 @@ export async function patch(operation, target, changes) {
     ttl_ms: ttl === undefined ? "" : checkTtl(ttl),
     grace_ms: operation.rules.grace,
     entries_bytes: operation.rules.sessionBytes,
+    entries_most: operation.rules.sessionEntries,
     changes: checkedChanges(operation.rules, list),
   });
   expect(reply, "ok", "unchanged");
@@ -162,7 +164,7 @@ export async function bind(operation, target, binding) {
     version: reply.version,
     previousConnection: reply.connection || null,
     previousNode: reply.node || null,
-    takenFrom: reply.holder_id || null,
+    takenFrom: toldName(reply.holder_id),
     reaped,
     changed: reply.word === "ok",
   };

@@ -4,6 +4,7 @@ import { commandOf, keyOf } from "./call.js";
 import { AmbiguousError, ContendedError, CorruptError, MissingError, NotExecutedError } from "./errors.js";
 import { History } from "./history.js";
 import { OperationId } from "./ids.js";
+import { storedOf } from "./layout.js";
 import { codeOf, Lost } from "./link.js";
 import { readReply } from "./reply.js";
 import { timeOf } from "./server-clock.js";
@@ -108,13 +109,28 @@ export class Operation {
 
   /** Sends commands that only read the key `what`, again if the connection breaks. */
   async read(what, ...commands) {
+    const replies = await this.#exchange(commands);
+    if (replies.some((reply) => codeOf(reply) === "WRONGTYPE")) {
+      this.checkSure();
+      throw new CorruptError(what);
+    }
+    return replies;
+  }
+
+  /** Reads strings: empty where there is none or a foreign type. */
+  async readStrings(...commands) {
+    if (commands.length === 0) return [];
+    const replies = await this.#exchange(commands.map((command) => command.map(storedOf)));
+    return replies.map((reply) => (Buffer.isBuffer(reply) ? reply : Buffer.alloc(0)));
+  }
+
+  /** The replies, which may be errors of a foreign type. */
+  async #exchange(commands) {
     const attempt = () => this.#engine.link.send(commands, this.#until);
     return this.doubting(async () => {
       const replies = await repeat(attempt, ATTEMPTS, ({ reason, cause }) => new NotExecutedError(reason, cause));
-      for (const reply of replies) {
-        if (codeOf(reply) === "WRONGTYPE") throw new CorruptError(what);
-        if (codeOf(reply)) throw new NotExecutedError("server", reply);
-      }
+      const failed = replies.find((reply) => codeOf(reply) && codeOf(reply) !== "WRONGTYPE");
+      if (failed) throw new NotExecutedError("server", failed);
       return replies;
     });
   }
@@ -173,7 +189,7 @@ export class Operation {
       const op_id = takes("op_id") ? this.id.bytes : undefined;
       const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.lease };
       const own = { now_ms: now, op_id, bound_ms: this.#history.bound, ...owner };
-      return [...before, commandOf(stem, tag, { ...own, ...values })];
+      return [...before, commandOf(stem, tag, { ...own, ...values }).map(storedOf)];
     };
     if (testClock || !takes("bound_ms")) return link.send(make(link.clock), this.#until);
     return link.sendTimed(make, effect === "noted" && this.#history.asksTime, this.#until);

@@ -1,6 +1,6 @@
 import { bundle } from "./bundle.js";
 import { decodeEntries } from "./entries.js";
-import { readLayout, textOf } from "./layout.js";
+import { foundOf, readLayout, textOf } from "./layout.js";
 
 const LAYOUT = bundle.record;
 const nameOf = (numbers) => new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
@@ -33,6 +33,21 @@ export function decodeRecord(bytes) {
     return null;
   }
   return record.entries === null || (record.kind === "moved" && record.new_id === "") ? null : record;
+}
+
+/** How much of a record to read for its head. */
+export const HEAD_BYTES = LAYOUT.head_bytes;
+
+/**
+ * What the beginning of a session's record tells: all that it takes to remove it, however large it is. Empty of what is
+ * no session, or broken.
+ */
+export function headOf(bytes) {
+  const none = { user: "", connection: "", node: "", expires_at_ms: 0, size: 0 };
+  const { values, end } = readLayout({ ...LAYOUT, texts: LAYOUT.texts.slice(0, -1) }, bytes, 0) ?? {};
+  if (values?.format !== bundle.record_format || KIND_OF.get(values.kind) !== "live") return none;
+  const names = { user: foundOf(values.user), connection: foundOf(values.connection), node: foundOf(values.node) };
+  return { ...names, expires_at_ms: values.expires_at, size: end + values.body_size };
 }
 
 /** Reads the freeze that a body begins with, and tells where it ends; null where there is none. */

@@ -1,6 +1,6 @@
 import { bundle } from "./bundle.js";
 import * as errors from "./errors.js";
-import { textOf } from "./layout.js";
+import { foundOf } from "./layout.js";
 
 /**
  * What a script answers, by the names in the bundle: `word`, each field, and `rest`, a list of rows for each part that
@@ -42,12 +42,7 @@ function rows({ fields }, times = Infinity, input) {
 function take(input, name) {
   const item = input.shift();
   if (item === undefined || item === null) throw new errors.CorruptError(`reply without its ${name}`);
-  if (typeof item === "number" || name === "record") return item;
-  try {
-    return textOf(item);
-  } catch {
-    throw new errors.CorruptError(`reply with a ${name} that is no UTF-8`);
-  }
+  return typeof item === "number" || name === "record" ? item : foundOf(item);
 }
 
 const BY_WORD = {

@@ -5,6 +5,7 @@ import { encodeEntries } from "./entries.js";
 /** Ten years, in milliseconds. */
 export const LONGEST = 10 * 365 * 24 * 3600 * 1000;
 const MOST_BYTES = 256 * 1024 * 1024;
+const MOST_ENTRIES = 1_000_000;
 const KEY_BYTES = 256;
 
 const DEFAULTS = {
@@ -18,8 +19,9 @@ const DEFAULTS = {
   sessionsPerUser: 0,
   onLimit: "reject",
   ids: "uuid",
-  valueBytes: 1024 * 1024,
-  sessionBytes: 4 * 1024 * 1024,
+  valueBytes: 256 * 1024,
+  sessionBytes: 256 * 1024,
+  sessionEntries: 1024,
 };
 
 /** What holds for all sessions of a store, checked. Durations are milliseconds. */
@@ -35,6 +37,7 @@ export function rulesOf(given = {}) {
   checkInteger("sessionsPerUser", rules.sessionsPerUser, 0, 500);
   checkInteger("valueBytes", rules.valueBytes, 1, MOST_BYTES);
   checkInteger("sessionBytes", rules.sessionBytes, 1, MOST_BYTES);
+  checkInteger("sessionEntries", rules.sessionEntries, 1, MOST_ENTRIES);
   if (!(rules.refreshThreshold > 0 && rules.refreshThreshold <= 1)) {
     throw new InvalidError("refreshThreshold", "must be above 0 and at most 1");
   }
@@ -71,13 +74,20 @@ export function checkedEntries(rules, attributes, extensions) {
     ...Array.from(attributes, ([key, json]) => ({ kind: "attribute", key, json })),
     ...Array.from(extensions, ([key, json]) => ({ kind: "extension", key, json })),
   ];
-  const bytes = checkedChanges(rules, list);
-  if (bytes.length > rules.sessionBytes) throw new TooLargeError({ bytes: bytes.length });
+  const bytes = encoded(rules, list);
+  if (bytes.length > rules.sessionBytes || list.length > rules.sessionEntries) {
+    throw new TooLargeError({ bytes: bytes.length, entries: list.length });
+  }
   return bytes;
 }
 
 /** Changes to what a session holds, as a script takes them; the script knows how large it gets. */
 export function checkedChanges(rules, list) {
+  checkInteger("changes", list.length, 0, rules.sessionEntries);
+  return encoded(rules, list);
+}
+
+function encoded(rules, list) {
   for (const { key, json } of list) {
     if (!isText(key) || key === "" || Buffer.byteLength(key) > KEY_BYTES) {
       throw new InvalidError("attribute key", `must be text of 1 to ${KEY_BYTES} bytes`);

@@ -121,10 +121,15 @@ export interface Reaped {
   sessions: Session[];
   /** Entries of the expiry index that led to no session. */
   dropped: number;
-  /** What cannot be removed, because something under its keys is corrupt. */
+  /**
+   * What cannot be removed, because something under its keys is corrupt. What was under its record's key is set aside for a
+   * week, under `{ns:p}:aside:<id>`.
+   */
   corrupt: string[];
-  /** Whether there may be more. */
+  /** Whether there may be more: the sessions of one reap take 2 MiB at most, but for one that is larger by itself. */
   more: boolean;
+  /** How many more were removed, or are corrupt, that cannot be told: an id or something in the session is no text. */
+  unreadable: number;
 }
 
 /** A node that holds a lease, or held one lately. */
@@ -144,6 +149,8 @@ export interface Claimed {
   frozen: string[];
   corrupt: string[];
   stale: string[];
+  /** How many more were met whose ids are no text; those that were sound were taken. */
+  unreadable: number;
   /** Where to go on; null: the node's sessions are through. */
   next: Cursor | null;
 }
@@ -229,7 +236,7 @@ export class Cloakroom {
 
   /**
    * A page of live sessions, oldest first, as they all were at one instant; several pages are several. The size is 1 to 500
-   * and defaults to 100; a page ends earlier where its records would be larger than 4 MiB, or where it kept changing. `next`
+   * and defaults to 100; a page ends earlier where its records would be larger than 2 MiB, or where it kept changing. `next`
    * is null after the last.
    */
   list(owner: Selector, page?: { size?: number; after?: Cursor }): Promise<{ sessions: Session[]; next: Cursor | null }>;
@@ -237,8 +244,11 @@ export class Cloakroom {
   /** How many live sessions a user or node has. */
   count(owner: Selector): Promise<number>;
 
-  /** Deletes all sessions that a user has, or all but one. */
-  deleteUser(user: string, options?: { keep?: string }): Promise<{ removed: Removed[]; corrupt: string[] }>;
+  /** Deletes all sessions that a user has, or all but one. `unreadable` more were removed, or are corrupt, by ids that are no text. */
+  deleteUser(
+    user: string,
+    options?: { keep?: string },
+  ): Promise<{ removed: Removed[]; corrupt: string[]; unreadable: number }>;
 
   /** Which sessions expired, oldest first; at most 1,000, 100 unless told. `before` defaults to now. */
   expired(page?: { before?: number; skip?: number; limit?: number }): Promise<{ id: string; expiredAt: number }[]>;

@@ -87,7 +87,8 @@ async function heldBy(key, tag) {
   }
   if (type !== "string") return { other: type };
   const [bytes] = await send(["GET", key]);
-  if (key.startsWith(`${tag}:session:`) && decodeRecord(bytes)) return recordOf(bytes);
+  const isRecord = key.startsWith(`${tag}:session:`) || key.startsWith(`${tag}:aside:`);
+  if (isRecord && decodeRecord(bytes)) return recordOf(bytes);
   try {
     return { string: textOf(bytes) };
   } catch {

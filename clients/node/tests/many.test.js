@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LimitError } from "../src/index.js";
+import { InvalidError, LimitError, NodeIdentity, TooLargeError } from "../src/index.js";
 import { clockAt, startServer } from "./support/server.js";
 
 const server = await startServer();
@@ -60,14 +60,117 @@ test("expired sessions are found, reaped once, and handed out", async () => {
   assert.deepEqual((await store.reap()).sessions, []);
 });
 
-test("reaping passes over what is corrupt and names it", async () => {
+test("reaping sets aside what is corrupt and names it once", async () => {
   const clock = clockAt(Date.now());
   const store = await server.store({ clock, rules: { ttl: 1000 } });
   for (const id of ["a", "b"]) await store.create({ id });
   await server.admin.sendCommand(["SET", `{${store.namespace}:0}:session:a`, "broken"]);
   clock.now += 1000;
-  const { sessions, corrupt } = await store.reap(1);
-  assert.deepEqual([sessions.map(({ id }) => id), corrupt], [["b"], ["a"]]);
+  const first = await store.reap(1);
+  assert.deepEqual([first.sessions, first.corrupt, first.more], [[], ["a"], true]);
+  assert.equal(await server.admin.sendCommand(["GET", `{${store.namespace}:0}:aside:a`]), "broken");
+  const { sessions, corrupt } = await store.reap();
+  assert.deepEqual([sessions.map(({ id }) => id), corrupt], [["b"], []]);
+});
+
+test("a count drops what has no record", async () => {
+  const store = await server.store();
+  const index = `{${store.namespace}:0}:user:ann:sessions`;
+  await store.create({ user: "ann" });
+  await server.admin.sendCommand(["ZADD", index, "1", "lost", "1", Buffer.from([0xff])]);
+  assert.equal(await store.count({ user: "ann" }), 1);
+  assert.equal(await server.admin.sendCommand(["ZCARD", index]), 1);
+});
+
+test("what is no text stops nothing", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock, rules: { sessionsPerUser: 1, onLimit: "evict" } });
+  const key = (rest) => `{${store.namespace}:0}:${rest}`;
+  const node = new NodeIdentity("n");
+  await store.heartbeat(node, { want: "register" });
+  const bad = [Buffer.from([0xff, 0xfe]), Buffer.alloc(129, "x"), Buffer.from([0x78, 0xe2, 0x82])];
+  for (const index of ["user:ann:sessions", "node:dead:sessions", "expiry", "migrations"]) {
+    for (const id of bad) await server.admin.sendCommand(["ZADD", key(index), "1", id]);
+  }
+  await server.admin.sendCommand(["ZADD", key("nodes"), "1", Buffer.from([0xff])]);
+  await server.admin.sendCommand(["SET", key("connection:c:session"), Buffer.from([0xff])]);
+  const ids = (sessions) => sessions.map(({ id }) => id);
+  await store.create({ id: "a", user: "ann", connection: "c", node: "dead" });
+  assert.deepEqual(ids((await store.list({ user: "ann" })).sessions), ["a"]);
+  await store.create({ id: "b", user: "ann", node: "dead" });
+  assert.equal(await store.count({ user: "ann" }), 1);
+  assert.deepEqual(await store.expired(), []);
+  assert.equal((await store.reap()).dropped, 3);
+  assert.deepEqual((await store.migrations()).migrations, []);
+  assert.deepEqual(
+    (await store.nodes()).map(({ name }) => name),
+    ["n"],
+  );
+  assert.deepEqual(ids((await store.recover("dead", "n")).sessions), ["b"]);
+  assert.equal(await store.count({ node: "dead" }), 0);
+  assert.deepEqual(ids((await store.deleteUser("ann")).removed), ["b"]);
+});
+
+test("a session whose id is no text is removed and counted", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock, rules: { ttl: 1000 } });
+  const key = (rest) => Buffer.concat([Buffer.from(`{${store.namespace}:0}:`), Buffer.from(rest)]);
+  const send = (...command) => server.admin.sendCommand(command);
+  for (const [user, score] of [
+    ["ann", String(2 ** 46)],
+    ["bob", "1"],
+  ]) {
+    const { session } = await store.create({ user });
+    const bad = Buffer.concat([Buffer.from([0xff]), Buffer.from(user)]);
+    await send("RENAME", key(`session:${session.id}`), Buffer.concat([key("session:"), bad]));
+    await send("ZREM", key("expiry"), session.id);
+    await send("ZADD", key("expiry"), score, bad);
+    await send("DEL", key(`user:${user}:sessions`));
+    await send("ZADD", key(`user:${user}:sessions`), "1", bad);
+  }
+  assert.deepEqual(await store.deleteUser("ann"), { removed: [], corrupt: [], unreadable: 1 });
+  clock.now += 1000;
+  const { sessions, corrupt, unreadable } = await store.reap();
+  assert.deepEqual([sessions, corrupt, unreadable], [[], [], 1]);
+  assert.equal(await send("EXISTS", key("user:ann:sessions"), key("user:bob:sessions")), 0);
+});
+
+test("large sessions are made, recovered and reaped some at a time", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock, rules: { ttl: 100_000 } });
+  await store.heartbeat(new NodeIdentity("n"), { want: "register" });
+  const attributes = { a: "x".repeat(250_000) };
+  const made = await store.createMany(Array.from({ length: 10 }, () => ({ node: "dead", attributes })));
+  assert.ok(made.every(({ session }) => session));
+  let taken = 0;
+  for (let after; ;) {
+    const { sessions, next } = await store.recover("dead", "n", { after });
+    assert.ok(sessions.length <= 4);
+    taken += sessions.length;
+    if (next === null) break;
+    after = next;
+  }
+  assert.equal(taken, 10);
+  clock.now += 200_000;
+  const reaped = [await store.reap(), await store.reap()];
+  assert.deepEqual(
+    reaped.map(({ sessions, more }) => [sessions.length, more]),
+    [
+      [8, true],
+      [2, false],
+    ],
+  );
+  assert.equal(reaped[0].sessions[0].get("a").length, 250_000);
+});
+
+test("a session has 1,024 entries at most", async () => {
+  const store = await server.store();
+  const entries = (count) => Object.fromEntries(Array.from({ length: count }, (_, at) => [`k${at}`, at]));
+  const { session } = await store.create({ attributes: entries(1024) });
+  const isTooMany = (error) => error instanceof TooLargeError && error.entries === 1025;
+  await assert.rejects(store.patch(session, { set: { x: 1 } }), isTooMany);
+  await assert.rejects(store.create({ attributes: entries(1025) }), isTooMany);
+  await assert.rejects(store.patch(session, { remove: Object.keys(entries(1025)) }), InvalidError);
 });
 
 test("the limit of sessions refuses a login or makes the oldest go", async () => {

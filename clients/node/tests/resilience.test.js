@@ -46,7 +46,7 @@ test("a lost list of reaped sessions is told, and the call is not sent again by 
   const store = await server.store({ clock, rules: { ttl: 1000 } }, proxy.url);
   await store.create({ id: "a" });
   clock.now += 1000;
-  // The reply to the script that expires nothing passes; the one to the reap behind the MGET does not.
+  // The reply to the script that expires nothing passes; the one to the reap behind the reading does not.
   proxy.cuts = (request) => request.includes("EVALSHA") && request.includes(":session:a");
   await assert.rejects(store.reap(), AmbiguousError);
   assert.equal(proxy.cut, 1);

@@ -68,7 +68,7 @@ class Script:
         for member in members:
             keys += [name_key(pattern, tag, member) for pattern in self._group["keys"]]
             arguments += [_argument(argument, member) for argument in self._group["arguments"]]
-        return ["EVALSHA", self.sha1, len(keys), *keys, *arguments]
+        return ["EVALSHA", self.sha1, len(keys), *map(stored, keys), *map(stored, arguments)]
 
     def read(self, raw: Any) -> Reply:
         """A reply, by the fields that the bundle says it has."""
@@ -103,7 +103,26 @@ class Script:
         value = items.popleft()
         if name == "record":
             return self._layout.decode(value)
-        return value.decode() if isinstance(value, bytes) else value
+        return found(value) if isinstance(value, bytes) else value
+
+
+def found(raw: bytes) -> str:
+    """What a server has as an id or name. It need be no text: `is_text` tells, and `stored` gives it back as it was."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def stored(value: str | bytes | int) -> str | bytes | int:
+    """A text that a server may have, as it has it."""
+    return value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+
+
+def is_text(value: str) -> bool:
+    """Whether what was found can be told."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

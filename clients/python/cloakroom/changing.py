@@ -12,7 +12,7 @@ from . import errors
 from .bundle import Reply
 from .call import Engine, Steps
 from .errors import CloakroomError
-from .operation import Operation
+from .operation import Operation, told_name
 from .reading import get
 from .record import Entry
 from .results import Bound, Patched, Refreshed, Rotated, Unbound
@@ -75,6 +75,7 @@ def patch(
     changes += [Entry("attribute", key, "") for key in remove]
     changes += [Entry("extension", key, to_json(key, value)) for key, value in (set_extensions or {}).items()]
     changes += [Entry("extension", key, "") for key in remove_extensions]
+    check_range("changes", len(changes), 0, engine.rules.entries_most)
     encoded = engine.bundle.layout.encode_entries([check_entry(engine.rules, change) for change in changes])
     values = {**values_of(target), "version": version, "status": status, "ttl_ms": ttl_ms, "changes": encoded}
     reply, _ = yield from Operation(engine).settle("patch", values)
@@ -149,7 +150,7 @@ def bind(engine: Engine, target: Target, connection: str, *, node: str = "", tak
         version=bound["version"],
         previous_connection=bound["connection"],
         previous_node=bound["node"],
-        taken_from=bound["holder_id"],
+        taken_from=told_name(bound["holder_id"]),
         reaped=operation.reaped,
         changed=reply.word == "ok",
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from . import errors
+from .bundle import is_text
 from .call import KEPT_CHANGING, Engine, Steps
 from .operation import Operation
-from .reading import expired, look_up, page_of_user
+from .reading import expired_page, look_up, page_of_user
 from .results import Reaped, UserDeleted
 from .rules import check_range, check_required
 
@@ -23,24 +24,28 @@ def delete_user(engine: Engine, user: str, *, keep: str | None = None) -> Steps[
     kept = set() if keep is None else {keep}
     if keep is not None and (found := (yield from look_up(operation, keep))):
         kept.add(found[0])
+    corrupt: set[str] = set()
     start, idle_rounds = None, 0
     while idle_rounds < _ROUNDS:
         # One more tells whether there are others.
-        limit = _BATCH + 1 + len(kept) + len(done.corrupt)
+        limit = _BATCH + 1 + len(kept) + len(corrupt)
         now, ids = yield from page_of_user(operation, user, start, limit)
         start = now if start is None else start
-        ids = [id for id in ids if id not in kept and id not in done.corrupt]
+        ids = [id for id in ids if id not in kept and id not in corrupt]
         if not ids:
             return done
         whole, ids = len(ids) <= _BATCH, ids[:_BATCH]
         batch = yield from operation.remove(user, ids)
         done.removed += batch.removed
-        done.corrupt += batch.corrupt
+        done.corrupt += filter(is_text, batch.corrupt)
+        corrupt.update(batch.corrupt)
+        done.unreadable += batch.unreadable + len(batch.corrupt) - sum(map(is_text, batch.corrupt))
+        removed = len(batch.removed) + batch.unreadable
         # An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or
         # it had none.
-        if whole and len(batch.removed) + len(batch.corrupt) == len(ids):
+        if whole and removed + len(batch.corrupt) == len(ids):
             return done
-        idle = len(batch.stale) == len(ids) or (whole and not batch.removed)
+        idle = len(batch.stale) == len(ids) or (whole and not removed)
         idle_rounds = idle_rounds + 1 if idle else 0
     with operation.doubting():
         raise errors.Contended(KEPT_CHANGING)
@@ -51,14 +56,9 @@ def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
     processes may: each expired session is returned to one of them. After `Ambiguous` the sessions may be removed and
     their list is lost: the one call that does not answer the same when it is repeated."""
     check_range("batch", batch, 1, _BATCH)
-    corrupt: list[str] = []
-    while True:
-        # What cannot be removed stays the oldest, and must not keep the rest from being found.
-        page = yield from expired(engine, skip=len(corrupt), limit=batch)
-        more = len(page) == batch
-        if not page:
-            return Reaped([], 0, corrupt, more)
-        outcome = yield from Operation(engine).reap([entry.id for entry in page])
-        corrupt += outcome.corrupt
-        if not more or len(outcome.corrupt) < batch:
-            return Reaped(outcome.removed, outcome.dropped, corrupt, more)
+    page = yield from expired_page(engine, None, 0, batch)
+    outcome = yield from Operation(engine).reap([id for id, _ in page])
+    told = [id for id in outcome.corrupt if is_text(id)]
+    more = len(page) == batch or outcome.left > 0 or bool(outcome.stale)
+    unreadable = outcome.unreadable + len(outcome.corrupt) - len(told)
+    return Reaped(outcome.removed, outcome.dropped, told, more, unreadable)

@@ -103,11 +103,12 @@ class Limit(Refused):
 
 
 class TooLarge(Refused):
-    """The session's attributes and extensions would take more than allowed."""
+    """The session's attributes and extensions would take more than allowed, or be more."""
 
-    def __init__(self, bytes: int) -> None:
-        super().__init__(f"the session's entries would take {bytes} bytes")
+    def __init__(self, bytes: int, entries: int) -> None:
+        super().__init__(f"the session's {entries} entries would take {bytes} bytes")
         self.bytes = bytes
+        self.entries = entries
 
 
 class Frozen(Refused):

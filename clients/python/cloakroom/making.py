@@ -46,6 +46,8 @@ class Incoming:
 
 #: How many sessions one script makes at most.
 _MOST = 100
+#: How many bytes of entries one script stores at most, but for one session that has more by itself.
+_MOST_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,10 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
         else:
             is_limited = engine.rules.limit and draft.session.user
             (alone if is_limited or engine.identity else batch).append((place, draft))
-    for start in range(0, len(batch), _MOST):
-        made, left = yield from _make_batch(call, batch[start : start + _MOST])
+    while batch:
+        size = _batch_size(batch)
+        made, left = yield from _make_batch(call, batch[:size])
+        batch = batch[size:]
         answers |= made
         alone += left
     # In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
@@ -126,6 +130,16 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
 
 def _begin(engine: Engine, id: OperationId) -> Operation:
     return Operation(replace(engine, operation_id=id))
+
+
+def _batch_size(batch: list[tuple[int, _Draft]]) -> int:
+    """How many of these make a batch."""
+    total = 0
+    for size, (_, draft) in enumerate(batch[:_MOST]):
+        total += len(draft.values["entries"])
+        if size > 0 and total > _MOST_BYTES:
+            return size
+    return min(len(batch), _MOST)
 
 
 def _draft(

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Literal
 
 from . import errors
+from .bundle import found, is_text
 from .call import Call, Engine, Steps
 from .changing import Target, values_of
-from .index_page import id_of
 from .operation import Operation
 from .record import Record
 from .results import Export, Migration, Migrations, Outgoing, Thawed
@@ -95,13 +95,14 @@ def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[M
     check_range("limit", limit, 1, _BATCH)
     call = Call(engine)
     (raw,) = yield from call.read("migrations", ["ZRANGE", engine.key("migrations"), skip, skip + limit - 1])
-    ids = [id_of(id, "migrations") for id in raw]
+    ids = [found(id) for id in raw]
     if not ids:
         return Migrations([], None)
     reply = (yield from call.run("migrations", {}, [{"id": id} for id in ids])).ok()
     left = len(ids) - reply.fields["dropped"]
-    found = [_migration(id, record) for id, record in reply.rest[0]]
-    return Migrations(found, skip + left if len(ids) == limit else None)
+    # What cannot be told is passed over: it ends as its freeze does, and is reaped.
+    told = [_migration(id, record) for id, record in reply.rest[0] if record and is_text(id)]
+    return Migrations(told, skip + left if len(ids) == limit else None)
 
 
 def _migration(id: str, record: Record | None) -> Migration:

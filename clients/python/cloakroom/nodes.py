@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from . import errors
+from .bundle import is_text
 from .call import Call, Engine, NodeIdentity, Steps
-from .index_page import cursor_behind, read_page
-from .operation import Members, Operation
+from .index_page import read_page
+from .operation import Members, Operation, told_name
 from .reading import count
 from .results import Claimed, Cursor, Node, Recovered
 from .rules import LONGEST_MS, check_range, check_required
@@ -51,7 +52,8 @@ def _registered(engine: Engine, want: str) -> Steps[list[Node]]:
         reply = (yield from call.run("nodes", {"from_ms": start, "want": want})).ok()
         now, page = reply.fields["now"], reply.rest[0]
         # One whose lease was renewed between two pages comes again.
-        found.update({name: Node(name, until, until > now, 0) for name, until in page})
+        # What is no text is passed over, and forgotten when its time is over.
+        found.update({name: Node(name, until, until > now, 0) for name, until in page if is_text(name)})
         if len(page) < _PAGE:
             return [found[name] for name in sorted(found)]
         last = page[-1][1]
@@ -96,40 +98,63 @@ def recover(
         raise errors.Invalid("node is not that of the node that makes the call")
     operation, claimed = Operation(engine), Claimed()
     page = yield from read_page(operation, engine.key("node", node=node), "node", batch, after)
-    claimed.next = cursor_behind(page.entries, batch, after)
-    claimed.stale = [id for id, _ in page.entries]
+    claimed.next = page.next(after)
     when = "always" if drain else "lapsed"
     values = {"node": node, "new_node": to, "when": when, "reconnect_ms": reconnect_ms}
+    left = yield from _take(operation, values, page.ids, claimed)
+    if left:
+        # The page ends before those that were left; where nothing there names its end, it is read again.
+        claimed.next = page.behind(page.ids.index(left[0]), after) or after
+    return claimed
+
+
+def _take(operation: Operation, values: dict[str, Any], ids: list[str], claimed: Claimed) -> Steps[list[str]]:
+    """Takes sessions, and returns those that were left because of their size. Those that change meanwhile are tried
+    again."""
+    stale, all_left = ids, list[str]()
     for _ in range(_ROUNDS):
         try:
-            claimed.stale = yield from _take(operation, values, claimed.stale, claimed)
+            stale, left = yield from _take_once(operation, values, stale, claimed)
         except (errors.Leased, errors.Fenced):
             # A lease that came or went since: what was taken before is told.
             if not claimed.sessions:
                 raise
             break
-        if not claimed.stale:
+        all_left = left + all_left
+        if not stale:
             break
-    return claimed
+    claimed.stale += _told(stale, claimed)
+    return all_left
 
 
-def _take(operation: Operation, values: dict[str, Any], ids: list[str], claimed: Claimed) -> Steps[list[str]]:
-    """Takes sessions, and returns those that changed since they were read. With none left it lets go of the node."""
-    members, broken = yield from operation.candidates(ids)
+def _told(ids: list[str], claimed: Claimed) -> list[str]:
+    """Those that can be told; the others are counted."""
+    told = [id for id in ids if is_text(id)]
+    claimed.unreadable += len(ids) - len(told)
+    return told
+
+
+def _take_once(
+    operation: Operation, values: dict[str, Any], ids: list[str], claimed: Claimed
+) -> Steps[tuple[list[str], list[str]]]:
+    """Takes sessions, and returns those that changed since they were read, and those that were left. With none left it
+    lets go of the node."""
+    members = yield from operation.candidates(ids)
     reply = yield from operation.run("recover", values, members)
     if reply.word == "taken":
         raise errors.Leased(**reply.fields)
     if reply.word == "missing":
         raise errors.Fenced
     recovered, stale, frozen, corrupt = reply.ok().rest
-    claimed.sessions += [_recovered(members, id, version) for id, version in recovered]
-    claimed.frozen += [id for (id,) in frozen]
-    claimed.corrupt += [id for (id,) in corrupt] + broken
-    return [id for (id,) in stale]
+    told = _told([id for id, _ in recovered], claimed)
+    claimed.sessions += [_recovered(members, id, version) for id, version in recovered if id in told]
+    claimed.frozen += _told([id for (id,) in frozen], claimed)
+    claimed.corrupt += _told([id for (id,) in corrupt], claimed)
+    return [id for (id,) in stale], ids[len(ids) - reply.fields["left"] :]
 
 
 def _recovered(members: Members, id: str, version: int) -> Recovered:
     for member in members:
         if member["id"] == id:
-            return Recovered(id, version, member["user"], member["connection"])
+            return Recovered(id, version, told_name(member["user"]), told_name(member["connection"]))
     raise errors.Corrupt("reply that names another session")

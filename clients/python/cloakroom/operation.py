@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import errors
-from .bundle import Reply
-from .call import KEPT_CHANGING, Call, Engine, Steps
+from .bundle import Reply, found, is_text, stored
+from .call import KEPT_CHANGING, Call, Engine, Steps, check_reply
+from .record import Head
 from .results import Removed
 from .session import Session
 
-Members = list[dict[str, str]]
+Members = list[dict[str, Any]]
 
 #: How often a script may say that it needs something else, others being faster each time, before the call gives up.
 _ROUNDS = 128
+#: How many bytes of sessions are read at once, but for one that is larger by itself.
+_BYTES_PER_READ = 2 * 1024 * 1024
 
 
 @dataclass
@@ -25,7 +28,12 @@ class Batch:
     #: Changed between the reading and the script: to be tried again.
     stale: list[str]
     corrupt: list[str]
-    dropped: int = 0
+    #: Entries of the expiry index without a session.
+    dropped: int
+    #: How many at the end were not looked at, because those before were large: to be tried again.
+    left: int
+    #: How many more were removed that cannot be told: an id or something in the session is no text.
+    unreadable: int
 
 
 class Operation(Call):
@@ -49,7 +57,10 @@ class Operation(Call):
             if reply.word == "need":
                 need = script.needs[reply.kind]
                 if "declare" in need:
-                    members = yield from self._declare(need["declare"], reply.rest[0])
+                    members = yield from self._declare(reply.rest[0])
+                if reply.kind == "routing" and stem != "delete" and not all(map(is_text, reply.fields.values())):
+                    # Only whoever removes the session need not tell of it.
+                    raise errors.Corrupt("record")
                 if not (yield from self._supply(need, reply, values)):
                     rounds += 1
             elif reply.word == "moved" and script.follows_moved:
@@ -71,78 +82,99 @@ class Operation(Call):
         if need.get("run") == "reap":
             expired = yield from self.reap([reply.fields["id"]])
             self.reaped += expired.removed
-            if expired.corrupt:
-                raise errors.Corrupt("record")
-            return bool(expired.removed)
+            return bool(expired.removed or expired.corrupt) or expired.unreadable > 0
         if need.get("run") == "delete_user":
             surplus = [id for (id,) in reply.rest[0]]
             batch = yield from self.remove(values[need["of"]], surplus)
             self.removed += batch.removed
-            return len(batch.stale) + len(batch.corrupt) < len(surplus)
+            return len(batch.stale) + len(batch.corrupt) + batch.left < len(surplus)
         return False
 
-    def _declare(self, group: str, ids: list[tuple[str]]) -> Steps[Members]:
-        members, broken = yield from self.candidates([id for (id,) in ids])
-        if broken:
-            raise errors.Corrupt(group)
-        return members
+    def _declare(self, ids: list[tuple[str]]) -> Steps[Members]:
+        return (yield from self.candidates([id for (id,) in ids]))
 
     def evicted(self, ids: list[tuple[str]], members: Members) -> list[Removed]:
         """All that was removed for the limit: before the call, and by it, as the rest of its reply names them."""
-        return self.removed + [removed_of(members, id) for (id,) in ids]
+        return self.removed + [removed_of(members, id) for (id,) in ids if is_text(id)]
 
-    def candidates(self, ids: list[str]) -> Steps[tuple[Members, list[str]]]:
-        """Where sessions are indexed; and those whose records cannot be read, so that nobody knows. What has no record
-        of a session is indexed nowhere that we know."""
-        members: Members = []
-        broken: list[str] = []
-        if not ids:
-            return members, broken
-        # MGET, because it reads a foreign type as absent, which the script then finds out.
-        keys = [self.engine.key("session", id=id) for id in ids]
-        (raws,) = yield from self.read("record", ["MGET", *keys])
-        for id, raw in zip(ids, raws, strict=True):
-            record = self.engine.bundle.layout.decode(raw) if raw is not None else None
-            if raw is not None and record is None:
-                broken.append(id)
-            elif record and record.kind == "live":
-                routing = {"user": record.user, "connection": record.connection, "node": record.node}
-                members.append({"id": id, **routing})
-            else:
-                members.append({"id": id, "user": "", "connection": "", "node": ""})
-        return members, broken
+    def candidates(self, ids: list[str]) -> Steps[Members]:
+        """Where sessions are indexed. What has no record of a session is indexed nowhere that we know."""
+        raws = yield from self._heads(ids)
+        layout = self.engine.bundle.layout
+        return [_member(id, layout.head(raw)) for id, raw in zip(ids, raws, strict=True)]
+
+    def _heads(self, ids: list[str]) -> Steps[list[bytes]]:
+        end = self.engine.bundle.layout.head_size - 1
+        return (yield from self._strings([["GETRANGE", self._record_key(id), 0, end] for id in ids]))
+
+    def _record_key(self, id: str) -> str | bytes | int:
+        return stored(self.engine.key("session", id=id))
+
+    def _strings(self, commands: list[Any]) -> Steps[list[bytes]]:
+        """Strings; empty where there is none or a foreign type, which the script finds out."""
+        if not commands:
+            return []
+        replies = yield from self.exchange(*commands)
+        for reply in replies:
+            if isinstance(reply, Exception) and not str(reply).startswith("WRONGTYPE"):
+                check_reply("record", reply)
+        return [reply if isinstance(reply, bytes) else b"" for reply in replies]
+
+    def _records(self, ids: list[str]) -> Steps[list[bytes]]:
+        """The whole records of expired sessions, which do not change any more: of as many as may be read at once."""
+        raws, total, large = (yield from self._heads(ids)), 0, []
+        for at, raw in enumerate(raws):
+            size = self.engine.bundle.layout.head(raw).size
+            if total > 0 and total + size > _BYTES_PER_READ:
+                raws = raws[:at]
+                break
+            total += size
+            if size > len(raw):
+                large.append(at)
+        whole = yield from self._strings([["GET", self._record_key(ids[at])] for at in large])
+        for at, raw in zip(large, whole, strict=True):
+            raws[at] = raw
+        return raws
 
     def reap(self, ids: list[str]) -> Steps[Batch]:
         """Removes those that have expired. One that lives again survives."""
-        members, broken = yield from self.candidates(ids)
+        raws, layout = (yield from self._records(ids)), self.engine.bundle.layout
+        read = dict(zip(ids, raws, strict=False))
+        members = [_member(id, layout.head(raw)) for id, raw in read.items()]
         reply = (yield from self.run("reap", {}, members)).ok()
-        removed, stale, corrupt = reply.rest
-        sessions = [Session.of_record(id, record) for id, record in removed]
-        return _batch(ids, sessions, stale, corrupt, broken, reply.fields["dropped"])
+        batch = _batch(reply)
+        records = [(id, layout.decode(read[id])) for id in batch.removed]
+        sessions = [Session.of_record(id, record) for id, record in records if record and is_text(id)]
+        unreadable = len(records) - len(sessions)
+        return replace(batch, removed=sessions, unreadable=unreadable, left=batch.left + len(ids) - len(read))
 
     def remove(self, user: str, ids: list[str]) -> Steps[Batch]:
         """Removes sessions of a user, live or expired."""
-        members, broken = yield from self.candidates(ids)
-        reply = (yield from self.run("delete_user", {"user": user}, members)).ok()
-        removed, stale, corrupt = reply.rest
-        return _batch(ids, [removed_of(members, id) for (id,) in removed], stale, corrupt, broken)
+        members = yield from self.candidates(ids)
+        batch = _batch((yield from self.run("delete_user", {"user": user}, members)).ok())
+        told = [removed_of(members, id) for id in batch.removed if is_text(id)]
+        return replace(batch, removed=told, unreadable=len(batch.removed) - len(told))
+
+
+def _member(id: str, head: Head) -> dict[str, Any]:
+    routing = {"user": found(head.user), "connection": found(head.connection), "node": found(head.node)}
+    return {"id": id, **routing, "expires_at_ms": head.expires_at}
 
 
 def removed_of(members: Members, id: str) -> Removed:
     """A removed session that a script names, with what was declared of it."""
     for member in members:
         if member["id"] == id:
-            return Removed(id, member["connection"], member["node"])
+            return Removed(id, told_name(member["connection"]), told_name(member["node"]))
     raise errors.Corrupt("reply that names another session")
 
 
-def _batch(
-    ids: list[str],
-    removed: list[Any],
-    stale: list[tuple[str]],
-    corrupt: list[tuple[str]],
-    broken: list[str],
-    dropped: int = 0,
-) -> Batch:
-    bad = {id for (id,) in corrupt}.union(broken)
-    return Batch(removed, [id for (id,) in stale], [id for id in ids if id in bad], dropped)
+def told_name(name: str) -> str:
+    """A name as it is told: that of none, and what is no text, is none."""
+    return name if is_text(name) else ""
+
+
+def _batch(reply: Reply) -> Batch:
+    """What a script did, with the ids of those that it removed."""
+    removed, stale, corrupt = ([id for (id,) in ids] for ids in reply.rest)
+    return Batch(removed, stale, corrupt, reply.fields.get("dropped", 0), reply.fields["left"], 0)

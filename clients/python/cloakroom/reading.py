@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import errors
-from .bundle import Reply
+from .bundle import Reply, found, is_text
 from .call import KEPT_CHANGING, Call, Engine, Steps
 from .errors import CloakroomError
-from .index_page import IndexPage, cursor_behind, id_of, read_page
+from .index_page import IndexPage, id_of, is_id, read_page
 from .record import Record
 from .results import Cursor, Expired, Export, Page
 from .rules import check_id, check_range, check_required
@@ -21,7 +21,7 @@ _WHOLE_PAGE_ROUNDS = 16
 #: How often in all.
 _PAGE_ROUNDS = 128
 #: How many bytes of records a page has at most, but for one record.
-_PAGE_BYTES = 4 * 1024 * 1024
+_PAGE_BYTES = 2 * 1024 * 1024
 
 
 def get(engine: Engine, id: str) -> Steps[Session | None]:
@@ -45,16 +45,20 @@ def session_by_connection(engine: Engine, connection: str) -> Steps[Session | No
     """Reads the live session that has a connection."""
     check_required(connection=connection)
     call, passed = Call(engine), None
-    # The pointer and the record must agree. But between the two the connection may have been taken over, so a pointer
-    # that disagrees is read again, and followed if it leads elsewhere now.
+    # The pointer and the record must agree. But between the two the connection may have been taken over, and between
+    # two looks it may have been there and back. So a pointer is stale only if it leads, read again, to the very version
+    # of the session that did not have the connection before.
     while True:
         (raw,) = yield from call.read("connection", ["GET", engine.key("connection", connection=connection)])
-        if raw is None or raw == passed:
+        if raw is None:
             return None
         found = yield from look_up(call, id_of(raw, "connection"))
         if found and found[1].connection == connection:
             return Session.of_record(*found)
-        passed = raw
+        led = (raw, found and (found[0], found[1].version))
+        if led == passed:
+            return None
+        passed = led
 
 
 def look_up(call: Call, id: str) -> Steps[tuple[str, Record] | None]:
@@ -83,7 +87,7 @@ def list_(
     engine: Engine, *, user: str = "", node: str = "", size: int = 100, after: Cursor | None = None
 ) -> Steps[Page]:
     """Reads a page, of at most 500, of the live sessions of a user or node, oldest first, as they all were at one
-    instant; several pages are several. It ends before its size where its records would be larger than 4 MiB, or where
+    instant; several pages are several. It ends before its size where its records would be larger than 2 MiB, or where
     it kept changing. One whose record is corrupt is left out."""
     owner = _owner(user, node)
     check_range("page size", size, 1, 500)
@@ -94,23 +98,33 @@ def list_(
         if not page.entries:
             return Page([], None)
         changed = "refuse" if round < _WHOLE_PAGE_ROUNDS else "part"
-        place = {"from_ms": page.from_ms, "skip": page.skip, "page": size, "changed": changed, "bytes": _PAGE_BYTES}
-        reply = yield from call.run("list", {**owner, **place}, [{"id": id} for id, _ in page.entries])
-        if reply.word != "need":
-            return _page(reply.one_of("ok", "part"), page, size, after)
+        listed = len(page.entries) if page.is_full else size
+        place = {"from_ms": page.from_ms, "skip": page.skip, "page": listed, "changed": changed, "bytes": _PAGE_BYTES}
+        reply = yield from call.run("list", {**owner, **place}, [{"id": id} for id in page.ids])
+        if reply.word == "need":
+            continue
+        listing = _page(reply.one_of("ok", "part"), page, after)
+        if listing:
+            return listing
+        # Of what cannot be named nothing is left to go on behind, unless some of it was dropped.
+        if not reply.fields["dropped"]:
+            raise errors.Corrupt("owner")
     raise errors.Contended(KEPT_CHANGING)
 
 
-def _page(reply: Reply, page: IndexPage, size: int, after: Cursor | None) -> Page:
-    entries = page.entries
+def _page(reply: Reply, page: IndexPage, after: Cursor | None) -> Page | None:
+    """`None`: others follow, and nothing names where."""
+    count, is_full = len(page.entries), page.is_full
     if reply.word == "part":
-        places = [place for place, (id, _) in enumerate(entries) if id == reply.fields["last_id"]]
-        if not places:
+        if reply.fields["last_id"] not in page.ids:
             raise errors.Corrupt("reply that names another session")
-        size = places[0] + 1
-        entries = entries[:size]
-    sessions = [Session.of_record(id, record) for id, record in reply.rest[0] if record]
-    return Page(sessions, cursor_behind(entries, size, after))
+        count, is_full = page.ids.index(reply.fields["last_id"]) + 1, True
+    next = page.behind(count, after) if is_full else None
+    if is_full and next is None:
+        return None
+    # One that cannot be read is passed over, as the script does; its entry stays.
+    told = [(id, record) for id, record in reply.rest[0] if record and is_text(id)]
+    return Page([Session.of_record(id, record) for id, record in told], next)
 
 
 def _owner(user: str, node: str) -> dict[str, str]:
@@ -126,9 +140,13 @@ def count(engine: Engine, *, user: str = "", node: str = "") -> Steps[int]:
     call = Call(engine)
     total: int = 0
     while True:
-        counted = (yield from call.run("count", values)).ok().fields
-        total += counted["live"]
-        values["start"] = counted["next"]
+        reply = (yield from call.run("count", values)).ok()
+        total += reply.fields["live"]
+        suspects = [{"id": id} for (id,) in reply.rest[0]]
+        if suspects:
+            # Those that have no record are dropped.
+            yield from call.run("count", {**values, "start": 0}, suspects)
+        values["start"] = reply.fields["next"]
         if values["start"] == 0:
             return total
 
@@ -138,13 +156,20 @@ def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limi
     of them. At most 1,000."""
     check_range("limit", limit, 1, 1000)
     check_range("skip", skip, 0, 2**53)
+    # What is no session id is left out, for the reaper to remove.
+    page = yield from expired_page(engine, before_ms, skip, limit)
+    return [Expired(id, expired_at) for id, expired_at in page if is_id(id)]
+
+
+def expired_page(engine: Engine, before_ms: int | None, skip: int, limit: int) -> Steps[list[tuple[str, int]]]:
+    """The same, ids that are no texts included."""
     values = {"before_ms": before_ms, "skip": skip, "limit": limit}
     reply = (yield from Call(engine).run("expired", values)).ok()
-    return [Expired(id, expired_at) for id, expired_at in reply.rest[0]]
+    return [(id, expired_at) for id, expired_at in reply.rest[0]]
 
 
 def page_of_user(call: Call, user: str, until: int | None, limit: int) -> Steps[tuple[int, list[str]]]:
     """The server's time, and the oldest entries of a user, of those up to a time if one is given."""
     key, most = call.engine.key("user", user=user), "+inf" if until is None else until
     time, ids = yield from call.read("user", ["TIME"], ["ZRANGEBYSCORE", key, "-inf", most, "LIMIT", 0, limit])
-    return call.engine.now(time), [id_of(id, "user") for id in ids]
+    return call.engine.now(time), [found(id) for id in ids]

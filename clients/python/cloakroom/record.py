@@ -83,6 +83,17 @@ def _value(field: dict[str, Any], raw: bytes) -> int | bytes:
     return value if field["type"] == "bytes" else int.from_bytes(value, "big")
 
 
+class Head(NamedTuple):
+    """What the beginning of a session's record tells: all that it takes to remove it, however large it is."""
+
+    user: bytes = b""
+    connection: bytes = b""
+    node: bytes = b""
+    expires_at: int = 0
+    #: How long the whole record is.
+    size: int = 0
+
+
 class Layout:
     """How records and entries are laid out."""
 
@@ -90,6 +101,8 @@ class Layout:
         self._format = record_format
         self._header = spec["header"]
         self._header_size = spec["header_bytes"]
+        #: How much of a record to read for its head.
+        self.head_size: int = spec["head_bytes"]
         self._texts = spec["texts"]
         self._kinds = {number: word for word, number in spec["kinds"].items()}
         self._statuses = {number: word for word, number in spec["statuses"].items()}
@@ -108,6 +121,20 @@ class Layout:
             return self._decode(raw)
         except (struct.error, KeyError, UnicodeDecodeError, ValueError):
             return None
+
+    def head(self, raw: bytes) -> Head:
+        """The head of a record by its beginning; an empty one of what is no session, or broken."""
+        if len(raw) < self._header_size:
+            return Head()
+        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
+        if fields["format"] != self._format or self._kinds.get(fields["kind"]) != "live":
+            return Head()
+        names, end = [], self._header_size
+        for name in self._texts[:-1]:
+            start, end = end, end + fields[f"{name}_size"]
+            names.append(raw[start:end])
+        user, connection, node = names
+        return Head(user, connection, node, fields["expires_at"], end + fields["body_size"])
 
     def _decode(self, raw: bytes) -> Record:
         if len(raw) < self._header_size:

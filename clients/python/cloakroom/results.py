@@ -183,6 +183,8 @@ class UserDeleted:
     removed: list[Removed] = field(default_factory=list)
     #: Those that cannot be removed, because something under their keys is corrupt.
     corrupt: list[str] = field(default_factory=list, repr=False)
+    #: How many more were removed, or are corrupt, whose ids are no text.
+    unreadable: int = 0
 
 
 @dataclass(frozen=True)
@@ -228,6 +230,8 @@ class Claimed:
     corrupt: list[str] = field(default_factory=list, repr=False)
     #: Those that kept changing: claim again.
     stale: list[str] = field(default_factory=list, repr=False)
+    #: How many more were met whose ids are no text; those that were sound were taken.
+    unreadable: int = 0
     #: Where to go on; `None`: the node's sessions are through.
     next: Cursor | None = None
 
@@ -236,11 +240,14 @@ class Claimed:
 class Reaped:
     """What a reap came to."""
 
-    #: Removed by this call, and returned to no other.
+    #: Removed by this call, and returned to no other. They take 2 MiB at most, but for one that is larger by itself.
     sessions: list[Session]
     #: Entries of the expiry index that led to no session.
     dropped: int
-    #: What expired and cannot be removed, because something under its keys is corrupt.
+    #: What expired and cannot be removed, because something under its keys is corrupt. What was under its record's key
+    #: is set aside for a week, under `{ns:p}:aside:<id>`.
     corrupt: list[str] = field(repr=False)
     #: Whether there may be more.
     more: bool
+    #: How many more were removed, or are corrupt, that cannot be told: an id or something in the session is no text.
+    unreadable: int = 0

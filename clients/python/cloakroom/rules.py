@@ -11,6 +11,8 @@ from .errors import Invalid
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
 #: What a session's entries may take at most, for one command must carry them.
 _MOST_BYTES = 256 * 1024 * 1024
+#: How many entries a session may have at most.
+_MOST_ENTRIES = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +38,11 @@ class Rules:
     #: What happens to one more: it is refused, or the oldest are deleted.
     policy: Literal["reject", "evict"] = "reject"
     #: The largest JSON text of one attribute or extension, in bytes.
-    value_bytes: int = 1024 * 1024
+    value_bytes: int = 256 * 1024
     #: What all entries of a session may take, in bytes, with their keys and seven bytes each.
-    entries_bytes: int = 4 * 1024 * 1024
+    entries_bytes: int = 256 * 1024
+    #: How many entries a session may have, and how many changes of them a call may make.
+    entries_most: int = 1024
 
     def __post_init__(self) -> None:
         check_range("ttl_ms", self.ttl_ms, 1, LONGEST_MS)
@@ -51,6 +55,7 @@ class Rules:
         check_range("limit", self.limit, 0, 500)
         check_range("value_bytes", self.value_bytes, 1, _MOST_BYTES)
         check_range("entries_bytes", self.entries_bytes, 1, _MOST_BYTES)
+        check_range("entries_most", self.entries_most, 1, _MOST_ENTRIES)
         if self.policy not in ("reject", "evict"):
             raise Invalid("policy is neither reject nor evict")
 

@@ -171,6 +171,6 @@ def encode_all(layout: Layout, rules: Rules, attributes: Entries, extensions: En
     entries = [Entry("attribute", key, attributes.json(key)) for key in sorted(attributes)]
     entries += [Entry("extension", key, extensions.json(key)) for key in sorted(extensions)]
     encoded = layout.encode_entries([check_entry(rules, entry) for entry in entries])
-    if len(encoded) > rules.entries_bytes:
-        raise errors.TooLarge(len(encoded))
+    if len(encoded) > rules.entries_bytes or len(entries) > rules.entries_most:
+        raise errors.TooLarge(len(encoded), len(entries))
     return encoded

@@ -80,8 +80,8 @@ class Store:
 
     def with_operation_id(self, operation_id: OperationId) -> Store:
         """The same store, with each call under this operation id: to repeat a call that ended in `Ambiguous`, with the
-        same arguments, and that call only. If it happened, it does not happen again, and answers as it would have; where
-        what is stored does not tell, it raises `Ambiguous` again."""
+        same arguments, and that call only. If it happened, it does not happen again, and answers as it would have;
+        where what is stored does not tell, it raises `Ambiguous` again."""
         store = copy.copy(self)
         store._engine = replace(self._engine, operation_id=operation_id)
         return store

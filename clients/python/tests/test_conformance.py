@@ -78,7 +78,7 @@ class Namespace:
             return {"other": kind}
         raw = self.client.get(key)
         record = BUNDLE.layout.decode(raw)
-        if record is not None and key.startswith(f"{self.tag}:session:"):
+        if record is not None and key.startswith((f"{self.tag}:session:", f"{self.tag}:aside:")):
             return {"record": shown(record)}
         try:
             return {"string": raw.decode()}

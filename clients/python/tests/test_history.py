@@ -12,7 +12,7 @@ import pytest
 from support import Clock, Connector, Proxy, Server
 
 import cloakroom
-from cloakroom import OperationId, Session, Store, Unbound, bundle
+from cloakroom import OperationId, Rules, Session, Store, Unbound, bundle
 from cloakroom.server_clock import ServerClock
 
 Change = Callable[[Any, Session], Any]
@@ -305,11 +305,12 @@ def test_a_page_that_changes_all_the_time_is_listed_in_part_and_read_on(
     assert len(page.sessions) + len(rest.sessions) == 3 + 17
 
 
-def test_a_page_ends_where_its_records_are_too_large(store: Any, clock: Clock) -> None:
+def test_a_page_ends_where_its_records_are_too_large(connect: Connector, clock: Clock) -> None:
+    store = connect(clock=clock, rules=Rules(value_bytes=600_000, entries_bytes=600_000))
     ids = []
     for _ in range(7):
         clock.now_ms += 1
-        ids.append(store.create(user="ann", attributes={"v": "x" * 1_000_000}).session.id)
+        ids.append(store.create(user="ann", attributes={"v": "x" * 500_000}).session.id)
     first = store.list(user="ann", size=6)
     assert [session.id for session in first.sessions] == ids[:4]
     second = store.list(user="ann", after=first.next)

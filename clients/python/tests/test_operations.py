@@ -9,7 +9,7 @@ import pytest
 from support import Clock, Connector, Server
 
 import cloakroom
-from cloakroom import Imported, Rules, Unbound
+from cloakroom import Imported, NodeIdentity, Rules, Unbound
 
 
 def test_a_created_session_is_read_as_it_was_made(store: Any, clock: Clock) -> None:
@@ -228,7 +228,7 @@ def test_expired_sessions_are_told_and_reaped_once(store: Any, clock: Clock) -> 
     assert store.get(live.id) == live
 
 
-def test_what_is_corrupt_is_named_and_does_not_keep_the_rest_from_being_reaped(
+def test_what_is_corrupt_is_set_aside_once_and_does_not_keep_the_rest_from_being_reaped(
     connect: Connector, clock: Clock, server: Server
 ) -> None:
     store = connect(clock=clock)
@@ -237,12 +237,90 @@ def test_what_is_corrupt_is_named_and_does_not_keep_the_rest_from_being_reaped(
     other = store.create(ttl_ms=1000).session.id
     clock.now_ms += 1000
     server.client.set(f"{connect.tag}:session:{corrupt}", "nothing of ours")
-    reaped = store.reap(batch=1)
-    assert reaped.corrupt == [corrupt] and [session.id for session in reaped.sessions] == [other]
     with pytest.raises(cloakroom.Corrupt):
         store.get(corrupt)
     with pytest.raises(cloakroom.Corrupt):
         store.patch(corrupt, set={"a": 1})
+    reaped = store.reap(batch=1)
+    assert (reaped.corrupt, reaped.sessions, reaped.more) == ([corrupt], [], True)
+    assert server.client.get(f"{connect.tag}:aside:{corrupt}") == b"nothing of ours"
+    reaped = store.reap(batch=10)
+    assert reaped.corrupt == [] and [session.id for session in reaped.sessions] == [other]
+
+
+def test_a_count_drops_what_has_no_record(connect: Connector, server: Server) -> None:
+    store = connect()
+    store.create(user="ann")
+    server.client.zadd(f"{connect.tag}:user:ann:sessions", {"lost": 1, b"\xff": 1})
+    assert store.count(user="ann") == 1
+    assert server.client.zcard(f"{connect.tag}:user:ann:sessions") == 1
+
+
+def test_what_is_no_text_stops_nothing(connect: Connector, clock: Clock, server: Server) -> None:
+    store = connect(clock=clock, rules=Rules(limit=1, policy="evict"))
+    node = NodeIdentity("n")
+    store.heartbeat(node, "register")
+    for index in ("user:ann:sessions", "node:dead:sessions", "expiry", "migrations"):
+        server.client.zadd(f"{connect.tag}:{index}", {b"\xff\xfe": 1, b"x" * 129: 1, b"half \xe2\x82": 1})
+    server.client.zadd(f"{connect.tag}:nodes", {b"\xff": 1})
+    server.client.set(f"{connect.tag}:connection:c:session", b"\xff")
+    first = store.create(user="ann", connection="c", node="dead").session
+    assert [session.id for session in store.list(user="ann").sessions] == [first.id]
+    second = store.create(user="ann", node="dead").session
+    assert store.count(user="ann") == 1
+    assert store.expired() == [] and store.reap().dropped == 3
+    assert store.migrations().migrations == []
+    assert [found.name for found in store.nodes()] == ["n"] and store.lapsed_nodes() == []
+    assert [taken.id for taken in store.recover("dead", "n").sessions] == [second.id]
+    assert store.count(node="dead") == 0
+    assert [removed.id for removed in store.delete_user("ann").removed] == [second.id]
+
+
+def test_a_session_whose_id_is_no_text_is_removed_and_counted(connect: Connector, clock: Clock, server: Server) -> None:
+    store, tag = connect(clock=clock), connect.tag
+    for user, score in (("ann", 2**46), ("bob", 1)):
+        session = store.create(user=user, ttl_ms=1000).session
+        bad = b"\xff" + user.encode()
+        server.client.rename(f"{tag}:session:{session.id}", f"{tag}:session:".encode() + bad)
+        server.client.zrem(f"{tag}:expiry", session.id)
+        server.client.zadd(f"{tag}:expiry", {bad: score})
+        server.client.delete(f"{tag}:user:{user}:sessions")
+        server.client.zadd(f"{tag}:user:{user}:sessions", {bad: 1})
+    deleted = store.delete_user("ann")
+    assert (deleted.removed, deleted.corrupt, deleted.unreadable) == ([], [], 1)
+    clock.now_ms += 1000
+    reaped = store.reap()
+    assert (reaped.sessions, reaped.corrupt, reaped.unreadable) == ([], [], 1)
+    assert server.client.exists(f"{tag}:user:bob:sessions", f"{tag}:user:ann:sessions") == 0
+
+
+def test_large_sessions_are_reaped_and_recovered_some_at_a_time(connect: Connector, clock: Clock) -> None:
+    store = connect(clock=clock)
+    store.heartbeat(NodeIdentity("n"), "register")
+    for _ in range(10):
+        store.create(node="dead", ttl_ms=100_000, attributes={"a": "x" * 250_000})
+    claimed = store.recover("dead", "n")
+    assert len(claimed.sessions) == 4 and claimed.stale == []
+    taken = len(claimed.sessions)
+    while claimed.next:
+        claimed = store.recover("dead", "n", after=claimed.next)
+        taken += len(claimed.sessions)
+    assert taken == 10
+    clock.now_ms += 200_000
+    first, second = store.reap(), store.reap()
+    assert [(len(reaped.sessions), reaped.more) for reaped in (first, second)] == [(8, True), (2, False)]
+    assert first.sessions[0].attributes["a"] == "x" * 250_000
+
+
+def test_a_session_has_1024_entries_at_most(store: Any) -> None:
+    session = store.create(attributes={str(at): at for at in range(1024)}).session
+    with pytest.raises(cloakroom.TooLarge) as refused:
+        store.patch(session, set={"x": 1})
+    assert refused.value.entries == 1025
+    with pytest.raises(cloakroom.TooLarge):
+        store.create(attributes={str(at): at for at in range(1025)})
+    with pytest.raises(cloakroom.Invalid):
+        store.patch(session, remove=[str(at) for at in range(1025)])
 
 
 def test_a_foreign_type_is_corrupt(connect: Connector, server: Server) -> None:

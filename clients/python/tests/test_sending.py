@@ -81,7 +81,7 @@ def test_a_call_that_others_are_always_faster_than_gives_up(connect: Connector) 
             user = b"%d" % rounds
             sent = steps.send([[b"need", b"routing", user, b"", b""]])
             assert isinstance(sent[0], Timed)
-            assert f"{{x:0}}:user:{user.decode()}:sessions" in sent[0].make(ServerClock())
+            assert b"{x:0}:user:%s:sessions" % user in sent[0].make(ServerClock())
             rounds += 1
     assert rounds == 128
 

@@ -15,7 +15,7 @@ use crate::start::Start;
 const CONTRACT: u32 = 1;
 
 /// Every key of a partition. Those that the scripts take are told by their headers; these are all that there are.
-pub const KEYS: [(&str, &str); 9] = [
+pub const KEYS: [(&str, &str); 11] = [
     ("session", "{ns:p}:session:<id>"),
     ("user", "{ns:p}:user:<user>:sessions"),
     ("connection", "{ns:p}:connection:<connection>:session"),
@@ -24,6 +24,8 @@ pub const KEYS: [(&str, &str); 9] = [
     ("migrations", "{ns:p}:migrations"),
     ("contract", "{ns:p}:contract"),
     ("nodes", "{ns:p}:nodes"),
+    ("kept", "{ns:p}:nodes:kept"),
+    ("aside", "{ns:p}:aside:<id>"),
     ("lease", "{ns:p}:node:<node>:lease"),
 ];
 

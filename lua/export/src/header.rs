@@ -190,6 +190,7 @@ fn argument(line: &str) -> Result<Argument, String> {
     let (kind, bytes, words) = match clauses[0] {
         "integer" => ("integer", None, Vec::new()),
         "text" => ("text", None, Vec::new()),
+        "utf-8" => ("utf-8", None, Vec::new()),
         "entries" => ("entries", None, Vec::new()),
         "8 bytes" => ("bytes", Some(8), Vec::new()),
         "32 bytes" => ("bytes", Some(32), Vec::new()),

@@ -10,6 +10,8 @@ pub(crate) struct Layout {
     byte_order: &'static str,
     header: Vec<Field>,
     header_bytes: usize,
+    /// How much of a record to read for all of it but a session's entries.
+    head_bytes: u64,
     /// Behind the header, each as long as its `_size` says.
     texts: [&'static str; 4],
     kinds: BTreeMap<String, u64>,
@@ -72,6 +74,7 @@ impl Layout {
             byte_order: "big-endian",
             header_bytes: header.iter().map(|field| field.bytes).sum(),
             header,
+            head_bytes: number("RECORD_HEAD_SIZE")?,
             texts: ["user", "connection", "node", "body"],
             kinds: numbered(&["live", "moved", "deleted", "departed"])?,
             statuses: numbered(&["active", "suspended", "migrating"])?,

@@ -30,7 +30,7 @@ fn attempt(
         (Want::Release, Some(lease)) if is_own => lease.deadline.min(now),
         (Want::Release, _) => return HeartbeatReply::Lost,
     };
-    locked.forget_nodes(now.saturating_sub(ms(beat.keep)));
-    locked.set_lease(Lease { identity: identity.clone(), deadline });
+    locked.forget_nodes(now);
+    locked.set_lease(Lease { identity: identity.clone(), deadline, kept_until: deadline + ms(beat.keep) });
     HeartbeatReply::Held { until_ms: deadline }
 }

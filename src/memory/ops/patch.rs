@@ -5,7 +5,9 @@ use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
-use crate::model::{Patch, Patched, Refusal, Result, SessionId, SessionRef, Version, changed_entries, ms};
+use crate::model::{
+    Patch, Patched, Refusal, Result, SessionId, SessionRef, Version, changed_entries, count_entries, ms,
+};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, patch: &Patch) -> Result<Patched> {
     let changes = patch.check(call.rules)?;
@@ -34,8 +36,11 @@ fn attempt(
         return Err(Halt::Refused(Refusal::Conflict { current: Version::new(record.version) }));
     }
     let body = changed_entries(&record.body, changes);
-    if body.len() > call.rules.session_bytes && body.len() > record.body.len() {
-        return Err(Halt::Refused(Refusal::TooLarge { bytes: body.len() as u64 }));
+    let (entries, before) = (count_entries(&body), count_entries(&record.body));
+    let is_large = body.len() > call.rules.session_bytes && body.len() > record.body.len();
+    if is_large || (entries > call.rules.session_entries && entries > before) {
+        let (bytes, entries) = (body.len() as u64, entries as u64);
+        return Err(Halt::Refused(Refusal::TooLarge { bytes, entries }));
     }
     let ttl = patch.ttl.map(ms).filter(|ttl| *ttl != record.ttl);
     let status = patch.status.unwrap_or(record.status);

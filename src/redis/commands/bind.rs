@@ -1,9 +1,10 @@
 //! bind: a connection, and the node that holds it, for a live session.
 
-use crate::model::{Binding, Bound, Result, SessionId, SessionRef, ms, some};
+use crate::model::{Binding, Bound, Result, SessionRef, ms, some};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
+use crate::redis::stored_id::told;
 
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef, binding: Binding) -> Result<Bound> {
     let binding = binding.at(call.identity())?;
@@ -14,13 +15,14 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, binding: Binding)
         return Err(reply.into_error());
     }
     let changed = reply.word == "ok";
-    let (version, connection, node, holder) = (reply.version()?, reply.text()?, reply.text()?, reply.text()?);
+    let (version, connection, node, holder) =
+        (reply.version()?, reply.text()?, reply.text()?, reply.bytes()?);
     Ok(Bound {
         id: reply.id_since(plan.id)?,
         version,
         previous_connection: some(&connection).map(Into::into),
         previous_node: some(&node).map(Into::into),
-        taken_from: some(&holder).map(SessionId::new).transpose()?,
+        taken_from: told(&holder),
         reaped: plan.reaped,
         changed,
     })
@@ -40,7 +42,7 @@ fn command(call: &Call, plan: &KeyPlan, binding: &Binding) -> redis::Cmd {
         keys.node(holder_node),
         call.fence_key(),
     ];
-    let mut cmd = call.evalsha(&script::BIND, names.iter().map(String::as_str));
+    let mut cmd = call.evalsha(&script::BIND, names.iter());
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str()).arg(&old.connection).arg(&old.node);
     cmd.arg(&binding.connection).arg(&binding.node).arg(plan.holder_id()).arg(holder_node);

@@ -13,7 +13,7 @@ pub(crate) async fn run(call: &Call, new: NewSession) -> Result<Created> {
 /// The same for one that was validated already.
 pub(crate) async fn make(call: &Call, mut session: ValidatedSession) -> Result<Created> {
     NodeIdentity::name_node(call.identity(), &mut session.index_fields.node)?;
-    let mut plan = KeyPlan::new(session.id.clone(), session.index_fields.clone(), OnRotated::Answer);
+    let mut plan = KeyPlan::new(session.id.clone(), &session.index_fields, OnRotated::Answer);
     let reply = plan.settle(call, &script::CREATE, |plan| command(call, plan, &session)).await?;
     let mut reply = reply.expect_ok()?;
     let (version, created_at, expires_at) = (reply.version()?, reply.number()?, reply.number()?);
@@ -28,7 +28,7 @@ fn command(call: &Call, plan: &KeyPlan, session: &ValidatedSession) -> redis::Cm
     let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
     let (holder_key, victim_keys) = (plan.holder_key(call), plan.victim_keys(call));
     let lease = call.fence_key();
-    let keys = keys.iter().chain([&holder_key, &lease]).chain(&victim_keys).map(String::as_str);
+    let keys = keys.iter().chain([&holder_key, &lease]).chain(&victim_keys);
     let (limit, policy) = rules.limit_arguments();
     let mut cmd = call.evalsha(&script::CREATE, keys);
     call.operation_arguments(&mut cmd);

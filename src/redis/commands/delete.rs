@@ -7,11 +7,11 @@ use crate::redis::script;
 
 /// With the id that the session had, and whether there was one.
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<(SessionId, bool)> {
-    let mut plan = KeyPlan::of(session, OnRotated::Follow);
+    let mut plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
         let lease = call.fence_key();
-        let mut cmd = call.evalsha(&script::DELETE, keys.iter().chain([&lease]).map(String::as_str));
+        let mut cmd = call.evalsha(&script::DELETE, keys.iter().chain([&lease]));
         cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
         cmd.arg(ms(call.rules().tombstone));

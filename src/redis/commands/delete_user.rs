@@ -1,9 +1,10 @@
 //! delete_user: all sessions of a user, or all but one, in bounded batches.
 
-use redis::{Pipeline, Value};
+use redis::Pipeline;
 
 use crate::model::{Error, Obstacle, Result, SESSIONS_PER_SCRIPT, SessionId, UserDeleted, require_name};
 use crate::redis::call::Call;
+use crate::redis::stored_id::{StoredId, told};
 use crate::redis::{bulk as batch, lookup};
 
 /// How often in a row a batch may remove nothing, because its sessions kept changing.
@@ -16,6 +17,8 @@ pub(crate) struct Deletion<'a> {
     user: &'a str,
     /// The one to keep, under the id it was named by and the one that it was rotated to.
     keep: Vec<SessionId>,
+    /// Those that stay because they are corrupt.
+    corrupt: Vec<StoredId>,
     start: Option<u64>,
     idle_rounds: u32,
     pub(crate) done: UserDeleted,
@@ -27,6 +30,7 @@ impl<'a> Deletion<'a> {
         Ok(Self {
             user,
             keep: keep.cloned().into_iter().collect(),
+            corrupt: Vec::new(),
             start: None,
             idle_rounds: 0,
             done: UserDeleted::default(),
@@ -40,10 +44,10 @@ impl<'a> Deletion<'a> {
         {
             self.keep.push(session.id);
         }
-        let (now, mut ids) =
-            page(call, self.user, self.start, self.keep.len() + self.done.corrupt.len()).await?;
+        let (now, mut ids) = page(call, self.user, self.start, self.keep.len() + self.corrupt.len()).await?;
         self.start.get_or_insert(now);
-        ids.retain(|id| !self.keep.contains(id) && !self.done.corrupt.contains(id));
+        let is_kept = |id: &StoredId| self.keep.iter().any(|keep| keep.as_str().as_bytes() == id);
+        ids.retain(|id| !is_kept(id) && !self.corrupt.contains(id));
         let whole = ids.len() <= SESSIONS_PER_SCRIPT;
         ids.truncate(SESSIONS_PER_SCRIPT);
         let candidates = batch::candidates(call, ids).await?;
@@ -51,12 +55,19 @@ impl<'a> Deletion<'a> {
             return Ok(true);
         }
         let outcome = batch::remove(call, self.user, &candidates).await?;
-        let removed = outcome.removed.len();
+        let removed = outcome.removed.len() + usize::try_from(outcome.unreadable).unwrap_or(usize::MAX);
         self.done.removed.extend(outcome.removed);
+        self.done.unreadable += outcome.unreadable;
         // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or
         // it had none.
         let settled = removed + outcome.corrupt.len() == candidates.len();
-        self.done.corrupt.extend(outcome.corrupt);
+        for id in outcome.corrupt {
+            match told(&id) {
+                Some(id) => self.done.corrupt.push(id),
+                None => self.done.unreadable += 1,
+            }
+            self.corrupt.push(id);
+        }
         if whole && settled {
             return Ok(true);
         }
@@ -72,7 +83,7 @@ impl<'a> Deletion<'a> {
 
 /// The server's time, and a batch of the oldest entries, with one more that tells whether there are others; and as many
 /// more as are to be passed over.
-async fn page(call: &Call, user: &str, start: Option<u64>, passed: usize) -> Result<(u64, Vec<SessionId>)> {
+async fn page(call: &Call, user: &str, start: Option<u64>, passed: usize) -> Result<(u64, Vec<StoredId>)> {
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("TIME").cmd("ZRANGEBYSCORE").arg(call.keys().user(user)).arg("-inf");
     pipeline.arg(start.map_or_else(|| "+inf".to_owned(), |start| start.to_string()));
@@ -81,16 +92,6 @@ async fn page(call: &Call, user: &str, start: Option<u64>, passed: usize) -> Res
     let [time, ids] = values.as_slice() else {
         return Err(Error::corrupt("reply to TIME and ZRANGEBYSCORE"));
     };
-    let now = call.now(time)?;
-    let Value::Array(ids) = ids else {
-        return Err(Error::corrupt("user"));
-    };
-    let ids = ids.iter().map(|id| match id {
-        Value::BulkString(bytes) => {
-            let text = std::str::from_utf8(bytes).map_err(|_| Error::corrupt("user"))?;
-            SessionId::new(text).map_err(|_| Error::corrupt("user"))
-        }
-        _ => Err(Error::corrupt("user")),
-    });
-    Ok((now, ids.collect::<Result<_>>()?))
+    let ids: Vec<StoredId> = redis::from_redis_value_ref(ids).map_err(|_| Error::corrupt("user"))?;
+    Ok((call.now(time)?, ids))
 }

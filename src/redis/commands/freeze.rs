@@ -11,7 +11,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, freezing: &Freezi
     let mut plan = KeyPlan::of(session, OnRotated::Follow);
     let cmd = |plan: &KeyPlan| {
         let keys = [call.keys().session(plan.id.as_str()), call.keys().migrations()];
-        let mut cmd = call.evalsha(&script::FREEZE, keys.iter().map(String::as_str));
+        let mut cmd = call.evalsha(&script::FREEZE, keys.iter());
         cmd.arg(task.as_bytes()).arg(plan.id.as_str()).arg(place).arg(node);
         cmd.arg(ms(*span)).arg(ms(call.rules().grace));
         cmd

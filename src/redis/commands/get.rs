@@ -9,7 +9,8 @@ pub(crate) async fn run(call: &Call, id: &SessionId) -> Result<Option<Session>> 
 }
 
 /// The pointer, then the record, which must agree: a stale pointer is no answer. But between the two the connection may
-/// have been taken over, so a pointer that disagrees is read again, and followed if it leads elsewhere now.
+/// have been taken over, and between two looks it may have been there and back. So a pointer is stale only if it leads,
+/// read again, to the very version of the session that did not have the connection before.
 pub(crate) async fn by_connection(call: &Call, connection: &str) -> Result<Option<Session>> {
     require_name("connection id", connection)?;
     let mut passed = None;
@@ -17,13 +18,17 @@ pub(crate) async fn by_connection(call: &Call, connection: &str) -> Result<Optio
         let Some(id) = pointer(call, connection).await? else {
             return Ok(None);
         };
-        if passed.as_ref() == Some(&id) {
+        let found = lookup::session(call, &id).await?;
+        if let Some(session) = &found
+            && session.connection() == Some(connection)
+        {
+            return Ok(found);
+        }
+        let led = Some((id, found.map(|session| (session.id, session.version))));
+        if passed == led {
             return Ok(None);
         }
-        match lookup::session(call, &id).await? {
-            Some(session) if session.connection() == Some(connection) => return Ok(Some(session)),
-            _ => passed = Some(id),
-        }
+        passed = led;
     }
 }
 

@@ -6,8 +6,8 @@ use crate::redis::script;
 
 pub(crate) async fn run(call: &Call, identity: &NodeIdentity, beat: &Heartbeat) -> Result<HeartbeatReply> {
     beat.check()?;
-    let keys = [call.keys().nodes(), call.keys().lease(identity.node())];
-    let mut cmd = call.evalsha(&script::HEARTBEAT, keys.iter().map(String::as_str));
+    let keys = [call.keys().nodes(), call.keys().lease(identity.node()), call.keys().kept()];
+    let mut cmd = call.evalsha(&script::HEARTBEAT, keys.iter());
     cmd.arg(identity.lease()).arg(identity.node()).arg(ms(beat.lease)).arg(ms(beat.keep));
     cmd.arg(match beat.want {
         Want::Register => "register",

@@ -28,7 +28,7 @@ fn command(call: &Call, plan: &KeyPlan, import: &Import, entries: &[u8]) -> redi
     let [_, _, new_user, new_connection, new_node] = call.keys().of_session(plan.id.as_str(), &new);
     let holder = plan.holder_key(call);
     let new_keys = [new_user, new_connection, new_node, holder, call.keys().migrations()];
-    let keys = keys.iter().chain(&new_keys).map(String::as_str);
+    let keys = keys.iter().chain(&new_keys);
     let mut cmd = call.evalsha(&script::IMPORT, keys);
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());

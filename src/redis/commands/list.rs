@@ -1,10 +1,11 @@
 //! list: a page of a user's or node's live sessions, oldest first.
 
-use crate::model::{Cursor, Error, Obstacle, Page, PageRequest, Result, Selector};
+use crate::model::{Error, Obstacle, Page, PageRequest, Result, Selector};
 use crate::redis::call::Call;
 use crate::redis::index_page::IndexPage;
 use crate::redis::reply::Reply;
 use crate::redis::script;
+use crate::redis::stored_id::told;
 use crate::stored::record::Record;
 
 /// How often a page is read again that changed before its records were read, until its beginning will do.
@@ -14,7 +15,7 @@ const WHOLE_PAGE_ROUNDS: u32 = 16;
 const PAGE_ROUNDS: u32 = 128;
 
 /// How many bytes of records a page has at most, but for one record.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// Atomicity: the script reads the page again with the records, and asks for it anew where it has changed, so a page is
 /// the index and its sessions at one instant. Where it changes all the time, its beginning is a page.
@@ -28,10 +29,19 @@ pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Re
             return Ok(Page { sessions: Vec::new(), next: None });
         }
         let changed = if round < WHOLE_PAGE_ROUNDS { "refuse" } else { "part" };
-        let reply = records(call, of, &index, &page, request.size, changed).await?;
+        let mut reply = records(call, of, &index, &page, request.size, changed).await?;
         match reply.word.as_str() {
             "need" => {}
-            "ok" | "part" => return read(reply, page, request),
+            "ok" | "part" => {
+                let dropped = reply.number()?;
+                if let Some(page) = read(reply, &page, request)? {
+                    return Ok(page);
+                }
+                // Of what cannot be named nothing is left to go on behind, unless some of it was dropped.
+                if dropped == 0 {
+                    return Err(Error::corrupt("owner"));
+                }
+            }
             _ => return Err(reply.into_error()),
         }
     }
@@ -41,41 +51,45 @@ pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Re
 async fn records(
     call: &Call,
     of: &Selector,
-    index: &str,
+    index: &Vec<u8>,
     page: &IndexPage,
     size: usize,
     changed: &str,
 ) -> Result<Reply> {
-    let keys: Vec<String> = page.entries.iter().map(|entry| call.keys().session(entry.id.as_str())).collect();
+    let keys: Vec<Vec<u8>> = page.entries.iter().map(|entry| call.keys().session(&entry.id)).collect();
+    let size = if page.is_full { page.entries.len() } else { size };
     let cmd = || {
-        let mut cmd = call.evalsha(&script::LIST, [index].into_iter().chain(keys.iter().map(String::as_str)));
+        let mut cmd = call.evalsha(&script::LIST, [index].into_iter().chain(&keys));
         let (kind, name) = of.words();
         cmd.arg(kind).arg(name).arg(page.from).arg(page.skip).arg(size).arg(changed).arg(PAGE_BYTES);
         for entry in &page.entries {
-            cmd.arg(entry.id.as_str());
+            cmd.arg(&entry.id);
         }
         cmd
     };
     call.run(&script::LIST, cmd).await
 }
 
-fn read(mut reply: Reply, page: IndexPage, request: &PageRequest) -> Result<Page> {
-    let _dropped = reply.number()?;
-    let (mut entries, mut size) = (page.entries, request.size);
+/// `None`: others follow, and nothing names where.
+fn read(mut reply: Reply, page: &IndexPage, request: &PageRequest) -> Result<Option<Page>> {
+    let (mut count, mut is_full) = (page.entries.len(), page.is_full);
     if reply.word == "part" {
-        let last = reply.session_id()?;
-        let at = entries.iter().position(|entry| entry.id == last);
-        size = at.ok_or_else(|| Error::corrupt("reply that names another session"))? + 1;
-        entries.truncate(size);
+        let last = reply.bytes()?;
+        let at = page.entries.iter().position(|entry| entry.id == last);
+        count = at.ok_or_else(|| Error::corrupt("reply that names another session"))? + 1;
+        is_full = true;
     }
-    let next = Cursor::behind(&entries, size, request.after.as_ref());
+    let next = if is_full { page.behind(count, request.after.as_ref()) } else { None };
+    if is_full && next.is_none() {
+        return Ok(None);
+    }
     let mut sessions = Vec::new();
     while !reply.is_empty() {
-        let id = reply.session_id()?;
+        let (id, record) = (reply.bytes()?, reply.bytes()?);
         // One that cannot be read is passed over, as the script does; its entry stays.
-        if let Some(Record::Session { session, .. }) = Record::decode(&id, &reply.bytes()?) {
+        if let Some(Record::Session { session, .. }) = told(&id).and_then(|id| Record::decode(&id, &record)) {
             sessions.push(*session);
         }
     }
-    Ok(Page { sessions, next })
+    Ok(Some(Page { sessions, next }))
 }

@@ -4,6 +4,7 @@ use redis::{Pipeline, Value};
 
 use crate::model::{Error, Migration, Migrations, Result, SESSIONS_PER_SCRIPT, SessionId, check_count};
 use crate::redis::call::Call;
+use crate::redis::stored_id::{StoredId, told};
 use crate::redis::{lookup, script};
 use crate::stored::record::Record;
 
@@ -20,14 +21,14 @@ pub(crate) async fn run(call: &Call, skip: usize, limit: usize) -> Result<Migrat
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("ZRANGE").arg(&migrations).arg(skip).arg(skip + limit - 1);
     let value = call.read(&pipeline, "migrations").await?.pop().unwrap_or(Value::Nil);
-    let ids: Vec<String> = redis::from_redis_value(value).map_err(|_| Error::corrupt("migrations"))?;
+    let ids: Vec<StoredId> = redis::from_redis_value(value).map_err(|_| Error::corrupt("migrations"))?;
     if ids.is_empty() {
         return Ok(Migrations { migrations: Vec::new(), next: None });
     }
 
     let mut keys = vec![migrations];
     keys.extend(ids.iter().map(|id| call.keys().session(id)));
-    let mut cmd = call.evalsha(&script::MIGRATIONS, keys.iter().map(String::as_str));
+    let mut cmd = call.evalsha(&script::MIGRATIONS, &keys);
     for id in &ids {
         cmd.arg(id);
     }
@@ -36,9 +37,10 @@ pub(crate) async fn run(call: &Call, skip: usize, limit: usize) -> Result<Migrat
     let next = (ids.len() == limit).then_some(skip + left);
     let mut migrations = Vec::new();
     while !reply.is_empty() {
-        let id = reply.session_id()?;
-        let record = Record::decode(&id, &reply.bytes()?).ok_or_else(|| Error::corrupt("record"))?;
-        migrations.extend(record.into_migration(id));
+        let (id, record) = (reply.bytes()?, reply.bytes()?);
+        // What cannot be told is passed over: it ends as its freeze does, and is reaped.
+        let told = told(&id).and_then(|id| Record::decode(&id, &record)?.into_migration(id));
+        migrations.extend(told);
     }
     Ok(Migrations { migrations, next })
 }

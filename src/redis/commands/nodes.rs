@@ -15,18 +15,23 @@ pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
     let mut nodes = BTreeMap::new();
     let mut from = 0;
     loop {
-        let mut cmd = call.evalsha(&script::NODES, keys.iter().map(String::as_str));
+        let mut cmd = call.evalsha(&script::NODES, keys.iter());
         cmd.arg(from).arg(if which == NodeFilter::All { "all" } else { "lapsed" });
         let mut reply = call.run(&script::NODES, || cmd.clone()).await?.expect_ok()?;
         let now = reply.number()?;
         let (mut read, mut last) = (0, from);
         while !reply.is_empty() {
-            let (name, until) = (reply.text()?, reply.number()?);
+            let (name, until) = (reply.bytes()?, reply.number()?);
+            (read, last) = (read + 1, until);
+            let Ok(name) = String::from_utf8(name) else {
+                // Nobody can name it; it is forgotten when its time is over.
+                tracing::warn!("a node is passed over whose name is no text");
+                continue;
+            };
             let is_live = until > now;
             let node = Node { name: name.clone(), lease_until_ms: until, is_live, sessions: 0 };
             // One whose lease was renewed between two pages comes again.
             nodes.insert(name, node);
-            (read, last) = (read + 1, until);
         }
         if read < NODES_PER_SCRIPT {
             return Ok(nodes.into_values().collect());

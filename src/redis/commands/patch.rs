@@ -16,7 +16,9 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, patch: Patch) -> 
             let (version, _last_active, expires_at_ms) = (reply.version()?, reply.number()?, reply.number()?);
             Ok(Patched { id: reply.id_since(plan.id)?, version, expires_at_ms, changed })
         }
-        "limit" => Err(Error::Refused(Refusal::TooLarge { bytes: reply.number()? })),
+        "limit" => {
+            Err(Error::Refused(Refusal::TooLarge { bytes: reply.number()?, entries: reply.number()? }))
+        }
         _ => Err(reply.into_error()),
     }
 }
@@ -25,14 +27,14 @@ fn command(call: &Call, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis:
     let rules = call.rules();
     let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
     let lease = call.fence_key();
-    let mut cmd = call.evalsha(&script::PATCH, keys.iter().chain([&lease]).map(String::as_str));
+    let mut cmd = call.evalsha(&script::PATCH, keys.iter().chain([&lease]));
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());
     cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
     cmd.arg(patch.expected.map(|version| version.get().to_string()).unwrap_or_default());
     cmd.arg(patch.status.map_or("", Status::word));
     cmd.arg(patch.ttl.map(|ttl| ms(ttl).to_string()).unwrap_or_default());
-    cmd.arg(ms(rules.grace)).arg(rules.session_bytes);
+    cmd.arg(ms(rules.grace)).arg(rules.session_bytes).arg(rules.session_entries);
     call.fence_arguments(&mut cmd);
     cmd.arg(changes);
     cmd

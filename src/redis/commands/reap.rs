@@ -1,16 +1,27 @@
 //! reap: expired sessions removed with all their index entries, and handed out.
 
-use crate::model::{Reaped, Result, SessionId};
+use crate::model::{Reaped, Result, SESSIONS_PER_SCRIPT, check_count};
 use crate::redis::bulk as batch;
 use crate::redis::call::Call;
+use crate::redis::stored_id::told;
 
-/// `ids` have expired when they were read.
-pub(crate) async fn run(call: &Call, ids: Vec<SessionId>) -> Result<Reaped> {
-    let candidates = batch::candidates(call, ids).await?;
-    if candidates.is_empty() {
+/// The oldest ones, as many as may be read at once.
+pub(crate) async fn run(call: &Call, size: usize) -> Result<Reaped> {
+    check_count("batch", size, SESSIONS_PER_SCRIPT)?;
+    let page = batch::expired(call, None, 0, size).await?;
+    let is_full = page.len() == size;
+    if page.is_empty() {
         return Ok(Reaped::default());
     }
-    let (outcome, dropped) = batch::reap(call, &candidates).await?;
-    // What changed in between is found again by the next call.
-    Ok(Reaped { sessions: outcome.removed, dropped, corrupt: outcome.corrupt, more: false })
+    let ids: Vec<_> = page.into_iter().map(|(id, _)| id).collect();
+    let outcome = batch::reap(call, &ids).await?;
+    let corrupt: Vec<_> = outcome.corrupt.iter().filter_map(|id| told(id)).collect();
+    Ok(Reaped {
+        sessions: outcome.removed,
+        dropped: outcome.dropped,
+        unreadable: outcome.unreadable + (outcome.corrupt.len() - corrupt.len()) as u64,
+        corrupt,
+        // What changed in between is found again by the next call.
+        more: is_full || outcome.left > 0 || !outcome.stale.is_empty(),
+    })
 }

@@ -1,10 +1,11 @@
 //! recover: a batch of a node's sessions given to another node.
 
-use crate::model::{Claim, Claimed, Cursor, Error, RecoveredSession, Refusal, Result, SessionId, ms, some};
+use crate::model::{Claim, Claimed, Error, RecoveredSession, Refusal, Result, ms};
 use crate::redis::bulk::Candidate;
 use crate::redis::call::Call;
 use crate::redis::index_page::IndexPage;
 use crate::redis::reply::Reply;
+use crate::redis::stored_id::{StoredId, told};
 use crate::redis::{bulk as batch, script};
 
 /// How often a batch is read again whose sessions kept changing.
@@ -13,59 +14,76 @@ const STALE_BATCHES: u32 = 12;
 pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
     claim.check()?;
     let mut claimed = Claimed::default();
-    (claimed.stale, claimed.next) = match &claim.only {
-        Some(ids) => (ids.iter().cloned().collect(), None),
-        None => page(call, claim).await?,
-    };
-    for _ in 0..STALE_BATCHES {
-        let candidates = batch::candidates(call, claimed.stale.clone()).await?;
-        match take(call, claim, &candidates, &mut claimed).await {
-            Ok(stale) => claimed.stale = stale,
-            // A lease that came or went since: what was taken before is told.
-            Err(Error::Refused(_)) if !claimed.sessions.is_empty() => break,
-            Err(error) => return Err(error),
-        }
-        if claimed.stale.is_empty() {
-            break;
-        }
+    if let Some(only) = &claim.only {
+        let ids = only.iter().map(|id| id.as_str().into()).collect();
+        let left = take(call, claim, ids, &mut claimed).await?;
+        claimed.stale.extend(left.iter().filter_map(|id| told(id)));
+        return Ok(claimed);
+    }
+    let index = call.keys().node(&claim.node);
+    let page = IndexPage::read(call, &index, "node", claim.batch, claim.after.as_ref()).await?;
+    claimed.next = page.next(claim.after.as_ref());
+    let ids = page.entries.iter().map(|entry| entry.id.clone()).collect();
+    let left = take(call, claim, ids, &mut claimed).await?;
+    if let Some(first) = left.first() {
+        // The page ends before those that were left; where nothing there names its end, it is read again.
+        let count = page.entries.iter().position(|entry| entry.id == *first).unwrap_or(page.entries.len());
+        claimed.next = page.behind(count, claim.after.as_ref()).or_else(|| claim.after.clone());
     }
     Ok(claimed)
 }
 
-/// The node's sessions to look at, and where to go on.
-async fn page(call: &Call, claim: &Claim) -> Result<(Vec<SessionId>, Option<Cursor>)> {
-    let index = call.keys().node(&claim.node);
-    let page = IndexPage::read(call, &index, "node", claim.batch, claim.after.as_ref()).await?;
-    let entries = page.entries;
-    let next = Cursor::behind(&entries, claim.batch, claim.after.as_ref());
-    Ok((entries.into_iter().map(|entry| entry.id).collect(), next))
+/// Takes sessions, and returns those that were left because of their size. Those that change meanwhile are tried again.
+async fn take(
+    call: &Call,
+    claim: &Claim,
+    ids: Vec<StoredId>,
+    claimed: &mut Claimed,
+) -> Result<Vec<StoredId>> {
+    let (mut stale, mut all_left) = (ids, Vec::new());
+    for _ in 0..STALE_BATCHES {
+        let candidates = batch::candidates(call, stale.clone()).await?;
+        let left;
+        (stale, left) = match take_once(call, claim, &candidates, claimed).await {
+            Ok(taken) => taken,
+            // A lease that came or went since: what was taken before is told.
+            Err(Error::Refused(_)) if !claimed.sessions.is_empty() => break,
+            Err(error) => return Err(error),
+        };
+        all_left.splice(0..0, left);
+        if stale.is_empty() {
+            break;
+        }
+    }
+    claimed.unreadable += stale.iter().filter(|id| told(id).is_none()).count() as u64;
+    claimed.stale.extend(stale.iter().filter_map(|id| told(id)));
+    Ok(all_left)
 }
 
-/// Takes sessions, and returns those that changed since they were read. With none left it lets go of the node.
-async fn take(
+/// Takes sessions, and returns those that changed since they were read, and those that were left. With none left it lets
+/// go of the node.
+async fn take_once(
     call: &Call,
     claim: &Claim,
     candidates: &[Candidate],
     claimed: &mut Claimed,
-) -> Result<Vec<SessionId>> {
-    let (sound, broken) = batch::sound(candidates);
+) -> Result<(Vec<StoredId>, Vec<StoredId>)> {
     let keys = call.keys();
     let mut names = vec![keys.nodes(), keys.lease(&claim.node), keys.lease(&claim.to), keys.expiry()];
-    names.extend([keys.node(&claim.node), keys.node(&claim.to)]);
-    for candidate in &sound {
-        let [record, _, user, connection, _] =
-            keys.of_session(candidate.id.as_str(), &candidate.index_fields);
+    names.extend([keys.node(&claim.node), keys.node(&claim.to), keys.kept()]);
+    for candidate in candidates {
+        let [record, _, user, connection, _] = keys.of_session(&candidate.id, &candidate.index_fields);
         names.extend([record, user, connection]);
     }
     let cmd = || {
-        let mut cmd = call.evalsha(&script::RECOVER, names.iter().map(String::as_str));
+        let mut cmd = call.evalsha(&script::RECOVER, &names);
         call.operation_arguments(&mut cmd);
         cmd.arg(&claim.node).arg(&claim.to);
         cmd.arg(claim.identity.as_ref().map_or(&[][..], |identity| identity.lease()));
         cmd.arg(if claim.always { "always" } else { "lapsed" });
         cmd.arg(ms(claim.reconnect)).arg(ms(call.rules().grace));
-        for Candidate { id, index_fields, .. } in &sound {
-            cmd.arg(id.as_str()).arg(&index_fields.user).arg(&index_fields.connection);
+        for Candidate { id, index_fields, .. } in candidates {
+            cmd.arg(id).arg(&index_fields.user).arg(&index_fields.connection);
         }
         cmd
     };
@@ -78,23 +96,31 @@ async fn take(
     let mut reply = reply.expect_ok()?;
     let [recovered, stale, frozen, corrupt] =
         [reply.number()?, reply.number()?, reply.number()?, reply.number()?];
+    let left = reply.count()?;
     for _ in 0..recovered {
-        claimed.sessions.push(session(claim, candidates, &mut reply)?);
+        match session(claim, candidates, &mut reply)? {
+            Some(session) => claimed.sessions.push(session),
+            None => claimed.unreadable += 1,
+        }
     }
-    let mut ids = |count| (0..count).map(|_| reply.session_id()).collect::<Result<Vec<SessionId>>>();
-    let stale = ids(stale)?;
-    claimed.frozen.extend(ids(frozen)?);
-    claimed.corrupt.extend(batch::in_order(candidates, &[ids(corrupt)?, broken].concat()));
-    Ok(stale)
+    let stale = reply.ids(stale)?;
+    for (count, staying) in [(frozen, &mut claimed.frozen), (corrupt, &mut claimed.corrupt)] {
+        for id in reply.ids(count)? {
+            match told(&id) {
+                Some(id) => staying.push(id),
+                None => claimed.unreadable += 1,
+            }
+        }
+    }
+    let left = candidates.iter().skip(candidates.len().saturating_sub(left)).map(|left| left.id.clone());
+    Ok((stale, left.collect()))
 }
 
-/// A session that a reply names, with what was declared of it.
-fn session(claim: &Claim, candidates: &[Candidate], reply: &mut Reply) -> Result<RecoveredSession> {
-    let (id, version) = (reply.session_id()?, reply.version()?);
-    let candidate = candidates.iter().find(|candidate| candidate.id == id);
-    let index_fields =
-        &candidate.ok_or_else(|| Error::corrupt("reply that names another session"))?.index_fields;
-    let (user, connection) =
-        (some(&index_fields.user).map(Into::into), some(&index_fields.connection).map(Into::into));
-    Ok(RecoveredSession { id, from: claim.node.clone(), version, user, connection })
+/// A session that a reply names, with what was declared of it; if its id is a text.
+fn session(claim: &Claim, candidates: &[Candidate], reply: &mut Reply) -> Result<Option<RecoveredSession>> {
+    let (id, version) = (reply.bytes()?, reply.version()?);
+    let candidate = batch::named(candidates, &id)?;
+    let (user, connection) = (candidate.user(), candidate.connection());
+    let from = claim.node.clone();
+    Ok(told(&id).map(|id| RecoveredSession { id, from, version, user, connection }))
 }

@@ -42,7 +42,7 @@ async fn settle(call: &Call, session: &dyn SessionRef, want: &str) -> Result<Opt
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
         let lease = call.fence_key();
-        let mut cmd = call.evalsha(&script::REFRESH, keys.iter().chain([&lease]).map(String::as_str));
+        let mut cmd = call.evalsha(&script::REFRESH, keys.iter().chain([&lease]));
         cmd.arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
         cmd.arg(rules.threshold_thousandths()).arg(ms(rules.touch_interval)).arg(ms(rules.grace)).arg(want);

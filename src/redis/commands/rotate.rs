@@ -32,11 +32,11 @@ fn command(call: &Call, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> r
     let old = &plan.index_fields;
     let keys = call.keys().of_session(plan.id.as_str(), old);
     let new_record = call.keys().session(new_id.as_str());
-    let new_user_key = call.keys().user(if new_user.is_empty() { &old.user } else { new_user });
+    let user = if new_user.is_empty() { old.user.as_slice() } else { new_user.as_bytes() };
+    let new_user_key = call.keys().user(user);
     let victim_keys = plan.victim_keys(call);
     let lease = call.fence_key();
-    let keys =
-        keys.iter().chain([&new_record, &new_user_key, &lease]).chain(&victim_keys).map(String::as_str);
+    let keys = keys.iter().chain([&new_record, &new_user_key, &lease]).chain(&victim_keys);
     let (limit, policy) = rules.limit_arguments();
     let mut cmd = call.evalsha(&script::ROTATE, keys);
     cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());

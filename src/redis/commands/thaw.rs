@@ -9,7 +9,7 @@ pub(crate) async fn run(call: &Call, id: &SessionId, task: TaskId, direction: Di
     let mut plan = KeyPlan::of(id, OnRotated::Answer);
     let cmd = |plan: &KeyPlan| {
         let keys = [call.keys().session(plan.id.as_str()), call.keys().migrations()];
-        let mut cmd = call.evalsha(&script::THAW, keys.iter().map(String::as_str));
+        let mut cmd = call.evalsha(&script::THAW, keys.iter());
         cmd.arg(task.as_bytes()).arg(plan.id.as_str()).arg(direction.word());
         cmd
     };

@@ -18,7 +18,7 @@ pub(crate) async fn run(
         let node = &plan.index_fields.node;
         let [session, lease] = [keys.session(plan.id.as_str()), call.fence_key()];
         let names = [session, keys.connection(connection), keys.node(node), lease];
-        let mut cmd = call.evalsha(&script::UNBIND, names.iter().map(String::as_str));
+        let mut cmd = call.evalsha(&script::UNBIND, names.iter());
         call.operation_arguments(&mut cmd);
         cmd.arg(plan.id.as_str()).arg(connection).arg(node);
         call.fence_arguments(&mut cmd);

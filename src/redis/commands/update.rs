@@ -22,8 +22,7 @@ fn command(call: &Call, plan: &KeyPlan, session: &Session, entries: &[u8]) -> re
     let keys = call.keys().of_session(plan.id.as_str(), old);
     let [_, _, new_user, new_connection, new_node] = call.keys().of_session(plan.id.as_str(), new);
     let (holder, lease) = (plan.holder_key(call), call.fence_key());
-    let keys =
-        keys.iter().chain([&new_user, &new_connection, &new_node, &holder, &lease]).map(String::as_str);
+    let keys = keys.iter().chain([&new_user, &new_connection, &new_node, &holder, &lease]);
     let mut cmd = call.evalsha(&script::UPDATE, keys);
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());

@@ -31,7 +31,7 @@ pub(crate) struct ReadBatcher {
 
 /// A read that waits to be sent.
 struct Read {
-    key: String,
+    key: Vec<u8>,
     deadline: Instant,
     /// `None` once the caller was told.
     caller: Option<oneshot::Sender<Delivery<Stamped>>>,
@@ -52,7 +52,7 @@ impl ReadBatcher {
     pub(crate) async fn read(
         self: &Arc<Self>,
         pool: &Arc<Pool>,
-        key: &str,
+        key: &[u8],
         deadline: Instant,
     ) -> Delivery<Stamped> {
         if let Some(_on_its_way) = OnItsWay::alone(self) {
@@ -101,7 +101,7 @@ impl Drop for OnItsWay<'_> {
     }
 }
 
-async fn read_alone(pool: &Pool, key: &str, deadline: Instant) -> Delivery<Stamped> {
+async fn read_alone(pool: &Pool, key: &[u8], deadline: Instant) -> Delivery<Stamped> {
     let connection = match pool.connection(deadline).await {
         Ok(connection) => connection,
         Err(unavailable) => return Delivery::Unsent(unavailable),

@@ -50,7 +50,7 @@ impl Sender {
     }
 
     /// What is stored under a key, and the server's time. Others' reads may go with it.
-    pub(crate) async fn read(&self, key: &str, deadline: Instant) -> Delivery<Stamped> {
+    pub(crate) async fn read(&self, key: &[u8], deadline: Instant) -> Delivery<Stamped> {
         self.reads.read(&self.pool, key, deadline).await
     }
 

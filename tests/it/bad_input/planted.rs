@@ -53,7 +53,7 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
         Call::CreateHeld,
         &[("session:holder", Names("holder")), ("connection:connection-holder:session", Names("connection"))],
     ),
-    (Call::CreateCrowded, VICTIM),
+    (Call::CreateCrowded, CROWDED),
     (Call::Get, &[(RECORD, Names("record"))]),
     (Call::ByConnection, &[(CONNECTION, Names("connection")), (RECORD, Names("record"))]),
     (
@@ -75,7 +75,7 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
     (Call::RefreshAndGet, &[(RECORD, Names("record")), (EXPIRY, Names("expiry"))]),
     (Call::Rotate, INDEXED),
     (Call::Rotate, &[(NEW_RECORD, Names("new_record")), (NEW_USER, Names("user"))]),
-    (Call::RotateCrowded, VICTIM),
+    (Call::RotateCrowded, CROWDED),
     (
         Call::Bind,
         &[
@@ -113,16 +113,7 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
     (Call::ListNode, &[(NODE, Names("owner"))]),
     (Call::Count, &[(USER, Names("owner")), (EXPIRY, Names("expiry"))]),
     (Call::Expired, &[(EXPIRY, Names("expiry"))]),
-    (
-        Call::Reap,
-        &[
-            (EXPIRY, Names("expiry")),
-            ("session:dead", Reports("dead")),
-            ("user:user-dead:sessions", Reports("dead")),
-            ("connection:connection-dead:session", Reports("dead")),
-            ("node:node-dead:sessions", Reports("dead")),
-        ],
-    ),
+    (Call::Reap, &[(EXPIRY, Names("expiry"))]),
     (
         Call::DeleteUser,
         &[
@@ -133,12 +124,16 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
             (NODE, Reports("main")),
         ],
     ),
-    (Call::Heartbeat, &[("nodes", Names("nodes")), ("node:live:lease", Names("lease"))]),
+    (
+        Call::Heartbeat,
+        &[("nodes", Names("nodes")), ("nodes:kept", Names("kept")), ("node:live:lease", Names("lease"))],
+    ),
     (Call::Nodes, &[("nodes", Names("nodes"))]),
     (
         Call::Recover,
         &[
             ("nodes", Names("nodes")),
+            ("nodes:kept", Names("kept")),
             ("node:node-main:lease", Names("lease")),
             ("node:live:lease", Names("new_lease")),
             (EXPIRY, Names("expiry")),
@@ -159,14 +154,12 @@ const INDEXED: &[(&str, Answer)] = &[
     (NODE, Names("node")),
 ];
 
-/// What a call touches that evicts.
-const VICTIM: &[(&str, Answer)] = &[
-    (EXPIRY, Names("expiry")),
-    ("user:user-victim:sessions", Names("user")),
-    ("session:victim", Names("victim")),
-    ("connection:connection-victim:session", Names("victim")),
-    ("node:node-victim:sessions", Names("victim")),
-];
+/// What a call touches that evicts, but for what the victim itself has.
+const CROWDED: &[(&str, Answer)] = &[(EXPIRY, Names("expiry")), ("user:user-victim:sessions", Names("user"))];
+
+/// What a session has that is to be evicted.
+const VICTIM: [&str; 3] =
+    ["session:victim", "connection:connection-victim:session", "node:node-victim:sessions"];
 
 /// What is planted at a key in the place of what was there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,6 +186,9 @@ enum Weed {
 const FOREIGN: [Weed; 4] = [Weed::List, Weed::Hash, Weed::Set, Weed::Swapped];
 const BROKEN: [Weed; 6] = [Weed::Short, Weed::Format, Weed::Long, Weed::Cut, Weed::Entries, Weed::Outlived];
 
+/// What is broken behind the owners of a session.
+const REMOVABLE: [Weed; 3] = [Weed::Long, Weed::Cut, Weed::Entries];
+
 /// What to plant at a key, for a call that looks at it as closely as this one.
 fn weeds(call: Call, key: &str) -> Vec<Weed> {
     let mut weeds = FOREIGN.to_vec();
@@ -203,6 +199,10 @@ fn weeds(call: Call, key: &str) -> Vec<Weed> {
     if call == Call::Refresh {
         weeds.retain(|weed| !matches!(weed, Weed::Long | Weed::Cut | Weed::Entries));
     }
+    // Nor does who removes a session read more than that, and who it belongs to.
+    if matches!(call, Call::Delete | Call::DeleteUser | Call::Reap) {
+        weeds.retain(|weed| !REMOVABLE.contains(weed));
+    }
     // To those that neither read nor return the entries they are opaque.
     let opaque = match call {
         Call::Create
@@ -211,8 +211,8 @@ fn weeds(call: Call, key: &str) -> Vec<Weed> {
         | Call::CreateHeld
         | Call::Update
         | Call::UpdateHeld => true,
-        Call::Bind | Call::BindTaking | Call::Unbind | Call::Delete => true,
-        Call::Import | Call::ImportHeld | Call::ImportLater => true,
+        Call::Bind | Call::BindTaking | Call::Unbind => true,
+        Call::Import | Call::ImportHeld | Call::ImportLater | Call::Recover => true,
         Call::Rotate => key == NEW_RECORD,
         _ => false,
     };
@@ -227,7 +227,8 @@ async fn plant(context: &Context, key: &str, weed: Weed) {
     if context.exists(key).await {
         let _: () = context.command(&["RENAME", key, &aside(key)]).await;
     }
-    let sorted = [":sessions", ":expiry", ":nodes", ":migrations"].iter().any(|end| key.ends_with(end));
+    let sorted =
+        [":sessions", ":expiry", ":nodes", ":kept", ":migrations"].iter().any(|end| key.ends_with(end));
     let command: &[&str] = match weed {
         Weed::List => &["RPUSH", key, "x"],
         Weed::Hash => &["HSET", key, "x", "y"],
@@ -340,41 +341,232 @@ async fn a_session_that_cannot_be_read_is_left_out_of_a_list_and_keeps_its_entry
 }
 
 #[tokio::test]
-async fn a_pointer_to_an_impossible_id_is_corrupt_and_nothing_changes() {
-    let context = Context::redis().await;
-    let world = World::new(&context).await;
-    let key = context.key(NEW_CONNECTION);
-    let _: () = context.command(&["SET", &key, &"x".repeat(129), "PX", "600000"]).await;
-    let before = context.dump().await;
-    for call in [Call::Create, Call::CreateMany, Call::Update, Call::Bind, Call::Import, Call::ImportLater] {
-        let result = world.run(call).await;
-        assert!(holds(Names("connection"), &result), "{call:?}: {result:?}");
+async fn nothing_that_is_planted_at_a_victim_keeps_a_login_from_making_it_go() {
+    for call in [Call::CreateCrowded, Call::RotateCrowded] {
+        for rest in VICTIM {
+            for weed in weeds(call, rest) {
+                let context = Context::redis().await;
+                let world = World::new(&context).await;
+                let key = context.key(rest);
+                plant(&context, &key, weed).await;
+                let result = world.run(call).await;
+                assert!(result.is_ok(), "{call:?} with {weed:?} at {rest}: {result:?}");
+                let left = context.entries(&context.user_key("user-victim")).await;
+                assert_eq!(left, ["new"], "{call:?} with {weed:?} at {rest}");
+                restore(&context, &key).await;
+            }
+        }
     }
-    let found = world.store.session_by_connection("connection-new").await;
-    assert!(matches!(&found, Err(Error::Corrupt { what }) if what == "connection"), "{found:?}");
-    assert_eq!(context.dump().await, before);
 }
 
 #[tokio::test]
-async fn an_index_entry_with_an_impossible_id_is_corrupt_and_nothing_changes() {
-    let context = Context::redis().await;
-    let world = World::new(&context).await;
-    for (rest, calls, part) in [
-        (EXPIRY, &[Call::Expired, Call::Reap][..], "expiry"),
-        (USER, &[Call::ListUser], "owner"),
-        (USER, &[Call::DeleteUser], "user"),
-        (NODE, &[Call::ListNode], "owner"),
-        (NODE, &[Call::Recover], "node"),
+async fn a_session_with_broken_entries_is_removed_by_its_header() {
+    for (call, name) in [(Call::Delete, "main"), (Call::DeleteUser, "main"), (Call::Reap, "dead")] {
+        for weed in REMOVABLE {
+            let context = Context::redis().await;
+            let world = World::new(&context).await;
+            let key = context.key(format!("session:{name}"));
+            plant(&context, &key, weed).await;
+            let result = world.run(call).await;
+            assert!(result.as_ref().is_ok_and(Vec::is_empty), "{call:?} with {weed:?}: {result:?}");
+            assert!(!context.exists(&context.key(format!("user:user-{name}:sessions"))).await);
+            assert!(!context.exists(&context.key(format!("node:node-{name}:sessions"))).await);
+            assert!(!context.exists(&context.key(format!("connection:connection-{name}:session"))).await);
+            context.check().await;
+        }
+    }
+}
+
+/// What an expired session has.
+const DEAD: [&str; 4] = [
+    "session:dead",
+    "user:user-dead:sessions",
+    "connection:connection-dead:session",
+    "node:node-dead:sessions",
+];
+
+#[tokio::test]
+async fn what_a_reap_cannot_remove_is_set_aside_once_and_nobody_comes_by_it_again() {
+    for rest in DEAD {
+        for weed in weeds(Call::Reap, rest) {
+            let context = Context::redis().await;
+            let world = World::new(&context).await;
+            let key = context.key(rest);
+            plant(&context, &key, weed).await;
+            let what = format!("{weed:?} at {rest}");
+            let record: Vec<u8> = context.command(&["DUMP", &context.key("session:dead")]).await;
+            assert_eq!(world.run(Call::Reap).await.unwrap(), [session_id("dead")], "{what}");
+            let aside = context.key("aside:dead");
+            // The checksum of DUMP covers the value.
+            assert_eq!(context.command::<Vec<u8>>(&["DUMP", &aside]).await, record, "{what}");
+            let week = 7 * 24 * 3_600_000;
+            assert!((week - 60_000..=week).contains(&context.pttl(&aside).await), "{what}");
+            for gone in DEAD.iter().filter(|gone| **gone != rest && rest != "session:dead") {
+                assert!(!context.exists(&context.key(gone)).await, "{what}: {gone}");
+            }
+            let before = context.dump().await;
+            assert!(world.run(Call::Reap).await.unwrap().is_empty(), "{what}");
+            assert_eq!(context.dump().await, before, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pointer_to_an_impossible_id_is_in_nobodys_way() {
+    for id in [&[b'x'; 129][..], b"\xff", b""] {
+        for call in
+            [Call::Create, Call::CreateMany, Call::Update, Call::Bind, Call::Import, Call::ImportLater]
+        {
+            let context = Context::redis().await;
+            let world = World::new(&context).await;
+            let mut set = redis::cmd("SET");
+            set.arg(context.key(NEW_CONNECTION)).arg(id).arg("PX").arg(600_000);
+            let _: () = set.query_async(&mut context.raw()).await.unwrap();
+            let result = world.run(call).await;
+            assert!(result.is_ok(), "{call:?} with {id:?}: {result:?}");
+            context.check().await;
+        }
+    }
+}
+
+/// Ids that are none, under which there is nothing.
+const NO_IDS: [&[u8]; 3] = [&[b'x'; 129], b"\xff\xfe", b"half \xe2\x82"];
+
+async fn enter(context: &Context, index: &str, score: u64, id: &[u8]) {
+    let mut zadd = redis::cmd("ZADD");
+    zadd.arg(context.key(index)).arg(score).arg(id);
+    let _: i64 = zadd.query_async(&mut context.raw()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_entry_that_is_no_session_id_stops_nothing() {
+    for (rest, calls) in [
+        (EXPIRY, &[Call::Expired, Call::Reap][..]),
+        (USER, &[Call::ListUser, Call::Count, Call::DeleteUser]),
+        (NODE, &[Call::ListNode, Call::Recover]),
+        ("user:user-victim:sessions", &[Call::CreateCrowded]),
+        ("user:user-victim:sessions", &[Call::RotateCrowded]),
+        ("migrations", &[Call::Migrations]),
+        ("nodes", &[Call::Nodes]),
     ] {
-        let (key, id) = (context.key(rest), "x".repeat(129));
-        let _: i64 = context.command(&["ZADD", &key, "1", &id]).await;
-        let before = context.dump().await;
+        let context = Context::redis().await;
+        let world = World::new(&context).await;
+        for id in NO_IDS {
+            enter(&context, rest, 1, id).await;
+        }
         for call in calls {
             let result = world.run(*call).await;
-            assert!(holds(Names(part), &result), "{call:?}: {result:?}");
+            assert!(result.as_ref().is_ok_and(Vec::is_empty), "{call:?} with {rest}: {result:?}");
         }
-        assert_eq!(context.dump().await, before, "{rest}");
-        let _: i64 = context.command(&["ZREM", &key, &id]).await;
+        let bytes: Vec<Vec<u8>> = context.command(&["ZRANGE", &context.key(rest), "0", "-1"]).await;
+        let left = bytes.iter().filter(|id| NO_IDS.contains(&id.as_slice())).count();
+        // A node's name goes when its time is over; a login does not look at more than it has to. All others lead nowhere,
+        // and are dropped.
+        let stays = ["nodes", "user:user-victim:sessions"].contains(&rest);
+        assert_eq!(left, if stays { 3 } else { 0 }, "{rest}: {bytes:?}");
     }
-    context.check().await;
+}
+
+/// Gives the session of this name another id, user, connection or node, which is no text, in all that it has.
+async fn make_unreadable(context: &Context, session: &str, what: &str) -> Vec<u8> {
+    let mut raw = context.raw();
+    let record: Vec<u8> = context.command(&["GET", &context.key(format!("session:{session}"))]).await;
+    let bad = |name: &str| -> Vec<u8> {
+        let text = if name == "id" { session.to_owned() } else { format!("{name}-{session}") };
+        if name == what { [&text.as_bytes()[1..], b"\xff"].concat() } else { text.into_bytes() }
+    };
+    let [id, user, connection, node] = ["id", "user", "connection", "node"].map(bad);
+    let head = &record[..HEADER];
+    let names = [user.as_slice(), &connection, &node].concat();
+    let changed = [head, &names, &record[HEADER + names.len()..]].concat();
+    let key = |kind: &str, name: &[u8], suffix: &str| {
+        [context.key(kind).as_bytes(), b":", name, suffix.as_bytes()].concat()
+    };
+    let mut pipe = redis::pipe();
+    let score: f64 = context.command(&["ZSCORE", &context.key(EXPIRY), session]).await;
+    pipe.del(context.key(format!("session:{session}")));
+    for (kind, suffix) in [("user", "sessions"), ("connection", "session"), ("node", "sessions")] {
+        pipe.del(context.key(format!("{kind}:{kind}-{session}:{suffix}")));
+    }
+    pipe.zrem(context.key(EXPIRY), session).zadd(context.key(EXPIRY), id.as_slice(), score);
+    pipe.cmd("SET").arg(key("session", &id, "")).arg(changed).arg("PX").arg(7_200_000);
+    pipe.cmd("SET").arg(key("connection", &connection, ":session")).arg(&id).arg("PX").arg(7_200_000);
+    for index in [key("user", &user, ":sessions"), key("node", &node, ":sessions")] {
+        pipe.zadd(&index, id.as_slice(), 1).pexpire(&index, 7_200_000);
+    }
+    let _: () = pipe.query_async(&mut raw).await.unwrap();
+    id
+}
+
+#[tokio::test]
+async fn a_session_whose_id_or_owners_are_no_texts_is_passed_over_and_can_be_removed() {
+    for what in ["id", "user", "connection", "node"] {
+        for call in [Call::ListUser, Call::Count, Call::Delete, Call::DeleteUser, Call::Reap, Call::Recover] {
+            // Its id, user or node is what these name.
+            let names_it = match call {
+                Call::Delete => what == "id",
+                Call::ListUser | Call::Count | Call::DeleteUser => what == "user",
+                Call::Recover => what == "node",
+                _ => false,
+            };
+            if names_it {
+                continue;
+            }
+            let context = Context::redis().await;
+            let world = World::new(&context).await;
+            let id = make_unreadable(&context, "main", what).await;
+            if call == Call::Reap {
+                context.clock.advance(std::time::Duration::from_secs(3600));
+            }
+            let result = world.run(call).await;
+            assert!(result.as_ref().is_ok_and(Vec::is_empty), "{call:?} with {what}: {result:?}");
+            if matches!(call, Call::Delete | Call::DeleteUser | Call::Reap) {
+                let ids: Vec<Vec<u8>> = context.command(&["ZRANGE", &context.key(EXPIRY), "0", "-1"]).await;
+                assert!(!ids.contains(&id), "{call:?} with {what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_victim_whose_id_or_owners_are_no_texts_makes_way_for_a_login() {
+    for what in ["id", "connection", "node"] {
+        for call in [Call::CreateCrowded, Call::RotateCrowded] {
+            let context = Context::redis().await;
+            let world = World::new(&context).await;
+            let id = make_unreadable(&context, "victim", what).await;
+            let result = world.run(call).await;
+            assert!(result.is_ok(), "{call:?} with {what}: {result:?}");
+            assert_eq!(
+                context.entries(&context.user_key("user-victim")).await,
+                ["new"],
+                "{call:?} with {what}"
+            );
+            let ids: Vec<Vec<u8>> = context.command(&["ZRANGE", &context.key(EXPIRY), "0", "-1"]).await;
+            assert!(!ids.contains(&id), "{call:?} with {what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_removed_and_cannot_be_told_is_counted() {
+    let context = Context::redis().await;
+    let world = World::new(&context).await;
+    make_unreadable(&context, "main", "id").await;
+    let deleted = world.store.delete_user("user-main", None).await.unwrap();
+    assert_eq!((deleted.removed.len(), deleted.corrupt.len(), deleted.unreadable), (0, 0, 1));
+
+    let context = Context::redis().await;
+    let world = World::new(&context).await;
+    make_unreadable(&context, "main", "user").await;
+    context.clock.advance(std::time::Duration::from_secs(3600));
+    let reaped = world.store.reap(200).await.unwrap();
+    assert_eq!((reaped.sessions.len(), reaped.corrupt.len(), reaped.unreadable), (3, 0, 1));
+
+    let context = Context::redis().await;
+    let world = World::new(&context).await;
+    make_unreadable(&context, "main", "id").await;
+    let claimed = world.store.recover(cloakroom::nodes::Claim::new("node-main", "live")).await.unwrap();
+    assert_eq!((claimed.sessions.len(), claimed.unreadable), (0, 1));
+    assert!(!context.exists(&context.key(NODE)).await, "it is taken all the same");
 }

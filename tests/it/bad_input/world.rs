@@ -49,6 +49,7 @@ pub(super) enum Call {
     Heartbeat,
     Nodes,
     Recover,
+    Migrations,
 }
 
 /// Sessions of which each call finds what it needs: `main` with less than half of its ttl left, `holder` of a
@@ -183,6 +184,7 @@ impl World {
                 let status = store.heartbeat(&self.holder, Heartbeat::renew().lease(LEASE)).await;
                 status.map(|_| Vec::new())
             }
+            Call::Migrations => store.migrations(0, 10).await.map(|_| Vec::new()),
             Call::Nodes => store.lapsed_nodes().await.map(|_| Vec::new()),
             Call::Recover => {
                 let claimed = store.recover(Claim::new("node-main", "live")).await;

@@ -26,6 +26,19 @@ fn wrong(argument: &Argument) -> Vec<Vec<u8>> {
             "x",
             "99999999999999999999",
         ]),
+        // Bytes of no character, a character cut off, one of a longer form than it needs, a surrogate, beyond the last.
+        "utf-8" => vec![
+            vec![0xff],
+            vec![0xe2, 0x82],
+            vec![b'a', 0x80],
+            vec![0xc0, 0xaf],
+            vec![0xe0, 0x80, 0xaf],
+            vec![0xed, 0xa0, 0x80],
+            vec![0xf0, 0x80, 0x80, 0xaf],
+            vec![0xf4, 0x90, 0x80, 0x80],
+            // What is well formed within it makes it no character.
+            vec![0xe2, 0xc3, 0xa9, 0x82, 0xac],
+        ],
         "word" => texts(&["x", "ACTIVE", "yes\0"]),
         // The four ids of an import may be zeros: a session may have had fewer changes.
         "bytes" if argument.name == "operations" => vec![vec![], vec![7; 31], vec![7; 33]],

@@ -62,7 +62,7 @@ fn bytes_of(entry: &EntryLayout, kind: &str, value: Option<&Value>) -> Vec<u8> {
             parts.iter().flat_map(|part| unhex(part.as_str().unwrap())).collect()
         }
         ("entries", Some(Value::Array(entries))) => entries.iter().flat_map(|one| entry.write(one)).collect(),
-        ("text" | "word", Some(Value::String(text))) => text.as_bytes().to_vec(),
+        ("text" | "utf-8" | "word", Some(Value::String(text))) => text.as_bytes().to_vec(),
         (_, Some(Value::String(text))) if text.is_empty() => Vec::new(),
         (kind, Some(value)) => panic!("{value} is no {kind}"),
     }

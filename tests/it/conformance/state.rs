@@ -31,7 +31,7 @@ pub(crate) async fn state(context: &Context, layout: &Layout) -> State {
 }
 
 fn string(layout: &Layout, name: &str, bytes: Vec<u8>) -> Value {
-    if name.starts_with("{ns:p}:session:")
+    if (name.starts_with("{ns:p}:session:") || name.starts_with("{ns:p}:aside:"))
         && let Some(record) = layout.read(&bytes)
     {
         return json!({ "record": record });

@@ -136,7 +136,7 @@ fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) ->
     for member in ["one", "two"] {
         for argument in &group.arguments {
             let bad = bad.filter(|(name, _)| member == "two" && *name == argument.name);
-            let own = if argument.kind == "text" { member } else { good(argument) };
+            let own = if ["text", "utf-8"].contains(&argument.kind) { member } else { good(argument) };
             call.arg(bad.map_or(own, |(_, bad)| bad));
         }
     }
@@ -170,7 +170,7 @@ fn good(argument: &Argument) -> &str {
         ("word", _) => &argument.words[0],
         ("bytes", Some(8)) => "12345678",
         ("bytes", _) => "12345678123456781234567812345678",
-        ("text", _) => "x",
+        ("text" | "utf-8", _) => "x",
         _ => "",
     }
 }

@@ -168,18 +168,6 @@ async fn an_entry_that_leads_to_another_users_session_is_dropped_and_that_sessio
     context.check().await;
 }
 
-#[tokio::test]
-async fn a_corrupt_victim_stops_the_create_and_nothing_is_changed() {
-    let context = Context::redis().await;
-    let store = context.store_at(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
-    create_in_turn(&context, &store, &["a"]).await;
-    for key in [context.record_key(&id("a")), context.connection_key("socket-a"), context.node_key("gateway")]
-    {
-        assert_eq!(context.foreign_at(&key, store.create(of_ann("b"))).await, "victim");
-    }
-    context.check().await;
-}
-
 #[rstest]
 #[tokio::test]
 async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end(#[values(Redis, Memory)] on: On) {

@@ -34,7 +34,7 @@ fn delicate_values() -> Vec<Value> {
 #[tokio::test]
 async fn every_value_comes_back_equal_as_attribute_and_as_extension(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
-    let store = context.store(Rules::new()).await;
+    let store = context.store(Rules::new().session_bytes(4 << 20).value_bytes(2 << 20)).await;
     let (mut attributes, mut extensions) = (Entries::default(), Entries::default());
     let keys = ["a", ":", "{}", "é", "\u{0}", " "];
     for (number, value) in delicate_values().iter().enumerate() {
@@ -96,7 +96,7 @@ async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not(#[val
         new.extensions(extensions)
     };
     let error = store.create(two(35)).await.unwrap_err();
-    assert!(matches!(error, Error::Refused(Refusal::TooLarge { bytes: 151 })), "{error:?}");
+    assert!(matches!(error, Error::Refused(Refusal::TooLarge { bytes: 151, entries: 2 })), "{error:?}");
     assert!(context.keys().await.is_empty());
     store.create(two(34)).await.unwrap();
     context.check().await;

@@ -244,7 +244,7 @@ async fn what_is_larger_than_this_store_allows_is_refused_and_nothing_is_written
     let (_from, to, _session, import) = pair(there, here).await;
     // An entry of seven bytes, "color", and "green" in quotes.
     let small = to.store_at(Rules::new().session_bytes(18)).await;
-    assert_eq!(refusal(small.import(import.clone()).await), Refusal::TooLarge { bytes: 19 });
+    assert_eq!(refusal(small.import(import.clone()).await), Refusal::TooLarge { bytes: 19, entries: 1 });
     let small = to.store_at(Rules::new().value_bytes(6)).await;
     let error = small.import(import.clone()).await.unwrap_err();
     assert_eq!(error.to_string(), "attribute value of \"color\" is 7 bytes, at most 6");

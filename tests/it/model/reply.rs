@@ -114,7 +114,7 @@ impl Reply {
             Refusal::Conflict { current } => Self::word("conflict").with("version", current),
             Refusal::Rotated { to } => Self::word("moved").with("to", to.as_str()),
             Refusal::Limit { live } => Self::word("limit").with("live", live),
-            Refusal::TooLarge { bytes } => Self::word("too large").with("bytes", bytes),
+            Refusal::TooLarge { bytes, .. } => Self::word("too large").with("bytes", bytes),
             Refusal::Taken => Self::word("taken"),
             other => Self::word("other").with("refusal", other),
         }

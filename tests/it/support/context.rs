@@ -10,6 +10,8 @@ use cloakroom::{MemoryStore, RedisStore, RedisStoreBuilder, Rules, Session, Sess
 use redis::Value;
 use redis::aio::MultiplexedConnection;
 
+#[cfg(target_os = "linux")]
+use super::faketime::FakeTime;
 use super::invariants;
 use super::record::Stored;
 use super::server::Server;
@@ -77,6 +79,12 @@ impl Context {
     /// On a spawned server of the test's own, which may be flushed, filled and killed.
     pub(crate) async fn own(options: &[&str]) -> Self {
         Self::at(Server::spawn(options).await).await
+    }
+
+    /// The same, and the server goes by a clock of the test's.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn own_by(clock: &FakeTime) -> Self {
+        Self::at(Server::spawn_in(clock.environment(), &[]).await).await
     }
 
     async fn at(server: Server) -> Self {

@@ -3,6 +3,8 @@
 pub(crate) mod calls;
 pub(crate) mod context;
 pub(crate) mod expect;
+#[cfg(target_os = "linux")]
+pub(crate) mod faketime;
 pub(crate) mod hooked;
 pub(crate) mod invariants;
 pub(crate) mod leases;

@@ -39,6 +39,7 @@ struct Spawned {
     child: Child,
     port: u16,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     directory: TempDir,
 }
 
@@ -65,16 +66,21 @@ impl Server {
 
     /// A server of the test's own, with options: one that may be stopped, flushed and filled.
     pub(crate) async fn spawn(options: &[&str]) -> Self {
+        Self::spawn_in(Vec::new(), options).await
+    }
+
+    /// The same, which finds these variables in its environment.
+    pub(crate) async fn spawn_in(environment: Vec<(String, String)>, options: &[&str]) -> Self {
         assert!(on_path(), "{NONE_FOUND}");
         let directory = tempfile::tempdir().unwrap();
         let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
         // Between finding a free port and the server's taking it, another process may be faster: then it exits.
         for _ in 0..20 {
             let port = free_port();
-            let mut child = launch(port, &options, &directory);
+            let mut child = launch(port, &options, &environment, &directory);
             let url = format!("redis://127.0.0.1:{port}/");
             if ready(&url, Some(&mut child)).await {
-                let spawned = Spawned { child, port, options, directory };
+                let spawned = Spawned { child, port, options, environment, directory };
                 return Self { url, kind: Kind::Spawned(Box::new(spawned)) };
             }
         }
@@ -136,7 +142,8 @@ impl Server {
         let url = self.url.clone();
         let spawned = self.spawned();
         loop {
-            spawned.child = launch(spawned.port, &spawned.options, &spawned.directory);
+            let Spawned { port, options, environment, directory, .. } = &*spawned;
+            spawned.child = launch(*port, options, environment, directory);
             if ready(&url, Some(&mut spawned.child)).await {
                 return;
             }
@@ -169,11 +176,12 @@ fn on_path() -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join("redis-server").is_file()))
 }
 
-fn launch(port: u16, options: &[String], directory: &TempDir) -> Child {
+fn launch(port: u16, options: &[String], environment: &[(String, String)], directory: &TempDir) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(directory.path())
         .args(options)
+        .envs(environment.iter().cloned())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true)

@@ -1,0 +1,75 @@
+//! What stays in users' and nodes' indexes of sessions whose records went by their own TTL, for nobody reaped them in time.
+//! A reaper that meets such a gap, an entry of the expiry index without a record, goes through all indexes behind it, a
+//! bounded part of the key space for each batch that it reaps afterwards.
+
+use std::sync::{Mutex, PoisonError};
+
+use redis::{Pipeline, Value};
+
+use crate::model::{Error, Result};
+use crate::redis::call::Call;
+use crate::redis::commands::count::count_indexes;
+
+/// How many keys of the server are looked at for each batch.
+const KEYS_PER_STEP: usize = 1000;
+
+/// Where a walk through the indexes is.
+#[derive(Debug, Default)]
+pub(crate) struct Tidying(Mutex<Walk>);
+
+#[derive(Debug, Default)]
+struct Walk {
+    /// The cursor of the server, if a walk is on.
+    cursor: Option<Vec<u8>>,
+    /// Another walk is to follow: a gap was met while this one was on its way.
+    again: bool,
+}
+
+impl Tidying {
+    fn walk(&self) -> std::sync::MutexGuard<'_, Walk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A gap was met.
+    pub(crate) fn begin(&self) {
+        let mut walk = self.walk();
+        if walk.cursor.is_none() {
+            walk.cursor = Some(b"0".to_vec());
+        } else {
+            walk.again = true;
+        }
+    }
+
+    /// Whether a walk is on.
+    pub(crate) fn is_on(&self) -> bool {
+        self.walk().cursor.is_some()
+    }
+
+    fn cursor(&self) -> Option<Vec<u8>> {
+        self.walk().cursor.clone()
+    }
+
+    fn go_on(&self, next: Vec<u8>) {
+        let mut walk = self.walk();
+        let is_over = next == b"0";
+        walk.cursor = (!is_over || std::mem::take(&mut walk.again)).then_some(next);
+    }
+}
+
+/// Goes on with a walk by one step.
+///
+/// Several reapers may each be on a walk of their own; what one has dropped the others do not find.
+pub(crate) async fn step(call: &Call, tidying: &Tidying) -> Result<()> {
+    let Some(cursor) = tidying.cursor() else {
+        return Ok(());
+    };
+    let mut pipeline = Pipeline::with_capacity(1);
+    pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(call.keys().indexes_pattern());
+    pipeline.arg("COUNT").arg(KEYS_PER_STEP).arg("TYPE").arg("zset");
+    let page = call.read(&pipeline, "keys").await?.pop().unwrap_or(Value::Nil);
+    let (next, indexes): (Vec<u8>, Vec<Vec<u8>>) =
+        redis::from_redis_value(page).map_err(|_| Error::corrupt("reply to SCAN"))?;
+    count_indexes(call, &indexes).await?;
+    tidying.go_on(next);
+    Ok(())
+}
