@@ -41,7 +41,8 @@ export async function load(link, tag, until) {
   const sources = [...Object.values(operations), start].map(({ source }) => ["SCRIPT", "LOAD", source]);
   const keys = start.keys.map((pattern) => keyOf(pattern, tag, {}));
   const question = ["EVALSHA", start.sha1, String(keys.length), ...keys, ...start.commands];
-  const replies = await link.send([...sources, question], until);
+  // The time that the server tells is noted on the way, as any.
+  const [, ...replies] = await link.send([["TIME"], ...sources, question], until);
   const forbidden = replies.pop();
   replies.forEach((reply) => checkAllowed(reply, "+script|load"));
   checkAllowed(forbidden, / key/.test(forbidden.message) ? `~${tag}:*` : "+evalsha");

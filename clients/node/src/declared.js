@@ -27,12 +27,17 @@ export async function settle(operation, stem, given) {
       values.id = reply.new_id;
     } else {
       // An id that was rotated away twice leads nowhere.
-      const answer = reply.word === "moved" && followed ? { word: "missing" } : reply;
+      const leadsNowhere = reply.word === "moved" && followed;
+      if (leadsNowhere) operation.checkSure();
+      const answer = leadsNowhere ? { word: "missing" } : reply;
       const ids = (answer.rest?.[0] ?? []).map((row) => row.evicted_id);
       const evicted = [...declared.removed, ...removedOf(values[group?.name] ?? [], ids)];
-      return { reply: answer, id: values.id, evicted, reaped: declared.reaped };
+      // By now it may have another id, if it was rotated since the call changed it.
+      const id = answer.word === "ok" && answer.new_id ? answer.new_id : values.id;
+      return { reply: answer, id, evicted, reaped: declared.reaped };
     }
   }
+  operation.checkSure();
   throw new ContendedError();
 }
 

@@ -15,7 +15,7 @@ export class NotExecutedError extends CloakroomError {
 /** What the operation works on kept changing under it. */
 export class ContendedError extends NotExecutedError {}
 
-/** Sent, and no reply came, or the server stopped its script at a command: it may have happened. */
+/** Sent, and no reply proves what became of it, or the server stopped its script at a command: it may have happened. */
 export class AmbiguousError extends CloakroomError {
   readonly operationId: OperationId;
 }

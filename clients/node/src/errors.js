@@ -30,13 +30,11 @@ export class ContendedError extends NotExecutedError {
 }
 
 /**
- * The operation was sent and no reply came, or the server stopped its script at a command: it may have happened, the latter
- * in part. `Cloakroom.withOperationId` repeats it safely.
+ * The operation was sent and no reply proves what became of it, or the server stopped its script at a command: it may have
+ * happened, the latter in part. `Cloakroom.withOperationId` repeats it safely.
  */
 export class AmbiguousError extends CloakroomError {
-  constructor(operationId, cause, stopped) {
-    const at = stopped?.commands.length ? ` at ${stopped.commands.join(" or ")}` : "";
-    const why = stopped ? `the server stopped the script ${stopped.stem}${at}` : "sent, but no reply";
+  constructor(operationId, cause, why = "sent, but no reply") {
     super(`${why}: it may have happened`, cause);
     this.operationId = operationId;
   }

@@ -1,4 +1,7 @@
-/** Names one call, so that it may be repeated without happening twice. */
+/**
+ * Names one call, so that it may be repeated without happening twice. That of an `AmbiguousError` is of a call that may have
+ * happened.
+ */
 export class OperationId {
   constructor();
 }

@@ -5,11 +5,42 @@ const SESSION_ID_BYTES = 128;
 const NAME_BYTES = 256;
 const TASK_BYTES = 8;
 
-/** Names one call, so that the same call may be sent again without happening twice. */
+/**
+ * Names one call, so that the same call may be sent again without happening twice. That of an `AmbiguousError` is of a call
+ * that may have happened.
+ */
 export class OperationId {
   /** Of a new session id, and as secret: it is never stored. */
   #seed = randomBytes(32);
   #bytes = randomBytes(8);
+  #made = performance.now();
+  #isOfARepeat = false;
+
+  /** When it was made, by `performance.now()`: no call under it was sent before. */
+  get made() {
+    return this.#made;
+  }
+
+  /** Whether a call under it may have happened. */
+  get isOfARepeat() {
+    return this.#isOfARepeat;
+  }
+
+  /** The same, for a call that may have happened. */
+  ofARepeat() {
+    const same = this.#copy();
+    same.#isOfARepeat = true;
+    return same;
+  }
+
+  #copy() {
+    const copy = new OperationId();
+    copy.#seed = this.#seed;
+    copy.#bytes = this.#bytes;
+    copy.#made = this.#made;
+    copy.#isOfARepeat = this.#isOfARepeat;
+    return copy;
+  }
 
   /** What is stored and told. */
   get bytes() {
@@ -20,7 +51,7 @@ export class OperationId {
   nth(place) {
     if (place === 0) return this;
     const digest = createHash("sha512").update(this.#seed).update(this.#bytes).update(String(place)).digest();
-    const own = new OperationId();
+    const own = this.#copy();
     own.#seed = digest.subarray(0, 32);
     own.#bytes = digest.subarray(32, 40);
     return own;

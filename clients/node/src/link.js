@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { AbortError, ClientClosedError, ErrorReply, RESP_TYPES } from "@redis/client";
 import { NotExecutedError } from "./errors.js";
+import { ServerClock } from "./server-clock.js";
 
 /** Ids and records are bytes until they are read. */
 const BYTES = { [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.SIMPLE_STRING]: Buffer };
@@ -18,11 +19,59 @@ export class Link {
   #client;
   /** Why there is no connection. */
   #trouble;
+  #clock = new ServerClock();
+  /** The aborts of commands that were made by what is known of the clock. */
+  #timed = new Set();
 
   constructor(client) {
     this.#client = client;
     client.on("error", (error) => (this.#trouble = error));
-    client.on("ready", () => (this.#trouble = undefined));
+    client.on("ready", () => {
+      this.#trouble = undefined;
+      // The connection may lead to another server. What was written has failed by now.
+      this.#clock.forget();
+      this.#timed.forEach((aborts) => aborts.forEach((abort) => abort.abort()));
+    });
+  }
+
+  /** What is known of the server's clock. */
+  get clock() {
+    return this.#clock;
+  }
+
+  /**
+   * The same as `send` of commands that are made by what is known of the clock of the server that they go to. That is asked
+   * for its time before where nothing is known of it, or where `asks` says so.
+   */
+  async sendTimed(make, asks, until) {
+    for (;;) {
+      if (asks || !this.#client.isReady || !this.#clock.isKnown) await this.#askTime(until);
+      const commands = make(this.#clock);
+      const aborts = abortsOf(commands);
+      this.#timed.add(aborts);
+      try {
+        return await this.#send(commands, aborts, until);
+      } catch (error) {
+        // Made by the clock of an earlier connection, and not written to it.
+        if (!(error instanceof Lost && error.cause instanceof AbortError)) throw error;
+      } finally {
+        this.#timed.delete(aborts);
+      }
+    }
+  }
+
+  /** Nothing else is sent before the answer, so whatever goes wrong, the call was not executed. */
+  async #askTime(until) {
+    for (;;) {
+      try {
+        const [time] = await this.send([["TIME"]], until);
+        if (codeOf(time)) throw new NotExecutedError("server", time);
+        return;
+      } catch (error) {
+        if (!(error instanceof Lost)) throw error;
+        if (error.reason === "deadline") throw new NotExecutedError(error.reason, error.cause);
+      }
+    }
   }
 
   /**
@@ -31,20 +80,31 @@ export class Link {
    * one, until the deadline, an instant of `performance.now()`.
    */
   async send(commands, until) {
+    return this.#send(commands, abortsOf(commands), until);
+  }
+
+  async #send(commands, aborts, until) {
     const left = until - performance.now();
     if (left <= 0) throw new NotExecutedError("deadline");
-    const aborts = commands.map(() => new AbortController());
     const options = aborts.map(({ signal }) => ({ typeMapping: BYTES, abortSignal: signal }));
     const sent = Promise.allSettled(commands.map((command, at) => this.#client.sendCommand(command, options[at])));
     const results = await within(left, sent);
-    if (results) return results.map(answerOf);
+    if (results) return this.#answers(commands, results);
 
     // The abort reaches only what was not written yet, and at once.
     aborts.forEach((abort) => abort.abort());
     const late = await Promise.race([sent, setImmediate()]);
     if (!late) throw new Lost("deadline");
     if (late.every(({ reason }) => reason instanceof AbortError)) throw new NotExecutedError("deadline", this.#trouble);
-    return late.map(answerOf);
+    return this.#answers(commands, late);
+  }
+
+  #answers(commands, results) {
+    const answers = results.map(answerOf);
+    commands.forEach(([command], at) => {
+      if (command === "TIME" && !codeOf(answers[at])) this.#clock.saw(answers[at]);
+    });
+    return answers;
   }
 
   /** Connects, again and again until the deadline. */
@@ -80,6 +140,10 @@ function answerOf({ status, value, reason }) {
   if (reason instanceof ErrorReply) return reason;
   if (reason instanceof ClientClosedError) throw new NotExecutedError("closed", reason);
   throw new Lost("connection", reason);
+}
+
+function abortsOf(commands) {
+  return commands.map(() => new AbortController());
 }
 
 /** The code that a server's error begins with, such as NOSCRIPT; undefined for any other reply. */

@@ -10,14 +10,15 @@ const MOST = 100;
 /** How many bytes of entries one script stores at most, but for one session that has more by itself. */
 const MOST_BYTES = 1024 * 1024;
 
-/** Begins an operation for each session by its place; the batches are of `begin(0)`. */
-export async function createMany(begin, given) {
+/** Begins an operation for each session under an id of its own; the batches are of the call's. */
+export async function createMany(call, begin, given) {
   const answers = [];
   const batch = [];
   const alone = [];
   for (const [place, session] of given.entries()) {
-    const operation = begin(place);
-    const { rules, id } = operation;
+    const id = call.nth(place);
+    const operation = begin(id);
+    const { rules } = operation;
     try {
       const draft = draftOf(operation, session);
       const isLimited = rules.sessionsPerUser > 0 && draft.user !== "";
@@ -28,11 +29,11 @@ export async function createMany(begin, given) {
     }
   }
   while (batch.length > 0) {
-    alone.push(...(await makeBatch(begin(0), batch.splice(0, sizeOf(batch)), answers)));
+    alone.push(...(await makeBatch(begin(call), batch.splice(0, sizeOf(batch)), answers)));
   }
   // In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
-  for (const { place, draft } of alone) {
-    answers[place] = await make(begin(place), draft).catch(told);
+  for (const { place, id, draft } of alone) {
+    answers[place] = await make(begin(id), draft).catch(told);
   }
   return answers;
 }
@@ -61,11 +62,12 @@ async function makeBatch(operation, batch, answers) {
       const made = madeOf(rules, draft, { version: 1, created_at, expires_at });
       answers[place] = { session: made, evicted: [], reaped: [] };
     }
-    return batch.filter((_, at) => left.has(at));
+    const alone = batch.filter((_, at) => left.has(at));
+    return alone.map(({ id, ...member }) => ({ ...member, id: operation.idOfPart(id) }));
   } catch (error) {
     told(error);
     for (const { place, id } of batch) {
-      answers[place] = error instanceof AmbiguousError ? new AmbiguousError(id, error.cause) : error;
+      answers[place] = error instanceof AmbiguousError ? new AmbiguousError(id.ofARepeat(), error.cause) : error;
     }
     return [];
   }

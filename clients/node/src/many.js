@@ -1,8 +1,9 @@
 /** The operations on many sessions. */
 
 import { BATCH, candidates, reap, remove } from "./batch.js";
-import { ContendedError, InvalidError } from "./errors.js";
+import { ContendedError, CorruptError, InvalidError } from "./errors.js";
 import { checkSessionId, isSessionId, requireName } from "./ids.js";
+import { readPage } from "./index-page.js";
 import { foundOf, isTold } from "./layout.js";
 import { lookup } from "./lookup.js";
 import { decodeRecord } from "./record.js";
@@ -12,6 +13,12 @@ import { Session } from "./session.js";
 
 export { BATCH };
 const LIST_PAGE = 500;
+/** How often a page is read again that changed before its records were read, until its beginning will do. */
+const WHOLE_PAGE_ROUNDS = 16;
+/** How often in all. */
+const PAGE_ROUNDS = 128;
+/** How many bytes of records a page has at most, but for one record. */
+const PAGE_BYTES = 2 * 1024 * 1024;
 const EXPIRED_PAGE = 1000;
 /** How often in a row a batch of a user's sessions may remove nothing, because they kept changing. */
 const IDLE_ROUNDS = 12;
@@ -21,54 +28,39 @@ export async function list(operation, owner, page) {
   const { size = 100, after } = page;
   checkInteger("page size", size, 1, LIST_PAGE);
   const [kind, name] = ownerOf(owner);
-  const { entries, next } = await readIndex(operation, operation.key(kind, { [kind]: name }), "owner", size, after);
-  if (entries.length === 0) return { sessions: [], next };
-  const reply = await run(operation, "list", { kind, owner: name, session: entries });
-  const read = reply.rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
+  const key = operation.key(kind, { [kind]: name });
+  for (let round = 0; round < PAGE_ROUNDS; round++) {
+    const index = await readPage(operation, key, "owner", size, after);
+    if (index.entries.length === 0) return { sessions: [], next: null };
+    const changed = round < WHOLE_PAGE_ROUNDS ? "refuse" : "part";
+    const listed = index.isFull ? index.entries.length : size;
+    const place = { from_ms: index.from, skip: index.skip, page: listed, changed, bytes: PAGE_BYTES };
+    const reply = await operation.run("list", { kind, owner: name, ...place, session: index.entries });
+    if (reply.word === "need") continue;
+    if (reply.word !== "ok" && reply.word !== "part") throw errorOf(reply);
+    const listing = listingOf(reply, index, after);
+    if (listing) return listing;
+    // Of what cannot be named nothing is left to go on behind, unless some of it was dropped.
+    if (reply.dropped === 0) throw new CorruptError("owner");
+  }
+  throw new ContendedError();
+}
+
+/** Undefined: others follow, and nothing names where. */
+function listingOf({ word, last_id, rest }, index, after) {
+  let { isFull } = index;
+  let count = index.entries.length;
+  if (word === "part") {
+    count = index.ids.indexOf(last_id) + 1;
+    if (count === 0) throw new CorruptError("reply that names another session");
+    isFull = true;
+  }
+  const next = isFull ? index.behind(count, after) : null;
+  if (isFull && next === null) return undefined;
   // One that cannot be read is passed over, as the script does; its entry stays.
-  const whole = read.filter(({ record }) => record?.kind === "live");
-  return { sessions: whole.map(({ id, record }) => new Session(id, record)), next };
-}
-
-/** Where the page behind this one begins; a page that is not full is the last. */
-export function nextOf(entries, size, after) {
-  const last = entries.at(-1);
-  if (!last || entries.length < size) return null;
-  const here = entries.filter(({ createdAt }) => createdAt === last.createdAt).length;
-  const ties = here + (after?.createdAt === last.createdAt ? after.ties : 0);
-  return { createdAt: last.createdAt, id: last.id, ties };
-}
-
-/** A page of an index, what stood among its entries and is no session id, and where the next one begins. */
-export async function readIndex(operation, key, what, size, after) {
-  const { entries, unreadable } = await readEntries(operation, key, what, size, after);
-  return { entries, unreadable: unreadable.map(({ id }) => id), next: nextOf(entries, size, after) };
-}
-
-/** A page's entries: from the cursor's score on, inclusive, without those that came before. */
-async function readEntries(operation, key, what, size, after) {
-  const passed = ({ id, createdAt }) =>
-    createdAt === after?.createdAt && Buffer.compare(Buffer.from(id), Buffer.from(after.id)) <= 0;
-  const score = after?.createdAt ?? 0;
-  for (let limit = size + (after?.ties ?? 0); ; limit *= 2) {
-    const read = await readFrom(operation, key, what, score, limit);
-    const entries = read.filter((entry) => isSessionId(entry.id) && !passed(entry));
-    // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score. And
-    // what is no id fills no page.
-    if (read.length < limit || entries.length >= size) {
-      return { entries: entries.slice(0, size), unreadable: read.filter(({ id }) => !isSessionId(id)) };
-    }
-  }
-}
-
-async function readFrom(operation, key, what, score, limit) {
-  const range = [key, String(score), "+inf", "WITHSCORES", "LIMIT", "0", String(limit)];
-  const [flat] = await operation.read(what, ["ZRANGEBYSCORE", ...range]);
-  const entries = [];
-  for (let at = 0; at < flat.length; at += 2) {
-    entries.push({ id: foundOf(flat[at]), createdAt: Number(flat[at + 1]) });
-  }
-  return entries;
+  const read = rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
+  const told = read.filter(({ id, record }) => isTold(id) && record?.kind === "live");
+  return { sessions: told.map(({ id, record }) => new Session(id, record)), next };
 }
 
 export async function count(operation, owner) {
@@ -150,7 +142,10 @@ async function deleteBatch(operation, deletion) {
   if (whole && settled) return true;
   const idle = outcome.stale.length === found.length || (whole && removed === 0);
   deletion.idle = idle ? deletion.idle + 1 : 0;
-  if (deletion.idle === IDLE_ROUNDS) throw new ContendedError();
+  if (deletion.idle === IDLE_ROUNDS) {
+    operation.checkSure();
+    throw new ContendedError();
+  }
   return false;
 }
 

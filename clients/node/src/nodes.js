@@ -3,8 +3,9 @@
 import { BATCH, candidates, toldName } from "./batch.js";
 import { CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
 import { NodeIdentity, requireName } from "./ids.js";
+import { readPage } from "./index-page.js";
 import { foundOf, isTold } from "./layout.js";
-import { count, nextOf, readIndex } from "./many.js";
+import { count } from "./many.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
 
@@ -84,23 +85,11 @@ export async function recover(operation, node, to, claim) {
     reconnect_ms: checkInteger("reconnect", reconnect, 1, TEN_YEARS),
     grace_ms: operation.rules.grace,
   };
-  const { entries, unreadable, next } = await readIndex(
-    operation,
-    operation.key("node", { node }),
-    "node",
-    batch,
-    after,
-  );
-  const claimed = { sessions: [], frozen: [], corrupt: [], stale: [], unreadable: 0, next };
-  const ids = entries.map(({ id }) => id);
-  const [left] = await take(operation, values, ids, claimed);
-  if (left !== undefined) {
-    // The page ends before those that were left.
-    const handled = entries.slice(0, ids.indexOf(left));
-    claimed.next = nextOf(handled, handled.length, after);
-  }
-  // However many there are, none keeps the next page from being read: the rest is found by the next claim.
-  if (unreadable.length > 0) await take(operation, values, unreadable.slice(0, BATCH), claimed);
+  const page = await readPage(operation, operation.key("node", { node }), "node", batch, after);
+  const claimed = { sessions: [], frozen: [], corrupt: [], stale: [], unreadable: 0, next: page.next(after) };
+  const [left] = await take(operation, values, page.ids, claimed);
+  // The page ends before those that were left; where nothing there names its end, it is read again.
+  if (left !== undefined) claimed.next = page.behind(page.ids.indexOf(left), after) ?? after ?? null;
   return claimed;
 }
 

@@ -140,7 +140,10 @@ export async function rotate(operation, target, rotation) {
   });
   if (reply.word === "moved") {
     const found = await lookup(operation, reply.new_id);
-    if (!found) throw new MissingError();
+    if (!found) {
+      operation.checkSure();
+      throw new MissingError();
+    }
     return { session: found.session, evicted: [], byAnother: true };
   }
   return { session: sessionOf(newId, expect(reply, "ok").record), evicted, byAnother: false };

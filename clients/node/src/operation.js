@@ -1,14 +1,25 @@
+import { setTimeout } from "node:timers/promises";
 import { bundle } from "./bundle.js";
 import { commandOf, keyOf } from "./call.js";
-import { AmbiguousError, CorruptError, NotExecutedError } from "./errors.js";
+import { AmbiguousError, ContendedError, CorruptError, MissingError, NotExecutedError } from "./errors.js";
+import { History } from "./history.js";
 import { OperationId } from "./ids.js";
 import { storedOf } from "./layout.js";
 import { codeOf, Lost } from "./link.js";
 import { readReply } from "./reply.js";
+import { timeOf } from "./server-clock.js";
 import { commandsAt, mayHaveWritten } from "./server-errors.js";
 
 /** How often one call is sent at most when its connection breaks under it; the deadline ends it too. */
 const ATTEMPTS = 10;
+/** How often a call begins anew because four others changed its session since it began. */
+const BEGINNINGS = 32;
+/**
+ * What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
+ * first attempt that comes late would be executed then.
+ */
+const PROOFS = ["ok", "conflict", "exists", "gone", "moved", "departed", "need"];
+const UNSURE = "the session has changed so often since that it does not tell";
 /** How often a script is loaded for one call: a flush may come between the load and the call. */
 const LOADS = 16;
 
@@ -18,12 +29,16 @@ export class Operation {
   #until;
   #id;
   #identity;
+  #history;
+  /** Whether what it does is noted in a session, so that it may be asked for. */
+  #isNoted = false;
 
   constructor(engine, id, identity) {
     this.#engine = engine;
     this.#until = performance.now() + engine.deadline;
     this.#id = id;
     this.#identity = identity;
+    this.#history = new History(id);
   }
 
   get id() {
@@ -45,27 +60,60 @@ export class Operation {
   }
 
   /** The time that TIME told, unless a test set another. */
-  now([seconds, micros]) {
-    return this.#engine.clock?.() ?? Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  now(time) {
+    return this.#engine.clock?.() ?? timeOf(time);
+  }
+
+  /** An id of a part of the call. If that may have happened, the part may have. */
+  idOfPart(id) {
+    return this.#history.doubt ? id.ofARepeat() : id;
+  }
+
+  /** Throws `AmbiguousError` if the call may have happened. */
+  checkSure() {
+    if (this.#isNoted && this.#history.doubt) throw this.#ambiguous(this.#history.doubt);
+  }
+
+  /** What some work comes to, or an `AmbiguousError` if the call may have happened and its error proves nothing of that. */
+  async doubting(work) {
+    try {
+      return await work();
+    } catch (error) {
+      const provesNothing = [NotExecutedError, CorruptError, MissingError].some((Kind) => error instanceof Kind);
+      if (provesNothing) this.checkSure();
+      throw error;
+    }
   }
 
   /** Runs a script, as often as its effect allows when the connection breaks under it. */
   async run(stem, values) {
-    const { effect, arguments: parameters } = bundle.operations[stem];
-    const takesId = parameters.some(({ name }) => name === "op_id");
-    const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.lease };
-    const own = { now_ms: this.#engine.clock?.(), op_id: takesId ? this.id.bytes : undefined, ...owner };
-    const command = commandOf(stem, this.#engine.tag, { ...own, ...values }).map(storedOf);
-    const attempt = () => this.#evaluate(command, stem);
-    const lost = (reason, cause) =>
-      effect === "reads" ? new NotExecutedError(reason, cause) : new AmbiguousError(this.id, cause);
-    return readReply(stem, await repeat(attempt, effect === "reported_once" ? 1 : ATTEMPTS, lost));
+    this.#isNoted ||= bundle.operations[stem].effect === "noted";
+    return this.doubting(() => this.#settled(stem, values));
+  }
+
+  /** Runs a script until it tells whether the call has happened, or proves not to be able to. */
+  async #settled(stem, values) {
+    const { effect } = bundle.operations[stem];
+    for (let beginnings = 0; beginnings < BEGINNINGS; beginnings++) {
+      const reply = readReply(stem, await this.#deliver(stem, values));
+      if (effect !== "noted") return reply;
+      const { doubt } = this.#history;
+      if (reply.word !== "unsure") {
+        if (doubt && !PROOFS.includes(reply.word)) throw this.#ambiguous(doubt);
+        return reply;
+      }
+      if (!this.#history.beginAnew()) throw this.#ambiguous(doubt, UNSURE);
+    }
+    throw new ContendedError();
   }
 
   /** Sends commands that only read the key `what`, again if the connection breaks. */
   async read(what, ...commands) {
     const replies = await this.#exchange(commands);
-    if (replies.some((reply) => codeOf(reply) === "WRONGTYPE")) throw new CorruptError(what);
+    if (replies.some((reply) => codeOf(reply) === "WRONGTYPE")) {
+      this.checkSure();
+      throw new CorruptError(what);
+    }
     return replies;
   }
 
@@ -79,22 +127,76 @@ export class Operation {
   /** The replies, which may be errors of a foreign type. */
   async #exchange(commands) {
     const attempt = () => this.#engine.link.send(commands, this.#until);
-    const replies = await repeat(attempt, ATTEMPTS, (reason, cause) => new NotExecutedError(reason, cause));
-    const failed = replies.find((reply) => codeOf(reply) && codeOf(reply) !== "WRONGTYPE");
-    if (failed) throw new NotExecutedError("server", failed);
-    return replies;
+    return this.doubting(async () => {
+      const replies = await repeat(attempt, ATTEMPTS, ({ reason, cause }) => new NotExecutedError(reason, cause));
+      const failed = replies.find((reply) => codeOf(reply) && codeOf(reply) !== "WRONGTYPE");
+      if (failed) throw new NotExecutedError("server", failed);
+      return replies;
+    });
+  }
+
+  /** Sends a script until there is an answer. */
+  async #deliver(stem, values) {
+    const { effect } = bundle.operations[stem];
+    const reads = effect === "reads";
+    const attempt = async () => {
+      if (effect === "noted") await this.#untilAlone();
+      try {
+        return await this.#evaluate(stem, values);
+      } catch (error) {
+        if (error instanceof Lost && !reads) this.#history.lost(error.cause ?? new Error(error.reason));
+        throw error;
+      }
+    };
+    const errorOfLost = ({ reason, cause }) => (reads ? new NotExecutedError(reason, cause) : this.#ambiguous(cause));
+    return repeat(attempt, effect === "reported_once" ? 1 : ATTEMPTS, errorOfLost);
+  }
+
+  /** A call that is sent a second time waits until nobody takes that for the first. */
+  async #untilAlone() {
+    const { notBefore } = this.#history;
+    const left = notBefore - performance.now();
+    if (left <= 0) return;
+    if (notBefore >= this.#until) throw new NotExecutedError("deadline");
+    await setTimeout(left);
+    // A timer may fire a little early.
+    return this.#untilAlone();
   }
 
   /** NOSCRIPT means that it was not executed, so a flushed script cache or a failover stays invisible. */
-  async #evaluate(command, stem) {
+  async #evaluate(stem, values) {
     const { source, effect } = bundle.operations[stem];
-    let [reply] = await this.#engine.link.send([command], this.#until);
+    let [reply] = await this.#send(stem, values, []);
     for (let loads = 0; codeOf(reply) === "NOSCRIPT" && loads < LOADS; loads++) {
-      [, reply] = await this.#engine.link.send([["SCRIPT", "LOAD", source], command], this.#until);
+      [, reply] = await this.#send(stem, values, [["SCRIPT", "LOAD", source]]);
     }
     if (!codeOf(reply)) return reply;
     if (effect === "reads" || !mayHaveWritten(reply)) throw new NotExecutedError("server", reply);
-    throw new AmbiguousError(this.id, reply, { stem, commands: commandsAt(source, reply) });
+    const commands = commandsAt(source, reply);
+    const at = commands.length > 0 ? ` at ${commands.join(" or ")}` : "";
+    throw this.#ambiguous(reply, `the server stopped the script ${stem}${at}`);
+  }
+
+  /** Sends a script's call behind other commands. Each time it is made anew, for it carries a bound. */
+  async #send(stem, values, before) {
+    const { effect, arguments: parameters } = bundle.operations[stem];
+    const takes = (argument) => parameters.some(({ name }) => name === argument);
+    const { link, tag, clock: testClock } = this.#engine;
+    const make = (serverClock) => {
+      const now = testClock?.();
+      if (now === undefined) this.#history.boundBy(serverClock);
+      else this.#history.boundByTestClock(now);
+      const op_id = takes("op_id") ? this.id.bytes : undefined;
+      const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.lease };
+      const own = { now_ms: now, op_id, bound_ms: this.#history.bound, ...owner };
+      return [...before, commandOf(stem, tag, { ...own, ...values }).map(storedOf)];
+    };
+    if (testClock || !takes("bound_ms")) return link.send(make(link.clock), this.#until);
+    return link.sendTimed(make, effect === "noted" && this.#history.asksTime, this.#until);
+  }
+
+  #ambiguous(cause, why) {
+    return new AmbiguousError(this.id.ofARepeat(), cause, why);
   }
 }
 
@@ -106,8 +208,8 @@ async function repeat(attempt, attempts, errorOfLost) {
       return await attempt();
     } catch (error) {
       if (error instanceof Lost) lost = error;
-      else throw lost ? errorOfLost(lost.reason, lost.cause) : error;
+      else throw lost && !(error instanceof AmbiguousError) ? errorOfLost(lost) : error;
     }
   }
-  throw errorOfLost(lost.reason, lost.cause);
+  throw errorOfLost(lost);
 }

@@ -165,7 +165,10 @@ export class Cloakroom {
   /** Throws `ContractError` where clients of a later contract work. */
   static connect(redis: Redis, options?: Options): Promise<Cloakroom>;
 
-  /** The same store, with each call under this operation id: to repeat one that threw `AmbiguousError`, as it was. */
+  /**
+   * The same store, with each call under this operation id: to repeat one that threw `AmbiguousError`, as it was. It throws
+   * that again where what is stored does not tell whether it has happened.
+   */
   withOperationId(id: OperationId): Cloakroom;
 
   /** Makes a session. Refused: Exists, Gone, Moved, Taken, Limit, TooLarge. */
@@ -231,7 +234,11 @@ export class Cloakroom {
   /** The live session that has a connection. */
   sessionByConnection(connection: string): Promise<Session | null>;
 
-  /** A page of live sessions, oldest first; the size is 1 to 500 and defaults to 100. `next` is null after the last. */
+  /**
+   * A page of live sessions, oldest first, as they all were at one instant; several pages are several. The size is 1 to 500
+   * and defaults to 100; a page ends earlier where its records would be larger than 2 MiB, or where it kept changing. `next`
+   * is null after the last.
+   */
   list(owner: Selector, page?: { size?: number; after?: Cursor }): Promise<{ sessions: Session[]; next: Cursor | null }>;
 
   /** How many live sessions a user or node has. */

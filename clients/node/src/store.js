@@ -72,7 +72,7 @@ export class Cloakroom {
 
   async createMany(sessions) {
     const call = this.#operationId ?? new OperationId();
-    return createMany((place) => new Operation(this.#engine, call.nth(place), this.#identity), sessions);
+    return createMany(call, (id) => new Operation(this.#engine, id, this.#identity), sessions);
   }
 
   async get(id) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
@@ -12,9 +13,11 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 
 from . import changing, clearing, link, making, migrating, nodes, reading, starting
-from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable
+from .bundle import Command
+from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable, Unsent
 from .operation_id import OperationId
 from .rules import Rules
+from .server_clock import ServerClock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,6 +39,7 @@ class AsyncStore:
     def __init__(self, client: redis.asyncio.Redis, engine: Engine, owned: bool) -> None:
         """Use `connect`."""
         self._client, self._engine, self._owned = client, engine, owned
+        self._clocks = link.Clocks()
 
     @classmethod
     async def connect(
@@ -78,7 +82,8 @@ class AsyncStore:
 
     def with_operation_id(self, operation_id: OperationId) -> AsyncStore:
         """The same store, with each call under this operation id: to repeat a call that ended in `Ambiguous`, with the
-        same arguments, and that call only. If it happened, it does not happen again, and answers as it would have."""
+        same arguments, and that call only. If it happened, it does not happen again, and answers as it would have;
+        where what is stored does not tell, it raises `Ambiguous` again."""
         store = copy.copy(self)
         store._engine = replace(self._engine, operation_id=operation_id)
         return store
@@ -98,22 +103,27 @@ class AsyncStore:
                 commands = step(answer)
                 try:
                     step, answer = steps.send, await self._exchange(commands)
-                except (Lost, Unreachable) as error:
+                except (Lost, Unsent, Unreachable) as error:
                     step, answer = steps.throw, error
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
     async def _exchange(self, commands: Commands) -> Replies:
+        if (wait_s := link.left_to_wait(commands)) > 0:
+            await asyncio.sleep(wait_s)
         # Connections, because they tell what was sent from what was not, and give replies as they came.
         pool: Any = self._client.connection_pool
         try:
             connection = await pool.get_connection()
         except link.BROKEN as error:
             raise Unreachable from error
-        keep = False
+        clock, keep = self._clocks.of(connection), False
         try:
-            await connection.send_packed_command(connection.pack_commands(commands))
-            replies = [await self._reply(connection) for _ in commands]
+            if link.asks_time(commands, clock):
+                await self._ask_time(connection, clock)
+            sent = link.made(commands, clock)
+            replies = await self._answers(connection, sent)
+            link.note_times(clock, sent, replies)
             keep = not any(isinstance(reply, link.WRONG_SERVER) for reply in replies)
         except link.BROKEN as error:
             raise Lost from error
@@ -123,6 +133,17 @@ class AsyncStore:
                 await connection.disconnect(nowait=True)
             await pool.release(connection)
         return replies
+
+    async def _ask_time(self, connection: Any, clock: ServerClock) -> None:
+        question: list[Command] = [["TIME"]]
+        try:
+            link.note_times(clock, question, await self._answers(connection, question))
+        except link.BROKEN as error:
+            raise Unsent from error
+
+    async def _answers(self, connection: Any, commands: list[Command]) -> Replies:
+        await connection.send_packed_command(connection.pack_commands(commands))
+        return [await self._reply(connection) for _ in commands]
 
     @staticmethod
     async def _reply(connection: Any) -> Any:

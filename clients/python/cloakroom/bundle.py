@@ -46,7 +46,8 @@ class Reply:
 class Script:
     """One operation."""
 
-    def __init__(self, spec: dict[str, Any], layout: Layout) -> None:
+    def __init__(self, stem: str, spec: dict[str, Any], layout: Layout) -> None:
+        self.stem = stem
         self.sha1: str = spec["sha1"]
         self.source: str = spec["source"]
         self.effect: str = spec["effect"]
@@ -55,6 +56,8 @@ class Script:
         self._replies: dict[str, dict[str, Any]] = {reply["word"]: reply for reply in spec["replies"]}
         self._keys = [key["pattern"] for key in spec["keys"]]
         self._arguments = spec["arguments"]
+        #: Whether it asks for a time from before the call began.
+        self.takes_bound = any(argument["name"] == "bound_ms" for argument in self._arguments)
         self._group = spec.get("group", {"keys": [], "arguments": []})
         self._layout = layout
 
@@ -144,7 +147,7 @@ class Bundle:
     def __init__(self, spec: dict[str, Any]) -> None:
         self.contract: int = spec["contract"]
         self.layout = Layout(spec["record"], spec["record_format"])
-        self.scripts = {stem: Script(operation, self.layout) for stem, operation in spec["operations"].items()}
+        self.scripts = {stem: Script(stem, operation, self.layout) for stem, operation in spec["operations"].items()}
         self.start = Start(**spec["start"])
         #: Codes of errors that say that a script has not written.
         self.nothing_written = frozenset(spec["nothing_written"])

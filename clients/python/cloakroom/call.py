@@ -1,7 +1,7 @@
 """One call of a store, sent until there is an answer.
 
 Nothing here touches a socket. The steps are generators that yield commands, to be sent in one pipeline, and get the
-replies, a server's error in the place of a reply; or `Lost` or `Unreachable` is raised in them.
+replies, a server's error in the place of a reply; or `Lost`, `Unsent` or `Unreachable` is raised in them.
 """
 
 from __future__ import annotations
@@ -9,29 +9,56 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from redis.exceptions import NoScriptError
 
 from . import errors
-from .bundle import Bundle, Command, Reply
+from .bundle import Bundle, Command, Reply, Script, Values
+from .history import History
 from .operation_id import OperationId
 from .rules import Rules, check_required
+from .server_clock import ServerClock, time_ms
 from .server_errors import commands_at, may_have_written
 
 T = TypeVar("T")
-Commands = list[Command]
-Replies = list[Any]
-Steps = Generator[Commands, Any, T]
 
 #: How often one call is sent at most.
 _ATTEMPTS = 10
+#: How often a call begins anew because four others changed its session since it began.
+_BEGINNINGS = 32
+#: What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and
+#: a first attempt that comes late would be executed then.
+_PROOFS = frozenset(("ok", "conflict", "exists", "gone", "moved", "departed", "need"))
+_UNSURE = "the session has changed so often since that it does not tell"
 _NOT_EXECUTED = "not executed: the cause says why"
+KEPT_CHANGING = "not executed: what it works on kept changing"
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A command that is made when its connection is there, by what is known of the clock of the server at its end."""
+
+    make: Callable[[ServerClock], Command]
+    #: Whether that server is asked for its time before.
+    asks: Callable[[ServerClock], bool]
+    #: When it may be sent, by the steady clock.
+    not_before: float | None = None
+
+
+Commands = list[Command | Timed]
+Replies = list[Any]
+Steps = Generator[Commands, Any, T]
 
 
 class Lost(Exception):
     """The commands were sent, and the connection broke before all replies were there."""
+
+
+class Unsent(Exception):
+    """The connection broke before the commands were sent."""
 
 
 class Unreachable(Exception):
@@ -78,7 +105,7 @@ class Engine:
 
     def now(self, time: Any) -> int:
         """The time that a pipeline read, unless a test set another."""
-        return self.clock() if self.clock else int(time[0]) * 1000 + int(time[1]) // 1000
+        return self.clock() if self.clock else time_ms(time)
 
 
 class Call:
@@ -87,24 +114,53 @@ class Call:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.id = engine.operation_id or OperationId.random()
+        self._history = History(engine.operation_id)
+        #: Whether what it does is noted in a session, so that it may be asked for.
+        self._is_noted = False
 
     def run(self, stem: str, values: dict[str, Any], members: Iterable[dict[str, str]] = ()) -> Steps[Reply]:
         """Runs a script once, though it may be sent more often: it is loaded where the server does not have it, and
         what is sent again after a lost connection does not happen again."""
         script = self.engine.bundle.scripts[stem]
-        now = self.engine.clock() if self.engine.clock else None
-        identity = self.engine.identity
-        owner = {"as_node": identity.node, "lease_id": identity.lease} if identity else {}
-        values = {**self.engine.rules.arguments(), "now_ms": now, "op_id": self.id.stored, **owner, **values}
-        call = script.command(self.engine.tag, values, members)
-        commands, lost = [call], None
+        self._is_noted = self._is_noted or script.effect == "noted"
+        with self.doubting():
+            return (yield from self._settled(script, values, list(members)))
+
+    def _settled(self, script: Script, values: dict[str, Any], members: list[dict[str, str]]) -> Steps[Reply]:
+        """Runs a script until it tells whether the call has happened, or proves not to be able to."""
+        for _ in range(_BEGINNINGS):
+            reply = yield from self._deliver(script, values, members)
+            if script.effect != "noted":
+                return reply
+            doubt = self._history.doubt
+            if reply.word != "unsure":
+                if doubt is not None and reply.word not in _PROOFS:
+                    raise self._ambiguous() from doubt
+                return reply
+            if not self._history.begin_anew():
+                raise self._ambiguous(_UNSURE) from doubt
+        raise errors.Contended(KEPT_CHANGING)
+
+    def _deliver(self, script: Script, values: dict[str, Any], members: list[dict[str, str]]) -> Steps[Reply]:
+        """Sends a script until there is an answer, and reads that."""
+        call = self._timed(script, values, members)
+        commands: Commands = [call]
+        lost: Lost | None = None
+        unsent: Unsent | None = None
         for _ in self._attempts():
+            if script.effect == "noted":
+                commands[-1] = replace(call, not_before=self._history.not_before())
             try:
                 reply = (yield commands)[-1]
             except Lost as error:
                 lost = error
+                if script.effect != "reads":
+                    self._history.lost(error)
                 if script.effect == "reported_once":
                     break
+                continue
+            except Unsent as error:
+                unsent = error
                 continue
             except Unreachable as error:
                 raise self._failed(script.effect, lost) from error
@@ -113,41 +169,87 @@ class Call:
             elif isinstance(reply, Exception):
                 written = may_have_written(reply, self.engine.bundle.nothing_written)
                 if written and script.effect != "reads":
-                    raise errors.Ambiguous(self.id, stem, commands_at(script.source, reply)) from reply
+                    raise self._ambiguous(_stopped(script, reply)) from reply
                 # What was lost before may have happened.
                 raise self._failed(script.effect, lost) from reply
             else:
                 return script.read(reply)
-        raise self._failed(script.effect, lost) from lost
+        raise self._failed(script.effect, lost) from lost or unsent
+
+    def _timed(self, script: Script, values: dict[str, Any], members: list[dict[str, str]]) -> Timed:
+        """The command of a script. Each attempt makes it anew, for it carries a bound."""
+        test_clock, identity, history = self.engine.clock, self.engine.identity, self._history
+        owner: Values = {"as_node": identity.node, "lease_id": identity.lease} if identity else {}
+
+        def make(clock: ServerClock) -> Command:
+            now = test_clock() if test_clock else None
+            if now is None:
+                history.bound_by(clock.no_later_than)
+            else:
+                history.bound_by_test_clock(now)
+            own: Values = {"now_ms": now, "op_id": self.id.stored, "bound_ms": history.bound_ms, **owner}
+            return script.command(self.engine.tag, {**self.engine.rules.arguments(), **own, **values}, members)
+
+        def asks(clock: ServerClock) -> bool:
+            if test_clock or not script.takes_bound:
+                return False
+            return not clock.is_known or (script.effect == "noted" and history.asks_time)
+
+        return Timed(make, asks)
 
     def _attempts(self) -> Iterator[int]:
         until = time.monotonic() + self.engine.deadline_s
         for attempt in range(_ATTEMPTS):
-            if attempt == 0 or time.monotonic() < until:
+            if attempt == 0 or max(time.monotonic(), self._history.not_before() or 0) < until:
                 yield attempt
 
     def _failed(self, effect: str, lost: Lost | None) -> errors.CloakroomError:
         if lost is not None and effect != "reads":
-            return errors.Ambiguous(self.id)
+            return self._ambiguous()
         return errors.NotExecuted(_NOT_EXECUTED)
+
+    def _ambiguous(self, why: str = errors.NO_REPLY) -> errors.Ambiguous:
+        return errors.Ambiguous(self.id.of_a_repeat(), why)
+
+    def id_of_part(self, id: OperationId) -> OperationId:
+        """An id of a part of the call. If that may have happened, the part may have."""
+        return id if self._history.doubt is None else id.of_a_repeat()
+
+    def check_sure(self) -> None:
+        """Raises `Ambiguous` if the call may have happened."""
+        if self._is_noted and self._history.doubt is not None:
+            raise self._ambiguous() from self._history.doubt
+
+    @contextmanager
+    def doubting(self) -> Iterator[None]:
+        """Raises `Ambiguous` for an error, if the call may have happened and the error does not prove what became of
+        it."""
+        try:
+            yield
+        except errors.CloakroomError as error:
+            if isinstance(error, (errors.NotExecuted, errors.Corrupt, errors.Missing)):
+                self.check_sure()
+            raise
 
     def exchange(self, *commands: Command) -> Steps[list[Any]]:
         """Runs commands that may run any number of times. The replies may be errors of the server."""
         lost: Exception | None = None
-        for _ in self._attempts():
-            try:
-                return (yield list(commands))  # type: ignore[no-any-return]
-            except Lost as error:
-                lost = error
-            except Unreachable as error:
-                raise errors.NotExecuted(_NOT_EXECUTED) from error
-        raise errors.NotExecuted(_NOT_EXECUTED) from lost
+        with self.doubting():
+            for _ in self._attempts():
+                try:
+                    return (yield list(commands))  # type: ignore[no-any-return]
+                except (Lost, Unsent) as error:
+                    lost = error
+                except Unreachable as error:
+                    raise errors.NotExecuted(_NOT_EXECUTED) from error
+            raise errors.NotExecuted(_NOT_EXECUTED) from lost
 
     def read(self, what: str, *commands: Command) -> Steps[list[Any]]:
         """Runs commands that only read, the key `what` among them."""
         replies = yield from self.exchange(*commands)
-        for reply in replies:
-            check_reply(what, reply)
+        with self.doubting():
+            for reply in replies:
+                check_reply(what, reply)
         return replies
 
 
@@ -157,3 +259,10 @@ def check_reply(what: str, reply: Any) -> None:
         raise errors.Corrupt(what)
     if isinstance(reply, Exception):
         raise errors.NotExecuted(_NOT_EXECUTED) from reply
+
+
+def _stopped(script: Script, error: Exception) -> str:
+    """What an error out of the middle of a script says."""
+    commands = commands_at(script.source, error)
+    at = f" at {' or '.join(commands)}" if commands else ""
+    return f"the server stopped the script {script.stem}{at}"

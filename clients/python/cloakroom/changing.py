@@ -31,6 +31,12 @@ def values_of(target: Target) -> dict[str, Any]:
     return {"id": target, "user": "", "connection": "", "node": ""}
 
 
+def id_since(reply: Reply, values: dict[str, Any]) -> str:
+    """The id that a session has by now: that of the reply, if it was rotated since the call changed it."""
+    id: str = reply.fields.get("new_id", values["id"])
+    return id
+
+
 def update(engine: Engine, session: Session) -> Steps[None]:
     """Saves a whole session, if nobody changed it since it was read. The copy in hand takes the new version and times.
     A new ttl starts a new idle time. Raises `Missing`, `Conflict`, `Taken`, `TooLarge`, `Frozen`."""
@@ -45,7 +51,7 @@ def update(engine: Engine, session: Session) -> Steps[None]:
     saved_routing = session.routing
     reply, _ = yield from Operation(engine).settle("update", values)
     saved = reply.ok().fields
-    session.id, session.stored, session.version = values["id"], saved_routing, saved["version"]
+    session.id, session.stored, session.version = id_since(reply, values), saved_routing, saved["version"]
     session.last_active_ms, session.expires_at_ms = saved["last_active"], saved["expires_at"]
 
 
@@ -74,7 +80,7 @@ def patch(
     values = {**values_of(target), "version": version, "status": status, "ttl_ms": ttl_ms, "changes": encoded}
     reply, _ = yield from Operation(engine).settle("patch", values)
     patched = reply.one_of("ok", "unchanged").fields
-    return Patched(values["id"], patched["version"], patched["expires_at"], reply.word == "ok")
+    return Patched(id_since(reply, values), patched["version"], patched["expires_at"], reply.word == "ok")
 
 
 def _refresh(engine: Engine, target: Target, want: str) -> Steps[tuple[str, Reply] | None]:
@@ -119,9 +125,10 @@ def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None
     values = {**values_of(target), "new_id": new_id, "new_user": user}
     reply, victims = yield from operation.settle("rotate", values)
     if reply.word == "moved":
-        session = yield from get(engine, reply.fields["new_id"])
-        if session is None:
-            raise errors.Missing
+        with operation.doubting():
+            session = yield from get(engine, reply.fields["new_id"])
+            if session is None:
+                raise errors.Missing
         return Rotated(session, [], by_another=True)
     session = Session.of_record(new_id, reply.ok().fields["record"])
     return Rotated(session, operation.evicted(reply.rest[0], victims), by_another=False)
@@ -139,7 +146,7 @@ def bind(engine: Engine, target: Target, connection: str, *, node: str = "", tak
     reply, _ = yield from operation.settle("bind", values)
     bound = reply.one_of("ok", "unchanged").fields
     return Bound(
-        id=values["id"],
+        id=id_since(reply, values),
         version=bound["version"],
         previous_connection=bound["connection"],
         previous_node=bound["node"],

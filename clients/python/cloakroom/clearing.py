@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import errors
 from .bundle import is_text
-from .call import Engine, Steps
+from .call import KEPT_CHANGING, Engine, Steps
 from .operation import Operation
 from .reading import expired_page, look_up, page_of_user
 from .results import Reaped, UserDeleted
@@ -47,7 +47,8 @@ def delete_user(engine: Engine, user: str, *, keep: str | None = None) -> Steps[
             return done
         idle = len(batch.stale) == len(ids) or (whole and not removed)
         idle_rounds = idle_rounds + 1 if idle else 0
-    raise errors.Contended("not executed: what it works on kept changing")
+    with operation.doubting():
+        raise errors.Contended(KEPT_CHANGING)
 
 
 def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:

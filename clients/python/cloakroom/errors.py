@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,13 +24,15 @@ class Contended(NotExecuted):
     """What the operation works on kept changing under it."""
 
 
-class Ambiguous(CloakroomError):
-    """The operation was sent and no reply came, or the server stopped its script at a command: it may have happened,
-    the latter in part. Repeat it by `with_operation_id`."""
+#: Why a call is ambiguous, mostly.
+NO_REPLY = "sent, but no reply"
 
-    def __init__(self, operation_id: OperationId, stem: str = "", commands: Sequence[str] = ()) -> None:
-        at = f" at {' or '.join(commands)}" if commands else ""
-        why = f"the server stopped the script {stem}{at}" if stem else "sent, but no reply"
+
+class Ambiguous(CloakroomError):
+    """The operation was sent and no reply proves what became of it, or the server stopped its script at a command: it
+    may have happened, the latter in part. Repeat it by `with_operation_id`."""
+
+    def __init__(self, operation_id: OperationId, why: str = NO_REPLY) -> None:
         super().__init__(f"{why}: it may have happened")
         self.operation_id = operation_id
 

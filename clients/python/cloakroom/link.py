@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
+import weakref
 from collections.abc import Callable
+from typing import Any
 
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError, ResponseError
 
 from . import bundle
-from .call import Engine
+from .bundle import Command
+from .call import Commands, Engine, Timed
 from .rules import Rules, hash_tag
+from .server_clock import ServerClock
 
 Clock = Callable[[], int]
 
@@ -29,3 +34,41 @@ BROKEN = (RedisError, OSError)
 def engine(namespace: str, rules: Rules | None, deadline_s: float, clock: Clock | None) -> Engine:
     """What the calls of a store share."""
     return Engine(bundle.load(), hash_tag(namespace), rules or Rules(), deadline_s, clock)
+
+
+class Clocks:
+    """What is known of the clocks of the servers at the ends of connections. Whoever uses it has the connection."""
+
+    def __init__(self) -> None:
+        self._known: weakref.WeakKeyDictionary[Any, ServerClock] = weakref.WeakKeyDictionary()
+
+    def of(self, connection: Any) -> ServerClock:
+        """The clock at the end of a connection: another one, once redis-py has connected it anew."""
+        clock = self._known.get(connection)
+        if clock is None:
+            clock = self._known[connection] = ServerClock()
+            connection.register_connect_callback(clock.forget)
+        return clock
+
+
+def left_to_wait(commands: Commands) -> float:
+    """How long to wait before commands are sent, in seconds."""
+    instants = [command.not_before for command in commands if isinstance(command, Timed) and command.not_before]
+    return max(0.0, max(instants, default=0.0) - time.monotonic())
+
+
+def asks_time(commands: Commands, clock: ServerClock) -> bool:
+    """Whether the server is asked for its time before commands are made."""
+    return any(isinstance(command, Timed) and command.asks(clock) for command in commands)
+
+
+def made(commands: Commands, clock: ServerClock) -> list[Command]:
+    """Commands as they are sent."""
+    return [command.make(clock) if isinstance(command, Timed) else command for command in commands]
+
+
+def note_times(clock: ServerClock, commands: list[Command], replies: list[Any]) -> None:
+    """Notes each time that a server told."""
+    for command, reply in zip(commands, replies, strict=True):
+        if command == ["TIME"] and isinstance(reply, list):
+            clock.saw(reply)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 from .call import Engine, Steps
 from .errors import Ambiguous, CloakroomError, Invalid
 from .operation import Operation
+from .operation_id import OperationId
 from .results import Created, Export, Imported
 from .rules import check_id, check_names, check_range, check_task
 from .session import Entries, Routing, Session
@@ -53,14 +54,14 @@ _MOST_BYTES = 1024 * 1024
 class _Draft:
     """A new session whose fields are checked, with what the scripts take of it."""
 
-    #: With the operation id of this session.
-    engine: Engine
+    #: The call that makes this session alone.
+    operation: Operation
     session: Session
     values: dict[str, Any]
 
     def made(self, created_at: int, expires_at: int) -> Session:
         """The session as it was made."""
-        session, lifetime = self.session, self.engine.rules.lifetime_ms
+        session, lifetime = self.session, self.operation.engine.rules.lifetime_ms
         session.version, session.expires_at_ms = 1, expires_at
         session.created_at_ms = session.last_active_ms = created_at
         session.deadline_ms = lifetime and created_at + lifetime
@@ -81,7 +82,7 @@ def create(
 ) -> Steps[Created]:
     """Makes a session. Raises `Exists`, `Gone`, `Moved` for its id, `Taken`, `Limit`, `TooLarge`."""
     draft = _draft(
-        replace(engine, operation_id=Operation(engine).id),
+        Operation(engine),
         id=id,
         user=user,
         connection=connection,
@@ -91,7 +92,7 @@ def create(
         attributes=attributes,
         extensions=extensions,
     )
-    return (yield from _make(draft))
+    return (yield from _make(draft, draft.operation))
 
 
 def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Created | CloakroomError]]:
@@ -104,9 +105,8 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
     batch: list[tuple[int, _Draft]] = []
     alone: list[tuple[int, _Draft]] = []
     for place, new in enumerate(sessions):
-        own = replace(engine, operation_id=call.id.nth(place))
         try:
-            draft = _draft(own, **new)
+            draft = _draft(_begin(engine, call.id.nth(place)), **new)
         except CloakroomError as error:
             answers[place] = error
         else:
@@ -121,10 +121,15 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
     # In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
     for place, draft in alone:
         try:
-            answers[place] = yield from _make(draft)
+            operation = _begin(engine, call.id_of_part(draft.operation.id))
+            answers[place] = yield from _make(draft, operation)
         except CloakroomError as error:
             answers[place] = error
     return [answers[place] for place in sorted(answers)]
+
+
+def _begin(engine: Engine, id: OperationId) -> Operation:
+    return Operation(replace(engine, operation_id=id))
 
 
 def _batch_size(batch: list[tuple[int, _Draft]]) -> int:
@@ -138,7 +143,7 @@ def _batch_size(batch: list[tuple[int, _Draft]]) -> int:
 
 
 def _draft(
-    engine: Engine,
+    operation: Operation,
     *,
     id: str | None = None,
     user: str = "",
@@ -149,7 +154,7 @@ def _draft(
     attributes: Mapping[str, Any] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> _Draft:
-    operation_id = Operation(engine).id
+    operation_id, engine = operation.id, operation.engine
     node = engine.named(node)
     session = Session(
         id=operation_id.session_id() if id is None else id,
@@ -171,11 +176,10 @@ def _draft(
         "ttl_ms": session.ttl_ms,
         "entries": session.check(engine.bundle.layout, engine.rules),
     }
-    return _Draft(engine, session, values)
+    return _Draft(operation, session, values)
 
 
-def _make(draft: _Draft) -> Steps[Created]:
-    operation = Operation(draft.engine)
+def _make(draft: _Draft, operation: Operation) -> Steps[Created]:
     reply, victims = yield from operation.settle("create", dict(draft.values))
     made = reply.ok().fields
     session = draft.made(made["created_at"], made["expires_at"])
@@ -197,14 +201,14 @@ def _make_batch(
     made: dict[int, Created | CloakroomError] = {}
     for at, (place, draft) in enumerate(batch):
         if at not in left:
-            lifetime = draft.engine.rules.lifetime_ms or draft.session.ttl_ms
+            lifetime = draft.operation.engine.rules.lifetime_ms or draft.session.ttl_ms
             session = draft.made(created_at, created_at + min(draft.session.ttl_ms, lifetime))
             made[place] = Created(session, [], [])
     return made, [batch[at] for at in sorted(left)]
 
 
 def _ambiguous(draft: _Draft, error: Ambiguous) -> Ambiguous:
-    own = Ambiguous(Operation(draft.engine).id)
+    own = Ambiguous(draft.operation.id.of_a_repeat())
     own.__cause__ = error.__cause__
     return own
 

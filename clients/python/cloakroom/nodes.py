@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from . import errors
-from .bundle import found as found_text
 from .bundle import is_text
 from .call import Call, Engine, NodeIdentity, Steps
+from .index_page import entries_from, read_page
 from .operation import Members, Operation, told_name
-from .reading import count, cursor_behind, read_page, scored
+from .reading import count
 from .results import Claimed, Cursor, Node, Recovered
 from .rules import LONGEST_MS, check_range, check_required
 
@@ -50,8 +50,8 @@ def _registered(engine: Engine) -> Steps[list[Node]]:
     call, found, start = Call(engine), dict[str, Node](), 0
     while True:
         # By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
-        page = yield from scored(call, engine.key("nodes"), "nodes", start, _PAGE)
-        listed = [{"node": found_text(name)} for name, _ in page]
+        page = yield from entries_from(call, engine.key("nodes"), "nodes", start, _PAGE)
+        listed = [{"node": name} for name, _ in page]
         if listed:
             reply = (yield from call.run("nodes", {}, listed)).ok()
             # One whose lease was renewed between two pages comes again. What is no text is passed over, and forgotten
@@ -102,18 +102,14 @@ def recover(
     if engine.identity and engine.identity.node != to:
         raise errors.Invalid("node is not that of the node that makes the call")
     operation, claimed = Operation(engine), Claimed()
-    entries, unreadable = yield from read_page(operation, engine.key("node", node=node), "node", batch, after)
-    claimed.next = cursor_behind(entries, batch, after)
+    page = yield from read_page(operation, engine.key("node", node=node), "node", batch, after)
+    claimed.next = page.next(after)
     when = "always" if drain else "lapsed"
     values = {"node": node, "new_node": to, "when": when, "reconnect_ms": reconnect_ms}
-    left = yield from _take(operation, values, [id for id, _ in entries], claimed)
+    left = yield from _take(operation, values, page.ids, claimed)
     if left:
-        # The page ends before those that were left.
-        handled = entries[: [id for id, _ in entries].index(left[0])]
-        claimed.next = cursor_behind(handled, len(handled), after)
-    # However many there are, none keeps the next page from being read: the rest is found by the next claim.
-    if unreadable:
-        yield from _take(operation, values, unreadable[:_BATCH], claimed)
+        # The page ends before those that were left; where nothing there names its end, it is read again.
+        claimed.next = page.behind(page.ids.index(left[0]), after) or after
     return claimed
 
 

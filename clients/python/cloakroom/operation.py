@@ -7,7 +7,7 @@ from typing import Any
 
 from . import errors
 from .bundle import Reply, found, is_text, stored
-from .call import Call, Engine, Steps, check_reply
+from .call import KEPT_CHANGING, Call, Engine, Steps, check_reply
 from .record import Head
 from .results import Removed
 from .session import Session
@@ -66,11 +66,13 @@ class Operation(Call):
             elif reply.word == "moved" and script.follows_moved:
                 # An id that was rotated away twice leads nowhere.
                 if followed:
+                    self.check_sure()
                     return Reply("missing", {}, []), members
                 values["id"], followed = reply.fields["new_id"], True
             else:
                 return reply, members
-        raise errors.Contended("not executed: what it works on kept changing")
+        with self.doubting():
+            raise errors.Contended(KEPT_CHANGING)
 
     def _supply(self, need: dict[str, Any], reply: Reply, values: dict[str, Any]) -> Steps[bool]:
         """Does what a script asked for, and tells whether sessions went that were in the way, which is progress: a user

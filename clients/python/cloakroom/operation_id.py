@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
 class OperationId:
-    """What a call is recognized by when it comes twice, and what the id of a session that it makes is made of."""
+    """What a call is recognized by when it comes twice, and what the id of a session that it makes is made of.
+
+    That of an `Ambiguous` is of a call that may have happened, and so is one that is made of stored bytes; of the
+    latter nobody knows when its call began. A call that is repeated under such an id ends in `Ambiguous` again where
+    four other changes came since."""
 
     stored: bytes
     seed: bytes
+    #: When it was made, by the steady clock: no call under it was sent before. `None` of one that was stored.
+    made_at: float | None = field(default=None, compare=False, repr=False)
+    #: Whether a call under it may have happened.
+    is_of_a_repeat: bool = field(default=True, compare=False, repr=False)
 
     @classmethod
     def random(cls) -> OperationId:
         """A new one, for a new call."""
-        return cls(os.urandom(8), os.urandom(16))
+        return cls(os.urandom(8), os.urandom(16), time.monotonic(), is_of_a_repeat=False)
+
+    def of_a_repeat(self) -> OperationId:
+        """The same, for a call that may have happened."""
+        return replace(self, is_of_a_repeat=True)
 
     def session_id(self) -> str:
         """The same for the same call."""
@@ -29,7 +42,11 @@ class OperationId:
         if place == 0:
             return self
         bytes = hashlib.sha256(self.seed + self.stored + place.to_bytes(8, "big")).digest()
-        return OperationId(bytes[:8], bytes[8:24])
+        return replace(self, stored=bytes[:8], seed=bytes[8:24])
+
+    def __reduce__(self) -> tuple[type[OperationId], tuple[bytes, bytes]]:
+        """What is stored of it: another process has another steady clock."""
+        return OperationId, (self.stored, self.seed)
 
     def __repr__(self) -> str:
         return f"OperationId({self.stored.hex()})"

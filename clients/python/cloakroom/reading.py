@@ -6,14 +6,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import errors
-from .bundle import Command, found, is_text
-from .call import Call, Engine, Steps
+from .bundle import Reply, found, is_text
+from .call import KEPT_CHANGING, Call, Engine, Steps
 from .errors import CloakroomError
+from .index_page import IndexPage, entries_of, id_of, is_id, read_page
 from .record import Record
 from .results import Cursor, Expired, Export, Page
 from .rules import check_id, check_range, check_required
 from .session import Session
 from .together import together
+
+#: How often a page is read again that changed before its records were read, until its beginning will do.
+_WHOLE_PAGE_ROUNDS = 16
+#: How often in all.
+_PAGE_ROUNDS = 128
+#: How many bytes of records a page has at most, but for one record.
+_PAGE_BYTES = 2 * 1024 * 1024
 
 
 def get(engine: Engine, id: str) -> Steps[Session | None]:
@@ -78,17 +86,45 @@ def look_up(call: Call, id: str) -> Steps[tuple[str, Record] | None]:
 def list_(
     engine: Engine, *, user: str = "", node: str = "", size: int = 100, after: Cursor | None = None
 ) -> Steps[Page]:
-    """Reads a page, of at most 500, of the live sessions of a user or node, oldest first. One whose record is corrupt
-    is left out."""
+    """Reads a page, of at most 500, of the live sessions of a user or node, oldest first, as they all were at one
+    instant; several pages are several. It ends before its size where its records would be larger than 2 MiB, or where
+    it kept changing. One whose record is corrupt is left out."""
     owner = _owner(user, node)
     check_range("page size", size, 1, 500)
     call = Call(engine)
     key = engine.key(owner["kind"], **{owner["kind"]: owner["owner"]})
-    entries, next = yield from read_index(call, key, "owner", size, after)
-    if not entries:
-        return Page([], None)
-    reply = (yield from call.run("list", owner, [{"id": id} for id, _ in entries])).ok()
-    return Page([Session.of_record(id, record) for id, record in reply.rest[0] if record], next)
+    for round in range(_PAGE_ROUNDS):
+        page = yield from read_page(call, key, "owner", size, after)
+        if not page.entries:
+            return Page([], None)
+        changed = "refuse" if round < _WHOLE_PAGE_ROUNDS else "part"
+        listed = len(page.entries) if page.is_full else size
+        place = {"from_ms": page.from_ms, "skip": page.skip, "page": listed, "changed": changed, "bytes": _PAGE_BYTES}
+        reply = yield from call.run("list", {**owner, **place}, [{"id": id} for id in page.ids])
+        if reply.word == "need":
+            continue
+        listing = _page(reply.one_of("ok", "part"), page, after)
+        if listing:
+            return listing
+        # Of what cannot be named nothing is left to go on behind, unless some of it was dropped.
+        if not reply.fields["dropped"]:
+            raise errors.Corrupt("owner")
+    raise errors.Contended(KEPT_CHANGING)
+
+
+def _page(reply: Reply, page: IndexPage, after: Cursor | None) -> Page | None:
+    """`None`: others follow, and nothing names where."""
+    count, is_full = len(page.entries), page.is_full
+    if reply.word == "part":
+        if reply.fields["last_id"] not in page.ids:
+            raise errors.Corrupt("reply that names another session")
+        count, is_full = page.ids.index(reply.fields["last_id"]) + 1, True
+    next = page.behind(count, after) if is_full else None
+    if is_full and next is None:
+        return None
+    # One that cannot be read is passed over, as the script does; its entry stays.
+    told = [(id, record) for id, record in reply.rest[0] if record and is_text(id)]
+    return Page([Session.of_record(id, record) for id, record in told], next)
 
 
 def _owner(user: str, node: str) -> dict[str, str]:
@@ -96,76 +132,6 @@ def _owner(user: str, node: str) -> dict[str, str]:
         raise errors.Invalid("name either a user or a node")
     check_required(owner=user or node)
     return {"kind": "user" if user else "node", "owner": user or node}
-
-
-def read_index(
-    call: Call, key: str, what: str, size: int, after: Cursor | None
-) -> Steps[tuple[list[tuple[str, int]], Cursor | None]]:
-    """A page of an index: ids with their times of creation, and where the next page begins; a page that is not full is
-    the last."""
-    entries, _ = yield from read_page(call, key, what, size, after)
-    return entries, cursor_behind(entries, size, after)
-
-
-def cursor_behind(entries: list[tuple[str, int]], size: int, after: Cursor | None) -> Cursor | None:
-    """Where the page behind these entries begins; a page that is not full is the last."""
-    if len(entries) < size or not entries:
-        return None
-    last_id, last_at = entries[-1]
-    ties = sum(at == last_at for _, at in entries)
-    if after and after.created_at_ms == last_at:
-        ties += after.ties
-    return Cursor(last_at, last_id, ties)
-
-
-def read_page(
-    call: Call, key: str, what: str, size: int, after: Cursor | None
-) -> Steps[tuple[list[tuple[str, int]], list[str]]]:
-    """A page's entries: from the cursor's score on, inclusive, without those that came before; and what stood among
-    them and is no session id, so that no cursor counts it."""
-    passed: tuple[float, str] = (after.created_at_ms, after.id) if after else (-1, "")
-    score, limit = (after.created_at_ms, size + after.ties) if after else (0, size)
-    while True:
-        read = yield from _entries_from(call, key, what, score, limit)
-        ids = [(id, at) for id, at in read if is_id(id)]
-        entries = [(id, at) for id, at in ids if (at, id) > passed]
-        # More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
-        # And what is no id fills no page.
-        if len(read) < limit or len(entries) >= size:
-            return entries[:size], [id for id, _ in read if not is_id(id)]
-        limit *= 2
-
-
-def _entries_from(call: Call, key: str, what: str, score: int, limit: int) -> Steps[list[tuple[str, int]]]:
-    return [(found(id), at) for id, at in (yield from scored(call, key, what, score, limit))]
-
-
-def scored(call: Call, key: str, what: str, score: int, limit: int) -> Steps[list[tuple[bytes, int]]]:
-    """Members of a sorted set with their scores, from a score on."""
-    command: Command = ["ZRANGEBYSCORE", key, score, "+inf", "WITHSCORES", "LIMIT", 0, limit]
-    (raw,) = yield from call.read(what, command)
-    return _pairs(raw)
-
-
-def _pairs(raw: list[Any]) -> list[tuple[bytes, int]]:
-    # By the newer protocol they come in pairs.
-    flat = [item for pair in raw for item in pair] if raw and isinstance(raw[0], list) else raw
-    return [(member, int(float(score))) for member, score in zip(flat[::2], flat[1::2], strict=True)]
-
-
-def is_id(id: str) -> bool:
-    """Whether what was found is a session id."""
-    return is_text(id) and 1 <= len(id.encode()) <= 128
-
-
-def id_of(raw: bytes, where: str) -> str:
-    """A session id that is stored under the key `where`."""
-    try:
-        id = raw.decode()
-        check_id(id)
-    except ValueError:
-        raise errors.Corrupt(where) from None
-    return id
 
 
 def count(engine: Engine, *, user: str = "", node: str = "") -> Steps[int]:
@@ -208,5 +174,5 @@ def page_of_user(call: Call, user: str, until: int | None, limit: int) -> Steps[
     key, most = call.engine.key("user", user=user), "+inf" if until is None else until
     page: Command = ["ZRANGEBYSCORE", key, "-inf", most, "LIMIT", 0, limit]
     last, ids = yield from call.read("user", ["ZRANGE", key, -1, -1, "WITHSCORES"], page)
-    newest = max((made for _, made in _pairs(last)), default=0)
+    newest = max((made for _, made in entries_of(last)), default=0)
     return newest, [found(id) for id in ids]

@@ -55,6 +55,11 @@ class Record:
     connection: str
     node: str
     op_ids: bytes
+    #: When the newest of the last four changes was made, and how long before it and each other those before it were.
+    changed_at: int
+    gap: int
+    second_gap: int
+    third_gap: int
     version: int
     created_at: int
     ttl: int

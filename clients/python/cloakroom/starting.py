@@ -8,7 +8,8 @@ from typing import Any
 from redis.exceptions import NoPermissionError
 
 from . import errors
-from .call import Call, Commands, Engine, Steps, check_reply
+from .bundle import Command
+from .call import Call, Engine, Steps, check_reply
 from .rules import LONGEST_MS
 
 _log = logging.getLogger("cloakroom")
@@ -33,8 +34,9 @@ def _prove(call: Call) -> Steps[None]:
     """A command that is refused in the middle of a script would leave half of what that writes."""
     bundle, tag = call.engine.bundle, call.engine.tag
     sources = [script.source for script in bundle.scripts.values()] + [bundle.start.source]
-    load: Commands = [["SCRIPT", "LOAD", source] for source in sources]
-    *loaded, forbidden = yield from call.exchange(*load, bundle.start.command(tag))
+    load: list[Command] = [["SCRIPT", "LOAD", source] for source in sources]
+    # The time that the server tells is noted on the way, as any.
+    *loaded, forbidden, _ = yield from call.exchange(*load, bundle.start.command(tag), ["TIME"])
     for reply in loaded:
         _check_allowed(reply, "+script|load")
     _check_allowed(forbidden, f"~{tag}:*" if " key" in str(forbidden) else "+evalsha")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -12,9 +13,11 @@ import redis
 from redis.retry import Retry
 
 from . import changing, clearing, link, making, migrating, nodes, reading, starting
-from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable
+from .bundle import Command
+from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable, Unsent
 from .operation_id import OperationId
 from .rules import Rules
+from .server_clock import ServerClock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +37,7 @@ class Store:
     def __init__(self, client: redis.Redis, engine: Engine, owned: bool) -> None:
         """Use `connect`."""
         self._client, self._engine, self._owned = client, engine, owned
+        self._clocks = link.Clocks()
 
     @classmethod
     def connect(
@@ -76,7 +80,8 @@ class Store:
 
     def with_operation_id(self, operation_id: OperationId) -> Store:
         """The same store, with each call under this operation id: to repeat a call that ended in `Ambiguous`, with the
-        same arguments, and that call only. If it happened, it does not happen again, and answers as it would have."""
+        same arguments, and that call only. If it happened, it does not happen again, and answers as it would have;
+        where what is stored does not tell, it raises `Ambiguous` again."""
         store = copy.copy(self)
         store._engine = replace(self._engine, operation_id=operation_id)
         return store
@@ -96,22 +101,27 @@ class Store:
                 commands = step(answer)
                 try:
                     step, answer = steps.send, self._exchange(commands)
-                except (Lost, Unreachable) as error:
+                except (Lost, Unsent, Unreachable) as error:
                     step, answer = steps.throw, error
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
     def _exchange(self, commands: Commands) -> Replies:
+        if (wait_s := link.left_to_wait(commands)) > 0:
+            time.sleep(wait_s)
         # Connections, because they tell what was sent from what was not, and give replies as they came.
         pool: Any = self._client.connection_pool
         try:
             connection = pool.get_connection()
         except link.BROKEN as error:
             raise Unreachable from error
-        keep = False
+        clock, keep = self._clocks.of(connection), False
         try:
-            connection.send_packed_command(connection.pack_commands(commands))
-            replies = [self._reply(connection) for _ in commands]
+            if link.asks_time(commands, clock):
+                self._ask_time(connection, clock)
+            sent = link.made(commands, clock)
+            replies = self._answers(connection, sent)
+            link.note_times(clock, sent, replies)
             keep = not any(isinstance(reply, link.WRONG_SERVER) for reply in replies)
         except link.BROKEN as error:
             raise Lost from error
@@ -121,6 +131,17 @@ class Store:
                 connection.disconnect()
             pool.release(connection)
         return replies
+
+    def _ask_time(self, connection: Any, clock: ServerClock) -> None:
+        question: list[Command] = [["TIME"]]
+        try:
+            link.note_times(clock, question, self._answers(connection, question))
+        except link.BROKEN as error:
+            raise Unsent from error
+
+    def _answers(self, connection: Any, commands: list[Command]) -> Replies:
+        connection.send_packed_command(connection.pack_commands(commands))
+        return [self._reply(connection) for _ in commands]
 
     @staticmethod
     def _reply(connection: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, TypeVar
 
-from .call import Commands, Lost, Steps, Unreachable
+from .call import Commands, Lost, Steps, Unreachable, Unsent
 from .errors import CloakroomError
 
 T = TypeVar("T")
@@ -43,5 +43,5 @@ def _batch(calls: list[Steps[T]]) -> Steps[list[T | CloakroomError]]:
         try:
             replies = iter((yield [command for commands in sent.values() for command in commands]))
             going = {at: (calls[at].send, list(islice(replies, len(commands)))) for at, commands in sent.items()}
-        except (Lost, Unreachable) as error:
+        except (Lost, Unsent, Unreachable) as error:
             going = {at: (calls[at].throw, error) for at in sent}

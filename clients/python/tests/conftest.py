@@ -43,6 +43,14 @@ def proxy(own_server: Server) -> Iterator[Proxy]:
     proxy.stop()
 
 
+@pytest.fixture(params=["threads", "asyncio"])
+def through(request: pytest.FixtureRequest, proxy: Proxy) -> Iterator[Connector]:
+    """Makes stores of each flavour that lead through the proxy."""
+    connector = Connector(request.param, proxy.url)
+    yield connector
+    connector.close()
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()

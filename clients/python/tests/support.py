@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -75,6 +76,10 @@ class Proxy:
         self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
         #: How many replies to lose, and how many to pass on before.
         self.to_lose = self.to_pass = 0
+        #: What happens between a request and the loss of its reply.
+        self.meanwhile: Callable[[], object] = lambda: None
+        #: What happens before a request is passed on.
+        self.before: Callable[[bytes], object] = lambda request: None
         self._accepts = threading.Thread(target=self._accept)
         self._accepts.start()
 
@@ -97,7 +102,10 @@ class Proxy:
     def _pump(self, source: socket.socket, target: socket.socket, replies: bool) -> None:
         try:
             while data := source.recv(1 << 16):
-                if replies and self._loses():
+                if not replies:
+                    self.before(data)
+                elif self._loses():
+                    self.meanwhile()
                     break
                 target.sendall(data)
         except OSError:
@@ -112,6 +120,11 @@ class Proxy:
             self.to_lose -= 1
             return True
         return False
+
+    def cut(self) -> None:
+        """Ends the connections that there are."""
+        for end in self._open:
+            _shut(end)
 
     def stop(self) -> None:
         """Ends its threads before it closes what they use."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,15 +14,8 @@ from support import Clock, Connector, Proxy, Server
 
 import cloakroom
 from cloakroom import OperationId, Rules, bundle, changing
-from cloakroom.call import Engine
-
-
-@pytest.fixture(params=["threads", "asyncio"])
-def through(request: pytest.FixtureRequest, proxy: Proxy) -> Iterator[Connector]:
-    """Makes stores that lead through the proxy."""
-    connector = Connector(request.param, proxy.url)
-    yield connector
-    connector.close()
+from cloakroom.call import Engine, Timed
+from cloakroom.server_clock import ServerClock
 
 
 def test_with_only_the_id_a_call_learns_whose_the_session_is(store: Any) -> None:
@@ -87,7 +80,8 @@ def test_a_call_that_others_are_always_faster_than_gives_up(connect: Connector) 
         while True:
             user = b"%d" % rounds
             sent = steps.send([[b"need", b"routing", user, b"", b""]])
-            assert b"{x:0}:user:%s:sessions" % user in sent[0]
+            assert isinstance(sent[0], Timed)
+            assert b"{x:0}:user:%s:sessions" % user in sent[0].make(ServerClock())
             rounds += 1
     assert rounds == 128
 

@@ -5,17 +5,29 @@ import { after } from "node:test";
 /** Stands between a client and a server, and cuts the connection before chosen replies get through. */
 export async function startProxy(port) {
   const sockets = new Set();
-  const proxy = { cuts: () => false, cut: 0 };
+  const proxy = {
+    /** Which requests lose their replies, and how many did. */
+    cuts: () => false,
+    cut: 0,
+    /** What happens between such a request and the loss of its reply. */
+    meanwhile: async () => {},
+    /** What happens before a request is passed on. */
+    before: async () => {},
+  };
   const server = createServer({ noDelay: true }, (client) => {
     const upstream = connect({ port, host: "127.0.0.1", noDelay: true });
     let request = "";
-    client.on("data", (data) => {
+    client.on("data", async (data) => {
       request = data.toString("latin1");
+      client.pause();
+      await proxy.before(request);
       upstream.write(data);
+      client.resume();
     });
-    upstream.on("data", (data) => {
+    upstream.on("data", async (data) => {
       if (proxy.cuts(request)) {
         proxy.cut += 1;
+        await proxy.meanwhile();
         client.destroy();
       } else client.write(data);
     });
@@ -30,11 +42,13 @@ export async function startProxy(port) {
   }).listen(0, "127.0.0.1");
   await once(server, "listening");
   proxy.url = `redis://127.0.0.1:${server.address().port}`;
+  /** Ends the connections that there are. */
+  proxy.cutAll = () => sockets.forEach((socket) => socket.destroy());
   /** Ends all connections, and takes no more. */
   proxy.stop = async () => {
     if (!server.listening) return;
     server.close();
-    sockets.forEach((socket) => socket.destroy());
+    proxy.cutAll();
     await once(server, "close");
   };
   after(proxy.stop);
