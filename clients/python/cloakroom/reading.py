@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from . import errors
-from .bundle import Reply, found, is_text
+from .bundle import Command, Reply, found, is_text
 from .call import KEPT_CHANGING, Call, Engine, Steps
 from .errors import CloakroomError
 from .index_page import IndexPage, entries_of, id_of, is_id, read_page
