@@ -26,18 +26,18 @@
 
   Replies
     {"ok", version, connection, node, holder_id, new_id?}  what the session had before, and who lost the connection; the
-                                                         id if it was rotated since it made this change
-    {"unchanged", version, connection, node, holder_id}  it was so already, nobody lost it; nothing was written
-    {"unsure", now}                                      whether it has happened is not known; nothing was written now
+                                                           id if it was rotated since it made this change
+    {"unchanged", version, connection, node, holder_id}    it was so already, nobody lost it; nothing was written
+    {"unsure", now}                                        whether it has happened is not known; nothing was written now
     {"missing"}
-    {"moved", new_id}                                    call again with it, once
-    {"departed", place}                                  it has gone to that place
-    {"frozen"}                                           the session is, or the one to take over from
-    {"taken", holder_id?}                                the connection is another live session's: this one's; without it,
-                                                         as_node does not hold its lease, or is not the new node
+    {"moved", new_id}                                      call again with it, once
+    {"departed", place}                                    it has gone to that place
+    {"frozen"}                                             the session is, or the one to take over from
+    {"taken", holder_id?}                                  the connection is another live session's: this one's; without
+                                                           it, as_node does not hold its lease, or is not the new node
     {"need", "routing", user, connection, node}
-    {"need", "holder", holder_id, holder_node}           the connection points to this session
-    {"need", "reap", id}                                 run reap for it: it has expired, and is in the way
+    {"need", "holder", holder_id, holder_node}             the connection points to this session
+    {"need", "reap", id}                                   run reap for it: it has expired, and is in the way
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.

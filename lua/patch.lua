@@ -26,16 +26,16 @@
 
   Replies
     {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
-    {"unchanged", version, last_active, expires_at}  it was so already; nothing was written
-    {"unsure", now}                                  whether it has happened is not known; nothing was written now
+    {"unchanged", version, last_active, expires_at}    it was so already; nothing was written
+    {"unsure", now}                                    whether it has happened is not known; nothing was written now
     {"missing"}
-    {"moved", new_id}                                call again with it, once
-    {"departed", place}                              it has gone to that place
+    {"moved", new_id}                                  call again with it, once
+    {"departed", place}                                it has gone to that place
     {"frozen"}
-    {"taken"}                                        as_node does not hold its lease, or not the session
-    {"conflict", version}                            the session moved on
-    {"limit", bytes, entries}                        the entries would take that many bytes, and be so many
-    {"need", "routing", user, connection, node}      asked only where a new ttl touches the indexes
+    {"taken"}                                          as_node does not hold its lease, or not the session
+    {"conflict", version}                              the session moved on
+    {"limit", bytes, entries}                          the entries would take that many bytes, and be so many
+    {"need", "routing", user, connection, node}        asked only where a new ttl touches the indexes
     {"corrupt", key}
   Writes: record; with a new ttl all of the keys; or nothing.
   Again:  same op_id → same reply.

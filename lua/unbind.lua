@@ -17,13 +17,13 @@
 
   Replies
     {"ok", version, new_id?}  the id if it was rotated since it made this change
-    {"unchanged", version}  the session has another connection, or none
-    {"unsure", now}         whether it has happened is not known; nothing was written now
+    {"unchanged", version}    the session has another connection, or none
+    {"unsure", now}           whether it has happened is not known; nothing was written now
     {"missing"}
-    {"moved", new_id}       call again with it, once
-    {"departed", place}     it has gone to that place
+    {"moved", new_id}         call again with it, once
+    {"departed", place}       it has gone to that place
     {"frozen"}
-    {"taken"}               as_node does not hold its lease, or not the session
+    {"taken"}                 as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: all of the keys, or nothing.

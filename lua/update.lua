@@ -32,16 +32,17 @@
 
   Replies
     {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
-    {"unsure", now}                             whether it has happened is not known; nothing was written now
+    {"unsure", now}                                    whether it has happened is not known; nothing was written now
     {"missing"}
-    {"moved", new_id}                           call again with it, once
-    {"departed", place}                         it has gone to that place
+    {"moved", new_id}                                  call again with it, once
+    {"departed", place}                                it has gone to that place
     {"frozen"}
-    {"conflict", version}                       the session moved on
-    {"taken", holder_id?}                       the new connection is another live session's: this one's; without it, as_node does not hold its lease, or not the session
+    {"conflict", version}                              the session moved on
+    {"taken", holder_id?}                              the new connection is another live session's: this one's; without
+                                                       it, as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}
-    {"need", "holder", holder_id, holder_node}  the new connection points to this session
-    {"need", "reap", id}                        run reap for it: it has expired, and is in the way
+    {"need", "holder", holder_id, holder_node}         the new connection points to this session
+    {"need", "reap", id}                               run reap for it: it has expired, and is in the way
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.

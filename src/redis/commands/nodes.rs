@@ -38,7 +38,8 @@ async fn page(call: &Call, from: u64) -> Result<Vec<(StoredName, u64)>> {
     pipeline.cmd("ZRANGEBYSCORE").arg(call.keys().nodes()).arg(from).arg("+inf").arg("WITHSCORES");
     pipeline.arg("LIMIT").arg(0).arg(NODES_PER_SCRIPT);
     let value = call.read(&pipeline, "nodes").await?.pop().unwrap_or(Value::Nil);
-    let pairs: Vec<(StoredName, f64)> = redis::from_redis_value(value).map_err(|_| Error::corrupt("nodes"))?;
+    let pairs: Vec<(StoredName, f64)> =
+        redis::from_redis_value(value).map_err(|_| Error::corrupt("nodes"))?;
     Ok(pairs.into_iter().map(|(name, end)| (name, end as u64)).collect())
 }
 
