@@ -151,7 +151,7 @@ impl World {
     /// Fails if an index entry has no session, a session lacks an entry, or the count of sessions is wrong.
     pub(crate) fn check(&self) {
         let shards = &self.memory.shards;
-        let locked = LockedShards::lock(shards, shards.whole());
+        let locked = LockedShards::lock(shards, shards.whole(), 0);
         let mut sessions = Counts::default();
         for (at, shard) in locked.shards().enumerate() {
             for (id, record) in &shard.records {
