@@ -9,7 +9,7 @@ use crate::memory::record::{Kind, Record};
 use crate::memory::shards::Shards;
 use crate::model::{
     Error, NodeIdentity, OperationId, Refusal, Removed, Result, Rules, Session, SessionId, SessionRef,
-    TestClock, cause, ms,
+    TestClock, ms,
 };
 
 /// The sessions, and how many there may be.
@@ -123,16 +123,17 @@ impl<'a> Call<'a> {
                 Halt::Remove(user, ids) => self.removed.extend(self.another().remove(&user, ids)),
                 Halt::Full => self.oldest = self.first_to_make_way()?,
                 Halt::Rotated(to) => return Err(Error::Refused(Refusal::Rotated { to })),
-                Halt::Unsure => return Err(self.unsure()),
+                Halt::Unsure(operation) => return Err(Error::unsure(operation)),
                 Halt::Refused(refusal) => return Err(Error::Refused(refusal)),
             }
         }
     }
 
-    /// Whether a call that makes a session comes so late that a tombstone which was in its way may be gone.
-    pub(crate) fn is_stale(&self) -> bool {
-        let began = self.operation.and_then(|operation| self.began(&operation));
-        began.is_some_and(|began| self.now.saturating_sub(began) >= ms(self.rules.tombstone))
+    /// Its operation id, if a call that makes a session comes so late that a tombstone which was in its way may be gone.
+    pub(crate) fn stale(&self) -> Option<OperationId> {
+        let operation = self.operation?;
+        let waited = self.now.saturating_sub(self.began(&operation)?);
+        (waited >= ms(self.rules.tombstone)).then_some(operation)
     }
 
     /// A time from before a call under an operation id was first made. Under a clock that a test moves it is taken for the
@@ -142,12 +143,6 @@ impl<'a> Call<'a> {
             return (!operation.is_of_a_repeat()).then_some(self.now);
         }
         operation.made().map(|made| self.now.saturating_sub(ms(made.elapsed()) + 1))
-    }
-
-    fn unsure(&self) -> Error {
-        let operation_id = self.operation.unwrap_or_else(OperationId::random).of_a_repeat();
-        let source = cause("the session has changed so often since that it does not tell");
-        Error::Ambiguous { operation_id, source }
     }
 
     /// What is stored of a session that the call changed when it came first, and the version that it made, if it comes
@@ -169,7 +164,7 @@ impl<'a> Call<'a> {
             None => {
                 let began = self.began(&operation);
                 let is_unsure = record.changes.may_have_lost(operation, began, self.now);
-                if is_unsure { Err(Halt::Unsure) } else { Ok(None) }
+                if is_unsure { Err(Halt::Unsure(operation)) } else { Ok(None) }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::memory::reach::Reach;
 use crate::memory::record::Departure;
-use crate::model::{Refusal, SessionId};
+use crate::model::{OperationId, Refusal, SessionId};
 
 /// Why an attempt ended before it wrote anything.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub(crate) enum Halt {
     Remove(String, Vec<SessionId>),
     /// The store has as many sessions as it may, and none is known that could make way.
     Full,
-    /// What is stored cannot tell whether the call has happened.
-    Unsure,
+    /// What is stored cannot tell whether the call under this id has happened.
+    Unsure(OperationId),
     /// The caller's to know.
     Refused(Refusal),
 }

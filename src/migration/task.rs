@@ -195,5 +195,5 @@ impl Drop for Job {
 /// Nobody goes on with a task that was begun. It is repeated under the id of the task, so that of an operation says nothing.
 fn interrupted() -> Error {
     let source = cause("the migration manager is gone: resume brings the session to its end");
-    Error::Ambiguous { operation_id: OperationId::random(), source }
+    Error::ambiguous(OperationId::random(), source)
 }

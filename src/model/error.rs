@@ -164,6 +164,16 @@ impl Error {
         Self::NotExecuted { reason, source: source.into() }
     }
 
+    /// A call that may have happened, and the id to repeat it under.
+    pub(crate) fn ambiguous(id: OperationId, source: Cause) -> Self {
+        Self::Ambiguous { operation_id: id.of_a_repeat(), source }
+    }
+
+    /// The same for one that four other changes may have pushed out of what its session notes.
+    pub(crate) fn unsure(id: OperationId) -> Self {
+        Self::ambiguous(id, cause("the session has changed so often since that it does not tell"))
+    }
+
     pub(crate) fn value(key: impl Into<String>, source: serde_json::Error) -> Self {
         Self::Value { key: key.into(), source: Arc::new(source) }
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use redis::Pipeline;
 
-use crate::model::{Error, IndexFields, Removed, Result, Session, ms};
+use crate::model::{IndexFields, Removed, Result, Session, ms};
 use crate::redis::call::Call;
-use crate::redis::reply::Reply;
+use crate::redis::reply::{Reply, another_session};
 use crate::redis::script;
 use crate::redis::stored_id::{StoredId, told, told_name};
 use crate::stored::record::{Head, Record};
@@ -207,10 +207,6 @@ pub(crate) fn removed(candidates: &[Candidate], ids: Vec<StoredId>) -> Result<Ve
 /// A candidate that a script names.
 pub(crate) fn named<'c>(candidates: &'c [Candidate], id: &[u8]) -> Result<&'c Candidate> {
     candidates.iter().find(|candidate| candidate.id == id).ok_or_else(another_session)
-}
-
-fn another_session() -> Error {
-    Error::corrupt("reply that names another session")
 }
 
 /// The ids by their kinds: removed, stale, corrupt.

@@ -28,8 +28,6 @@ const ATTEMPTS: u32 = 10;
 
 const NO_REPLY: &str = "no reply before the deadline";
 
-const UNSURE: &str = "the session has changed so often since that it does not tell";
-
 /// How often a call begins anew because four others changed its session since it began.
 const BEGINNINGS: u32 = 32;
 
@@ -192,8 +190,8 @@ impl Call {
                 };
             }
             if !self.history.begin_anew() {
-                let doubt = self.history.doubt().unwrap_or_else(|| cause(UNSURE));
-                return Err(self.ambiguous(doubt));
+                let doubt = self.history.doubt();
+                return Err(doubt.map_or_else(|| Error::unsure(self.id()), |doubt| self.ambiguous(doubt)));
             }
         }
         Err(Error::obstacle(Obstacle::Contended, None))
@@ -302,7 +300,7 @@ impl Call {
     }
 
     fn ambiguous(&self, source: Cause) -> Error {
-        Error::Ambiguous { operation_id: self.id().of_a_repeat(), source }
+        Error::ambiguous(self.id(), source)
     }
 
     fn connection_lost(&self, effect: Effect, error: RedisError) -> Error {

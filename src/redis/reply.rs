@@ -123,6 +123,11 @@ impl Reply {
     }
 }
 
+/// A script names a session that the call did not.
+pub(crate) fn another_session() -> Error {
+    not_ours("reply that names another session")
+}
+
 fn not_ours(what: &str) -> Error {
     Error::corrupt(what)
 }

@@ -7,27 +7,13 @@ use serde::Serialize;
 
 use crate::commands::commands;
 use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
+use crate::keys::{KEYS, names};
 use crate::layout::{Layout, record_format};
 use crate::script::{Script, read};
 use crate::start::Start;
 
 /// The contract of the scripts: what they take, answer and store. A client of an older one must not run beside it.
 const CONTRACT: u32 = 1;
-
-/// Every key of a partition. Those that the scripts take are told by their headers; these are all that there are.
-pub const KEYS: [(&str, &str); 11] = [
-    ("session", "{ns:p}:session:<id>"),
-    ("user", "{ns:p}:user:<user>:sessions"),
-    ("connection", "{ns:p}:connection:<connection>:session"),
-    ("node", "{ns:p}:node:<node>:sessions"),
-    ("expiry", "{ns:p}:expiry"),
-    ("migrations", "{ns:p}:migrations"),
-    ("contract", "{ns:p}:contract"),
-    ("nodes", "{ns:p}:nodes"),
-    ("kept", "{ns:p}:nodes:kept"),
-    ("aside", "{ns:p}:aside:<id>"),
-    ("lease", "{ns:p}:node:<node>:lease"),
-];
 
 /// Codes of errors that say that nothing was written: a server refuses a call as a whole with them, or the first write of a
 /// script and no later one.
@@ -145,12 +131,6 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
         source,
     };
     Ok((header.stem.as_str(), operation))
-}
-
-/// The names in the patterns of keys: `<id>`, or `<holder_id|id>`, which is the first that is not empty.
-pub fn names(pattern: &str) -> impl Iterator<Item = &str> {
-    let holes = pattern.split('<').skip(1).filter_map(|rest| rest.split('>').next());
-    holes.flat_map(|hole| hole.split('|'))
 }
 
 fn is_argument(header: &Header, name: &str) -> bool {

@@ -8,6 +8,7 @@
 pub mod bundle;
 pub mod commands;
 pub mod header;
+pub mod keys;
 mod layout;
 mod minify;
 pub mod script;

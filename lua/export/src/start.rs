@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::bundle::{KEYS, names};
 use crate::commands::commands;
+use crate::keys::{KEYS, names};
 use crate::minify::minify;
 use crate::script::{Script, read};
 

@@ -46,8 +46,10 @@ fn attempt(
         let times = record(call, validated, noted.created_at).times();
         return Ok(Made { version, times, evicted: Vec::new(), way_of: None });
     }
-    if locked.record(id, call.now).is_none() && call.is_stale() {
-        return Err(Halt::Unsure);
+    if locked.record(id, call.now).is_none()
+        && let Some(operation) = call.stale()
+    {
+        return Err(Halt::Unsure(operation));
     }
     let expired = expired(call, locked, id)?;
     let expired = expired.or(expired_holder(call, locked, id, &validated.index_fields.connection)?);

@@ -81,7 +81,7 @@ fn again(
     let Some(record) = locked.record(id, call.now).filter(|record| !record.is_session()) else {
         return Ok(None);
     };
-    let Some(version) = record.version_of(call.operation) else {
+    let Some((operation, version)) = call.operation.zip(record.version_of(call.operation)) else {
         return Ok(None);
     };
     match &record.kind {
@@ -89,9 +89,9 @@ fn again(
         Kind::Rotated(to) | Kind::Deleted(Some(to)) if to == new_id => {
             let session = locked.live(new_id, call.now).map_err(|halt| match halt {
                 Halt::Need(more) => Halt::Need(more),
-                _ => Halt::Unsure,
+                _ => Halt::Unsure(operation),
             })?;
-            if session.version == version { Ok(Some(session.clone())) } else { Err(Halt::Unsure) }
+            if session.version == version { Ok(Some(session.clone())) } else { Err(Halt::Unsure(operation)) }
         }
         _ => Ok(None),
     }

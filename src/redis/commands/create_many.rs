@@ -1,8 +1,8 @@
 //! create_many: many sessions by one script, each as create makes it, but for those that something is in the way of.
 
-use crate::model::{Error, OperationId, Result, Rules, Session, Times, ValidatedSession, Version, ms};
+use crate::model::{OperationId, Result, Rules, Session, Times, ValidatedSession, Version, ms};
 use crate::redis::call::Call;
-use crate::redis::reply::Reply;
+use crate::redis::reply::{Reply, another_session};
 use crate::redis::script;
 
 /// How many sessions one script call makes at most. Each takes the server some 30 microseconds.
@@ -80,7 +80,7 @@ pub(crate) async fn run(call: &Call, batch: &mut [BatchMember]) -> Result<Create
     let mut alone = Vec::new();
     while !reply.is_empty() {
         let place = usize::try_from(reply.number()?).ok().filter(|place| (1..=batch.len()).contains(place));
-        alone.push(place.ok_or_else(|| Error::corrupt("reply that names another session"))? - 1);
+        alone.push(place.ok_or_else(another_session)? - 1);
     }
     Ok(CreatedBatch { created_at, alone })
 }

@@ -3,7 +3,7 @@
 use crate::model::{Error, Obstacle, Page, PageRequest, Result, Selector};
 use crate::redis::call::Call;
 use crate::redis::index_page::IndexPage;
-use crate::redis::reply::Reply;
+use crate::redis::reply::{Reply, another_session};
 use crate::redis::script;
 use crate::redis::stored_id::told;
 use crate::stored::record::Record;
@@ -76,7 +76,7 @@ fn read(mut reply: Reply, page: &IndexPage, request: &PageRequest) -> Result<Opt
     if reply.word == "part" {
         let last = reply.bytes()?;
         let at = page.entries.iter().position(|entry| entry.id == last);
-        count = at.ok_or_else(|| Error::corrupt("reply that names another session"))? + 1;
+        count = at.ok_or_else(another_session)? + 1;
         is_full = true;
     }
     let next = if is_full { page.behind(count, request.after.as_ref()) } else { None };

@@ -9,8 +9,8 @@ use cloakroom::testing::TestClock;
 use cloakroom::{
     Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId,
 };
-use cloakroom_export::bundle::names;
 use cloakroom_export::header::Argument;
+use cloakroom_export::keys::names;
 use futures::StreamExt as _;
 
 use super::{Script, script, scripts, stems_in};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cloakroom::{Entries, NewSession, Patch, Rules};
-use cloakroom_export::bundle;
+use cloakroom_export::keys::KEYS;
 use serde_json::Value;
 
 use super::{lua, read, scripts, stems_in};
@@ -161,7 +161,7 @@ fn the_record_of_the_bundle_is_that_of_the_documents() {
 
 #[test]
 fn every_key_that_a_script_takes_is_one_of_the_table() {
-    let table: BTreeSet<String> = bundle::KEYS.iter().map(|(_, pattern)| nameless(pattern)).collect();
+    let table: BTreeSet<String> = KEYS.iter().map(|(_, pattern)| nameless(pattern)).collect();
     for script in scripts() {
         let own = script.header.keys.iter().map(|key| key.pattern.as_str());
         let group = script.header.group.iter().flat_map(|group| group.keys.iter().map(String::as_str));

@@ -1,0 +1,22 @@
+//! The keys of a partition, and the names in their patterns.
+
+/// Every key of a partition. Those that the scripts take are told by their headers; these are all that there are.
+pub const KEYS: [(&str, &str); 11] = [
+    ("session", "{ns:p}:session:<id>"),
+    ("user", "{ns:p}:user:<user>:sessions"),
+    ("connection", "{ns:p}:connection:<connection>:session"),
+    ("node", "{ns:p}:node:<node>:sessions"),
+    ("expiry", "{ns:p}:expiry"),
+    ("migrations", "{ns:p}:migrations"),
+    ("contract", "{ns:p}:contract"),
+    ("nodes", "{ns:p}:nodes"),
+    ("kept", "{ns:p}:nodes:kept"),
+    ("aside", "{ns:p}:aside:<id>"),
+    ("lease", "{ns:p}:node:<node>:lease"),
+];
+
+/// The names in the patterns of keys: `<id>`, or `<holder_id|id>`, which is the first that is not empty.
+pub fn names(pattern: &str) -> impl Iterator<Item = &str> {
+    let holes = pattern.split('<').skip(1).filter_map(|rest| rest.split('>').next());
+    holes.flat_map(|hole| hole.split('|'))
+}
