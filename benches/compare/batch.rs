@@ -1,5 +1,4 @@
-//! A hundred sessions by one call, against a hundred calls awaited together: each a script of its own, and as the store
-//! sends them, which gathers what comes at once.
+//! A hundred sessions by one call, against a hundred calls awaited together.
 
 use std::sync::Arc;
 
@@ -12,23 +11,30 @@ use crate::speed::Speed;
 /// Sessions a second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Batch {
-    pub(crate) apart: f64,
     pub(crate) singly: f64,
     pub(crate) at_once: f64,
+    /// A hundred of the several-command way, awaited together.
+    pub(crate) several: f64,
 }
 
 /// One caller, for each call is a hundred already.
-pub(crate) async fn measure(speed: &mut Speed<'_>, contender: &Arc<dyn Contender>) -> Batch {
+pub(crate) async fn measure(speed: &mut Speed<'_>, contenders: &[Arc<dyn Contender>]) -> Option<Batch> {
     let setting = Setting { payload: Payload::SMALL, callers: 1, is_delayed: false };
     let mut results = Results::default();
-    speed.hundreds(contender, setting, &mut results).await;
-    let sessions = |operation| {
-        let figure = results.find(contender.name(), operation, setting).expect("it was measured");
-        figure.a_second() * HUNDRED as f64
-    };
-    Batch {
-        apart: sessions(Operation::HundredApart),
-        singly: sessions(Operation::HundredSingly),
-        at_once: sessions(Operation::HundredAtOnce),
-    }
+    speed.hundreds(contenders, setting, &mut results).await;
+    let sessions =
+        |name, operation| Some(results.find(name, operation, setting)?.a_second() * HUNDRED as f64);
+    Some(Batch {
+        singly: sessions("cloakroom", Operation::HundredSingly)?,
+        at_once: sessions("cloakroom", Operation::HundredAtOnce)?,
+        several: sessions("several commands", Operation::HundredSingly)?,
+    })
+}
+
+pub(crate) fn table(batch: Batch) -> String {
+    let Batch { singly, at_once, several } = batch;
+    format!(
+        "Sessions per second, 100 awaited together: {at_once:.0} by `create_many`, {singly:.0} by a `create` each, \
+         {several:.0} by several commands each.\n"
+    )
 }

@@ -41,8 +41,6 @@ pub(crate) struct Cost {
 /// INFO as it is sent.
 const OWN_REQUEST: u64 = "*2\r\n$4\r\nINFO\r\n$10\r\neverything\r\n".len() as u64;
 
-const WRITES: [&str; 8] = ["zadd", "zrem", "set", "setrange", "del", "pexpire", "expire", "setex"];
-
 impl Counters {
     pub(crate) async fn read(redis: &mut MultiplexedConnection) -> Self {
         let info = info(redis, "everything").await;
@@ -88,19 +86,19 @@ impl Counters {
 
 impl Cost {
     /// Microseconds that the server spent in commands. Those within a script or transaction are counted by the server
-    /// twice, in it and under their own names; so where there was one, only it counts, and what was read beside it.
+    /// twice, in it and under their own names. So where there were scripts, only they count, and what was read beside
+    /// them; and of a transaction what is in it.
     pub(crate) fn command_micros(&self) -> u64 {
-        let is_whole = |name: &str| matches!(name, "evalsha" | "exec" | "multi");
-        let beside = |name: &str| name == "zrangebyscore";
-        let has_whole = self.commands.keys().any(|name| is_whole(name));
-        let counts = |name: &str| !has_whole || is_whole(name) || beside(name);
+        let has_scripts = self.commands.contains_key("evalsha");
+        let counts = |name: &str| {
+            if has_scripts { matches!(name, "evalsha" | "zrangebyscore") } else { name != "exec" }
+        };
         self.commands.iter().filter(|(name, _)| counts(name)).map(|(_, (_, micros))| micros).sum()
     }
 
-    /// The commands that write, and how often each was called.
-    pub(crate) fn writes(&self) -> BTreeMap<&str, u64> {
-        let writes = self.commands.iter().filter(|(name, _)| WRITES.contains(&name.as_str()));
-        writes.map(|(name, (calls, _))| (name.as_str(), *calls)).collect()
+    /// The commands, and how often each was called.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.commands.iter().map(|(name, (calls, _))| (name.as_str(), *calls))
     }
 
     pub(crate) fn add(&mut self, other: Self) {

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use redis::aio::MultiplexedConnection;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::connections::Connections;
 use crate::contenders::Contender;
 use crate::counters::{Cost, Counters};
-use crate::operation::Operation;
+use crate::operation::{HUNDRED, Operation};
 use crate::subject::Subject;
 
 /// Which sessions, and for how long. The callers share it.
@@ -40,6 +41,12 @@ impl Supply {
         Self::part_of_crowd(0, size)
     }
 
+    /// The same, for those who make a hundred at once.
+    pub(crate) fn crowd_by_hundreds(size: u64) -> Self {
+        let kind = Kind::Each { next: AtomicU64::new(0), end: size, step: HUNDRED, stays: true };
+        Self { kind, turn: 0, until: None }
+    }
+
     /// Those between two numbers.
     pub(crate) fn part_of_crowd(first: u64, end: u64) -> Self {
         let kind = Kind::Each { next: AtomicU64::new(first), end, step: 1, stays: true };
@@ -56,6 +63,17 @@ impl Supply {
     pub(crate) fn made(first: u64, end: u64, turn: u32) -> Self {
         let kind = Kind::Each { next: AtomicU64::new(first), end, step: 1, stays: false };
         Self { kind, turn, until: None }
+    }
+
+    /// For another process. Of a crowd, how large it is; else the first, and the one behind the last; how much time is left.
+    pub(crate) fn to_json(&self) -> Value {
+        let (crowd, first, end) = match &self.kind {
+            Kind::Crowd(size) => (Some(*size), None, None),
+            Kind::Each { next, end: u64::MAX, .. } => (None, Some(next.load(Ordering::Relaxed)), None),
+            Kind::Each { next, end, .. } => (None, Some(next.load(Ordering::Relaxed)), Some(*end)),
+        };
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        json!({ "crowd": crowd, "first": first, "end": end, "millis": left.map(|left| left.as_secs_f64() * 1e3) })
     }
 
     fn is_over(&self) -> bool {
@@ -86,6 +104,20 @@ impl Run {
     pub(crate) fn a_second(&self) -> f64 {
         self.operations as f64 / self.took.as_secs_f64()
     }
+
+    /// Of the server's commands, for one operation.
+    pub(crate) fn command_micros(&self) -> f64 {
+        self.cost.command_micros() as f64 / self.operations as f64
+    }
+}
+
+/// What the callers tell.
+pub(crate) struct Driven {
+    /// In nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    pub(crate) took: Duration,
+    /// Of another process, where they were in one.
+    pub(crate) client_cpu: Option<Duration>,
 }
 
 /// An empty histogram, of two digits.
@@ -101,6 +133,21 @@ pub(crate) async fn drive(
     callers: usize,
 ) -> Run {
     let before = Counters::read(redis).await;
+    let driven = match contender.process() {
+        Some(process) => process.drive(operation, &supply, callers).await,
+        None => drive_here(contender, operation, supply, callers).await,
+    };
+    let mut cost = before.since(redis).await;
+    cost.client_cpu = driven.client_cpu.unwrap_or(cost.client_cpu);
+    Run { operations: driven.latency.len(), took: driven.took, latency: driven.latency, cost }
+}
+
+async fn drive_here(
+    contender: &Arc<dyn Contender>,
+    operation: Operation,
+    supply: Supply,
+    callers: usize,
+) -> Driven {
     let supply = Arc::new(supply);
     let start = Instant::now();
     let mut tasks = JoinSet::new();
@@ -111,8 +158,7 @@ pub(crate) async fn drive(
     while let Some(of_one) = tasks.join_next().await {
         latency.add(of_one.unwrap()).unwrap();
     }
-    let took = start.elapsed();
-    Run { operations: latency.len(), took, latency, cost: before.since(redis).await }
+    Driven { latency, took: start.elapsed(), client_cpu: None }
 }
 
 async fn call(contender: Arc<dyn Contender>, operation: Operation, supply: Arc<Supply>) -> Histogram<u64> {

@@ -11,15 +11,13 @@ pub(crate) enum Operation {
     List,
     Rotate,
     Delete,
-    /// A hundred sessions, each created by a script of its own, all awaited together.
-    HundredApart,
-    /// A hundred sessions, each created by a call of its own, all awaited together, as the store sends them.
+    /// A hundred sessions, each created by a call of its own, all awaited together.
     HundredSingly,
     /// A hundred sessions by one call.
     HundredAtOnce,
 }
 
-/// How many sessions each of the last three makes.
+/// How many sessions each of the last two makes.
 pub(crate) const HUNDRED: u64 = 100;
 
 impl Operation {
@@ -35,6 +33,9 @@ impl Operation {
         Self::Delete,
     ];
 
+    /// What a store can do that knows a session by its id only.
+    pub(crate) const OF_ONE_KEY: [Self; 4] = [Self::Create, Self::Get, Self::Patch, Self::Delete];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -45,7 +46,6 @@ impl Operation {
             Self::List => "list",
             Self::Rotate => "rotate",
             Self::Delete => "delete",
-            Self::HundredApart => "create-100-apart",
             Self::HundredSingly => "create-100-singly",
             Self::HundredAtOnce => "create-100-at-once",
         }

@@ -14,10 +14,11 @@ pub(crate) enum Part {
     Memory,
     Expired,
     Replication,
+    Growth,
 }
 
 impl Part {
-    const ALL: [(&str, Self); 7] = [
+    const ALL: [(&str, Self); 8] = [
         ("server-time", Self::ServerTime),
         ("speed", Self::Speed),
         ("delay", Self::Delay),
@@ -25,6 +26,7 @@ impl Part {
         ("memory", Self::Memory),
         ("expired", Self::Expired),
         ("replication", Self::Replication),
+        ("growth", Self::Growth),
     ];
 }
 

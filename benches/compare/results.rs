@@ -22,6 +22,7 @@ pub(crate) struct Figure {
     pub(crate) operation: Operation,
     pub(crate) setting: Setting,
     rates: Vec<f64>,
+    command_micros: Vec<f64>,
     latency: Histogram<u64>,
     cost: Cost,
 }
@@ -41,14 +42,19 @@ impl Figure {
         total / self.latency.len().max(1) as f64
     }
 
-    /// Microseconds that the server spent in commands, for one operation.
+    /// Microseconds that the server spent in commands, for one operation, the median of the rounds.
     pub(crate) fn command_micros(&self) -> f64 {
-        self.each(self.cost.command_micros() as f64)
+        median(self.command_micros.clone())
     }
 
     /// Microseconds of the server's thread for one operation, reading and answering included.
     pub(crate) fn server_micros(&self) -> f64 {
         self.each(self.cost.server_cpu.as_secs_f64() * 1e6)
+    }
+
+    /// Operations per second that one core of the server carries: the thread that runs the commands uses no other.
+    pub(crate) fn a_core_second(&self) -> f64 {
+        1e6 / self.server_micros()
     }
 
     /// Microseconds that this process used for one operation, on all its threads.
@@ -88,12 +94,20 @@ impl Results {
             figure.contender == contender && figure.operation == operation && figure.setting == setting
         });
         let at = known.unwrap_or_else(|| {
-            let (rates, latency, cost) = (Vec::new(), histogram(), Cost::default());
-            self.figures.push(Figure { contender, operation, setting, rates, latency, cost });
+            self.figures.push(Figure {
+                contender,
+                operation,
+                setting,
+                rates: Vec::new(),
+                command_micros: Vec::new(),
+                latency: histogram(),
+                cost: Cost::default(),
+            });
             self.figures.len() - 1
         });
         let figure = &mut self.figures[at];
         figure.rates.push(run.a_second());
+        figure.command_micros.push(run.command_micros());
         figure.latency.add(run.latency).unwrap();
         figure.cost.add(run.cost);
     }

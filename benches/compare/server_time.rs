@@ -1,43 +1,37 @@
-//! What rules cost at the server: the time of a script against one with the same writes and no rules, and of a read
-//! against a plain GET.
+//! What an operation costs at the server: the time of its commands against that of a script with the same commands and
+//! no rules, of the scripts as they once were, and of a plain GET.
 
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 
-use crate::contenders::{self, Contender};
+use crate::contenders::{self, Contender, OldScripts, is_read};
 use crate::measure::{Run, Supply, drive, fill, median};
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::payload::Payload;
 use crate::table;
 
-/// Calls of each in all, in alternating rounds.
-const CALLS: u64 = 20_000;
 const ROUNDS: u64 = 10;
-const CROWD: u64 = CALLS;
+/// Of each in a round.
+const CALLS: [(Payload, u64); 2] = [(Payload::SMALL, 1500), (Payload::LARGE, 400)];
+/// With how many rotations behind it each operation of a short life meets a session.
+const OF_A_LIFE: [(Operation, u32); 3] =
+    [(Operation::Create, 0), (Operation::Rotate, 0), (Operation::Delete, 1)];
+const OF_THE_CROWD: [Operation; 4] = [Operation::Get, Operation::Refresh, Operation::Patch, Operation::List];
 
-/// The microseconds that the server spends in all commands of one call: medians of the rounds.
-#[derive(Clone, Copy, Debug)]
+pub(crate) const OURS: &str = "cloakroom";
+pub(crate) const BARE: &str = "bare script";
+pub(crate) const OLD: &str = "old scripts";
+pub(crate) const PLAIN: &str = "plain SET/GET";
+
+/// The microseconds of one caller's calls, a round each.
+#[derive(Debug)]
 pub(crate) struct ServerTime {
     pub(crate) operation: Operation,
-    pub(crate) callers: usize,
-    pub(crate) ours: f64,
-    pub(crate) least: f64,
-}
-
-impl ServerTime {
-    pub(crate) fn ratio(&self) -> f64 {
-        self.ours / self.least
-    }
-}
-
-/// Ours, and those who do the least that can be done.
-struct Pairing<'a> {
-    redis: &'a mut MultiplexedConnection,
-    ours: Arc<dyn Contender>,
-    rounds: u64,
-    calls: u64,
+    pub(crate) payload: Payload,
+    who: &'static str,
+    rounds: Vec<f64>,
 }
 
 pub(crate) async fn measure(
@@ -45,97 +39,106 @@ pub(crate) async fn measure(
     url: &str,
     options: &Options,
 ) -> Vec<ServerTime> {
-    let contenders = contenders::all(url, Payload::SMALL).await;
-    let named = |name| contenders.iter().find(|one| one.name() == name).expect("it takes part");
-    let (ours, bare, plain) = (named("cloakroom"), named("bare script"), named("plain SET/GET"));
-    let (rounds, crowd) = if options.quick { (1, 20) } else { (ROUNDS, CROWD) };
-    for contender in [ours, bare] {
-        fill(redis, contender, crowd).await;
-    }
-    let mut pairing = Pairing { redis, ours: ours.clone(), rounds, calls: crowd / rounds };
     let mut times = Vec::new();
-    if options.wants_operation(Operation::Get) {
-        for callers in options.callers() {
-            times.push(pairing.of_the_crowd(plain, Operation::Get, callers).await);
+    for (payload, calls) in CALLS {
+        redis::cmd("FLUSHALL").query_async::<()>(redis).await.unwrap();
+        let mut contenders = contenders::all(url, payload).await;
+        contenders.retain(|one| [OURS, BARE, PLAIN].contains(&one.name()));
+        if let Some(old) = OldScripts::connect(url, payload).await {
+            contenders.push(Arc::new(old));
         }
-    }
-    if options.wants_operation(Operation::Refresh) {
-        times.push(pairing.of_the_crowd(bare, Operation::Refresh, 1).await);
-    }
-    if [Operation::Create, Operation::Rotate, Operation::Delete]
-        .iter()
-        .any(|one| options.wants_operation(*one))
-    {
-        times.extend(pairing.of_lives(bare, crowd).await);
+        let (rounds, calls) = if options.quick { (1, 20) } else { (ROUNDS, calls) };
+        for contender in contenders.iter().filter(|one| one.name() != PLAIN) {
+            fill(redis, contender, rounds * calls).await;
+        }
+        for round in 0..rounds {
+            let first = round * calls;
+            for operation in OF_THE_CROWD {
+                let supply = || Supply::part_of_crowd(first, first + calls);
+                measure_round(redis, &contenders, operation, payload, options, supply, &mut times).await;
+            }
+            let first = first + rounds * calls;
+            for (operation, turn) in OF_A_LIFE {
+                let supply = || Supply::made(first, first + calls, turn);
+                measure_round(redis, &contenders, operation, payload, options, supply, &mut times).await;
+            }
+        }
     }
     times
 }
 
-impl Pairing<'_> {
-    async fn of_the_crowd(
-        &mut self,
-        least: &Arc<dyn Contender>,
-        operation: Operation,
-        callers: usize,
-    ) -> ServerTime {
-        let (mut of_ours, mut of_least) = (Vec::new(), Vec::new());
-        for round in 0..self.rounds {
-            let supply = || Supply::part_of_crowd(round * self.calls, (round + 1) * self.calls);
-            let ours = drive(self.redis, &self.ours, operation, supply(), callers).await;
-            let least = drive(self.redis, least, operation, supply(), callers).await;
-            assert_same_writes(operation, &ours, &least);
-            of_ours.push(micros(&ours));
-            of_least.push(micros(&least));
-        }
-        ServerTime { operation, callers, ours: median(of_ours), least: median(of_least) }
+async fn measure_round(
+    redis: &mut MultiplexedConnection,
+    contenders: &[Arc<dyn Contender>],
+    operation: Operation,
+    payload: Payload,
+    options: &Options,
+    supply: impl Fn() -> Supply,
+    times: &mut Vec<ServerTime>,
+) {
+    // Who is created must be there for what follows.
+    if !options.wants_operation(operation) && !operation.is_of_a_life() {
+        return;
     }
-
-    /// Sessions that are created, rotated and deleted, one caller, a user each.
-    async fn of_lives(&mut self, least: &Arc<dyn Contender>, after: u64) -> Vec<ServerTime> {
-        let operations = [(Operation::Create, 0), (Operation::Rotate, 0), (Operation::Delete, 1)];
-        let mut times = operations.map(|(operation, turn)| (operation, turn, Vec::new(), Vec::new()));
-        for round in 0..self.rounds {
-            let first = after + round * self.calls;
-            for (operation, turn, of_ours, of_least) in &mut times {
-                let supply = || Supply::made(first, first + self.calls, *turn);
-                let ours = drive(self.redis, &self.ours, *operation, supply(), 1).await;
-                let least = drive(self.redis, least, *operation, supply(), 1).await;
-                assert_same_writes(*operation, &ours, &least);
-                of_ours.push(micros(&ours));
-                of_least.push(micros(&least));
-            }
+    let takes_part = |one: &&Arc<dyn Contender>| {
+        one.has(operation) && (one.name() == PLAIN) <= (operation == Operation::Get)
+    };
+    let mut ours = None;
+    for contender in contenders.iter().filter(takes_part) {
+        let run = drive(redis, contender, operation, supply(), 1).await;
+        add(times, contender.name(), operation, payload, &run);
+        match contender.name() {
+            OURS => ours = Some(run),
+            BARE => assert_same_commands(operation, ours.as_ref().expect("ours is the first"), &run),
+            _ => {}
         }
-        let time = |(operation, _, ours, least)| ServerTime {
-            operation,
-            callers: 1,
-            ours: median(ours),
-            least: median(least),
-        };
-        times.map(time).to_vec()
     }
 }
 
-fn micros(run: &Run) -> f64 {
-    run.cost.command_micros() as f64 / run.operations as f64
+fn add(times: &mut Vec<ServerTime>, who: &'static str, operation: Operation, payload: Payload, run: &Run) {
+    let micros = run.command_micros();
+    let is_it =
+        |time: &&mut ServerTime| (time.who, time.operation, time.payload) == (who, operation, payload);
+    match times.iter_mut().find(is_it) {
+        Some(time) => time.rounds.push(micros),
+        None => times.push(ServerTime { operation, payload, who, rounds: vec![micros] }),
+    }
 }
 
-/// The least is a floor only while it writes what ours writes. Some calls renew the TTL of the expiry index too.
-fn assert_same_writes(operation: Operation, ours: &Run, least: &Run) {
-    let few = (ours.operations as f64 / 100.0).max(1.0);
-    let (ours, least) = (ours.cost.writes(), least.cost.writes());
-    for name in ours.keys().chain(least.keys()) {
-        let [ours, least] =
-            [&ours, &least].map(|writes| writes.get(name).copied().unwrap_or_default() as f64);
-        let same = (ours - least).abs() <= few;
-        assert!(same, "{}: {name} {ours} times by ours, {least} times by the floor", operation.name());
+/// The bare script is a floor only while ours runs the same commands. Some calls renew TTLs too, and ours may read beside
+/// its script.
+fn assert_same_commands(operation: Operation, ours: &Run, bare: &Run) {
+    let few = (ours.operations / 20).max(1);
+    let times = |run: &Run, name| run.cost.calls().find(|(of, _)| *of == name).map_or(0, |(_, times)| times);
+    for (name, _) in ours.cost.calls().chain(bare.cost.calls()) {
+        let (by_ours, by_bare) = (times(ours, name), times(bare, name));
+        let is_same = by_bare <= by_ours + few && (is_read(name) || by_ours <= by_bare + few);
+        assert!(is_same, "{}: {name} {by_ours} times by ours, {by_bare} by the floor", operation.name());
     }
+}
+
+/// The median of the rounds.
+pub(crate) fn find(times: &[ServerTime], who: &str, operation: Operation, payload: Payload) -> Option<f64> {
+    let is_it = |time: &&ServerTime| (time.who, time.operation, time.payload) == (who, operation, payload);
+    Some(median(times.iter().find(is_it)?.rounds.clone()))
 }
 
 pub(crate) fn table(times: &[ServerTime]) -> String {
-    let row = |time: &ServerTime| {
-        let figures = [time.ours, time.least, time.ratio()].map(|figure| format!("{figure:.2}"));
-        [&[time.operation.name().to_owned(), time.callers.to_string()], figures.as_slice()].concat()
+    let row = |ours: &ServerTime| {
+        let micros = |who| {
+            let micros = find(times, who, ours.operation, ours.payload);
+            micros.map_or_else(|| "–".to_owned(), |micros| format!("{micros:.1}"))
+        };
+        let names = [ours.operation.name().to_owned(), ours.payload.name()];
+        [names.as_slice(), [OURS, PLAIN, BARE, OLD].map(micros).as_slice()].concat()
     };
-    let head = ["operation", "callers", "ours µs", "plain GET or bare script µs", "ratio"];
-    table::markdown(&head, &times.iter().map(row).collect::<Vec<_>>())
+    let head = [
+        "operation",
+        "attributes",
+        "cloakroom µs",
+        "plain GET µs",
+        "bare script µs",
+        "scripts of a483e96 µs",
+    ];
+    table::markdown(&head, &times.iter().filter(|time| time.who == OURS).map(row).collect::<Vec<_>>())
 }

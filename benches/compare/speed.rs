@@ -35,6 +35,11 @@ impl<'a> Speed<'a> {
                 filled.push(contender.crowd());
             }
         }
+        Self::over(redis, options, crowd)
+    }
+
+    /// With a crowd that is stored.
+    pub(crate) fn over(redis: MultiplexedConnection, options: &'a Options, crowd: u64) -> Self {
         Self { redis, options, crowd, next_life: crowd }
     }
 
@@ -48,17 +53,29 @@ impl<'a> Speed<'a> {
         results: &mut Results,
     ) {
         for round in 0..self.options.rounds {
-            for operation in operations.iter().copied().filter(|operation| !operation.is_of_a_life()) {
-                for contender in in_turn(contenders, round).filter(|contender| contender.has(operation)) {
-                    let supply = Supply::crowd(self.crowd, lasts);
-                    let run = drive(&mut self.redis, contender, operation, supply, setting.callers).await;
-                    results.add(contender.name(), operation, setting, run);
-                }
+            self.round(contenders, operations, setting, lasts, round, results).await;
+        }
+    }
+
+    pub(crate) async fn round(
+        &mut self,
+        contenders: &[Arc<dyn Contender>],
+        operations: &[Operation],
+        setting: Setting,
+        lasts: Duration,
+        round: usize,
+        results: &mut Results,
+    ) {
+        for operation in operations.iter().copied().filter(|operation| !operation.is_of_a_life()) {
+            for contender in in_turn(contenders, round).filter(|contender| contender.has(operation)) {
+                let supply = Supply::crowd(self.crowd, lasts);
+                let run = drive(&mut self.redis, contender, operation, supply, setting.callers).await;
+                results.add(contender.name(), operation, setting, run);
             }
-            for contender in in_turn(contenders, round) {
-                for (operation, run) in self.lives(contender, operations, setting.callers, lasts).await {
-                    results.add(contender.name(), operation, setting, run);
-                }
+        }
+        for contender in in_turn(contenders, round) {
+            for (operation, run) in self.lives(contender, operations, setting.callers, lasts).await {
+                results.add(contender.name(), operation, setting, run);
             }
         }
     }
@@ -95,22 +112,22 @@ impl<'a> Speed<'a> {
     /// Sessions by the hundred, one caller.
     pub(crate) async fn hundreds(
         &mut self,
-        contender: &Arc<dyn Contender>,
+        contenders: &[Arc<dyn Contender>],
         setting: Setting,
         results: &mut Results,
     ) {
-        for _ in 0..self.options.rounds {
-            for operation in [Operation::HundredApart, Operation::HundredSingly, Operation::HundredAtOnce] {
-                let first = self.next_life;
-                let redis = &mut self.redis;
-                let lasts = self.options.lasts;
-                let run =
-                    drive(redis, contender, operation, Supply::lives(first, HUNDRED, lasts), setting.callers)
-                        .await;
-                let end = first + run.operations * HUNDRED;
-                self.next_life = end;
-                drive(redis, contender, Operation::Delete, Supply::made(first, end, 0), 256).await;
-                results.add(contender.name(), operation, setting, run);
+        for round in 0..self.options.rounds {
+            for operation in [Operation::HundredSingly, Operation::HundredAtOnce] {
+                for contender in in_turn(contenders, round).filter(|contender| contender.has(operation)) {
+                    let (first, lasts) = (self.next_life, self.options.lasts);
+                    let redis = &mut self.redis;
+                    let supply = Supply::lives(first, HUNDRED, lasts);
+                    let run = drive(redis, contender, operation, supply, setting.callers).await;
+                    let end = first + run.operations * HUNDRED;
+                    self.next_life = end;
+                    drive(redis, contender, Operation::Delete, Supply::made(first, end, 0), 256).await;
+                    results.add(contender.name(), operation, setting, run);
+                }
             }
         }
     }

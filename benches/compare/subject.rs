@@ -1,5 +1,9 @@
 //! One session, by its number: each contender makes the same of it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::operation::HUNDRED;
+
 /// How many sessions a user of the crowd has.
 pub(crate) const OF_A_USER: u64 = 5;
 
@@ -29,7 +33,13 @@ impl Subject {
 
     /// One whose number nobody else gets.
     pub(crate) fn sample() -> Self {
-        Self::of_a_life(9_999_999)
+        static NEXT: AtomicU64 = AtomicU64::new(9_000_000);
+        Self::of_a_life(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A hundred of which this is the first.
+    pub(crate) fn hundred(self) -> impl Iterator<Item = Self> {
+        (self.number..self.number + HUNDRED).map(move |number| Self { number, ..self })
     }
 
     pub(crate) fn rotated(self) -> Self {

@@ -1,5 +1,6 @@
 //! Markdown tables.
 
+use crate::payload::Payload;
 use crate::results::{Figure, Results, Setting};
 
 /// A table: its head, and rows as long.
@@ -15,10 +16,44 @@ const NOTES: &str = "\
 - *Reads* are how often something arrived at the server: with one caller, round trips.
 - The *commands* are what the server's `commandstats` tell, the *thread* is all that runs them, reading and answering too.
 - `rotate` and `delete` of cloakroom are told the session, as a request has it; the several commands read it first.
-- `patch` of tower-sessions and axum_session is a save of the whole session, without the load before it.
-- The bare script and MULTI/EXEC make cloakroom's writes and decide nothing; plain SET/GET is of the same bytes.
+- `patch` of tower-sessions, axum_session, actix-session and connect-redis is a save of the whole session, without the load
+  before it; `refresh` of the last two is EXPIRE, which notes no time of use.
+- connect-redis runs in Node, in a process with one thread: compare what the server spends, bytes and round trips.
+- The bare script runs the commands of cloakroom's scripts and decides nothing, MULTI/EXEC its writes; plain SET/GET is of
+  the same bytes.
 
 ";
+
+/// What each operation takes of the server and of the wire, whatever language its client has.
+pub(crate) fn of_a_core(results: &Results) -> String {
+    let at = |callers| Setting { payload: Payload::SMALL, callers, is_delayed: false };
+    let row = |figure: &&Figure| {
+        let alone = results.find(figure.contender, figure.operation, at(1));
+        let trips = alone.map_or_else(|| "–".to_owned(), |alone| format!("{:.1}", alone.reads()));
+        vec![
+            figure.operation.name().to_owned(),
+            figure.contender.to_owned(),
+            format!("{:.0}", figure.a_core_second()),
+            format!("{:.0}", figure.bytes_in()),
+            format!("{:.0}", figure.bytes_out()),
+            trips,
+        ]
+    };
+    let mut figures: Vec<_> = results.figures.iter().filter(|figure| figure.setting == at(256)).collect();
+    figures.sort_by_key(|figure| figure.operation as u8);
+    if figures.is_empty() {
+        return String::new();
+    }
+    let head = [
+        "operation",
+        "who",
+        "operations per second of one server core",
+        "bytes to",
+        "bytes from",
+        "round trips",
+    ];
+    markdown(&head, &figures.iter().map(row).collect::<Vec<_>>())
+}
 
 /// All figures of each setting.
 pub(crate) fn of_results(results: &Results) -> String {

@@ -1,89 +1,64 @@
-//! cloakroom's writes as scripts that read nothing and decide nothing: what a script costs at least.
+//! The commands of cloakroom's scripts, reads included, as scripts that decide nothing: what a script costs at least.
 
 use async_trait::async_trait;
-use redis::Cmd;
 
 use super::Contender;
-use super::floor::{Floor, TIMES_OFFSET, TOMBSTONE_MS, tombstone};
+use super::recording::{Actor, Piece, Recording, Word};
 use crate::connections::Connections;
 use crate::operation::Operation;
 use crate::subject::Subject;
 
-// The commands are those of `lua/create.lua` and its like, in their order, in the state that is measured. The server
-// time part holds the numbers of writes equal.
-
-const CREATE: &str = "
-    redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
-    redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-    redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[4], '')
-    redis.call('PEXPIRE', KEYS[3], ARGV[5])
-    redis.call('SET', KEYS[1], ARGV[7], 'PX', ARGV[6])
-    redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[6])
-    return 1";
-const REFRESH: &str = "
-    redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
-    redis.call('SETRANGE', KEYS[1], ARGV[3], ARGV[4])
-    return 1";
-const PATCH: &str = "
-    redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1])
-    return 1";
-const ROTATE: &str = "
-    redis.call('ZADD', KEYS[3], ARGV[3], ARGV[2])
-    redis.call('ZADD', KEYS[2], ARGV[4], ARGV[2])
-    redis.call('ZADD', KEYS[2], 'GT', 'CH', ARGV[5], '')
-    redis.call('ZREM', KEYS[2], ARGV[1])
-    redis.call('ZREM', KEYS[3], ARGV[1])
-    redis.call('SET', KEYS[5], ARGV[7], 'PX', ARGV[6])
-    redis.call('SET', KEYS[4], ARGV[2], 'PX', ARGV[6])
-    redis.call('SET', KEYS[1], ARGV[9], 'PX', ARGV[8])
-    return 1";
-const DELETE: &str = "
-    redis.call('ZREM', KEYS[2], ARGV[1])
-    redis.call('ZREM', KEYS[3], ARGV[1])
-    redis.call('DEL', KEYS[4])
-    redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[2])
-    return 1";
-
 pub(crate) struct BareScript {
     connections: Connections,
-    /// A session as cloakroom stores it.
-    sample: Vec<u8>,
-    names: Names,
+    scripts: Vec<(Operation, Script)>,
 }
 
-/// The SHA-1 of each.
-struct Names {
-    create: String,
-    refresh: String,
-    patch: String,
-    rotate: String,
-    delete: String,
+struct Script {
+    /// Its SHA-1.
+    name: String,
+    keys: Vec<Word>,
+    arguments: Vec<Word>,
 }
 
 impl BareScript {
-    pub(crate) async fn connect(url: &str, sample: Vec<u8>) -> Self {
+    pub(crate) async fn connect(url: &str, recording: &Recording) -> Self {
         let connections = Connections::open(url).await;
-        let load = async |script: &str| {
+        let mut scripts = Vec::new();
+        for operation in Operation::SINGLE.into_iter().filter(|operation| recording.has(*operation)) {
+            let (mut keys, mut arguments) = (Vec::new(), Vec::new());
+            let commands = recording.commands(operation).iter();
+            let calls = commands.map(|words| {
+                let words: Vec<_> = words.iter().map(|word| told(word, &mut keys, &mut arguments)).collect();
+                format!("redis.call({})\n", words.join(", "))
+            });
+            let source = calls.collect::<String>() + "return 1";
             let mut load = redis::cmd("SCRIPT");
-            load.arg("LOAD").arg(script).query_async::<String>(&mut connections.get()).await.unwrap()
-        };
-        let names = Names {
-            create: load(CREATE).await,
-            refresh: load(REFRESH).await,
-            patch: load(PATCH).await,
-            rotate: load(ROTATE).await,
-            delete: load(DELETE).await,
-        };
-        Self { connections, sample, names }
+            let name = load.arg("LOAD").arg(source).query_async(&mut connections.get()).await.unwrap();
+            scripts.push((operation, Script { name, keys, arguments }));
+        }
+        Self { connections, scripts }
     }
 }
 
-/// Four keys, in the order of cloakroom's scripts, and more.
-fn call(script: &str, of: &Floor, more: &[&str]) -> Cmd {
-    let mut call = redis::cmd("EVALSHA");
-    call.arg(script).arg(4 + more.len());
-    call.arg(&of.record).arg(&of.expiry).arg(&of.user).arg(&of.connection).arg(more);
-    call
+/// A word as the script has it: keys and what is long or differs between sessions come to it, once each.
+fn told(word: &Word, keys: &mut Vec<Word>, arguments: &mut Vec<Word>) -> String {
+    let text = match word.as_slice() {
+        [Piece::Bytes(bytes)] => std::str::from_utf8(bytes).ok(),
+        _ => None,
+    };
+    let is_short = |text: &&str| {
+        text.len() <= 12 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if let Some(text) = text.filter(is_short) {
+        return format!("'{text}'");
+    }
+    let is_key = matches!(word.first(), Some(Piece::Bytes(bytes)) if bytes.starts_with(b"{"));
+    let (name, all) = if is_key { ("KEYS", keys) } else { ("ARGV", arguments) };
+    let at = all.iter().position(|known| known == word).unwrap_or_else(|| {
+        all.push(word.clone());
+        all.len() - 1
+    });
+    format!("{name}[{}]", at + 1)
 }
 
 #[async_trait]
@@ -97,48 +72,17 @@ impl Contender for BareScript {
     }
 
     fn has(&self, operation: Operation) -> bool {
-        operation.is_of_a_life() || matches!(operation, Operation::Refresh | Operation::Patch)
+        self.scripts.iter().any(|(of, _)| *of == operation)
     }
 
     async fn run(&self, operation: Operation, subject: Subject) {
-        let (of, names) = (Floor::of(subject), &self.names);
-        let call = match operation {
-            Operation::Create => {
-                let mut call = call(&names.create, &of, &[]);
-                call.arg(&of.id)
-                    .arg(of.now)
-                    .arg(of.expires_at)
-                    .arg(of.deadline)
-                    .arg(of.index_ttl)
-                    .arg(of.ttl);
-                call.arg(&self.sample);
-                call
-            }
-            Operation::Refresh => {
-                let mut call = call(&names.refresh, &of, &[]);
-                call.arg(&of.id).arg(of.expires_at);
-                call.arg(TIMES_OFFSET).arg(of.times().as_slice());
-                call
-            }
-            Operation::Patch => {
-                let mut call = call(&names.patch, &of, &[]);
-                call.arg(of.ttl).arg(&self.sample);
-                call
-            }
-            Operation::Rotate => {
-                let new = Floor::of(subject.rotated());
-                let mut call = call(&names.rotate, &of, &[&new.record]);
-                call.arg(&of.id).arg(&new.id).arg(of.now).arg(of.expires_at).arg(of.deadline).arg(of.ttl);
-                call.arg(&self.sample).arg(TOMBSTONE_MS).arg(tombstone(&self.sample));
-                call
-            }
-            Operation::Delete => {
-                let mut call = call(&names.delete, &of, &[]);
-                call.arg(&of.id).arg(TOMBSTONE_MS).arg(tombstone(&self.sample));
-                call
-            }
-            _ => unreachable!("it writes nothing"),
-        };
+        let (_, script) = self.scripts.iter().find(|(of, _)| *of == operation).expect("it has it");
+        let actor = Actor::of(subject);
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(&script.name).arg(script.keys.len());
+        for word in script.keys.iter().chain(&script.arguments) {
+            call.arg(actor.word(word));
+        }
         assert_eq!(call.query_async::<u8>(&mut self.connections.get()).await.unwrap(), 1);
     }
 }

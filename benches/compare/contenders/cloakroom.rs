@@ -6,51 +6,36 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use cloakroom::{
-    NewSession, OnLimit, PageRequest, Patch, RedisStore, Rotation, Rules, Selector, Session, SessionId,
-    SessionStore,
+    NewSession, PageRequest, Patch, RedisStore, Rotation, Rules, Selector, Session, SessionId, SessionStore,
 };
 use futures::future::join_all;
 use redis::aio::MultiplexedConnection;
 
 use super::{Contender, TTL};
 use crate::connections::{CONNECTIONS, Connections, PATIENCE};
-use crate::operation::{HUNDRED, Operation};
+use crate::operation::Operation;
 use crate::payload::{PATCHED, Payload, patched};
 use crate::subject::{OF_A_USER, Subject};
 
-const NAMESPACE: &str = "bench";
+pub(crate) const NAMESPACE: &str = "bench";
 
 pub(crate) struct Cloakroom {
     store: RedisStore,
-    /// With a limit that nobody reaches, where no creates go together.
-    apart: RedisStore,
     payload: Payload,
     /// Sessions in hand, which a rotation and a logout act on: a request has read its session by then.
     held: Mutex<HashMap<u64, Session>>,
-}
-
-fn rules() -> Rules {
-    Rules::new().ttl(TTL).refresh_threshold(1.0)
 }
 
 fn id(subject: Subject) -> SessionId {
     SessionId::new(subject.id()).unwrap()
 }
 
-/// A hundred of which this is the first of its number.
-fn hundred(subject: Subject) -> impl Iterator<Item = Subject> {
-    (subject.number..subject.number + HUNDRED).map(move |number| Subject { number, ..subject })
-}
-
 impl Cloakroom {
     pub(crate) async fn connect(url: &str, payload: Payload) -> Self {
-        let store = async |rules| {
-            let builder = RedisStore::builder(url).namespace(NAMESPACE).rules(rules);
-            let builder = builder.pool_size(CONNECTIONS as u32).connect_timeout(PATIENCE).deadline(PATIENCE);
-            builder.build().await.unwrap()
-        };
-        let apart = store(rules().sessions_per_user(500, OnLimit::Reject)).await;
-        Self { store: store(rules()).await, apart, payload, held: Mutex::default() }
+        let rules = Rules::new().ttl(TTL).refresh_threshold(1.0).touch_interval(Duration::ZERO);
+        let builder = RedisStore::builder(url).namespace(NAMESPACE).rules(rules);
+        let builder = builder.pool_size(CONNECTIONS as u32).connect_timeout(PATIENCE).deadline(PATIENCE);
+        Self { store: builder.build().await.unwrap(), payload, held: Mutex::default() }
     }
 
     fn new_session(&self, subject: Subject) -> NewSession {
@@ -69,11 +54,7 @@ impl Cloakroom {
     }
 
     async fn create(&self, subject: Subject) {
-        self.create_by(&self.store, subject).await;
-    }
-
-    async fn create_by(&self, store: &RedisStore, subject: Subject) {
-        let created = store.create(self.new_session(subject)).await.unwrap();
+        let created = self.store.create(self.new_session(subject)).await.unwrap();
         self.hold(subject, created.session);
     }
 
@@ -122,8 +103,6 @@ impl Cloakroom {
         let mut connection = Connections::open(url).await.get();
         let record = redis::cmd("GET").arg(&key).query_async(&mut connection).await.unwrap();
         self.run(Operation::Delete, subject).await;
-        // Without its tombstone another sample can be made.
-        redis::cmd("DEL").arg(&key).query_async::<()>(&mut connection).await.unwrap();
         record
     }
 }
@@ -164,16 +143,13 @@ impl Contender for Cloakroom {
             Operation::Delete => {
                 store.delete(&self.hand_over(subject)).await.unwrap();
             }
-            Operation::HundredApart => {
-                join_all(hundred(subject).map(|subject| self.create_by(&self.apart, subject))).await;
-            }
             Operation::HundredSingly => {
-                join_all(hundred(subject).map(|subject| self.create(subject))).await;
+                join_all(subject.hundred().map(|subject| self.create(subject))).await;
             }
             Operation::HundredAtOnce => {
-                let new = hundred(subject).map(|subject| self.new_session(subject)).collect();
+                let new = subject.hundred().map(|subject| self.new_session(subject)).collect();
                 let made = store.create_many(new).await;
-                for (subject, created) in hundred(subject).zip(made) {
+                for (subject, created) in subject.hundred().zip(made) {
                     self.hold(subject, created.unwrap().session);
                 }
             }

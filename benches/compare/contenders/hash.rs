@@ -1,9 +1,10 @@
 //! A session as a hash with a field an attribute, with the indexes that cloakroom has: only for what it takes of memory.
 
+use std::time::SystemTime;
+
 use async_trait::async_trait;
 
-use super::Contender;
-use super::floor::Floor;
+use super::{Contender, TTL};
 use crate::connections::Connections;
 use crate::operation::Operation;
 use crate::payload::Payload;
@@ -31,24 +32,24 @@ impl Contender for Hash {
     }
 
     async fn run(&self, _: Operation, subject: Subject) {
-        let of = Floor::of(subject);
+        let (id, user, connection) = (subject.id(), subject.user(), subject.connection());
+        let record_key = format!("{{hash:0}}:session:{id}");
+        let user_key = format!("{{hash:0}}:user:{user}:sessions");
+        let connection_key = format!("{{hash:0}}:connection:{connection}:session");
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+        let ttl = TTL.as_millis() as u64;
         let mut writes = redis::pipe();
-        let hash = writes.cmd("HSET").arg(&of.record);
-        hash.arg("user").arg(subject.user()).arg("connection").arg(subject.connection());
-        hash.arg("created_at")
-            .arg(of.now)
-            .arg("last_active")
-            .arg(of.now)
-            .arg("expires_at")
-            .arg(of.expires_at);
+        let hash = writes.cmd("HSET").arg(&record_key).arg("user").arg(&user);
+        hash.arg("connection").arg(&connection).arg("created_at").arg(now);
+        hash.arg("last_active").arg(now).arg("expires_at").arg(now + ttl);
         for (name, value) in self.payload.attributes() {
             hash.arg(name).arg(serde_json::to_string(&value).unwrap());
         }
-        writes.cmd("PEXPIRE").arg(&of.record).arg(of.ttl);
-        writes.cmd("ZADD").arg(&of.user).arg(of.now).arg(&of.id);
-        writes.cmd("PEXPIRE").arg(&of.user).arg(of.index_ttl);
-        writes.cmd("ZADD").arg(&of.expiry).arg(of.expires_at).arg(&of.id);
-        writes.cmd("SET").arg(&of.connection).arg(&of.id).arg("PX").arg(of.ttl);
+        writes.cmd("PEXPIRE").arg(&record_key).arg(ttl);
+        writes.cmd("ZADD").arg(&user_key).arg(now).arg(&id);
+        writes.cmd("PEXPIRE").arg(&user_key).arg(ttl);
+        writes.cmd("ZADD").arg("{hash:0}:expiry").arg(now + ttl).arg(&id);
+        writes.cmd("SET").arg(&connection_key).arg(&id).arg("PX").arg(ttl);
         writes.query_async::<redis::Value>(&mut self.connections.get()).await.unwrap();
     }
 }

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use redis::AsyncCommands;
 
-use super::floor::record_key;
 use super::{Contender, TTL};
 use crate::connections::Connections;
 use crate::operation::Operation;
@@ -11,13 +10,15 @@ use crate::subject::Subject;
 
 pub(crate) struct Plain {
     connections: Connections,
+    namespace: &'static str,
     /// A session as cloakroom stores it.
     sample: Vec<u8>,
 }
 
 impl Plain {
-    pub(crate) async fn connect(url: &str, sample: Vec<u8>) -> Self {
-        Self { connections: Connections::open(url).await, sample }
+    /// Over the records of a namespace.
+    pub(crate) async fn connect(url: &str, namespace: &'static str, sample: Vec<u8>) -> Self {
+        Self { connections: Connections::open(url).await, namespace, sample }
     }
 }
 
@@ -32,11 +33,12 @@ impl Contender for Plain {
     }
 
     fn has(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Get | Operation::Patch | Operation::Delete)
+        Operation::OF_ONE_KEY.contains(&operation)
     }
 
     async fn run(&self, operation: Operation, subject: Subject) {
-        let (mut redis, key) = (self.connections.get(), record_key(&subject.id()));
+        let (mut redis, key) =
+            (self.connections.get(), format!("{{{}:0}}:session:{}", self.namespace, subject.id()));
         match operation {
             Operation::Create | Operation::Patch => {
                 redis.set_ex::<_, _, ()>(key, &self.sample, TTL.as_secs()).await.unwrap();

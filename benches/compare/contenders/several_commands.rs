@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use serde::{Deserialize, Serialize};
@@ -107,7 +108,7 @@ impl Contender for SeveralCommands {
     }
 
     fn has(&self, operation: Operation) -> bool {
-        Operation::SINGLE.contains(&operation)
+        operation != Operation::HundredAtOnce
     }
 
     async fn run(&self, operation: Operation, subject: Subject) {
@@ -158,9 +159,10 @@ impl Contender for SeveralCommands {
                 redis.srem::<_, _, ()>(user_key(&stored.user), &id).await.unwrap();
                 redis.del::<_, ()>(connection_key(&stored.connection)).await.unwrap();
             }
-            Operation::HundredApart | Operation::HundredSingly | Operation::HundredAtOnce => {
-                unreachable!("not compared")
+            Operation::HundredSingly => {
+                join_all(subject.hundred().map(|subject| self.create_for(subject, TTL))).await;
             }
+            Operation::HundredAtOnce => unreachable!("it has no {operation:?}"),
         }
     }
 }

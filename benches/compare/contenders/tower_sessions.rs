@@ -47,7 +47,7 @@ impl Contender for TowerSessions {
     }
 
     fn has(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Get | Operation::Patch | Operation::Delete)
+        Operation::OF_ONE_KEY.contains(&operation)
     }
 
     async fn run(&self, operation: Operation, subject: Subject) {
