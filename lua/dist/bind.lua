@@ -292,7 +292,7 @@ if first then
   local lost = holder_id ~= '' and record_read(holder_key, now) or nil
   local has_lost = lost and record_version_of(lost, op_id)
   local unsure = lost and not has_lost and record_unsure(lost, op_id, bound, now)
-  return unsure or { 'ok', first, connection, node, has_lost and holder_id or '', record_moved_to(noted) }
+  return unsure or { 'again', first, connection, node, has_lost and holder_id or '', record_moved_to(noted) }
 end
 if not record then return refusal end
 refusal = lease_fence(as_lease_key, as_node, lease, new_node, now)

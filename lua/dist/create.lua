@@ -507,7 +507,7 @@ if not vacant then
   local first = record and record_version_of(record, op_id)
   if first then
     local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
-    return limit_evicted(declared, op_id, now, { 'ok', first, made.created_at, made.expires_at })
+    return limit_evicted(declared, op_id, now, { 'again', first, made.created_at, made.expires_at })
   end
   local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
   if not refusal then return { 'exists' } end

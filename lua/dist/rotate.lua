@@ -471,7 +471,7 @@ local taken, corrupt, copies_until = record_read(new_record_key, now)
 if corrupt then return { 'corrupt', 'new_record' } end
 if rotated then
   if record_refusal(taken, false, now) or taken.version ~= rotated then return { 'unsure', now } end
-  return limit_evicted(declared, op_id, now, { 'ok', taken.raw })
+  return limit_evicted(declared, op_id, now, { 'again', taken.raw })
 end
 if not entries_told(record) then return { 'corrupt', 'record' } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
