@@ -44,7 +44,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the record stays under the old id.
-  Uses:   args, clock, permission, typed, record, entries, index, session, bulk, limit, lease
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
 ]]
 
 if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
