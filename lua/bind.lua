@@ -42,7 +42,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → again, with what the session had before as it is declared now.
-  Uses:   args, clock, permission, typed, record, index, session, lease
+  Uses:   args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
 if #KEYS ~= 8 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV') end

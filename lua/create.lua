@@ -48,7 +48,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → again, with those that it evicted among the victims that are declared now.
-  Uses:   args, clock, permission, typed, record, entries, index, session, bulk, limit, lease
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then

@@ -46,7 +46,7 @@
   Writes: all of the keys, or nothing.
   Again:  same op_id → again, with those that it evicted among the victims that are declared now, while the
           record stays under the old id.
-  Uses:   args, clock, permission, typed, record, entries, index, session, bulk, limit, lease
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
 ]]
 
 if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
