@@ -11,13 +11,16 @@ use crate::support::faketime::FakeTime;
 pub(super) struct Pair {
     pub(super) stage: Stage,
     replica: Context,
+    /// The replica reads its clock from it as long as it runs.
+    _clock: FakeTime,
 }
 
 impl Pair {
     /// By so many seconds the replica's clock is ahead.
     pub(super) async fn new(ahead: f64, rewrite: impl AsyncFnOnce(&Context) -> Option<Rewrite>) -> Self {
         let master = Context::own(&[]).await;
-        let replica = Context::own_by(&FakeTime::new(ahead)).await;
+        let clock = FakeTime::new(ahead);
+        let replica = Context::own_by(&clock).await;
         let address = master.server().address();
         let (host, port) = address.split_once(':').unwrap();
         replica.command::<()>(&["REPLICAOF", host, port]).await;
@@ -27,7 +30,7 @@ impl Pair {
         })
         .await;
         let rewrite = rewrite(&master).await;
-        Self { stage: Stage::at(master, rewrite).await, replica }
+        Self { stage: Stage::at(master, rewrite).await, replica, _clock: clock }
     }
 
     /// The replica has all that the master answered, and takes its place.
