@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cloakroom_export::script::{Script, read_all};
 
@@ -22,6 +23,8 @@ enum Mutation {
     Script { file: &'static str, from: &'static str, to: &'static str },
     /// An argument is empty wherever a script has it.
     Argument(&'static str),
+    /// A transaction reads an index as it was before.
+    Page,
     /// Not the store but something behind it sends again, so the store does not know of it.
     Unseen,
 }
@@ -87,10 +90,13 @@ const MUTATIONS: &[(&str, Mutation, Play)] = &[
         |stage| Box::pin(again::takeover_and_changes_of_the_loser(stage)),
     ),
     (
-        "a list reads its page again",
+        "a list by the script reads its page again",
         script("list.lua", "if not same and not", "if not ids and not"),
-        |stage| Box::pin(listing::list_and_a_create_and_a_patch(stage)),
+        |stage| Box::pin(listing::list_by_the_script_and_a_create_and_a_patch(stage)),
     ),
+    ("a list reads its page again in the transaction", Mutation::Page, |stage| {
+        Box::pin(listing::list_and_a_create_and_a_patch_and_an_index_of_before(stage))
+    }),
 ];
 
 const fn script(file: &'static str, from: &'static str, to: &'static str) -> Mutation {
@@ -142,9 +148,20 @@ async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
             assert!(names.iter().any(|(name, mutated)| name != mutated), "{mutation:?}")
         }
         Mutation::Argument(_) => assert!(!places.is_empty(), "no script has {mutation:?}"),
-        Mutation::Unseen => {}
+        Mutation::Page | Mutation::Unseen => {}
     }
+    let in_transaction = AtomicBool::new(false);
     Arc::new(move |words| {
+        match &words[0][..] {
+            b"MULTI" => in_transaction.store(true, Ordering::Relaxed),
+            b"EXEC" => in_transaction.store(false, Ordering::Relaxed),
+            b"ZRANGEBYSCORE"
+                if matches!(mutation, Mutation::Page) && in_transaction.load(Ordering::Relaxed) =>
+            {
+                words[1].extend(listing::BEFORE.as_bytes());
+            }
+            _ => {}
+        }
         if words[0] == b"SCRIPT" && words.len() == 3 {
             words[2] = sources.get(&words[2]).unwrap_or(&words[2]).clone();
         }
