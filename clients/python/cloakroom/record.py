@@ -161,6 +161,24 @@ class Layout:
         user, connection, node = names
         return Head(user, connection, node, fields["expires_at"], end + fields["body_size"])
 
+    def decode_head(self, raw: bytes) -> Record | None:
+        """The same by the beginning of a record, as `head` takes it: a session has no entries then."""
+        if len(raw) < self._header_size:
+            return None
+        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
+        if self._kinds.get(fields["kind"]) != "live":
+            return self.decode(raw)
+        body_at = self._header_size + sum(fields[f"{name}_size"] for name in self._texts[:-1])
+        block = b""
+        if self._statuses.get(fields["status"]) == "migrating":
+            try:
+                block = raw[body_at : len(raw) - len(self._split_freeze(raw[body_at:])[1])]
+            except (KeyError, UnicodeDecodeError, ValueError):
+                return None
+        (size,) = (field for field in self._header if field["name"] == f"{self._texts[-1]}_size")
+        before, behind = raw[: size["offset"]], raw[size["offset"] + size["bytes"] : body_at]
+        return self.decode(before + len(block).to_bytes(size["bytes"], "big") + behind + block)
+
     def _decode(self, raw: bytes) -> Record:
         if len(raw) < self._header_size:
             raise ValueError("no header")
