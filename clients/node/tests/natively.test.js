@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { CorruptError, NodeIdentity } from "../src/index.js";
 import { clockAt, startServer } from "./support/server.js";
 
 const server = await startServer();
@@ -120,4 +121,17 @@ test("only a migration that leads nowhere takes the script", async () => {
   assert.deepEqual((await told(store))[0], ["b"]);
   clock.now += 24 * 3_600_000;
   assert.deepEqual(await told(store), [[], 0]);
+});
+
+test("only a lease that is none of ours takes the script", async () => {
+  const { clock, store, key } = await storeAt();
+  for (const node of ["a", "b"]) await store.heartbeat(new NodeIdentity(node), { want: "register", lease: 1000 });
+  const lapsed = () => counted(() => store.lapsedNodes());
+  assert.deepEqual(await lapsed(), [[], 0]);
+  await send("DEL", key("node:a:lease"));
+  assert.deepEqual(await lapsed(), [["a"], 0]);
+  clock.now += 1000;
+  assert.deepEqual(await lapsed(), [["a", "b"], 0]);
+  await send("SET", key("node:b:lease"), "garbage");
+  await assert.rejects(lapsed(), CorruptError);
 });

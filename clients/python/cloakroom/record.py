@@ -1,4 +1,4 @@
-"""The stored form of a session, read by the layout that the bundle has."""
+"""The stored forms of a session and of a lease, read by the layouts that the bundle has."""
 
 from __future__ import annotations
 
@@ -245,3 +245,30 @@ class Layout:
             key, value = entry.key.encode(), entry.json.encode()
             pieces.append(self._entry.pack(self._entry_numbers[entry.kind], len(key), len(value)) + key + value)
         return b"".join(pieces)
+
+
+class Lease(NamedTuple):
+    """A node's lease."""
+
+    deadline: int
+    #: How long it was when it was renewed.
+    length: int
+
+    def is_held(self, now: int) -> bool:
+        """One that would be held for longer than it is long was renewed by a clock that was set back since: it is
+        over."""
+        return self.deadline > now and self.deadline - now <= self.length
+
+
+class LeaseLayout:
+    """How leases are laid out."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._header, self._size = spec["header"], spec["header_bytes"]
+
+    def decode(self, raw: bytes) -> Lease | None:
+        """A lease; `None` for what is none of ours."""
+        if len(raw) != self._size:
+            return None
+        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
+        return Lease(fields["deadline"], fields["length"])

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Server
 
-from cloakroom import Rules
+import cloakroom
+from cloakroom import NodeIdentity, Rules
 
 TASK = b"the task"
 PAGE_BYTES = 2 * 1024 * 1024
@@ -32,6 +33,11 @@ class Counted:
         """What is on its way, and how many scripts that took."""
         self.client.config_resetstat()
         return {one.id for one in self.store.migrations().migrations}, self._scripts()
+
+    def lapsed(self) -> tuple[list[str], int]:
+        """The nodes whose leases have run out, and how many scripts that took."""
+        self.client.config_resetstat()
+        return self.store.lapsed_nodes(), self._scripts()
 
     def _scripts(self) -> int:
         return int(self.client.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
@@ -114,3 +120,16 @@ def test_only_a_migration_that_leads_nowhere_takes_the_script(counted: Counted, 
     assert counted.told()[0] == {"b"}
     clock.now_ms += Rules().ttl_ms
     assert counted.told() == (set(), 0)
+
+
+def test_only_a_lease_that_is_none_of_ours_takes_the_script(counted: Counted, clock: Clock) -> None:
+    for node in ("a", "b"):
+        counted.store.heartbeat(NodeIdentity(node), "register", lease_ms=1000)
+    assert counted.lapsed() == ([], 0)
+    counted.client.delete(counted.key("node:a:lease"))
+    assert counted.lapsed() == (["a"], 0)
+    clock.now_ms += 1000
+    assert counted.lapsed() == (["a", "b"], 0)
+    counted.client.set(counted.key("node:b:lease"), "garbage")
+    with pytest.raises(cloakroom.Corrupt):
+        counted.lapsed()
