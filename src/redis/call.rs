@@ -34,7 +34,7 @@ const BEGINNINGS: u32 = 32;
 
 /// What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
 /// first attempt that comes late would be executed then.
-const PROOFS: [&str; 7] = ["ok", "conflict", "exists", "gone", "moved", "departed", "need"];
+const PROOFS: [&str; 8] = ["ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"];
 
 /// One call of a store.
 #[derive(Debug)]
@@ -86,6 +86,16 @@ impl Call {
     /// An id of a part of the call. If that may have happened, the part may have.
     pub(crate) fn id_of_part(&self, id: OperationId) -> OperationId {
         if self.history.doubt().is_some() { id.of_a_repeat() } else { id }
+    }
+
+    /// Why an attempt may have happened, if one may.
+    pub(crate) fn doubt(&self) -> Option<Cause> {
+        self.history.doubt()
+    }
+
+    /// Whether all attempts under its operation id are its own.
+    pub(crate) fn is_the_only_one(&self) -> bool {
+        self.history.is_of_own_id()
     }
 
     fn bound_by(&self, clock: &ServerClock) {
@@ -327,7 +337,7 @@ impl Call {
         }
     }
 
-    fn ambiguous(&self, source: Cause) -> Error {
+    pub(crate) fn ambiguous(&self, source: Cause) -> Error {
         Error::ambiguous(self.id(), source)
     }
 

@@ -270,8 +270,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// call happened nor that it did not, it is ambiguous again. Repeat it under the id of the error, which knows that
     /// the call may have happened, and with the same arguments. What the call did to
     /// other sessions (evicted them, took a connection from one) is returned the first time only, and so is what a
-    /// session had before a `bind`, unless the caller names it by a copy. Do not use it for
-    /// `modify`, which makes several calls.
+    /// session had before a `bind`. Do not use it for `modify`, which makes several calls.
     ///
     /// An import takes its id by [`Import::operation_id`](crate::migration::Import::operation_id), a recovery by
     /// [`Claim::operation_id`](crate::nodes::Claim::operation_id); the other steps of a migration are repeated under the id

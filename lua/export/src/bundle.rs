@@ -98,7 +98,8 @@ struct Supply<'a> {
 
 /// The document, of the scripts in a directory.
 pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<String, String> {
-    let (record, entries) = (read(&lua.join("lib/record.lua"))?, read(&lua.join("lib/entries.lua"))?);
+    let fragment = |name: &str| read(&lua.join(format!("lib/{name}.lua")));
+    let (record, entries) = (fragment("freeze")? + &fragment("record")?, fragment("entries")?);
     let operations = scripts.iter().map(operation).collect::<Result<_, _>>()?;
     let bundle = Bundle {
         contract: CONTRACT,

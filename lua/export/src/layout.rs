@@ -75,7 +75,7 @@ impl Layout {
     pub(crate) fn read(record: &str, entries: &str) -> Result<Self, String> {
         let header = fields(&constant(record, "RECORD_HEADER")?, &unpacked(record, "RECORD_HEADER")?)?;
         let entry = fields(&constant(entries, "ENTRY_HEADER")?, &unpacked(entries, "ENTRY_HEADER")?)?;
-        let freeze = fields(&constant(record, "RECORD_FREEZE")?, &unpacked(record, "RECORD_FREEZE")?)?;
+        let freeze = fields(&constant(record, "FREEZE")?, &unpacked(record, "FREEZE")?)?;
         let number = |name: &str| {
             let text = constant(record, name)?;
             text.parse::<u64>().map_err(|_| format!("{name} is no number"))
@@ -104,9 +104,9 @@ impl Layout {
                 header: freeze,
                 texts: ["place", "node"],
                 directions: BTreeMap::from([
-                    ("outgoing", number("RECORD_OUTGOING")?),
-                    ("incoming", number("RECORD_INCOMING")?),
-                    ("over", number("RECORD_OVER")?),
+                    ("outgoing", number("FREEZE_OUTGOING")?),
+                    ("incoming", number("FREEZE_INCOMING")?),
+                    ("over", number("FREEZE_OVER")?),
                 ]),
             },
             departed_task_bytes: number("RECORD_OP_ID_SIZE")?,
