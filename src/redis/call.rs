@@ -1,5 +1,6 @@
 //! One call of a store: what it goes by, its deadline, its operation id, and the one loop that sends again.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -221,6 +222,33 @@ impl Call {
             self.sender.pipeline(pipeline, self.deadline).await
         };
         self.deliver(Work::Read(what), send).await
+    }
+
+    /// What commands that only read answer at one instant: the time first, then the commands. `None`: the server refuses that.
+    /// It does so where a key is of a foreign type, and where its memory is full, though it would run each by itself.
+    ///
+    /// Atomicity: one transaction (MULTI, EXEC).
+    pub(crate) async fn read_at_once(&self, cmds: Vec<Cmd>) -> Result<Option<(u64, VecDeque<Value>)>> {
+        let cmds: Vec<Cmd> = std::iter::once(redis::cmd("TIME")).chain(cmds).collect();
+        let send = || async {
+            self.count_round_trip();
+            match self.sender.transaction(&cmds, self.deadline).await {
+                Delivery::Refused(error) => {
+                    tracing::debug!(%error, "a script reads what the server does not read in a transaction");
+                    Delivery::Answered(None)
+                }
+                delivery => delivery.map(Some),
+            }
+        };
+        let Some(replies) = self.deliver(Work::Read("reply"), send).await? else {
+            return Ok(None);
+        };
+        if replies.len() != cmds.len() {
+            return Err(Error::corrupt("reply to EXEC"));
+        }
+        let mut replies = VecDeque::from(replies);
+        let time = replies.pop_front().unwrap_or(Value::Nil);
+        Ok(Some((self.now(&time)?, replies)))
     }
 
     /// Sends commands that each read a string: nothing where there is none, or a foreign type.

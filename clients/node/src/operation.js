@@ -127,6 +127,20 @@ export class Operation {
     return replies;
   }
 
+  /**
+   * What commands that only read answer at one instant, and that time; null where the server refuses that. It does so
+   * where a key is of a foreign type, and where its memory is full, though it would run each by itself.
+   */
+  async readAtOnce(...commands) {
+    const transaction = [["MULTI"], ["TIME"], ...commands.map((command) => command.map(storedOf)), ["EXEC"]];
+    const attempt = () => this.#engine.link.sendWhole(transaction, this.#until);
+    const errorOfLost = ({ reason, cause }) => new NotExecutedError(reason, cause);
+    const executed = (await this.doubting(() => repeat(attempt, ATTEMPTS, errorOfLost))).at(-1);
+    if (!Array.isArray(executed) || executed.some(codeOf)) return null;
+    const [time, ...replies] = executed;
+    return { now: this.now(time), replies };
+  }
+
   /** Reads strings: empty where there is none or a foreign type. */
   async readStrings(...commands) {
     if (commands.length === 0) return [];

@@ -26,10 +26,11 @@ function loseOne(proxy, meanwhile = async () => {}) {
   proxy.cuts = (request) => request.includes("EVALSHA") && left-- > 0;
 }
 
-/** Lets something happen before the next call of a script gets through. */
+/** Lets something happen before the next call of a script gets through; or a transaction that reads what `list` does. */
 function beforeOne(proxy, stem, happens) {
+  const calls = [bundle.operations[stem].sha1, ...(stem === "list" ? ["MULTI"] : [])];
   proxy.before = async (request) => {
-    if (!request.includes(bundle.operations[stem].sha1)) return;
+    if (!calls.some((call) => request.includes(call))) return;
     proxy.before = async () => {};
     await happens();
   };

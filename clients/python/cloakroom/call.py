@@ -255,6 +255,15 @@ class Call:
                     raise errors.NotExecuted(_NOT_EXECUTED) from error
             raise errors.NotExecuted(_NOT_EXECUTED) from lost
 
+    def read_at_once(self, *commands: Command) -> Steps[tuple[int, list[Any]] | None]:
+        """What commands that only read answer at one instant, and that time. `None`: the server refuses that. It does
+        so where a key is of a foreign type, and where its memory is full, though it would run each by itself."""
+        executed = (yield from self.exchange(["MULTI"], ["TIME"], *commands, ["EXEC"]))[-1]
+        if not isinstance(executed, list) or any(isinstance(reply, Exception) for reply in executed):
+            return None
+        time, *replies = executed
+        return self.engine.now(time), replies
+
     def read(self, what: str, *commands: Command) -> Steps[list[Any]]:
         """Runs commands that only read, the key `what` among them."""
         replies = yield from self.exchange(*commands)

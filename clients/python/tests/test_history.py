@@ -52,11 +52,12 @@ def lose_one(proxy: Proxy, meanwhile: Callable[[], object]) -> None:
 
 
 def before_one(proxy: Proxy, script: str, happens: Callable[[], object]) -> None:
-    """Lets something happen before the next call of a script gets through."""
-    sha1 = bundle.load().scripts[script].sha1.encode()
+    """Lets something happen before the next call of a script gets through; or a transaction that reads what `list`
+    does."""
+    calls = [bundle.load().scripts[script].sha1.encode()] + ([b"MULTI"] if script == "list" else [])
 
     def before(request: bytes) -> None:
-        if sha1 in request:
+        if any(call in request for call in calls):
             proxy.before = lambda _: None
             happens()
 

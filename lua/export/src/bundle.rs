@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::commands::commands;
 use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
 use crate::keys::{KEYS, names};
-use crate::layout::{Layout, record_format};
+use crate::layout::{Layout, Lease, record_format};
 use crate::script::{Script, read};
 use crate::start::Start;
 
@@ -43,6 +43,7 @@ struct Bundle<'a> {
     contract: u32,
     record_format: u64,
     record: Layout,
+    lease: Lease,
     keys: BTreeMap<&'static str, &'static str>,
     start: &'a Start,
     nothing_written: [&'static str; 17],
@@ -104,6 +105,7 @@ pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<St
         contract: CONTRACT,
         record_format: record_format(&record)?,
         record: Layout::read(&record, &entries)?,
+        lease: Lease::read(&read(&lua.join("lib/lease.lua"))?)?,
         keys: BTreeMap::from(KEYS),
         start,
         nothing_written: NOTHING_WRITTEN,

@@ -1,4 +1,4 @@
-//! The layout of a record, read out of the fragments that pack and unpack it.
+//! The layouts of a record and of a lease, read out of the fragments that pack and unpack them.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +33,21 @@ struct Freeze {
     /// Behind the header.
     texts: [&'static str; 2],
     directions: BTreeMap<&'static str, u64>,
+}
+
+/// What a node's lease looks like.
+#[derive(Debug, Serialize)]
+pub(crate) struct Lease {
+    header: Vec<Field>,
+    header_bytes: usize,
+}
+
+impl Lease {
+    /// `lease` is the source of that fragment.
+    pub(crate) fn read(lease: &str) -> Result<Self, String> {
+        let header = fields(&constant(lease, "LEASE")?, &unpacked(lease, "LEASE")?)?;
+        Ok(Self { header_bytes: header.iter().map(|field| field.bytes).sum(), header })
+    }
 }
 
 /// A field at a fixed offset.

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cloakroom_export::script::{Script, read_all};
 
@@ -24,6 +25,8 @@ enum Mutation {
     Script { file: &'static str, from: &'static str, to: &'static str },
     /// An argument is empty wherever a script has it.
     Argument(&'static str),
+    /// A transaction reads an index as it was before.
+    Page,
     /// A bound is so many milliseconds later, as by a clock that is ahead.
     Bound(u64),
     /// A text of a fragment is another, and something behind the store sends again.
@@ -132,10 +135,13 @@ const MUTATIONS: &[(&str, Mutation, Play)] = &[
         |stage| Box::pin(again::create_and_four_others_and_a_delete(stage)),
     ),
     (
-        "a list reads its page again",
+        "a list by the script reads its page again",
         script("list.lua", "if not same and not", "if not ids and not"),
-        |stage| Box::pin(listing::list_and_a_create_and_a_patch(stage)),
+        |stage| Box::pin(listing::list_by_the_script_and_a_create_and_a_patch(stage)),
     ),
+    ("a list reads its page again in the transaction", Mutation::Page, |stage| {
+        Box::pin(listing::list_and_a_create_and_a_patch_and_an_index_of_before(stage))
+    }),
 ];
 
 /// The line by which a tombstone is made, and the same with the ids of the noted changes taken out.
@@ -198,9 +204,20 @@ async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
         Mutation::Argument(_) | Mutation::Bound(_) => {
             assert!(!places.is_empty(), "no script has {mutation:?}")
         }
-        Mutation::Unseen => {}
+        Mutation::Page | Mutation::Unseen => {}
     }
+    let in_transaction = AtomicBool::new(false);
     Arc::new(move |words| {
+        match &words[0][..] {
+            b"MULTI" => in_transaction.store(true, Ordering::Relaxed),
+            b"EXEC" => in_transaction.store(false, Ordering::Relaxed),
+            b"ZRANGEBYSCORE"
+                if matches!(mutation, Mutation::Page) && in_transaction.load(Ordering::Relaxed) =>
+            {
+                words[1].extend(listing::BEFORE.as_bytes());
+            }
+            _ => {}
+        }
         if words[0] == b"SCRIPT" && words.len() == 3 {
             words[2] = sources.get(&words[2]).unwrap_or(&words[2]).clone();
         }

@@ -49,6 +49,11 @@ impl Stage {
         Self { context, wire, history, names, unseen: false, _others_wire: others_wire, client, others }
     }
 
+    /// The key of a user's index.
+    pub(super) fn index_of_user(&self, user: u8) -> String {
+        self.context.user_key(&self.names.user(user))
+    }
+
     /// The others, at another server.
     pub(super) async fn others_at(&self, context: &Context) -> Client {
         let builder = context.builder(rules()).namespace(&self.context.namespace);
