@@ -17,6 +17,7 @@ use crate::redis::reply::Reply;
 use crate::redis::script::{Effect, Script};
 use crate::redis::script_error::{ScriptError, may_have_written};
 use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::read_batcher::Part;
 use crate::redis::transport::sender::{ClockUse, Sender};
 use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
@@ -150,6 +151,14 @@ impl Call {
         time_ms(time).ok_or_else(|| Error::corrupt("reply to TIME"))
     }
 
+    /// A time that the server's clock has passed, as far as that is known without asking.
+    pub(crate) async fn known_time(&self) -> Option<u64> {
+        match &self.config.clock {
+            Some(test) => Some(test.now_ms()),
+            None => self.sender.known_time(self.deadline).await,
+        }
+    }
+
     fn count_round_trip(&self) {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
     }
@@ -268,15 +277,20 @@ impl Call {
     }
 
     /// What is stored under the key `what`, if anything is, and the time at which it was.
-    pub(crate) async fn read_string(&self, key: &[u8], what: &'static str) -> Result<Option<(u64, Vec<u8>)>> {
+    pub(crate) async fn read_string(
+        &self,
+        key: &[u8],
+        part: Part,
+        what: &'static str,
+    ) -> Result<Option<(u64, Vec<u8>)>> {
         let send = || async {
             self.count_round_trip();
-            self.sender.read(key, self.deadline).await
+            self.sender.read(key, part, self.deadline).await
         };
         match self.deliver(Work::Read(what), send).await? {
             (_, Value::Nil) => Ok(None),
             (time, Value::BulkString(bytes)) => Ok(Some((self.now(&time)?, bytes))),
-            _ => Err(Error::corrupt("reply to GET")),
+            _ => Err(Error::corrupt("reply to a read")),
         }
     }
 

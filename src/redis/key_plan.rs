@@ -61,8 +61,7 @@ pub(crate) enum OnRotated {
 impl KeyPlan {
     /// What is known of a session that is there.
     pub(crate) fn of(session: &dyn SessionRef, moved: OnRotated) -> Self {
-        let index_fields = session.hint().0.cloned().unwrap_or_default();
-        Self::new(session.id().clone(), &index_fields, moved)
+        Self::new(session.id().clone(), &session.hint().index_fields(), moved)
     }
 
     pub(crate) fn new(id: SessionId, index_fields: &IndexFields, moved: OnRotated) -> Self {

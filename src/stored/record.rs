@@ -89,6 +89,27 @@ impl Head {
     }
 }
 
+/// When a session that is not frozen was used last, and until when it lives: what a refresh looks at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) version: Version,
+    pub(crate) last_active: u64,
+    pub(crate) expires_at: u64,
+}
+
+impl Usage {
+    /// How much of a record has it.
+    pub(crate) const BYTES: usize = HEADER_BYTES;
+
+    /// `None` for anything else.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let Header { kind, status, version, times, .. } = Header::take(&mut Input(bytes))?;
+        let [_, _, _, last_active, expires_at, _] = times;
+        let is_open = kind == SESSION && status != Status::Migrating;
+        is_open.then_some(Self { version: Version::new(version), last_active, expires_at })
+    }
+}
+
 /// The fixed beginning of a record.
 struct Header {
     kind: u8,

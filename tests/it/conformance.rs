@@ -2,9 +2,9 @@
 //! its patterns for the keys, its layout for records. Nothing of the crate has a part in it.
 
 mod arguments;
-mod bundle;
-mod call;
-mod case;
+pub(crate) mod bundle;
+pub(crate) mod call;
+pub(crate) mod case;
 mod coverage;
 mod record;
 mod refused;
@@ -34,7 +34,7 @@ fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn exported() -> Bundle {
+pub(crate) fn exported() -> Bundle {
     parsed(&lua().join("bundle.json"))
 }
 

@@ -3,7 +3,7 @@
 import { toldName } from "./batch.js";
 import { settle } from "./declared.js";
 import { decodeEntries, Entries, jsonOf, pairs } from "./entries.js";
-import { CorruptError, FrozenError, InvalidError, MissingError } from "./errors.js";
+import { FrozenError, InvalidError, MissingError } from "./errors.js";
 import { checkName, checkSessionId, checkTask, requireName } from "./ids.js";
 import { lookup, lookupConnection } from "./lookup.js";
 import { errorOf } from "./reply.js";
@@ -101,28 +101,6 @@ export async function patch(operation, target, changes) {
   });
   expect(reply, "ok", "unchanged");
   return { id, version: reply.version, expiresAt: reply.expires_at, changed: reply.word === "ok" };
-}
-
-export async function refresh(operation, target) {
-  const { reply, id } = await settleRefresh(operation, target, "times");
-  if (reply.word === "missing") return null;
-  const { version, last_active: lastActive, expires_at: expiresAt, word } = reply;
-  return { id, version, lastActive, expiresAt, changed: word === "ok" };
-}
-
-export async function refreshAndGet(operation, target) {
-  const { reply, id } = await settleRefresh(operation, target, "record");
-  if (reply.word === "missing") return null;
-  if (!reply.record) throw new CorruptError("reply without the record");
-  return sessionOf(id, reply.record);
-}
-
-async function settleRefresh(operation, target, want) {
-  const { refreshThreshold, touchInterval, grace } = operation.rules;
-  const values = { threshold: Math.ceil(refreshThreshold * 1000), touch_ms: touchInterval, grace_ms: grace, want };
-  const settled = await settle(operation, "refresh", { ...declaredOf(target), ...values });
-  expect(settled.reply, "ok", "unchanged", "missing");
-  return settled;
 }
 
 export async function rotate(operation, target, rotation) {

@@ -64,6 +64,11 @@ export class Operation {
     return this.#engine.clock?.() ?? timeOf(time);
   }
 
+  /** A time that the server's clock has passed, as far as that is known without asking. */
+  get knownTime() {
+    return this.#engine.clock?.() ?? this.#engine.link.clock.noLaterThan(performance.now());
+  }
+
   /** An id of a part of the call. If that may have happened, the part may have. */
   idOfPart(id) {
     return this.#history.doubt ? id.ofARepeat() : id;

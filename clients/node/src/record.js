@@ -66,6 +66,20 @@ export function headOf(bytes) {
   return { ...names, expires_at_ms: values.expires_at, size: end + values.body_size };
 }
 
+/** How much of a record to read for its usage. */
+export const USAGE_BYTES = LAYOUT.header_bytes;
+
+/**
+ * When a session that is not frozen was used last, and until when it lives, by the header of its record: what a refresh
+ * looks at. Null for anything else.
+ */
+export function usageOf(bytes) {
+  const { values } = readLayout({ ...LAYOUT, texts: [] }, bytes, 0) ?? {};
+  if (values?.format !== bundle.record_format || KIND_OF.get(values.kind) !== "live") return null;
+  const isOpen = ["active", "suspended"].includes(STATUS_OF.get(values.status));
+  return isOpen && values.stored_until >= values.expires_at ? values : null;
+}
+
 /** Reads the freeze that a body begins with, and tells where it ends; null where there is none. */
 function splitFreeze(record, body) {
   const read = readLayout(LAYOUT.freeze, body, 0);

@@ -92,6 +92,8 @@ class Engine:
     operation_id: OperationId | None = None
     #: The node that makes the calls as the owner of what it writes.
     identity: NodeIdentity | None = None
+    #: What reads told of the server's clock, by whatever connection.
+    told: ServerClock = field(default_factory=ServerClock)
 
     def named(self, node: str) -> str:
         """Where a session comes that is put at a node, or at none in particular."""
@@ -105,7 +107,12 @@ class Engine:
 
     def now(self, time: Any) -> int:
         """The time that a pipeline read, unless a test set another."""
+        self.told.saw(time)
         return self.clock() if self.clock else time_ms(time)
+
+    def known_time(self) -> int | None:
+        """A time that the server's clock has passed, as far as that is known without asking."""
+        return self.clock() if self.clock else self.told.no_later_than(time.monotonic())
 
 
 class Call:

@@ -119,13 +119,23 @@ class Head(NamedTuple):
     size: int = 0
 
 
+class Usage(NamedTuple):
+    """When a session that is not frozen was used last, and until when it lives: what a refresh looks at."""
+
+    version: int
+    last_active: int
+    expires_at: int
+
+
 class Layout:
     """How records and entries are laid out."""
 
     def __init__(self, spec: dict[str, Any], record_format: int) -> None:
         self._format = record_format
         self._header = spec["header"]
-        self._header_size = spec["header_bytes"]
+        #: How much of a record to read for its usage.
+        self.usage_size: int = spec["header_bytes"]
+        self._header_size = self.usage_size
         #: How much of a record to read for its head.
         self.head_size: int = spec["head_bytes"]
         self._texts = spec["texts"]
@@ -178,6 +188,17 @@ class Layout:
         (size,) = (field for field in self._header if field["name"] == f"{self._texts[-1]}_size")
         before, behind = raw[: size["offset"]], raw[size["offset"] + size["bytes"] : body_at]
         return self.decode(before + len(block).to_bytes(size["bytes"], "big") + behind + block)
+
+    def usage(self, raw: bytes) -> Usage | None:
+        """The usage of a session by the header of its record; `None` for anything else."""
+        if len(raw) < self._header_size:
+            return None
+        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
+        status = self._statuses.get(fields["status"])
+        is_open = self._kinds.get(fields["kind"]) == "live" and status in ("active", "suspended")
+        if fields["format"] != self._format or not is_open or fields["stored_until"] < fields["expires_at"]:
+            return None
+        return Usage(fields["version"], fields["last_active"], fields["expires_at"])
 
     def _decode(self, raw: bytes) -> Record:
         if len(raw) < self._header_size:

@@ -9,7 +9,7 @@ use crate::model::{Binding, Bound, Refusal, Result, SessionId, SessionRef, Statu
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, binding: &Binding) -> Result<Bound> {
     let binding = &binding.clone().at(call.identity)?;
-    let hint = session.hint().0.cloned().unwrap_or_default();
+    let hint = session.hint().index_fields();
     let names = [session.id().as_str(), &hint.connection, &hint.node, &binding.connection, &binding.node];
     let mut call = call.reaching(names);
     let (id, answer) = call.settle_at(session, |call, locked, id| attempt(call, locked, id, binding))?;

@@ -9,7 +9,7 @@ use crate::redis::script::Script;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::pool::Pool;
-use crate::redis::transport::read_batcher::{ReadBatcher, Stamped};
+use crate::redis::transport::read_batcher::{Part, ReadBatcher, Stamped};
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
 
@@ -72,8 +72,13 @@ impl Sender {
     }
 
     /// What is stored under a key, and the server's time. Others' reads may go with it.
-    pub(crate) async fn read(&self, key: &[u8], deadline: Instant) -> Delivery<Stamped> {
-        self.reads.read(&self.pool, key, deadline).await
+    pub(crate) async fn read(&self, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
+        self.reads.read(&self.pool, key, part, deadline).await
+    }
+
+    /// A time that the server's clock has passed, as far as that is known without asking.
+    pub(crate) async fn known_time(&self, deadline: Instant) -> Option<u64> {
+        self.pool.known_time(deadline).await
     }
 
     /// Sends a script call, which `call` makes by what is known of the clock of the server that it goes to. `sent` is told
