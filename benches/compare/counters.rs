@@ -86,14 +86,18 @@ impl Counters {
 
 impl Cost {
     /// Microseconds that the server spent in commands. Those within a script or transaction are counted by the server
-    /// twice, in it and under their own names. So where there were scripts, only they count, and what was read beside
-    /// them; and of a transaction what is in it.
+    /// twice, in it and under their own names. So of a transaction counts what is in it. Where there were scripts, only
+    /// they count, and the TIME and GET beside them: a script has one of each at most.
     pub(crate) fn command_micros(&self) -> u64 {
-        let has_scripts = self.commands.contains_key("evalsha");
-        let counts = |name: &str| {
-            if has_scripts { matches!(name, "evalsha" | "zrangebyscore") } else { name != "exec" }
+        let (scripts, of_scripts) = self.commands.get("evalsha").copied().unwrap_or_default();
+        let beside = |name: &str, calls: u64, micros: u64| match name {
+            "exec" | "evalsha" => 0,
+            "time" | "get" => micros * calls.saturating_sub(scripts) / calls,
+            _ if scripts == 0 => micros,
+            _ => 0,
         };
-        self.commands.iter().filter(|(name, _)| counts(name)).map(|(_, (_, micros))| micros).sum()
+        of_scripts
+            + self.commands.iter().map(|(name, (calls, micros))| beside(name, *calls, *micros)).sum::<u64>()
     }
 
     /// The commands, and how often each was called.

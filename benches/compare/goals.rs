@@ -40,6 +40,7 @@ pub(crate) fn table(measured: &Measured) -> String {
         against_old_scripts(measured),
         large_payload(measured),
         against_bare_scripts(measured),
+        requests(measured),
         against_several_commands(measured),
         batch(measured),
         gets(measured),
@@ -131,6 +132,14 @@ fn rate(measured: &Measured, operation: Operation, other: &str, callers: usize) 
     Some(ours / measured.results.find(other, operation, near(callers))?.a_second())
 }
 
+const CALLERS: [usize; 3] = [1, 16, 256];
+
+/// The same at each number of callers.
+fn rates(measured: &Measured, operation: Operation, other: &str) -> Vec<(String, f64)> {
+    let at = |callers| Some((format!("at {callers}:"), rate(measured, operation, other, callers)?));
+    CALLERS.into_iter().filter_map(at).collect()
+}
+
 fn against_several_commands(measured: &Measured) -> Vec<Goal> {
     let wanted = [
         (Operation::List, 1.0),
@@ -167,12 +176,23 @@ fn batch(measured: &Measured) -> Vec<Goal> {
     measured.batch.map(goal).into_iter().collect()
 }
 
-fn gets(measured: &Measured) -> Vec<Goal> {
-    let ratio = |callers| {
-        Some((format!("at {callers}:"), rate(measured, Operation::Get, "tower-sessions", callers)?))
+/// What a request costs the server's thread, reading and answering included; and how many there are.
+fn requests(measured: &Measured) -> Vec<Goal> {
+    let cpu = |callers| {
+        let micros =
+            |who| Some(measured.results.find(who, Operation::Request, near(callers))?.server_micros());
+        Some((format!("at {callers}:"), micros("cloakroom")? / micros("plain SET/GET")?))
     };
-    let ratios: Vec<_> = [1, 16, 256].into_iter().filter_map(ratio).collect();
+    let ratios: Vec<_> = CALLERS.into_iter().filter_map(cpu).collect();
+    let cpu = at_most("request, CPU of the server ÷ that of a plain GET", 1.3, &ratios);
+    let what = "request, operations per second ÷ `load` of tower-sessions-redis-store, which notes no use";
+    let rates = at_least(what, 1.0, &rates(measured, Operation::Request, "tower-sessions"));
+    [cpu, rates].into_iter().flatten().collect()
+}
+
+fn gets(measured: &Measured) -> Vec<Goal> {
     let what = "get, operations per second ÷ `load` of tower-sessions-redis-store";
+    let ratios = rates(measured, Operation::Get, "tower-sessions");
     let mut goals: Vec<_> = at_least(what, 1.2, &ratios).into_iter().collect();
     if let Some(figure) = measured.results.find("cloakroom", Operation::Get, near(256)) {
         let (p50, p99) = (figure.percentile(50.0), figure.percentile(99.0));

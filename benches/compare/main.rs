@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench compare` measures everything, in some eight minutes, prints tables in Markdown, the goals last,
 //! and draws `benches/compare.svg`. Words restrict it, in any number and order: parts (`server-time`, `speed`, `delay`,
-//! `batch`, `memory`, `expired`, `replication`, `growth`), operations (`create`, `get`, `refresh`, `patch`, `by-connection`,
-//! `list`, `rotate`, `delete`), numbers of callers (`16`), and `--goals` leaves out what no goal needs:
+//! `batch`, `memory`, `expired`, `replication`, `growth`), operations (`create`, `get`, `refresh`, `request`, `patch`,
+//! `by-connection`, `list`, `rotate`, `delete`), numbers of callers (`16`), and `--goals` leaves out what no goal needs:
 //!
 //!     cargo bench --bench compare -- server-time create refresh
 //!     cargo bench --bench compare -- speed get 256 --goals
@@ -157,11 +157,12 @@ async fn measure_speed(server: &Server, payload: Payload, options: &Options, mea
 }
 
 // What the goals need.
-const NEEDED: [&str; 3] = ["cloakroom", "several commands", "tower-sessions"];
-const NEEDED_NEAR: [Operation; 7] = [
+const NEEDED: [&str; 4] = ["cloakroom", "several commands", "tower-sessions", "plain SET/GET"];
+const NEEDED_NEAR: [Operation; 8] = [
     Operation::Create,
     Operation::Get,
     Operation::Refresh,
+    Operation::Request,
     Operation::Patch,
     Operation::List,
     Operation::Rotate,

@@ -6,6 +6,9 @@ pub(crate) enum Operation {
     Create,
     Get,
     Refresh,
+    /// What a web request begins with: the session is noted as used, and returned. Each is used every second, and the use
+    /// written once a minute.
+    Request,
     Patch,
     ByConnection,
     List,
@@ -22,10 +25,11 @@ pub(crate) const HUNDRED: u64 = 100;
 
 impl Operation {
     /// Those of single sessions, in the order of the tables.
-    pub(crate) const SINGLE: [Self; 8] = [
+    pub(crate) const SINGLE: [Self; 9] = [
         Self::Create,
         Self::Get,
         Self::Refresh,
+        Self::Request,
         Self::Patch,
         Self::ByConnection,
         Self::List,
@@ -34,13 +38,15 @@ impl Operation {
     ];
 
     /// What a store can do that knows a session by its id only.
-    pub(crate) const OF_ONE_KEY: [Self; 4] = [Self::Create, Self::Get, Self::Patch, Self::Delete];
+    pub(crate) const OF_ONE_KEY: [Self; 5] =
+        [Self::Create, Self::Get, Self::Request, Self::Patch, Self::Delete];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Create => "create",
             Self::Get => "get",
             Self::Refresh => "refresh",
+            Self::Request => "request",
             Self::Patch => "patch",
             Self::ByConnection => "by-connection",
             Self::List => "list",

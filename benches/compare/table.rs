@@ -16,6 +16,8 @@ const NOTES: &str = "\
 - *Reads* are how often something arrived at the server: with one caller, round trips.
 - The *commands* are what the server's `commandstats` tell, the *thread* is all that runs them, reading and answering too.
 - `rotate` and `delete` of cloakroom are told the session, as a request has it; the several commands read it first.
+- `request` is a `refresh_and_get` of cloakroom's, each session used every second and written once a minute; the others only
+  read.
 - `patch` of tower-sessions, axum_session, actix-session and connect-redis is a save of the whole session, without the load
   before it; `refresh` of the last two is EXPIRE, which notes no time of use.
 - connect-redis runs in Node, in a process with one thread: compare what the server spends, bytes and round trips.

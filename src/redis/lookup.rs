@@ -5,6 +5,7 @@
 
 use crate::model::{Error, Export, RecentChanges, Refusal, Result, Session, SessionId};
 use crate::redis::call::Call;
+use crate::redis::transport::read_batcher::Part;
 use crate::stored::record::Record;
 
 /// The live session with an id, or with the id that it was rotated to.
@@ -30,7 +31,7 @@ pub(crate) async fn with_changes(call: &Call, id: &SessionId) -> Result<Option<(
 /// What is under an id, without what is over: a session that has expired, a record that has had its time, a freeze.
 pub(crate) async fn read(call: &Call, id: &SessionId) -> Result<Option<Record>> {
     let key = call.keys().session(id.as_str());
-    let Some((now, bytes)) = call.read_string(&key, "record").await? else {
+    let Some((now, bytes)) = call.read_string(&key, Part::Whole, "record").await? else {
         return Ok(None);
     };
     let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;
@@ -39,7 +40,8 @@ pub(crate) async fn read(call: &Call, id: &SessionId) -> Result<Option<Record>> 
 
 /// Whether anything is stored under an id.
 pub(crate) async fn knows(call: &Call, id: &SessionId) -> Result<bool> {
-    let Some((now, bytes)) = call.read_string(&call.keys().session(id.as_str()), "record").await? else {
+    let key = call.keys().session(id.as_str());
+    let Some((now, bytes)) = call.read_string(&key, Part::Whole, "record").await? else {
         return Ok(false);
     };
     let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;

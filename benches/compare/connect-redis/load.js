@@ -20,11 +20,14 @@ function session(changes) {
   return { cookie, ...attributes, ...changes };
 }
 
+async function get(store, id) {
+  if (!(await store.get(id))) throw new Error(`there is no ${id}`);
+}
+
 const operations = {
   create: (store, id) => store.set(id, session()),
-  get: async (store, id) => {
-    if (!(await store.get(id))) throw new Error(`there is no ${id}`);
-  },
+  get,
+  request: get,
   // EXPIRE: no time of use is noted.
   refresh: (store, id) => store.touch(id, session()),
   // The half that follows the load.

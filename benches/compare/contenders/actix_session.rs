@@ -60,7 +60,9 @@ impl Contender for ActixSession {
                 let key = store.save(self.state(), &ttl).await.unwrap();
                 KEYS.lock().unwrap().insert(subject.number, key.into());
             }
-            Operation::Get => assert!(store.load(&key(subject)).await.unwrap().is_some()),
+            Operation::Get | Operation::Request => {
+                assert!(store.load(&key(subject)).await.unwrap().is_some())
+            }
             // EXPIRE: no time of use is noted.
             Operation::Refresh => store.update_ttl(&key(subject), &ttl).await.unwrap(),
             // As with tower-sessions: the half that follows the load.

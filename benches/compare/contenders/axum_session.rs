@@ -71,7 +71,7 @@ impl Contender for AxumSession {
         let id = subject.id();
         match operation {
             Operation::Create => self.store(subject, None).await,
-            Operation::Get => {
+            Operation::Get | Operation::Request => {
                 let json = insist(|| self.pool.load(&id, TABLE)).await.unwrap();
                 let data: HashMap<String, String> = serde_json::from_str(&json).unwrap();
                 assert!(!data.is_empty());

@@ -21,10 +21,15 @@ pub(crate) const NAMESPACE: &str = "bench";
 
 pub(crate) struct Cloakroom {
     store: RedisStore,
+    /// By whose rules no touch is due, for the run is shorter than their interval; and each is.
+    touches: [RedisStore; 2],
     payload: Payload,
     /// Sessions in hand, which a rotation and a logout act on: a request has read its session by then.
     held: Mutex<HashMap<u64, Session>>,
 }
+
+/// How many requests a session has while one writes that it was used: one a second, by an interval of a minute.
+const REQUESTS_PER_TOUCH: u32 = 60;
 
 fn id(subject: Subject) -> SessionId {
     SessionId::new(subject.id()).unwrap()
@@ -32,10 +37,14 @@ fn id(subject: Subject) -> SessionId {
 
 impl Cloakroom {
     pub(crate) async fn connect(url: &str, payload: Payload) -> Self {
-        let rules = Rules::new().ttl(TTL).refresh_threshold(1.0).touch_interval(Duration::ZERO);
-        let builder = RedisStore::builder(url).namespace(NAMESPACE).rules(rules);
-        let builder = builder.pool_size(CONNECTIONS as u32).connect_timeout(PATIENCE).deadline(PATIENCE);
-        Self { store: builder.build().await.unwrap(), payload, held: Mutex::default() }
+        let store = async |touch_interval| {
+            let rules = Rules::new().ttl(TTL).refresh_threshold(1.0).touch_interval(touch_interval);
+            let builder = RedisStore::builder(url).namespace(NAMESPACE).rules(rules);
+            let builder = builder.pool_size(CONNECTIONS as u32).connect_timeout(PATIENCE).deadline(PATIENCE);
+            builder.build().await.unwrap()
+        };
+        let touches = [store(TTL / 2).await, store(Duration::from_millis(1)).await];
+        Self { store: store(Duration::ZERO).await, touches, payload, held: Mutex::default() }
     }
 
     fn new_session(&self, subject: Subject) -> NewSession {
@@ -123,6 +132,11 @@ impl Contender for Cloakroom {
             Operation::Create => self.create(subject).await,
             Operation::Get => assert!(store.get(&id(subject)).await.unwrap().is_some()),
             Operation::Refresh => assert!(store.refresh(&id(subject)).await.unwrap().is_some()),
+            Operation::Request => {
+                let is_due = fastrand::u32(..REQUESTS_PER_TOUCH) == 0;
+                let store = &self.touches[usize::from(is_due)];
+                assert!(store.refresh_and_get(&id(subject)).await.unwrap().is_some());
+            }
             Operation::Patch => {
                 let patch = Patch::new().set(PATCHED, &patched()).unwrap();
                 store.patch(&id(subject), patch).await.unwrap();

@@ -43,7 +43,7 @@ impl Contender for Plain {
             Operation::Create | Operation::Patch => {
                 redis.set_ex::<_, _, ()>(key, &self.sample, TTL.as_secs()).await.unwrap();
             }
-            Operation::Get => {
+            Operation::Get | Operation::Request => {
                 let record: Option<Vec<u8>> = redis.get(key).await.unwrap();
                 assert!(record.is_some());
             }

@@ -18,8 +18,25 @@ use crate::redis::transport::pool::Pool;
 /// How many reads share a pipeline at most: the last one's reply keeps the first one waiting.
 const READS_PER_PIPELINE: usize = 128;
 
-/// The reply to TIME, and then that to GET.
+/// The reply to TIME, and then that to the read.
 pub(crate) type Stamped = (Value, Value);
+
+/// What of a string is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    Whole,
+    /// So many bytes, or as many as there are: none of a key that is absent.
+    Beginning(usize),
+}
+
+impl Part {
+    fn read(self, pipeline: &mut Pipeline, key: &[u8]) {
+        match self {
+            Self::Whole => pipeline.cmd("GET").arg(key),
+            Self::Beginning(bytes) => pipeline.cmd("GETRANGE").arg(key).arg(0).arg(bytes - 1),
+        };
+    }
+}
 
 /// The reads that are on their way, or wait to be sent.
 #[derive(Debug, Default)]
@@ -32,6 +49,7 @@ pub(crate) struct ReadBatcher {
 /// A read that waits to be sent.
 struct Read {
     key: Vec<u8>,
+    part: Part,
     deadline: Instant,
     /// `None` once the caller was told.
     caller: Option<oneshot::Sender<Delivery<Stamped>>>,
@@ -53,13 +71,14 @@ impl ReadBatcher {
         self: &Arc<Self>,
         pool: &Arc<Pool>,
         key: &[u8],
+        part: Part,
         deadline: Instant,
     ) -> Delivery<Stamped> {
         if let Some(_on_its_way) = OnItsWay::alone(self) {
-            return read_alone(pool, key, deadline).await;
+            return read_alone(pool, key, part, deadline).await;
         }
         let (caller, told) = oneshot::channel();
-        let read = Read { key: key.to_owned(), deadline, caller: Some(caller) };
+        let read = Read { key: key.to_owned(), part, deadline, caller: Some(caller) };
         let is_first = {
             let mut waiting = self.waiting();
             waiting.push(read);
@@ -101,13 +120,14 @@ impl Drop for OnItsWay<'_> {
     }
 }
 
-async fn read_alone(pool: &Pool, key: &[u8], deadline: Instant) -> Delivery<Stamped> {
+async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
     let connection = match pool.connection(deadline).await {
         Ok(connection) => connection,
         Err(unavailable) => return Delivery::Unsent(unavailable),
     };
     let mut pipeline = Pipeline::with_capacity(2);
-    pipeline.cmd("TIME").cmd("GET").arg(key);
+    pipeline.cmd("TIME");
+    part.read(&mut pipeline, key);
     let mut link = connection.link.clone();
     match connection.outcome(link.send_packed_commands(&pipeline, 0, 2), deadline).await {
         Delivery::Answered(values) => {
@@ -180,7 +200,7 @@ impl Batch {
         let mut pipeline = Pipeline::with_capacity(1 + self.0.len());
         pipeline.cmd("TIME");
         for read in &self.0 {
-            pipeline.cmd("GET").arg(&read.key);
+            read.part.read(&mut pipeline, &read.key);
         }
         let mut link = connection.link.clone();
         let mut sent = std::pin::pin!(link.send_packed_commands(&pipeline, 0, 1 + self.0.len()));
