@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::model::duration::{LONGEST_DURATION, check_count, check_duration, check_ttl};
+use crate::model::duration::{LONGEST_DURATION, check_count, check_duration, check_ttl, ms};
 use crate::model::error::{Error, Result};
 use crate::model::session_id::IdScheme;
 
@@ -279,6 +279,13 @@ impl Rules {
             }
         }
         check_count("session_entries", self.session_entries, MOST_ENTRIES)
+    }
+
+    /// Whether a refresh at a time has something to write, as `refresh.lua` decides it: the last use is a touch interval
+    /// away, or no more than that is left.
+    pub(crate) fn is_touch_due(&self, last_active: u64, expires_at: u64, now: u64) -> bool {
+        let touch = ms(self.touch_interval);
+        now.abs_diff(last_active) >= touch || expires_at <= now.saturating_add(touch)
     }
 
     /// The limit of sessions a user and the policy, as the scripts take them.

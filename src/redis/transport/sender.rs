@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::redis::script::Script;
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::pool::Pool;
-use crate::redis::transport::read_batcher::{ReadBatcher, Stamped};
+use crate::redis::transport::read_batcher::{Part, ReadBatcher, Stamped};
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
 
@@ -50,8 +50,8 @@ impl Sender {
     }
 
     /// What is stored under a key, and the server's time. Others' reads may go with it.
-    pub(crate) async fn read(&self, key: &[u8], deadline: Instant) -> Delivery<Stamped> {
-        self.reads.read(&self.pool, key, deadline).await
+    pub(crate) async fn read(&self, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
+        self.reads.read(&self.pool, key, part, deadline).await
     }
 
     /// Sends a script call, which `call` makes by what is known of the clock of the server that it goes to. `sent` is told
