@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench compare` measures everything, in some four minutes, prints tables in Markdown, the goals last,
 //! and draws `benches/compare.svg`. Words restrict it, in any number and order: parts (`server-time`, `speed`, `delay`,
-//! `batch`, `memory`, `expired`, `replication`), operations (`create`, `get`, `refresh`, `patch`, `by-connection`,
-//! `list`, `rotate`, `delete`), numbers of callers (`16`), and `--goals` leaves out what no goal needs:
+//! `batch`, `memory`, `expired`, `replication`), operations (`create`, `get`, `refresh`, `request`, `patch`,
+//! `by-connection`, `list`, `rotate`, `delete`), numbers of callers (`16`), and `--goals` leaves out what no goal needs:
 //!
 //!     cargo bench --bench compare -- server-time create refresh
 //!     cargo bench --bench compare -- speed get 256 --goals
@@ -145,8 +145,8 @@ async fn measure_speed(server: &Server, payload: Payload, options: &Options, mea
 }
 
 // What the goals need.
-const NEEDED: [&str; 3] = ["cloakroom", "several commands", "tower-sessions"];
-const NEEDED_NEAR: [Operation; 2] = [Operation::Create, Operation::Get];
+const NEEDED: [&str; 4] = ["cloakroom", "several commands", "tower-sessions", "plain SET/GET"];
+const NEEDED_NEAR: [Operation; 3] = [Operation::Create, Operation::Get, Operation::Request];
 const NEEDED_FAR: [Operation; 4] =
     [Operation::Create, Operation::Refresh, Operation::List, Operation::Delete];
 

@@ -6,6 +6,9 @@ pub(crate) enum Operation {
     Create,
     Get,
     Refresh,
+    /// What a web request begins with: the session is noted as used, and returned. Each is used every second, and the use
+    /// written once a minute.
+    Request,
     Patch,
     ByConnection,
     List,
@@ -24,10 +27,11 @@ pub(crate) const HUNDRED: u64 = 100;
 
 impl Operation {
     /// Those of single sessions, in the order of the tables.
-    pub(crate) const SINGLE: [Self; 8] = [
+    pub(crate) const SINGLE: [Self; 9] = [
         Self::Create,
         Self::Get,
         Self::Refresh,
+        Self::Request,
         Self::Patch,
         Self::ByConnection,
         Self::List,
@@ -40,6 +44,7 @@ impl Operation {
             Self::Create => "create",
             Self::Get => "get",
             Self::Refresh => "refresh",
+            Self::Request => "request",
             Self::Patch => "patch",
             Self::ByConnection => "by-connection",
             Self::List => "list",

@@ -16,6 +16,8 @@ const NOTES: &str = "\
 - The *commands* are what the server's `commandstats` tell, the *thread* is all that runs them, reading and answering too.
 - `rotate` and `delete` of cloakroom are told the session, as a request has it; the several commands read it first.
 - `patch` of tower-sessions and axum_session is a save of the whole session, without the load before it.
+- `request` is a `refresh_and_get` of cloakroom's, each session used every second and written once a minute; the others only
+  read.
 - The bare script and MULTI/EXEC make cloakroom's writes and decide nothing; plain SET/GET is of the same bytes.
 
 ";

@@ -18,6 +18,11 @@ const MOST_BYTES: usize = 256 * 1024 * 1024;
 /// How many entries a session may have at most.
 const MOST_ENTRIES: usize = 1_000_000;
 
+/// The touch interval of a service that refreshes with each request, unless its sessions live so short that it would be
+/// more than one in so many parts of their ttl.
+const REQUEST_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
+const TOUCHES_PER_TTL: u32 = 20;
+
 /// How long sessions live, how large they may be, how many a user may have.
 ///
 /// All processes that share a namespace should share the rules. Each session keeps the ttl and the deadline it was
@@ -111,11 +116,27 @@ impl Rules {
     }
 
     /// A refresh writes nothing when the session was used less than this ago, unless it would expire within
-    /// that time. Defaults to zero: each refresh is noted.
+    /// that time: then it is a read, at the price of a `get`. Defaults to zero: each refresh is noted.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
         self
+    }
+
+    /// Sets the [touch interval](Self::touch_interval) for a service that refreshes a session with each request: 60
+    /// seconds, or a twentieth of the ttl if that is less. Set the [ttl](Self::ttl) before.
+    ///
+    /// ```
+    /// use cloakroom::Rules;
+    /// use std::time::Duration;
+    ///
+    /// let rules = Rules::new().ttl(Duration::from_secs(600)).touch_interval_for_requests();
+    /// assert_eq!(rules.get_touch_interval(), Duration::from_secs(30));
+    /// ```
+    #[must_use]
+    pub fn touch_interval_for_requests(self) -> Self {
+        let interval = (self.ttl / TOUCHES_PER_TTL).min(REQUEST_TOUCH_INTERVAL);
+        self.touch_interval(interval)
     }
 
     /// How long an expired session stays stored, for a reaper to find out what it was. Defaults to one hour.

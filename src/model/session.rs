@@ -16,7 +16,7 @@ use crate::model::index_fields::{IndexFields, some};
 use crate::model::refusal::Refusal;
 use crate::model::rules::Rules;
 use crate::model::session_id::SessionId;
-use crate::model::session_ref::{Hint, SessionRef};
+use crate::model::session_ref::{Hint, Known, SessionRef};
 use crate::model::version::Version;
 
 /// Whether a session is in use.
@@ -321,6 +321,7 @@ impl SessionRef for Session {
     }
 
     fn hint(&self) -> Hint<'_> {
-        Hint(Some(self.stored()))
+        let Times { last_active, expires_at, .. } = self.times;
+        Hint(Some(Known { index_fields: self.stored(), last_active, expires_at }))
     }
 }

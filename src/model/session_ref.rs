@@ -13,7 +13,7 @@ pub trait SessionRef: Debug + Sync {
     /// The session's id.
     fn id(&self) -> &SessionId;
 
-    /// Where it is indexed, as far as known.
+    /// What else is known of it.
     #[doc(hidden)]
     fn hint(&self) -> Hint<'_>;
 }
@@ -21,7 +21,22 @@ pub trait SessionRef: Debug + Sync {
 /// Nothing, if only the id is known. Nobody outside can make one, which seals [`SessionRef`].
 #[derive(Debug)]
 #[allow(unnameable_types)]
-pub struct Hint<'a>(pub(crate) Option<&'a IndexFields>);
+pub struct Hint<'a>(pub(crate) Option<Known<'a>>);
+
+/// What a copy in hand knows.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) index_fields: &'a IndexFields,
+    pub(crate) last_active: u64,
+    pub(crate) expires_at: u64,
+}
+
+impl Hint<'_> {
+    /// Where the session is indexed, as far as known.
+    pub(crate) fn index_fields(self) -> IndexFields {
+        self.0.map(|known| known.index_fields.clone()).unwrap_or_default()
+    }
+}
 
 impl SessionRef for SessionId {
     fn id(&self) -> &SessionId {

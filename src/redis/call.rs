@@ -1,5 +1,6 @@
 //! One call of a store: what it goes by, its deadline, its operation id, and the one loop that sends again.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -36,7 +37,7 @@ const BEGINNINGS: u32 = 32;
 
 /// What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
 /// first attempt that comes late would be executed then.
-const PROOFS: [&str; 7] = ["ok", "conflict", "exists", "gone", "moved", "departed", "need"];
+const PROOFS: [&str; 8] = ["ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"];
 
 /// One call of a store.
 #[derive(Debug)]
@@ -88,6 +89,16 @@ impl Call {
     /// An id of a part of the call. If that may have happened, the part may have.
     pub(crate) fn id_of_part(&self, id: OperationId) -> OperationId {
         if self.history.doubt().is_some() { id.of_a_repeat() } else { id }
+    }
+
+    /// Why an attempt may have happened, if one may.
+    pub(crate) fn doubt(&self) -> Option<Cause> {
+        self.history.doubt()
+    }
+
+    /// Whether all attempts under its operation id are its own.
+    pub(crate) fn is_the_only_one(&self) -> bool {
+        self.history.is_of_own_id()
     }
 
     fn bound_by(&self, clock: &ServerClock) {
@@ -144,6 +155,14 @@ impl Call {
             return Ok(clock.now_ms());
         }
         time_ms(time).ok_or_else(|| Error::corrupt("reply to TIME"))
+    }
+
+    /// A time that the server's clock has passed, as far as that is known without asking.
+    pub(crate) async fn known_time(&self) -> Option<u64> {
+        match &self.config.clock {
+            Some(test) => Some(test.now_ms()),
+            None => self.sender.known_time(self.deadline).await,
+        }
     }
 
     fn count_round_trip(&self) {
@@ -235,6 +254,33 @@ impl Call {
         self.deliver(Work::Read(what), send).await
     }
 
+    /// What commands that only read answer at one instant: the time first, then the commands. `None`: the server refuses that.
+    /// It does so where a key is of a foreign type, and where its memory is full, though it would run each by itself.
+    ///
+    /// Atomicity: one transaction (MULTI, EXEC).
+    pub(crate) async fn read_at_once(&self, cmds: Vec<Cmd>) -> Result<Option<(u64, VecDeque<Value>)>> {
+        let cmds: Vec<Cmd> = std::iter::once(redis::cmd("TIME")).chain(cmds).collect();
+        let send = || async {
+            self.count_round_trip();
+            match self.sender.transaction(&cmds, self.deadline).await {
+                Delivery::Refused(error) => {
+                    tracing::debug!(%error, "a script reads what the server does not read in a transaction");
+                    Delivery::Answered(None)
+                }
+                delivery => delivery.map(Some),
+            }
+        };
+        let Some(replies) = self.deliver(Work::Read("reply"), send).await? else {
+            return Ok(None);
+        };
+        if replies.len() != cmds.len() {
+            return Err(Error::corrupt("reply to EXEC"));
+        }
+        let mut replies = VecDeque::from(replies);
+        let time = replies.pop_front().unwrap_or(Value::Nil);
+        Ok(Some((self.now(&time)?, replies)))
+    }
+
     /// Sends commands that each read a string: nothing where there is none, or a foreign type.
     pub(crate) async fn read_strings(&self, mut pipeline: Pipeline) -> Result<Vec<Vec<u8>>> {
         if pipeline.is_empty() {
@@ -252,13 +298,18 @@ impl Call {
     }
 
     /// What is stored under the key `what`, if anything is, and the time at which it was.
-    pub(crate) async fn read_string(&self, key: &[u8], what: &'static str) -> Result<Option<(u64, Vec<u8>)>> {
-        let read = self.read_part(key, Part::Whole, what).await?;
+    pub(crate) async fn read_string(
+        &self,
+        key: &[u8],
+        part: Part,
+        what: &'static str,
+    ) -> Result<Option<(u64, Vec<u8>)>> {
+        let read = self.read_and_track(key, part, what).await?;
         Ok(read.map(|(now, bytes, _)| (now, bytes)))
     }
 
     /// The same, and where the server tells of its next change, if it was asked to.
-    pub(crate) async fn read_part(
+    pub(crate) async fn read_and_track(
         &self,
         key: &[u8],
         part: Part,
@@ -333,7 +384,7 @@ impl Call {
         }
     }
 
-    fn ambiguous(&self, source: Cause) -> Error {
+    pub(crate) fn ambiguous(&self, source: Cause) -> Error {
         Error::ambiguous(self.id(), source)
     }
 

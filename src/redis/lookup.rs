@@ -45,39 +45,48 @@ fn live(found: Option<Record>) -> Result<Option<(Session, RecentChanges)>> {
 /// What is under an id, without what is over: a session that has expired, a record that has had its time, a freeze.
 pub(crate) async fn read(call: &Call, id: &SessionId) -> Result<Option<Record>> {
     let key = call.keys().session(id.as_str());
-    let Some((now, bytes)) = call.read_string(&key, "record").await? else {
+    let Some((now, bytes)) = call.read_string(&key, Part::Whole, "record").await? else {
         return Ok(None);
     };
     let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;
     Ok(record.unless_over(now))
 }
 
-/// The same, and a session that is not frozen is kept in memory where the store does that: a freeze ends by the clock, and
-/// nobody tells of it.
-pub(crate) async fn read_to_keep(call: &Call, id: &SessionId) -> Result<Option<Record>> {
-    let Some(near_cache) = call.near_cache() else {
-        return read(call, id).await;
+/// The same, and a session is kept in memory where the store does that.
+async fn read_to_keep(call: &Call, id: &SessionId) -> Result<Option<Record>> {
+    let Some((now, record)) = stored_to_keep(call, id).await? else {
+        return Ok(None);
     };
-    let (began, key) = (near_cache.begin(), call.keys().session(id.as_str()));
-    let Some((now, bytes, read_on)) = call.read_part(&key, Part::Kept, "record").await? else {
+    Ok(record.ok_or_else(|| Error::corrupt("record"))?.unless_over(now))
+}
+
+/// What is stored under an id, and the time; no record where it is corrupt. A session that is not frozen is kept in memory
+/// where the store does that: a freeze ends by the clock, and nobody tells of it.
+pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option<(u64, Option<Record>)>> {
+    let key = call.keys().session(id.as_str());
+    let Some(near_cache) = call.near_cache() else {
+        let read = call.read_string(&key, Part::Whole, "record").await?;
+        return Ok(read.map(|(now, bytes)| (now, Record::decode(id, &bytes))));
+    };
+    let began = near_cache.begin();
+    let Some((now, bytes, read_on)) = call.read_and_track(&key, Part::Kept, "record").await? else {
         near_cache.forget(id);
         return Ok(None);
     };
-    let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;
-    let is_frozen = matches!(&record, Record::Session { freeze: Some(_), .. });
-    let record = record.unless_over(now);
+    let record = Record::decode(id, &bytes);
     match (&record, read_on) {
-        (Some(Record::Session { session, .. }), Some(read_on)) if !is_frozen => {
+        (Some(Record::Session { session, freeze: None, .. }), Some(read_on)) => {
             near_cache.keep(began, session, bytes.len(), read_on);
         }
         _ => near_cache.forget(id),
     }
-    Ok(record)
+    Ok(Some((now, record)))
 }
 
 /// Whether anything is stored under an id.
 pub(crate) async fn knows(call: &Call, id: &SessionId) -> Result<bool> {
-    let Some((now, bytes)) = call.read_string(&call.keys().session(id.as_str()), "record").await? else {
+    let key = call.keys().session(id.as_str());
+    let Some((now, bytes)) = call.read_string(&key, Part::Whole, "record").await? else {
         return Ok(false);
     };
     let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;

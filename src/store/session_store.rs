@@ -119,7 +119,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched>;
 
     /// Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no
-    /// live session. What was written by a clock that was ahead, and was set back since, is brought back: the last use to
+    /// live session. Within the [touch interval](crate::Rules::touch_interval) it writes nothing and is a read. What was written by a clock that was ahead, and was set back since, is brought back: the last use to
     /// now, and an expiry that is further off than its idle time. One that waits to be reconnected after a recovery
     /// keeps what it was given.
     ///
@@ -127,7 +127,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Refused with [`Frozen`](crate::Refusal::Frozen).
     ///
     /// # Atomicity
-    /// `refresh.lua`: record and expiry.
+    /// `refresh.lua`: record and expiry, if there is something to write.
     async fn refresh(&self, session: &dyn SessionRef) -> Result<Option<Refreshed>>;
 
     /// Refreshes any number of sessions together, and answers for each in order, as [`refresh`](Self::refresh) would.
@@ -141,13 +141,14 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         join(sessions.iter().map(|session| self.refresh(*session))).await
     }
 
-    /// Refreshes a session and returns it, in the same round trip: what a web request begins with.
+    /// Refreshes a session and returns it: what a web request begins with. It takes one round trip with a copy in hand, and
+    /// within the [touch interval](crate::Rules::touch_interval); with the id two, when a touch is due.
     ///
     /// # Errors
     /// Refused with [`Frozen`](crate::Refusal::Frozen).
     ///
     /// # Atomicity
-    /// `refresh.lua`: record and expiry.
+    /// `refresh.lua`: record and expiry, if there is something to write.
     async fn refresh_and_get(&self, session: &dyn SessionRef) -> Result<Option<Session>>;
 
     /// Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
@@ -279,8 +280,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// call happened nor that it did not, it is ambiguous again. Repeat it under the id of the error, which knows that
     /// the call may have happened, and with the same arguments. What the call did to
     /// other sessions (evicted them, took a connection from one) is returned the first time only, and so is what a
-    /// session had before a `bind`, unless the caller names it by a copy. Do not use it for
-    /// `modify`, which makes several calls.
+    /// session had before a `bind`. Do not use it for `modify`, which makes several calls.
     ///
     /// An import takes its id by [`Import::operation_id`](crate::migration::Import::operation_id), a recovery by
     /// [`Claim::operation_id`](crate::nodes::Claim::operation_id); the other steps of a migration are repeated under the id

@@ -2,9 +2,9 @@
 //! its patterns for the keys, its layout for records. Nothing of the crate has a part in it.
 
 mod arguments;
-mod bundle;
-mod call;
-mod case;
+pub(crate) mod bundle;
+pub(crate) mod call;
+pub(crate) mod case;
 mod coverage;
 mod record;
 mod refused;
@@ -34,7 +34,7 @@ fn parsed<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn exported() -> Bundle {
+pub(crate) fn exported() -> Bundle {
     parsed(&lua().join("bundle.json"))
 }
 
@@ -125,7 +125,13 @@ impl Runner<'_> {
         }
         let has_op_id = case.call.with.get("op_id").is_some_and(|op_id| op_id != "");
         if has_op_id || refused {
-            self.answer(&case.call).await.map_err(|error| format!("sent again, {error}"))?;
+            let mut again = case.call.clone();
+            if !refused
+                && self.bundle.operations[&again.operation].replies.iter().any(|form| form.word == "again")
+            {
+                again.reply[0] = "again".into();
+            }
+            self.answer(&again).await.map_err(|error| format!("sent again, {error}"))?;
             same("after the same call again", &after, &self.state().await)?;
         }
         if !case.is_planted() {

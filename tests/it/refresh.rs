@@ -1,5 +1,7 @@
 //! refresh: a live session is used, and extended when enough of its idle time is gone.
 
+mod by_read;
+
 use std::time::Duration;
 
 use cloakroom::{NewSession, Patch, Refusal, Rotation, Rules, Session};
@@ -342,9 +344,12 @@ async fn refresh_follows_a_rotated_id_once_and_names_the_new_one(#[values(Redis,
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refresh_against_delete_leaves_nothing_in_either_order(#[values(Redis, Near, Memory)] on: On) {
+async fn refresh_against_delete_leaves_nothing_in_either_order(
+    #[values(Redis, Near, Memory)] on: On,
+    #[values(Duration::ZERO, MINUTE)] touch: Duration,
+) {
     let context = Context::on(on).await;
-    let store = context.store(Rules::new().refresh_threshold(1.0)).await;
+    let store = context.store(Rules::new().refresh_threshold(1.0).touch_interval(touch)).await;
     for _ in 0..50 {
         let new = NewSession::new().user("ann").connection("socket").node("gateway");
         let session = store.create(new).await.unwrap().session;

@@ -24,10 +24,15 @@ pub(crate) struct Cloakroom {
     store: RedisStore,
     /// With a limit that nobody reaches, where no creates go together.
     apart: RedisStore,
+    /// By whose rules no touch is due, for the run is shorter than their interval; and each is.
+    touches: [RedisStore; 2],
     payload: Payload,
     /// Sessions in hand, which a rotation and a logout act on: a request has read its session by then.
     held: Mutex<HashMap<u64, Session>>,
 }
+
+/// How many requests a session has while one writes that it was used: one a second, by an interval of a minute.
+const REQUESTS_PER_TOUCH: u32 = 60;
 
 fn rules() -> Rules {
     Rules::new().ttl(TTL).refresh_threshold(1.0)
@@ -50,7 +55,11 @@ impl Cloakroom {
             builder.build().await.unwrap()
         };
         let apart = store(rules().sessions_per_user(500, OnLimit::Reject)).await;
-        Self { store: store(rules()).await, apart, payload, held: Mutex::default() }
+        let touches = [
+            store(rules().touch_interval(TTL / 2)).await,
+            store(rules().touch_interval(Duration::from_millis(1))).await,
+        ];
+        Self { store: store(rules()).await, apart, touches, payload, held: Mutex::default() }
     }
 
     fn new_session(&self, subject: Subject) -> NewSession {
@@ -144,6 +153,11 @@ impl Contender for Cloakroom {
             Operation::Create => self.create(subject).await,
             Operation::Get => assert!(store.get(&id(subject)).await.unwrap().is_some()),
             Operation::Refresh => assert!(store.refresh(&id(subject)).await.unwrap().is_some()),
+            Operation::Request => {
+                let is_due = fastrand::u32(..REQUESTS_PER_TOUCH) == 0;
+                let store = &self.touches[usize::from(is_due)];
+                assert!(store.refresh_and_get(&id(subject)).await.unwrap().is_some());
+            }
             Operation::Patch => {
                 let patch = Patch::new().set(PATCHED, &patched()).unwrap();
                 store.patch(&id(subject), patch).await.unwrap();

@@ -32,7 +32,10 @@ impl Contender for Plain {
     }
 
     fn has(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Get | Operation::Patch | Operation::Delete)
+        matches!(
+            operation,
+            Operation::Create | Operation::Get | Operation::Request | Operation::Patch | Operation::Delete
+        )
     }
 
     async fn run(&self, operation: Operation, subject: Subject) {
@@ -41,7 +44,7 @@ impl Contender for Plain {
             Operation::Create | Operation::Patch => {
                 redis.set_ex::<_, _, ()>(key, &self.sample, TTL.as_secs()).await.unwrap();
             }
-            Operation::Get => {
+            Operation::Get | Operation::Request => {
                 let record: Option<Vec<u8>> = redis.get(key).await.unwrap();
                 assert!(record.is_some());
             }

@@ -115,7 +115,7 @@ impl Contender for SeveralCommands {
         let id = subject.id();
         match operation {
             Operation::Create => self.create_for(subject, TTL).await,
-            Operation::Get => {
+            Operation::Get | Operation::Request => {
                 load(&mut redis, &id).await;
             }
             // As the middlewares do it: one read to find the session, one before it is saved.

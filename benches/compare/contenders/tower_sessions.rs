@@ -47,7 +47,10 @@ impl Contender for TowerSessions {
     }
 
     fn has(&self, operation: Operation) -> bool {
-        matches!(operation, Operation::Create | Operation::Get | Operation::Patch | Operation::Delete)
+        matches!(
+            operation,
+            Operation::Create | Operation::Get | Operation::Request | Operation::Patch | Operation::Delete
+        )
     }
 
     async fn run(&self, operation: Operation, subject: Subject) {
@@ -57,7 +60,10 @@ impl Contender for TowerSessions {
                 self.store.create(&mut record).await.unwrap();
                 assert_eq!(record.id, id(subject), "the id was in use");
             }
-            Operation::Get => assert!(self.store.load(&id(subject)).await.unwrap().is_some()),
+            // It only loads: a use is noted by saving the whole session.
+            Operation::Get | Operation::Request => {
+                assert!(self.store.load(&id(subject)).await.unwrap().is_some())
+            }
             // It saves whole sessions only: this is the half of a change that follows its load.
             Operation::Patch => {
                 let mut record = self.record(subject);

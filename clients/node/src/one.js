@@ -3,7 +3,7 @@
 import { toldName } from "./batch.js";
 import { settle } from "./declared.js";
 import { decodeEntries, Entries, jsonOf, pairs } from "./entries.js";
-import { CorruptError, FrozenError, InvalidError, MissingError } from "./errors.js";
+import { FrozenError, InvalidError, MissingError } from "./errors.js";
 import { checkName, checkSessionId, checkTask, requireName } from "./ids.js";
 import { lookup, lookupConnection } from "./lookup.js";
 import { errorOf } from "./reply.js";
@@ -103,28 +103,6 @@ export async function patch(operation, target, changes) {
   return { id, version: reply.version, expiresAt: reply.expires_at, changed: reply.word === "ok" };
 }
 
-export async function refresh(operation, target) {
-  const { reply, id } = await settleRefresh(operation, target, "times");
-  if (reply.word === "missing") return null;
-  const { version, last_active: lastActive, expires_at: expiresAt, word } = reply;
-  return { id, version, lastActive, expiresAt, changed: word === "ok" };
-}
-
-export async function refreshAndGet(operation, target) {
-  const { reply, id } = await settleRefresh(operation, target, "record");
-  if (reply.word === "missing") return null;
-  if (!reply.record) throw new CorruptError("reply without the record");
-  return sessionOf(id, reply.record);
-}
-
-async function settleRefresh(operation, target, want) {
-  const { refreshThreshold, touchInterval, grace } = operation.rules;
-  const values = { threshold: Math.ceil(refreshThreshold * 1000), touch_ms: touchInterval, grace_ms: grace, want };
-  const settled = await settle(operation, "refresh", { ...declaredOf(target), ...values });
-  expect(settled.reply, "ok", "unchanged", "missing");
-  return settled;
-}
-
 export async function rotate(operation, target, rotation) {
   checkNames("rotation", rotation, ["newId", "user"]);
   const { rules } = operation;
@@ -151,7 +129,7 @@ export async function rotate(operation, target, rotation) {
 
 export async function bind(operation, target, binding) {
   checkNames("binding", binding, ["connection", "node", "takeOver"]);
-  const { reply, id, reaped } = await settle(operation, "bind", {
+  const { reply, id, reaped, isAgain } = await settle(operation, "bind", {
     ...declaredOf(target),
     new_connection: requireName("connection", binding.connection),
     new_node: nodeOf(operation, binding.node),
@@ -159,11 +137,13 @@ export async function bind(operation, target, binding) {
     grace_ms: operation.rules.grace,
   });
   expect(reply, "ok", "unchanged");
+  // Another call under the same operation id may have declared otherwise.
+  const isKnown = !isAgain || operation.isTheOnlyOne;
   return {
     id,
     version: reply.version,
-    previousConnection: reply.connection || null,
-    previousNode: reply.node || null,
+    previousConnection: (isKnown && reply.connection) || null,
+    previousNode: (isKnown && reply.node) || null,
     takenFrom: toldName(reply.holder_id),
     reaped,
     changed: reply.word === "ok",

@@ -19,7 +19,11 @@ export interface Rules {
   maxLifetime?: number;
   /** A refresh extends when less than this part of the ttl is left; 1 extends each time. Defaults to 0.5. */
   refreshThreshold?: number;
-  /** A refresh writes nothing when the last use is no longer ago. Defaults to 0. */
+  /**
+   * A refresh writes nothing when the last use is less than this ago, unless the session would expire within that time: then
+   * it is a read. For a service that refreshes with each request, take 60 s, or a twentieth of the ttl if that is less.
+   * Defaults to 0.
+   */
   touchInterval?: number;
   /** How long an expired session stays stored, to be reaped. Defaults to one hour. */
   grace?: number;

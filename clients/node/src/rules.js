@@ -46,6 +46,11 @@ export function rulesOf(given = {}) {
   return rules;
 }
 
+/** Whether a refresh at a time has something to write, as the script decides it. */
+export function isTouchDue({ touchInterval }, lastActive, expiresAt, now) {
+  return Math.abs(now - lastActive) >= touchInterval || expiresAt - now <= touchInterval;
+}
+
 /** A misspelt option would else be left out in silence. */
 export function checkNames(what, given, names) {
   const unknown = Object.keys(given).find((name) => !names.includes(name));

@@ -10,6 +10,7 @@ import * as migrate from "./migrate.js";
 import * as nodes from "./nodes.js";
 import { Operation } from "./operation.js";
 import * as one from "./one.js";
+import * as refresh from "./refresh.js";
 import { checkInteger, checkNames, rulesOf } from "./rules.js";
 import { together } from "./together.js";
 
@@ -92,7 +93,7 @@ export class Cloakroom {
   }
 
   async refresh(target) {
-    return one.refresh(this.#operation(), target);
+    return refresh.refresh(this.#operation(), target);
   }
 
   async refreshMany(targets) {
@@ -100,7 +101,7 @@ export class Cloakroom {
   }
 
   async refreshAndGet(target) {
-    return one.refreshAndGet(this.#operation(), target);
+    return refresh.refreshAndGet(this.#operation(), target);
   }
 
   async rotate(target, rotation = {}) {

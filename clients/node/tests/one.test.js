@@ -124,6 +124,40 @@ test("a refresh extends, and returns the session in the same trip", async () => 
   assert.equal(await store.get(session.id), null);
 });
 
+test("a refresh within the touch interval is a read", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock, rules: { ttl: 10_000, touchInterval: 1000 } });
+  let { session } = await store.create();
+  const scripts = async (call) => {
+    const before = await server.calls("evalsha");
+    const answer = await call();
+    return [(await server.calls("evalsha")) - before, answer];
+  };
+  const madeAt = clock.now;
+  for (const used of [-999, 0, 999]) {
+    clock.now = madeAt + used;
+    assert.deepEqual(await scripts(() => store.refreshAndGet(session)), [0, session]);
+    const { id, version, lastActive, expiresAt } = session;
+    const unchanged = { id, version, lastActive, expiresAt, changed: false };
+    for (const target of [session, id]) {
+      assert.deepEqual(await scripts(() => store.refresh(target)), [0, unchanged]);
+    }
+  }
+  clock.now = madeAt + 1000;
+  const [count, refreshed] = await scripts(() => store.refresh(session.id));
+  assert.deepEqual([count, refreshed.changed, refreshed.lastActive], [1, true, clock.now]);
+  session = await store.get(session.id);
+  assert.equal((await scripts(() => store.refresh(session)))[0], 0);
+
+  const { session: short } = await store.create({ ttl: 1500 });
+  clock.now += 499;
+  assert.equal((await scripts(() => store.refresh(short.id)))[0], 0);
+  clock.now += 1;
+  assert.equal((await scripts(() => store.refresh(short.id)))[0], 1, "a touch interval more would be its end");
+  await store.delete(short);
+  assert.deepEqual(await scripts(() => store.refreshAndGet(short.id)), [0, null]);
+});
+
 test("a rotated session has a new id, and the old one leads to it", async () => {
   const store = await server.store();
   const { session } = await store.create({ user: "ann", attributes: { a: 1 } });

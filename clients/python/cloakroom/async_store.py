@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import redis.asyncio
 from redis.asyncio.retry import Retry
 
-from . import changing, clearing, link, making, migrating, nodes, reading, starting
+from . import changing, clearing, link, making, migrating, nodes, reading, refreshing, starting
 from .bundle import Command
 from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable, Unsent
 from .operation_id import OperationId
@@ -164,9 +164,9 @@ class AsyncStore:
     expired = _asynchronous(reading.expired)
     update = _asynchronous(changing.update)
     patch = _asynchronous(changing.patch)
-    refresh = _asynchronous(changing.refresh)
-    refresh_many = _asynchronous(changing.refresh_many)
-    refresh_and_get = _asynchronous(changing.refresh_and_get)
+    refresh = _asynchronous(refreshing.refresh)
+    refresh_many = _asynchronous(refreshing.refresh_many)
+    refresh_and_get = _asynchronous(refreshing.refresh_and_get)
     rotate = _asynchronous(changing.rotate)
     bind = _asynchronous(changing.bind)
     unbind = _asynchronous(changing.unbind)

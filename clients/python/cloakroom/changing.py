@@ -15,7 +15,7 @@ from .errors import CloakroomError
 from .operation import Operation, told_name
 from .reading import get
 from .record import Entry
-from .results import Bound, Patched, Refreshed, Rotated, Unbound
+from .results import Bound, Patched, Rotated, Unbound
 from .rules import LONGEST_MS, check_id, check_names, check_range, check_required
 from .session import Session, check_entry, to_json
 from .together import together
@@ -83,36 +83,6 @@ def patch(
     return Patched(id_since(reply, values), patched["version"], patched["expires_at"], reply.word == "ok")
 
 
-def _refresh(engine: Engine, target: Target, want: str) -> Steps[tuple[str, Reply] | None]:
-    values = {**values_of(target), "want": want}
-    reply, _ = yield from Operation(engine).settle("refresh", values)
-    if reply.word == "missing":
-        return None
-    return values["id"], reply.one_of("ok", "unchanged")
-
-
-def refresh(engine: Engine, target: Target) -> Steps[Refreshed | None]:
-    """Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no live
-    session. Raises `Frozen`."""
-    found = yield from _refresh(engine, target, "times")
-    if found is None:
-        return None
-    id, reply = found
-    times = reply.fields
-    return Refreshed(id, times["version"], times["last_active"], times["expires_at"], reply.word == "ok")
-
-
-def refresh_many(engine: Engine, targets: Iterable[Target]) -> Steps[list[Refreshed | CloakroomError | None]]:
-    """Refreshes any number of sessions together: what `refresh` would return or raise for each, in order."""
-    return (yield from together(refresh(engine, target) for target in targets))
-
-
-def refresh_and_get(engine: Engine, target: Target) -> Steps[Session | None]:
-    """Refreshes a session and returns it, in the same round trip: what a web request begins with. Raises `Frozen`."""
-    found = yield from _refresh(engine, target, "record")
-    return found and Session.of_record(found[0], found[1].fields["record"])
-
-
 def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None = None) -> Steps[Rotated]:
     """Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
     login does. For a while the old id leads to the session, but not when the user changes. Two rotations at once end
@@ -145,11 +115,13 @@ def bind(engine: Engine, target: Target, connection: str, *, node: str = "", tak
     values = {**values_of(target), "new_connection": connection, "new_node": node, "policy": policy}
     reply, _ = yield from operation.settle("bind", values)
     bound = reply.one_of("ok", "unchanged").fields
+    # Another call under the same operation id may have declared otherwise.
+    is_known = not operation.is_again or operation.is_the_only_one
     return Bound(
         id=id_since(reply, values),
         version=bound["version"],
-        previous_connection=bound["connection"],
-        previous_node=bound["node"],
+        previous_connection=bound["connection"] if is_known else "",
+        previous_node=bound["node"] if is_known else "",
         taken_from=told_name(bound["holder_id"]),
         reaped=operation.reaped,
         changed=reply.word == "ok",

@@ -25,7 +25,8 @@ class Rules:
     lifetime_ms: int = 0
     #: A refresh extends a session when less than this many thousandths of its ttl are left.
     threshold: int = 500
-    #: A refresh writes nothing when the session was used no longer ago than this.
+    #: A refresh writes nothing when the session was used less than this ago, unless it would expire within that time:
+    #: then it is a read. For a service that refreshes with each request, take 60 s, or a twentieth of the ttl if less.
     touch_ms: int = 0
     #: How long an expired session stays stored, for a reaper to find out what it was.
     grace_ms: int = 3600 * 1000
@@ -58,6 +59,10 @@ class Rules:
         check_range("entries_most", self.entries_most, 1, _MOST_ENTRIES)
         if self.policy not in ("reject", "evict"):
             raise Invalid("policy is neither reject nor evict")
+
+    def is_touch_due(self, last_active: int, expires_at: int, now: int) -> bool:
+        """Whether a refresh at a time has something to write, as the script decides it."""
+        return abs(now - last_active) >= self.touch_ms or expires_at - now <= self.touch_ms
 
     def arguments(self) -> dict[str, int | str]:
         """By the names of the scripts' arguments; but not the ttl, whose absence can mean that it stays as it is."""

@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import redis
 from redis.retry import Retry
 
-from . import changing, clearing, link, making, migrating, nodes, reading, starting
+from . import changing, clearing, link, making, migrating, nodes, reading, refreshing, starting
 from .bundle import Command
 from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable, Unsent
 from .operation_id import OperationId
@@ -162,9 +162,9 @@ class Store:
     expired = _plain(reading.expired)
     update = _plain(changing.update)
     patch = _plain(changing.patch)
-    refresh = _plain(changing.refresh)
-    refresh_many = _plain(changing.refresh_many)
-    refresh_and_get = _plain(changing.refresh_and_get)
+    refresh = _plain(refreshing.refresh)
+    refresh_many = _plain(refreshing.refresh_many)
+    refresh_and_get = _plain(refreshing.refresh_and_get)
     rotate = _plain(changing.rotate)
     bind = _plain(changing.bind)
     unbind = _plain(changing.unbind)

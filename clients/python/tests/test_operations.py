@@ -109,11 +109,39 @@ def test_refresh_extends_a_live_session_and_revives_none(store: Any, clock: Cloc
     assert store.get(session.id) is None
 
 
-def test_a_refresh_within_the_touch_interval_writes_nothing(connect: Connector, clock: Clock) -> None:
-    store = connect(clock=clock, rules=Rules(touch_ms=1000))
+def test_a_refresh_within_the_touch_interval_is_a_read(connect: Connector, clock: Clock, server: Server) -> None:
+    store = connect(clock=clock, rules=Rules(ttl_ms=10_000, touch_ms=1000))
     session = store.create().session
-    clock.now_ms += 500
-    assert store.refresh(session).changed is False
+
+    def scripts(use: Callable[[Any], Any], target: Any) -> tuple[int, Any]:
+        before = server.client.info("commandstats")["cmdstat_evalsha"]["calls"]
+        answer = use(target)
+        return server.client.info("commandstats")["cmdstat_evalsha"]["calls"] - before, answer
+
+    made_at = clock.now_ms
+    for used in [-999, 0, 999]:
+        clock.now_ms = made_at + used
+        assert scripts(store.refresh_and_get, session) == (0, session)
+        for target in [session, session.id]:
+            count, refreshed = scripts(store.refresh, target)
+            assert (count, refreshed.changed, refreshed.last_active_ms) == (0, False, made_at)
+            assert (refreshed.id, refreshed.expires_at_ms) == (session.id, session.expires_at_ms)
+    clock.now_ms = made_at + 1000
+    count, refreshed = scripts(store.refresh, session.id)
+    assert (count, refreshed.changed, refreshed.last_active_ms) == (1, True, clock.now_ms)
+
+    short = store.create(ttl_ms=1500).session
+    clock.now_ms += 499
+    assert scripts(store.refresh, short.id)[0] == 0
+    clock.now_ms += 1
+    assert scripts(store.refresh, short.id)[0] == 1, "a touch interval more would be its end"
+    store.delete(short)
+    assert scripts(store.refresh_and_get, short.id) == (0, None)
+    frozen = store.create().session
+    store.freeze(frozen, b"8 bytes.", "west")
+    for use in [store.refresh, store.refresh_and_get]:
+        with pytest.raises(cloakroom.Frozen):
+            use(frozen)
 
 
 def test_an_id_that_was_rotated_away_leads_to_the_session_once(store: Any) -> None:

@@ -9,7 +9,7 @@ use crate::memory::removal;
 use crate::model::{Result, SessionId, SessionRef};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<bool> {
-    let hint = session.hint().0.cloned().unwrap_or_default();
+    let hint = session.hint().index_fields();
     let mut call = call.reaching([session.id().as_str(), &hint.user, &hint.connection, &hint.node]);
     was_there(call.settle_at(session, attempt))
 }

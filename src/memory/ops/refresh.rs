@@ -5,7 +5,7 @@ use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
-use crate::model::{Error, Refreshed, Refusal, Result, Session, SessionId, SessionRef, Status, Version, ms};
+use crate::model::{Error, Refreshed, Refusal, Result, Session, SessionId, SessionRef, Status, Version};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
     let answer = settle(call, session, |_, record, changed| {
@@ -50,8 +50,8 @@ fn attempt<T>(
     if record.is_frozen(now) {
         return Err(Halt::Refused(Refusal::Frozen));
     }
-    let (left, touch) = (record.expires_at - now, ms(rules.touch_interval));
-    if now.abs_diff(record.last_active) < touch && left > touch {
+    let left = record.expires_at - now;
+    if !rules.is_touch_due(record.last_active, record.expires_at, now) {
         return Ok(answer(id, record, false));
     }
     let record = locked.edit(id, |record| {

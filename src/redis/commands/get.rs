@@ -3,6 +3,7 @@
 use crate::model::{Error, Result, Session, SessionId, require_name};
 use crate::redis::call::Call;
 use crate::redis::lookup;
+use crate::redis::transport::read_batcher::Part;
 
 pub(crate) async fn run(call: &Call, id: &SessionId) -> Result<Option<Session>> {
     lookup::session_to_keep(call, id).await
@@ -34,7 +35,7 @@ pub(crate) async fn by_connection(call: &Call, connection: &str) -> Result<Optio
 
 async fn pointer(call: &Call, connection: &str) -> Result<Option<SessionId>> {
     let key = call.keys().connection(connection);
-    let Some((_, bytes)) = call.read_string(&key, "connection").await? else {
+    let Some((_, bytes)) = call.read_string(&key, Part::Whole, "connection").await? else {
         return Ok(None);
     };
     let id = String::from_utf8(bytes).ok().and_then(|id| SessionId::new(id).ok());

@@ -1,12 +1,23 @@
 //! refresh: a live session is used, and extended when enough of its idle time is gone.
+//!
+//! Most refreshes come within the touch interval, and write nothing. So where the script may have nothing to write, a read
+//! comes first. The script decides all else: what is frozen, rotated away, corrupt.
 
 use crate::model::{Refreshed, Result, Session, SessionId, SessionRef, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
+use crate::redis::lookup;
 use crate::redis::reply::Reply;
 use crate::redis::script;
+use crate::redis::transport::read_batcher::Part;
+use crate::stored::record::{Record, Usage};
 
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
+    if may_be_untouched(call, session).await
+        && let Some(refreshed) = untouched(call, session.id()).await?
+    {
+        return Ok(Some(refreshed));
+    }
     let Some((plan, mut reply)) = settle(call, session, "times").await? else {
         return Ok(None);
     };
@@ -18,12 +29,86 @@ pub(crate) async fn run_and_get(
     call: &Call,
     session: &dyn SessionRef,
 ) -> Result<Option<(Session, Refreshed)>> {
+    if may_be_untouched(call, session).await {
+        match look(call, session.id()).await? {
+            Seen::Untouched(session) => {
+                let refreshed = Refreshed { changed: false, ..Refreshed::of_new(&session) };
+                return Ok(Some((*session, refreshed)));
+            }
+            Seen::Absent => return Ok(None),
+            Seen::Unclear => {}
+        }
+    }
     let Some((plan, mut reply)) = settle(call, session, "record").await? else {
         return Ok(None);
     };
     let refreshed = read(plan.id, &mut reply)?;
     let session = reply.session(&refreshed.id)?;
     Ok(Some((session, refreshed)))
+}
+
+/// Whether the script may have nothing to write, as far as that can be told before anything is read. A node's lease only
+/// the script can ask for.
+async fn may_be_untouched(call: &Call, session: &dyn SessionRef) -> bool {
+    let rules = call.rules();
+    if rules.touch_interval.is_zero() || call.identity().is_some() {
+        return false;
+    }
+    let Some(known) = session.hint().0 else { return true };
+    let is_due = |now| rules.is_touch_due(known.last_active, known.expires_at, now);
+    !call.known_time().await.is_some_and(is_due)
+}
+
+/// What a refresh answers that has nothing to write. `None`: the script has to tell.
+async fn untouched(call: &Call, id: &SessionId) -> Result<Option<Refreshed>> {
+    // What is to be kept in memory is read whole.
+    if call.near_cache().is_some() {
+        return Ok(match look(call, id).await? {
+            Seen::Untouched(session) => Some(Refreshed { changed: false, ..Refreshed::of_new(&session) }),
+            Seen::Absent | Seen::Unclear => None,
+        });
+    }
+    call.about(id);
+    let key = call.keys().session(id.as_str());
+    let beginning = call.read_string(&key, Part::Beginning(Usage::BYTES), "record").await?;
+    let Some((now, usage)) = beginning.and_then(|(now, bytes)| Some((now, Usage::decode(&bytes)?))) else {
+        return Ok(None);
+    };
+    let is_due = call.rules().is_touch_due(usage.last_active, usage.expires_at, now);
+    Ok((!is_due).then(|| Refreshed {
+        id: id.clone(),
+        version: usage.version,
+        last_active_ms: usage.last_active,
+        expires_at_ms: usage.expires_at,
+        changed: false,
+    }))
+}
+
+/// What a read says of a session that is to be refreshed and returned.
+enum Seen {
+    Untouched(Box<Session>),
+    Absent,
+    /// The script has to tell.
+    Unclear,
+}
+
+async fn look(call: &Call, id: &SessionId) -> Result<Seen> {
+    call.about(id);
+    let Some((now, record)) = lookup::stored_to_keep(call, id).await? else {
+        return Ok(Seen::Absent);
+    };
+    let record = match record {
+        None | Some(Record::Session { freeze: Some(_), .. }) => return Ok(Seen::Unclear),
+        Some(record) => record.unless_over(now),
+    };
+    let is_due = |session: &Session| {
+        call.rules().is_touch_due(session.times.last_active, session.times.expires_at, now)
+    };
+    Ok(match record {
+        None | Some(Record::Deleted { .. }) => Seen::Absent,
+        Some(Record::Session { session, .. }) if !is_due(&session) => Seen::Untouched(session),
+        Some(_) => Seen::Unclear,
+    })
 }
 
 fn read(id: SessionId, reply: &mut Reply) -> Result<Refreshed> {

@@ -198,6 +198,17 @@ impl Pool {
     }
 }
 
+impl Pool {
+    /// A time that the server's clock has passed, as far as that is known without asking.
+    pub(crate) async fn known_time(&self, deadline: Instant) -> Option<u64> {
+        let now = std::time::Instant::now();
+        match self {
+            Self::Own(own) => own.connection(deadline).await.ok()?.clock().no_later_than(now),
+            Self::Given(_, clock) => clock.no_later_than(now),
+        }
+    }
+}
+
 impl OwnPool {
     async fn connection(&self, deadline: Instant) -> Result<Connection, Unavailable> {
         let mut failures = self.failures.clone();

@@ -30,16 +30,19 @@ pub(crate) struct Stamped {
     pub(crate) read_on: Option<Arc<Tracked>>,
 }
 
+
 /// What of a string is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
     Whole,
     /// The same, and the server is asked to tell of its next change.
     Kept,
+    /// So many bytes, or as many as there are: none of a key that is absent.
+    Beginning(usize),
 }
 
 impl Part {
-    /// Adds the read, and tells how many replies there are before its own.
+    /// Adds the read, and tells how many replies come before its own.
     fn read(self, pipeline: &mut Pipeline, key: &[u8], connection: &Connection) -> usize {
         let is_kept = matches!(self, Self::Kept) && connection.tracking().is_some();
         if is_kept {
@@ -48,6 +51,7 @@ impl Part {
         }
         match self {
             Self::Whole | Self::Kept => pipeline.cmd("GET").arg(key),
+            Self::Beginning(bytes) => pipeline.cmd("GETRANGE").arg(key).arg(0).arg(bytes - 1),
         };
         usize::from(is_kept)
     }
