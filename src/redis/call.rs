@@ -13,14 +13,16 @@ use crate::model::{
 };
 use crate::redis::config::StoreConfig;
 use crate::redis::history::History;
+use crate::redis::near_cache::NearCache;
 use crate::redis::reply::Reply;
 use crate::redis::script::{Effect, Script};
 use crate::redis::script_error::{ScriptError, may_have_written};
 use crate::redis::transport::delivery::Delivery;
-use crate::redis::transport::read_batcher::Part;
+use crate::redis::transport::read_batcher::{Part, Stamped};
 use crate::redis::transport::sender::{ClockUse, Sender};
 use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::tracked::Tracked;
 use crate::store::call_span;
 use crate::stored::keys::Keys;
 
@@ -134,6 +136,10 @@ impl Call {
         &self.config.keys
     }
 
+    pub(crate) fn near_cache(&self) -> Option<&NearCache> {
+        self.config.near_cache.as_deref()
+    }
+
     pub(crate) fn rules(&self) -> &Rules {
         &self.config.rules
     }
@@ -185,7 +191,22 @@ impl Call {
     }
 
     /// Runs a script. Each attempt makes its command anew, for it carries a bound.
+    ///
+    /// What it may change is not answered from memory any more: neither what is kept now, nor what a read brings that
+    /// began before the reply was here.
     pub(crate) async fn run(&self, script: &'static Script, cmd: impl Fn() -> Cmd) -> Result<Reply> {
+        let near_cache = self.near_cache().filter(|_| script.effect != Effect::Reads);
+        let Some(near_cache) = near_cache else {
+            return self.run_to_its_end(script, cmd).await;
+        };
+        let reach = near_cache.reach_of(&cmd());
+        reach.iter().for_each(|id| near_cache.forget(id));
+        let reply = self.run_to_its_end(script, cmd).await;
+        reach.iter().for_each(|id| near_cache.forget(id));
+        reply
+    }
+
+    async fn run_to_its_end(&self, script: &'static Script, cmd: impl Fn() -> Cmd) -> Result<Reply> {
         let make = |clock: &ServerClock| {
             self.bound_by(clock);
             cmd()
@@ -283,13 +304,25 @@ impl Call {
         part: Part,
         what: &'static str,
     ) -> Result<Option<(u64, Vec<u8>)>> {
+        let read = self.read_and_track(key, part, what).await?;
+        Ok(read.map(|(now, bytes, _)| (now, bytes)))
+    }
+
+    /// The same, and where the server tells of its next change, if it was asked to.
+    pub(crate) async fn read_and_track(
+        &self,
+        key: &[u8],
+        part: Part,
+        what: &'static str,
+    ) -> Result<Option<(u64, Vec<u8>, Option<Arc<Tracked>>)>> {
         let send = || async {
             self.count_round_trip();
             self.sender.read(key, part, self.deadline).await
         };
-        match self.deliver(Work::Read(what), send).await? {
-            (_, Value::Nil) => Ok(None),
-            (time, Value::BulkString(bytes)) => Ok(Some((self.now(&time)?, bytes))),
+        let Stamped { time, value, read_on } = self.deliver(Work::Read(what), send).await?;
+        match value {
+            Value::Nil => Ok(None),
+            Value::BulkString(bytes) => Ok(Some((self.now(&time)?, bytes, read_on))),
             _ => Err(Error::corrupt("reply to a read")),
         }
     }

@@ -74,6 +74,15 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Only those of all operations.
     async fn get(&self, id: &SessionId) -> Result<Option<Session>>;
 
+    /// The same, and never from memory where the store has a
+    /// [near cache](crate::RedisStoreBuilder::near_cache).
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn get_fresh(&self, id: &SessionId) -> Result<Option<Session>> {
+        self.get(id).await
+    }
+
     /// Reads any number of sessions together, and answers for each in order, as [`get`](Self::get) would.
     ///
     /// # Errors

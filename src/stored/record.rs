@@ -218,8 +218,8 @@ impl Record {
                     times: Times { created_at, last_active, expires_at, deadline },
                     stored: None,
                     index_fields,
-                    attributes,
-                    extensions,
+                    attributes: attributes.into(),
+                    extensions: extensions.into(),
                     origin: Origin::Store,
                 });
                 Some(Self::Session { session, changes, freeze })
