@@ -6,6 +6,7 @@ use crate::batch::Batch;
 use crate::expired_scan::ExpiredScan;
 use crate::growth::{self, Growth};
 use crate::memory::Memory;
+use crate::near_cache::{Logouts, NearCache, STALENESS};
 use crate::operation::Operation;
 use crate::payload::Payload;
 use crate::replication::Replication;
@@ -25,6 +26,7 @@ pub(crate) struct Measured {
     pub(crate) expired: Vec<ExpiredScan>,
     pub(crate) replication: Vec<Replication>,
     pub(crate) growth: Vec<Growth>,
+    pub(crate) near_cache: Option<(Vec<NearCache>, Logouts)>,
 }
 
 struct Goal {
@@ -44,6 +46,7 @@ pub(crate) fn table(measured: &Measured) -> String {
         against_several_commands(measured),
         batch(measured),
         gets(measured),
+        near_cache(measured),
         over_a_network(measured),
         expired(measured),
         growth(measured),
@@ -203,6 +206,34 @@ fn gets(measured: &Measured) -> Vec<Goal> {
             is_met: p99 <= 3.0 * p50,
         });
     }
+    goals
+}
+
+fn near_cache(measured: &Measured) -> Vec<Goal> {
+    let Some((reads, logouts)) = &measured.near_cache else {
+        return Vec::new();
+    };
+    let each = |figure: fn(&NearCache) -> f64| {
+        reads.iter().map(|of| (format!("{}:", of.payload.name()), figure(of))).collect::<Vec<_>>()
+    };
+    let p99 = logouts.percentile(99);
+    let (longest, most) = (logouts.longest_cut(), STALENESS + Duration::from_millis(100));
+    let mut goals = Vec::new();
+    goals.extend(at_most("a `get` from the near cache, µs", 1.0, &each(|of| of.alone)));
+    let what = "the same, reads per second of 16 callers ÷ those of gets over the network";
+    goals.extend(at_least(what, 20.0, &each(|of| of.speedup)));
+    goals.push(Goal {
+        what: "from a logout to its refusal by another store's near cache, p99".to_owned(),
+        goal: "≤ 5 ms".to_owned(),
+        reached: format!("{p99:.2?}"),
+        is_met: p99 <= Duration::from_millis(5),
+    });
+    goals.push(Goal {
+        what: format!("the same behind a link that is cut, staleness {STALENESS:?}"),
+        goal: format!("≤ {most:?}"),
+        reached: format!("{longest:.2?} at most"),
+        is_met: longest <= most,
+    });
     goals
 }
 

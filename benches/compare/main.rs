@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench compare` measures everything, in some eight minutes, prints tables in Markdown, the goals last,
 //! and draws `benches/compare.svg`. Words restrict it, in any number and order: parts (`server-time`, `speed`, `delay`,
-//! `batch`, `memory`, `expired`, `replication`, `growth`), operations (`create`, `get`, `refresh`, `request`, `patch`,
+//! `batch`, `memory`, `expired`, `replication`, `growth`, `near-cache`), operations (`create`, `get`, `refresh`, `request`, `patch`,
 //! `by-connection`, `list`, `rotate`, `delete`), numbers of callers (`16`), and `--goals` leaves out what no goal needs:
 //!
 //!     cargo bench --bench compare -- server-time create refresh
@@ -28,6 +28,7 @@ mod goals;
 mod growth;
 mod measure;
 mod memory;
+mod near_cache;
 mod operation;
 mod options;
 mod payload;
@@ -101,6 +102,12 @@ async fn main() {
     if options.wants(Part::Replication) {
         measured.replication = replication::measure(redis, &server, &options).await;
         tell("Replication of a refresh", replication::table(&measured.replication));
+    }
+    if options.wants(Part::NearCache) {
+        redis::cmd("FLUSHALL").query_async::<()>(redis).await.unwrap();
+        let (reads, logouts) = near_cache::measure(&server, &options).await;
+        tell("The near cache", near_cache::table(&reads, &logouts));
+        measured.near_cache = Some((reads, logouts));
     }
     if options.wants(Part::Growth) {
         redis::cmd("FLUSHALL").query_async::<()>(redis).await.unwrap();

@@ -15,10 +15,11 @@ pub(crate) enum Part {
     Expired,
     Replication,
     Growth,
+    NearCache,
 }
 
 impl Part {
-    const ALL: [(&str, Self); 8] = [
+    const ALL: [(&str, Self); 9] = [
         ("server-time", Self::ServerTime),
         ("speed", Self::Speed),
         ("delay", Self::Delay),
@@ -27,6 +28,7 @@ impl Part {
         ("expired", Self::Expired),
         ("replication", Self::Replication),
         ("growth", Self::Growth),
+        ("near-cache", Self::NearCache),
     ];
 }
 
