@@ -1,9 +1,10 @@
 //! cloakroom against other ways to keep sessions in Redis, in one run on one freshly started server.
 //!
 //! `cargo bench --bench compare` measures everything, in some eight minutes, prints tables in Markdown, the goals last,
-//! and draws `benches/compare.svg`. Words restrict it, in any number and order: parts (`server-time`, `speed`, `delay`,
-//! `batch`, `memory`, `expired`, `replication`, `growth`, `near-cache`), operations (`create`, `get`, `refresh`, `request`, `patch`,
-//! `by-connection`, `list`, `rotate`, `delete`), numbers of callers (`16`), and `--goals` leaves out what no goal needs:
+//! and draws `benches/compare.svg`. `BENCHMARKS.md` keeps them. Words restrict it, in any number and order: parts
+//! (`server-time`, `speed`, `delay`, `batch`, `memory`, `expired`, `replication`, `growth`, `near-cache`), operations
+//! (`create`, `get`, `refresh`, `request`, `patch`, `by-connection`, `list`, `rotate`, `delete`), numbers of callers (`16`),
+//! and `--goals` leaves out what no goal needs:
 //!
 //!     cargo bench --bench compare -- server-time create refresh
 //!     cargo bench --bench compare -- speed get 256 --goals
