@@ -4,6 +4,7 @@
 //! the read. So a read that comes while others are on their way is sent by a task, with all that came meanwhile. Nobody
 //! waits for others to come: a read that comes when none is on its way is sent at once, alone.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -129,7 +130,8 @@ async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> D
     pipeline.cmd("TIME");
     part.read(&mut pipeline, key);
     let mut link = connection.link.clone();
-    match connection.outcome(link.send_packed_commands(&pipeline, 0, 2), deadline).await {
+    let sent = pin!(link.send_packed_commands(&pipeline, 0, 2));
+    match connection.outcome(sent, deadline).await {
         Delivery::Answered(values) => {
             let mut values = values.into_iter();
             match (values.next(), values.next()) {
@@ -203,7 +205,7 @@ impl Batch {
             read.part.read(&mut pipeline, &read.key);
         }
         let mut link = connection.link.clone();
-        let mut sent = std::pin::pin!(link.send_packed_commands(&pipeline, 0, 1 + self.0.len()));
+        let mut sent = pin!(link.send_packed_commands(&pipeline, 0, 1 + self.0.len()));
         while let Some(soonest) = self.soonest() {
             match connection.outcome(sent.as_mut(), soonest).await {
                 Delivery::Answered(values) => self.answer(values, &connection),
