@@ -25,23 +25,24 @@
   ARGV[14]  lease_id        8 bytes; empty: none; its lease
 
   Replies
-    {"ok", version, connection, node, holder_id, new_id?}  what the session had before, and who lost the connection; the
-                                                           id if it was rotated since it made this change
-    {"unchanged", version, connection, node, holder_id}    it was so already, nobody lost it; nothing was written
-    {"unsure", now}                                        whether it has happened is not known; nothing was written now
+    {"ok", version, connection, node, holder_id}              what the session had before, and who lost the connection
+    {"again", version, connection, node, holder_id, new_id?}  it has happened before; the id if it was rotated since
+    {"unchanged", version, connection, node, holder_id}       it was so already, nobody lost it; nothing was written
+    {"unsure", now}                                           whether it has happened is not known; nothing is written
     {"missing"}
-    {"moved", new_id}                                      call again with it, once
-    {"departed", place}                                    it has gone to that place
-    {"frozen"}                                             the session is, or the one to take over from
-    {"taken", holder_id?}                                  the connection is another live session's: this one's; without
-                                                           it, as_node does not hold its lease, or is not the new node
+    {"moved", new_id}                                         call again with it, once
+    {"departed", place}                                       it has gone to that place
+    {"frozen"}                                                the session is, or the one to take over from
+    {"taken", holder_id?}                                     the connection is another live session's: this one's;
+                                                              without it, as_node does not hold its lease, or is not the
+                                                              new node
     {"need", "routing", user, connection, node}
-    {"need", "holder", holder_id, holder_node}             the connection points to this session
-    {"need", "reap", id}                                   run reap for it: it has expired, and is in the way
+    {"need", "holder", holder_id, holder_node}                the connection points to this session
+    {"need", "reap", id}                                      run reap for it: it has expired, and is in the way
     {"corrupt", key}
   Writes: all of the keys, or nothing.
-  Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, record, index, session, lease
+  Again:  same op_id → again, with what the session had before as it is declared now.
+  Uses:   args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
 if #KEYS ~= 8 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV') end
@@ -66,7 +67,7 @@ if first then
   local lost = holder_id ~= '' and record_read(holder_key, now) or nil
   local has_lost = lost and record_version_of(lost, op_id)
   local unsure = lost and not has_lost and record_unsure(lost, op_id, bound, now)
-  return unsure or { 'ok', first, connection, node, has_lost and holder_id or '', record_moved_to(noted) }
+  return unsure or { 'again', first, connection, node, has_lost and holder_id or '', record_moved_to(noted) }
 end
 if not record then return refusal end
 -- A client may come back at another node, so the session need not be the owner's yet.

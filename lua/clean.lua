@@ -26,7 +26,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  the same state.
-  Uses:   args, clock, permission, typed, record, index, session, migration
+  Uses:   args, clock, permission, typed, freeze, record, index, session, migration
 ]]
 
 if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV') end
@@ -40,7 +40,7 @@ local frozen_until, tombstone = args_integer(ARGV[8], 'until_ms', 0), args_integ
 
 local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 if foreign == 'record' then return { 'corrupt', 'record' } end
-local is_of_task = migration_is(record, RECORD_INCOMING, task) or migration_departed(record) == task
+local is_of_task = migration_is(record, FREEZE_INCOMING, task) or migration_departed(record) == task
 if not is_of_task or record.kind ~= what then return { 'unchanged' } end
 if what == RECORD_LIVE and record.freeze.frozen_until ~= frozen_until then return { 'unchanged' } end
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
@@ -54,7 +54,7 @@ if what == RECORD_LIVE then
   if refusal then return refusal end
   redis.call('ZREM', migrations_key, id)
 else
-  if record.freeze then record_thaw(record) end
+  if record.freeze then freeze_end(record) end
   record_speak(record, math.min(record.stored_until, now + tombstone))
   if what == RECORD_DEPARTED then record.body = ARGS_NO_TOKEN .. record.body:sub(#ARGS_NO_TOKEN + 1) end
   -- First the list, or a call that comes again would find the record done, and leave its entry.

@@ -32,6 +32,7 @@
 
   Replies
     {"ok", version, created_at, expires_at, evicted_id...}
+    {"again", version, created_at, expires_at, evicted_id...}
     {"unsure", now}                             whether it has happened is not known; nothing was written now
     {"exists"}                                  a live session has this id
     {"gone"}                                    this id was deleted a moment ago
@@ -46,8 +47,8 @@
     {"need", "remove", id...}                   run delete_user of <user> for these: there are far too many
     {"corrupt", key}
   Writes: all of the keys, or nothing.
-  Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, record, entries, index, session, bulk, limit, lease
+  Again:  same op_id → again, with those that it evicted among the victims that are declared now.
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
@@ -78,7 +79,7 @@ if not vacant then
   local first = record and record_version_of(record, op_id)
   if first then
     local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
-    return limit_evicted(declared, op_id, now, { 'ok', first, made.created_at, made.expires_at })
+    return limit_evicted(declared, op_id, now, { 'again', first, made.created_at, made.expires_at })
   end
   local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
   if not refusal then return { 'exists' } end

@@ -22,7 +22,7 @@
       How many sessions a user has is not looked at: where that has a limit, run create.
   Writes: all of the keys of each session that it makes.
   Again:  the same state; it names all that it made, and create knows those by op_id.
-  Uses:   args, clock, permission, typed, record, entries, index, session
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session
 ]]
 
 if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 3 then

@@ -27,7 +27,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply, while the tombstone lasts.
-  Uses:   args, clock, permission, typed, record, index, session, lease
+  Uses:   args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
 if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 9 ARGV') end

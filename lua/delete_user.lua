@@ -19,7 +19,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
   Again:  same op_id → same reply, while the tombstones last.
-  Uses:   args, clock, permission, typed, record, index, session, bulk
+  Uses:   args, clock, permission, typed, freeze, record, index, session, bulk
 ]]
 
 if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then

@@ -24,7 +24,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same task → same reply.
-  Uses:   args, clock, permission, typed, record, index, session, migration
+  Uses:   args, clock, permission, typed, freeze, record, index, session, migration
 ]]
 
 if #KEYS ~= 5 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom depart: 5 KEYS and 7 ARGV') end
@@ -38,7 +38,7 @@ local record, pointer, foreign = session_read_head(record_key, connection_key, c
 if migration_departed(record) == task then return { 'ok', record.version } end
 local refusal = record_refusal(record, foreign == 'record', now)
 if refusal then return refusal end
-if not migration_is(record, RECORD_OUTGOING, task) or record.freeze.frozen_until ~= frozen_until then
+if not migration_is(record, FREEZE_OUTGOING, task) or record.freeze.frozen_until ~= frozen_until then
   return { 'conflict', record.version }
 end
 refusal = session_need(record, user, connection, node)

@@ -20,7 +20,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same task → same reply, until the freeze is over; then it is another one.
-  Uses:   args, clock, permission, typed, record, entries, index, migration
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, migration
 ]]
 
 if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom freeze: 2 KEYS and 7 ARGV') end
@@ -34,16 +34,16 @@ local span, grace = args_integer(ARGV[6], 'freeze_ms', 1), args_integer(ARGV[7],
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
 local freeze = record.freeze
-if freeze and not migration_is(record, RECORD_OUTGOING, task) then return { 'frozen' } end
+if freeze and not migration_is(record, FREEZE_OUTGOING, task) then return { 'frozen' } end
 if not entries_told(record) then return { 'corrupt', 'record' } end
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 if freeze then
-  record_thaw(record)
+  freeze_end(record)
   return { 'ok', freeze.frozen_until, record_encode(record) }
 end
 
 permission_ask()
-migration_freeze(record, RECORD_OUTGOING, task, now + span, span, place, new_node)
+migration_freeze(record, FREEZE_OUTGOING, task, now + span, span, place, new_node)
 migration_note(migrations_key, id, record, grace, now)
 record_store(record_key, record, now)
 return { 'ok', now + span, record.raw }

@@ -12,7 +12,7 @@
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   args, clock, typed, record
+  Uses:   args, clock, typed, freeze, record
 ]]
 
 if #KEYS ~= 1 or #ARGV ~= 1 then return redis.error_reply('ERR cloakroom get: 1 KEYS and 1 ARGV') end

@@ -56,7 +56,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply; same task → same reply, until it is thawed.
-  Uses:   args, clock, permission, typed, record, entries, index, session, migration
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, migration
 ]]
 
 if #KEYS ~= 10 or #ARGV ~= 26 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 26 ARGV') end
@@ -93,7 +93,7 @@ end
 
 local old, corrupt, copies_until = record_read(record_key, now)
 if old and record_version_of(old, op_id) then return { 'ok', new.version } end
-local again = task ~= '' and migration_is(old, RECORD_INCOMING, task)
+local again = task ~= '' and migration_is(old, FREEZE_INCOMING, task)
 -- A copy that was deleted here stays so: its migration goes on, and ends with nothing.
 if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
 -- A copy is known by its task.
@@ -134,7 +134,7 @@ if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrat
 if task == '' then
   record_note_import(new, op_id)
 else
-  migration_freeze(new, RECORD_INCOMING, task, frozen_until, 0, place, '')
+  migration_freeze(new, FREEZE_INCOMING, task, frozen_until, 0, place, '')
 end
 new.copies_until = copies_until
 permission_ask(index_pointer)

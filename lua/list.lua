@@ -22,7 +22,7 @@
     {"corrupt", key}
   Writes: owner: entries without a record of this owner.
   Again:  reads again.
-  Uses:   args, clock, typed, record
+  Uses:   args, clock, typed, freeze, record
 ]]
 
 if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 7 then

@@ -12,7 +12,7 @@
     {"corrupt", key}
   Writes: migrations: entries without such a record.
   Again:  reads again.
-  Uses:   args, clock, typed, record, index, migration
+  Uses:   args, clock, typed, freeze, record, index, migration
 ]]
 
 if #KEYS < 1 or #KEYS > 201 or #ARGV ~= #KEYS then

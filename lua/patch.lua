@@ -39,7 +39,7 @@
     {"corrupt", key}
   Writes: record; with a new ttl all of the keys; or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, record, entries, index, session, lease
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, lease
 ]]
 
 if #KEYS ~= 6 or #ARGV ~= 16 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV') end

@@ -22,7 +22,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it removes or sets aside.
   Again:  the same state; what was removed is reported once.
-  Uses:   args, clock, permission, typed, record, index, session, bulk
+  Uses:   args, clock, permission, typed, freeze, record, index, session, bulk
 ]]
 
 if #KEYS % 5 ~= 1 or #KEYS > 1001 or #ARGV ~= #KEYS + 1 then

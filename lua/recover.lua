@@ -34,7 +34,7 @@
     {"corrupt", key}
   Writes: all of the keys of each session that it moves; nodes, kept and lease when the node has no session left.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, record, index, session, bulk, lease
+  Uses:   args, clock, permission, typed, freeze, record, index, session, bulk, lease
 ]]
 
 if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 2 then

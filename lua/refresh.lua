@@ -31,7 +31,7 @@
     {"corrupt", key}
   Writes: record; expiry when it extends, or brings back what a clock that was ahead wrote; rarely the TTL of each key.
   Again:  the same state but for the time of use.
-  Uses:   args, clock, permission, typed, record, entries, index, session, lease
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, lease
 ]]
 
 if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom refresh: 6 KEYS and 11 ARGV') end

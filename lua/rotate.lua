@@ -29,22 +29,24 @@
   ARGV[16+] victim             group   id, connection, node
 
   Replies
-    {"ok", record, evicted_id...}  the session under its new id
-    {"exists"}                     the new id is in use
-    {"unsure", now}                it has happened, and what the session was then is not known any more
-    {"missing"}                    no live session; or another rotation was first, with a login
-    {"moved", new_id}              another rotation was first: this is the id
-    {"departed", place}            it has gone to that place
+    {"ok", record, evicted_id...}     the session under its new id
+    {"again", record, evicted_id...}  it has happened before
+    {"exists"}                        the new id is in use
+    {"unsure", now}                   it has happened, and what the session was then is not known any more
+    {"missing"}                       no live session; or another rotation was first, with a login
+    {"moved", new_id}                 another rotation was first: this is the id
+    {"departed", place}               it has gone to that place
     {"frozen"}
-    {"taken"}                      as_node does not hold its lease, or not the session
-    {"limit", live}                the new user has that many sessions, and the policy is to reject
+    {"taken"}                         as_node does not hold its lease, or not the session
+    {"limit", live}                   the new user has that many sessions, and the policy is to reject
     {"need", "routing", user, connection, node}
-    {"need", "evict", id...}       declare these as victims
-    {"need", "remove", id...}      run delete_user of <new_user> for these: there are far too many
+    {"need", "evict", id...}          declare these as victims
+    {"need", "remove", id...}         run delete_user of <new_user> for these: there are far too many
     {"corrupt", key}
   Writes: all of the keys, or nothing.
-  Again:  same op_id → same reply, while the record stays under the old id.
-  Uses:   args, clock, permission, typed, record, entries, index, session, bulk, limit, lease
+  Again:  same op_id → again, with those that it evicted among the victims that are declared now, while the
+          record stays under the old id.
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
 ]]
 
 if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
@@ -75,7 +77,7 @@ if corrupt then return { 'corrupt', 'new_record' } end
 if rotated then
   -- The answer is the session of then, which nobody has changed since.
   if record_refusal(taken, false, now) or taken.version ~= rotated then return { 'unsure', now } end
-  return limit_evicted(declared, op_id, now, { 'ok', taken.raw })
+  return limit_evicted(declared, op_id, now, { 'again', taken.raw })
 end
 if not entries_told(record) then return { 'corrupt', 'record' } end
 refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)

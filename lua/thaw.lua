@@ -18,14 +18,14 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  the same state.
-  Uses:   args, clock, permission, typed, record, index, migration
+  Uses:   args, clock, permission, typed, freeze, record, index, migration
 ]]
 
 if #KEYS ~= 2 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom thaw: 2 KEYS and 4 ARGV') end
 local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])
-local direction = args_choice(ARGV[4], 'direction', 'outgoing', 'incoming') and RECORD_OUTGOING or RECORD_INCOMING
+local direction = args_choice(ARGV[4], 'direction', 'outgoing', 'incoming') and FREEZE_OUTGOING or FREEZE_INCOMING
 
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end
@@ -35,10 +35,10 @@ if not lapsed and not migration_is(record, direction, task) then return { 'froze
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 
 permission_ask()
-if record.freeze and direction == RECORD_OUTGOING then
-  record_return(record)
+if record.freeze and direction == FREEZE_OUTGOING then
+  freeze_return(record)
 elseif record.freeze then
-  record_thaw(record)
+  freeze_end(record)
 end
 record_store(record_key, record, now)
 redis.call('ZREM', migrations_key, id)

@@ -28,7 +28,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, record, index, session, lease
+  Uses:   args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
 if #KEYS ~= 4 or #ARGV ~= 8 then return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 8 ARGV') end

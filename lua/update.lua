@@ -46,7 +46,7 @@
     {"corrupt", key}
   Writes: all of the keys, or nothing.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, record, entries, index, session, lease
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, lease
 ]]
 
 if #KEYS ~= 10 or #ARGV ~= 18 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV') end

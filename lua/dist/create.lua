@@ -66,24 +66,13 @@ local function typed_call(...)
   local message = result.err .. ' (' .. (...) .. ')'
   error(redis.acl_check_cmd and { err = message } or message)
 end
-local function record_status(word)
-  return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
-end
-local function record_known(raw)
-  local format, kind, status = raw:byte(1, 3)
-  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
-    and status >= 1 and status <= 3
-end
-local function record_outlives(kind, expires_at, stored_until)
-  return kind ~= 1 or stored_until >= expires_at
-end
-local function record_split_freeze(record)
+local function freeze_split(record)
   if #record.body < 32 then return false end
   local task, frozen_until, span, copies_until, status, direction,
     place_size, node_size = struct.unpack('>c8I6I6I6BBI2I2', record.body)
   local place_end = 32 + place_size
   local node_end = place_end + node_size
-  if node_end > #record.body or status < 1 or status >= 3 then return false end
+  if node_end > #record.body or status < 1 or status > 2 then return false end
   if direction < 1 or direction > 3 then return false end
   record.copies_until = copies_until
   if direction == 3 then
@@ -96,6 +85,33 @@ local function record_split_freeze(record)
   end
   record.body = record.body:sub(node_end + 1)
   return true
+end
+local function freeze_join(record, speaks_until)
+  local freeze = record.freeze or { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = record.status,
+    direction = 3, place = '', node = '' }
+  return struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
+    freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. record.body
+end
+local function freeze_end(record)
+  record.status, record.freeze = record.freeze.status, nil
+end
+local function freeze_return(record)
+  freeze_end(record)
+  record.copies_until = math.max(record.copies_until, record.stored_until)
+end
+local function freeze_lapsed(freeze, now)
+  return freeze.direction == 1 and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
+end
+local function record_status(word)
+  return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
+end
+local function record_known(raw)
+  local format, kind, status = raw:byte(1, 3)
+  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
+    and status >= 1 and status <= 3
+end
+local function record_outlives(kind, expires_at, stored_until)
+  return kind ~= 1 or stored_until >= expires_at
 end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
@@ -113,7 +129,7 @@ local function record_fields(raw)
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
-  if status == 3 and not record_split_freeze(record) then return nil end
+  if status == 3 and not freeze_split(record) then return nil end
   return record
 end
 local function record_decode(raw)
@@ -129,16 +145,10 @@ local function record_decode_head(raw)
   return record
 end
 local function record_encode(record)
-  local body, status, freeze = record.body, record.status, record.freeze
-  if not freeze and record.copies_until > 0 then
-    local speaks_until = record.kind == 1 and 0 or record.speaks_until
-    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = 3,
-      place = '', node = '' }
+  local status, body = record.status, record.body
+  if record.freeze or record.copies_until > 0 then
     status = 3
-  end
-  if freeze then
-    body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
-      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+    body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
@@ -146,24 +156,15 @@ local function record_encode(record)
     record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
-local function record_thaw(record)
-  record.status, record.freeze = record.freeze.status, nil
-end
-local function record_return(record)
-  record_thaw(record)
-  record.copies_until = math.max(record.copies_until, record.stored_until)
-end
 local function record_unless_over(record, now)
   if not record then return nil, 0 end
-  local freeze = record.freeze
-  local lapsed = freeze and freeze.direction == 1 and record.kind == 1
-    and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
+  local lapsed = record.freeze and record.kind == 1 and freeze_lapsed(record.freeze, now)
   local forgotten = record.copies_until > 0 and record.copies_until <= now
   if forgotten then record.copies_until = 0 end
   if record.kind ~= 1 and record.speaks_until <= now then return nil, record.copies_until end
   if lapsed then
-    record_return(record)
-    record.lapsed = freeze
+    record.lapsed = record.freeze
+    freeze_return(record)
   end
   if lapsed or forgotten then record.is_stale, record.raw = true, record_encode(record) end
   return record, record.copies_until
@@ -256,7 +257,7 @@ local function record_leave(key, record, op_id, kind, body, ttl, now)
   if record.freeze and record.freeze.direction == 2 then
     ttl = math.max(ttl, record.stored_until - now)
   elseif record.freeze then
-    record_return(record)
+    freeze_return(record)
   end
   record_speak(record, now + ttl)
   record_strip(record, kind, body)
@@ -507,7 +508,7 @@ if not vacant then
   local first = record and record_version_of(record, op_id)
   if first then
     local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
-    return limit_evicted(declared, op_id, now, { 'ok', first, made.created_at, made.expires_at })
+    return limit_evicted(declared, op_id, now, { 'again', first, made.created_at, made.expires_at })
   end
   local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
   if not refusal then return { 'exists' } end

@@ -63,20 +63,20 @@ local function typed_call(...)
   local message = result.err .. ' (' .. (...) .. ')'
   error(redis.acl_check_cmd and { err = message } or message)
 end
+local function freeze_join(record, speaks_until)
+  local freeze = record.freeze or { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = record.status,
+    direction = 3, place = '', node = '' }
+  return struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
+    freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. record.body
+end
 local function record_status(word)
   return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
 end
 local function record_encode(record)
-  local body, status, freeze = record.body, record.status, record.freeze
-  if not freeze and record.copies_until > 0 then
-    local speaks_until = record.kind == 1 and 0 or record.speaks_until
-    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = 3,
-      place = '', node = '' }
+  local status, body = record.status, record.body
+  if record.freeze or record.copies_until > 0 then
     status = 3
-  end
-  if freeze then
-    body = struct.pack('>c8I6I6I6BBI2I2', freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
-      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+    body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,

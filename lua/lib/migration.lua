@@ -31,7 +31,7 @@ end
 -- What stays at the source as long as the session would have: nothing else says that the copy is the session now.
 local function migration_depart(record_key, record, now)
   local freeze = record.freeze
-  record_thaw(record)
+  freeze_end(record)
   record_strip(record, RECORD_DEPARTED, freeze.task .. freeze.place)
   record.speaks_until = record.stored_until
   record_store(record_key, record, now)

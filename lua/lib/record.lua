@@ -19,9 +19,6 @@ local RECORD_GAP_NONE = 65535 -- there was no change before
 local RECORD_GAP_MOST = 65534
 local RECORD_LIVE, RECORD_MOVED, RECORD_DELETED, RECORD_DEPARTED = 1, 2, 3, 4
 local RECORD_ACTIVE, RECORD_SUSPENDED, RECORD_MIGRATING = 1, 2, 3
-local RECORD_FREEZE = '>c8I6I6I6BBI2I2' -- what the body of a migrating record begins with, and then a place and a node
-local RECORD_FREEZE_SIZE = 32
-local RECORD_OUTGOING, RECORD_INCOMING, RECORD_OVER = 1, 2, 3
 
 -- A status that a caller may set.
 local function record_status(word)
@@ -53,29 +50,6 @@ local function record_decode_numbers(raw)
   }
 end
 
--- Splits the freeze off the body of a migrating record, so that the rest is as in any other. One that is over only says
--- until when copies may wait that were made under it; and, in a leftover, until when that speaks. False: it is broken.
-local function record_split_freeze(record)
-  if #record.body < RECORD_FREEZE_SIZE then return false end
-  local task, frozen_until, span, copies_until, status, direction,
-    place_size, node_size = struct.unpack(RECORD_FREEZE, record.body)
-  local place_end = RECORD_FREEZE_SIZE + place_size
-  local node_end = place_end + node_size
-  if node_end > #record.body or status < RECORD_ACTIVE or status >= RECORD_MIGRATING then return false end
-  if direction < RECORD_OUTGOING or direction > RECORD_OVER then return false end
-  record.copies_until = copies_until
-  if direction == RECORD_OVER then
-    record.status, record.speaks_until = status, frozen_until
-  else
-    record.freeze = {
-      task = task, frozen_until = frozen_until, span = span, status = status, direction = direction,
-      place = record.body:sub(RECORD_FREEZE_SIZE + 1, place_end), node = record.body:sub(place_end + 1, node_end),
-    }
-  end
-  record.body = record.body:sub(node_end + 1)
-  return true
-end
-
 -- The fields of a record, with what was read of its body; and how long it is as a whole. Nil: none of ours.
 local function record_fields(raw)
   if not record_known(raw) then return nil end
@@ -93,7 +67,7 @@ local function record_fields(raw)
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
-  if status == RECORD_MIGRATING and not record_split_freeze(record) then return nil end
+  if status == RECORD_MIGRATING and not freeze_split(record) then return nil end
   return record
 end
 
@@ -127,16 +101,10 @@ local function record_read_routing(record, key)
 end
 
 local function record_encode(record)
-  local body, status, freeze = record.body, record.status, record.freeze
-  if not freeze and record.copies_until > 0 then
-    local speaks_until = record.kind == RECORD_LIVE and 0 or record.speaks_until
-    freeze = { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = status, direction = RECORD_OVER,
-      place = '', node = '' }
+  local status, body = record.status, record.body
+  if record.freeze or record.copies_until > 0 then
     status = RECORD_MIGRATING
-  end
-  if freeze then
-    body = struct.pack(RECORD_FREEZE, freeze.task, freeze.frozen_until, freeze.span, record.copies_until, freeze.status,
-      freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. body
+    body = freeze_join(record, record.kind == RECORD_LIVE and 0 or record.speaks_until)
   end
   return struct.pack(RECORD_HEADER, RECORD_FORMAT, record.kind, status, #record.user, #record.connection,
     #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
@@ -145,33 +113,19 @@ local function record_encode(record)
     .. record.user .. record.connection .. record.node .. body
 end
 
-local function record_thaw(record)
-  record.status, record.freeze = record.freeze.status, nil
-end
-
--- Ends the freeze of a session that stays. A copy of it may wait at the other place, or come there late: it could be
--- stored for as long as the session is now, and for that long this store does not forget the session.
-local function record_return(record)
-  record_thaw(record)
-  record.copies_until = math.max(record.copies_until, record.stored_until)
-end
-
 -- A record without what is over at this time, and until when copies of it may wait. A moved, deleted or departed one that
 -- speaks no longer counts as absent, whether its key is there for the sake of copies or because it goes by the server's
--- clock, which a test's may be ahead of. A freeze at the source that is over counts as taken off, and the next write stores
--- the record without it: one that would last longer than it is long began by a clock that was set back since. That of an
--- incoming copy never ends by itself.
+-- clock, which a test's may be ahead of. A freeze that lapsed counts as taken off, and the next write stores the record
+-- without it.
 local function record_unless_over(record, now)
   if not record then return nil, 0 end
-  local freeze = record.freeze
-  local lapsed = freeze and freeze.direction == RECORD_OUTGOING and record.kind == RECORD_LIVE
-    and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
+  local lapsed = record.freeze and record.kind == RECORD_LIVE and freeze_lapsed(record.freeze, now)
   local forgotten = record.copies_until > 0 and record.copies_until <= now
   if forgotten then record.copies_until = 0 end
   if record.kind ~= RECORD_LIVE and record.speaks_until <= now then return nil, record.copies_until end
   if lapsed then
-    record_return(record)
-    record.lapsed = freeze
+    record.lapsed = record.freeze
+    freeze_return(record)
   end
   if lapsed or forgotten then record.is_stale, record.raw = true, record_encode(record) end
   return record, record.copies_until
@@ -350,24 +304,14 @@ end
 -- has to see that the delete was first.
 local function record_leave(key, record, op_id, kind, body, ttl, now)
   record_change(record, op_id, now)
-  if record.freeze and record.freeze.direction == RECORD_INCOMING then
+  if record.freeze and record.freeze.direction == FREEZE_INCOMING then
     ttl = math.max(ttl, record.stored_until - now)
   elseif record.freeze then
-    record_return(record)
+    freeze_return(record)
   end
   record_speak(record, now + ttl)
   record_strip(record, kind, body)
   record_store(key, record, now)
-end
-
--- Whether a copy of a session that ends may wait, so that its record is not to go. It is frozen by nobody then.
-local function record_waits(record, now)
-  if record.freeze and record.freeze.direction == RECORD_OUTGOING then
-    record_return(record)
-  elseif record.freeze then
-    record_thaw(record)
-  end
-  return record.copies_until > now
 end
 
 -- What stays then of a session of which nothing is to be said but that it was here.

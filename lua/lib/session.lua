@@ -128,7 +128,7 @@ end
 
 -- The same with the record, of which nothing stays, but for the sake of copies.
 local function session_erase(record_key, keys, id, record, pointer, now)
-  if record_waits(record, now) then
+  if freeze_waits(record, now) then
     local refusal = session_remove(record_key, keys, id, record, pointer, now)
     if not refusal then record_leave_word(record_key, record, now) end
     return refusal

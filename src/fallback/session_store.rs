@@ -53,6 +53,11 @@ impl SessionStore for FallbackStore {
         self.read(Access::Read, Adopt::No, id, |_, store| Box::pin(async move { store.get(id).await })).await
     }
 
+    async fn get_fresh(&self, id: &SessionId) -> Result<Option<Session>> {
+        self.read(Access::Read, Adopt::No, id, |_, store| Box::pin(async move { store.get_fresh(id).await }))
+            .await
+    }
+
     async fn update(&self, session: &mut Session) -> Result<()> {
         let (began, id) = (self.begin(), session.id().clone());
         let copy = &*session;

@@ -170,7 +170,7 @@ impl StaleCache {
     pub(crate) fn patched(&self, id: &SessionId, patch: &Patch, patched: &Patched) {
         let before = if patched.changed { previous(patched.version) } else { patched.version };
         self.amend(id, &patched.id, before, patched.version, |session| {
-            patch.apply(&mut session.attributes, &mut session.extensions);
+            patch.apply(session);
             session.status = patch.status.unwrap_or(session.status);
             session.ttl = patch.ttl.unwrap_or(session.ttl);
             session.times.expires_at = patched.expires_at_ms;

@@ -129,7 +129,7 @@ impl Upload {
         let found = match store.with_operation_id(self.operation).rotate(&base.id, rotation).await {
             Ok(rotated) if !rotated.by_another => Some(rotated.session),
             // It may have been this very rotation, long ago.
-            Ok(_) | Err(Error::Refused(Refusal::Missing)) => store.get(&self.id).await?,
+            Ok(_) | Err(Error::Refused(Refusal::Missing)) => store.get_fresh(&self.id).await?,
             Err(error) => return refused(error),
         };
         let Some(version) = found.map(|found| found.version()) else {

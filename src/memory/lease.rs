@@ -1,6 +1,6 @@
 //! Who holds a node's name, and until when.
 
-use crate::model::NodeIdentity;
+use crate::model::{NodeIdentity, is_held};
 
 /// The lease of a node, which may have run out.
 #[derive(Clone, Debug)]
@@ -14,8 +14,7 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// One that would be held for longer than it is long was renewed by a clock that was set back since: it is over.
     pub(crate) fn is_live(&self, now: u64) -> bool {
-        self.deadline > now && self.deadline - now <= self.length
+        is_held(self.deadline, self.length, now)
     }
 }

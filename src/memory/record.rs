@@ -266,8 +266,8 @@ impl Record {
             times: self.times(),
             stored: None,
             index_fields: self.index_fields(),
-            attributes: Entries::default(),
-            extensions: Entries::default(),
+            attributes: Arc::default(),
+            extensions: Arc::default(),
             origin: Origin::Store,
         };
         let mut body = None;
@@ -280,8 +280,9 @@ impl Record {
     }
 }
 
-fn decode(body: &[u8]) -> (Entries, Entries) {
-    decode_entries(body).expect("the store encoded these entries")
+fn decode(body: &[u8]) -> (Arc<Entries>, Arc<Entries>) {
+    let (attributes, extensions) = decode_entries(body).expect("the store encoded these entries");
+    (attributes.into(), extensions.into())
 }
 
 /// A copy of a session, made under a lock. What is large in it is decoded without.

@@ -18,7 +18,7 @@ pub(crate) async fn reassign(
     to: &str,
 ) -> Result<(SessionId, Outcome)> {
     for _ in 0..READS {
-        let Some(session) = retry.with(|| store.get(id)).await? else {
+        let Some(session) = retry.with(|| store.get_fresh(id)).await? else {
             return Ok((id.clone(), Outcome::Missing));
         };
         let id = session.id().clone();

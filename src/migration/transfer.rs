@@ -148,7 +148,7 @@ impl Transfer {
 
     /// It is in the other store, for all that it is not here; or nowhere.
     async fn is_there(&self, retry: &Retry, id: &SessionId, task: TaskId) -> Result<Arrival> {
-        let outcome = match retry.with(|| self.target.store.get(id)).await {
+        let outcome = match retry.with(|| self.target.store.get_fresh(id)).await {
             Ok(Some(session)) if session.status() != Status::Migrating => Outcome::Arrived,
             Ok(_) | Err(Error::Refused(_)) => Outcome::Missing,
             Err(error) => return Err(error),

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::model::clock::system_time;
 use crate::model::duration::check_ttl;
-use crate::model::entries::Entries;
 use crate::model::entry_codec::{EntryKind, EntryWriter};
 use crate::model::error::{Error, Result};
 use crate::model::rules::Rules;
@@ -188,11 +187,12 @@ impl Refreshed {
 }
 
 impl Patch {
-    pub(crate) fn apply(&self, attributes: &mut Entries, extensions: &mut Entries) {
+    /// Changes the entries of a copy.
+    pub(crate) fn apply(&self, session: &mut Session) {
         for (kind, key, json) in &self.changes {
             let entries = match kind {
-                EntryKind::Attribute => &mut *attributes,
-                EntryKind::Extension => &mut *extensions,
+                EntryKind::Attribute => session.attributes_mut(),
+                EntryKind::Extension => session.extensions_mut(),
             };
             match json {
                 Some(json) => entries.insert_json(key, json),

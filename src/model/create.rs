@@ -38,8 +38,8 @@ impl ValidatedSession {
             times,
             stored: None,
             index_fields: self.index_fields,
-            attributes: self.attributes,
-            extensions: self.extensions,
+            attributes: self.attributes.into(),
+            extensions: self.extensions.into(),
             origin: Origin::Store,
         }
     }

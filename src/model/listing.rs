@@ -97,6 +97,14 @@ impl Selector {
         }
     }
 
+    /// Whether a session is one of them.
+    pub(crate) fn has(&self, session: &Session) -> bool {
+        match &self.0 {
+            Kind::User(user) => session.user() == Some(user),
+            Kind::Node(node) => session.node() == Some(node),
+        }
+    }
+
     /// As the scripts take it.
     pub(crate) fn words(&self) -> (&'static str, &str) {
         match &self.0 {

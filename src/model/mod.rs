@@ -55,7 +55,7 @@ pub use migration::{Direction, Freezing, Frozen, Leftover, Migration, Migrations
 pub(crate) use migration::{Freeze, check_span};
 pub use node_identity::NodeIdentity;
 pub use nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, RecoveredSession};
-pub(crate) use nodes::{NodeFilter, Want};
+pub(crate) use nodes::{NodeFilter, Want, is_held};
 pub use operation_id::OperationId;
 pub(crate) use random::random;
 pub(crate) use recent_changes::RecentChanges;

@@ -17,6 +17,12 @@ use crate::model::version::Version;
 /// The longest lease: a day.
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 
+/// Whether a lease is held. One that would be for longer than it is long was renewed by a clock that was set back since: it
+/// is over.
+pub(crate) fn is_held(deadline: u64, length: u64, now: u64) -> bool {
+    deadline > now && deadline - now <= length
+}
+
 /// What a node has to say about its lease.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {

@@ -1,6 +1,7 @@
 //! A session as the application sees it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
@@ -74,8 +75,9 @@ pub struct Session {
     pub(crate) stored: Option<Box<IndexFields>>,
     /// As the application wants it.
     pub(crate) index_fields: IndexFields,
-    pub(crate) attributes: Entries,
-    pub(crate) extensions: Entries,
+    // Shared, for a near cache hands out copies of what it keeps.
+    pub(crate) attributes: Arc<Entries>,
+    pub(crate) extensions: Arc<Entries>,
     pub(crate) origin: Origin,
 }
 
@@ -235,12 +237,12 @@ impl Session {
     /// # Errors
     /// [`Error::Value`] when the value cannot be told in JSON.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: impl Into<String>, value: &T) -> Result<()> {
-        self.attributes.set(key, value)
+        self.attributes_mut().set(key, value)
     }
 
     /// Removes an attribute from this copy, and tells whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
-        self.attributes.remove(key)
+        self.attributes_mut().remove(key)
     }
 
     /// The application's data.
@@ -251,7 +253,7 @@ impl Session {
 
     /// The application's data, to change in this copy.
     pub fn attributes_mut(&mut self) -> &mut Entries {
-        &mut self.attributes
+        Arc::make_mut(&mut self.attributes)
     }
 
     /// The data of layers around the application.
@@ -262,7 +264,7 @@ impl Session {
 
     /// The data of layers around the application, to change in this copy.
     pub fn extensions_mut(&mut self) -> &mut Entries {
-        &mut self.extensions
+        Arc::make_mut(&mut self.extensions)
     }
 
     /// Makes it another user's, or nobody's with an empty text, in this copy.

@@ -1,22 +1,27 @@
 //! How a store in Redis is configured.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
 
 use crate::model::{Error, Result, Rules, TestClock, check_duration};
 use crate::redis::config::StoreConfig;
-use crate::redis::refresh_cache::RefreshCache;
+use crate::redis::near_cache::NearCache;
 use crate::redis::startup;
 use crate::redis::store::RedisStore;
 use crate::redis::transport::pool::Pool;
+use crate::redis::transport::tracking::Tracking;
 use crate::stored::keys::{Keys, Partition};
 
 const NO_URL: &str = "is no redis:// URL, nor, with the feature `tls`, a rediss:// URL";
 
 /// The longest deadline and connect timeout.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// Below that a connection would hardly be heard of in time.
+const SHORTEST_STALENESS: Duration = Duration::from_millis(10);
 
 /// Configures a [`RedisStore`].
 #[derive(Debug)]
@@ -28,7 +33,8 @@ pub struct RedisStoreBuilder {
     connect_timeout: Duration,
     deadline: Duration,
     clock: Option<TestClock>,
-    coalesced: Option<usize>,
+    near_cache: Option<usize>,
+    staleness: Duration,
 }
 
 /// Where connections come from.
@@ -59,7 +65,8 @@ impl RedisStoreBuilder {
             connect_timeout: Duration::from_secs(1),
             deadline: Duration::from_secs(2),
             clock: None,
-            coalesced: None,
+            near_cache: None,
+            staleness: Duration::from_secs(1),
         }
     }
 
@@ -107,16 +114,30 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Answers a [`refresh`](crate::SessionStore::refresh) of a session that this process made or used less than the
-    /// [touch interval](Rules::touch_interval) ago without asking the server, which would write nothing; for so many
-    /// sessions at most, the least used are asked for again. Defaults to none.
+    /// Keeps so many sessions that were read in memory, and answers [`get`](crate::SessionStore::get), and a
+    /// [`refresh`](crate::SessionStore::refresh) within the [touch interval](Rules::touch_interval), from there until the
+    /// server says that they changed. A session of 4 KiB or more counts as several; those that are read least go. Defaults to
+    /// none.
     ///
-    /// **A logout elsewhere is then noticed up to one touch interval late by `refresh`**, and so is any other change of
-    /// another process, the version included. What this process does is noticed at once, by all handles of this store.
-    /// `get` and `refresh_and_get` always ask, and once a call fails because the server is away, so does `refresh`.
+    /// What this process changes it sees at once. What others change, a logout, it sees as soon as the server's word of that
+    /// has come, about a millisecond; and never later than the [staleness](Self::near_cache_staleness), whatever happens
+    /// to the network, as long as there is one master. [`get_fresh`](crate::SessionStore::get_fresh) always asks.
+    ///
+    /// The server has to speak RESP3: Redis 6.2.14, 7.0.9 or later, Valkey. With another the store works as without, and
+    /// says so once by `tracing`. The server remembers which sessions it has to tell of, a million keys by default
+    /// (`tracking-table-max-keys`); its user needs the commands `CLIENT TRACKING` and `CLIENT CACHING`.
     #[must_use]
-    pub fn coalesce_touches(mut self, sessions: usize) -> Self {
-        self.coalesced = Some(sessions);
+    pub fn near_cache(mut self, sessions: usize) -> Self {
+        self.near_cache = Some(sessions);
+        self
+    }
+
+    /// How long a session is answered from memory at most since the server was last heard of, 10 ms to 1 hour: how late a
+    /// change is seen when the network is cut. Each connection is asked for a sign of life four times as often. Defaults to
+    /// 1 second.
+    #[must_use]
+    pub fn near_cache_staleness(mut self, staleness: Duration) -> Self {
+        self.staleness = staleness;
         self
     }
 
@@ -133,29 +154,35 @@ impl RedisStoreBuilder {
         if !(1..=1000).contains(&self.pool_size) {
             return Err(Error::invalid("pool_size", format!("is {}, must be 1 to 1000", self.pool_size)));
         }
-        if self.coalesced == Some(0) {
-            return Err(Error::invalid("coalesce_touches", "is 0, must be at least 1"));
+        if self.near_cache == Some(0) {
+            return Err(Error::invalid("near_cache", "is 0, must be at least 1"));
         }
-        if self.coalesced.is_some() && self.rules.touch_interval.is_zero() {
-            return Err(Error::invalid("coalesce_touches", "needs a touch interval"));
-        }
+        check_duration("near_cache_staleness", self.staleness, SHORTEST_STALENESS, LONGEST_WAIT)?;
         for (field, duration) in [("connect_timeout", self.connect_timeout), ("deadline", self.deadline)] {
             check_duration(field, duration, Duration::from_millis(1), LONGEST_WAIT)?;
         }
-        let own = |client| Pool::own(client, self.pool_size, self.connect_timeout);
-        let pool = match self.source {
+        let near_cache = self
+            .near_cache
+            .map(|sessions| Arc::new(NearCache::new(sessions, keys.clone(), self.clock.clone())));
+        let own = |client: redis::Client| {
+            let tracking =
+                near_cache.clone().map(|near_cache| Tracking::new(&client, near_cache, self.staleness));
             // redis-rs would name the URL, which has the password.
-            Source::Url(url) => own(redis::Client::open(url).map_err(|_| Error::invalid("url", NO_URL))?),
-            Source::Client(client) => own(*client),
-            Source::Pool(pool) => Pool::Given(pool, std::sync::Arc::default()),
+            let tracking = tracking.transpose().map_err(|_| Error::invalid("url", NO_URL))?;
+            Ok::<_, Error>(Pool::own(client, self.pool_size, self.connect_timeout, tracking))
+        };
+        let pool = match self.source {
+            Source::Url(url) => own(redis::Client::open(url).map_err(|_| Error::invalid("url", NO_URL))?)?,
+            Source::Client(client) => own(*client)?,
+            Source::Pool(_) if near_cache.is_some() => {
+                return Err(Error::invalid("near_cache", "needs connections that the store makes itself"));
+            }
+            Source::Pool(pool) => Pool::Given(pool, Arc::default()),
         };
         startup::prepare(&pool, &keys, self.deadline).await?;
-        let interval = self.rules.touch_interval;
-        let refresh_cache = self
-            .coalesced
-            .map_or_else(RefreshCache::off, |most| RefreshCache::new(most, interval, self.clock.clone()));
-        let config = StoreConfig { keys, rules: self.rules, clock: self.clock, deadline: self.deadline };
-        Ok(RedisStore::new(pool, config, refresh_cache))
+        let config =
+            StoreConfig { keys, rules: self.rules, clock: self.clock, deadline: self.deadline, near_cache };
+        Ok(RedisStore::new(pool, config))
     }
 }
 

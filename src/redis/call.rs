@@ -1,5 +1,6 @@
 //! One call of a store: what it goes by, its deadline, its operation id, and the one loop that sends again.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -12,14 +13,16 @@ use crate::model::{
 };
 use crate::redis::config::StoreConfig;
 use crate::redis::history::History;
+use crate::redis::near_cache::NearCache;
 use crate::redis::reply::Reply;
 use crate::redis::script::{Effect, Script};
 use crate::redis::script_error::{ScriptError, may_have_written};
 use crate::redis::transport::delivery::Delivery;
-use crate::redis::transport::read_batcher::Part;
+use crate::redis::transport::read_batcher::{Part, Stamped};
 use crate::redis::transport::sender::{ClockUse, Sender};
 use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::tracked::Tracked;
 use crate::store::call_span;
 use crate::stored::keys::Keys;
 
@@ -34,7 +37,7 @@ const BEGINNINGS: u32 = 32;
 
 /// What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
 /// first attempt that comes late would be executed then.
-const PROOFS: [&str; 7] = ["ok", "conflict", "exists", "gone", "moved", "departed", "need"];
+const PROOFS: [&str; 8] = ["ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"];
 
 /// One call of a store.
 #[derive(Debug)]
@@ -88,6 +91,16 @@ impl Call {
         if self.history.doubt().is_some() { id.of_a_repeat() } else { id }
     }
 
+    /// Why an attempt may have happened, if one may.
+    pub(crate) fn doubt(&self) -> Option<Cause> {
+        self.history.doubt()
+    }
+
+    /// Whether all attempts under its operation id are its own.
+    pub(crate) fn is_the_only_one(&self) -> bool {
+        self.history.is_of_own_id()
+    }
+
     fn bound_by(&self, clock: &ServerClock) {
         match &self.config.clock {
             Some(test) => self.history.bound_by_test_clock(test.now_ms()),
@@ -121,6 +134,10 @@ impl Call {
 
     pub(crate) fn keys(&self) -> &Keys {
         &self.config.keys
+    }
+
+    pub(crate) fn near_cache(&self) -> Option<&NearCache> {
+        self.config.near_cache.as_deref()
     }
 
     pub(crate) fn rules(&self) -> &Rules {
@@ -174,7 +191,22 @@ impl Call {
     }
 
     /// Runs a script. Each attempt makes its command anew, for it carries a bound.
+    ///
+    /// What it may change is not answered from memory any more: neither what is kept now, nor what a read brings that
+    /// began before the reply was here.
     pub(crate) async fn run(&self, script: &'static Script, cmd: impl Fn() -> Cmd) -> Result<Reply> {
+        let near_cache = self.near_cache().filter(|_| script.effect != Effect::Reads);
+        let Some(near_cache) = near_cache else {
+            return self.run_to_its_end(script, cmd).await;
+        };
+        let reach = near_cache.reach_of(&cmd());
+        reach.iter().for_each(|id| near_cache.forget(id));
+        let reply = self.run_to_its_end(script, cmd).await;
+        reach.iter().for_each(|id| near_cache.forget(id));
+        reply
+    }
+
+    async fn run_to_its_end(&self, script: &'static Script, cmd: impl Fn() -> Cmd) -> Result<Reply> {
         let make = |clock: &ServerClock| {
             self.bound_by(clock);
             cmd()
@@ -222,6 +254,33 @@ impl Call {
         self.deliver(Work::Read(what), send).await
     }
 
+    /// What commands that only read answer at one instant: the time first, then the commands. `None`: the server refuses that.
+    /// It does so where a key is of a foreign type, and where its memory is full, though it would run each by itself.
+    ///
+    /// Atomicity: one transaction (MULTI, EXEC).
+    pub(crate) async fn read_at_once(&self, cmds: Vec<Cmd>) -> Result<Option<(u64, VecDeque<Value>)>> {
+        let cmds: Vec<Cmd> = std::iter::once(redis::cmd("TIME")).chain(cmds).collect();
+        let send = || async {
+            self.count_round_trip();
+            match self.sender.transaction(&cmds, self.deadline).await {
+                Delivery::Refused(error) => {
+                    tracing::debug!(%error, "a script reads what the server does not read in a transaction");
+                    Delivery::Answered(None)
+                }
+                delivery => delivery.map(Some),
+            }
+        };
+        let Some(replies) = self.deliver(Work::Read("reply"), send).await? else {
+            return Ok(None);
+        };
+        if replies.len() != cmds.len() {
+            return Err(Error::corrupt("reply to EXEC"));
+        }
+        let mut replies = VecDeque::from(replies);
+        let time = replies.pop_front().unwrap_or(Value::Nil);
+        Ok(Some((self.now(&time)?, replies)))
+    }
+
     /// Sends commands that each read a string: nothing where there is none, or a foreign type.
     pub(crate) async fn read_strings(&self, mut pipeline: Pipeline) -> Result<Vec<Vec<u8>>> {
         if pipeline.is_empty() {
@@ -245,13 +304,25 @@ impl Call {
         part: Part,
         what: &'static str,
     ) -> Result<Option<(u64, Vec<u8>)>> {
+        let read = self.read_and_track(key, part, what).await?;
+        Ok(read.map(|(now, bytes, _)| (now, bytes)))
+    }
+
+    /// The same, and where the server tells of its next change, if it was asked to.
+    pub(crate) async fn read_and_track(
+        &self,
+        key: &[u8],
+        part: Part,
+        what: &'static str,
+    ) -> Result<Option<(u64, Vec<u8>, Option<Arc<Tracked>>)>> {
         let send = || async {
             self.count_round_trip();
             self.sender.read(key, part, self.deadline).await
         };
-        match self.deliver(Work::Read(what), send).await? {
-            (_, Value::Nil) => Ok(None),
-            (time, Value::BulkString(bytes)) => Ok(Some((self.now(&time)?, bytes))),
+        let Stamped { time, value, read_on } = self.deliver(Work::Read(what), send).await?;
+        match value {
+            Value::Nil => Ok(None),
+            Value::BulkString(bytes) => Ok(Some((self.now(&time)?, bytes, read_on))),
             _ => Err(Error::corrupt("reply to a read")),
         }
     }
@@ -313,7 +384,7 @@ impl Call {
         }
     }
 
-    fn ambiguous(&self, source: Cause) -> Error {
+    pub(crate) fn ambiguous(&self, source: Cause) -> Error {
         Error::ambiguous(self.id(), source)
     }
 

@@ -1,8 +1,10 @@
 //! What all calls of a store go by.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Rules, TestClock};
+use crate::redis::near_cache::NearCache;
 use crate::stored::keys::Keys;
 
 /// What all calls of a Redis store share.
@@ -12,4 +14,5 @@ pub(crate) struct StoreConfig {
     pub(crate) rules: Rules,
     pub(crate) clock: Option<TestClock>,
     pub(crate) deadline: Duration,
+    pub(crate) near_cache: Option<Arc<NearCache>>,
 }

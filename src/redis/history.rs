@@ -66,6 +66,11 @@ impl History {
         self.state().doubt.clone()
     }
 
+    /// Whether nobody else sent a call under its operation id.
+    pub(crate) fn is_of_own_id(&self) -> bool {
+        self.state().id == IdSource::Own
+    }
+
     /// An attempt ended without a reply.
     pub(crate) fn lost(&self, reason: Cause) {
         let mut state = self.state();

@@ -1,6 +1,6 @@
 //! A page of an index as a server has it, and how a reading goes on behind it.
 
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use crate::model::{Cursor, Error, IndexEntry, Result};
 use crate::redis::call::Call;
@@ -10,7 +10,7 @@ use crate::redis::stored_id::{StoredId, told};
 #[derive(Debug)]
 pub(crate) struct StoredEntry {
     pub(crate) id: StoredId,
-    created_at: u64,
+    pub(crate) created_at: u64,
 }
 
 /// A page of an index.
@@ -65,6 +65,23 @@ impl IndexPage {
         if let Some(last) = last.filter(|_| self.is_full) {
             self.entries.truncate(last + 1);
         }
+    }
+
+    /// How many entries a page that is read again has at most, of one that was asked for so many.
+    pub(crate) fn size(&self, asked: usize) -> usize {
+        if self.is_full { self.entries.len() } else { asked }
+    }
+
+    /// What reads its ids again.
+    pub(crate) fn again(&self, key: &[u8], asked: usize) -> Cmd {
+        let mut cmd = redis::cmd("ZRANGEBYSCORE");
+        cmd.arg(key).arg(self.from).arg("+inf").arg("LIMIT").arg(self.skip).arg(self.size(asked));
+        cmd
+    }
+
+    /// Whether these are its ids.
+    pub(crate) fn has(&self, ids: &[StoredId]) -> bool {
+        self.entries.iter().map(|entry| &entry.id).eq(ids)
     }
 
     /// Where the page behind the first so many entries begins.

@@ -2,7 +2,7 @@
 
 use redis::Cmd;
 
-use crate::model::{Error, IndexFields, Obstacle, Removed, Result, Session, SessionId, SessionRef};
+use crate::model::{Cause, Error, IndexFields, Obstacle, Removed, Result, Session, SessionId, SessionRef};
 use crate::redis::bulk as batch;
 use crate::redis::bulk::Candidate;
 use crate::redis::call::Call;
@@ -29,6 +29,10 @@ pub(crate) struct KeyPlan {
     pub(crate) removed: Vec<Removed>,
     /// Expired sessions that were in the way, reaped.
     pub(crate) reaped: Vec<Session>,
+    /// The call had happened already: what its reply tells of before is what was declared.
+    pub(crate) is_again: bool,
+    /// Why an attempt may have happened that declared otherwise, if one may.
+    doubt_before: Option<Cause>,
     moved: OnRotated,
     /// Whether owners that are no texts are named all the same.
     names: Names,
@@ -69,6 +73,8 @@ impl KeyPlan {
             user: index_fields.user.clone(),
             removed: Vec::new(),
             reaped: Vec::new(),
+            is_again: false,
+            doubt_before: None,
             moved,
             names: Names::Texts,
         }
@@ -99,9 +105,17 @@ impl KeyPlan {
             let mut reply = call.run(script, || cmd(self)).await?;
             match reply.word.as_str() {
                 "need" => {
+                    self.doubt_before = call.doubt();
                     if !self.supply(call, &mut reply).await? {
                         rounds += 1;
                     }
+                }
+                "again" => {
+                    if let Some(doubt) = self.doubt_before.take() {
+                        return Err(call.ambiguous(doubt));
+                    }
+                    self.is_again = true;
+                    return Ok(reply.into_ok());
                 }
                 "moved" if self.moved == OnRotated::Follow => {
                     self.id = reply.session_id()?;

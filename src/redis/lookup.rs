@@ -13,13 +13,27 @@ pub(crate) async fn session(call: &Call, id: &SessionId) -> Result<Option<Sessio
     Ok(with_changes(call, id).await?.map(|(session, _)| session))
 }
 
-/// The same, with what its record remembers of its last changes.
+/// The same, and it is kept in memory where the store does that.
+pub(crate) async fn session_to_keep(call: &Call, id: &SessionId) -> Result<Option<Session>> {
+    call.about(id);
+    let found = match read_to_keep(call, id).await? {
+        Some(Record::Rotated { to, .. }) => read_to_keep(call, &to).await?,
+        found => found,
+    };
+    Ok(live(found)?.map(|(session, _)| session))
+}
+
+/// The same as `session`, with what its record remembers of its last changes.
 pub(crate) async fn with_changes(call: &Call, id: &SessionId) -> Result<Option<(Session, RecentChanges)>> {
     call.about(id);
     let found = match read(call, id).await? {
         Some(Record::Rotated { to, .. }) => read(call, &to).await?,
         found => found,
     };
+    live(found)
+}
+
+fn live(found: Option<Record>) -> Result<Option<(Session, RecentChanges)>> {
     match found {
         Some(Record::Session { session, changes, .. }) => Ok(Some((*session, changes))),
         Some(Record::Departed { place, .. }) => Err(Error::Refused(Refusal::Departed { place })),
@@ -36,6 +50,37 @@ pub(crate) async fn read(call: &Call, id: &SessionId) -> Result<Option<Record>> 
     };
     let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;
     Ok(record.unless_over(now))
+}
+
+/// The same, and a session is kept in memory where the store does that.
+async fn read_to_keep(call: &Call, id: &SessionId) -> Result<Option<Record>> {
+    let Some((now, record)) = stored_to_keep(call, id).await? else {
+        return Ok(None);
+    };
+    Ok(record.ok_or_else(|| Error::corrupt("record"))?.unless_over(now))
+}
+
+/// What is stored under an id, and the time; no record where it is corrupt. A session that is not frozen is kept in memory
+/// where the store does that: a freeze ends by the clock, and nobody tells of it.
+pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option<(u64, Option<Record>)>> {
+    let key = call.keys().session(id.as_str());
+    let Some(near_cache) = call.near_cache() else {
+        let read = call.read_string(&key, Part::Whole, "record").await?;
+        return Ok(read.map(|(now, bytes)| (now, Record::decode(id, &bytes))));
+    };
+    let began = near_cache.begin();
+    let Some((now, bytes, read_on)) = call.read_and_track(&key, Part::Kept, "record").await? else {
+        near_cache.forget(id);
+        return Ok(None);
+    };
+    let record = Record::decode(id, &bytes);
+    match (&record, read_on) {
+        (Some(Record::Session { session, freeze: None, .. }), Some(read_on)) => {
+            near_cache.keep(began, session, bytes.len(), read_on);
+        }
+        _ => near_cache.forget(id),
+    }
+    Ok(Some((now, record)))
 }
 
 /// Whether anything is stored under an id.

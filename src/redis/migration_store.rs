@@ -20,11 +20,9 @@ impl MigrationStore for RedisStore {
     }
 
     async fn import(&self, import: Import) -> Result<bool> {
-        let id = import.export.session.id().clone();
         let operation_id = import.operation_id;
         let body = |call: Arc<Call>| async move { commands::import::run(&call, import).await };
-        let call = self.call_as("import", operation_id, body);
-        self.refresh_cache().changing(&id, call, |_| Vec::new()).await
+        self.call_as("import", operation_id, body).await
     }
 
     async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen> {

@@ -6,7 +6,7 @@ use redis::{Pipeline, RedisError, RedisResult, Value};
 
 use crate::model::{Error, Obstacle, Refusal, Result, cause};
 use crate::redis::script::{self, Script};
-use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::stored::keys::Keys;
 
 /// Answers which of some commands are forbidden.
@@ -15,8 +15,12 @@ static FORBIDDEN: Script = Script::of_start(include_str!("../../lua/dist/start/f
 /// All that the scripts run, a line each.
 const OF_SCRIPTS: &str = include_str!("../../lua/dist/start/commands.txt");
 
-/// What the store sends besides, and no script runs. That it may load and run scripts shows when it does.
+/// What the store sends besides, and no script runs. That it may load and run scripts shows when it does, and no script
+/// could ask for `TRANSACTION`.
 const OF_STORE: &str = "PING";
+
+/// What makes a transaction. An empty one changes nothing, and one that may not be executed is discarded.
+const TRANSACTION: [&str; 2] = ["MULTI", "EXEC"];
 
 /// Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they and the
 /// store run, and touch the keys. All of it is one round trip.
@@ -30,7 +34,11 @@ pub(crate) async fn prove(connection: &mut MultiplexedConnection, keys: &Keys) -
     let one_of_each = keys.one_of_each();
     let question = pipeline.cmd("EVALSHA").arg(FORBIDDEN.sha()).arg(one_of_each.len()).arg(&one_of_each);
     question.arg(OF_STORE).arg(OF_SCRIPTS.lines().collect::<Vec<_>>()).ignore_errors();
+    for command in TRANSACTION {
+        pipeline.cmd(command);
+    }
     let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await.map_err(server)?;
+    let of_transaction = results.split_off(results.len().saturating_sub(TRANSACTION.len()));
     let forbidden = results.pop().unwrap_or(Ok(Value::Nil));
     for loaded in results {
         loaded.map_err(|error| refused(error, "+script|load".to_owned()))?;
@@ -39,13 +47,24 @@ pub(crate) async fn prove(connection: &mut MultiplexedConnection, keys: &Keys) -
         let is_of_keys = error.detail().is_some_and(|detail| detail.contains(" key"));
         refused(error, if is_of_keys { keys.pattern() } else { "+evalsha".to_owned() })
     })?;
-    let forbidden: Vec<String> =
+    let mut forbidden: Vec<String> =
         redis::from_redis_value(forbidden).map_err(|_| Error::corrupt("reply to the script of the start"))?;
+    let refused = TRANSACTION.iter().zip(of_transaction).filter(|(_, result)| is_forbidden(result));
+    forbidden.extend(refused.map(|(command, _)| (*command).to_owned()));
     if forbidden.is_empty() {
         return Ok(());
     }
     let lacking = forbidden.iter().map(|command| format!("+{}", command.to_lowercase())).collect();
     Err(Error::Refused(Refusal::Forbidden { lacking }))
+}
+
+/// Of EXEC the code is that of a transaction that is discarded, and the rest says why.
+fn is_forbidden(result: &RedisResult<Value>) -> bool {
+    let says = |error: &RedisError| {
+        let (code, detail) = (server_code(error), server_detail(error));
+        code.as_deref() == Some("NOPERM") || detail.is_some_and(|detail| detail.contains("NOPERM"))
+    };
+    result.as_ref().is_err_and(says)
 }
 
 /// What a refusal of the server says that the user lacks; or any other error.

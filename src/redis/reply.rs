@@ -98,6 +98,11 @@ impl Reply {
         self.rest.is_empty()
     }
 
+    /// The same with the word of the plain success.
+    pub(crate) fn into_ok(self) -> Self {
+        Self { word: "ok".to_owned(), ..self }
+    }
+
     /// The reply, if its word is the plain success; else its error.
     pub(crate) fn expect_ok(self) -> Result<Self> {
         if self.word == "ok" { Ok(self) } else { Err(self.into_error()) }

@@ -18,88 +18,64 @@ use crate::store::session_store::SessionStore;
 #[async_trait]
 impl SessionStore for RedisStore {
     async fn create(&self, new: NewSession) -> Result<Created> {
-        let began = self.refresh_cache().begin();
-        let result = self.call("create", |call| async move { commands::create::run(&call, new).await }).await;
-        self.refresh_cache().made(began, self.operation_id.is_some(), &result);
-        result
+        self.call("create", |call| async move { commands::create::run(&call, new).await }).await
     }
 
     async fn create_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>> {
-        let began = self.refresh_cache().begin();
-        let results = self.make_many(new).await;
-        for result in &results {
-            self.refresh_cache().made(began, self.operation_id.is_some(), result);
-        }
-        results
+        self.make_many(new).await
     }
 
     async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
-        let result = self.call("get", |call| async move { commands::get::run(&call, id).await }).await;
-        self.refresh_cache().read(id, &result);
-        result
+        match self.answer("get", id, |near_cache| near_cache.get(id)) {
+            Some(session) => Ok(Some(session)),
+            None => self.get_fresh(id).await,
+        }
+    }
+
+    async fn get_fresh(&self, id: &SessionId) -> Result<Option<Session>> {
+        self.call("get", |call| async move { commands::get::run(&call, id).await }).await
     }
 
     async fn update(&self, session: &mut Session) -> Result<()> {
-        let id = session.id().clone();
-        let call = self.call("update", |call| async move { commands::update::run(&call, session).await });
-        self.refresh_cache().changing(&id, call, |id| vec![id.clone()]).await.map(drop)
+        self.call("update", |call| async move { commands::update::run(&call, session).await }).await
     }
 
     async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched> {
-        let call =
-            self.call("patch", |call| async move { commands::patch::run(&call, session, patch).await });
-        self.refresh_cache().changing(session.id(), call, |patched| vec![patched.id.clone()]).await
+        self.call("patch", |call| async move { commands::patch::run(&call, session, patch).await }).await
     }
 
     async fn refresh(&self, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
-        if let Some(refreshed) = self.refresh_cache().answer(session.id()) {
-            let answered = |call: Arc<Call>| async move {
-                call.about(session.id());
-                Ok(Some(refreshed))
-            };
-            return self.call("refresh", answered).await;
+        if let Some(session) = self.answer_untouched(session.id()) {
+            return Ok(Some(Refreshed { changed: false, ..Refreshed::of_new(&session) }));
         }
-        let call = self.call("refresh", |call| async move { commands::refresh::run(&call, session).await });
-        self.refresh_cache().using(session.id(), call, |refreshed| refreshed).await
+        self.call("refresh", |call| async move { commands::refresh::run(&call, session).await }).await
     }
 
     async fn refresh_and_get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        if let Some(session) = self.answer_untouched(session.id()) {
+            return Ok(Some(session));
+        }
         let call =
             self.call("refresh", |call| async move { commands::refresh::run_and_get(&call, session).await });
-        let found = self.refresh_cache().using(session.id(), call, |(_, refreshed)| refreshed).await?;
-        Ok(found.map(|(session, _)| session))
+        Ok(call.await?.map(|(session, _)| session))
     }
 
     async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
-        let call =
-            self.call("rotate", |call| async move { commands::rotate::run(&call, session, rotation).await });
-        let named = |rotated: &Rotated| {
-            let evicted = rotated.evicted.iter().map(|removed| removed.id.clone());
-            evicted.chain([rotated.session.id().clone()]).collect()
-        };
-        self.refresh_cache().changing(session.id(), call, named).await
+        self.call("rotate", |call| async move { commands::rotate::run(&call, session, rotation).await }).await
     }
 
     async fn bind(&self, session: &dyn SessionRef, binding: Binding) -> Result<Bound> {
-        let call =
-            self.call("bind", |call| async move { commands::bind::run(&call, session, binding).await });
-        let named = |bound: &Bound| {
-            [Some(&bound.id), bound.taken_from.as_ref()].into_iter().flatten().cloned().collect()
-        };
-        self.refresh_cache().changing(session.id(), call, named).await
+        self.call("bind", |call| async move { commands::bind::run(&call, session, binding).await }).await
     }
 
     async fn unbind(&self, session: &dyn SessionRef, connection: &str) -> Result<bool> {
-        let call = self
-            .call("unbind", |call| async move { commands::unbind::run(&call, session, connection).await });
-        let unbound = self.refresh_cache().changing(session.id(), call, |(id, _)| vec![id.clone()]).await;
-        unbound.map(|(_, is_detached)| is_detached)
+        let unbind = |call: Arc<Call>| async move { commands::unbind::run(&call, session, connection).await };
+        self.call("unbind", unbind).await
     }
 
     async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
-        let call = self.call("delete", |call| async move { commands::delete::run(&call, session).await });
-        let deleted = self.refresh_cache().changing(session.id(), call, |(id, _)| vec![id.clone()]).await;
-        deleted.map(|(_, was_live)| was_live)
+        let delete = |call: Arc<Call>| async move { commands::delete::run(&call, session).await };
+        self.call("delete", delete).await
     }
 
     async fn list(&self, of: &Selector, page: &PageRequest) -> Result<Page> {
@@ -123,7 +99,6 @@ impl SessionStore for RedisStore {
             let whole = self
                 .call_as("delete_user", Some(id), |call| async move { deleting.batch(&call).await })
                 .await;
-            self.refresh_cache().removed(&deletion.done, &whole);
             if whole? {
                 return Ok(deletion.done);
             }
@@ -139,9 +114,6 @@ impl SessionStore for RedisStore {
     async fn reap(&self, batch: usize) -> Result<Reaped> {
         let reaped: Result<Reaped> =
             self.call("reap", |call| async move { commands::reap::run(&call, batch).await }).await;
-        for session in reaped.iter().flat_map(|reaped| &reaped.sessions) {
-            self.refresh_cache().forget(session.id());
-        }
         self.tidy(&reaped).await;
         reaped
     }
@@ -164,6 +136,14 @@ impl SessionStore for RedisStore {
 }
 
 impl RedisStore {
+    /// A session of which a refresh would write nothing. Only the server can tell whether a node holds its lease.
+    fn answer_untouched(&self, id: &SessionId) -> Option<Session> {
+        let is_fenced = self.identity.is_some();
+        self.answer("refresh", id, |near_cache| {
+            near_cache.get_untouched(id, self.rules()).filter(|_| !is_fenced)
+        })
+    }
+
     /// What a reap met makes no report wait or fail.
     async fn tidy(&self, reaped: &Result<Reaped>) {
         let tidying = self.tidying();

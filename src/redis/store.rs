@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::model::{Error, NodeIdentity, Obstacle, OperationId, Result, Rules};
+use crate::model::{Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId};
 use crate::redis::call::Call;
 use crate::redis::config::StoreConfig;
-use crate::redis::refresh_cache::RefreshCache;
+use crate::redis::near_cache::NearCache;
 use crate::redis::tidy::Tidying;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sender::Sender;
+use crate::store::call_span;
 
 /// Sessions in Redis. A clone is another handle of the same store.
 #[derive(Clone)]
@@ -26,7 +27,6 @@ pub(crate) struct Backend {
     config: Arc<StoreConfig>,
     /// `None` once the store is closed.
     sender: RwLock<Option<Arc<Sender>>>,
-    refresh_cache: RefreshCache,
     tidying: Tidying,
 }
 
@@ -37,15 +37,10 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    pub(crate) fn new(pool: Pool, config: StoreConfig, refresh_cache: RefreshCache) -> Self {
+    pub(crate) fn new(pool: Pool, config: StoreConfig) -> Self {
         let sender = RwLock::new(Some(Arc::new(Sender::new(pool))));
         Self {
-            backend: Arc::new(Backend {
-                config: Arc::new(config),
-                sender,
-                refresh_cache,
-                tidying: Tidying::default(),
-            }),
+            backend: Arc::new(Backend { config: Arc::new(config), sender, tidying: Tidying::default() }),
             operation_id: None,
             identity: None,
         }
@@ -59,8 +54,16 @@ impl RedisStore {
         &self.backend.tidying
     }
 
-    pub(crate) fn refresh_cache(&self) -> &RefreshCache {
-        &self.backend.refresh_cache
+    /// What is answered from memory, as a call that asks nothing.
+    pub(crate) fn answer<T>(
+        &self,
+        name: &'static str,
+        id: &SessionId,
+        answer: impl FnOnce(&NearCache) -> Option<T>,
+    ) -> Option<T> {
+        let answer = answer(self.config().near_cache.as_deref()?)?;
+        call_span::answered(name, id);
+        Some(answer)
     }
 
     /// Whether a call that makes this session needs a script of its own: `create_many` knows neither leases nor limits.
@@ -98,6 +101,7 @@ impl RedisStore {
 
     /// Lets go of all connections.
     pub(crate) fn end(&self) {
+        self.config().near_cache.iter().for_each(|near_cache| near_cache.close());
         self.backend.sender.write().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

@@ -1,5 +1,7 @@
 //! The span of a call.
 
+#[cfg(feature = "redis")]
+use crate::model::SessionId;
 use crate::model::{Error, Result};
 
 /// A span for a call of this name, with the fields that are known at its end.
@@ -11,6 +13,17 @@ pub(crate) fn of(name: &'static str) -> tracing::Span {
         outcome = tracing::field::Empty,
         round_trips = tracing::field::Empty
     )
+}
+
+/// A call about a session that was answered without asking.
+#[cfg(feature = "redis")]
+pub(crate) fn answered(name: &'static str, id: &SessionId) {
+    let span = of(name);
+    if !span.is_disabled() {
+        span.record("session", id.short_hash());
+        span.record("round_trips", 0);
+        note(&span, &Ok(()));
+    }
 }
 
 /// Notes how a call went.

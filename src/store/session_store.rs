@@ -74,6 +74,15 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Only those of all operations.
     async fn get(&self, id: &SessionId) -> Result<Option<Session>>;
 
+    /// The same, and never from memory where the store has a
+    /// [near cache](crate::RedisStoreBuilder::near_cache).
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn get_fresh(&self, id: &SessionId) -> Result<Option<Session>> {
+        self.get(id).await
+    }
+
     /// Reads any number of sessions together, and answers for each in order, as [`get`](Self::get) would.
     ///
     /// # Errors
@@ -271,8 +280,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// call happened nor that it did not, it is ambiguous again. Repeat it under the id of the error, which knows that
     /// the call may have happened, and with the same arguments. What the call did to
     /// other sessions (evicted them, took a connection from one) is returned the first time only, and so is what a
-    /// session had before a `bind`, unless the caller names it by a copy. Do not use it for
-    /// `modify`, which makes several calls.
+    /// session had before a `bind`. Do not use it for `modify`, which makes several calls.
     ///
     /// An import takes its id by [`Import::operation_id`](crate::migration::Import::operation_id), a recovery by
     /// [`Claim::operation_id`](crate::nodes::Claim::operation_id); the other steps of a migration are repeated under the id

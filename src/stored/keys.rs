@@ -31,6 +31,11 @@ impl Keys {
         self.named("session", id.as_ref(), "")
     }
 
+    /// The id of the session that has a key, if it is one of a record.
+    pub(crate) fn id_of_session<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":session:")
+    }
+
     pub(crate) fn user(&self, user: impl AsRef<[u8]>) -> Vec<u8> {
         self.named("user", user.as_ref(), ":sessions")
     }
@@ -159,6 +164,10 @@ mod tests {
         let keys = Keys::new("shop", Partition::default()).unwrap();
         let text = |key: Vec<u8>| String::from_utf8(key).unwrap();
         assert_eq!(text(keys.session("a:b")), "{shop:0}:session:a:b");
+        assert_eq!(keys.id_of_session(b"{shop:0}:session:a:b"), Some(&b"a:b"[..]));
+        for other in ["{shop:1}:session:a", "{shop:0}:aside:a", "{shop:0}:session", ""] {
+            assert_eq!(keys.id_of_session(other.as_bytes()), None);
+        }
         assert_eq!(text(keys.user("{x}:y")), "{shop:0}:user:{x}:y:sessions");
         assert_eq!(text(keys.connection("c")), "{shop:0}:connection:c:session");
         assert_eq!(text(keys.node("n")), "{shop:0}:node:n:sessions");

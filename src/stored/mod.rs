@@ -1,6 +1,8 @@
-//! What is stored: the names of the keys and the layout of the record. It knows no store.
+//! What is stored: the names of the keys and the layouts of the record and of a lease. It knows no store.
 
 #[cfg(any(test, feature = "redis", feature = "test-util"))]
 pub(crate) mod keys;
+#[cfg(any(test, feature = "redis"))]
+pub(crate) mod lease;
 #[cfg(any(test, feature = "redis"))]
 pub(crate) mod record;

@@ -19,6 +19,9 @@ const DEPARTED: u8 = 4;
 /// Format, kind, status, four lengths, four operation ids with a time and three gaps, the version, six times.
 const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
 
+/// Where the length of the body stands.
+const BODY_LENGTH: std::ops::Range<usize> = 9..13;
+
 /// What the body of a migrating record begins with.
 enum Block {
     Freeze(Freeze),
@@ -215,8 +218,8 @@ impl Record {
                     times: Times { created_at, last_active, expires_at, deadline },
                     stored: None,
                     index_fields,
-                    attributes,
-                    extensions,
+                    attributes: attributes.into(),
+                    extensions: extensions.into(),
                     origin: Origin::Store,
                 });
                 Some(Self::Session { session, changes, freeze })
@@ -237,6 +240,24 @@ impl Record {
 }
 
 impl Record {
+    /// The same by the beginning of a record, as `Head` has it: a session has no entries then.
+    pub(crate) fn decode_head(id: &SessionId, head: &[u8]) -> Option<Self> {
+        let mut input = Input(head);
+        let header = Header::take(&mut input)?;
+        if header.kind != SESSION {
+            return Self::decode(id, head);
+        }
+        input.bytes(header.lengths.iter().sum())?;
+        let body = input.0.len();
+        if header.status == Status::Migrating {
+            take_block(&mut input)?;
+        }
+        let body_length = u32::try_from(body - input.0.len()).ok()?;
+        let mut without_entries = head[..head.len() - input.0.len()].to_vec();
+        without_entries[BODY_LENGTH].copy_from_slice(&body_length.to_be_bytes());
+        Self::decode(id, &without_entries)
+    }
+
     /// How far a session is on its way to or from another store, if it is.
     pub(crate) fn into_migration(self, id: SessionId) -> Option<Migration> {
         match self {
@@ -388,6 +409,29 @@ mod tests {
             panic!("no session whose freeze is over")
         };
         assert_eq!((session.status(), session.get::<u32>("a").unwrap()), (Status::Suspended, Some(42)));
+    }
+
+    #[test]
+    fn the_head_of_a_record_is_all_but_the_entries_of_a_session() {
+        let id = SessionId::new("s").unwrap();
+        let session = record(1, &[&[1, 0, 1, 0, 0, 0, 9][..], b"a"].concat());
+        let Some(Record::Session { session, changes, freeze: None }) = Record::decode_head(&id, &session)
+        else {
+            panic!("no session")
+        };
+        assert_eq!((session.version().get(), session.user(), changes), (7, Some("ann"), OPERATIONS));
+        assert!(session.attributes().is_empty());
+        let block = [&[9; 8][..], &[0; 18], &[2, 1, 0, 1, 0, 1], b"bn", b"entries, cut off"].concat();
+        let mut frozen = record(1, &block);
+        frozen[2] = 3;
+        let Some(Record::Session { freeze: Some(freeze), .. }) = Record::decode_head(&id, &frozen) else {
+            panic!("no frozen session")
+        };
+        assert_eq!((&*freeze.place, &*freeze.node), ("b", "n"));
+        let rotated = record(2, b"t");
+        assert!(matches!(Record::decode_head(&id, &rotated), Some(Record::Rotated { .. })));
+        assert!(Record::decode_head(&id, &rotated[..rotated.len() - 1]).is_none());
+        assert!(Record::decode_head(&id, &frozen[..HEADER_BYTES + 3 + 33]).is_none());
     }
 
     #[test]

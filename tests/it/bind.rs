@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::expect::refusal;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -16,7 +16,9 @@ const GRACE: Duration = Duration::from_secs(60 * 60);
 
 #[rstest]
 #[tokio::test]
-async fn bind_attaches_connection_and_node_and_makes_the_session_active(#[values(Redis, Memory)] on: On) {
+async fn bind_attaches_connection_and_node_and_makes_the_session_active(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(NewSession::new().suspended()).await.unwrap().session;
@@ -43,7 +45,7 @@ async fn bind_attaches_connection_and_node_and_makes_the_session_active(#[values
 #[rstest]
 #[tokio::test]
 async fn bind_returns_the_previous_connection_and_node_and_takes_their_entries_out(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -66,7 +68,7 @@ async fn bind_returns_the_previous_connection_and_node_and_takes_their_entries_o
 
 #[rstest]
 #[tokio::test]
-async fn the_same_connection_may_move_to_another_node(#[values(Redis, Memory)] on: On) {
+async fn the_same_connection_may_move_to_another_node(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -81,7 +83,7 @@ async fn the_same_connection_may_move_to_another_node(#[values(Redis, Memory)] o
 
 #[rstest]
 #[tokio::test]
-async fn the_same_bind_again_writes_nothing(#[values(Redis, Memory)] on: On) {
+async fn the_same_bind_again_writes_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -120,7 +122,7 @@ async fn the_same_bind_makes_a_suspended_session_active_and_heals_a_lost_pointer
 #[rstest]
 #[tokio::test]
 async fn the_connection_of_another_live_session_is_taken_and_nothing_changes(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -135,7 +137,7 @@ async fn the_connection_of_another_live_session_is_taken_and_nothing_changes(
 
 #[rstest]
 #[tokio::test]
-async fn a_connection_is_taken_over_with_both_sides_right(#[values(Redis, Memory)] on: On) {
+async fn a_connection_is_taken_over_with_both_sides_right(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let winner = context.session(&store, "a").await;
@@ -162,7 +164,7 @@ async fn a_connection_is_taken_over_with_both_sides_right(#[values(Redis, Memory
 
 #[rstest]
 #[tokio::test]
-async fn a_take_over_on_the_same_node_leaves_the_winner_there(#[values(Redis, Memory)] on: On) {
+async fn a_take_over_on_the_same_node_leaves_the_winner_there(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let winner = context.session(&store, "a").await;
@@ -177,7 +179,7 @@ async fn a_take_over_on_the_same_node_leaves_the_winner_there(#[values(Redis, Me
 
 #[rstest]
 #[tokio::test]
-async fn the_late_disconnect_of_the_loser_does_nothing(#[values(Redis, Memory)] on: On) {
+async fn the_late_disconnect_of_the_loser_does_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let winner = context.session(&store, "a").await;
@@ -213,7 +215,7 @@ async fn a_stale_pointer_is_in_nobodys_way() {
 
 #[rstest]
 #[tokio::test]
-async fn an_expired_holder_is_reaped_and_the_connection_free(#[values(Redis, Memory)] on: On) {
+async fn an_expired_holder_is_reaped_and_the_connection_free(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -246,7 +248,9 @@ async fn a_frozen_session_neither_takes_nor_loses_a_connection() {
 
 #[rstest]
 #[tokio::test]
-async fn bind_to_a_session_that_is_not_live_is_missing_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+async fn bind_to_a_session_that_is_not_live_is_missing_and_changes_nothing(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let not_live = context.not_live(&store, TTL).await;
@@ -261,7 +265,7 @@ async fn bind_to_a_session_that_is_not_live_is_missing_and_changes_nothing(#[val
 
 #[rstest]
 #[tokio::test]
-async fn bind_follows_a_rotated_id(#[values(Redis, Memory)] on: On) {
+async fn bind_follows_a_rotated_id(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;

@@ -125,7 +125,13 @@ impl Runner<'_> {
         }
         let has_op_id = case.call.with.get("op_id").is_some_and(|op_id| op_id != "");
         if has_op_id || refused {
-            self.answer(&case.call).await.map_err(|error| format!("sent again, {error}"))?;
+            let mut again = case.call.clone();
+            if !refused
+                && self.bundle.operations[&again.operation].replies.iter().any(|form| form.word == "again")
+            {
+                again.reply[0] = "again".into();
+            }
+            self.answer(&again).await.map_err(|error| format!("sent again, {error}"))?;
             same("after the same call again", &after, &self.state().await)?;
         }
         if !case.is_planted() {

@@ -16,8 +16,9 @@ use cloakroom_export::script;
 use crate::support::repository::root;
 
 /// All the words that a reply may begin with.
-const WORDS: [&str; 15] = [
+const WORDS: [&str; 16] = [
     "ok",
+    "again",
     "part",
     "unsure",
     "unchanged",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::migration::Import;
+use cloakroom::migration::{Freezing, Import, TaskId};
 use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
 use cloakroom::{Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session};
 
@@ -201,21 +201,35 @@ async fn a_heartbeat_takes_one_round_trip_and_nine_calls() {
     assert_eq!((renewal.round_trips, renewal.calls()), (1, 9), "{renewal:?}");
     let nodes = cost(&context, store.lapsed_nodes()).await;
     assert_eq!(
-        (nodes.round_trips, nodes.calls()),
-        (2, 4),
-        "the list, TIME, its ends and one lease: {nodes:?}"
+        (nodes.round_trips, nodes.scripts, nodes.calls()),
+        (2, 0, 6),
+        "the list; MULTI, TIME, one lease, its ends, EXEC: {nodes:?}"
     );
 }
 
 #[tokio::test]
-async fn a_page_of_a_list_takes_two_round_trips() {
+async fn a_page_of_a_list_takes_two_round_trips_and_no_script() {
     let (context, store) = warm(Rules::new()).await;
     for at in 0..20 {
         store.create(NewSession::new().user("ann").connection(at.to_string())).await.unwrap();
     }
     let (owner, page) = (Selector::user("ann"), PageRequest::first(10));
     let cost = cost(&context, store.list(&owner, &page)).await;
-    assert_eq!(cost.round_trips, 2);
+    let commands: Vec<(&str, u64)> =
+        cost.commands.iter().map(|(name, calls)| (name.as_str(), *calls)).collect();
+    let expected = [("exec", 1), ("getrange", 10), ("multi", 1), ("time", 1), ("zrangebyscore", 2)];
+    assert_eq!((cost.round_trips, cost.scripts, commands.as_slice()), (2, 0, expected.as_slice()));
+}
+
+#[tokio::test]
+async fn a_page_of_migrations_takes_two_round_trips_and_no_script() {
+    let (context, store) = warm(Rules::new()).await;
+    for name in ["a", "b"] {
+        let session = session(&store, name).await;
+        store.freeze(&session, Freezing::new(TaskId::random(), "elsewhere")).await.unwrap();
+    }
+    let cost = cost(&context, store.migrations(0, 10)).await;
+    assert_eq!((cost.round_trips, cost.scripts, cost.commands["getrange"]), (2, 0, 2));
 }
 
 #[tokio::test]

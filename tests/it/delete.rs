@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::expect::{refusal, session_id as id};
 use crate::support::record::DELETED;
 
@@ -21,7 +21,7 @@ fn new(name: &str) -> NewSession {
 
 #[rstest]
 #[tokio::test]
-async fn delete_removes_every_entry_and_leaves_a_tombstone(#[values(Redis, Memory)] on: On) {
+async fn delete_removes_every_entry_and_leaves_a_tombstone(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().tombstone(5 * MINUTE)).await;
     for name in ["s", "other"] {
@@ -48,7 +48,7 @@ async fn delete_removes_every_entry_and_leaves_a_tombstone(#[values(Redis, Memor
 
 #[rstest]
 #[tokio::test]
-async fn the_last_session_takes_its_indexes_with_it(#[values(Redis, Memory)] on: On) {
+async fn the_last_session_takes_its_indexes_with_it(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(new("s")).await.unwrap().session;
@@ -74,7 +74,9 @@ async fn a_second_delete_and_one_of_an_unknown_id_are_missing_and_change_nothing
 
 #[rstest]
 #[tokio::test]
-async fn an_expired_session_is_missing_and_left_to_the_reaper_untouched(#[values(Redis, Memory)] on: On) {
+async fn an_expired_session_is_missing_and_left_to_the_reaper_untouched(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
     let session = store.create(new("s")).await.unwrap().session;
@@ -89,7 +91,9 @@ async fn an_expired_session_is_missing_and_left_to_the_reaper_untouched(#[values
 
 #[rstest]
 #[tokio::test]
-async fn delete_with_a_stale_copy_in_hand_removes_what_the_session_has_now(#[values(Redis, Memory)] on: On) {
+async fn delete_with_a_stale_copy_in_hand_removes_what_the_session_has_now(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let stale = store.create(new("s")).await.unwrap().session;
@@ -107,7 +111,7 @@ async fn delete_with_a_stale_copy_in_hand_removes_what_the_session_has_now(#[val
 #[rstest]
 #[tokio::test]
 async fn delete_follows_an_id_that_was_rotated_away_with_the_session_in_hand_and_without(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
@@ -134,7 +138,7 @@ async fn delete_follows_an_id_that_was_rotated_away_with_the_session_in_hand_and
 #[rstest]
 #[tokio::test]
 async fn delete_follows_the_id_from_before_a_login_until_exactly_the_end_of_the_grace(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().rotation_grace(MINUTE)).await;
@@ -151,7 +155,7 @@ async fn delete_follows_the_id_from_before_a_login_until_exactly_the_end_of_the_
 #[rstest]
 #[tokio::test]
 async fn a_repeated_delete_is_recognized_until_exactly_the_end_of_the_tombstone(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().tombstone(MINUTE)).await;
@@ -168,7 +172,7 @@ async fn a_repeated_delete_is_recognized_until_exactly_the_end_of_the_tombstone(
 #[rstest]
 #[tokio::test]
 async fn an_id_that_was_rotated_away_twice_is_missing_and_the_session_lives_on(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;

@@ -8,7 +8,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::expect::session_id as id;
 use crate::support::record::{DELETED, LIVE};
 use crate::support::sessions::{create_many, ids};
@@ -27,7 +27,7 @@ fn removed_ids(removed: &[Removed]) -> Vec<SessionId> {
 #[rstest]
 #[tokio::test]
 async fn all_sessions_of_a_user_go_with_their_entries_and_their_connections_are_returned(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
@@ -60,7 +60,7 @@ async fn all_sessions_of_a_user_go_with_their_entries_and_their_connections_are_
 
 #[rstest]
 #[tokio::test]
-async fn all_but_one_go(#[values(Redis, Memory)] on: On) {
+async fn all_but_one_go(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for name in ["a", "b", "c"] {
@@ -85,7 +85,9 @@ async fn all_but_one_go(#[values(Redis, Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn more_sessions_than_a_batch_all_go_wherever_the_kept_one_stands(#[values(Redis, Memory)] on: On) {
+async fn more_sessions_than_a_batch_all_go_wherever_the_kept_one_stands(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for kept in [None, Some(0), Some(200), Some(449)] {
@@ -108,7 +110,7 @@ async fn more_sessions_than_a_batch_all_go_wherever_the_kept_one_stands(#[values
 
 #[rstest]
 #[tokio::test]
-async fn exactly_one_and_two_batches_go_and_one_more_or_less(#[values(Redis, Memory)] on: On) {
+async fn exactly_one_and_two_batches_go_and_one_more_or_less(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for count in [1, 199, 200, 201, 202, 203, 400, 401] {
@@ -122,7 +124,7 @@ async fn exactly_one_and_two_batches_go_and_one_more_or_less(#[values(Redis, Mem
 
 #[rstest]
 #[tokio::test]
-async fn expired_sessions_go_too_and_no_reaper_finds_them_later(#[values(Redis, Memory)] on: On) {
+async fn expired_sessions_go_too_and_no_reaper_finds_them_later(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
     store.create(of("ann", "expired")).await.unwrap();
@@ -158,7 +160,7 @@ async fn entries_that_lead_to_no_session_of_the_user_are_dropped_and_not_returne
 #[rstest]
 #[tokio::test]
 async fn a_user_without_sessions_has_nothing_to_delete_and_nothing_is_written(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;

@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::expect::session_id as id;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ fn to(name: &str) -> Rotation {
 
 #[rstest]
 #[tokio::test]
-async fn get_returns_the_whole_session_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+async fn get_returns_the_whole_session_and_changes_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().max_lifetime(60 * MINUTE)).await;
     let created = store.create(new("s").set("n", &1).unwrap()).await.unwrap().session;
@@ -58,7 +58,9 @@ async fn an_unknown_a_deleted_and_an_expired_id_are_none() {
 
 #[rstest]
 #[tokio::test]
-async fn an_id_that_was_rotated_away_leads_to_the_session_under_its_new_id(#[values(Redis, Memory)] on: On) {
+async fn an_id_that_was_rotated_away_leads_to_the_session_under_its_new_id(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("old").set("n", &1).unwrap()).await.unwrap();
@@ -72,7 +74,7 @@ async fn an_id_that_was_rotated_away_leads_to_the_session_under_its_new_id(#[val
 
 #[rstest]
 #[tokio::test]
-async fn an_id_that_was_rotated_away_twice_leads_nowhere(#[values(Redis, Memory)] on: On) {
+async fn an_id_that_was_rotated_away_twice_leads_nowhere(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     store.create(new("first")).await.unwrap();
@@ -87,7 +89,7 @@ async fn an_id_that_was_rotated_away_twice_leads_nowhere(#[values(Redis, Memory)
 #[rstest]
 #[tokio::test]
 async fn an_id_that_was_rotated_away_to_a_session_that_is_gone_leads_nowhere(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().ttl(MINUTE)).await;
@@ -107,7 +109,7 @@ async fn an_id_that_was_rotated_away_to_a_session_that_is_gone_leads_nowhere(
 #[rstest]
 #[tokio::test]
 async fn an_old_id_is_none_once_its_grace_has_passed_and_the_session_lives_on(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().rotation_grace(MINUTE)).await;
@@ -149,7 +151,7 @@ async fn a_stale_pointer_of_a_connection_is_no_answer() {
 #[rstest]
 #[tokio::test]
 async fn a_connection_that_was_left_leads_nowhere_and_the_new_one_to_the_session(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
@@ -188,7 +190,7 @@ async fn what_is_no_record_or_no_pointer_is_corrupt_and_not_absent() {
 
 #[rstest]
 #[tokio::test]
-async fn a_connection_id_that_is_empty_or_too_long_is_invalid(#[values(Redis, Memory)] on: On) {
+async fn a_connection_id_that_is_empty_or_too_long_is_invalid(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for name in [String::new(), "x".repeat(257)] {

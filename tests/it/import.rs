@@ -13,7 +13,7 @@ use cloakroom::{
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal, session_id as id};
 use crate::support::record::Stored;
@@ -85,8 +85,8 @@ async fn rich(context: &Context, store: &Store) -> Session {
 #[rstest]
 #[tokio::test]
 async fn everything_of_a_session_comes_over_equal(
-    #[values(Redis, Memory)] there: On,
-    #[values(Redis, Memory)] here: On,
+    #[values(Redis, Near, Memory)] there: On,
+    #[values(Redis, Near, Memory)] here: On,
 ) {
     let from = Context::on(there).await;
     let to = from.another(here).await;
@@ -115,8 +115,8 @@ async fn everything_of_a_session_comes_over_equal(
 #[rstest]
 #[tokio::test]
 async fn an_imported_session_has_all_its_entries_and_their_ttls(
-    #[values(Redis, Memory)] there: On,
-    #[values(Redis, Memory)] here: On,
+    #[values(Redis, Near, Memory)] there: On,
+    #[values(Redis, Near, Memory)] here: On,
 ) {
     let (from, to, [source, target]) = places(there, here).await;
     let session = source.create(named("s")).await.unwrap().session;
@@ -139,8 +139,8 @@ async fn an_imported_session_has_all_its_entries_and_their_ttls(
 #[rstest]
 #[tokio::test]
 async fn an_anonymous_session_without_data_is_in_the_expiry_index_only(
-    #[values(Redis, Memory)] there: On,
-    #[values(Redis, Memory)] here: On,
+    #[values(Redis, Near, Memory)] there: On,
+    #[values(Redis, Near, Memory)] here: On,
 ) {
     let (_from, to, [source, target]) = places(there, here).await;
     let session = source.create(NewSession::new()).await.unwrap().session;
@@ -153,8 +153,8 @@ async fn an_anonymous_session_without_data_is_in_the_expiry_index_only(
 #[rstest]
 #[tokio::test]
 async fn the_limit_of_sessions_a_user_is_not_checked(
-    #[values(Redis, Memory)] there: On,
-    #[values(Redis, Memory)] here: On,
+    #[values(Redis, Near, Memory)] there: On,
+    #[values(Redis, Near, Memory)] here: On,
 ) {
     let from = Context::on(there).await;
     let to = from.another(here).await;
@@ -173,8 +173,8 @@ async fn the_limit_of_sessions_a_user_is_not_checked(
 #[rstest]
 #[tokio::test]
 async fn a_second_import_is_unchanged_and_writes_nothing(
-    #[values(Redis, Memory)] there: On,
-    #[values(Redis, Memory)] here: On,
+    #[values(Redis, Near, Memory)] there: On,
+    #[values(Redis, Near, Memory)] here: On,
 ) {
     let (from, to, [source, target]) = places(there, here).await;
     let session = rich(&from, &source).await;
@@ -197,7 +197,7 @@ async fn a_second_import_is_unchanged_and_writes_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn the_same_content_in_another_order_is_unchanged(#[values(Redis, Memory)] on: On) {
+async fn the_same_content_in_another_order_is_unchanged(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(named("s")).await.unwrap().session;
@@ -213,8 +213,8 @@ async fn the_same_content_in_another_order_is_unchanged(#[values(Redis, Memory)]
 #[rstest]
 #[tokio::test]
 async fn the_same_import_sent_again_answers_the_same_even_after_changes_by_others(
-    #[values(Redis, Memory)] there: On,
-    #[values(Redis, Memory)] here: On,
+    #[values(Redis, Near, Memory)] there: On,
+    #[values(Redis, Near, Memory)] here: On,
 ) {
     let (_from, to, [source, target]) = places(there, here).await;
     let session = source.create(named("s")).await.unwrap().session;
@@ -236,7 +236,7 @@ async fn the_same_import_sent_again_answers_the_same_even_after_changes_by_other
 
 #[rstest]
 #[tokio::test]
-async fn export_reads_what_get_reads_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+async fn export_reads_what_get_reads_and_changes_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let rules = Rules::new().ttl(MINUTE).rotation_grace(HOUR);
     let store = context.store_at(rules).await;
@@ -255,7 +255,7 @@ async fn export_reads_what_get_reads_and_changes_nothing(#[values(Redis, Memory)
 
 #[rstest]
 #[tokio::test]
-async fn neither_the_id_nor_the_data_of_an_export_is_shown(#[values(Redis, Memory)] on: On) {
+async fn neither_the_id_nor_the_data_of_an_export_is_shown(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = store.create(named("secret")).await.unwrap().session;

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use cloakroom::migration::{Freezing, TaskId};
 use cloakroom::nodes::Claim;
-use cloakroom::{Cursor, Error, Invalid, NewSession, OnLimit, Patch, Refusal, Rules, Session, SessionId};
+use cloakroom::{
+    Cursor, Error, Invalid, NewSession, OnLimit, PageRequest, Patch, Refusal, Rules, Selector, Session,
+    SessionId,
+};
 use rstest::rstest;
 
 use crate::support::Context;
@@ -168,6 +171,31 @@ async fn a_claim_of_named_sessions_names_those_that_were_left() {
     assert_eq!((claimed.sessions.len(), claimed.stale.as_slice(), claimed.next), (3, &all[3..], None));
     let claimed = store.recover(Claim::new("gateway", "live").only(claimed.stale)).await.unwrap();
     assert_eq!((claimed.sessions.len(), claimed.stale.len()), (2, 0));
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_list_hands_out_2_mib_at_most_or_one_session_and_tells_where_to_go_on() {
+    let context = Context::own(&[]).await;
+    let store = context.store_at(rules()).await;
+    for (count, bytes, at_once) in [(20, 256 * KIB, 7), (3, 4 * MIB, 1)] {
+        let all = made(&store, count, bytes).await;
+        let (mut seen, mut request) = (Vec::new(), PageRequest::first(100));
+        loop {
+            let (page, sent) = reply_of(&context, store.list(&Selector::user("ann"), &request)).await;
+            // What is cut off is read once more, by the script.
+            assert!(sent < 4 * MIB + bytes + 64 * KIB, "{sent}");
+            assert_eq!(page.sessions.len(), at_once.min(count - seen.len()));
+            seen.extend(ids(&page.sessions));
+            match page.next {
+                Some(next) => request = PageRequest::after(next, 100),
+                None => break,
+            }
+        }
+        assert_eq!(seen, all);
+        store.delete_user("ann", None).await.unwrap();
+        context.clock.advance(MINUTE);
+    }
     context.check().await;
 }
 

@@ -15,6 +15,7 @@ mod history;
 mod listing;
 mod model;
 mod mutations;
+mod overtaken;
 mod random;
 mod resp;
 mod search;

@@ -1,5 +1,7 @@
 //! list: the live sessions of a user or node, a page at a time, oldest first.
 
+mod natively;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

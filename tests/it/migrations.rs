@@ -100,3 +100,36 @@ async fn a_foreign_type_in_the_place_of_the_list_is_corrupt() {
     let key = context.key("migrations");
     assert_eq!(context.foreign_at(&key, store.migrations(0, 10)).await, "migrations");
 }
+
+#[tokio::test]
+async fn only_what_may_lead_nowhere_takes_the_script() {
+    let context = Context::own(&[]).await;
+    let store = context.store_at(Rules::new()).await;
+    let mut all = BTreeSet::new();
+    for name in ["a", "b", "c"] {
+        let session = context.session(&store, name).await;
+        store.freeze(&session, Freezing::new(TaskId::random(), "elsewhere").span(SPAN)).await.unwrap();
+        all.insert(session.id().clone());
+    }
+    let told = async |expected: &BTreeSet<SessionId>, scripts| {
+        let before = context.count().await;
+        let page = store.migrations(0, 10).await.unwrap();
+        assert_eq!(context.cost_since(&before).await.scripts, scripts);
+        let ids: BTreeSet<SessionId> = page.migrations.into_iter().map(|it| it.id).collect();
+        assert_eq!(&ids, expected);
+    };
+    told(&all, 0).await;
+    let key = context.key("migrations");
+    let _: i64 = context.command(&["ZADD", &key, "1", "ghost"]).await;
+    told(&all, 1).await;
+    told(&all, 0).await;
+    // What is corrupt or foreign stays, and is passed over.
+    for (id, plant) in all.clone().iter().zip([["SET", "garbage"], ["LPUSH", "x"]]) {
+        let record = context.record_key(id);
+        let _: i64 = context.command(&["DEL", &record]).await;
+        context.command::<redis::Value>(&[plant[0], &record, plant[1]]).await;
+        all.remove(id);
+        told(&all, 1).await;
+    }
+    assert_eq!(context.members(&key).await.len(), 3);
+}

@@ -6,7 +6,7 @@ use cloakroom::{Error, Obstacle, Patch, Refusal, Rotation, Rules, Session, Sessi
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::context::{On, Store};
 use crate::support::expect::{refusal, session_id};
 
@@ -35,7 +35,7 @@ fn put(session: &mut Session) -> Result<(), CartError> {
 #[rstest]
 #[tokio::test]
 async fn an_error_of_the_callers_own_type_comes_back_as_it_is_and_errors_of_the_store_become_it(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -59,7 +59,7 @@ fn increment(session: &mut Session) -> cloakroom::Result<()> {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_increments_at_once_are_all_counted(#[values(Redis, Memory)] on: On) {
+async fn twenty_increments_at_once_are_all_counted(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -82,7 +82,7 @@ async fn twenty_increments_at_once_are_all_counted(#[values(Redis, Memory)] on: 
 
 #[rstest]
 #[tokio::test]
-async fn modify_returns_what_it_saved(#[values(Redis, Memory)] on: On) {
+async fn modify_returns_what_it_saved(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let created = store.create(cloakroom::NewSession::new()).await.unwrap().session;
@@ -102,7 +102,7 @@ async fn modify_returns_what_it_saved(#[values(Redis, Memory)] on: On) {
 #[rstest]
 #[tokio::test]
 async fn modify_of_a_missing_session_is_missing_and_the_closure_does_not_run(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -119,7 +119,7 @@ async fn modify_of_a_missing_session_is_missing_and_the_closure_does_not_run(
 
 #[rstest]
 #[tokio::test]
-async fn an_error_of_the_closure_passes_and_nothing_is_written(#[values(Redis, Memory)] on: On) {
+async fn an_error_of_the_closure_passes_and_nothing_is_written(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -148,7 +148,7 @@ fn interfere(store: &Store, session: &Session, number: u32) {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_conflict_runs_the_closure_again_on_a_fresh_copy(#[values(Redis, Memory)] on: On) {
+async fn a_conflict_runs_the_closure_again_on_a_fresh_copy(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -174,7 +174,7 @@ async fn a_conflict_runs_the_closure_again_on_a_fresh_copy(#[values(Redis, Memor
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thirty_two_conflicts_in_a_row_end_in_an_error(#[values(Redis, Memory)] on: On) {
+async fn thirty_two_conflicts_in_a_row_end_in_an_error(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -195,7 +195,7 @@ async fn thirty_two_conflicts_in_a_row_end_in_an_error(#[values(Redis, Memory)] 
 
 #[rstest]
 #[tokio::test]
-async fn modify_follows_a_rotated_id(#[values(Redis, Memory)] on: On) {
+async fn modify_follows_a_rotated_id(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;

@@ -106,3 +106,24 @@ async fn a_node_whose_name_is_no_text_is_passed_over() {
     assert_eq!(names, ["n"]);
     assert!(store.lapsed_nodes().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_lease_that_is_none_of_ours_is_corrupt_and_one_that_is_gone_is_over() {
+    let context = Context::redis().await;
+    let store = context.store_at(Rules::new()).await;
+    register(&store, "n").await;
+    let until = store.nodes().await.unwrap()[0].lease_until_ms;
+    let lease = context.key("node:n:lease");
+    let stored = context.string(&lease).await.unwrap();
+    context.command::<()>(&["SET", &lease, "garbage"]).await;
+    let error = store.nodes().await.unwrap_err();
+    assert!(matches!(&error, cloakroom::Error::Corrupt { what } if what == "lease"), "{error:?}");
+    let _: i64 = context.command(&["DEL", &lease]).await;
+    assert_eq!(context.foreign_at(&lease, store.nodes()).await, "lease");
+    let _: i64 = context.command(&["DEL", &lease]).await;
+    let nodes = store.nodes().await.unwrap();
+    assert_eq!((nodes[0].lease_until_ms, nodes[0].is_live), (until, false));
+    let mut set = redis::cmd("SET");
+    let _: () = set.arg(&lease).arg(stored).query_async(&mut context.raw()).await.unwrap();
+    assert!(store.nodes().await.unwrap()[0].is_live);
+}

@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal};
 
@@ -22,7 +22,7 @@ async fn read(store: &Store, session: &Session) -> Session {
 
 #[rstest]
 #[tokio::test]
-async fn patch_sets_and_removes_what_it_names_and_keeps_the_rest(#[values(Redis, Memory)] on: On) {
+async fn patch_sets_and_removes_what_it_names_and_keeps_the_rest(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -51,7 +51,7 @@ async fn patch_sets_and_removes_what_it_names_and_keeps_the_rest(#[values(Redis,
 
 #[rstest]
 #[tokio::test]
-async fn patch_keeps_times_and_ttl_unless_told(#[values(Redis, Memory)] on: On) {
+async fn patch_keeps_times_and_ttl_unless_told(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -69,7 +69,7 @@ async fn patch_keeps_times_and_ttl_unless_told(#[values(Redis, Memory)] on: On) 
 
 #[rstest]
 #[tokio::test]
-async fn patch_suspends_and_activates(#[values(Redis, Memory)] on: On) {
+async fn patch_suspends_and_activates(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -85,7 +85,9 @@ async fn patch_suspends_and_activates(#[values(Redis, Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn patch_with_another_ttl_moves_expiry_and_ttls_with_a_bare_id_too(#[values(Redis, Memory)] on: On) {
+async fn patch_with_another_ttl_moves_expiry_and_ttls_with_a_bare_id_too(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -108,7 +110,7 @@ async fn patch_with_another_ttl_moves_expiry_and_ttls_with_a_bare_id_too(#[value
 
 #[rstest]
 #[tokio::test]
-async fn a_patch_that_changes_nothing_writes_nothing(#[values(Redis, Memory)] on: On) {
+async fn a_patch_that_changes_nothing_writes_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -125,7 +127,7 @@ async fn a_patch_that_changes_nothing_writes_nothing(#[values(Redis, Memory)] on
 
 #[rstest]
 #[tokio::test]
-async fn two_patches_of_different_attributes_at_once_are_both_there(#[values(Redis, Memory)] on: On) {
+async fn two_patches_of_different_attributes_at_once_are_both_there(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -146,7 +148,7 @@ async fn two_patches_of_different_attributes_at_once_are_both_there(#[values(Red
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_patches_of_different_attributes_at_once_are_all_there(#[values(Redis, Memory)] on: On) {
+async fn fifty_patches_of_different_attributes_at_once_are_all_there(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -168,7 +170,9 @@ async fn fifty_patches_of_different_attributes_at_once_are_all_there(#[values(Re
 
 #[rstest]
 #[tokio::test]
-async fn a_patch_that_expects_another_version_conflicts_and_writes_nothing(#[values(Redis, Memory)] on: On) {
+async fn a_patch_that_expects_another_version_conflicts_and_writes_nothing(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -184,7 +188,9 @@ async fn a_patch_that_expects_another_version_conflicts_and_writes_nothing(#[val
 
 #[rstest]
 #[tokio::test]
-async fn a_patch_beyond_the_size_limit_is_too_large_and_writes_nothing(#[values(Redis, Memory)] on: On) {
+async fn a_patch_beyond_the_size_limit_is_too_large_and_writes_nothing(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new().session_bytes(100)).await;
     let session = store.create(NewSession::new()).await.unwrap().session;
@@ -214,7 +220,7 @@ async fn a_patch_beyond_the_size_limit_is_too_large_and_writes_nothing(#[values(
 
 #[rstest]
 #[tokio::test]
-async fn the_last_change_of_a_key_wins(#[values(Redis, Memory)] on: On) {
+async fn the_last_change_of_a_key_wins(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -230,7 +236,7 @@ async fn the_last_change_of_a_key_wins(#[values(Redis, Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn values_of_every_json_kind_come_back_equal(#[values(Redis, Memory)] on: On) {
+async fn values_of_every_json_kind_come_back_equal(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new().value_bytes(2 << 20).session_bytes(4 << 20)).await;
     let session = context.session(&store, "a").await;
@@ -267,7 +273,9 @@ async fn values_of_every_json_kind_come_back_equal(#[values(Redis, Memory)] on: 
 
 #[rstest]
 #[tokio::test]
-async fn a_patch_of_a_key_that_is_the_beginning_of_another_leaves_that(#[values(Redis, Memory)] on: On) {
+async fn a_patch_of_a_key_that_is_the_beginning_of_another_leaves_that(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -295,7 +303,9 @@ async fn patch_of_a_frozen_session_is_refused_and_changes_nothing() {
 
 #[rstest]
 #[tokio::test]
-async fn patch_of_a_session_that_is_not_live_is_missing_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+async fn patch_of_a_session_that_is_not_live_is_missing_and_changes_nothing(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let not_live = context.not_live(&store, TTL).await;
@@ -310,7 +320,7 @@ async fn patch_of_a_session_that_is_not_live_is_missing_and_changes_nothing(#[va
 
 #[rstest]
 #[tokio::test]
-async fn patch_follows_a_rotated_id_and_names_the_new_one(#[values(Redis, Memory)] on: On) {
+async fn patch_follows_a_rotated_id_and_names_the_new_one(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;

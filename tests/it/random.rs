@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use self::actor::Actor;
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::context::{On, eventually};
 use crate::support::invariants;
 
@@ -68,11 +68,12 @@ impl Pace {
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn random_operations_leave_no_invariant_broken(#[values(Redis, Memory)] on: On) {
+async fn random_operations_leave_no_invariant_broken(#[values(Redis, Near, Memory)] on: On) {
     let seed = number("CLOAKROOM_RANDOM_SEED").unwrap_or_else(|| fastrand::u64(..));
     let operations = number("CLOAKROOM_RANDOM_OPS").unwrap_or(20_000);
     let context = match on {
         Redis => Context::own(&[]).await,
+        Near => Context::own(&[]).await.near(),
         Memory => Context::on(on).await,
     };
     let context = Arc::new(context);

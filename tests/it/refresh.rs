@@ -8,7 +8,7 @@ use cloakroom::{NewSession, Patch, Refusal, Rotation, Rules, Session};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal, session_id};
 
@@ -33,7 +33,7 @@ async fn after(context: &Context, store: &Store, session: &Session, by: Duration
 
 #[rstest]
 #[tokio::test]
-async fn refresh_extends_only_when_less_than_half_of_the_ttl_is_left(#[values(Redis, Memory)] on: On) {
+async fn refresh_extends_only_when_less_than_half_of_the_ttl_is_left(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -46,7 +46,7 @@ async fn refresh_extends_only_when_less_than_half_of_the_ttl_is_left(#[values(Re
 
 #[rstest]
 #[tokio::test]
-async fn a_threshold_of_one_always_slides(#[values(Redis, Memory)] on: On) {
+async fn a_threshold_of_one_always_slides(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().refresh_threshold(1.0)).await;
     let session = context.session(&store, "a").await;
@@ -58,7 +58,7 @@ async fn a_threshold_of_one_always_slides(#[values(Redis, Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn a_low_threshold_extends_late(#[values(Redis, Memory)] on: On) {
+async fn a_low_threshold_extends_late(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().refresh_threshold(0.1)).await;
     let session = context.session(&store, "a").await;
@@ -70,7 +70,7 @@ async fn a_low_threshold_extends_late(#[values(Redis, Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn within_the_touch_interval_nothing_is_written(#[values(Redis, Memory)] on: On) {
+async fn within_the_touch_interval_nothing_is_written(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().touch_interval(MINUTE).refresh_threshold(1.0)).await;
     let session = context.session(&store, "a").await;
@@ -88,7 +88,7 @@ async fn within_the_touch_interval_nothing_is_written(#[values(Redis, Memory)] o
 
 #[rstest]
 #[tokio::test]
-async fn what_would_expire_within_the_touch_interval_is_extended(#[values(Redis, Memory)] on: On) {
+async fn what_would_expire_within_the_touch_interval_is_extended(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let rules = Rules::new().ttl(MINUTE * 2).touch_interval(MINUTE);
     let store = context.store_at(rules.refresh_threshold(0.6)).await;
@@ -105,7 +105,7 @@ async fn what_would_expire_within_the_touch_interval_is_extended(#[values(Redis,
 #[rstest]
 #[tokio::test]
 async fn extension_stops_at_the_lifetime_and_an_active_session_expires_there(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let lifetime = TTL * 2;
@@ -130,7 +130,9 @@ async fn extension_stops_at_the_lifetime_and_an_active_session_expires_there(
 
 #[rstest]
 #[tokio::test]
-async fn a_clock_that_is_set_back_takes_what_is_too_far_off_back_with_it(#[values(Redis, Memory)] on: On) {
+async fn a_clock_that_is_set_back_takes_what_is_too_far_off_back_with_it(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().refresh_threshold(1.0)).await;
     let session = context.session(&store, "a").await;
@@ -148,7 +150,9 @@ async fn a_clock_that_is_set_back_takes_what_is_too_far_off_back_with_it(#[value
 
 #[rstest]
 #[tokio::test]
-async fn refresh_after_expiry_never_revives_though_the_record_is_stored(#[values(Redis, Memory)] on: On) {
+async fn refresh_after_expiry_never_revives_though_the_record_is_stored(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -166,7 +170,7 @@ async fn refresh_after_expiry_never_revives_though_the_record_is_stored(#[values
 #[rstest]
 #[tokio::test]
 async fn refresh_of_what_never_was_or_was_deleted_is_none_and_writes_nothing(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -183,7 +187,7 @@ async fn refresh_of_what_never_was_or_was_deleted_is_none_and_writes_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn refresh_and_get_returns_what_get_returns(#[values(Redis, Memory)] on: On) {
+async fn refresh_and_get_returns_what_get_returns(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().touch_interval(MINUTE)).await;
     let session = context.session(&store, "a").await;
@@ -322,7 +326,7 @@ async fn refresh_of_a_frozen_session_is_refused_and_changes_nothing() {
 
 #[rstest]
 #[tokio::test]
-async fn refresh_follows_a_rotated_id_once_and_names_the_new_one(#[values(Redis, Memory)] on: On) {
+async fn refresh_follows_a_rotated_id_once_and_names_the_new_one(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().rotation_grace(TTL)).await;
     let session = context.session(&store, "a").await;
@@ -341,7 +345,7 @@ async fn refresh_follows_a_rotated_id_once_and_names_the_new_one(#[values(Redis,
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refresh_against_delete_leaves_nothing_in_either_order(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
     #[values(Duration::ZERO, MINUTE)] touch: Duration,
 ) {
     let context = Context::on(on).await;

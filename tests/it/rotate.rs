@@ -7,7 +7,7 @@ use cloakroom::{Binding, NewSession, OnLimit, OperationId, Patch, Refusal, Rotat
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal, session_id};
 use crate::support::record::{DELETED, LIVE, MOVED};
@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(60 * 60);
 
 #[rstest]
 #[tokio::test]
-async fn rotate_keeps_data_and_deadline_under_a_new_id(#[values(Redis, Memory)] on: On) {
+async fn rotate_keeps_data_and_deadline_under_a_new_id(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().max_lifetime(TTL * 3)).await;
     let session = context.session(&store, "a").await;
@@ -72,7 +72,7 @@ async fn rotate_moves_all_indexes_and_the_pointer() {
 #[rstest]
 #[tokio::test]
 async fn the_old_id_leads_to_the_new_one_until_exactly_the_end_of_the_rotation_grace(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().rotation_grace(10 * MINUTE)).await;
@@ -94,7 +94,7 @@ async fn the_old_id_leads_to_the_new_one_until_exactly_the_end_of_the_rotation_g
 #[rstest]
 #[tokio::test]
 async fn after_the_rotation_grace_the_old_id_is_missing_to_every_operation_and_free(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().rotation_grace(MINUTE)).await;
@@ -121,7 +121,7 @@ async fn after_the_rotation_grace_the_old_id_is_missing_to_every_operation_and_f
 
 #[rstest]
 #[tokio::test]
-async fn a_repeated_rotation_is_recognized_until_the_end_of_the_grace(#[values(Redis, Memory)] on: On) {
+async fn a_repeated_rotation_is_recognized_until_the_end_of_the_grace(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().rotation_grace(MINUTE)).await;
     let old = context.session(&store, "a").await;
@@ -137,7 +137,7 @@ async fn a_repeated_rotation_is_recognized_until_the_end_of_the_grace(#[values(R
 
 #[rstest]
 #[tokio::test]
-async fn login_makes_an_anonymous_session_the_users_in_the_same_step(#[values(Redis, Memory)] on: On) {
+async fn login_makes_an_anonymous_session_the_users_in_the_same_step(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let visit = NewSession::new().set("cart", &[3, 5]).unwrap();
@@ -158,7 +158,7 @@ async fn login_makes_an_anonymous_session_the_users_in_the_same_step(#[values(Re
 
 #[rstest]
 #[tokio::test]
-async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete(#[values(Redis, Memory)] on: On) {
+async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let planted = store.create(NewSession::new()).await.unwrap().session;
@@ -180,7 +180,7 @@ async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete(#[values(Redis,
 
 #[rstest]
 #[tokio::test]
-async fn login_as_another_user_leaves_the_first_users_index(#[values(Redis, Memory)] on: On) {
+async fn login_as_another_user_leaves_the_first_users_index(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -215,7 +215,7 @@ async fn rotations_at_once_end_with_one_new_id_that_all_learn() {
 #[rstest]
 #[tokio::test]
 async fn rotate_of_an_id_that_was_rotated_away_changes_nothing_and_tells_the_new_one(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -239,7 +239,7 @@ async fn rotate_of_an_id_that_was_rotated_away_changes_nothing_and_tells_the_new
 
 #[rstest]
 #[tokio::test]
-async fn a_new_id_that_is_in_use_is_refused_and_nothing_changes(#[values(Redis, Memory)] on: On) {
+async fn a_new_id_that_is_in_use_is_refused_and_nothing_changes(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let expired = NewSession::new().ttl(MINUTE);
@@ -262,7 +262,7 @@ async fn a_new_id_that_is_in_use_is_refused_and_nothing_changes(#[values(Redis, 
 
 #[rstest]
 #[tokio::test]
-async fn rotate_of_a_session_that_is_not_live_changes_nothing(#[values(Redis, Memory)] on: On) {
+async fn rotate_of_a_session_that_is_not_live_changes_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let not_live = context.not_live(&store, TTL).await;
@@ -303,7 +303,7 @@ async fn a_pointer_that_is_another_sessions_is_not_taken_along() {
 
 #[rstest]
 #[tokio::test]
-async fn a_stale_copy_and_a_bare_id_rotate_as_well(#[values(Redis, Memory)] on: On) {
+async fn a_stale_copy_and_a_bare_id_rotate_as_well(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let stale = context.session(&store, "a").await;
@@ -336,7 +336,7 @@ async fn sessions_of(context: &Context, store: &Store, user: &str, count: usize)
 
 #[rstest]
 #[tokio::test]
-async fn a_login_over_the_limit_is_refused_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+async fn a_login_over_the_limit_is_refused_and_changes_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().sessions_per_user(2, OnLimit::Reject)).await;
     let own = sessions_of(&context, &store, "ann", 2).await;
@@ -356,7 +356,7 @@ async fn a_login_over_the_limit_is_refused_and_changes_nothing(#[values(Redis, M
 
 #[rstest]
 #[tokio::test]
-async fn expired_sessions_do_not_count_against_a_login(#[values(Redis, Memory)] on: On) {
+async fn expired_sessions_do_not_count_against_a_login(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().sessions_per_user(1, OnLimit::Reject)).await;
     sessions_of(&context, &store, "ann", 1).await;
@@ -369,7 +369,7 @@ async fn expired_sessions_do_not_count_against_a_login(#[values(Redis, Memory)] 
 
 #[rstest]
 #[tokio::test]
-async fn a_login_evicts_the_oldest_with_all_that_they_have(#[values(Redis, Memory)] on: On) {
+async fn a_login_evicts_the_oldest_with_all_that_they_have(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let unlimited = context.store_at(Rules::new()).await;
     let store = context.store_at(Rules::new().sessions_per_user(2, OnLimit::EvictOldest)).await;
@@ -394,7 +394,7 @@ async fn a_login_evicts_the_oldest_with_all_that_they_have(#[values(Redis, Memor
 
 #[rstest]
 #[tokio::test]
-async fn a_login_with_hundreds_over_the_limit_evicts_them_by_batches(#[values(Redis, Memory)] on: On) {
+async fn a_login_with_hundreds_over_the_limit_evicts_them_by_batches(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let unlimited = context.store_at(Rules::new()).await;
     let store = context.store_at(Rules::new().sessions_per_user(1, OnLimit::EvictOldest)).await;

@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::expect::{refusal, session_id};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(60 * 60);
 
 #[rstest]
 #[tokio::test]
-async fn unbind_detaches_connection_and_node_and_suspends_the_session(#[values(Redis, Memory)] on: On) {
+async fn unbind_detaches_connection_and_node_and_suspends_the_session(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -41,7 +41,7 @@ async fn unbind_detaches_connection_and_node_and_suspends_the_session(#[values(R
 
 #[rstest]
 #[tokio::test]
-async fn unbind_with_a_bare_id_and_with_a_stale_copy_finds_the_node(#[values(Redis, Memory)] on: On) {
+async fn unbind_with_a_bare_id_and_with_a_stale_copy_finds_the_node(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let stale = context.session(&store, "a").await;
@@ -60,7 +60,7 @@ async fn unbind_with_a_bare_id_and_with_a_stale_copy_finds_the_node(#[values(Red
 
 #[rstest]
 #[tokio::test]
-async fn the_late_disconnect_of_an_old_connection_does_nothing(#[values(Redis, Memory)] on: On) {
+async fn the_late_disconnect_of_an_old_connection_does_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -78,7 +78,7 @@ async fn the_late_disconnect_of_an_old_connection_does_nothing(#[values(Redis, M
 
 #[rstest]
 #[tokio::test]
-async fn a_second_unbind_does_nothing(#[values(Redis, Memory)] on: On) {
+async fn a_second_unbind_does_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -103,7 +103,7 @@ async fn a_pointer_that_is_another_sessions_stays() {
 
 #[rstest]
 #[tokio::test]
-async fn a_connection_without_a_node_is_detached_too(#[values(Redis, Memory)] on: On) {
+async fn a_connection_without_a_node_is_detached_too(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let new = NewSession::new().connection("socket");
@@ -116,7 +116,7 @@ async fn a_connection_without_a_node_is_detached_too(#[values(Redis, Memory)] on
 #[rstest]
 #[tokio::test]
 async fn unbind_of_a_session_that_is_not_live_is_missing_and_changes_nothing(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
@@ -151,7 +151,7 @@ async fn unbind_of_a_frozen_session_is_refused_and_changes_nothing() {
 
 #[rstest]
 #[tokio::test]
-async fn unbind_follows_a_rotated_id_once(#[values(Redis, Memory)] on: On) {
+async fn unbind_follows_a_rotated_id_once(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;

@@ -6,7 +6,7 @@ use cloakroom::{NewSession, Refusal, Rotation, Rules, Session, Status};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Near, Redis};
 use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal};
 use crate::support::record::LIVE;
@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(60 * 60);
 
 #[rstest]
 #[tokio::test]
-async fn update_saves_all_that_changed_under_the_next_version(#[values(Redis, Memory)] on: On) {
+async fn update_saves_all_that_changed_under_the_next_version(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -42,7 +42,7 @@ async fn update_saves_all_that_changed_under_the_next_version(#[values(Redis, Me
 
 #[rstest]
 #[tokio::test]
-async fn update_removes_attributes_that_the_copy_no_longer_has(#[values(Redis, Memory)] on: On) {
+async fn update_removes_attributes_that_the_copy_no_longer_has(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -55,7 +55,7 @@ async fn update_removes_attributes_that_the_copy_no_longer_has(#[values(Redis, M
 
 #[rstest]
 #[tokio::test]
-async fn the_copy_in_hand_can_be_saved_again_and_again(#[values(Redis, Memory)] on: On) {
+async fn the_copy_in_hand_can_be_saved_again_and_again(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -72,7 +72,7 @@ async fn the_copy_in_hand_can_be_saved_again_and_again(#[values(Redis, Memory)] 
 #[rstest]
 #[tokio::test]
 async fn update_at_an_old_version_conflicts_with_the_current_one_and_writes_nothing(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -99,7 +99,9 @@ async fn update_at_an_old_version_conflicts_with_the_current_one_and_writes_noth
 
 #[rstest]
 #[tokio::test]
-async fn update_of_a_deleted_session_is_missing_and_leaves_no_index_entry(#[values(Redis, Memory)] on: On) {
+async fn update_of_a_deleted_session_is_missing_and_leaves_no_index_entry(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -109,7 +111,7 @@ async fn update_of_a_deleted_session_is_missing_and_leaves_no_index_entry(#[valu
 
 #[rstest]
 #[tokio::test]
-async fn update_of_an_expired_session_is_missing_and_changes_nothing(#[values(Redis, Memory)] on: On) {
+async fn update_of_an_expired_session_is_missing_and_changes_nothing(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -130,7 +132,9 @@ async fn assert_missing(context: &Context, store: &Store, session: &mut Session)
 
 #[rstest]
 #[tokio::test]
-async fn update_moves_user_connection_and_node_with_their_entries_and_ttls(#[values(Redis, Memory)] on: On) {
+async fn update_moves_user_connection_and_node_with_their_entries_and_ttls(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -161,7 +165,7 @@ async fn update_moves_user_connection_and_node_with_their_entries_and_ttls(#[val
 
 #[rstest]
 #[tokio::test]
-async fn update_to_no_user_connection_and_node_takes_the_entries_out(#[values(Redis, Memory)] on: On) {
+async fn update_to_no_user_connection_and_node_takes_the_entries_out(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -175,7 +179,7 @@ async fn update_to_no_user_connection_and_node_takes_the_entries_out(#[values(Re
 
 #[rstest]
 #[tokio::test]
-async fn update_of_one_session_leaves_those_beside_it_in_the_indexes(#[values(Redis, Memory)] on: On) {
+async fn update_of_one_session_leaves_those_beside_it_in_the_indexes(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let beside = |connection: &str| NewSession::new().user("ann").node("gateway").connection(connection);
@@ -194,7 +198,7 @@ async fn update_of_one_session_leaves_those_beside_it_in_the_indexes(#[values(Re
 #[rstest]
 #[tokio::test]
 async fn update_to_the_connection_of_another_session_is_taken_and_changes_nothing(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -231,7 +235,9 @@ async fn update_takes_a_connection_whose_pointer_is_stale() {
 
 #[rstest]
 #[tokio::test]
-async fn update_takes_a_connection_from_an_expired_session_which_is_reaped(#[values(Redis, Memory)] on: On) {
+async fn update_takes_a_connection_from_an_expired_session_which_is_reaped(
+    #[values(Redis, Near, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -249,7 +255,7 @@ async fn update_takes_a_connection_from_an_expired_session_which_is_reaped(#[val
 
 #[rstest]
 #[tokio::test]
-async fn a_longer_ttl_starts_now_and_expiry_and_ttls_follow(#[values(Redis, Memory)] on: On) {
+async fn a_longer_ttl_starts_now_and_expiry_and_ttls_follow(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -268,7 +274,7 @@ async fn a_longer_ttl_starts_now_and_expiry_and_ttls_follow(#[values(Redis, Memo
 
 #[rstest]
 #[tokio::test]
-async fn a_shorter_ttl_starts_now_and_expiry_and_ttls_follow(#[values(Redis, Memory)] on: On) {
+async fn a_shorter_ttl_starts_now_and_expiry_and_ttls_follow(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().ttl(TTL * 20)).await;
     let mut session = context.session(&store, "a").await;
@@ -295,7 +301,7 @@ async fn assert_times(context: &Context, session: &Session, ttl: Duration) {
 
 #[rstest]
 #[tokio::test]
-async fn a_longer_ttl_is_clamped_to_the_lifetime(#[values(Redis, Memory)] on: On) {
+async fn a_longer_ttl_is_clamped_to_the_lifetime(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().max_lifetime(TTL * 2)).await;
     let mut session = context.session(&store, "a").await;
@@ -327,7 +333,7 @@ async fn update_of_a_frozen_session_is_refused_and_changes_nothing() {
 
 #[rstest]
 #[tokio::test]
-async fn update_of_a_rotated_session_conflicts_for_it_changed(#[values(Redis, Memory)] on: On) {
+async fn update_of_a_rotated_session_conflicts_for_it_changed(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;
@@ -343,7 +349,7 @@ async fn update_of_a_rotated_session_conflicts_for_it_changed(#[values(Redis, Me
 #[rstest]
 #[tokio::test]
 async fn update_with_more_than_a_session_may_hold_is_too_large_and_writes_nothing(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Near, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new().session_bytes(100)).await;
@@ -360,7 +366,7 @@ async fn update_with_more_than_a_session_may_hold_is_too_large_and_writes_nothin
 
 #[rstest]
 #[tokio::test]
-async fn of_many_updates_from_the_same_version_one_wins(#[values(Redis, Memory)] on: On) {
+async fn of_many_updates_from_the_same_version_one_wins(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;

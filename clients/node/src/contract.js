@@ -32,6 +32,9 @@ function numberOf(bytes) {
   return /^\d+$/.test(text) ? Number(text) : NaN;
 }
 
+/** What makes one. */
+const TRANSACTION = ["MULTI", "EXEC"];
+
 /**
  * Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they do: a
  * command that is refused in the middle of a script would leave half of what that writes.
@@ -41,12 +44,17 @@ export async function load(link, tag, until) {
   const sources = [...Object.values(operations), start].map(({ source }) => ["SCRIPT", "LOAD", source]);
   const keys = start.keys.map((pattern) => keyOf(pattern, tag, {}));
   const question = ["EVALSHA", start.sha1, String(keys.length), ...keys, ...start.commands];
-  // The time that the server tells is noted on the way, as any.
-  const [, ...replies] = await link.send([["TIME"], ...sources, question], until);
+  // The time that the server tells is noted on the way, as any. No script can ask for a transaction: an empty one
+  // changes nothing.
+  const [, ...replies] = await link.send([["TIME"], ...sources, question, ...TRANSACTION.map((name) => [name])], until);
+  const transaction = replies.splice(-TRANSACTION.length);
   const forbidden = replies.pop();
   replies.forEach((reply) => checkAllowed(reply, "+script|load"));
   checkAllowed(forbidden, / key/.test(forbidden.message) ? `~${tag}:*` : "+evalsha");
-  if (forbidden.length > 0) throw new ForbiddenError(forbidden.map((command) => `+${command}`.toLowerCase()));
+  // Of EXEC the code is that of a transaction that is discarded, and the rest says why.
+  const refused = TRANSACTION.filter((_, at) => codeOf(transaction[at]) && /NOPERM/.test(transaction[at].message));
+  const lacking = [...forbidden, ...refused].map((command) => `+${command}`.toLowerCase());
+  if (lacking.length > 0) throw new ForbiddenError(lacking);
 }
 
 function checkAllowed(reply, lacking) {

@@ -10,16 +10,20 @@ const ROUNDS = 128;
 
 /**
  * Runs a script until it has all that it needs. Returns its `reply`, the `id` that it acted on, the sessions `evicted`
- * for the limit, and those `reaped` because they had expired and were in the way.
+ * for the limit, those `reaped` because they had expired and were in the way, and whether the call had happened already, so
+ * that what its reply tells of before is what was declared: `isAgain`.
  */
 export async function settle(operation, stem, given) {
   const { moved, group } = bundle.operations[stem];
   const declared = { values: { ...given }, removed: [], reaped: [] };
   const { values } = declared;
   let followed = false;
+  // Why an attempt may have happened that declared otherwise.
+  let doubtBefore;
   for (let rounds = 0; rounds < ROUNDS;) {
     const reply = await operation.run(stem, values);
     if (reply.word === "need") {
+      doubtBefore = operation.doubt;
       if (reply.need.kind === "routing" && stem !== "delete" && !isNamed(reply)) throw new CorruptError("record");
       if (!(await supply(operation, declared, reply))) rounds++;
     } else if (reply.word === "moved" && moved === "follow" && !followed) {
@@ -29,12 +33,14 @@ export async function settle(operation, stem, given) {
       // An id that was rotated away twice leads nowhere.
       const leadsNowhere = reply.word === "moved" && followed;
       if (leadsNowhere) operation.checkSure();
-      const answer = leadsNowhere ? { word: "missing" } : reply;
+      const isAgain = reply.word === "again";
+      if (isAgain && doubtBefore) throw operation.ambiguous(doubtBefore);
+      const answer = leadsNowhere ? { word: "missing" } : isAgain ? { ...reply, word: "ok" } : reply;
       const ids = (answer.rest?.[0] ?? []).map((row) => row.evicted_id);
       const evicted = [...declared.removed, ...removedOf(values[group?.name] ?? [], ids)];
       // By now it may have another id, if it was rotated since the call changed it.
       const id = answer.word === "ok" && answer.new_id ? answer.new_id : values.id;
-      return { reply: answer, id, evicted, reaped: declared.reaped };
+      return { reply: answer, id, evicted, reaped: declared.reaped, isAgain };
     }
   }
   operation.checkSure();

@@ -31,6 +31,11 @@ export class History {
     return this.#doubt;
   }
 
+  /** Whether nobody else sent a call under its operation id. */
+  get isOfOwnId() {
+    return this.#source === "own";
+  }
+
   /** Whether the server is asked for its time before the next attempt. */
   get asksTime() {
     return this.#asksTime;

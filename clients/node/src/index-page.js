@@ -21,6 +21,21 @@ export class IndexPage {
     return this.entries.map(({ id }) => id);
   }
 
+  /** How many entries a page that is read again has at most, of one that was asked for so many. */
+  size(asked) {
+    return this.isFull ? this.entries.length : asked;
+  }
+
+  /** What reads its ids again. */
+  again(key, asked) {
+    return ["ZRANGEBYSCORE", key, String(this.from), "+inf", "LIMIT", String(this.skip), String(this.size(asked))];
+  }
+
+  /** Whether these are its ids. */
+  has(members) {
+    return members.length === this.entries.length && this.entries.every(({ id }, at) => id === foundOf(members[at]));
+  }
+
   /** Where the page behind the first so many entries begins; null where no cursor can name that. */
   behind(count, before) {
     const named = this.entries.slice(0, count).filter(({ id }) => isSessionId(id));

@@ -83,10 +83,15 @@ export class Link {
     return this.#send(commands, abortsOf(commands), until);
   }
 
+  /** The same of commands of which all or none are sent, as long as the connection lasts. */
+  async sendWhole(commands, until) {
+    return this.#send(commands, [], until);
+  }
+
   async #send(commands, aborts, until) {
     const left = until - performance.now();
     if (left <= 0) throw new NotExecutedError("deadline");
-    const options = aborts.map(({ signal }) => ({ typeMapping: BYTES, abortSignal: signal }));
+    const options = commands.map((_, at) => ({ typeMapping: BYTES, abortSignal: aborts[at]?.signal }));
     const sent = Promise.allSettled(commands.map((command, at) => this.#client.sendCommand(command, options[at])));
     const results = await within(left, sent);
     if (results) return this.#answers(commands, results);
@@ -102,7 +107,7 @@ export class Link {
   #answers(commands, results) {
     const answers = results.map(answerOf);
     commands.forEach(([command], at) => {
-      if (command === "TIME" && !codeOf(answers[at])) this.#clock.saw(answers[at]);
+      if (command === "TIME" && Array.isArray(answers[at])) this.#clock.saw(answers[at]);
     });
     return answers;
   }

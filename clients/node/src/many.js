@@ -6,7 +6,7 @@ import { checkSessionId, isSessionId, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
 import { foundOf, isTold } from "./layout.js";
 import { lookup } from "./lookup.js";
-import { decodeRecord } from "./record.js";
+import { decodeRecord, unlessOver } from "./record.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames } from "./rules.js";
 import { Session } from "./session.js";
@@ -32,9 +32,14 @@ export async function list(operation, owner, page) {
   for (let round = 0; round < PAGE_ROUNDS; round++) {
     const index = await readPage(operation, key, "owner", size, after);
     if (index.entries.length === 0) return { sessions: [], next: null };
-    const changed = round < WHOLE_PAGE_ROUNDS ? "refuse" : "part";
-    const listed = index.isFull ? index.entries.length : size;
-    const place = { from_ms: index.from, skip: index.skip, page: listed, changed, bytes: PAGE_BYTES };
+    let changed = "part";
+    if (round < WHOLE_PAGE_ROUNDS) {
+      const read = await natively(operation, [kind, name], key, index, size);
+      if (read === CHANGED) continue;
+      if (read) return { sessions: read, next: index.next(after) };
+      changed = "refuse";
+    }
+    const place = { from_ms: index.from, skip: index.skip, page: index.size(size), changed, bytes: PAGE_BYTES };
     const reply = await operation.run("list", { kind, owner: name, ...place, session: index.entries });
     if (reply.word === "need") continue;
     if (reply.word !== "ok" && reply.word !== "part") throw errorOf(reply);
@@ -44,6 +49,32 @@ export async function list(operation, owner, page) {
     if (reply.dropped === 0) throw new CorruptError("owner");
   }
   throw new ContendedError();
+}
+
+/** The page is another by now. */
+const CHANGED = Symbol("changed");
+
+/**
+ * Reads a page again with its records, of each what it may have of 2 MiB: its live sessions. Undefined: something in it is
+ * cut off, leads nowhere, or is corrupt, and the script sees to it.
+ */
+async function natively(operation, [kind, name], key, index, size) {
+  const last = String(Math.floor(PAGE_BYTES / index.entries.length) - 1);
+  const records = index.ids.map((id) => ["GETRANGE", operation.key("session", { id }), "0", last]);
+  const read = await operation.readAtOnce(...records, index.again(key, size));
+  if (!read) return undefined;
+  if (!index.has(read.replies.pop())) return CHANGED;
+  const sessions = [];
+  for (const [at, { id, createdAt }] of index.entries.entries()) {
+    const record = isSessionId(id) ? decodeRecord(read.replies[at]) : null;
+    if (record?.kind !== "live" || record[kind] !== name) return undefined;
+    // Where it stands among the others is not where the session stood that had its id when the page was read.
+    if (record.created_at !== createdAt) return CHANGED;
+    // An expired one keeps its entry until it is reaped as a whole.
+    const live = unlessOver(record, read.now);
+    if (live) sessions.push(new Session(id, live));
+  }
+  return sessions;
 }
 
 /** Undefined: others follow, and nothing names where. */

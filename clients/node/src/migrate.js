@@ -7,7 +7,7 @@ import { checkName, checkSessionId, checkTask } from "./ids.js";
 import { foundOf, isTold } from "./layout.js";
 import { exportOf } from "./lookup.js";
 import { checkUntil, declaredOf, expect } from "./one.js";
-import { decodeRecord } from "./record.js";
+import { HEAD_BYTES, decodeHead, decodeRecord } from "./record.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
 
 const HOUR = 3_600_000;
@@ -67,12 +67,38 @@ export async function migrations(operation, page) {
   const [members] = await operation.read("migrations", ["ZRANGE", ...range]);
   const session = members.map((member) => ({ id: foundOf(member) }));
   if (session.length === 0) return { migrations: [], next: null };
+  const native = await natively(operation, session);
+  if (native) return { migrations: native, next: session.length === limit ? skip + limit : null };
   const { dropped, rest } = expect(await operation.run("migrations", { session }), "ok");
   const next = session.length === limit ? skip + session.length - dropped : null;
   // What cannot be told is passed over: it ends as its freeze does, and is reaped.
   const read = rest[0].map(({ id, record }) => ({ id, record: decodeRecord(record) }));
   const told = read.filter(({ id, record }) => isTold(id) && record !== null);
   return { migrations: told.map(({ id, record }) => migrationOf(id, record)), next };
+}
+
+/**
+ * Reads the records without the script. Undefined: some entry may lead nowhere, and the script drops it then; or else the
+ * server does not read them so.
+ */
+async function natively(operation, listed) {
+  const last = String(HEAD_BYTES - 1);
+  const heads = listed.map(({ id }) => ["GETRANGE", operation.key("session", { id }), "0", last]);
+  const read = await operation.readAtOnce(...heads);
+  if (!read) return undefined;
+  const migrations = [];
+  for (const [at, { id }] of listed.entries()) {
+    const record = isTold(id) ? decodeHead(read.replies[at]) : null;
+    if (!record || !isOnItsWay(record)) return undefined;
+    const until = record.kind === "live" ? record.expires_at : record.stored_until;
+    if (until > read.now) migrations.push(migrationOf(id, record));
+  }
+  return migrations;
+}
+
+function isOnItsWay({ kind, task, freeze }) {
+  if (kind === "departed") return !/^0*$/.test(task);
+  return freeze !== undefined && freeze.direction !== "over";
 }
 
 export async function knows(operation, id) {

@@ -1,10 +1,11 @@
 /** The operations on nodes and their leases. */
 
 import { BATCH, candidates, toldName } from "./batch.js";
+import { bundle } from "./bundle.js";
 import { CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
 import { NodeIdentity, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
-import { foundOf, isTold } from "./layout.js";
+import { foundOf, isTold, readLayout } from "./layout.js";
 import { count } from "./many.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
@@ -44,20 +45,56 @@ async function registered(operation) {
     // By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
     const range = [operation.key("nodes", {}), String(from), "+inf", "WITHSCORES", "LIMIT", "0", String(PAGE)];
     const [page] = await operation.read("nodes", ["ZRANGEBYSCORE", ...range]);
-    const listed = page.filter((_, at) => at % 2 === 0).map((name) => ({ node: foundOf(name) }));
-    const reply = listed.length > 0 ? await operation.run("nodes", { listed }) : { word: "ok", rest: [[]] };
-    if (reply.word !== "ok") throw errorOf(reply);
+    const listed = page.filter((_, at) => at % 2 === 0).map(foundOf);
     // One whose lease was renewed between two pages comes again.
     // What is no text is passed over, and forgotten when its time is over.
-    for (const { node, deadline, lease } of reply.rest[0].filter(({ node }) => isTold(node))) {
-      found.set(node, { name: node, leaseUntil: deadline, isLive: lease === "held" });
-    }
+    for (const node of (await standing(operation, listed)).filter(({ name }) => isTold(name))) found.set(node.name, node);
     if (listed.length < PAGE) break;
     const last = Number(page.at(-1));
     // A whole page of one millisecond: what else ended in it is not seen this time.
     from = last > from ? last : last + 1;
   }
   return [...found.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+/** How the leases of nodes stand; one that was forgotten meanwhile is left out. */
+async function standing(operation, names) {
+  if (names.length === 0) return [];
+  const read = await natively(operation, names);
+  if (read) return read;
+  const reply = await operation.run("nodes", { listed: names.map((node) => ({ node })) });
+  if (reply.word !== "ok") throw errorOf(reply);
+  return reply.rest[0].map(({ node, deadline, lease }) => ({ name: node, leaseUntil: deadline, isLive: lease === "held" }));
+}
+
+/** The same without the script. Undefined: something is not as it should be, or the server does not read it so. */
+async function natively(operation, names) {
+  const leases = names.map((node) => ["GET", operation.key("lease", { node })]);
+  const read = await operation.readAtOnce(...leases, ["ZMSCORE", operation.key("nodes", {}), ...names]);
+  if (!read) return undefined;
+  const ends = read.replies.pop();
+  const found = [];
+  for (const [at, name] of names.entries()) {
+    const bytes = read.replies[at];
+    if (bytes !== null) {
+      const lease = leaseOf(bytes);
+      if (!lease) return undefined;
+      found.push({ name, leaseUntil: lease.deadline, isLive: isHeld(lease, read.now) });
+    } else if (ends[at] !== null) {
+      // A lease may be forgotten before its node is, which is listed as long as others keep it.
+      found.push({ name, leaseUntil: Number(ends[at]), isLive: false });
+    }
+  }
+  return found;
+}
+
+function leaseOf(bytes) {
+  return bytes.length === bundle.lease.header_bytes ? readLayout({ ...bundle.lease, texts: [] }, bytes, 0).values : null;
+}
+
+/** One that would be held for longer than it is long was renewed by a clock that was set back since: it is over. */
+function isHeld({ deadline, length }, now) {
+  return deadline > now && deadline - now <= length;
 }
 
 export async function nodes(operation) {

@@ -129,7 +129,7 @@ export async function rotate(operation, target, rotation) {
 
 export async function bind(operation, target, binding) {
   checkNames("binding", binding, ["connection", "node", "takeOver"]);
-  const { reply, id, reaped } = await settle(operation, "bind", {
+  const { reply, id, reaped, isAgain } = await settle(operation, "bind", {
     ...declaredOf(target),
     new_connection: requireName("connection", binding.connection),
     new_node: nodeOf(operation, binding.node),
@@ -137,11 +137,13 @@ export async function bind(operation, target, binding) {
     grace_ms: operation.rules.grace,
   });
   expect(reply, "ok", "unchanged");
+  // Another call under the same operation id may have declared otherwise.
+  const isKnown = !isAgain || operation.isTheOnlyOne;
   return {
     id,
     version: reply.version,
-    previousConnection: reply.connection || null,
-    previousNode: reply.node || null,
+    previousConnection: (isKnown && reply.connection) || null,
+    previousNode: (isKnown && reply.node) || null,
     takenFrom: toldName(reply.holder_id),
     reaped,
     changed: reply.word === "ok",

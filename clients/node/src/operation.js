@@ -18,7 +18,7 @@ const BEGINNINGS = 32;
  * What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
  * first attempt that comes late would be executed then.
  */
-const PROOFS = ["ok", "conflict", "exists", "gone", "moved", "departed", "need"];
+const PROOFS = ["ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"];
 const UNSURE = "the session has changed so often since that it does not tell";
 /** How often a script is loaded for one call: a flush may come between the load and the call. */
 const LOADS = 16;
@@ -74,9 +74,19 @@ export class Operation {
     return this.#history.doubt ? id.ofARepeat() : id;
   }
 
+  /** Why the call may have happened, if it may. */
+  get doubt() {
+    return this.#history.doubt;
+  }
+
+  /** Whether all attempts under its operation id are its own. */
+  get isTheOnlyOne() {
+    return this.#history.isOfOwnId;
+  }
+
   /** Throws `AmbiguousError` if the call may have happened. */
   checkSure() {
-    if (this.#isNoted && this.#history.doubt) throw this.#ambiguous(this.#history.doubt);
+    if (this.#isNoted && this.#history.doubt) throw this.ambiguous(this.#history.doubt);
   }
 
   /** What some work comes to, or an `AmbiguousError` if the call may have happened and its error proves nothing of that. */
@@ -104,10 +114,10 @@ export class Operation {
       if (effect !== "noted") return reply;
       const { doubt } = this.#history;
       if (reply.word !== "unsure") {
-        if (doubt && !PROOFS.includes(reply.word)) throw this.#ambiguous(doubt);
+        if (doubt && !PROOFS.includes(reply.word)) throw this.ambiguous(doubt);
         return reply;
       }
-      if (!this.#history.beginAnew()) throw this.#ambiguous(doubt, UNSURE);
+      if (!this.#history.beginAnew()) throw this.ambiguous(doubt, UNSURE);
     }
     throw new ContendedError();
   }
@@ -120,6 +130,20 @@ export class Operation {
       throw new CorruptError(what);
     }
     return replies;
+  }
+
+  /**
+   * What commands that only read answer at one instant, and that time; null where the server refuses that. It does so
+   * where a key is of a foreign type, and where its memory is full, though it would run each by itself.
+   */
+  async readAtOnce(...commands) {
+    const transaction = [["MULTI"], ["TIME"], ...commands.map((command) => command.map(storedOf)), ["EXEC"]];
+    const attempt = () => this.#engine.link.sendWhole(transaction, this.#until);
+    const errorOfLost = ({ reason, cause }) => new NotExecutedError(reason, cause);
+    const executed = (await this.doubting(() => repeat(attempt, ATTEMPTS, errorOfLost))).at(-1);
+    if (!Array.isArray(executed) || executed.some(codeOf)) return null;
+    const [time, ...replies] = executed;
+    return { now: this.now(time), replies };
   }
 
   /** Reads strings: empty where there is none or a foreign type. */
@@ -153,7 +177,7 @@ export class Operation {
         throw error;
       }
     };
-    const errorOfLost = ({ reason, cause }) => (reads ? new NotExecutedError(reason, cause) : this.#ambiguous(cause));
+    const errorOfLost = ({ reason, cause }) => (reads ? new NotExecutedError(reason, cause) : this.ambiguous(cause));
     return repeat(attempt, effect === "reported_once" ? 1 : ATTEMPTS, errorOfLost);
   }
 
@@ -179,7 +203,7 @@ export class Operation {
     if (effect === "reads" || !mayHaveWritten(reply)) throw new NotExecutedError("server", reply);
     const commands = commandsAt(source, reply);
     const at = commands.length > 0 ? ` at ${commands.join(" or ")}` : "";
-    throw this.#ambiguous(reply, `the server stopped the script ${stem}${at}`);
+    throw this.ambiguous(reply, `the server stopped the script ${stem}${at}`);
   }
 
   /** Sends a script's call behind other commands. Each time it is made anew, for it carries a bound. */
@@ -200,7 +224,7 @@ export class Operation {
     return link.sendTimed(make, effect === "noted" && this.#history.asksTime, this.#until);
   }
 
-  #ambiguous(cause, why) {
+  ambiguous(cause, why) {
     return new AmbiguousError(this.id.ofARepeat(), cause, why);
   }
 }

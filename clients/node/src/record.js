@@ -3,6 +3,9 @@ import { decodeEntries } from "./entries.js";
 import { foundOf, readLayout, textOf } from "./layout.js";
 
 const LAYOUT = bundle.record;
+/** All but the body. */
+const HEAD_LAYOUT = { ...LAYOUT, texts: LAYOUT.texts.slice(0, -1) };
+const BODY_SIZE = LAYOUT.header.find(({ name }) => name === "body_size");
 const nameOf = (numbers) => new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
 const KIND_OF = nameOf(LAYOUT.kinds);
 const STATUS_OF = nameOf(LAYOUT.statuses);
@@ -38,13 +41,26 @@ export function decodeRecord(bytes) {
 /** How much of a record to read for its head. */
 export const HEAD_BYTES = LAYOUT.head_bytes;
 
+/** The same by the beginning of a record: a session has no entries then. */
+export function decodeHead(bytes) {
+  const { values, end } = readLayout(HEAD_LAYOUT, bytes, 0) ?? {};
+  if (!values) return null;
+  if (KIND_OF.get(values.kind) !== "live") return decodeRecord(bytes);
+  const body = bytes.subarray(end);
+  const block = STATUS_OF.get(values.status) === "migrating" ? readLayout(LAYOUT.freeze, body, 0) : { end: 0 };
+  if (!block) return null;
+  const withoutEntries = Buffer.from(bytes.subarray(0, end + block.end));
+  withoutEntries.writeUIntBE(block.end, BODY_SIZE.offset, BODY_SIZE.bytes);
+  return decodeRecord(withoutEntries);
+}
+
 /**
  * What the beginning of a session's record tells: all that it takes to remove it, however large it is. Empty of what is
  * no session, or broken.
  */
 export function headOf(bytes) {
   const none = { user: "", connection: "", node: "", expires_at_ms: 0, size: 0 };
-  const { values, end } = readLayout({ ...LAYOUT, texts: LAYOUT.texts.slice(0, -1) }, bytes, 0) ?? {};
+  const { values, end } = readLayout(HEAD_LAYOUT, bytes, 0) ?? {};
   if (values?.format !== bundle.record_format || KIND_OF.get(values.kind) !== "live") return none;
   const names = { user: foundOf(values.user), connection: foundOf(values.connection), node: foundOf(values.node) };
   return { ...names, expires_at_ms: values.expires_at, size: end + values.body_size };

@@ -26,7 +26,7 @@ test("a store does not start without any of its commands, and names it", async (
     limit(...rules)
       .then(() => server.store({ namespace }, urlOf("limited:p")))
       .then(assert.fail, (error) => [error.constructor, ...error.lacking]);
-  for (const command of bundle.start.commands.map((name) => name.toLowerCase()))
+  for (const command of [...bundle.start.commands, "MULTI", "EXEC"].map((name) => name.toLowerCase()))
     assert.deepEqual(await lacking("~*", "+@all", `-${command}`), [ForbiddenError, `+${command}`]);
   assert.deepEqual(await lacking("~*", "+@all", "-evalsha"), [ForbiddenError, "+evalsha"]);
   assert.deepEqual(await lacking("~*", "+@all", "-script"), [ForbiddenError, "+script|load"]);

@@ -26,10 +26,11 @@ function loseOne(proxy, meanwhile = async () => {}) {
   proxy.cuts = (request) => request.includes("EVALSHA") && left-- > 0;
 }
 
-/** Lets something happen before the next call of a script gets through. */
+/** Lets something happen before the next call of a script gets through; or a transaction that reads what `list` does. */
 function beforeOne(proxy, stem, happens) {
+  const calls = [bundle.operations[stem].sha1, ...(stem === "list" ? ["MULTI"] : [])];
   proxy.before = async (request) => {
-    if (!request.includes(bundle.operations[stem].sha1)) return;
+    if (!calls.some((call) => request.includes(call))) return;
     proxy.before = async () => {};
     await happens();
   };
@@ -37,6 +38,28 @@ function beforeOne(proxy, stem, happens) {
 
 async function fourChanges(store, id) {
   for (const v of [1, 2, 3, 4]) await store.patch(id, { set: { v } });
+}
+
+/** What the server answers to a request as it was caught. */
+async function answerTo(request) {
+  const socket = connect({ port: server.port, host: "127.0.0.1" });
+  socket.write(request, "latin1");
+  const [reply] = await once(socket, "data");
+  socket.destroy();
+  return String(reply);
+}
+
+/** Holds up the first attempt at a script until others have acted before the third. */
+function overtake(proxy, stem, meanwhile) {
+  const attempts = [];
+  proxy.before = async (request) => {
+    if (!request.includes(bundle.operations[stem].sha1)) return;
+    attempts.push(request);
+    if (attempts.length === 1) proxy.cutAll();
+    if (attempts.length !== 3) return;
+    await meanwhile();
+    assert.match(await answerTo(attempts[0]), /\$2\r\nok\r\n/);
+  };
 }
 
 /** Waits until the server's clock is past the time within which a call is taken for the first of its kind. */
@@ -118,13 +141,29 @@ test("a first attempt that comes last is not executed", async () => {
   };
   assert.equal((await CHANGES.patch(store, session)).version, 2);
   await fourChanges(others, session.id);
-  const socket = connect({ port: server.port, host: "127.0.0.1" });
-  socket.write(first, "latin1");
-  const [reply] = await once(socket, "data");
-  socket.destroy();
-  assert.match(String(reply), /^\*2\r\n\$6\r\nunsure\r\n/);
+  assert.match(await answerTo(first), /^\*2\r\n\$6\r\nunsure\r\n/);
   const left = await others.get(session.id);
   assert.deepEqual([left.version, left.get("v")], [6, 4]);
+});
+
+test("a bind that an earlier attempt made does not tell what the last one declared", async () => {
+  const { proxy, store, others } = await start();
+  const { session } = await others.create({ connection: "a", node: "n" });
+  await others.bind(session.id, { connection: "c", node: "n" });
+  overtake(proxy, "bind", () => others.unbind(session.id, "c"));
+  const error = await store.bind(session.id, { connection: "d" }).catch((thrown) => thrown);
+  assert.ok(error instanceof AmbiguousError);
+  const again = await store.withOperationId(error.operationId).bind(session.id, { connection: "d" });
+  assert.deepEqual([again.version, again.previousConnection, again.previousNode, again.changed], [4, null, null, true]);
+});
+
+test("a bind that is repeated under its operation id does not tell what its caller names", async () => {
+  const { store } = await start();
+  const { session } = await store.create({ connection: "a", node: "n" });
+  const mine = store.withOperationId(new OperationId());
+  assert.equal((await mine.bind(session, { connection: "c" })).previousConnection, "a");
+  const { version, previousConnection, previousNode } = await mine.bind(session, { connection: "c" });
+  assert.deepEqual([version, previousConnection, previousNode], [2, null, null]);
 });
 
 test("a rotation that another change followed is ambiguous", async () => {

@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from . import errors
-from .record import Layout
+from .record import Layout, LeaseLayout
 
 #: Texts and integers as they are, bytes as they are; `None` for what is not given.
 Values = Mapping[str, "str | int | bytes | None"]
@@ -147,6 +147,7 @@ class Bundle:
     def __init__(self, spec: dict[str, Any]) -> None:
         self.contract: int = spec["contract"]
         self.layout = Layout(spec["record"], spec["record_format"])
+        self.lease = LeaseLayout(spec["lease"])
         self.scripts = {stem: Script(stem, operation, self.layout) for stem, operation in spec["operations"].items()}
         self.start = Start(**spec["start"])
         #: Codes of errors that say that a script has not written.

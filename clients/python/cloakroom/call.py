@@ -31,7 +31,7 @@ _ATTEMPTS = 10
 _BEGINNINGS = 32
 #: What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and
 #: a first attempt that comes late would be executed then.
-_PROOFS = frozenset(("ok", "conflict", "exists", "gone", "moved", "departed", "need"))
+_PROOFS = frozenset(("ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"))
 _UNSURE = "the session has changed so often since that it does not tell"
 _NOT_EXECUTED = "not executed: the cause says why"
 KEPT_CHANGING = "not executed: what it works on kept changing"
@@ -142,10 +142,10 @@ class Call:
             doubt = self._history.doubt
             if reply.word != "unsure":
                 if doubt is not None and reply.word not in _PROOFS:
-                    raise self._ambiguous() from doubt
+                    raise self.ambiguous() from doubt
                 return reply
             if not self._history.begin_anew():
-                raise self._ambiguous(_UNSURE) from doubt
+                raise self.ambiguous(_UNSURE) from doubt
         raise errors.Contended(KEPT_CHANGING)
 
     def _deliver(self, script: Script, values: dict[str, Any], members: list[dict[str, str]]) -> Steps[Reply]:
@@ -176,7 +176,7 @@ class Call:
             elif isinstance(reply, Exception):
                 written = may_have_written(reply, self.engine.bundle.nothing_written)
                 if written and script.effect != "reads":
-                    raise self._ambiguous(_stopped(script, reply)) from reply
+                    raise self.ambiguous(_stopped(script, reply)) from reply
                 # What was lost before may have happened.
                 raise self._failed(script.effect, lost) from reply
             else:
@@ -212,20 +212,31 @@ class Call:
 
     def _failed(self, effect: str, lost: Lost | None) -> errors.CloakroomError:
         if lost is not None and effect != "reads":
-            return self._ambiguous()
+            return self.ambiguous()
         return errors.NotExecuted(_NOT_EXECUTED)
 
-    def _ambiguous(self, why: str = errors.NO_REPLY) -> errors.Ambiguous:
+    def ambiguous(self, why: str = errors.NO_REPLY) -> errors.Ambiguous:
+        """The error of a call that may have happened."""
         return errors.Ambiguous(self.id.of_a_repeat(), why)
 
     def id_of_part(self, id: OperationId) -> OperationId:
         """An id of a part of the call. If that may have happened, the part may have."""
         return id if self._history.doubt is None else id.of_a_repeat()
 
+    @property
+    def doubt(self) -> Exception | None:
+        """Why the call may have happened, if it may."""
+        return self._history.doubt
+
+    @property
+    def is_the_only_one(self) -> bool:
+        """Whether all attempts under its operation id are its own."""
+        return self._history.is_of_own_id
+
     def check_sure(self) -> None:
         """Raises `Ambiguous` if the call may have happened."""
         if self._is_noted and self._history.doubt is not None:
-            raise self._ambiguous() from self._history.doubt
+            raise self.ambiguous() from self._history.doubt
 
     @contextmanager
     def doubting(self) -> Iterator[None]:
@@ -250,6 +261,15 @@ class Call:
                 except Unreachable as error:
                     raise errors.NotExecuted(_NOT_EXECUTED) from error
             raise errors.NotExecuted(_NOT_EXECUTED) from lost
+
+    def read_at_once(self, *commands: Command) -> Steps[tuple[int, list[Any]] | None]:
+        """What commands that only read answer at one instant, and that time. `None`: the server refuses that. It does
+        so where a key is of a foreign type, and where its memory is full, though it would run each by itself."""
+        executed = (yield from self.exchange(["MULTI"], ["TIME"], *commands, ["EXEC"]))[-1]
+        if not isinstance(executed, list) or any(isinstance(reply, Exception) for reply in executed):
+            return None
+        time, *replies = executed
+        return self.engine.now(time), replies
 
     def read(self, what: str, *commands: Command) -> Steps[list[Any]]:
         """Runs commands that only read, the key `what` among them."""

@@ -115,11 +115,13 @@ def bind(engine: Engine, target: Target, connection: str, *, node: str = "", tak
     values = {**values_of(target), "new_connection": connection, "new_node": node, "policy": policy}
     reply, _ = yield from operation.settle("bind", values)
     bound = reply.one_of("ok", "unchanged").fields
+    # Another call under the same operation id may have declared otherwise.
+    is_known = not operation.is_again or operation.is_the_only_one
     return Bound(
         id=id_since(reply, values),
         version=bound["version"],
-        previous_connection=bound["connection"],
-        previous_node=bound["node"],
+        previous_connection=bound["connection"] if is_known else "",
+        previous_node=bound["node"] if is_known else "",
         taken_from=told_name(bound["holder_id"]),
         reaped=operation.reaped,
         changed=reply.word == "ok",

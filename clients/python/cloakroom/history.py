@@ -40,6 +40,11 @@ class History:
         #: Whether the server is asked for its time before the next attempt.
         self.asks_time = self.doubt is not None
 
+    @property
+    def is_of_own_id(self) -> bool:
+        """Whether nobody else sent a call under its operation id."""
+        return self._source == "own"
+
     def lost(self, reason: Exception) -> None:
         """An attempt ended without a reply."""
         self.doubt, self.asks_time = reason, True

@@ -30,6 +30,18 @@ class IndexPage:
         """What is found as ids."""
         return [id for id, _ in self.entries]
 
+    def size(self, asked: int) -> int:
+        """How many entries a page that is read again has at most, of one that was asked for so many."""
+        return len(self.entries) if self.is_full else asked
+
+    def again(self, key: str, asked: int) -> Command:
+        """What reads its ids again."""
+        return ["ZRANGEBYSCORE", key, self.from_ms, "+inf", "LIMIT", self.skip, self.size(asked)]
+
+    def has(self, raw: list[bytes]) -> bool:
+        """Whether these are its ids."""
+        return [found(id) for id in raw] == self.ids
+
     def behind(self, count: int, before: Cursor | None) -> Cursor | None:
         """Where the page behind the first so many entries begins, if there is one that a cursor can name."""
         named = [(id, at) for id, at in self.entries[:count] if is_id(id)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from . import errors
-from .bundle import found, is_text
+from .bundle import found, is_text, stored
 from .call import Call, Engine, Steps
 from .changing import Target, values_of
 from .operation import Operation
@@ -98,11 +98,41 @@ def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[M
     ids = [found(id) for id in raw]
     if not ids:
         return Migrations([], None)
+    migrations = yield from _natively(call, ids)
+    if migrations is not None:
+        return Migrations(migrations, skip + limit if len(ids) == limit else None)
     reply = (yield from call.run("migrations", {}, [{"id": id} for id in ids])).ok()
     left = len(ids) - reply.fields["dropped"]
     # What cannot be told is passed over: it ends as its freeze does, and is reaped.
     told = [_migration(id, record) for id, record in reply.rest[0] if record and is_text(id)]
     return Migrations(told, skip + left if len(ids) == limit else None)
+
+
+def _natively(call: Call, ids: list[str]) -> Steps[list[Migration] | None]:
+    """Reads the records without the script. `None`: some entry may lead nowhere, and the script drops it then; or else
+    the server does not read them so."""
+    layout = call.engine.bundle.layout
+    end = layout.head_size - 1
+    read = yield from call.read_at_once(
+        *(["GETRANGE", stored(call.engine.key("session", id=id)), 0, end] for id in ids)
+    )
+    if read is None:
+        return None
+    now, heads = read
+    told = []
+    for id, head in zip(ids, heads, strict=True):
+        record = layout.decode_head(head) if is_text(id) else None
+        if record is None or not _is_on_its_way(record):
+            return None
+        if (record.expires_at if record.kind == "live" else record.stored_until) > now:
+            told.append(_migration(id, record))
+    return told
+
+
+def _is_on_its_way(record: Record) -> bool:
+    if record.kind == "departed":
+        return any(record.task)
+    return record.freeze is not None and record.freeze.direction != "over"
 
 
 def knows(engine: Engine, id: str) -> Steps[bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from . import errors
-from .bundle import is_text
+from .bundle import Command, is_text, stored
 from .call import Call, Engine, NodeIdentity, Steps
 from .index_page import entries_from, read_page
 from .operation import Members, Operation, told_name
@@ -51,19 +51,47 @@ def _registered(engine: Engine) -> Steps[list[Node]]:
     while True:
         # By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
         page = yield from entries_from(call, engine.key("nodes"), "nodes", start, _PAGE)
-        listed = [{"node": name} for name, _ in page]
-        if listed:
-            reply = (yield from call.run("nodes", {}, listed)).ok()
-            # One whose lease was renewed between two pages comes again. What is no text is passed over, and forgotten
-            # when its time is over.
-            for name, until, lease in reply.rest[0]:
-                if is_text(name):
-                    found[name] = Node(name, until, lease == "held", 0)
+        # One whose lease was renewed between two pages comes again. What is no text is passed over, and forgotten when
+        # its time is over.
+        for node in (yield from _standing(call, [name for name, _ in page])):
+            if is_text(node.name):
+                found[node.name] = node
         if len(page) < _PAGE:
             return [found[name] for name in sorted(found)]
         last = page[-1][1]
         # A whole page of one millisecond: what else ended in it is not seen this time.
         start = last if last > start else last + 1
+
+
+def _standing(call: Call, names: list[str]) -> Steps[list[Node]]:
+    """How the leases of nodes stand; one that was forgotten meanwhile is left out."""
+    if not names:
+        return []
+    standing = yield from _natively(call, names)
+    if standing is None:
+        reply = (yield from call.run("nodes", {}, [{"node": name} for name in names])).ok()
+        standing = [Node(name, until, lease == "held", 0) for name, until, lease in reply.rest[0]]
+    return standing
+
+
+def _natively(call: Call, names: list[str]) -> Steps[list[Node] | None]:
+    """The same without the script. `None`: something is not as it should be, or the server does not read it so."""
+    leases: list[Command] = [["GET", stored(call.engine.key("lease", node=name))] for name in names]
+    read = yield from call.read_at_once(*leases, ["ZMSCORE", call.engine.key("nodes"), *map(stored, names)])
+    if read is None:
+        return None
+    now, (*raws, ends) = read
+    standing = []
+    for name, raw, end in zip(names, raws, ends, strict=True):
+        lease = raw and call.engine.bundle.lease.decode(raw)
+        if lease:
+            standing.append(Node(name, lease.deadline, lease.is_held(now), 0))
+        elif raw is not None:
+            return None
+        elif end is not None:
+            # A lease may be forgotten before its node is, which is listed as long as others keep it.
+            standing.append(Node(name, int(float(end)), False, 0))
+    return standing
 
 
 def nodes(engine: Engine) -> Steps[list[Node]]:

@@ -45,16 +45,20 @@ class Operation(Call):
         self.removed: list[Removed] = []
         #: Expired sessions that were in the way, reaped.
         self.reaped: list[Session] = []
+        #: It had happened already: what its reply tells of before is what was declared.
+        self.is_again = False
 
     def settle(self, stem: str, values: dict[str, Any]) -> Steps[tuple[Reply, Members]]:
         """Runs a script until it has all that it needs: its answer, and the members of its group that were declared.
         What it needed is set in the values, and so is the id under which the session was found."""
         script = self.engine.bundle.scripts[stem]
         members: Members = []
+        doubt_before: Exception | None = None  # why an attempt may have happened that declared otherwise
         followed, rounds = False, 0
         while rounds < _ROUNDS:
             reply = yield from self.run(stem, values, members)
             if reply.word == "need":
+                doubt_before = self.doubt
                 need = script.needs[reply.kind]
                 if "declare" in need:
                     members = yield from self._declare(reply.rest[0])
@@ -63,6 +67,11 @@ class Operation(Call):
                     raise errors.Corrupt("record")
                 if not (yield from self._supply(need, reply, values)):
                     rounds += 1
+            elif reply.word == "again":
+                if doubt_before is not None:
+                    raise self.ambiguous() from doubt_before
+                self.is_again = True
+                return replace(reply, word="ok"), members
             elif reply.word == "moved" and script.follows_moved:
                 # An id that was rotated away twice leads nowhere.
                 if followed:

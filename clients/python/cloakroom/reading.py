@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum, auto
 from typing import Any
 
 from . import errors
-from .bundle import Command, Reply, found, is_text
+from .bundle import Command, Reply, found, is_text, stored
 from .call import KEPT_CHANGING, Call, Engine, Steps
 from .errors import CloakroomError
 from .index_page import IndexPage, entries_of, id_of, is_id, read_page
@@ -22,6 +23,15 @@ _WHOLE_PAGE_ROUNDS = 16
 _PAGE_ROUNDS = 128
 #: How many bytes of records a page has at most, but for one record.
 _PAGE_BYTES = 2 * 1024 * 1024
+
+
+class _Unread(Enum):
+    """Why a page was not read without the script."""
+
+    #: It is another by now.
+    CHANGED = auto()
+    #: Something in it is cut off, leads nowhere, or is corrupt: the script sees to it.
+    FOR_THE_SCRIPT = auto()
 
 
 def get(engine: Engine, id: str) -> Steps[Session | None]:
@@ -97,9 +107,16 @@ def list_(
         page = yield from read_page(call, key, "owner", size, after)
         if not page.entries:
             return Page([], None)
-        changed = "refuse" if round < _WHOLE_PAGE_ROUNDS else "part"
-        listed = len(page.entries) if page.is_full else size
-        place = {"from_ms": page.from_ms, "skip": page.skip, "page": listed, "changed": changed, "bytes": _PAGE_BYTES}
+        changed = "part"
+        if round < _WHOLE_PAGE_ROUNDS:
+            sessions = yield from _natively(call, owner, key, page, size)
+            if isinstance(sessions, list):
+                return Page(sessions, page.next(after))
+            if sessions is _Unread.CHANGED:
+                continue
+            changed = "refuse"
+        place: dict[str, Any] = {"from_ms": page.from_ms, "skip": page.skip, "page": page.size(size)}
+        place |= {"changed": changed, "bytes": _PAGE_BYTES}
         reply = yield from call.run("list", {**owner, **place}, [{"id": id} for id in page.ids])
         if reply.word == "need":
             continue
@@ -110,6 +127,33 @@ def list_(
         if not reply.fields["dropped"]:
             raise errors.Corrupt("owner")
     raise errors.Contended(KEPT_CHANGING)
+
+
+def _natively(
+    call: Call, owner: dict[str, str], key: str, page: IndexPage, size: int
+) -> Steps[list[Session] | _Unread]:
+    """Reads a page again with its records, of each what it may have of 2 MiB: its live sessions."""
+    last = _PAGE_BYTES // len(page.entries) - 1
+    records: list[Command] = [["GETRANGE", stored(call.engine.key("session", id=id)), 0, last] for id in page.ids]
+    read = yield from call.read_at_once(*records, page.again(key, size))
+    if read is None:
+        return _Unread.FOR_THE_SCRIPT
+    now, (*raws, ids) = read
+    if not page.has(ids):
+        return _Unread.CHANGED
+    sessions = []
+    for (id, created_at), raw in zip(page.entries, raws, strict=True):
+        record = call.engine.bundle.layout.decode(raw) if is_id(id) else None
+        if record is None or record.kind != "live" or getattr(record, owner["kind"]) != owner["owner"]:
+            return _Unread.FOR_THE_SCRIPT
+        # Where it stands among the others is not where the session stood that had its id when the page was read.
+        if record.created_at != created_at:
+            return _Unread.CHANGED
+        # An expired one keeps its entry until it is reaped as a whole.
+        live = record.unless_over(now)
+        if live:
+            sessions.append(Session.of_record(id, live))
+    return sessions
 
 
 def _page(reply: Reply, page: IndexPage, after: Cursor | None) -> Page | None:

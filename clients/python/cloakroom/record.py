@@ -1,4 +1,4 @@
-"""The stored form of a session, read by the layout that the bundle has."""
+"""The stored forms of a session and of a lease, read by the layouts that the bundle has."""
 
 from __future__ import annotations
 
@@ -171,6 +171,24 @@ class Layout:
         user, connection, node = names
         return Head(user, connection, node, fields["expires_at"], end + fields["body_size"])
 
+    def decode_head(self, raw: bytes) -> Record | None:
+        """The same by the beginning of a record, as `head` takes it: a session has no entries then."""
+        if len(raw) < self._header_size:
+            return None
+        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
+        if self._kinds.get(fields["kind"]) != "live":
+            return self.decode(raw)
+        body_at = self._header_size + sum(fields[f"{name}_size"] for name in self._texts[:-1])
+        block = b""
+        if self._statuses.get(fields["status"]) == "migrating":
+            try:
+                block = raw[body_at : len(raw) - len(self._split_freeze(raw[body_at:])[1])]
+            except (KeyError, UnicodeDecodeError, ValueError):
+                return None
+        (size,) = (field for field in self._header if field["name"] == f"{self._texts[-1]}_size")
+        before, behind = raw[: size["offset"]], raw[size["offset"] + size["bytes"] : body_at]
+        return self.decode(before + len(block).to_bytes(size["bytes"], "big") + behind + block)
+
     def usage(self, raw: bytes) -> Usage | None:
         """The usage of a session by the header of its record; `None` for anything else."""
         if len(raw) < self._header_size:
@@ -248,3 +266,30 @@ class Layout:
             key, value = entry.key.encode(), entry.json.encode()
             pieces.append(self._entry.pack(self._entry_numbers[entry.kind], len(key), len(value)) + key + value)
         return b"".join(pieces)
+
+
+class Lease(NamedTuple):
+    """A node's lease."""
+
+    deadline: int
+    #: How long it was when it was renewed.
+    length: int
+
+    def is_held(self, now: int) -> bool:
+        """One that would be held for longer than it is long was renewed by a clock that was set back since: it is
+        over."""
+        return self.deadline > now and self.deadline - now <= self.length
+
+
+class LeaseLayout:
+    """How leases are laid out."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._header, self._size = spec["header"], spec["header_bytes"]
+
+    def decode(self, raw: bytes) -> Lease | None:
+        """A lease; `None` for what is none of ours."""
+        if len(raw) != self._size:
+            return None
+        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
+        return Lease(fields["deadline"], fields["length"])

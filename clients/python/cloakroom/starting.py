@@ -35,19 +35,28 @@ def _prove(call: Call) -> Steps[None]:
     bundle, tag = call.engine.bundle, call.engine.tag
     sources = [script.source for script in bundle.scripts.values()] + [bundle.start.source]
     load: list[Command] = [["SCRIPT", "LOAD", source] for source in sources]
-    # The time that the server tells is noted on the way, as any.
-    *loaded, forbidden, _ = yield from call.exchange(*load, bundle.start.command(tag), ["TIME"])
+    # No script can ask for a transaction: an empty one changes nothing. The time is noted on the way, as any.
+    *loaded, forbidden, multi, exec_, _ = yield from call.exchange(
+        *load, bundle.start.command(tag), ["MULTI"], ["EXEC"], ["TIME"]
+    )
     for reply in loaded:
         _check_allowed(reply, "+script|load")
     _check_allowed(forbidden, f"~{tag}:*" if " key" in str(forbidden) else "+evalsha")
-    if forbidden:
-        raise errors.Forbidden([f"+{command.decode().lower()}" for command in forbidden])
+    lacking = [f"+{command.decode().lower()}" for command in forbidden]
+    # Of EXEC the code is that of a transaction that is discarded, and the rest says why.
+    lacking += [name for name, reply in (("+multi", multi), ("+exec", exec_)) if _is_forbidden(reply)]
+    if lacking:
+        raise errors.Forbidden(lacking)
 
 
 def _check_allowed(reply: Any, lacking: str) -> None:
     if isinstance(reply, NoPermissionError):
         raise errors.Forbidden([lacking]) from reply
     check_reply("script", reply)
+
+
+def _is_forbidden(reply: Any) -> bool:
+    return isinstance(reply, NoPermissionError) or (isinstance(reply, Exception) and "NOPERM" in str(reply))
 
 
 def _check(stored: bytes, known: int) -> None:

@@ -24,7 +24,7 @@ def told(error: BaseException | None) -> str:
 
 
 def test_a_store_does_not_start_without_any_of_its_commands(connect: Connector, server: Server) -> None:
-    for command in bundle.load().start.commands:
+    for command in [*bundle.load().start.commands, "MULTI", "EXEC"]:
         with pytest.raises(cloakroom.Forbidden, match=f"lacks .{command.lower()}$"):
             connect(limited(server, "~*", "+@all", f"-{command}"))
     for rules, lacking in (

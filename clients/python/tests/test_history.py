@@ -52,11 +52,12 @@ def lose_one(proxy: Proxy, meanwhile: Callable[[], object]) -> None:
 
 
 def before_one(proxy: Proxy, script: str, happens: Callable[[], object]) -> None:
-    """Lets something happen before the next call of a script gets through."""
-    sha1 = bundle.load().scripts[script].sha1.encode()
+    """Lets something happen before the next call of a script gets through; or a transaction that reads what `list`
+    does."""
+    calls = [bundle.load().scripts[script].sha1.encode()] + ([b"MULTI"] if script == "list" else [])
 
     def before(request: bytes) -> None:
-        if sha1 in request:
+        if any(call in request for call in calls):
             proxy.before = lambda _: None
             happens()
 
@@ -66,6 +67,31 @@ def before_one(proxy: Proxy, script: str, happens: Callable[[], object]) -> None
 def four_changes(store: Store, id: str) -> None:
     for value in range(1, 5):
         store.patch(id, set={"v": value})
+
+
+def answer_to(server: Server, request: bytes) -> bytes:
+    """What the server answers to a request as it was caught."""
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(request)
+        return connection.recv(1000)
+
+
+def overtake(proxy: Proxy, server: Server, script: str, meanwhile: Callable[[], object]) -> None:
+    """Holds up the first attempt at a script until others have acted before the third."""
+    sha1 = bundle.load().scripts[script].sha1.encode()
+    attempts: list[bytes] = []
+
+    def before(request: bytes) -> None:
+        if sha1 not in request:
+            return
+        attempts.append(request)
+        if len(attempts) == 1:
+            proxy.cut()
+        elif len(attempts) == 3:
+            meanwhile()
+            assert b"$2\r\nok\r\n" in answer_to(server, attempts[0])
+
+    proxy.before = before
 
 
 def later(server: Server, ms: int) -> None:
@@ -152,11 +178,30 @@ def test_a_first_attempt_that_comes_last_is_not_executed(
     proxy.before = before
     assert patch(store, session).version == 2
     four_changes(others, session.id)
-    with socket.create_connection(("127.0.0.1", own_server.port)) as connection:
-        connection.sendall(first[0])
-        assert connection.recv(100).startswith(b"*2\r\n$6\r\nunsure\r\n")
+    assert answer_to(own_server, first[0]).startswith(b"*2\r\n$6\r\nunsure\r\n")
     left = others.get(session.id)
     assert left and (left.version, left.attributes["v"]) == (6, 4)
+
+
+def test_a_bind_that_an_earlier_attempt_made_does_not_tell_what_the_last_one_declared(
+    through: Connector, proxy: Proxy, others: Store, own_server: Server
+) -> None:
+    store = through()
+    session = others.create(connection="a", node="n").session
+    others.bind(session, "c", node="n")
+    overtake(proxy, own_server, "bind", lambda: others.unbind(session.id, "c"))
+    with pytest.raises(cloakroom.Ambiguous) as ambiguous:
+        store.bind(session.id, "d")
+    again = store.with_operation_id(ambiguous.value.operation_id).bind(session.id, "d")
+    assert (again.version, again.previous_connection, again.previous_node, again.changed) == (4, "", "", True)
+
+
+def test_a_bind_that_is_repeated_under_its_operation_id_does_not_tell_what_its_caller_names(others: Store) -> None:
+    session = others.create(connection="a", node="n").session
+    mine = others.with_operation_id(OperationId.random())
+    assert mine.bind(session, "c").previous_connection == "a"
+    again = mine.bind(session, "c")
+    assert (again.version, again.previous_connection, again.previous_node) == (2, "", "")
 
 
 def test_a_rotation_that_another_change_followed_is_ambiguous(through: Connector, proxy: Proxy, others: Store) -> None:

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::commands::commands;
 use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
 use crate::keys::{KEYS, names};
-use crate::layout::{Layout, record_format};
+use crate::layout::{Layout, Lease, record_format};
 use crate::script::{Script, read};
 use crate::start::Start;
 
@@ -43,6 +43,7 @@ struct Bundle<'a> {
     contract: u32,
     record_format: u64,
     record: Layout,
+    lease: Lease,
     keys: BTreeMap<&'static str, &'static str>,
     start: &'a Start,
     nothing_written: [&'static str; 17],
@@ -97,12 +98,14 @@ struct Supply<'a> {
 
 /// The document, of the scripts in a directory.
 pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<String, String> {
-    let (record, entries) = (read(&lua.join("lib/record.lua"))?, read(&lua.join("lib/entries.lua"))?);
+    let fragment = |name: &str| read(&lua.join(format!("lib/{name}.lua")));
+    let (record, entries) = (fragment("freeze")? + &fragment("record")?, fragment("entries")?);
     let operations = scripts.iter().map(operation).collect::<Result<_, _>>()?;
     let bundle = Bundle {
         contract: CONTRACT,
         record_format: record_format(&record)?,
         record: Layout::read(&record, &entries)?,
+        lease: Lease::read(&read(&lua.join("lib/lease.lua"))?)?,
         keys: BTreeMap::from(KEYS),
         start,
         nothing_written: NOTHING_WRITTEN,

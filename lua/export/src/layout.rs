@@ -1,4 +1,4 @@
-//! The layout of a record, read out of the fragments that pack and unpack it.
+//! The layouts of a record and of a lease, read out of the fragments that pack and unpack them.
 
 use std::collections::BTreeMap;
 
@@ -35,6 +35,21 @@ struct Freeze {
     directions: BTreeMap<&'static str, u64>,
 }
 
+/// What a node's lease looks like.
+#[derive(Debug, Serialize)]
+pub(crate) struct Lease {
+    header: Vec<Field>,
+    header_bytes: usize,
+}
+
+impl Lease {
+    /// `lease` is the source of that fragment.
+    pub(crate) fn read(lease: &str) -> Result<Self, String> {
+        let header = fields(&constant(lease, "LEASE")?, &unpacked(lease, "LEASE")?)?;
+        Ok(Self { header_bytes: header.iter().map(|field| field.bytes).sum(), header })
+    }
+}
+
 /// A field at a fixed offset.
 #[derive(Debug, Serialize)]
 struct Field {
@@ -60,7 +75,7 @@ impl Layout {
     pub(crate) fn read(record: &str, entries: &str) -> Result<Self, String> {
         let header = fields(&constant(record, "RECORD_HEADER")?, &unpacked(record, "RECORD_HEADER")?)?;
         let entry = fields(&constant(entries, "ENTRY_HEADER")?, &unpacked(entries, "ENTRY_HEADER")?)?;
-        let freeze = fields(&constant(record, "RECORD_FREEZE")?, &unpacked(record, "RECORD_FREEZE")?)?;
+        let freeze = fields(&constant(record, "FREEZE")?, &unpacked(record, "FREEZE")?)?;
         let number = |name: &str| {
             let text = constant(record, name)?;
             text.parse::<u64>().map_err(|_| format!("{name} is no number"))
@@ -89,9 +104,9 @@ impl Layout {
                 header: freeze,
                 texts: ["place", "node"],
                 directions: BTreeMap::from([
-                    ("outgoing", number("RECORD_OUTGOING")?),
-                    ("incoming", number("RECORD_INCOMING")?),
-                    ("over", number("RECORD_OVER")?),
+                    ("outgoing", number("FREEZE_OUTGOING")?),
+                    ("incoming", number("FREEZE_INCOMING")?),
+                    ("over", number("FREEZE_OVER")?),
                 ]),
             },
             departed_task_bytes: number("RECORD_OP_ID_SIZE")?,

@@ -5,17 +5,14 @@ use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::shared_name::SharedName;
-use crate::model::{
-    Binding, Bound, IndexFields, Refusal, Result, SessionId, SessionRef, Status, Version, some,
-};
+use crate::model::{Binding, Bound, Refusal, Result, SessionId, SessionRef, Status, Version, some};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, binding: &Binding) -> Result<Bound> {
     let binding = &binding.clone().at(call.identity)?;
     let hint = session.hint().index_fields();
     let names = [session.id().as_str(), &hint.connection, &hint.node, &binding.connection, &binding.node];
     let mut call = call.reaching(names);
-    let (id, answer) =
-        call.settle_at(session, |call, locked, id| attempt(call, locked, id, binding, &hint))?;
+    let (id, answer) = call.settle_at(session, |call, locked, id| attempt(call, locked, id, binding))?;
     Ok(Bound {
         id,
         version: Version::new(answer.version),
@@ -41,12 +38,11 @@ fn attempt(
     locked: &mut LockedShards<'_>,
     id: &SessionId,
     binding: &Binding,
-    hint: &IndexFields,
 ) -> Result<Answer, Halt> {
     let frozen = || Halt::Refused(Refusal::Frozen);
     if let Some((version, _)) = call.noted(locked, id)? {
-        // What it had before is forgotten, but for what the caller had in hand.
-        let (connection, node) = (SharedName::new(&hint.connection), SharedName::new(&hint.node));
+        // What it had before is forgotten.
+        let (connection, node) = (SharedName::new(""), SharedName::new(""));
         return Ok(Answer { version, connection, node, holder: None, changed: true });
     }
     let record = locked.live(id, call.now)?;

@@ -17,11 +17,14 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, binding: Binding)
     let changed = reply.word == "ok";
     let (version, connection, node, holder) =
         (reply.version()?, reply.text()?, reply.text()?, reply.bytes()?);
+    // Another call under the same operation id may have declared otherwise.
+    let is_known = !plan.is_again || call.is_the_only_one();
+    let before = |name| some(name).filter(|_| is_known).map(Into::into);
     Ok(Bound {
         id: reply.id_since(plan.id)?,
         version,
-        previous_connection: some(&connection).map(Into::into),
-        previous_node: some(&node).map(Into::into),
+        previous_connection: before(&connection),
+        previous_node: before(&node),
         taken_from: told(&holder),
         reaped: plan.reaped,
         changed,

@@ -1,12 +1,12 @@
 //! delete: a live session gone with every index entry.
 
-use crate::model::{Result, SessionId, SessionRef, ms};
+use crate::model::{Result, SessionRef, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
 /// With the id that the session had, and whether there was one.
-pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<(SessionId, bool)> {
+pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<bool> {
     let mut plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
@@ -20,8 +20,8 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<(Sessio
     };
     let reply = plan.settle(call, &script::DELETE, cmd).await?;
     match reply.word.as_str() {
-        "ok" => Ok((plan.id, true)),
-        "missing" => Ok((plan.id, false)),
+        "ok" => Ok(true),
+        "missing" => Ok(false),
         _ => Err(reply.into_error()),
     }
 }

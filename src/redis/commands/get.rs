@@ -6,7 +6,7 @@ use crate::redis::lookup;
 use crate::redis::transport::read_batcher::Part;
 
 pub(crate) async fn run(call: &Call, id: &SessionId) -> Result<Option<Session>> {
-    lookup::session(call, id).await
+    lookup::session_to_keep(call, id).await
 }
 
 /// The pointer, then the record, which must agree: a stale pointer is no answer. But between the two the connection may

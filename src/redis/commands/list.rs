@@ -1,11 +1,16 @@
 //! list: a page of a user's or node's live sessions, oldest first.
+//!
+//! Records do not pass through Lua on their way out: the page of the index is read, and then again with its records, in one
+//! transaction. What cannot be told from those is for the script, which also drops the entries that lead nowhere.
 
-use crate::model::{Error, Obstacle, Page, PageRequest, Result, Selector};
+use redis::{Cmd, Value};
+
+use crate::model::{Error, Obstacle, Page, PageRequest, Result, Selector, Session};
 use crate::redis::call::Call;
-use crate::redis::index_page::IndexPage;
+use crate::redis::index_page::{IndexPage, StoredEntry};
 use crate::redis::reply::{Reply, another_session};
 use crate::redis::script;
-use crate::redis::stored_id::told;
+use crate::redis::stored_id::{StoredId, told};
 use crate::stored::record::Record;
 
 /// How often a page is read again that changed before its records were read, until its beginning will do.
@@ -17,8 +22,8 @@ const PAGE_ROUNDS: u32 = 128;
 /// How many bytes of records a page has at most, but for one record.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Atomicity: the script reads the page again with the records, and asks for it anew where it has changed, so a page is
-/// the index and its sessions at one instant. Where it changes all the time, its beginning is a page.
+/// Atomicity: the page is read again with the records, by a transaction or by the script, and anew where it has changed, so
+/// a page is the index and its sessions at one instant. Where it changes all the time, its beginning is a page.
 pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Result<Page> {
     of.validate()?;
     request.check()?;
@@ -28,7 +33,16 @@ pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Re
         if page.entries.is_empty() {
             return Ok(Page { sessions: Vec::new(), next: None });
         }
-        let changed = if round < WHOLE_PAGE_ROUNDS { "refuse" } else { "part" };
+        let mut changed = "part";
+        if round < WHOLE_PAGE_ROUNDS {
+            match natively(call, of, &index, &page, request.size).await? {
+                Native::Page(sessions) => {
+                    return Ok(Page { sessions, next: page.next(request.after.as_ref()) });
+                }
+                Native::Changed => continue,
+                Native::ForTheScript => changed = "refuse",
+            }
+        }
         let mut reply = records(call, of, &index, &page, request.size, changed).await?;
         match reply.word.as_str() {
             "need" => {}
@@ -48,6 +62,60 @@ pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Re
     Err(Error::obstacle(Obstacle::Contended, None))
 }
 
+/// What a transaction finds of a page.
+enum Native {
+    /// Its live sessions.
+    Page(Vec<Session>),
+    /// It is another.
+    Changed,
+    /// The script sees to it.
+    ForTheScript,
+}
+
+/// Reads the page again with its records, of each what it may have of 2 MiB.
+async fn natively(call: &Call, of: &Selector, index: &[u8], page: &IndexPage, size: usize) -> Result<Native> {
+    let last = PAGE_BYTES / page.entries.len() - 1;
+    let record = |entry: &StoredEntry| {
+        let mut cmd = redis::cmd("GETRANGE");
+        cmd.arg(call.keys().session(&entry.id)).arg(0).arg(last);
+        cmd
+    };
+    let mut cmds: Vec<Cmd> = page.entries.iter().map(record).collect();
+    cmds.push(page.again(index, size));
+    let Some((now, mut replies)) = call.read_at_once(cmds).await? else {
+        return Ok(Native::ForTheScript);
+    };
+    let ids: Option<Vec<StoredId>> = replies.pop_back().and_then(|ids| redis::from_redis_value(ids).ok());
+    if !ids.is_some_and(|ids| page.has(&ids)) {
+        return Ok(Native::Changed);
+    }
+    let mut sessions = Vec::new();
+    for (entry, record) in page.entries.iter().zip(replies) {
+        let Some(record) = record_of(entry, &record, of) else {
+            return Ok(Native::ForTheScript);
+        };
+        // Where it stands among the others is not where the session stood that had its id when the page was read.
+        if let Record::Session { session, .. } = &record
+            && session.created_at_ms() != entry.created_at
+        {
+            return Ok(Native::Changed);
+        }
+        // An expired one keeps its entry until it is reaped as a whole.
+        if let Some(Record::Session { session, .. }) = record.unless_over(now) {
+            sessions.push(*session);
+        }
+    }
+    Ok(Native::Page(sessions))
+}
+
+/// The record of a session of an owner. `None` for what is cut off, leads nowhere, or is corrupt.
+fn record_of(entry: &StoredEntry, record: &Value, of: &Selector) -> Option<Record> {
+    let Value::BulkString(bytes) = record else { return None };
+    let record = Record::decode(&told(&entry.id)?, bytes)?;
+    let is_of_owner = matches!(&record, Record::Session { session, .. } if of.has(session));
+    is_of_owner.then_some(record)
+}
+
 async fn records(
     call: &Call,
     of: &Selector,
@@ -57,11 +125,11 @@ async fn records(
     changed: &str,
 ) -> Result<Reply> {
     let keys: Vec<Vec<u8>> = page.entries.iter().map(|entry| call.keys().session(&entry.id)).collect();
-    let size = if page.is_full { page.entries.len() } else { size };
     let cmd = || {
         let mut cmd = call.evalsha(&script::LIST, [index].into_iter().chain(&keys));
         let (kind, name) = of.words();
-        cmd.arg(kind).arg(name).arg(page.from).arg(page.skip).arg(size).arg(changed).arg(PAGE_BYTES);
+        cmd.arg(kind).arg(name).arg(page.from).arg(page.skip).arg(page.size(size));
+        cmd.arg(changed).arg(PAGE_BYTES);
         for entry in &page.entries {
             cmd.arg(&entry.id);
         }

@@ -6,7 +6,7 @@ use crate::model::{Error, Migration, Migrations, Result, SESSIONS_PER_SCRIPT, Se
 use crate::redis::call::Call;
 use crate::redis::stored_id::{StoredId, told};
 use crate::redis::{lookup, script};
-use crate::stored::record::Record;
+use crate::stored::record::{Head, Record};
 
 /// One session, without a freeze that is over.
 pub(crate) async fn one(call: &Call, id: &SessionId) -> Result<Option<Migration>> {
@@ -32,6 +32,9 @@ pub(crate) async fn run(call: &Call, skip: usize, limit: usize) -> Result<Migrat
         return Ok(Migrations { migrations: Vec::new(), next: None });
     }
 
+    if let Some(migrations) = natively(call, &ids).await? {
+        return Ok(Migrations { migrations, next: (ids.len() == limit).then_some(skip + limit) });
+    }
     let mut keys = vec![migrations];
     keys.extend(ids.iter().map(|id| call.keys().session(id)));
     let mut cmd = call.evalsha(&script::MIGRATIONS, &keys);
@@ -49,4 +52,39 @@ pub(crate) async fn run(call: &Call, skip: usize, limit: usize) -> Result<Migrat
         migrations.extend(told);
     }
     Ok(Migrations { migrations, next })
+}
+
+/// Reads the records without a script. `None`: some entry may lead nowhere, and the script drops it then; or else the
+/// server does not read them so.
+async fn natively(call: &Call, ids: &[StoredId]) -> Result<Option<Vec<Migration>>> {
+    let head = |id: &StoredId| {
+        let mut cmd = redis::cmd("GETRANGE");
+        cmd.arg(call.keys().session(id)).arg(0).arg(Head::BYTES - 1);
+        cmd
+    };
+    let Some((now, heads)) = call.read_at_once(ids.iter().map(head).collect()).await? else {
+        return Ok(None);
+    };
+    let mut migrations = Vec::new();
+    for (id, head) in ids.iter().zip(heads) {
+        let Some((migration, is_over)) = migration_of(id, &head, now) else {
+            return Ok(None);
+        };
+        if !is_over {
+            migrations.push(migration);
+        }
+    }
+    Ok(Some(migrations))
+}
+
+/// A migration, and whether its session has expired, or what is left of that has had its time.
+fn migration_of(id: &[u8], head: &Value, now: u64) -> Option<(Migration, bool)> {
+    let Value::BulkString(head) = head else { return None };
+    let id = told(id)?;
+    let record = Record::decode_head(&id, head)?;
+    let is_over = match &record {
+        Record::Session { session, .. } => session.expires_at_ms() <= now,
+        other => !other.is_stored(now),
+    };
+    Some((record.into_migration(id)?, is_over))
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use redis::{Pipeline, Value};
 
-use crate::model::{Error, Node, NodeFilter, Result};
+use crate::model::{Error, Node, NodeFilter, Result, is_held};
 use crate::redis::call::Call;
 use crate::redis::script;
+use crate::stored::lease::Lease;
 
 /// The name of a node as it is stored, which may be no text.
 type StoredName = Vec<u8>;
@@ -47,6 +48,9 @@ async fn standing(call: &Call, page: &[(StoredName, u64)]) -> Result<Vec<Node>> 
     if page.is_empty() {
         return Ok(Vec::new());
     }
+    if let Some(nodes) = natively(call, page).await? {
+        return Ok(nodes);
+    }
     let leases = page.iter().map(|(name, _)| call.keys().lease(name));
     let keys: Vec<_> = std::iter::once(call.keys().nodes()).chain(leases).collect();
     let mut cmd = call.evalsha(&script::NODES, &keys);
@@ -57,12 +61,52 @@ async fn standing(call: &Call, page: &[(StoredName, u64)]) -> Result<Vec<Node>> 
     let mut nodes = Vec::new();
     while !reply.is_empty() {
         let (name, lease_until_ms, stands) = (reply.bytes()?, reply.number()?, reply.text()?);
-        let Ok(name) = String::from_utf8(name) else {
-            // Nobody can name it; it is forgotten when its time is over.
-            tracing::warn!("a node is passed over whose name is no text");
-            continue;
-        };
-        nodes.push(Node { name, lease_until_ms, is_live: stands == "held", sessions: 0 });
+        nodes.extend(node(name, lease_until_ms, stands == "held"));
     }
     Ok(nodes)
+}
+
+/// Reads the ends of the nodes' leases and the leases, as the script does. `None`: something is not as it should be, or
+/// the server does not read them so.
+async fn natively(call: &Call, page: &[(StoredName, u64)]) -> Result<Option<Vec<Node>>> {
+    let mut ends = redis::cmd("ZMSCORE");
+    ends.arg(call.keys().nodes());
+    let mut cmds = Vec::with_capacity(1 + page.len());
+    for (name, _) in page {
+        ends.arg(name);
+        let mut lease = redis::cmd("GET");
+        lease.arg(call.keys().lease(name));
+        cmds.push(lease);
+    }
+    cmds.push(ends);
+    let Some((now, mut leases)) = call.read_at_once(cmds).await? else {
+        return Ok(None);
+    };
+    let ends: Option<Vec<Option<f64>>> =
+        leases.pop_back().and_then(|ends| redis::from_redis_value(ends).ok());
+    let Some(ends) = ends else { return Ok(None) };
+    let mut nodes = Vec::new();
+    for (((name, _), lease), end) in page.iter().zip(leases).zip(ends) {
+        // A lease may be forgotten before its node is, which is listed as long as others keep it.
+        let stands = match lease {
+            Value::Nil => end.map(|end| (end as u64, false)),
+            Value::BulkString(bytes) => match Lease::decode(&bytes) {
+                Some(lease) => Some((lease.deadline, is_held(lease.deadline, lease.length, now))),
+                None => return Ok(None),
+            },
+            _ => return Ok(None),
+        };
+        nodes
+            .extend(stands.and_then(|(lease_until_ms, is_live)| node(name.clone(), lease_until_ms, is_live)));
+    }
+    Ok(Some(nodes))
+}
+
+fn node(name: StoredName, lease_until_ms: u64, is_live: bool) -> Option<Node> {
+    let Ok(name) = String::from_utf8(name) else {
+        // Nobody can name it; it is forgotten when its time is over.
+        tracing::warn!("a node is passed over whose name is no text");
+        return None;
+    };
+    Some(Node { name, lease_until_ms, is_live, sessions: 0 })
 }

@@ -6,6 +6,7 @@
 use crate::model::{Refreshed, Result, Session, SessionId, SessionRef, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
+use crate::redis::lookup;
 use crate::redis::reply::Reply;
 use crate::redis::script;
 use crate::redis::transport::read_batcher::Part;
@@ -60,6 +61,13 @@ async fn may_be_untouched(call: &Call, session: &dyn SessionRef) -> bool {
 
 /// What a refresh answers that has nothing to write. `None`: the script has to tell.
 async fn untouched(call: &Call, id: &SessionId) -> Result<Option<Refreshed>> {
+    // What is to be kept in memory is read whole.
+    if call.near_cache().is_some() {
+        return Ok(match look(call, id).await? {
+            Seen::Untouched(session) => Some(Refreshed { changed: false, ..Refreshed::of_new(&session) }),
+            Seen::Absent | Seen::Unclear => None,
+        });
+    }
     call.about(id);
     let key = call.keys().session(id.as_str());
     let beginning = call.read_string(&key, Part::Beginning(Usage::BYTES), "record").await?;
@@ -86,11 +94,10 @@ enum Seen {
 
 async fn look(call: &Call, id: &SessionId) -> Result<Seen> {
     call.about(id);
-    let key = call.keys().session(id.as_str());
-    let Some((now, bytes)) = call.read_string(&key, Part::Whole, "record").await? else {
+    let Some((now, record)) = lookup::stored_to_keep(call, id).await? else {
         return Ok(Seen::Absent);
     };
-    let record = match Record::decode(id, &bytes) {
+    let record = match record {
         None | Some(Record::Session { freeze: Some(_), .. }) => return Ok(Seen::Unclear),
         Some(record) => record.unless_over(now),
     };

@@ -1,16 +1,12 @@
 //! unbind: a connection that is gone, detached from the session that still has it.
 
-use crate::model::{Result, SessionId, SessionRef, require_name};
+use crate::model::{Result, SessionRef, require_name};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
 /// With the id that the session has, and whether the connection was detached.
-pub(crate) async fn run(
-    call: &Call,
-    session: &dyn SessionRef,
-    connection: &str,
-) -> Result<(SessionId, bool)> {
+pub(crate) async fn run(call: &Call, session: &dyn SessionRef, connection: &str) -> Result<bool> {
     require_name("connection id", connection)?;
     let mut plan = KeyPlan::of(session, OnRotated::Follow);
     let cmd = |plan: &KeyPlan| {
@@ -24,13 +20,10 @@ pub(crate) async fn run(
         call.fence_arguments(&mut cmd);
         cmd
     };
-    let mut reply = plan.settle(call, &script::UNBIND, cmd).await?;
+    let reply = plan.settle(call, &script::UNBIND, cmd).await?;
     match reply.word.as_str() {
-        "ok" => {
-            let _version = reply.version()?;
-            Ok((reply.id_since(plan.id)?, true))
-        }
-        "unchanged" | "missing" => Ok((plan.id, false)),
+        "ok" => Ok(true),
+        "unchanged" | "missing" => Ok(false),
         _ => Err(reply.into_error()),
     }
 }

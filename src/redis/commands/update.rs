@@ -1,11 +1,11 @@
 //! update: a whole session saved against the version that it was read at.
 
-use crate::model::{Result, Session, SessionId, ms};
+use crate::model::{Result, Session, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-pub(crate) async fn run(call: &Call, session: &mut Session) -> Result<SessionId> {
+pub(crate) async fn run(call: &Call, session: &mut Session) -> Result<()> {
     let entries = session.check(call.rules())?;
     let mut plan = KeyPlan::of(session, OnRotated::Follow);
     let saved: &Session = session;
@@ -13,8 +13,8 @@ pub(crate) async fn run(call: &Call, session: &mut Session) -> Result<SessionId>
     let mut reply = plan.settle(call, &script::UPDATE, cmd).await?.expect_ok()?;
     let (version, last_active, expires_at) = (reply.version()?, reply.number()?, reply.number()?);
     let id = reply.id_since(plan.id)?;
-    session.note_saved(id.clone(), version, last_active, expires_at);
-    Ok(id)
+    session.note_saved(id, version, last_active, expires_at);
+    Ok(())
 }
 
 fn command(call: &Call, plan: &KeyPlan, session: &Session, entries: &[u8]) -> redis::Cmd {

@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult};
+use redis::{RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::tracked::Tracked;
+use crate::redis::transport::tracking::Held;
 
 /// How long a reply may take before its connection is probed.
 const PROBE_AFTER: Duration = Duration::from_millis(200);
@@ -50,25 +52,43 @@ pub(crate) struct Connection {
     breaks: Arc<AtomicU64>,
     /// Of the server that it leads to.
     clock: Arc<ServerClock>,
+    /// If the server tells of changes on it.
+    held: Option<Held>,
 }
 
 impl Connection {
     pub(crate) fn new(link: MultiplexedConnection, breaks: Arc<AtomicU64>, clock: Arc<ServerClock>) -> Self {
         let health = Arc::new(Health::default());
         health.breaks.store(breaks.load(Ordering::Relaxed), Ordering::Relaxed);
-        Self { link, health, breaks, clock }
+        Self { link, health, breaks, clock, held: None }
+    }
+
+    /// The server tells of changes on it.
+    pub(crate) fn tracked(mut self, held: Option<Held>) -> Self {
+        self.held = held;
+        self
+    }
+
+    pub(crate) fn tracking(&self) -> Option<&Arc<Tracked>> {
+        self.held.as_ref().map(|held| &held.tracked)
     }
 
     pub(crate) fn clock(&self) -> &ServerClock {
         &self.clock
     }
 
+    /// The server told its time, in the answer to something that was sent then.
+    pub(crate) fn told_time(&self, sent: Instant, time: &Value) {
+        self.clock.saw(time);
+        self.held.iter().for_each(|held| held.tracked.answered(sent.into_std(), time));
+    }
+
     /// Asks the server for its time, and notes it.
     pub(crate) async fn ask_time(&self, deadline: Instant) -> Delivery<()> {
-        let mut link = self.link.clone();
+        let (mut link, sent) = (self.link.clone(), Instant::now());
         let time = redis::cmd("TIME");
         let asked = self.outcome(pin!(time.query_async(&mut link)), deadline).await;
-        asked.map(|time| self.clock.saw(&time))
+        asked.map(|time: Value| self.told_time(sent, &time))
     }
 
     /// Whether nothing speaks against it: neither its own replies nor the end of others of the pool since it was asked.
@@ -94,6 +114,7 @@ impl Connection {
 
     /// It did not answer when it was asked.
     pub(crate) fn found_dead(&self) {
+        self.end_tracking();
         self.health.state.store(BROKEN, Ordering::Relaxed);
     }
 
@@ -175,11 +196,17 @@ impl Connection {
         let _ = self.health.state.compare_exchange(SOUND, SUSPECT, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// Nobody sends on it any more, and what was read on it counts no more.
+    fn end_tracking(&self) {
+        self.held.iter().for_each(|held| held.tracked.end());
+    }
+
     /// Notes an error, if it says that the connection is of no more use: broken, or to a server that does not take
     /// our writes, so that the next connection may lead to the one that does.
     pub(crate) fn note(&self, error: &RedisError) {
         match server_code(error).as_deref() {
             None | Some("READONLY" | "LOADING" | "MASTERDOWN" | "NOAUTH") => {
+                self.end_tracking();
                 if self.health.state.swap(BROKEN, Ordering::Relaxed) != BROKEN {
                     self.breaks.fetch_add(1, Ordering::Relaxed);
                 }

@@ -7,3 +7,5 @@ pub(crate) mod read_batcher;
 pub(crate) mod sender;
 pub(crate) mod server_clock;
 pub(crate) mod server_error;
+pub(crate) mod tracked;
+pub(crate) mod tracking;

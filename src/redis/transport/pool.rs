@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
 use futures_util::FutureExt as _;
+use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -19,6 +20,7 @@ use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::{Delivery, Unavailable};
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::tracking::{Held, Tracking};
 
 /// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
 const WRITE_QUEUE: usize = 1024;
@@ -33,6 +35,7 @@ struct Manager {
     config: AsyncConnectionConfig,
     timeout: Duration,
     breaks: Arc<AtomicU64>,
+    tracking: Option<Tracking>,
 }
 
 /// Why the pool could not make or keep a connection.
@@ -44,14 +47,26 @@ enum Failure {
 
 impl Manager {
     async fn handshake(&self) -> RedisResult<Connection> {
-        let link = self.client.get_multiplexed_async_connection_with_config(&self.config).await?;
-        let connection = Connection::new(link, self.breaks.clone(), Arc::default());
+        let (link, held) = self.link().await?;
+        let connection = Connection::new(link, self.breaks.clone(), Arc::default()).tracked(held);
         // A server that wants a password closes the connection at the first long command, which looks like a lost
         // reply. This short one it answers.
         match answer(connection.ask_time(Instant::now() + self.timeout).await) {
             Err(error) if server_code(&error).is_none_or(|code| code == "NOAUTH") => Err(error),
             _ => Ok(connection),
         }
+    }
+
+    /// A connection, tracked if that is asked for and the server can.
+    async fn link(&self) -> RedisResult<(MultiplexedConnection, Option<Held>)> {
+        if let Some(tracking) = &self.tracking {
+            let late = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+            let made = tokio::time::timeout(self.timeout, tracking.connect(&self.config)).await;
+            if let Some(tracked) = made.unwrap_or_else(late)? {
+                return Ok(tracked);
+            }
+        }
+        Ok((self.client.get_multiplexed_async_connection_with_config(&self.config).await?, None))
     }
 
     async fn ping(&self, connection: &Connection) -> RedisResult<()> {
@@ -142,7 +157,12 @@ pub(crate) struct OwnPool {
 
 impl Pool {
     /// A pool of up to `size` connections, made as they are asked for.
-    pub(crate) fn own(client: Client, size: u32, connect_timeout: Duration) -> Self {
+    pub(crate) fn own(
+        client: Client,
+        size: u32,
+        connect_timeout: Duration,
+        tracking: Option<Tracking>,
+    ) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(connect_timeout))
             .set_response_timeout(None) // the operation has the deadline
@@ -153,7 +173,13 @@ impl Pool {
             .test_on_check_out(true) // runs is_valid, which looks at a flag
             .retry_connection(false) // whoever waits is told at once, and who comes next tries again
             .error_sink(Box::new(Sink(sender)))
-            .build_unchecked(Manager { client, config, timeout: connect_timeout, breaks: Arc::default() });
+            .build_unchecked(Manager {
+                client,
+                config,
+                timeout: connect_timeout,
+                breaks: Arc::default(),
+                tracking,
+            });
         Self::Own(OwnPool { pool, failures })
     }
 

@@ -15,27 +15,45 @@ use tokio::time::Instant;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::pool::Pool;
+use crate::redis::transport::tracked::Tracked;
 
 /// How many reads share a pipeline at most: the last one's reply keeps the first one waiting.
 const READS_PER_PIPELINE: usize = 128;
 
-/// The reply to TIME, and then that to the read.
-pub(crate) type Stamped = (Value, Value);
+/// What was read.
+#[derive(Debug)]
+pub(crate) struct Stamped {
+    /// The reply to TIME.
+    pub(crate) time: Value,
+    /// The reply to the read.
+    pub(crate) value: Value,
+    /// Where the server tells of its next change.
+    pub(crate) read_on: Option<Arc<Tracked>>,
+}
 
 /// What of a string is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
     Whole,
+    /// The same, and the server is asked to tell of its next change.
+    Kept,
     /// So many bytes, or as many as there are: none of a key that is absent.
     Beginning(usize),
 }
 
 impl Part {
-    fn read(self, pipeline: &mut Pipeline, key: &[u8]) {
+    /// Adds the read, and tells how many replies come before its own.
+    fn read(self, pipeline: &mut Pipeline, key: &[u8], connection: &Connection) -> usize {
+        let is_kept = matches!(self, Self::Kept) && connection.tracking().is_some();
+        if is_kept {
+            // It holds for one command, so for no other read of the pipeline.
+            pipeline.cmd("CLIENT").arg("CACHING").arg("YES");
+        }
         match self {
-            Self::Whole => pipeline.cmd("GET").arg(key),
+            Self::Whole | Self::Kept => pipeline.cmd("GET").arg(key),
             Self::Beginning(bytes) => pipeline.cmd("GETRANGE").arg(key).arg(0).arg(bytes - 1),
         };
+        usize::from(is_kept)
     }
 }
 
@@ -52,6 +70,8 @@ struct Read {
     key: Vec<u8>,
     part: Part,
     deadline: Instant,
+    /// How many replies there are before its own.
+    prefix: usize,
     /// `None` once the caller was told.
     caller: Option<oneshot::Sender<Delivery<Stamped>>>,
 }
@@ -79,7 +99,7 @@ impl ReadBatcher {
             return read_alone(pool, key, part, deadline).await;
         }
         let (caller, told) = oneshot::channel();
-        let read = Read { key: key.to_owned(), part, deadline, caller: Some(caller) };
+        let read = Read { key: key.to_owned(), part, deadline, prefix: 0, caller: Some(caller) };
         let is_first = {
             let mut waiting = self.waiting();
             waiting.push(read);
@@ -126,35 +146,41 @@ async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> D
         Ok(connection) => connection,
         Err(unavailable) => return Delivery::Unsent(unavailable),
     };
-    let mut pipeline = Pipeline::with_capacity(2);
+    let mut pipeline = Pipeline::with_capacity(3);
     pipeline.cmd("TIME");
-    part.read(&mut pipeline, key);
-    let mut link = connection.link.clone();
-    let sent = pin!(link.send_packed_commands(&pipeline, 0, 2));
-    match connection.outcome(sent, deadline).await {
+    let prefix = part.read(&mut pipeline, key, &connection);
+    let (mut link, sent) = (connection.link.clone(), Instant::now());
+    let replies = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
+    match connection.outcome(replies, deadline).await {
         Delivery::Answered(values) => {
             let mut values = values.into_iter();
-            match (values.next(), values.next()) {
-                (Some(time), Some(value)) => {
-                    connection.clock().saw(&time);
-                    stamped(time, value, &connection)
-                }
-                _ => Delivery::Answered((Value::Nil, Value::Nil)),
-            }
+            let time = values.next().unwrap_or(Value::Nil);
+            connection.told_time(sent, &time);
+            stamped(time, &mut values, prefix, &connection)
         }
-        delivery => delivery.map(|_| (Value::Nil, Value::Nil)),
+        delivery => delivery.map(|_| Stamped { time: Value::Nil, value: Value::Nil, read_on: None }),
     }
 }
 
-/// A reply, which may be the server's error.
-fn stamped(time: Value, value: Value, connection: &Connection) -> Delivery<Stamped> {
-    match value {
+/// The replies to a read, which may be the server's error.
+fn stamped(
+    time: Value,
+    values: &mut impl Iterator<Item = Value>,
+    prefix: usize,
+    connection: &Connection,
+) -> Delivery<Stamped> {
+    let is_asked_to_tell = prefix > 0 && values.by_ref().take(prefix).all(|reply| reply == Value::Okay);
+    // Where there is no reply, that must not look like an absent key.
+    match values.next().unwrap_or(Value::Okay) {
         Value::ServerError(error) => {
             let error = RedisError::from(error);
             connection.note(&error);
             Delivery::Refused(error)
         }
-        value => Delivery::Answered((time, value)),
+        value => {
+            let read_on = connection.tracking().filter(|_| is_asked_to_tell).cloned();
+            Delivery::Answered(Stamped { time, value, read_on })
+        }
     }
 }
 
@@ -201,14 +227,14 @@ impl Batch {
         let Some(connection) = self.connection(pool).await else { return };
         let mut pipeline = Pipeline::with_capacity(1 + self.0.len());
         pipeline.cmd("TIME");
-        for read in &self.0 {
-            read.part.read(&mut pipeline, &read.key);
+        for read in &mut self.0 {
+            read.prefix = read.part.read(&mut pipeline, &read.key, &connection);
         }
-        let mut link = connection.link.clone();
-        let mut sent = pin!(link.send_packed_commands(&pipeline, 0, 1 + self.0.len()));
+        let (mut link, began) = (connection.link.clone(), Instant::now());
+        let mut sent = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
         while let Some(soonest) = self.soonest() {
             match connection.outcome(sent.as_mut(), soonest).await {
-                Delivery::Answered(values) => self.answer(values, &connection),
+                Delivery::Answered(values) => self.answer(values, began, &connection),
                 Delivery::Refused(error) => self.end(|_| true, || Delivery::Refused(error.clone())),
                 Delivery::Lost(error) => self.end(|_| true, || Delivery::Lost(error.clone())),
                 Delivery::Late | Delivery::Unsent(_) => self.end(Read::is_late, || Delivery::Late),
@@ -237,12 +263,13 @@ impl Batch {
         self.0.iter().filter(|read| read.caller.is_some()).map(|read| read.deadline).min()
     }
 
-    fn answer(&mut self, values: Vec<Value>, connection: &Connection) {
+    fn answer(&mut self, values: Vec<Value>, sent: Instant, connection: &Connection) {
         let mut values = values.into_iter();
-        let Some(time) = values.next() else { return };
-        connection.clock().saw(&time);
-        for (read, value) in self.0.iter_mut().zip(values) {
-            read.tell(stamped(time.clone(), value, connection));
+        let time = values.next().unwrap_or(Value::Nil);
+        connection.told_time(sent, &time);
+        for read in &mut self.0 {
+            let prefix = read.prefix;
+            read.tell(stamped(time.clone(), &mut values, prefix, connection));
         }
     }
 

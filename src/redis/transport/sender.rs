@@ -7,6 +7,7 @@ use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::time::Instant;
 
 use crate::redis::script::Script;
+use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::read_batcher::{Part, ReadBatcher, Stamped};
@@ -47,6 +48,27 @@ impl Sender {
                 connection.outcome(pin!(pipeline.query_async(&mut link)), deadline).await
             }
             Err(unavailable) => Delivery::Unsent(unavailable),
+        }
+    }
+
+    /// Sends commands as one transaction: nobody else's run between them. It is refused as a whole where one of them is, or
+    /// runs into an error.
+    pub(crate) async fn transaction(&self, cmds: &[Cmd], deadline: Instant) -> Delivery<Vec<Value>> {
+        let connection = match self.pool.connection(deadline).await {
+            Ok(connection) => connection,
+            Err(unavailable) => return Delivery::Unsent(unavailable),
+        };
+        let mut pipeline = Pipeline::with_capacity(cmds.len() + 2);
+        pipeline.cmd("MULTI");
+        for cmd in cmds {
+            pipeline.add_command(cmd.clone());
+        }
+        pipeline.cmd("EXEC");
+        let mut link = connection.link.clone();
+        let sent = link.send_packed_commands(&pipeline, 0, cmds.len() + 2);
+        match connection.outcome(pin!(sent), deadline).await {
+            Delivery::Answered(replies) => executed(replies, &connection),
+            delivery => delivery,
         }
     }
 
@@ -138,6 +160,29 @@ impl Sender {
         }
         sent();
         self.pipeline(&pipeline, deadline).await
+    }
+}
+
+/// The replies to the commands of a transaction, out of all that came. Whatever EXEC answers, it ends the transaction.
+fn executed(mut replies: Vec<Value>, connection: &Connection) -> Delivery<Vec<Value>> {
+    let error_in = |replies: &[Value]| {
+        replies.iter().find_map(|reply| match reply {
+            Value::ServerError(error) => Some(RedisError::from(error.clone())),
+            _ => None,
+        })
+    };
+    // Why a transaction is discarded is told before EXEC is.
+    let refused = error_in(&replies);
+    let executed = match replies.pop() {
+        Some(Value::Array(executed)) if refused.is_none() => executed,
+        _ => Vec::new(),
+    };
+    match refused.or_else(|| error_in(&executed)) {
+        Some(error) => {
+            connection.note(&error);
+            Delivery::Refused(error)
+        }
+        None => Delivery::Answered(executed),
     }
 }
 

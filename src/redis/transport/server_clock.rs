@@ -7,7 +7,7 @@ use redis::Value;
 
 /// By how much the server's clock and this process's may run apart: one thousandth, twice what a time daemon slews a
 /// clock by.
-const DRIFT: u32 = 1000;
+pub(crate) const DRIFT: u32 = 1000;
 
 /// The newest time that a server told.
 #[derive(Debug, Default)]

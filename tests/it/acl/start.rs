@@ -2,7 +2,7 @@
 
 use cloakroom::{Refusal, Rules};
 
-use super::{builder, commands, set_user};
+use super::{TRANSACTION, builder, commands, set_user};
 use crate::support::Context;
 use crate::support::expect::refusal;
 use crate::support::repository::root;
@@ -18,12 +18,14 @@ async fn lacking(context: &Context) -> Vec<String> {
 #[tokio::test]
 async fn a_store_does_not_start_without_any_of_its_commands_and_names_it() {
     let context = Context::own(&[]).await;
-    for command in commands() {
+    for command in commands().iter().map(String::as_str).chain(TRANSACTION) {
         let command = command.to_lowercase();
         set_user(&context, &["~*", "+@all", &format!("-{command}")]).await;
         assert_eq!(lacking(&context).await, [format!("+{command}")]);
         assert_eq!(context.all_keys().await, Vec::<String>::new(), "{command}");
     }
+    set_user(&context, &["~*", "+@all", "-multi", "-exec"]).await;
+    assert_eq!(lacking(&context).await, ["+multi", "+exec"]);
     set_user(&context, &["~*", "+@all", "-del", "-zadd"]).await;
     let error = builder(&context).build().await.unwrap_err();
     let told = "refused: the server's ACL forbids what the store needs: its user lacks +del +zadd";

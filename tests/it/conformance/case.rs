@@ -33,7 +33,7 @@ pub(crate) enum Step {
 }
 
 /// One execution of a script.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Call {
     pub(crate) operation: String,

@@ -16,6 +16,7 @@ use futures::StreamExt as _;
 use super::{Script, script, scripts, stems_in};
 use crate::support::Context;
 use crate::support::context::Store;
+use crate::support::leases::register;
 
 /// As the docs of `Rules::ttl` have it.
 const DEFAULT_TTL: Duration = Duration::from_secs(30 * 60);
@@ -252,6 +253,21 @@ pub(super) fn filled(pattern: &str, tag: &str, values: &BTreeMap<&str, &str>) ->
     format!("{tag}{key}{rest}")
 }
 
+/// What a transaction reads, where that does not tell and a script has to.
+async fn read_by_scripts(context: &Context, store: &Store) {
+    let session = context.session(store, "planted").await;
+    store.freeze(&session, Freezing::new(TaskId::random(), "elsewhere")).await.unwrap();
+    for index in [context.user_key("user-planted"), context.key("migrations")] {
+        let _: i64 = context.command(&["ZADD", &index, "1", "nobody"]).await;
+    }
+    let of_user = Selector::user("user-planted");
+    assert_eq!(store.list(&of_user, &PageRequest::first(100)).await.unwrap().sessions.len(), 1);
+    assert!(!store.migrations(0, 200).await.unwrap().migrations.is_empty());
+    register(store, "planted").await;
+    context.command::<()>(&["SET", &context.key("node:planted:lease"), "garbage"]).await;
+    store.lapsed_nodes().await.unwrap_err();
+}
+
 #[tokio::test]
 async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
     let context = Context::own(&[]).await;
@@ -260,6 +276,7 @@ async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
     let monitor = redis::Client::open(context.server().url()).unwrap().get_async_monitor().await.unwrap();
     let mut lines = monitor.into_on_message::<String>();
     do_each_operation(&context.clock, &store, &strict).await;
+    read_by_scripts(&context, &store).await;
     context.command::<String>(&["ECHO", "exercised"]).await;
 
     let mut by_sha = BTreeMap::new();

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{lua, read, scripts, stems_in};
 use crate::support::Context;
 use crate::support::expect::ms;
+use crate::support::leases::{LEASE, register};
 
 fn exported() -> Value {
     serde_json::from_str(&read("lua/bundle.json")).unwrap()
@@ -117,6 +118,18 @@ async fn the_record_of_the_bundle_is_that_which_the_scripts_write() {
     let (color, layer) = ((&b"color"[..], &b"\"red\""[..]), (&b"layer"[..], &b"[1,2]"[..]));
     let expected = [(kind("attribute"), color.0, color.1), (kind("extension"), layer.0, layer.1)];
     assert_eq!(entries, BTreeSet::from(expected));
+}
+
+#[tokio::test]
+async fn the_lease_of_the_bundle_is_that_which_the_scripts_write() {
+    let lease = &exported()["lease"];
+    let context = Context::redis().await;
+    let store = context.store_at(Rules::new()).await;
+    register(&store, "n").await;
+    let bytes = context.string(&context.key("node:n:lease")).await.unwrap();
+    let (numbers, rest) = numbers(lease, &bytes);
+    let expected = [("deadline", context.clock.now_ms() + ms(LEASE)), ("length", ms(LEASE))];
+    assert_eq!((numbers, rest), (BTreeMap::from(expected), &[][..]));
 }
 
 #[test]

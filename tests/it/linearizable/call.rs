@@ -111,14 +111,10 @@ pub(super) enum Answer {
         taken_from: u8,
         changed: bool,
     },
-    /// Without what the session had before, which a bind that is sent again tells as its last attempt declared it: an
-    /// earlier attempt may have come late, and found the session otherwise.
+    /// That of a caller who makes an ambiguous one again: what the session had before is told the first time only.
     BoundBefore {
         id: u8,
         version: u32,
-        /// Who lost the connection, and whether anything was changed. `None` where its caller made it again, who is told
-        /// that the first time only.
-        told: Option<(u8, bool)>,
     },
     Ended(bool),
     /// Of each: its id, connection and node.
@@ -213,12 +209,8 @@ impl Answer {
             (Self::Saved { id, .. }, Self::Saved { id: then, .. })
             | (Self::Patched { id, .. }, Self::Patched { id: then, .. })
             | (Self::Bound { id, .. }, Self::Bound { id: then, .. }) => (id, *then),
-            (
-                Self::BoundBefore { id, version, told },
-                Self::Bound { id: then, version: made, taken_from, changed, .. },
-            ) => {
-                let is_told = told.is_none_or(|told| told == (*taken_from, *changed));
-                return version == made && is_told && since(*id, *then);
+            (Self::BoundBefore { id, version }, Self::Bound { id: then, version: made, .. }) => {
+                return version == made && since(*id, *then);
             }
             _ => return self == model,
         };

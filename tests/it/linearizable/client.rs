@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 
 use cloakroom::{
-    Binding, Error, NewSession, OperationId, PageRequest, Patch, Refreshed, Refusal, Result, Rotation,
+    Binding, Error, NewSession, OperationId, Page, PageRequest, Patch, Refreshed, Refusal, Result, Rotation,
     Selector, Session, SessionId, SessionStore, Status,
 };
 
@@ -110,6 +110,11 @@ impl Client {
     /// What it was shown.
     pub(super) fn copies(&self) -> Vec<View> {
         self.copies.lock().unwrap().keys().copied().collect()
+    }
+
+    /// Reads a page of a user's or node's sessions, which is not noted.
+    pub(super) async fn page(&self, whose: Whose, size: usize) -> Page {
+        self.store.list(&self.names.selector(whose), &PageRequest::first(size)).await.unwrap()
     }
 
     /// Makes a call, and notes it.

@@ -2,20 +2,25 @@
 
 use super::call::{Answer, Call, End};
 use super::stage::{Stage, patch};
+use super::wire::Rewrite;
 use crate::support::Context;
 use crate::support::context::eventually;
 use crate::support::faketime::FakeTime;
 
-/// A master, and a replica whose clock is 200 ms behind.
-struct Pair {
-    stage: Stage,
+/// A master, and a replica whose clock goes otherwise.
+pub(super) struct Pair {
+    pub(super) stage: Stage,
     replica: Context,
+    /// The replica reads its clock from it as long as it runs.
+    _clock: FakeTime,
 }
 
 impl Pair {
-    async fn new() -> Self {
+    /// By so many seconds the replica's clock is ahead.
+    pub(super) async fn new(ahead: f64, rewrite: impl AsyncFnOnce(&Context) -> Option<Rewrite>) -> Self {
         let master = Context::own(&[]).await;
-        let replica = Context::own_by(&FakeTime::new(-0.2)).await;
+        let clock = FakeTime::new(ahead);
+        let replica = Context::own_by(&clock).await;
         let address = master.server().address();
         let (host, port) = address.split_once(':').unwrap();
         replica.command::<()>(&["REPLICAOF", host, port]).await;
@@ -24,7 +29,8 @@ impl Pair {
             info.contains("master_link_status:up")
         })
         .await;
-        Self { stage: Stage::at(master, None).await, replica }
+        let rewrite = rewrite(&master).await;
+        Self { stage: Stage::at(master, rewrite).await, replica, _clock: clock }
     }
 
     /// The replica has all that the master answered, and takes its place.
@@ -44,9 +50,32 @@ impl Pair {
     }
 }
 
+async fn unchanged(_: &Context) -> Option<Rewrite> {
+    None
+}
+
+/// All others act at the old master, and the call is sent again to a new one, whose clock is further.
+pub(super) async fn patch_and_a_failover_to_a_clock_that_is_ahead(pair: &Pair) {
+    let stage = &pair.stage;
+    stage.create().await;
+    let meanwhile = async {
+        stage.patches(0, 4).await;
+        pair.fail_over().await;
+    };
+    stage.lost(0, patch(0, 2), meanwhile).await;
+    stage.close_with(&stage.others_at(&pair.replica).await).await;
+}
+
+#[tokio::test]
+async fn a_patch_is_not_made_again_at_a_new_master_whose_clock_is_ahead() {
+    let pair = Pair::new(AHEAD, unchanged).await;
+    patch_and_a_failover_to_a_clock_that_is_ahead(&pair).await;
+    pair.stage.history.assert_linearizable();
+}
+
 #[tokio::test]
 async fn a_patch_is_not_made_again_at_a_new_master_whose_clock_is_behind() {
-    let pair = Pair::new().await;
+    let pair = Pair::new(-0.2, unchanged).await;
     let stage = &pair.stage;
     stage.create().await;
     let others = stage.others_at(&pair.replica).await;
@@ -63,7 +92,7 @@ async fn a_patch_is_not_made_again_at_a_new_master_whose_clock_is_behind() {
 
 #[tokio::test]
 async fn a_patch_after_a_failover_to_a_clock_that_is_behind_is_made_once() {
-    let pair = Pair::new().await;
+    let pair = Pair::new(-0.2, unchanged).await;
     let stage = &pair.stage;
     stage.create().await;
     stage.client.call(patch(0, 2)).await;
@@ -91,12 +120,58 @@ async fn a_patch_after_a_failover_to_a_clock_that_is_behind_is_made_once() {
 
 /// A server whose clock can be set.
 async fn by_own_clock() -> (FakeTime, Stage) {
+    by_clock(unchanged).await
+}
+
+/// The same with requests that are changed on their way.
+pub(super) async fn by_clock(rewrite: impl AsyncFnOnce(&Context) -> Option<Rewrite>) -> (FakeTime, Stage) {
     let clock = FakeTime::new(0.0);
-    let stage = Stage::at(Context::own_by(&clock).await, None).await;
-    (clock, stage)
+    let context = Context::own_by(&clock).await;
+    let rewrite = rewrite(&context).await;
+    (clock, Stage::at(context, rewrite).await)
 }
 
 const HOUR: f64 = 3600.0;
+
+/// By so many seconds a clock is ahead.
+pub(super) const AHEAD: f64 = 60.0;
+
+/// While the clock is set back four others act.
+pub(super) async fn patch_while_the_clock_is_set_back(clock: &FakeTime, stage: &Stage) {
+    stage.create().await;
+    let meanwhile = async {
+        clock.set(-HOUR);
+        stage.patches(0, 4).await;
+        clock.set(0.0);
+    };
+    stage.lost(0, patch(0, 2), meanwhile).await;
+    stage.close().await;
+}
+
+/// The session is made and deleted, and its tombstone is gone when the create is sent again.
+pub(super) async fn create_and_the_end_of_the_tombstone(clock: &FakeTime, stage: &Stage) {
+    let gone = async {
+        stage.get(0).await;
+        stage.others.call(Call::Delete { id: 0 }).await;
+        clock.set(2.0 * HOUR);
+    };
+    stage.lost(0, Call::Create { id: 0, user: 1, connection: 1, node: 1, value: 1 }, gone).await;
+    stage.close().await;
+}
+
+#[tokio::test]
+async fn a_patch_is_not_made_again_after_the_clock_was_set_back_and_forward() {
+    let (clock, stage) = by_own_clock().await;
+    patch_while_the_clock_is_set_back(&clock, &stage).await;
+    stage.history.assert_linearizable();
+}
+
+#[tokio::test]
+async fn a_create_is_not_made_again_after_its_tombstone_is_gone() {
+    let (clock, stage) = by_own_clock().await;
+    create_and_the_end_of_the_tombstone(&clock, &stage).await;
+    stage.history.assert_linearizable();
+}
 
 #[tokio::test]
 async fn a_patch_is_not_made_again_after_the_clock_was_set_back() {

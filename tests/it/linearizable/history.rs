@@ -101,10 +101,7 @@ fn instants(entry: &Entry, ids: usize) -> Vec<Instant> {
             (End::NotExecuted, _) => Vec::new(),
             (End::Answered(answer), Some(ended)) => {
                 let answer = match *answer {
-                    Answer::Bound { id, version, taken_from, changed, .. } => {
-                        let told = (!*again).then_some((taken_from, changed));
-                        Answer::BoundBefore { id, version, told }
-                    }
+                    Answer::Bound { id, version, .. } if *again => Answer::BoundBefore { id, version },
                     ref answer => answer.clone(),
                 };
                 vec![instant(Act::Call(call.clone()), Some((*ended, answer)))]

@@ -1,6 +1,8 @@
 //! A list takes two trips, and so does a session by its connection: what others do in between must not show in half of
 //! the answer.
 
+use std::collections::BTreeMap;
+
 use super::call::{Call, Whose};
 use super::stage::{Stage, patch};
 use super::wire::{Aim, At, Fault};
@@ -25,6 +27,32 @@ pub(super) async fn list_and_a_create_and_a_patch(stage: &Stage) {
     };
     listed(stage, Whose::User(1), meanwhile).await;
 }
+
+/// The same where one entry leads nowhere, so that the script reads the page.
+pub(super) async fn list_by_the_script_and_a_create_and_a_patch(stage: &Stage) {
+    stage.create().await;
+    let _: i64 = stage.context.command(&["ZADD", &stage.index_of_user(1), "1", "nobody"]).await;
+    let meanwhile = async {
+        stage.others.call(Call::Create { id: 1, user: 1, connection: 0, node: 1, value: 5 }).await;
+        stage.others.call(patch(0, 6)).await;
+    };
+    stage.struck(Fault::Wait, At::Scripts, 0, Call::List { whose: Whose::User(1) }, meanwhile).await;
+}
+
+/// The same as the first, with the index as it was at first under another key.
+pub(super) async fn list_and_a_create_and_a_patch_and_an_index_of_before(stage: &Stage) {
+    stage.create().await;
+    let index = stage.index_of_user(1);
+    let _: i64 = stage.context.command(&["COPY", &index, &format!("{index}{BEFORE}")]).await;
+    let meanwhile = async {
+        stage.others.call(Call::Create { id: 1, user: 1, connection: 0, node: 1, value: 5 }).await;
+        stage.others.call(patch(0, 6)).await;
+    };
+    listed(stage, Whose::User(1), meanwhile).await;
+}
+
+/// What the key of that ends with.
+pub(super) const BEFORE: &str = "-before";
 
 pub(super) async fn list_of_a_node_and_a_bind_and_a_patch(stage: &Stage) {
     stage.create().await;
@@ -62,6 +90,40 @@ pub(super) async fn list_of_nothing(stage: &Stage) {
 #[tokio::test]
 async fn a_list_does_not_show_a_later_patch_and_miss_an_earlier_session() {
     holds(list_and_a_create_and_a_patch).await;
+}
+
+#[tokio::test]
+async fn a_list_by_the_script_does_not_show_a_later_patch_and_miss_an_earlier_session() {
+    holds(list_by_the_script_and_a_create_and_a_patch).await;
+}
+
+#[tokio::test]
+async fn an_index_of_before_is_not_looked_at() {
+    holds(list_and_a_create_and_a_patch_and_an_index_of_before).await;
+}
+
+#[tokio::test]
+async fn a_page_goes_on_behind_where_its_last_entry_stands_with_the_records() {
+    let stage = Stage::new().await;
+    stage.create().await;
+    let index = stage.index_of_user(1);
+    let stands: BTreeMap<String, u64> = stage.context.members(&index).await;
+    let (id, created_at) = stands.iter().next().unwrap();
+    // When the page is read, the session stands where another stood that had its id before.
+    let place = async |score: u64| {
+        let _: i64 = stage.context.command(&["ZADD", &index, &score.to_string(), id]).await;
+    };
+    place(created_at + 10).await;
+    let before = stage.wire.fired();
+    stage.wire.aim(Aim { fault: Fault::Wait, skips: 1, times: 1, at: At::Calls, then_wait: true });
+    let meanwhile = async {
+        stage.wire.fires(before).await;
+        place(*created_at).await;
+        stage.wire.go_on();
+    };
+    let (page, ()) = tokio::join!(stage.client.page(Whose::User(1), 1), meanwhile);
+    let next = page.next.unwrap().to_string();
+    assert!(next.starts_with(&format!("{created_at}.")), "{next}, of {created_at}");
 }
 
 #[tokio::test]

@@ -6,12 +6,15 @@ use std::fs;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cloakroom_export::script::{Script, read_all};
 
+#[cfg(target_os = "linux")]
+use super::clocks;
 use super::stage::Stage;
 use super::wire::Rewrite;
-use super::{again, listing};
+use super::{again, listing, overtaken};
 use crate::support::Context;
 use crate::support::repository::root;
 
@@ -22,6 +25,12 @@ enum Mutation {
     Script { file: &'static str, from: &'static str, to: &'static str },
     /// An argument is empty wherever a script has it.
     Argument(&'static str),
+    /// A transaction reads an index as it was before.
+    Page,
+    /// A bound is so many milliseconds later, as by a clock that is ahead.
+    Bound(u64),
+    /// A text of a fragment is another, and something behind the store sends again.
+    UnseenScript { file: &'static str, from: &'static str, to: &'static str },
     /// Not the store but something behind it sends again, so the store does not know of it.
     Unseen,
 }
@@ -87,11 +96,57 @@ const MUTATIONS: &[(&str, Mutation, Play)] = &[
         |stage| Box::pin(again::takeover_and_changes_of_the_loser(stage)),
     ),
     (
-        "a list reads its page again",
-        script("list.lua", "if not same and not", "if not ids and not"),
-        |stage| Box::pin(listing::list_and_a_create_and_a_patch(stage)),
+        "a bind that is recognized does not know what the session had before",
+        script("bind.lua", "{ 'again', first", "{ 'ok', first"),
+        |stage| Box::pin(overtaken::bind_before_an_unbind(stage)),
     ),
+    (
+        "a bind that is recognized does not know who lost the connection",
+        script("bind.lua", "{ 'again', first", "{ 'ok', first"),
+        |stage| Box::pin(overtaken::takeover_from_another_holder(stage)),
+    ),
+    (
+        "a tombstone notes the changes before it, the create among them",
+        script("lib/record.lua", SPEAKS, FORGETS),
+        |stage| Box::pin(again::create_and_a_delete(stage)),
+    ),
+    (
+        "the old id of a rotation notes the changes before it, the create among them",
+        script("lib/record.lua", SPEAKS, FORGETS),
+        |stage| Box::pin(again::create_and_a_rotation(stage)),
+    ),
+    (
+        "a tombstone notes the changes before it, a patch among them",
+        Mutation::UnseenScript { file: "lib/record.lua", from: SPEAKS, to: FORGETS },
+        |stage| Box::pin(again::patch_and_a_delete(stage)),
+    ),
+    (
+        "a tombstone notes the delete",
+        Mutation::UnseenScript { file: "lib/record.lua", from: SPEAKS, to: FORGETS },
+        |stage| Box::pin(again::delete_and_a_look(stage)),
+    ),
+    (
+        "a tombstone notes the times of the changes before it",
+        script(
+            "lib/record.lua",
+            SPEAKS,
+            "record_speak(record, now + ttl) record.third_gap = RECORD_GAP_NONE",
+        ),
+        |stage| Box::pin(again::create_and_four_others_and_a_delete(stage)),
+    ),
+    (
+        "a list by the script reads its page again",
+        script("list.lua", "if not same and not", "if not ids and not"),
+        |stage| Box::pin(listing::list_by_the_script_and_a_create_and_a_patch(stage)),
+    ),
+    ("a list reads its page again in the transaction", Mutation::Page, |stage| {
+        Box::pin(listing::list_and_a_create_and_a_patch_and_an_index_of_before(stage))
+    }),
 ];
+
+/// The line by which a tombstone is made, and the same with the ids of the noted changes taken out.
+const SPEAKS: &str = "record_speak(record, now + ttl)";
+const FORGETS: &str = "record_speak(record, now + ttl) record.op_ids = ARGS_NO_TOKEN:rep(RECORD_OP_IDS)";
 
 const fn script(file: &'static str, from: &'static str, to: &'static str) -> Mutation {
     Mutation::Script { file, from, to }
@@ -100,7 +155,7 @@ const fn script(file: &'static str, from: &'static str, to: &'static str) -> Mut
 /// The scripts with one text in the place of another, by stem.
 fn scripts(mutation: Mutation) -> Vec<Script> {
     let lua = root().join("lua");
-    let Mutation::Script { file, from, to } = mutation else {
+    let (Mutation::Script { file, from, to } | Mutation::UnseenScript { file, from, to }) = mutation else {
         return read_all(&lua).unwrap();
     };
     let directory = tempfile::tempdir().unwrap();
@@ -130,7 +185,12 @@ async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
     for (script, mutated) in scripts(Mutation::Unseen).into_iter().zip(scripts(mutation)) {
         let name: String = context.command(&["SCRIPT", "LOAD", &script.source]).await;
         let mutated_name: String = context.command(&["SCRIPT", "LOAD", &mutated.source]).await;
-        if let Mutation::Argument(argument) = mutation {
+        let changed = match mutation {
+            Mutation::Argument(argument) => Some(argument),
+            Mutation::Bound(_) => Some("bound_ms"),
+            _ => None,
+        };
+        if let Some(argument) = changed {
             let place = script.header.arguments.iter().position(|other| other.name == argument);
             places.extend(place.map(|place| (name.clone().into_bytes(), place)));
         }
@@ -138,13 +198,26 @@ async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
         sources.insert(script.source.into_bytes(), mutated.source.into_bytes());
     }
     match mutation {
-        Mutation::Script { .. } => {
+        Mutation::Script { .. } | Mutation::UnseenScript { .. } => {
             assert!(names.iter().any(|(name, mutated)| name != mutated), "{mutation:?}")
         }
-        Mutation::Argument(_) => assert!(!places.is_empty(), "no script has {mutation:?}"),
-        Mutation::Unseen => {}
+        Mutation::Argument(_) | Mutation::Bound(_) => {
+            assert!(!places.is_empty(), "no script has {mutation:?}")
+        }
+        Mutation::Page | Mutation::Unseen => {}
     }
+    let in_transaction = AtomicBool::new(false);
     Arc::new(move |words| {
+        match &words[0][..] {
+            b"MULTI" => in_transaction.store(true, Ordering::Relaxed),
+            b"EXEC" => in_transaction.store(false, Ordering::Relaxed),
+            b"ZRANGEBYSCORE"
+                if matches!(mutation, Mutation::Page) && in_transaction.load(Ordering::Relaxed) =>
+            {
+                words[1].extend(listing::BEFORE.as_bytes());
+            }
+            _ => {}
+        }
         if words[0] == b"SCRIPT" && words.len() == 3 {
             words[2] = sources.get(&words[2]).unwrap_or(&words[2]).clone();
         }
@@ -154,7 +227,12 @@ async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
             // One that is of no operation stays as it is.
             words[1] = names.get(&words[1]).unwrap_or(&words[1]).clone();
             if let Some(place) = place {
-                words[3 + keys + place].clear();
+                let argument = &mut words[3 + keys + place];
+                let number = std::str::from_utf8(argument).ok().and_then(|text| text.parse::<u64>().ok());
+                *argument = match (mutation, number) {
+                    (Mutation::Bound(later), Some(bound)) => (bound + later).to_string().into_bytes(),
+                    _ => Vec::new(),
+                };
             }
         }
     })
@@ -167,7 +245,7 @@ async fn each_piece_that_keeps_the_promise_is_missed_when_it_is_gone() {
         let context = Context::redis().await;
         let rewrite = rewrite(&context, *mutation).await;
         let mut stage = Stage::at(context, Some(rewrite)).await;
-        stage.unseen = matches!(mutation, Mutation::Unseen);
+        stage.unseen = matches!(mutation, Mutation::Unseen | Mutation::UnseenScript { .. });
         play(&stage).await;
         stage.close().await;
         if stage.history.is_linearizable() {
@@ -175,4 +253,48 @@ async fn each_piece_that_keeps_the_promise_is_missed_when_it_is_gone() {
         }
     }
     assert!(unmissed.is_empty(), "nobody misses that {unmissed:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn that_the_times_of_changes_never_decrease_is_missed_when_it_is_gone() {
+    let mutation = script("lib/record.lua", "math.max(record.changed_at, now)", "now");
+    let (clock, stage) = clocks::by_clock(async |context| Some(rewrite(context, mutation).await)).await;
+    clocks::patch_while_the_clock_is_set_back(&clock, &stage).await;
+    assert!(!stage.history.is_linearizable());
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn that_a_create_which_comes_after_its_tombstone_is_unsure_is_missed_when_it_is_gone() {
+    let mutation = script("create.lua", "if not record and args_stale(", "if false and args_stale(");
+    let (clock, stage) = clocks::by_clock(async |context| Some(rewrite(context, mutation).await)).await;
+    clocks::create_and_the_end_of_the_tombstone(&clock, &stage).await;
+    assert!(!stage.history.is_linearizable());
+}
+
+/// As if the clock of the server that is ahead had told the bound.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn that_the_lowest_of_several_servers_times_is_the_bound_is_missed_when_it_is_gone() {
+    let mutation = Mutation::Bound((clocks::AHEAD * 1000.0) as u64);
+    let pair = clocks::Pair::new(clocks::AHEAD, async |context| Some(rewrite(context, mutation).await)).await;
+    clocks::patch_and_a_failover_to_a_clock_that_is_ahead(&pair).await;
+    assert!(!pair.stage.history.is_linearizable());
+}
+
+/// So it is what the mutations take out that the plays above miss.
+#[tokio::test]
+async fn a_tombstone_answers_what_something_behind_the_store_sends_again() {
+    let plays: [Play; 2] = [
+        |stage| Box::pin(again::patch_and_a_delete(stage)),
+        |stage| Box::pin(again::delete_and_a_look(stage)),
+    ];
+    for play in plays {
+        let mut stage = Stage::new().await;
+        stage.unseen = true;
+        play(&stage).await;
+        stage.close().await;
+        stage.history.assert_linearizable();
+    }
 }

@@ -42,8 +42,8 @@ pub(super) fn rules() -> Rules {
 }
 
 /// A store behind a wire, which gives up before long. A machine that is too busy for it sees more ambiguous calls.
-pub(super) async fn behind(wire: &Wire, namespace: &str) -> Arc<dyn SessionStore> {
-    let builder = RedisStore::builder(&wire.url).namespace(namespace).rules(rules()).pool_size(2);
+pub(super) async fn behind(wire: &Wire, namespace: &str, rules: Rules) -> Arc<dyn SessionStore> {
+    let builder = RedisStore::builder(&wire.url).namespace(namespace).rules(rules).pool_size(2);
     let builder = builder.deadline(Duration::from_secs(4)).connect_timeout(Duration::from_secs(4));
     Arc::new(builder.build().await.unwrap())
 }
@@ -53,7 +53,7 @@ impl Lane {
         let (mut wires, mut stores) = (Vec::new(), Vec::new());
         for _ in 0..CLIENTS {
             let wire = Wire::start(context.server().address(), rewrite.clone()).await;
-            stores.push(behind(&wire, &context.namespace).await);
+            stores.push(behind(&wire, &context.namespace, rules()).await);
             wires.push(wire);
         }
         let direct = context.store(rules()).await;

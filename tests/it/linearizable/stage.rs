@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use cloakroom::Rules;
+
 use super::call::{Call, End, View, Whose};
 use super::client::{Client, Names};
 use super::history::History;
@@ -14,7 +16,7 @@ pub(super) struct Stage {
     pub(super) context: Context,
     pub(super) wire: Wire,
     pub(super) history: Arc<History>,
-    names: Names,
+    pub(super) names: Names,
     /// What loses a reply sends the request again itself, and the store does not learn of it.
     pub(super) unseen: bool,
     /// What changes their requests too.
@@ -32,14 +34,24 @@ impl Stage {
 
     /// With requests that are changed on their way.
     pub(super) async fn at(context: Context, rewrite: Option<Rewrite>) -> Self {
+        Self::by(context, rewrite, rules()).await
+    }
+
+    /// By other rules.
+    pub(super) async fn by(context: Context, rewrite: Option<Rewrite>, rules: Rules) -> Self {
         let wire = Wire::start(context.server().address(), rewrite.clone()).await;
         let others_wire = Wire::start(context.server().address(), rewrite).await;
         let (names, history) = (Names::new("p"), Arc::new(History::default()));
-        let store = behind(&wire, &context.namespace).await;
+        let store = behind(&wire, &context.namespace, rules.clone()).await;
         let client = Client::new(store, 0, names.clone(), history.clone());
-        let others = behind(&others_wire, &context.namespace).await;
+        let others = behind(&others_wire, &context.namespace, rules).await;
         let others = Client::new(others, 1, names.clone(), history.clone());
         Self { context, wire, history, names, unseen: false, _others_wire: others_wire, client, others }
+    }
+
+    /// The key of a user's index.
+    pub(super) fn index_of_user(&self, user: u8) -> String {
+        self.context.user_key(&self.names.user(user))
     }
 
     /// The others, at another server.
@@ -73,6 +85,32 @@ impl Stage {
             self.wire.go_on();
         };
         tokio::join!(self.client.call(call), meanwhile).0
+    }
+
+    /// Makes a call of which a certain script arrives half at first. Something happens soon, and it is sent again. When so
+    /// many scripts of it have passed, something else happens, and the rest of what is held arrives, before the next one.
+    pub(super) async fn overtaken<T>(
+        &self,
+        nth: u32,
+        call: impl Future<Output = T>,
+        soon: impl Future<Output = ()>,
+        passes: u32,
+        meanwhile: impl Future<Output = ()>,
+    ) -> T {
+        let before = self.wire.fired();
+        let at = At::Scripts;
+        self.wire.aim(Aim { fault: Fault::Hold(500), skips: nth, times: 1, at, then_wait: true });
+        let meanwhile = async {
+            self.wire.fires(before).await;
+            soon.await;
+            self.wire.aim(Aim { fault: Fault::Wait, skips: passes, times: 1, at, then_wait: true });
+            self.wire.go_on();
+            self.wire.fires(before + 1).await;
+            meanwhile.await;
+            self.wire.release().await;
+            self.wire.go_on();
+        };
+        tokio::join!(call, meanwhile).0
     }
 
     /// Makes a call of which a certain script arrives half at first. It is sent again; then others act; then the rest

@@ -22,6 +22,8 @@ use super::server::Server;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum On {
     Redis,
+    /// The same, and what was read is answered from the memory of the process.
+    Near,
     Memory,
 }
 
@@ -32,6 +34,8 @@ pub(crate) type Store = Arc<dyn cloakroom::Store>;
 #[derive(Debug)]
 pub(crate) struct Context {
     place: Place,
+    /// How many sessions each store keeps in memory.
+    near_cache: Option<usize>,
     pub(crate) namespace: String,
     /// Shared by all stores of [`store_at`](Self::store_at).
     pub(crate) clock: TestClock,
@@ -57,8 +61,14 @@ impl Context {
     pub(crate) async fn on(on: On) -> Self {
         match on {
             On::Redis => Self::redis().await,
+            On::Near => Self::redis().await.near(),
             On::Memory => Self::memory(usize::MAX),
         }
+    }
+
+    /// Each store keeps what it reads in memory.
+    pub(crate) fn near(self) -> Self {
+        Self { near_cache: Some(1000), ..self }
     }
 
     pub(crate) async fn redis() -> Self {
@@ -68,7 +78,7 @@ impl Context {
     /// Another place by the same clock.
     pub(crate) async fn another(&self, on: On) -> Self {
         match on {
-            On::Redis => Self { clock: self.clock.clone(), ..Self::redis().await },
+            On::Redis | On::Near => Self { clock: self.clock.clone(), ..Self::on(on).await },
             On::Memory => Self::memory_by(self.clock.clone(), usize::MAX),
         }
     }
@@ -110,6 +120,7 @@ impl Context {
     fn in_place(clock: TestClock, place: Place) -> Self {
         Self {
             place,
+            near_cache: None,
             namespace: new_namespace(),
             clock,
             started: Instant::now(),
@@ -134,11 +145,15 @@ impl Context {
     }
 
     pub(crate) fn builder(&self, rules: Rules) -> RedisStoreBuilder {
-        RedisStore::builder(self.server().url())
+        let builder = RedisStore::builder(self.server().url())
             .namespace(&self.namespace)
             .rules(rules)
             .deadline(Duration::from_secs(20)) // a busy machine is no failure
-            .connect_timeout(Duration::from_secs(10))
+            .connect_timeout(Duration::from_secs(10));
+        match self.near_cache {
+            Some(sessions) => builder.near_cache(sessions),
+            None => builder,
+        }
     }
 
     pub(crate) fn server(&self) -> &Server {

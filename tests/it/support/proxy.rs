@@ -24,6 +24,10 @@ struct Switch {
     cuts: AtomicU64,
     /// Replies are kept back, connections stay open.
     silent: AtomicBool,
+    /// What comes is kept back, to be passed on together.
+    held: watch::Sender<bool>,
+    /// How much was kept back.
+    kept_back: watch::Sender<Vec<u8>>,
     /// Replies to let through all the same.
     passes: AtomicU64,
     swallowed: watch::Sender<u64>,
@@ -66,6 +70,18 @@ impl Proxy {
     /// No connection lasts, and none is made: the server is out of reach.
     pub(crate) fn cut_off(&self, cut_off: bool) {
         self.switch.cut_off.send_replace(cut_off);
+    }
+
+    /// What comes is kept back from now on, until it is let go: then it arrives together.
+    pub(crate) fn hold(&self, held: bool) {
+        self.switch.kept_back.send_replace(Vec::new());
+        self.switch.held.send_replace(held);
+    }
+
+    /// Waits until what is kept back has this in it.
+    pub(crate) async fn holds(&self, text: &[u8]) {
+        let has = |kept: &Vec<u8>| kept.windows(text.len()).any(|window| window == text);
+        self.switch.kept_back.subscribe().wait_for(has).await.unwrap();
     }
 
     /// How many replies were swallowed.
@@ -111,10 +127,18 @@ async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
     };
     let replies = async {
         let mut buffer = vec![0; 64 * 1024];
+        let mut held = switch.held.subscribe();
         loop {
-            let Ok(length @ 1..) = from_server.read(&mut buffer).await else {
+            let Ok(mut length @ 1..) = from_server.read(&mut buffer).await else {
                 return;
             };
+            while *held.borrow_and_update() {
+                switch.kept_back.send_modify(|kept| *kept = buffer[..length].to_vec());
+                tokio::select! {
+                    Ok(more @ 1..) = from_server.read(&mut buffer[length..]) => length += more,
+                    _ = held.changed() => {}
+                }
+            }
             let take_one = |left: u64| left.checked_sub(1);
             let take =
                 |left: &AtomicU64| left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok();

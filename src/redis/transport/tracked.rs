@@ -1,0 +1,126 @@
+//! A connection on which the server tells of changes: until when what was read on it counts.
+//!
+//! What the server sends comes in the order in which it was sent. So once a request is answered, each change that the server
+//! made before has been told.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use crate::redis::transport::server_clock::{DRIFT, time_ms};
+
+/// What is known of such a connection.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    made: Instant,
+    staleness: Duration,
+    /// When the newest request was sent that was answered, in nanoseconds since it was made; 0 for none.
+    heard: AtomicU64,
+    /// What the server's clock showed at most when it was made, by that answer.
+    clock_ms: AtomicU64,
+    has_ended: AtomicBool,
+}
+
+impl Tracked {
+    pub(crate) fn new(staleness: Duration) -> Self {
+        Self {
+            made: Instant::now(),
+            staleness,
+            heard: AtomicU64::new(0),
+            clock_ms: AtomicU64::new(0),
+            has_ended: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn staleness(&self) -> Duration {
+        self.staleness
+    }
+
+    /// The server told its time in the answer to something that was sent then.
+    pub(crate) fn answered(&self, sent: Instant, time: &Value) {
+        let Some(time_ms) = time_ms(time) else { return };
+        let since = sent.saturating_duration_since(self.made);
+        // The server read its clock later than that, so this is no less than it showed.
+        let clock_ms = (time_ms + 1).saturating_sub(whole_ms(since));
+        if self.heard.fetch_max(whole_ns(since), Ordering::AcqRel) < whole_ns(since) {
+            self.clock_ms.store(clock_ms, Ordering::Release);
+        }
+    }
+
+    /// Nothing that was read on it counts from now on.
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
+    }
+
+    /// A time that the server's clock has not passed yet. `None` when the connection has ended, or was silent for too long.
+    pub(crate) fn server_time(&self) -> Option<u64> {
+        let since = self.made.elapsed();
+        let heard = Duration::from_nanos(self.heard.load(Ordering::Acquire));
+        let silent = since.saturating_sub(heard);
+        let counts = !heard.is_zero() && silent < self.staleness && !self.has_ended();
+        let time_ms = self.clock_ms.load(Ordering::Acquire) + whole_ms(since + silent / DRIFT);
+        counts.then_some(time_ms)
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn whole_ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn told(seconds: i64) -> Value {
+        Value::Array(vec![Value::Int(seconds), Value::Int(0)])
+    }
+
+    #[test]
+    fn it_counts_from_its_first_answer_until_it_ends() {
+        let tracked = Tracked::new(HOUR);
+        assert_eq!(tracked.server_time(), None);
+        let sent = Instant::now();
+        tracked.answered(sent, &told(1000));
+        let time = tracked.server_time().unwrap();
+        let most = 1_000_000 + 2 + whole_ms(sent.elapsed());
+        assert!((1_000_000..=most).contains(&time), "{time}");
+        tracked.end();
+        assert_eq!(tracked.server_time(), None);
+    }
+
+    #[test]
+    fn an_answer_counts_from_when_it_was_asked_for_and_not_from_when_it_came() {
+        let mut tracked = Tracked::new(HOUR);
+        tracked.made -= 3 * HOUR;
+        tracked.answered(Instant::now() - HOUR, &told(1000));
+        assert_eq!(tracked.server_time(), None, "an hour ago");
+        tracked.answered(Instant::now() - HOUR / 2, &told(2000));
+        let time = tracked.server_time().unwrap();
+        let since = 2_000_000 + whole_ms(HOUR / 2);
+        assert!((since..since + 60_000).contains(&time), "{time}");
+    }
+
+    #[test]
+    fn an_answer_that_is_overtaken_changes_nothing_and_a_clock_that_jumps_is_believed() {
+        let tracked = Tracked::new(HOUR);
+        let first = Instant::now();
+        tracked.answered(Instant::now(), &told(1000));
+        tracked.answered(first, &told(9000));
+        assert!(tracked.server_time().unwrap() < 2_000_000);
+        tracked.answered(Instant::now(), &told(9000));
+        assert!(tracked.server_time().unwrap() >= 9_000_000);
+        tracked.answered(Instant::now(), &told(500));
+        assert!(tracked.server_time().unwrap() < 600_000);
+    }
+}

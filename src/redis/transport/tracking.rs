@@ -1,0 +1,158 @@
+//! Makes connections on which the server tells of changes: RESP3, client tracking with OPTIN.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError,
+    RedisResult, Value,
+};
+use tokio::sync::oneshot;
+
+use crate::redis::near_cache::NearCache;
+use crate::redis::transport::server_error::{server_code, server_detail};
+use crate::redis::transport::tracked::Tracked;
+
+/// So many times within the staleness a connection is asked for the time.
+const PROBES: u32 = 4;
+
+/// How connections are made that are tracked.
+#[derive(Debug)]
+pub(crate) struct Tracking {
+    client: Client,
+    near_cache: Arc<NearCache>,
+    staleness: Duration,
+    /// Whether it was said that the server does not track.
+    is_said: AtomicBool,
+}
+
+/// A tracked connection, for as long as anybody has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) tracked: Arc<Tracked>,
+    _in_use: Arc<oneshot::Sender<()>>,
+}
+
+impl Tracking {
+    pub(crate) fn new(client: &Client, near_cache: Arc<NearCache>, staleness: Duration) -> RedisResult<Self> {
+        let info = client.get_connection_info().clone();
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(info.set_redis_settings(settings))?;
+        Ok(Self { client, near_cache, staleness, is_said: AtomicBool::new(false) })
+    }
+
+    /// Makes a connection, tracked if the server can. `None`: it speaks no RESP3.
+    pub(crate) async fn connect(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> RedisResult<Option<(MultiplexedConnection, Option<Held>)>> {
+        let tracked = Arc::new(Tracked::new(self.staleness));
+        let (near_cache, told_on) = (self.near_cache.clone(), tracked.clone());
+        // It runs where the connection is read, before the next reply is handed out.
+        let heed = move |told: PushInfo| -> Result<(), redis::aio::SendError> {
+            match told.kind {
+                PushKind::Invalidate => near_cache.invalidated(&told.data),
+                PushKind::Disconnection => told_on.end(),
+                _ => {}
+            }
+            Ok(())
+        };
+        let config = config.clone().set_push_sender(heed);
+        let made = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let mut link = match made {
+            Ok(link) => link,
+            Err(error) if speaks_no_resp3(&error) => {
+                self.say("the server speaks no RESP3");
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let mut begin = Pipeline::with_capacity(2);
+        begin.cmd("HELLO").cmd("CLIENT").arg("TRACKING").arg("ON").arg("OPTIN");
+        let answers = link.send_packed_commands(&begin, 0, 2).await?;
+        let obstacle = match answers.as_slice() {
+            [Value::Map(hello), Value::Okay] if is_in_order(hello) => None,
+            [Value::Map(_), Value::Okay] => {
+                Some("the server may put its word of a change into the middle of a reply")
+            }
+            _ => Some("the server refuses CLIENT TRACKING"),
+        };
+        if let Some(obstacle) = obstacle {
+            self.say(obstacle);
+            return Ok(Some((link, None)));
+        }
+        let (in_use, unused) = oneshot::channel();
+        tokio::spawn(probe(link.clone(), tracked.clone(), unused));
+        Ok(Some((link, Some(Held { tracked, _in_use: Arc::new(in_use) }))))
+    }
+
+    fn say(&self, obstacle: &str) {
+        if !self.is_said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(obstacle, "the near cache keeps nothing");
+        }
+    }
+}
+
+/// redis-rs knows this only by the words of one version.
+fn speaks_no_resp3(error: &RedisError) -> bool {
+    let detail = server_detail(error).unwrap_or_default();
+    error.kind() == ErrorKind::RESP3NotSupported
+        || server_code(error).as_deref() == Some("NOPROTO")
+        || detail.starts_with("unknown command") && detail.contains("HELLO")
+}
+
+/// Whether a server puts invalidations between replies. Before 6.2.14 (some earlier ones of 6.2 may, and were not tried) they
+/// could come within the reply to MGET or EXEC, and all replies after that would go to the wrong callers; and before 7.0.9
+/// a full table of tracked keys could end the server.
+fn is_in_order(hello: &[(Value, Value)]) -> bool {
+    let text = |value: &Value| redis::from_redis_value_ref::<String>(value).ok();
+    let version = hello.iter().find(|(field, _)| text(field).as_deref() == Some("version"));
+    let version = version.and_then(|(_, version)| text(version)).unwrap_or_default();
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = [(); 3].map(|()| numbers.next().unwrap_or(0));
+    match version {
+        [6, 2, patch] => patch >= 14,
+        [7, 0, patch] => patch >= 9,
+        version => version > [7, 0, 0],
+    }
+}
+
+/// Asks for the time again and again, so that a connection which carries nothing else is heard of too, until nobody has it
+/// any more.
+async fn probe(mut link: MultiplexedConnection, tracked: Arc<Tracked>, mut unused: oneshot::Receiver<()>) {
+    while !tracked.has_ended() {
+        tokio::select! {
+            _ = &mut unused => break,
+            () = tokio::time::sleep(tracked.staleness() / PROBES) => {}
+        }
+        let (sent, time) = (Instant::now(), redis::cmd("TIME"));
+        // One that is forgotten in the queue is followed by another.
+        let answer = tokio::time::timeout(tracked.staleness(), time.query_async::<Value>(&mut link)).await;
+        if let Ok(Ok(time)) = answer {
+            tracked.answered(sent, &time);
+        }
+    }
+    tracked.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_servers_are_tracked_that_keep_invalidations_out_of_replies() {
+        let is_in_order = |version: &str| {
+            is_in_order(&[(Value::BulkString(b"version".into()), Value::BulkString(version.into()))])
+        };
+        for version in
+            ["6.2.14", "6.2.21", "7.0.9", "7.0.15", "7.2.4", "7.4.0", "8.0.3", "9.1.2", "255.255.255"]
+        {
+            assert!(is_in_order(version), "{version}");
+        }
+        for version in ["6.0.16", "6.2.6", "7.0.0", "7.0.8", "", "5.0"] {
+            assert!(!is_in_order(version), "{version}");
+        }
+    }
+}
