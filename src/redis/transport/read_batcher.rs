@@ -30,7 +30,6 @@ pub(crate) struct Stamped {
     pub(crate) read_on: Option<Arc<Tracked>>,
 }
 
-
 /// What of a string is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
