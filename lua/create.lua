@@ -68,7 +68,7 @@ local grace, tombstone = args_integer(ARGV[12], 'grace_ms', 1), args_integer(ARG
 local limit = args_integer(ARGV[14], 'limit', 0, LIMIT_MOST)
 local evict = args_choice(ARGV[15], 'policy', 'evict', 'reject')
 local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
-local entries = entries_argument(ARGV[18], 'entries')
+local entries, listed = entries_argument(ARGV[18], 'entries')
 local declared = limit_declared(8, 19, user_key, expiry_key)
 
 local in_the_way, record, copies_until
@@ -78,7 +78,7 @@ if not vacant then
   record, corrupt, copies_until = record_read(record_key, now)
   local first = record and record_version_of(record, op_id)
   if first then
-    local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
+    local made = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, record.created_at)
     return limit_evicted(declared, op_id, now, { 'again', first, made.created_at, made.expires_at })
   end
   local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
@@ -97,7 +97,7 @@ local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, l
 -- What is reaped is reported with the session that was made: a create that is refused reaps nothing.
 if refusal or in_the_way then return refusal or in_the_way end
 
-record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+record = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0
 if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
 refusal = session_make(record_key, keys, id, record, grace, now, fresh)

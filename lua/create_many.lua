@@ -38,13 +38,14 @@ for place = 1, (#KEYS - 1) / 4 do
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
   args_stored(id, user, connection, node)
-  ttl, entries = args_integer(ttl, 'ttl_ms', 1), entries_argument(entries, 'entries')
+  ttl = args_integer(ttl, 'ttl_ms', 1)
+  local _, listed = entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')
   sessions[place] = {
     id = id, record_key = record_key,
     keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
-    record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime,
-      op_id, now),
+    record = record_new(record_status(status), user, connection, node, entries, listed, ttl,
+      lifetime, op_id, now),
     stale = args_stale(op_id, bound, tombstone, now),
   }
 end

@@ -76,11 +76,13 @@ new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'cr
 new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
 new.deadline, new.ttl = args_integer(ARGV[17], 'deadline_ms', 0), args_integer(ARGV[18], 'ttl_ms', 1)
 local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[20], 'replaces', 0)
-local grace, entries = args_integer(ARGV[21], 'grace_ms', 1), entries_argument(ARGV[22], 'entries')
+local grace = args_integer(ARGV[21], 'grace_ms', 1)
+local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 args_stored(place, '', '', '')
-new.op_ids, new.body, new.copies_until = operations, entries, 0
+new.op_ids, new.copies_until = operations, 0
+record_set_entries(new, entries, listed)
 record_arrive(new, now)
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then

@@ -34,7 +34,7 @@ for at = 2, #KEYS do
       dead[#dead + 1] = id
     elseif ends > now then
       reply[#reply + 1] = id
-      if record.kind == RECORD_LIVE then record.body = '' end
+      if record.kind == RECORD_LIVE then record_set_entries(record, '', 0) end
       reply[#reply + 1] = record_encode(record)
     end
   elseif not corrupt then

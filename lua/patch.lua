@@ -26,7 +26,7 @@
 
   Replies
     {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
-    {"unchanged", version, last_active, expires_at}    it was so already; nothing was written
+    {"unchanged", version, last_active, expires_at}    no changes, and the rest is so already; nothing was written
     {"unsure", now}                                    whether it has happened is not known; nothing was written now
     {"missing"}
     {"moved", new_id}                                  call again with it, once
@@ -44,41 +44,96 @@
 
 if #KEYS ~= 6 or #ARGV ~= 16 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
+local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, grace_ms, entries_bytes, entries_most,
+  as_node, lease_id, changes = unpack(ARGV)
+
+-- Ordinarily: changes of entries, appended without a look at those that are there. Whatever is not sure here, and each
+-- argument that is not plainly right, is for what comes below.
+local most_bytes, most, bound, grace = tonumber(entries_bytes), tonumber(entries_most), tonumber(bound_ms),
+  tonumber(grace_ms)
+if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+  and not (now_ms .. bound_ms .. version .. grace_ms .. entries_bytes .. entries_most):find('%D')
+  and most_bytes and most_bytes <= ARGS_MOST and most and most <= ARGS_MOST
+  and grace and grace >= 1 and grace <= ARGS_MOST
+  and (not bound or bound <= ARGS_MOST)
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  local now = tonumber(now_ms)
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  local unpack_fields, position, size, count = struct.unpack, 1, #changes, 0
+  while position + ENTRY_HEADER_SIZE <= size + 1 do
+    local kind, key_size, value_size = unpack_fields(ENTRY_HEADER, changes, position)
+    if kind < 1 or kind > 2 then break end
+    position, count = position + ENTRY_HEADER_SIZE + key_size + value_size, count + 1
+  end
+  local raw = redis.pcall('GETRANGE', record_key, '0', RECORD_HEAD_END)
+  if count > 0 and count <= most and position == size + 1 and type(raw) == 'string' and #raw >= RECORD_HEADER_SIZE then
+    local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
+      second_gap, third_gap, at_version, _, _, _, last_active, expires_at, stored_until = unpack_fields(RECORD_HEADER, raw)
+    local record_size = RECORD_HEADER_SIZE + user_size + connection_size + node_size + body_size
+    body_size, listed = body_size + size, listed + count
+    if format == RECORD_FORMAT and kind == RECORD_LIVE and state >= RECORD_ACTIVE and state < RECORD_MIGRATING
+      and expires_at > now and stored_until >= expires_at and (version == '' or tonumber(version) == at_version)
+      and (third_gap == RECORD_GAP_NONE or bound and now - bound < ARGS_ALONE) and not op_ids:find(op_id, 1, true)
+      and (body_size < compacted + ENTRIES_TAIL or body_size * 2 < compacted * 3)
+      and body_size <= most_bytes and listed <= most and listed < RECORD_LISTED_MOST
+      and (record_size == #raw or record_size > RECORD_HEAD_SIZE and redis.call('STRLEN', record_key) == record_size) then
+      local since = 0
+      if now > changed_at then since, changed_at = now - changed_at, now end
+      if since > RECORD_GAP_MOST then since = RECORD_GAP_MOST end
+      at_version = at_version + 1
+      local written = struct.pack(RECORD_CHANGED, body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
+        at_version)
+      if record_size == #raw then
+        redis.call('SET', record_key,
+          raw:sub(1, RECORD_CHANGED_OFFSET) .. written .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1) .. changes, 'KEEPTTL')
+      else
+        -- One command on one key: nothing that lets the first pass refuses the second.
+        redis.call('SETRANGE', record_key, record_size, changes)
+        redis.call('SETRANGE', record_key, RECORD_CHANGED_START, written)
+      end
+      return { 'ok', at_version, last_active, expires_at }
+    end
+  end
+end
+
+-- Otherwise:
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local now = clock_now(ARGV[1])
-local op_id, bound = args_operation(ARGV[2], ARGV[3])
-local id = args_id(ARGV[4])
-local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
-local version = args_optional_integer(ARGV[8], 'version', 1)
-local status = ARGV[9] ~= '' and record_status(ARGV[9]) or nil
-local ttl = args_optional_integer(ARGV[10], 'ttl_ms', 1)
-local grace, entries_bytes = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'entries_bytes', 0)
-local entries_most = args_integer(ARGV[13], 'entries_most', 0)
-local as_node, lease = args_name(ARGV[14]), args_optional_token(ARGV[15], 'lease_id')
-local changes = entries_argument(ARGV[16], 'changes', true, entries_most)
+local now = clock_now(now_ms)
+local op_id, bound = args_operation(op_id, bound_ms)
+args_id(id)
+args_names(user, connection, node)
+local expected = args_optional_integer(version, 'version', 1)
+local wanted = status ~= '' and record_status(status) or nil
+local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1)
+local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0)
+local most = args_integer(entries_most, 'entries_most', 0)
+args_name(as_node)
+args_optional_token(lease_id, 'lease_id')
+local _, count = entries_argument(changes, 'changes', true, most)
 
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
 if refusal then return refusal end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end
-if version and version ~= record.version then return { 'conflict', record.version } end
-local body, count, before = entries_changed(record.body, changes)
-if not body then return { 'corrupt', 'record' } end
-if (#body > entries_bytes and #body > #record.body) or (count > entries_most and count > before) then
-  return { 'limit', #body, count }
-end
+if expected and expected ~= record.version then return { 'conflict', record.version } end
 local new_ttl = ttl and ttl ~= record.ttl
-if body == record.body and (status or record.status) == record.status and not new_ttl then
+if count == 0 and (wanted or record.status) == record.status and not new_ttl then
   return { 'unchanged', record.version, record.last_active, record.expires_at }
 end
+local changed, bytes, entries = entries_change(record, changes, count, most_bytes, most)
+if changed == nil then return { 'corrupt', 'record' } end
+if not changed then return { 'limit', bytes, entries } end
 if new_ttl then
   refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
   if refusal then return refusal end
 end
 
-record.body, record.status = body, status or record.status
+record.status = wanted or record.status
 record_change(record, op_id, now)
 if new_ttl then
   permission_ask()

@@ -65,7 +65,7 @@ local holder_id = ARGV[12]
 local status = record_status(ARGV[13])
 local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1), args_integer(ARGV[15], 'grace_ms', 1)
 local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
-local entries = entries_argument(ARGV[18], 'entries')
+local entries, listed = entries_argument(ARGV[18], 'entries')
 
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
@@ -87,7 +87,8 @@ end
 if refusal then return refusal end
 
 if rerouted or ttl ~= record.ttl then permission_ask(index_pointer) end
-record.body, record.status = entries, status
+record_set_entries(record, entries, listed)
+record.status = status
 record_change(record, op_id, now)
 if ttl ~= record.ttl then
   record_set_ttl(record, ttl, now)

@@ -107,7 +107,7 @@ local function record_status(word)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 105 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -115,17 +115,17 @@ local function record_outlives(kind, expires_at, stored_until)
 end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
-    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-  local user_end = 99 + user_size
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 105 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
-    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    user = raw:sub(105 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -150,10 +150,10 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
-    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
-    record.stored_until)
+  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
+    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -178,7 +178,7 @@ local function record_read(key, now)
   return found, record == nil, copies_until
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1410')
+  local raw = typed_call('GETRANGE', key, '0', '1416')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)
@@ -225,13 +225,17 @@ local function record_extended(record, now)
   if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
   return expires_at
 end
-local function record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+local function record_set_entries(record, entries, listed)
+  record.body, record.compacted, record.listed = entries, #entries, listed
+end
+local function record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
   local record = {
-    kind = 1, status = status, user = user, connection = connection, node = node, body = entries,
+    kind = 1, status = status, user = user, connection = connection, node = node,
     op_ids = ('\0'):rep(4 * 8), changed_at = now,
     gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now, ttl = ttl,
     deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
+  record_set_entries(record, entries, listed)
   record.expires_at = record_extended(record, now)
   record_change(record, op_id, now)
   return record
@@ -250,6 +254,7 @@ local function record_speak(record, time)
   record.speaks_until, record.stored_until = time, math.max(time, record.copies_until)
 end
 local function record_strip(record, kind, body)
+  record.compacted, record.listed = 0, 0
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
 local function record_leave(key, record, op_id, kind, body, ttl, now)
@@ -282,7 +287,7 @@ local function entries_argument(text, name, may_be_empty, most)
     position, count = next_position, count + 1
   end
   if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
-  return text
+  return text, count
 end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
@@ -498,7 +503,7 @@ local grace, tombstone = args_integer(ARGV[12], 'grace_ms', 1), args_integer(ARG
 local limit = args_integer(ARGV[14], 'limit', 0, 500)
 local evict = args_choice(ARGV[15], 'policy', 'evict', 'reject')
 local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
-local entries = entries_argument(ARGV[18], 'entries')
+local entries, listed = entries_argument(ARGV[18], 'entries')
 local declared = limit_declared(8, 19, user_key, expiry_key)
 local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
@@ -507,7 +512,7 @@ if not vacant then
   record, corrupt, copies_until = record_read(record_key, now)
   local first = record and record_version_of(record, op_id)
   if first then
-    local made = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, record.created_at)
+    local made = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, record.created_at)
     return limit_evicted(declared, op_id, now, { 'again', first, made.created_at, made.expires_at })
   end
   local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
@@ -523,7 +528,7 @@ local fenced = lease_fence(as_lease_key, as_node, lease, node, now)
 if fenced then return fenced end
 local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, limit, evict, now)
 if refusal or in_the_way then return refusal or in_the_way end
-record = record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+record = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0
 if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 refusal = session_make(record_key, keys, id, record, grace, now, fresh)

@@ -78,10 +78,10 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
-    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
-    record.stored_until)
+  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
+    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_change(record, op_id, now)
@@ -97,13 +97,17 @@ local function record_extended(record, now)
   if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
   return expires_at
 end
-local function record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+local function record_set_entries(record, entries, listed)
+  record.body, record.compacted, record.listed = entries, #entries, listed
+end
+local function record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
   local record = {
-    kind = 1, status = status, user = user, connection = connection, node = node, body = entries,
+    kind = 1, status = status, user = user, connection = connection, node = node,
     op_ids = ('\0'):rep(4 * 8), changed_at = now,
     gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now, ttl = ttl,
     deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
+  record_set_entries(record, entries, listed)
   record.expires_at = record_extended(record, now)
   record_change(record, op_id, now)
   return record
@@ -136,7 +140,7 @@ local function entries_argument(text, name, may_be_empty, most)
     position, count = next_position, count + 1
   end
   if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
-  return text
+  return text, count
 end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
@@ -202,13 +206,14 @@ for place = 1, (#KEYS - 1) / 4 do
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
   args_stored(id, user, connection, node)
-  ttl, entries = args_integer(ttl, 'ttl_ms', 1), entries_argument(entries, 'entries')
+  ttl = args_integer(ttl, 'ttl_ms', 1)
+  local _, listed = entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')
   sessions[place] = {
     id = id, record_key = record_key,
     keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
-    record = record_new(record_status(status), user, connection, node, entries, ttl, lifetime,
-      op_id, now),
+    record = record_new(record_status(status), user, connection, node, entries, listed, ttl,
+      lifetime, op_id, now),
     stale = args_stale(op_id, bound, tombstone, now),
   }
 end

@@ -108,7 +108,7 @@ local function record_status(word)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 105 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -116,17 +116,17 @@ local function record_outlives(kind, expires_at, stored_until)
 end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
-    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-  local user_end = 99 + user_size
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 105 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
-    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    user = raw:sub(105 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -145,10 +145,10 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
-    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
-    record.stored_until)
+  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
+    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -218,6 +218,9 @@ local function record_same(record, other)
   end
   return true
 end
+local function record_set_entries(record, entries, listed)
+  record.body, record.compacted, record.listed = entries, #entries, listed
+end
 local function record_keep(record, grace)
   local stored_until, copies_until = record.stored_until, record.copies_until or 0
   if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
@@ -246,40 +249,39 @@ local function entries_argument(text, name, may_be_empty, most)
     position, count = next_position, count + 1
   end
   if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
-  return text
+  return text, count
 end
-local function entries_changed(entries, changes)
-  local changed, names = {}, {}
-  local position = 1
+local function entries_none()
+  return { count = 0, size = 0, parts = {}, places = {} }
+end
+local function entries_make(made, changes)
+  local parts, places, position = made.parts, made.places, 1
   while true do
     local next_position, name, value_size = entries_next(changes, position)
-    if not next_position then break end
-    if not changed[name] then names[#names + 1] = name end
-    changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''
+    if not next_position then return next_position == nil end
+    local place = places[name]
+    if place then
+      made.size, made.count = made.size - #parts[place], made.count - 1
+      parts[place] = ''
+    end
+    if value_size > 0 then
+      place = place or #parts + 1
+      parts[place], places[name] = changes:sub(position, next_position - 1), place
+      made.size, made.count = made.size + next_position - position, made.count + 1
+    else
+      places[name] = nil
+    end
     position = next_position
   end
-  local result, placed = {}, {}
-  position = 1
-  while true do
-    local next_position, name = entries_next(entries, position)
-    if next_position == false then return nil end
-    if not next_position then break end
-    result[#result + 1] = changed[name] or entries:sub(position, next_position - 1)
-    placed[name] = true
-    position = next_position
-  end
-  local before = #result
-  for _, name in ipairs(names) do
-    if not placed[name] then result[#result + 1] = changed[name] end
-  end
-  local count = #result
-  for _, change in pairs(changed) do
-    if change == '' then count = count - 1 end
-  end
-  return table.concat(result), count, before
 end
 local function entries_same(entries, others)
-  return #entries == #others and entries_changed(entries, others) == entries
+  local one, other = entries_none(), entries_none()
+  if not (entries_make(one, entries) and entries_make(other, others)) or one.count ~= other.count then return false end
+  for name, place in pairs(one.places) do
+    local found = other.places[name]
+    if not found or other.parts[found] ~= one.parts[place] then return false end
+  end
+  return true
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
@@ -424,11 +426,13 @@ new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'cr
 new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
 new.deadline, new.ttl = args_integer(ARGV[17], 'deadline_ms', 0), args_integer(ARGV[18], 'ttl_ms', 1)
 local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[20], 'replaces', 0)
-local grace, entries = args_integer(ARGV[21], 'grace_ms', 1), entries_argument(ARGV[22], 'entries')
+local grace = args_integer(ARGV[21], 'grace_ms', 1)
+local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 args_stored(place, '', '', '')
-new.op_ids, new.body, new.copies_until = operations, entries, 0
+new.op_ids, new.copies_until = operations, 0
+record_set_entries(new, entries, listed)
 record_arrive(new, now)
 if new.deadline > 0 and new.expires_at > new.deadline then error('cloakroom: expires_at_ms is past deadline_ms') end
 if hand_over then

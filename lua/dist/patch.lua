@@ -1,3 +1,55 @@
+if #KEYS ~= 6 or #ARGV ~= 16 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
+local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, grace_ms, entries_bytes, entries_most,
+  as_node, lease_id, changes = unpack(ARGV)
+local most_bytes, most, bound, grace = tonumber(entries_bytes), tonumber(entries_most), tonumber(bound_ms),
+  tonumber(grace_ms)
+if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+  and not (now_ms .. bound_ms .. version .. grace_ms .. entries_bytes .. entries_most):find('%D')
+  and most_bytes and most_bytes <= 35184372088831 and most and most <= 35184372088831
+  and grace and grace >= 1 and grace <= 35184372088831
+  and (not bound or bound <= 35184372088831)
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  local now = tonumber(now_ms)
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  local unpack_fields, position, size, count = struct.unpack, 1, #changes, 0
+  while position + 7 <= size + 1 do
+    local kind, key_size, value_size = unpack_fields('>BI2I4', changes, position)
+    if kind < 1 or kind > 2 then break end
+    position, count = position + 7 + key_size + value_size, count + 1
+  end
+  local raw = redis.pcall('GETRANGE', record_key, '0', '1416')
+  if count > 0 and count <= most and position == size + 1 and type(raw) == 'string' and #raw >= 105 then
+    local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
+      second_gap, third_gap, at_version, _, _, _, last_active, expires_at, stored_until = unpack_fields('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    local record_size = 105 + user_size + connection_size + node_size + body_size
+    body_size, listed = body_size + size, listed + count
+    if format == 2 and kind == 1 and state >= 1 and state < 3
+      and expires_at > now and stored_until >= expires_at and (version == '' or tonumber(version) == at_version)
+      and (third_gap == 65535 or bound and now - bound < 100) and not op_ids:find(op_id, 1, true)
+      and (body_size < compacted + 512 or body_size * 2 < compacted * 3)
+      and body_size <= most_bytes and listed <= most and listed < 65535
+      and (record_size == #raw or record_size > 1417 and redis.call('STRLEN', record_key) == record_size) then
+      local since = 0
+      if now > changed_at then since, changed_at = now - changed_at, now end
+      if since > 65534 then since = 65534 end
+      at_version = at_version + 1
+      local written = struct.pack('>I4I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
+        at_version)
+      if record_size == #raw then
+        redis.call('SET', record_key,
+          raw:sub(1, 13) .. written .. raw:sub(13 + #written + 1) .. changes, 'KEEPTTL')
+      else
+        redis.call('SETRANGE', record_key, record_size, changes)
+        redis.call('SETRANGE', record_key, '13', written)
+      end
+      return { 'ok', at_version, last_active, expires_at }
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -89,7 +141,7 @@ local function record_status(word)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 105 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -97,17 +149,17 @@ local function record_outlives(kind, expires_at, stored_until)
 end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
-    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-  local user_end = 99 + user_size
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 105 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
-    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    user = raw:sub(105 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -126,10 +178,10 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
-    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
-    record.stored_until)
+  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
+    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -234,37 +286,46 @@ local function entries_argument(text, name, may_be_empty, most)
     position, count = next_position, count + 1
   end
   if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
-  return text
+  return text, count
 end
-local function entries_changed(entries, changes)
-  local changed, names = {}, {}
-  local position = 1
+local function entries_none()
+  return { count = 0, size = 0, parts = {}, places = {} }
+end
+local function entries_make(made, changes)
+  local parts, places, position = made.parts, made.places, 1
   while true do
     local next_position, name, value_size = entries_next(changes, position)
-    if not next_position then break end
-    if not changed[name] then names[#names + 1] = name end
-    changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''
+    if not next_position then return next_position == nil end
+    local place = places[name]
+    if place then
+      made.size, made.count = made.size - #parts[place], made.count - 1
+      parts[place] = ''
+    end
+    if value_size > 0 then
+      place = place or #parts + 1
+      parts[place], places[name] = changes:sub(position, next_position - 1), place
+      made.size, made.count = made.size + next_position - position, made.count + 1
+    else
+      places[name] = nil
+    end
     position = next_position
   end
-  local result, placed = {}, {}
-  position = 1
-  while true do
-    local next_position, name = entries_next(entries, position)
-    if next_position == false then return nil end
-    if not next_position then break end
-    result[#result + 1] = changed[name] or entries:sub(position, next_position - 1)
-    placed[name] = true
-    position = next_position
+end
+local function entries_change(record, changes, count, most_bytes, most)
+  local body, compacted, listed = record.body .. changes, record.compacted, record.listed + count
+  local is_grown = #body >= compacted + 512 and #body * 2 >= compacted * 3
+  if is_grown or #body > most_bytes or listed > most or listed >= 65535 then
+    local made = entries_none()
+    if not entries_make(made, record.body) then return nil end
+    local size, many = made.size, made.count
+    entries_make(made, changes)
+    if (made.size > most_bytes and made.size > size) or (made.count > most and made.count > many) then
+      return false, made.size, made.count
+    end
+    body, compacted, listed = table.concat(made.parts), made.size, made.count
   end
-  local before = #result
-  for _, name in ipairs(names) do
-    if not placed[name] then result[#result + 1] = changed[name] end
-  end
-  local count = #result
-  for _, change in pairs(changed) do
-    if change == '' then count = count - 1 end
-  end
-  return table.concat(result), count, before
+  record.body, record.compacted, record.listed = body, compacted, listed
+  return record
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
@@ -326,41 +387,38 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS ~= 6 or #ARGV ~= 16 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV') end
-local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local now = clock_now(ARGV[1])
-local op_id, bound = args_operation(ARGV[2], ARGV[3])
-local id = args_id(ARGV[4])
-local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
-local version = args_optional_integer(ARGV[8], 'version', 1)
-local status = ARGV[9] ~= '' and record_status(ARGV[9]) or nil
-local ttl = args_optional_integer(ARGV[10], 'ttl_ms', 1)
-local grace, entries_bytes = args_integer(ARGV[11], 'grace_ms', 1), args_integer(ARGV[12], 'entries_bytes', 0)
-local entries_most = args_integer(ARGV[13], 'entries_most', 0)
-local as_node, lease = args_name(ARGV[14]), args_optional_token(ARGV[15], 'lease_id')
-local changes = entries_argument(ARGV[16], 'changes', true, entries_most)
+local now = clock_now(now_ms)
+local op_id, bound = args_operation(op_id, bound_ms)
+args_id(id)
+args_names(user, connection, node)
+local expected = args_optional_integer(version, 'version', 1)
+local wanted = status ~= '' and record_status(status) or nil
+local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1)
+local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0)
+local most = args_integer(entries_most, 'entries_most', 0)
+args_name(as_node)
+args_optional_token(lease_id, 'lease_id')
+local _, count = entries_argument(changes, 'changes', true, most)
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
 if refusal then return refusal end
 if record.status == 3 then return { 'frozen' } end
-if version and version ~= record.version then return { 'conflict', record.version } end
-local body, count, before = entries_changed(record.body, changes)
-if not body then return { 'corrupt', 'record' } end
-if (#body > entries_bytes and #body > #record.body) or (count > entries_most and count > before) then
-  return { 'limit', #body, count }
-end
+if expected and expected ~= record.version then return { 'conflict', record.version } end
 local new_ttl = ttl and ttl ~= record.ttl
-if body == record.body and (status or record.status) == record.status and not new_ttl then
+if count == 0 and (wanted or record.status) == record.status and not new_ttl then
   return { 'unchanged', record.version, record.last_active, record.expires_at }
 end
+local changed, bytes, entries = entries_change(record, changes, count, most_bytes, most)
+if changed == nil then return { 'corrupt', 'record' } end
+if not changed then return { 'limit', bytes, entries } end
 if new_ttl then
   refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
   if refusal then return refusal end
 end
-record.body, record.status = body, status or record.status
+record.status = wanted or record.status
 record_change(record, op_id, now)
 if new_ttl then
   do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end

@@ -90,7 +90,7 @@ local function freeze_lapsed(freeze, now)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 99 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 105 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -100,7 +100,7 @@ local function record_decode_numbers(raw)
   if not record_known(raw) then return nil end
   local _, kind, status = raw:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
-    struct.unpack('>I6I6I6I6I6I6I6', raw, 57 + 1)
+    struct.unpack('>I6I6I6I6I6I6I6', raw, 63 + 1)
   if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
@@ -109,17 +109,17 @@ local function record_decode_numbers(raw)
 end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
-    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-  local user_end = 99 + user_size
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 105 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
-    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(99 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    user = raw:sub(105 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -133,11 +133,11 @@ local function record_decode(raw)
   return record
 end
 local function record_read_routing(record, key)
-  local raw = redis.call('GETRANGE', key, '0', '866')
+  local raw = redis.call('GETRANGE', key, '0', '872')
   local user_size, connection_size, node_size = struct.unpack('>I2I2I2', raw, 3 + 1)
-  local user_end = 99 + user_size
+  local user_end = 105 + user_size
   local connection_end = user_end + connection_size
-  record.user, record.connection = raw:sub(99 + 1, user_end), raw:sub(user_end + 1, connection_end)
+  record.user, record.connection = raw:sub(105 + 1, user_end), raw:sub(user_end + 1, connection_end)
   record.node = raw:sub(connection_end + 1, connection_end + node_size)
 end
 local function record_encode(record)
@@ -146,10 +146,10 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
-    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
-    record.stored_until)
+  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
+    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -262,7 +262,7 @@ local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integ
 local grace = args_integer(ARGV[8], 'grace_ms', 1)
 local wanted = args_choice(ARGV[9], 'want', 'record', 'times')
 local as_node, lease = args_name(ARGV[10]), args_optional_token(ARGV[11], 'lease_id')
-local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '98')
+local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '104')
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
 if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 'record' } end
 local record
@@ -309,8 +309,8 @@ local times = struct.pack('>I6I6I6', record.last_active, record.expires_at, reco
 if word == 'ok' and record.is_stale then
   redis.call('SET', record_key, record_encode(record), 'PX', record.stored_until - now)
 elseif word == 'ok' then
-  redis.call('SETRANGE', record_key, '81', times)
+  redis.call('SETRANGE', record_key, '87', times)
 end
 if not wanted then return { word, record.version, record.last_active, record.expires_at } end
 return { word, record.version, record.last_active, record.expires_at,
-  raw:sub(1, 81) .. times .. raw:sub(81 + #times + 1) }
+  raw:sub(1, 87) .. times .. raw:sub(87 + #times + 1) }

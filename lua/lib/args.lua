@@ -1,6 +1,7 @@
 -- args: what a call passes, checked before anything is written. A broken contract is an error, no reply.
 
 local ARGS_MOST = 35184372088831 -- 45 bits, so that the sum of some times fits into the 48 that a record has
+local ARGS_TOKEN_SIZE = 8
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local ARGS_ALONE = 100 -- milliseconds from a call's bound, within which it does not come a second time
 

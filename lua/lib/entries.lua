@@ -1,9 +1,11 @@
 -- entries: a record's attributes and extensions, without understanding their JSON.
--- An entry is kind (1 byte), key length (2), value length (4), key, value. An empty value, which is no JSON,
--- removes the entry in a list of changes.
+-- An entry is kind (1 byte), key length (2), value length (4), key, value. A list of them is a list of changes: of those of
+-- a key the last one counts, and an empty value, which is no JSON, removes it. So a patch appends to what is stored and
+-- does not walk it, until that has grown too much; readers make the changes.
 
 local ENTRY_HEADER = '>BI2I4'
 local ENTRY_HEADER_SIZE = 7
+local ENTRIES_TAIL = 512
 
 -- Walks over entries: next_position, name (kind and key), value. Nil at the end; false where they are broken.
 local function entries_next(entries, position)
@@ -31,7 +33,8 @@ local function entries_told(record)
   return args_are_utf8(record.user, record.connection, record.node, '') and entries_whole(record.body)
 end
 
--- Entries that a call passes: an error unless they are whole. An empty value is none, but in changes.
+-- Entries that a call passes, and how many they are: an error unless they are whole. An empty value is none, but in
+-- changes.
 local function entries_argument(text, name, may_be_empty, most)
   local position, count = 1, 0
   while position <= #text do
@@ -41,43 +44,65 @@ local function entries_argument(text, name, may_be_empty, most)
     position, count = next_position, count + 1
   end
   if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
-  return text
+  return text, count
 end
 
--- The entries with whole changes made, how many they are, and how many they were. Nil: the entries are corrupt.
-local function entries_changed(entries, changes)
-  local changed, names = {}, {}
-  local position = 1
+-- What a list of changes comes to: `count` entries of `size` bytes, in `parts` between empty ones, at the place that
+-- `places` has by name.
+local function entries_none()
+  return { count = 0, size = 0, parts = {}, places = {} }
+end
+
+-- Makes changes to that. False: the list is broken.
+local function entries_make(made, changes)
+  local parts, places, position = made.parts, made.places, 1
   while true do
     local next_position, name, value_size = entries_next(changes, position)
-    if not next_position then break end
-    if not changed[name] then names[#names + 1] = name end
-    changed[name] = value_size > 0 and changes:sub(position, next_position - 1) or ''
+    if not next_position then return next_position == nil end
+    local place = places[name]
+    if place then
+      made.size, made.count = made.size - #parts[place], made.count - 1
+      parts[place] = ''
+    end
+    if value_size > 0 then
+      place = place or #parts + 1
+      parts[place], places[name] = changes:sub(position, next_position - 1), place
+      made.size, made.count = made.size + next_position - position, made.count + 1
+    else
+      places[name] = nil
+    end
     position = next_position
   end
-  local result, placed = {}, {}
-  position = 1
-  while true do
-    local next_position, name = entries_next(entries, position)
-    if next_position == false then return nil end
-    if not next_position then break end
-    result[#result + 1] = changed[name] or entries:sub(position, next_position - 1)
-    placed[name] = true
-    position = next_position
-  end
-  local before = #result
-  for _, name in ipairs(names) do
-    if not placed[name] then result[#result + 1] = changed[name] end
-  end
-  local count = #result
-  for _, change in pairs(changed) do
-    if change == '' then count = count - 1 end
-  end
-  return table.concat(result), count, before
 end
 
--- Whether two lists hold the same, in whatever order: a patch appends, and a client sorts. As long as each other, and
--- nothing that the one says is news to the other.
+-- The record with changes to its entries. Nil: the entries are corrupt, and nobody knew until they were to be made anew.
+-- They are when they have grown by half and by ENTRIES_TAIL bytes since they were last, and where the changes listed may
+-- be more than is allowed. What is over a limit that was lowered may shrink, and may not grow: then it is false, and how
+-- many bytes and entries they would be.
+local function entries_change(record, changes, count, most_bytes, most)
+  local body, compacted, listed = record.body .. changes, record.compacted, record.listed + count
+  local is_grown = #body >= compacted + ENTRIES_TAIL and #body * 2 >= compacted * 3
+  if is_grown or #body > most_bytes or listed > most or listed >= RECORD_LISTED_MOST then
+    local made = entries_none()
+    if not entries_make(made, record.body) then return nil end
+    local size, many = made.size, made.count
+    entries_make(made, changes)
+    if (made.size > most_bytes and made.size > size) or (made.count > most and made.count > many) then
+      return false, made.size, made.count
+    end
+    body, compacted, listed = table.concat(made.parts), made.size, made.count
+  end
+  record.body, record.compacted, record.listed = body, compacted, listed
+  return record
+end
+
+-- Whether two lists come to the same, in whatever order: a patch appends, and a client sorts.
 local function entries_same(entries, others)
-  return #entries == #others and entries_changed(entries, others) == entries
+  local one, other = entries_none(), entries_none()
+  if not (entries_make(one, entries) and entries_make(other, others)) or one.count ~= other.count then return false end
+  for name, place in pairs(one.places) do
+    local found = other.places[name]
+    if not found or other.parts[found] ~= one.parts[place] then return false end
+  end
+  return true
 end

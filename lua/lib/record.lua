@@ -1,18 +1,23 @@
 -- record: the stored form of a session. docs/internals.md has the layout, src/stored/record.rs the same in Rust.
 
 local RECORD_FORMAT = 2
-local RECORD_HEADER = '>BBBI2I2I2I4c32I6I2I2I2I6I6I6I6I6I6I6' -- times are 6 bytes: enough until the year 10889
-local RECORD_HEADER_SIZE = 99
-local RECORD_HEADER_END = '98' -- as a command takes it: a number would be made a text anew at each call
+local RECORD_HEADER = '>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6' -- times are 6 bytes: enough until the year 10889
+local RECORD_HEADER_SIZE = 105
+local RECORD_HEADER_END = '104' -- as a command takes it: a number would be made a text anew at each call
 local RECORD_ROUTING_SIZES, RECORD_ROUTING_SIZES_OFFSET = '>I2I2I2', 3
-local RECORD_ROUTING_END = '866' -- of the longest user, connection and node
+local RECORD_ROUTING_END = '872' -- of the longest user, connection and node
 -- Of a session all but its entries, with a freeze of the longest place and node; of what is no session all.
-local RECORD_HEAD_SIZE = 1411
-local RECORD_HEAD_END = '1410'
-local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I6I6I6I6I6I6I6', 57 -- version to stored_until
+local RECORD_HEAD_SIZE = 1417
+local RECORD_HEAD_END = '1416'
+local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I6I6I6I6I6I6I6', 63 -- version to stored_until
 local RECORD_TIMES = '>I6I6I6' -- last_active, expires_at, stored_until: all that a refresh rewrites
-local RECORD_TIMES_OFFSET = 81
-local RECORD_TIMES_START = '81'
+local RECORD_TIMES_OFFSET = 87
+local RECORD_TIMES_START = '87'
+-- What a patch rewrites: body_size, listed, the new operation id and three of the others, changed_at, gaps, version.
+local RECORD_CHANGED = '>I4I2c8c24I6I2I2I2I6'
+local RECORD_CHANGED_OFFSET = 13
+local RECORD_CHANGED_START = '13'
+local RECORD_LISTED_MOST = 65535 -- so many changes in the body, or more
 local RECORD_OP_IDS = 4
 local RECORD_OP_ID_SIZE = 8
 local RECORD_GAP_NONE = 65535 -- there was no change before
@@ -53,15 +58,15 @@ end
 -- The fields of a record, with what was read of its body; and how long it is as a whole. Nil: none of ours.
 local function record_fields(raw)
   if not record_known(raw) then return nil end
-  local format, kind, status, user_size, connection_size, node_size, body_size, op_ids, changed_at, gap, second_gap,
-    third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
   local user_end = RECORD_HEADER_SIZE + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
-    kind = kind, status = status, op_ids = op_ids, changed_at = changed_at, gap = gap, second_gap = second_gap,
-    third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
+    kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(RECORD_HEADER_SIZE + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
@@ -71,7 +76,9 @@ local function record_fields(raw)
   return record
 end
 
--- The whole record. Nil: none of ours. The body holds the entries of a live one and the new id of a moved one; that of
+-- The whole record. Nil: none of ours. The body of a live one is a list of changes, see
+-- entries.lua: `compacted` is how long it was when it was made anew last, `listed` how many they are. That of a moved one
+-- is the new id; that of
 -- a deleted one is empty, or the new id where a login left it, which only a delete follows; that of a departed one is a
 -- task and a place. Copies of it that were made under an earlier freeze may wait elsewhere until `copies_until`; 0: none.
 local function record_decode(raw)
@@ -107,9 +114,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == RECORD_LIVE and 0 or record.speaks_until)
   end
   return struct.pack(RECORD_HEADER, RECORD_FORMAT, record.kind, status, #record.user, #record.connection,
-    #record.node, #body, record.op_ids, record.changed_at, record.gap, record.second_gap, record.third_gap,
-    record.version, record.created_at, record.ttl, record.deadline, record.last_active, record.expires_at,
-    record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, RECORD_LISTED_MOST), record.op_ids, record.changed_at,
+    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
+    record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 
@@ -255,14 +262,20 @@ local function record_extended(record, now)
   return expires_at
 end
 
+-- The entries of a session, of which a call says all, and how many those are.
+local function record_set_entries(record, entries, listed)
+  record.body, record.compacted, record.listed = entries, #entries, listed
+end
+
 -- A session that begins now, with the change that made it. No lifetime: 0.
-local function record_new(status, user, connection, node, entries, ttl, lifetime, op_id, now)
+local function record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
   local record = {
-    kind = RECORD_LIVE, status = status, user = user, connection = connection, node = node, body = entries,
+    kind = RECORD_LIVE, status = status, user = user, connection = connection, node = node,
     op_ids = ('\0'):rep(RECORD_OP_IDS * RECORD_OP_ID_SIZE), changed_at = now,
     gap = RECORD_GAP_NONE, second_gap = RECORD_GAP_NONE, third_gap = RECORD_GAP_NONE, version = 0, created_at = now, ttl = ttl,
     deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
+  record_set_entries(record, entries, listed)
   record.expires_at = record_extended(record, now)
   record_change(record, op_id, now)
   return record
@@ -296,6 +309,7 @@ local function record_speak(record, time)
 end
 
 local function record_strip(record, kind, body)
+  record.compacted, record.listed = 0, 0
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
 

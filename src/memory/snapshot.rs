@@ -9,7 +9,7 @@ use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shard::Shard;
 use crate::memory::store::MemoryStore;
-use crate::model::{Direction, Freeze, Result, Status};
+use crate::model::{Direction, Freeze, Result, Status, count_entries};
 use crate::stored::keys::{Keys, Partition};
 
 /// What a store in memory keeps under a key.
@@ -89,7 +89,7 @@ fn scores<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(String, u64)
     entries.into_iter().map(|(score, id)| (id.as_str().to_owned(), *score)).collect()
 }
 
-/// A record as Redis has it; docs/internals.md has the layout.
+/// A record as Redis has it where its changes were made a moment ago; docs/internals.md has the layout.
 fn encode(record: &Record) -> Vec<u8> {
     let (kind, rest): (u8, &[u8]) = match &record.kind {
         Kind::Live => (1, &record.body),
@@ -97,6 +97,7 @@ fn encode(record: &Record) -> Vec<u8> {
         Kind::Deleted(to) => (3, to.as_ref().map_or(b"", |to| to.as_str().as_bytes())),
         Kind::Departed(departure) => (4, departure.place.as_bytes()),
     };
+    let entries = if record.is_session() { rest } else { &[] };
     let mut body = match (&record.kind, &record.freeze) {
         (Kind::Departed(departure), _) => departure.task.map_or([0; 8], |task| *task.as_bytes()).to_vec(),
         (_, _) => Vec::new(),
@@ -109,7 +110,9 @@ fn encode(record: &Record) -> Vec<u8> {
     let mut bytes = vec![2, kind, status];
     // Names and bodies are checked against limits that fit.
     names.iter().for_each(|name| bytes.extend((name.len() as u16).to_be_bytes()));
+    bytes.extend((entries.len() as u32).to_be_bytes());
     bytes.extend((body.len() as u32).to_be_bytes());
+    bytes.extend(u16::try_from(count_entries(entries)).unwrap_or(u16::MAX).to_be_bytes());
     bytes.extend(record.changes.ids.concat());
     bytes.extend(&record.changes.newest_at.to_be_bytes()[2..]);
     record.changes.gaps.iter().for_each(|gap| bytes.extend(gap.to_be_bytes()));

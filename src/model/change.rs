@@ -141,7 +141,8 @@ pub struct Patched {
     pub version: Version,
     /// When it expires, in milliseconds since the epoch.
     pub expires_at_ms: u64,
-    /// False: it was so already, and nothing was written.
+    /// False: the patch named no attribute and no extension, its status and its ttl are what they were, and nothing was
+    /// written. One that sets a value to what it is counts as a change.
     pub changed: bool,
 }
 

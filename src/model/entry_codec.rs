@@ -76,7 +76,8 @@ impl<'a> EntryWriter<'a> {
     }
 }
 
-/// Decodes the entries of a record into attributes and extensions. `None` where they are broken.
+/// Decodes the body of a record into attributes and extensions: a list of changes, of which the last of a key counts and no
+/// value removes. `None` where it is broken.
 pub(crate) fn decode_entries(mut bytes: &[u8]) -> Option<(Entries, Entries)> {
     let is_attribute = |entry: &Encoded<'_>| entry.0[0] == EntryKind::Attribute as u8;
     let (mut attributes, mut extensions) = (Entries::default(), Entries::default());
@@ -88,14 +89,19 @@ pub(crate) fn decode_entries(mut bytes: &[u8]) -> Option<(Entries, Entries)> {
             2 => &mut extensions,
             _ => return None,
         };
-        entries.decode(&entry.0[ENTRY_HEADER_BYTES..], entry.key_bytes())?;
+        let text = &entry.0[ENTRY_HEADER_BYTES..];
+        if entry.removes() {
+            entries.remove(std::str::from_utf8(text).ok()?);
+        } else {
+            entries.decode(text, entry.key_bytes())?;
+        }
         bytes = rest;
     }
     Some((attributes, extensions))
 }
 
-/// Entries with changes made, as `lua/lib/entries.lua` makes them: what there is keeps its place, what is new comes
-/// behind. Both are lists that an [`EntryWriter`] wrote.
+/// Entries with changes made: what there is keeps its place, what is new comes behind. Both are lists that an
+/// [`EntryWriter`] wrote, the first one of entries of their own.
 pub(crate) fn changed_entries(entries: &[u8], changes: &[u8]) -> Vec<u8> {
     let mut changed: Vec<Encoded<'_>> = Vec::new();
     for change in Encoded::all(changes) {

@@ -16,11 +16,12 @@ const ROTATED: u8 = 2;
 const DELETED: u8 = 3;
 const DEPARTED: u8 = 4;
 
-/// Format, kind, status, four lengths, four operation ids with a time and three gaps, the version, six times.
-const HEADER_BYTES: usize = 3 + 3 * 2 + 4 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
+/// Format, kind, status, five lengths, how many changes the body lists, four operation ids with a time and three gaps, the
+/// version, six times.
+const HEADER_BYTES: usize = 3 + 3 * 2 + 2 * 4 + 2 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
 
 /// Where the length of the body stands.
-const BODY_LENGTH: std::ops::Range<usize> = 9..13;
+const BODY_LENGTH: std::ops::Range<usize> = 13..17;
 
 /// What the body of a migrating record begins with.
 enum Block {
@@ -71,7 +72,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// How much of a record has it: what `record_find_head` of the scripts reads.
-    pub(crate) const BYTES: usize = 1411;
+    pub(crate) const BYTES: usize = 1417;
 
     /// `None` for what is no record of ours.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -126,7 +127,10 @@ impl Header {
     fn take(input: &mut Input<'_>) -> Option<Self> {
         let [format, kind, status] = input.take()?;
         let lengths = [input.u16()?, input.u16()?, input.u16()?];
+        // How long and how many the changes were and are by which a patch goes is not for readers.
+        let _compacted = input.u32()?;
         let body_length = input.u32()?;
+        let _listed = input.u16()?;
         let changes = [input.take()?, input.take()?, input.take()?, input.take()?];
         let _times_of_changes: [u8; 12] = input.take()?;
         let [version, created_at, ttl, deadline, last_active, expires_at, stored_until] =
@@ -345,7 +349,8 @@ mod tests {
 
     fn record(kind: u8, body: &[u8]) -> Vec<u8> {
         let mut bytes = vec![FORMAT, kind, 1, 0, 3, 0, 0, 0, 0];
-        bytes.extend((body.len() as u32).to_be_bytes());
+        bytes.extend([body.len() as u32; 2].map(u32::to_be_bytes).as_flattened());
+        bytes.extend([0, 1]);
         bytes.extend(OPERATIONS.as_flattened());
         bytes.extend([0; 12]);
         for number in [7, 1000_u64, 60_000, 0, 1500, 61_500, 3_661_500] {
@@ -409,6 +414,38 @@ mod tests {
             panic!("no session whose freeze is over")
         };
         assert_eq!((session.status(), session.get::<u32>("a").unwrap()), (Status::Suspended, Some(42)));
+    }
+
+    #[test]
+    fn of_the_changes_of_a_key_the_last_counts_and_an_empty_value_removes() {
+        let id = SessionId::new("s").unwrap();
+        let entry = |kind: u8, key: &str, json: &str| {
+            let sizes = [0, key.len() as u8, 0, 0, 0, json.len() as u8];
+            [&[kind][..], &sizes, key.as_bytes(), json.as_bytes()].concat()
+        };
+        let changes = [
+            entry(1, "a", "1"),
+            entry(1, "b", "2"),
+            entry(2, "a", "3"),
+            entry(1, "a", "44"),
+            entry(1, "b", ""),
+            entry(1, "c", "5"),
+            entry(1, "c", ""),
+            entry(1, "c", "6"),
+            entry(2, "never there", ""),
+        ];
+        let read = |body: &[u8]| match Record::decode(&id, &record(1, body)) {
+            Some(Record::Session { session, .. }) => {
+                let told = |entries: &crate::model::Entries| {
+                    entries.iter().map(|(key, json)| format!("{key}{json}")).collect::<Vec<_>>().join(" ")
+                };
+                Some((told(session.attributes()), told(session.extensions())))
+            }
+            _ => None,
+        };
+        assert_eq!(read(&changes.concat()), Some(("a44 c6".to_owned(), "a3".to_owned())));
+        let no_text = [changes.concat(), [&[1, 0, 1, 0, 0, 0, 0], &b"\xff"[..]].concat()].concat();
+        assert_eq!(read(&no_text), None, "the key of a removal is text too");
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub(crate) mod bundle;
 pub(crate) mod call;
 pub(crate) mod case;
 mod coverage;
+mod ordinary;
 mod record;
 mod refused;
 mod reply;
@@ -148,7 +149,11 @@ fn same(what: &str, expected: &State, found: &State) -> Result<(), String> {
 
 #[tokio::test]
 async fn every_case_answers_and_leaves_what_it_tells() {
-    let bundle = exported();
+    run_all(exported()).await;
+}
+
+/// Runs all cases by the scripts of a bundle.
+async fn run_all(bundle: Bundle) {
     let mut context = Context::redis().await;
     for (name, operation) in &bundle.operations {
         let sha: String = context.command(&["SCRIPT", "LOAD", &operation.source]).await;

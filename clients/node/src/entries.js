@@ -93,15 +93,21 @@ export function encodeEntries(list) {
   );
 }
 
-/** The entries of a record as `{ kind, key, json }`; null where they are broken. */
+/**
+ * What the changes in a record come to, as a list of `{ kind, key, json }`: the last of a key counts, an empty `json`
+ * removes. Null where they are broken.
+ */
 export function decodeEntries(bytes) {
-  const list = [];
+  const made = new Map();
   for (let at = 0; at < bytes.length;) {
     const read = readLayout(LAYOUT, bytes, at);
     const kind = read && KIND_OF.get(read.values.kind);
     if (!kind) return null;
-    list.push({ kind, key: textOf(read.values.key), json: textOf(read.values.value) });
+    const entry = { kind, key: textOf(read.values.key), json: textOf(read.values.value) };
+    const name = kind + entry.key;
+    if (entry.json === "") made.delete(name);
+    else made.set(name, entry);
     at = read.end;
   }
-  return list;
+  return [...made.values()];
 }

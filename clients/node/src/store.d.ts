@@ -49,7 +49,10 @@ export interface Patched {
   id: string;
   version: number;
   expiresAt: number;
-  /** False: it was so already, and nothing was written. */
+  /**
+   * False: the patch named no attribute and no extension, status and ttl are what they were, and nothing was written. One
+   * that sets a value to what it is counts as a change.
+   */
   changed: boolean;
 }
 

@@ -104,7 +104,7 @@ test("a patch changes what it names, at the version it expects", async () => {
   );
   assert.deepEqual([...read.extensions], [["y", "2"]]);
   assert.deepEqual([read.status, read.ttl, read.expiresAt], ["suspended", 90_000, patched.expiresAt]);
-  assert.equal((await store.patch(session.id, { set: { c: 3 } })).changed, false);
+  assert.equal((await store.patch(session.id, { status: "suspended" })).changed, false);
   await assert.rejects(store.patch(session.id, { set: { c: 4 }, version: 1 }), ConflictError);
 });
 

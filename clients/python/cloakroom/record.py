@@ -54,6 +54,9 @@ class Record:
     user: str
     connection: str
     node: str
+    #: How long the body was when its changes were made last, and how many there are in it.
+    compacted: int
+    listed: int
     op_ids: bytes
     #: When the newest of the last four changes was made, and how long before it and each other those before it were.
     changed_at: int
@@ -246,18 +249,23 @@ class Layout:
         return Freeze(**fields), body[end:]
 
     def decode_entries(self, raw: bytes) -> list[Entry]:
-        """The entries of a body. Raises what `decode` takes for broken."""
-        entries, end = [], 0
+        """What the changes of a body come to: the last of a key counts, an empty value removes. Raises what `decode`
+        takes for broken."""
+        entries: dict[tuple[str, str], Entry] = {}
+        end = 0
         while end < len(raw):
             kind, key_size, value_size = self._entry.unpack_from(raw, end)
             key_at = end + self._entry.size
             value_at = key_at + key_size
             end = value_at + value_size
-            key, value = raw[key_at:value_at], raw[value_at:end]
-            entries.append(Entry(self._entry_kinds[kind], key.decode(), value.decode()))
+            entry = Entry(self._entry_kinds[kind], raw[key_at:value_at].decode(), raw[value_at:end].decode())
+            if entry.json:
+                entries[entry.kind, entry.key] = entry
+            else:
+                entries.pop((entry.kind, entry.key), None)
         if end != len(raw):
             raise ValueError("cut off")
-        return entries
+        return list(entries.values())
 
     def encode_entries(self, entries: list[Entry]) -> bytes:
         """Entries as a script takes them."""

@@ -36,7 +36,8 @@ class Patched:
     id: str = field(repr=False)
     version: int
     expires_at_ms: int
-    #: Whether anything was written.
+    #: Whether anything was written: not where no attribute and no extension was named, and status and ttl are what they
+    #: were. To set a value to what it is counts as a change.
     changed: bool
 
 

@@ -81,7 +81,7 @@ def test_patch_sets_and_removes_and_tells_when_nothing_changed(store: Any, clock
     read = store.get(session.id)
     assert read.attributes == {"b": 2, "c": [3]} and read.extensions == {"y": {}}
     assert read.status == "suspended"
-    assert store.patch(session.id, set={"c": [3]}).changed is False
+    assert store.patch(session.id, status="suspended").changed is False
     assert store.patch(session.id, ttl_ms=5000).expires_at_ms == clock.now_ms + 5000
     with pytest.raises(cloakroom.Conflict):
         store.patch(session, set={"c": 4}, version=1)

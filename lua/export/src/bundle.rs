@@ -116,7 +116,7 @@ pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<St
 }
 
 fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
-    let Script { header, source } = script;
+    let Script { header, source, general: _ } = script;
     let operation = Operation {
         summary: &header.summary,
         keys: &header.keys,

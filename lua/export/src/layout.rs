@@ -94,7 +94,7 @@ impl Layout {
             kinds: numbered(&["live", "moved", "deleted", "departed"])?,
             statuses: numbered(&["active", "suspended", "migrating"])?,
             body: BTreeMap::from([
-                ("live", "entries"),
+                ("live", "entries, as a list of changes: the last of a key counts, an empty value removes"),
                 ("moved", "the new id"),
                 ("deleted", "nothing; or the new id where a login left it, which only a delete follows"),
                 ("departed", "the task, all zero once it is cleaned up; then the place that it went to"),

@@ -75,15 +75,11 @@ fn string_end(text: &str, quote: char) -> usize {
 }
 
 /// With the values of constants (`local NAME = 1`, `local ONE, TWO = 1, 'two'`, outside of functions) in the place of
-/// their names.
+/// their names, which may stand in front of them: an ordinary form does, and its fragments behind it.
 fn folded(code: &str) -> String {
-    let mut values = BTreeMap::new();
+    let values: BTreeMap<_, _> = code.lines().filter_map(constants).flatten().collect();
     let mut folded = String::with_capacity(code.len());
-    for line in code.lines() {
-        if let Some(constants) = constants(line) {
-            values.extend(constants);
-            continue;
-        }
+    for line in code.lines().filter(|line| constants(line).is_none()) {
         pieces(line).for_each(|piece| folded.push_str(values.get(piece).copied().unwrap_or(piece)));
         folded.push('\n');
     }

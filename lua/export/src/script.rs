@@ -13,6 +13,8 @@ pub struct Script {
     pub header: Header,
     /// What a server is to load: the fragments in the order of the header, then the script itself, minified.
     pub source: String,
+    /// The same without the form that is for what is ordinary: a test sees that both do the same.
+    pub general: String,
 }
 
 /// All scripts in a directory, by stem.
@@ -29,14 +31,32 @@ impl Script {
     fn read(lua: &Path, stem: &str) -> Result<Self, String> {
         let own = read(&lua.join(format!("{stem}.lua")))?;
         let header = Header::parse(stem, &own)?;
-        let mut whole = String::new();
+        let mut fragments = String::new();
         for fragment in &header.uses {
-            whole += &read(&lua.join(format!("lib/{fragment}.lua")))?;
+            fragments += &read(&lua.join(format!("lib/{fragment}.lua")))?;
         }
-        whole += &own;
-        let source = with_questions(&minify(&whole)).map_err(|reason| format!("lua/{stem}.lua: {reason}"))?;
-        Ok(Self { header, source })
+        let [binding, ordinary, rest] = in_three(&own);
+        let composed = |code: String| {
+            with_questions(&minify(&code)).map_err(|reason| format!("lua/{stem}.lua: {reason}"))
+        };
+        let source = composed([binding, ordinary, &fragments, rest].concat())?;
+        let general = composed([binding, &fragments, rest].concat())?;
+        Ok(Self { header, source, general })
     }
+}
+
+/// The line from which on a script does what is ordinary, by itself and without the fragments, but for their constants.
+const ORDINARILY: &str = "\n-- Ordinarily:";
+
+/// The line from which on it does anything else. The fragments are put in here, so that their functions are made only
+/// then: of the functions of its fragments each costs a script as much as a comparison, and there are dozens.
+const OTHERWISE: &str = "\n-- Otherwise:";
+
+/// What is in front of the ordinary form, that form, and the rest. A script without one is all rest.
+fn in_three(own: &str) -> [&str; 3] {
+    let parted = own.find(ORDINARILY).zip(own.find(OTHERWISE));
+    let (ordinarily, otherwise) = parted.unwrap_or_default();
+    [&own[..ordinarily], &own[ordinarily..otherwise], &own[otherwise..]]
 }
 
 pub(crate) fn read(path: &Path) -> Result<String, String> {

@@ -35,17 +35,17 @@ fn attempt(
     if patch.expected.is_some_and(|expected| expected.get() != record.version) {
         return Err(Halt::Refused(Refusal::Conflict { current: Version::new(record.version) }));
     }
+    let ttl = patch.ttl.map(ms).filter(|ttl| *ttl != record.ttl);
+    let status = patch.status.unwrap_or(record.status);
+    if changes.is_empty() && status == record.status && ttl.is_none() {
+        return Ok((record.version, record.expires_at, false));
+    }
     let body = changed_entries(&record.body, changes);
     let (entries, before) = (count_entries(&body), count_entries(&record.body));
     let is_large = body.len() > call.rules.session_bytes && body.len() > record.body.len();
     if is_large || (entries > call.rules.session_entries && entries > before) {
         let (bytes, entries) = (body.len() as u64, entries as u64);
         return Err(Halt::Refused(Refusal::TooLarge { bytes, entries }));
-    }
-    let ttl = patch.ttl.map(ms).filter(|ttl| *ttl != record.ttl);
-    let status = patch.status.unwrap_or(record.status);
-    if body == *record.body && status == record.status && ttl.is_none() {
-        return Ok((record.version, record.expires_at, false));
     }
 
     let record = locked.edit(id, |record: &mut Record| {

@@ -212,6 +212,8 @@ fn weeds(call: Call, key: &str) -> Vec<Weed> {
         | Call::Update
         | Call::UpdateHeld => true,
         Call::Bind | Call::BindTaking | Call::Unbind => true,
+        // It appends, and reads them only when it makes the changes.
+        Call::Patch => true,
         Call::Import | Call::ImportHeld | Call::ImportLater | Call::Recover => true,
         Call::Rotate => key == NEW_RECORD,
         _ => false,

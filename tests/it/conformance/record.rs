@@ -97,15 +97,25 @@ impl FreezeLayout {
 }
 
 impl EntryLayout {
+    /// What the changes in a body come to: the last of a key counts, and an empty value removes.
     fn read(&self, mut bytes: &[u8]) -> Option<Value> {
-        let mut entries = Vec::new();
+        let mut entries: Vec<Value> = Vec::new();
         while !bytes.is_empty() {
             let header = take(&mut bytes, self.header_bytes as u64)?;
             let number = |name| Some(integer(field(&self.header, name, header)?));
             let (kind, _) = self.kinds.iter().find(|&(_, of)| Some(*of) == number("kind"))?;
             let key = text(take(&mut bytes, number("key_size")?)?)?;
             let json = text(take(&mut bytes, number("value_size")?)?)?;
-            entries.push(json!({ "kind": kind, "key": key, "json": json }));
+            let removes = json == "";
+            let entry = json!({ "kind": kind, "key": key, "json": json });
+            let place =
+                entries.iter().position(|one| one["kind"] == entry["kind"] && one["key"] == entry["key"]);
+            match (place, removes) {
+                (Some(place), true) => drop(entries.remove(place)),
+                (Some(place), false) => entries[place] = entry,
+                (None, true) => {}
+                (None, false) => entries.push(entry),
+            }
         }
         Some(Value::Array(entries))
     }

@@ -107,17 +107,18 @@ async fn the_record_of_the_bundle_is_that_which_the_scripts_write() {
     for (name, expected) in [("user", "ann"), ("connection", "socket"), ("node", "gateway-1")] {
         assert_eq!(texts_of_it[name], expected.as_bytes(), "{name}");
     }
-    let (mut entries, mut body) = (BTreeSet::new(), texts_of_it["body"]);
+    let (mut entries, mut body) = (BTreeMap::new(), texts_of_it["body"]);
     while !body.is_empty() {
         let (numbers, rest) = numbers(&record["entry"], body);
         let (texts, rest) = texts(&record["entry"], &numbers, rest);
-        entries.insert((numbers["kind"], texts["key"], texts["value"]));
+        // Of the changes of a key the last counts.
+        entries.insert((numbers["kind"], texts["key"]), texts["value"]);
         body = rest;
     }
     let kind = |name: &str| record["entry"]["kinds"][name].as_u64().unwrap();
     let (color, layer) = ((&b"color"[..], &b"\"red\""[..]), (&b"layer"[..], &b"[1,2]"[..]));
-    let expected = [(kind("attribute"), color.0, color.1), (kind("extension"), layer.0, layer.1)];
-    assert_eq!(entries, BTreeSet::from(expected));
+    let expected = [((kind("attribute"), color.0), color.1), ((kind("extension"), layer.0), layer.1)];
+    assert_eq!(entries, BTreeMap::from(expected));
 }
 
 #[tokio::test]

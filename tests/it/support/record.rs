@@ -1,6 +1,8 @@
 //! A second reading of the record, apart from the crate's, so that the two can disagree.
 
-pub(crate) const HEADER: usize = 99;
+use std::collections::BTreeMap;
+
+pub(crate) const HEADER: usize = 105;
 
 /// What is stored under a session's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +19,7 @@ pub(crate) struct Stored {
     pub(crate) last_active: u64,
     pub(crate) expires_at: u64,
     pub(crate) stored_until: u64,
+    /// Of a session its entries, sorted: what the changes in it come to.
     pub(crate) body: Vec<u8>,
     /// That of a migrating one, which its body begins with.
     pub(crate) freeze: Option<Freeze>,
@@ -50,7 +53,8 @@ impl Stored {
         let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         let time = |at: usize| number(&bytes[at..at + 6]);
         let short = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
-        let body_length = u32::from_be_bytes(bytes[9..13].try_into().unwrap()) as usize;
+        let long = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        let (compacted, body_length, listed) = (long(9), long(13), short(17));
         let mut at = HEADER;
         let mut take = |length: usize| {
             at += length;
@@ -60,7 +64,7 @@ impl Stored {
         let (user, connection, node) = (text(short(3)), text(short(5)), text(short(7)));
         let mut body = take(body_length);
         let mut status = bytes[2];
-        let (mut freeze, mut copies_until, mut speaks_until) = (None, 0, time(93));
+        let (mut freeze, mut copies_until, mut speaks_until) = (None, 0, time(99));
         if status == FROZEN {
             let (block, copies) = Freeze::split_off(&mut body);
             copies_until = copies;
@@ -71,22 +75,31 @@ impl Stored {
             }
         }
         assert_eq!(at, bytes.len(), "a record with something behind it");
+        let size = body.len();
+        let mut changes = 0;
         if bytes[1] == LIVE {
             speaks_until = 0;
+            (body, changes) = made(&body);
         }
+        assert_eq!(listed, changes.min(65_535), "so many changes are listed");
+        let is_grown = size >= compacted + 512 && size * 2 >= compacted * 3;
+        assert!(
+            bytes[1] != LIVE || (compacted <= size && !is_grown),
+            "{size} bytes, {compacted} when compacted"
+        );
         Self {
             kind: bytes[1],
             status,
             user,
             connection,
             node,
-            version: number(&bytes[57..63]),
-            created_at: time(63),
-            ttl: time(69),
-            deadline: time(75),
-            last_active: time(81),
-            expires_at: time(87),
-            stored_until: time(93),
+            version: number(&bytes[63..69]),
+            created_at: time(69),
+            ttl: time(75),
+            deadline: time(81),
+            last_active: time(87),
+            expires_at: time(93),
+            stored_until: time(99),
             body,
             freeze,
             copies_until,
@@ -104,6 +117,46 @@ impl Stored {
         };
         task.filter(|task| *task != [0; 8])
     }
+}
+
+/// What the changes in a body come to, sorted, and how many they are.
+fn made(mut body: &[u8]) -> (Vec<u8>, usize) {
+    let (mut entries, mut changes) = (BTreeMap::new(), 0);
+    while !body.is_empty() {
+        let key_end = 7 + usize::from(u16::from_be_bytes([body[1], body[2]]));
+        let value_size = u32::from_be_bytes(body[3..7].try_into().unwrap()) as usize;
+        let (entry, rest) = body.split_at(key_end + value_size);
+        let name = (entry[0], &entry[7..key_end]);
+        if value_size > 0 {
+            entries.insert(name, entry);
+        } else {
+            entries.remove(&name);
+        }
+        (body, changes) = (rest, changes + 1);
+    }
+    (entries.into_values().collect::<Vec<_>>().concat(), changes)
+}
+
+/// A record with its changes made, so that two that tell the same are the same, to the byte.
+pub(crate) fn compacted(record: &[u8]) -> Vec<u8> {
+    let stored = Stored::parse(record);
+    if stored.kind != LIVE {
+        return record.to_vec();
+    }
+    let body_size = u32::from_be_bytes(record[13..17].try_into().unwrap()) as usize;
+    let (front, body) = record.split_at(record.len() - body_size);
+    let block = if record[2] == FROZEN {
+        let size = |at: usize| usize::from(u16::from_be_bytes([body[at], body[at + 1]]));
+        &body[..32 + size(28) + size(30)]
+    } else {
+        &[]
+    };
+    let (entries, _) = made(&body[block.len()..]);
+    let mut front = front.to_vec();
+    front[9..13].copy_from_slice(&(entries.len() as u32).to_be_bytes());
+    front[13..17].copy_from_slice(&((block.len() + entries.len()) as u32).to_be_bytes());
+    front[17..19].copy_from_slice(&(made(&entries).1 as u16).to_be_bytes());
+    [&front, block, &entries].concat()
 }
 
 impl Freeze {

@@ -77,18 +77,19 @@ impl Plain {
         if expected.is_some_and(|version| version != kept.seen.version) {
             return Reply::word("conflict").with("version", kept.seen.version);
         }
+        let new_ttl = ttl.map(|ttl| ttl.duration().as_secs() * 1000).filter(|ttl| *ttl != kept.seen.ttl);
+        if entries.is_empty() && mode.is_none_or(|mode| status(mode) == kept.seen.status) && new_ttl.is_none()
+        {
+            return reply("unchanged", kept.seen.version, &kept.seen);
+        }
         let mut seen = kept.seen.clone();
         entries.iter().for_each(|entry| put(&mut seen, *entry));
         mode.iter().for_each(|mode| seen.status = status(*mode));
         if bytes(&seen) > self.rules.session_bytes {
             return Reply::word("too large").with("bytes", bytes(&seen));
         }
-        let ttl = ttl.map(|ttl| ttl.duration().as_secs() * 1000).filter(|ttl| *ttl != seen.ttl);
-        if seen == kept.seen && ttl.is_none() {
-            return reply("unchanged", seen.version, &seen);
-        }
         kept.seen = seen;
-        if let Some(ttl) = ttl {
+        if let Some(ttl) = new_ttl {
             kept.begin(self.now, ttl, self.rules.grace);
         }
         kept.count(turn.operation_id);
