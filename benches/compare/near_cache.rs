@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use cloakroom::{NewSession, RedisStore, SessionId, SessionStore};
 use tokio::task::JoinSet;
 
+use crate::connections::PATIENCE;
 use crate::measure::median;
 use crate::options::Options;
 use crate::payload::Payload;
@@ -58,7 +59,10 @@ impl Logouts {
 }
 
 pub(crate) async fn measure(server: &Server, options: &Options) -> (Vec<NearCache>, Logouts) {
-    let builder = || RedisStore::builder(server.url()).namespace("near");
+    let builder = || {
+        let builder = RedisStore::builder(server.url()).namespace("near");
+        builder.connect_timeout(PATIENCE).deadline(PATIENCE)
+    };
     let plain: Store = Arc::new(builder().build().await.unwrap());
     let near: Store = Arc::new(builder().near_cache(10_000).build().await.unwrap());
     let (rounds, calls, logouts, cuts) =
