@@ -94,7 +94,9 @@ impl RedisStore {
         let sender = sender.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
         let config = self.backend.config.clone();
         let call = Arc::new(Call::new(config, sender, name, id, self.identity.clone()));
-        call.observe(body(call.clone())).await
+        // By reference, for a future that is handed on by value has room for it twice, and is copied each time.
+        let body = std::pin::pin!(body(call.clone()));
+        call.observe(body).await
     }
 
     /// Lets go of all connections.

@@ -89,6 +89,16 @@ async fn what_was_read_is_answered_from_memory_and_a_fresh_read_always_asks() {
 }
 
 #[tokio::test]
+async fn a_fresh_read_asks_through_a_fallback_store_too() {
+    let world = World::new().await;
+    let session = world.read("a").await;
+    let fallback = cloakroom::fallback::FallbackStore::builder(world.store.clone()).build().unwrap();
+    let fallback: Store = std::sync::Arc::new(fallback);
+    assert_eq!(world.asks(fallback.get(session.id())).await.1, 0);
+    assert_eq!(world.asks(fallback.get_fresh(session.id())).await, (Ok(Some(session)), 1));
+}
+
+#[tokio::test]
 async fn a_copy_that_is_changed_in_hand_leaves_what_is_kept_as_it_was() {
     let world = World::new().await;
     let session = world.read("a").await;

@@ -1,5 +1,6 @@
 //! One multiplexed connection, and what it knows about itself.
 
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -85,7 +86,8 @@ impl Connection {
     /// Asks the server for its time, and notes it.
     pub(crate) async fn ask_time(&self, deadline: Instant) -> Delivery<()> {
         let (mut link, sent) = (self.link.clone(), Instant::now());
-        let asked = self.outcome(redis::cmd("TIME").query_async(&mut link), deadline).await;
+        let time = redis::cmd("TIME");
+        let asked = self.outcome(pin!(time.query_async(&mut link)), deadline).await;
         asked.map(|time: Value| self.told_time(sent, &time))
     }
 
@@ -121,7 +123,7 @@ impl Connection {
     /// Cancellation safety: what is dropped here may still run at the server, whole or not at all.
     pub(crate) async fn outcome<T>(
         &self,
-        sent: impl Future<Output = RedisResult<T>>,
+        sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Delivery<T> {
         match self.answer(sent, deadline).await {
@@ -144,20 +146,23 @@ impl Connection {
     /// neither reply nor error. Another command on the same connection fails at once, so a late reply is probed for.
     async fn answer<T>(
         &self,
-        sent: impl Future<Output = RedisResult<T>>,
+        mut sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
-        let mut sent = std::pin::pin!(sent);
         let soon = deadline.min(Instant::now() + PROBE_AFTER);
         if let Ok(answer) = tokio::time::timeout_at(soon, &mut sent).await {
             return Some(answer);
         }
-        tokio::select! {
-            biased;
-            answer = &mut sent => Some(answer),
-            error = self.death() => Some(Err(error)),
-            () = tokio::time::sleep_until(deadline) => None,
-        }
+        let late = async {
+            tokio::select! {
+                biased;
+                answer = &mut sent => Some(answer),
+                error = self.death() => Some(Err(error)),
+                () = tokio::time::sleep_until(deadline) => None,
+            }
+        };
+        // Boxed, for it is large and rare.
+        Box::pin(late).await
     }
 
     /// Ends when the connection is found dead, with the error. However many calls wait, one task probes.

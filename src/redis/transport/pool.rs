@@ -4,11 +4,13 @@
 //! its connections are pipes that any number of calls share. Without PING a connection must know for itself that it
 //! broke, which is what [`Connection`] is for.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
+use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
 use tokio::sync::watch;
@@ -71,7 +73,7 @@ impl Manager {
         let mut link = connection.link.clone();
         let ping = redis::cmd("PING");
         let deadline = Instant::now() + self.timeout;
-        answer(connection.outcome(ping.query_async(&mut link), deadline).await)
+        answer(connection.outcome(pin!(ping.query_async(&mut link)), deadline).await)
     }
 }
 
@@ -211,6 +213,14 @@ impl Pool {
 
 impl OwnPool {
     async fn connection(&self, deadline: Instant) -> Result<Connection, Unavailable> {
+        // Mostly one is there. What waits is boxed: it is large, and would be a part of each call's future.
+        match self.pool.get().now_or_never() {
+            Some(Ok(connection)) => Ok(connection.clone()),
+            _ => Box::pin(self.wait_for_connection(deadline)).await,
+        }
+    }
+
+    async fn wait_for_connection(&self, deadline: Instant) -> Result<Connection, Unavailable> {
         let mut failures = self.failures.clone();
         failures.mark_unchanged();
         tokio::select! {

@@ -4,6 +4,7 @@
 //! the read. So a read that comes while others are on their way is sent by a task, with all that came meanwhile. Nobody
 //! waits for others to come: a read that comes when none is on its way is sent at once, alone.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -149,7 +150,7 @@ async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> D
     pipeline.cmd("TIME");
     let prefix = part.read(&mut pipeline, key, &connection);
     let (mut link, sent) = (connection.link.clone(), Instant::now());
-    let replies = link.send_packed_commands(&pipeline, 0, pipeline.len());
+    let replies = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
     match connection.outcome(replies, deadline).await {
         Delivery::Answered(values) => {
             let mut values = values.into_iter();
@@ -230,7 +231,7 @@ impl Batch {
             read.prefix = read.part.read(&mut pipeline, &read.key, &connection);
         }
         let (mut link, began) = (connection.link.clone(), Instant::now());
-        let mut sent = std::pin::pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
+        let mut sent = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
         while let Some(soonest) = self.soonest() {
             match connection.outcome(sent.as_mut(), soonest).await {
                 Delivery::Answered(values) => self.answer(values, began, &connection),

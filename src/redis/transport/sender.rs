@@ -1,5 +1,6 @@
 //! Sends commands and script calls once, and reads.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use redis::{Cmd, Pipeline, RedisError, Value};
@@ -44,7 +45,7 @@ impl Sender {
         match self.pool.connection(deadline).await {
             Ok(connection) => {
                 let mut link = connection.link.clone();
-                connection.outcome(pipeline.query_async(&mut link), deadline).await
+                connection.outcome(pin!(pipeline.query_async(&mut link)), deadline).await
             }
             Err(unavailable) => Delivery::Unsent(unavailable),
         }
@@ -65,7 +66,7 @@ impl Sender {
         pipeline.cmd("EXEC");
         let mut link = connection.link.clone();
         let sent = link.send_packed_commands(&pipeline, 0, cmds.len() + 2);
-        match connection.outcome(sent, deadline).await {
+        match connection.outcome(pin!(sent), deadline).await {
             Delivery::Answered(replies) => executed(replies, &connection),
             delivery => delivery,
         }
@@ -108,7 +109,7 @@ impl Sender {
         let cmd = call(connection.clock());
         sent();
         let mut link = connection.link.clone();
-        match connection.outcome(cmd.query_async(&mut link), deadline).await {
+        match connection.outcome(pin!(cmd.query_async(&mut link)), deadline).await {
             Delivery::Refused(error) if is_no_script(&error) => {}
             delivery => return delivery,
         }

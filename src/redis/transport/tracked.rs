@@ -103,11 +103,11 @@ mod tests {
     fn an_answer_counts_from_when_it_was_asked_for_and_not_from_when_it_came() {
         let mut tracked = Tracked::new(HOUR);
         tracked.made -= 3 * HOUR;
-        tracked.answered(Instant::now() - HOUR, &told(1000));
+        tracked.answered(Instant::now() - HOUR, &told(100_000));
         assert_eq!(tracked.server_time(), None, "an hour ago");
-        tracked.answered(Instant::now() - HOUR / 2, &told(2000));
+        tracked.answered(Instant::now() - HOUR / 2, &told(200_000));
         let time = tracked.server_time().unwrap();
-        let since = 2_000_000 + whole_ms(HOUR / 2);
+        let since = 200_000_000 + whole_ms(HOUR / 2);
         assert!((since..since + 60_000).contains(&time), "{time}");
     }
 

@@ -3,7 +3,8 @@
 use cloakroom::fallback::{BreakerState, FallbackPolicy, FallbackStore, Origin};
 use cloakroom::migration::Import;
 use cloakroom::{
-    Binding, NewSession, Obstacle, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionStore as _,
+    Binding, Error, NewSession, Obstacle, PageRequest, Patch, Rotation, Rules, Selector, Session,
+    SessionStore as _,
 };
 
 use super::{COOL_DOWN, World, impatient, obstacle, opens, recovers};
@@ -74,7 +75,9 @@ async fn an_error_passes_as_it_is_until_the_breaker_opens() {
     context.server_mut().freeze().await;
     let patch = || Patch::new().set("color", "red").unwrap();
     // It was sent, so it may happen.
-    assert!(store.patch(&session, patch()).await.unwrap_err().is_ambiguous());
+    let Error::Ambiguous { operation_id, .. } = store.patch(&session, patch()).await.unwrap_err() else {
+        panic!("it was sent")
+    };
     assert_eq!(obstacle(store.get(session.id()).await), Obstacle::PoolExhausted);
     assert!(store.patch(&session, patch()).await.unwrap_err().is_not_executed());
     assert_eq!(store.stats().breaker, BreakerState::Closed, "two writes and a read are no three of one kind");
@@ -86,7 +89,8 @@ async fn an_error_passes_as_it_is_until_the_breaker_opens() {
     context.server_mut().thaw().await;
     recovers(&store).await;
     // What was ambiguous has happened, or happens with the retry, and once.
-    eventually("it is as it was", async || store.patch(&session, patch()).await.is_ok()).await;
+    let again = store.with_operation_id(operation_id);
+    eventually("it has happened", async || again.patch(&session, patch()).await.is_ok()).await;
     assert_eq!(context.stored(session.id()).await.unwrap().version, 2);
     context.check().await;
 }

@@ -92,13 +92,9 @@ impl State {
                 if expect.is_some_and(|copy| copy.version != view.version) {
                     return Answer::Refused(Refused::Conflict(view.version));
                 }
-                let place = &mut view.values[usize::from(attribute)];
-                let changed = *place != value;
-                *place = value;
-                if changed {
-                    self.change(&mut view);
-                }
-                Answer::Patched { id: view.id, version: view.version, changed }
+                view.values[usize::from(attribute)] = value;
+                self.change(&mut view);
+                Answer::Patched { id: view.id, version: view.version, changed: true }
             }
             Call::Rotate { id, to, user } => self.rotate(id, to, user, returns),
             Call::Bind { id, connection, node, take_over } => self.bind(id, connection, node, take_over),

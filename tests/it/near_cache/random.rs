@@ -153,7 +153,7 @@ async fn in_a_random_run_no_answer_is_later_than_promised() {
             context.server().url().to_owned()
         };
         let builder = RedisStore::builder(url).namespace(&context.namespace).rules(rules.clone());
-        let builder = builder.deadline(Duration::from_millis(300));
+        let builder = builder.deadline(Duration::from_secs(1));
         stores.push(build(builder.near_cache(SESSIONS).near_cache_staleness(STALENESS)).await);
     }
     let mut slots = Vec::new();

@@ -18,7 +18,7 @@ use crate::support::calls::Cost;
 use crate::support::context::{Store, build};
 use crate::support::expect::{ms, session_id};
 use crate::support::leases::register;
-use crate::support::record::{FROZEN, Stored};
+use crate::support::record::{FROZEN, HEADER, Stored};
 
 const TOUCH: Duration = Duration::from_secs(30);
 const MOMENT: Duration = Duration::from_millis(1);
@@ -147,13 +147,13 @@ async fn states(context: &Context, store: &Store) -> States {
     }
     let active = states["active"].clone();
     let mut no_text = active.clone();
-    no_text[99] = 0xff;
+    no_text[HEADER] = 0xff;
     let mut other_format = active.clone();
     other_format[0] = 9;
     states.insert("a user that is no text", no_text);
     states.insert("another format", other_format);
     states.insert("cut off", active[..active.len() - 1].to_vec());
-    states.insert("cut off in the header", active[..98].to_vec());
+    states.insert("cut off in the header", active[..HEADER - 1].to_vec());
     states.insert("empty", Vec::new());
     states
 }
@@ -161,9 +161,10 @@ async fn states(context: &Context, store: &Store) -> States {
 /// A record with other times, of which none is later than it is stored.
 fn at(record: &[u8], last_active: u64, expires_at: u64) -> Vec<u8> {
     let mut record = record.to_vec();
-    if record.len() >= 99 {
-        record[81..87].copy_from_slice(&last_active.to_be_bytes()[2..]);
-        record[87..93].copy_from_slice(&expires_at.to_be_bytes()[2..]);
+    if record.len() >= HEADER {
+        let times = HEADER - 18;
+        record[times..times + 6].copy_from_slice(&last_active.to_be_bytes()[2..]);
+        record[times + 6..times + 12].copy_from_slice(&expires_at.to_be_bytes()[2..]);
     }
     record
 }
