@@ -72,7 +72,8 @@ impl Twins<'_> {
     async fn plant(&self, key: &str, command: &str, arguments: &[&str]) {
         for twin in [0, 1] {
             let key = format!("{}:{key}", self.tag(twin));
-            let _: Reply = self.context.command(&[&[command, &key], arguments].concat()).await;
+            // What was planted before may be of another type: then it stays as it is, in both.
+            let _ = self.context.try_command::<Reply>(&[&[command, &key], arguments].concat()).await;
         }
     }
 
@@ -108,6 +109,10 @@ impl Twins<'_> {
         let [one, other] = [0, 1].map(|twin| format!("{}:session:s", self.tag(twin)));
         [self.context.command(&["GET", &one]).await, self.context.command(&["GET", &other]).await]
     }
+}
+
+fn one_in(many: u8) -> bool {
+    fastrand::u8(..many) == 0
 }
 
 /// The first word of a reply, or what an error says.

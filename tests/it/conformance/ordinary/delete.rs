@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Twins, forms, word_of};
+use super::{Twins, forms, one_in, word_of};
 use crate::conformance::case::Arguments;
 use crate::conformance::exported;
 use crate::support::Context;
-
-fn one_in(many: u8) -> bool {
-    fastrand::u8(..many) == 0
-}
 
 /// A session's names: a user, a connection and a node, none or another of each.
 fn any_names(id: &str) -> [String; 3] {

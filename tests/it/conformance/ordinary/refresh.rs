@@ -4,14 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Twins, forms, word_of};
+use super::{Twins, forms, one_in, word_of};
 use crate::conformance::case::Arguments;
 use crate::conformance::exported;
 use crate::support::Context;
-
-fn one_in(many: u8) -> bool {
-    fastrand::u8(..many) == 0
-}
 
 /// A refresh of the session at any time, with whatever a call may say.
 fn any_refresh(now: u64, user: &str, node: &str) -> Arguments {
