@@ -32,12 +32,70 @@
 
 if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 9 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
+local now_ms, op_id, id, user, connection, node, tombstone_ms, as_node, lease_id = unpack(ARGV)
+
+-- Ordinarily: a live session that no migration has touched. Whatever is not sure here, and each argument that is not
+-- plainly right, is for what comes below, and nothing is written by then.
+local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tombstone_ms)
+if may and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+  and not (now_ms .. tombstone_ms):find('%D') and (not now or now <= ARGS_MOST)
+  and tombstone and tombstone <= ARGS_MOST and tombstone_ms:byte() > 48 -- no zeros before it: so SET takes it
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  -- The header, and names no longer than they mostly are.
+  local raw = redis.pcall('GETRANGE', record_key, '0', '255')
+  local pointer = connection ~= '' and redis.pcall('GET', connection_key)
+  if type(raw) == 'string' and #raw >= RECORD_HEADER_SIZE and type(pointer) ~= 'table' then
+    local format, kind, state, user_size, connection_size, node_size, _, _, _, op_ids, changed_at, gap, second_gap, _,
+      version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
+    local names, found = user .. connection .. node, user_size + connection_size + node_size
+    local is_plain = format == RECORD_FORMAT and kind == RECORD_LIVE and state >= RECORD_ACTIVE
+      and state < RECORD_MIGRATING and expires_at > now and stored_until >= expires_at
+      and RECORD_HEADER_SIZE + found <= #raw
+    local is_named = user_size == #user and connection_size == #connection and node_size == #node
+      and raw:sub(RECORD_HEADER_SIZE + 1, RECORD_HEADER_SIZE + found) == names
+    if is_plain and not is_named then
+      local user_end = RECORD_HEADER_SIZE + user_size
+      local connection_end = user_end + connection_size
+      return { 'need', 'routing', raw:sub(RECORD_HEADER_SIZE + 1, user_end), raw:sub(user_end + 1, connection_end),
+        raw:sub(connection_end + 1, connection_end + node_size) }
+    end
+    -- Redis would not take back what was written before it refuses a command, and 6.2 cannot be asked. Where it refuses
+    -- ZREM, there is nothing to take back.
+    if is_plain and may('DEL', record_key) and may('SET', record_key) then
+      local expiry = redis.pcall('ZREM', expiry_key, id)
+      local member = type(expiry) ~= 'table' and (user == '' or redis.pcall('ZREM', user_key, id))
+      local placed = member and type(member) ~= 'table' and (node == '' or redis.pcall('ZREM', node_key, id))
+      if placed and type(placed) ~= 'table' then
+        if pointer == id then redis.call('DEL', connection_key) end
+        local since = 0
+        if now > changed_at then since, changed_at = now - changed_at, now end
+        if since > RECORD_GAP_MOST then since = RECORD_GAP_MOST end
+        redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_DELETED, state, 0, 0, 0, 0, 0, 0,
+          op_id .. op_ids, changed_at, since, gap, second_gap, version + 1, created_at, ttl, deadline, last_active,
+          expires_at, now + tombstone), 'PX', tombstone_ms)
+        return { 'ok', version + 1 }
+      end
+      -- An index is of a foreign type. Those before it get the session back; what comes below finds it again, and sees
+      -- to the TTL of one that this was the last member of.
+      if expiry == 1 then redis.call('ZADD', expiry_key, expires_at, id) end
+      if member == 1 then redis.call('ZADD', user_key, created_at, id) end
+    end
+  end
+end
+
+-- Otherwise:
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local tombstone = args_integer(ARGV[7], 'tombstone_ms', 1)
-local as_node, lease = args_name(ARGV[8]), args_optional_token(ARGV[9], 'lease_id')
+local now = clock_now(now_ms)
+args_optional_token(op_id, 'op_id')
+args_id(id)
+args_names(user, connection, node)
+local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
+args_name(as_node)
+args_optional_token(lease_id, 'lease_id')
 
 local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 local first = record and record.kind == RECORD_DELETED and record_version_of(record, op_id)
@@ -45,7 +103,7 @@ if first then return { 'ok', first } end
 -- A logout that comes with the id from before the login is a logout all the same.
 if record and record.kind == RECORD_DELETED and record.body ~= '' then return { 'moved', record.body } end
 local refusal = record_refusal(record, foreign == 'record', now)
-  or lease_fence(as_lease_key, as_node, lease, record.node, now) or session_need(record, user, connection, node)
+  or lease_fence(as_lease_key, as_node, lease_id, record.node, now) or session_need(record, user, connection, node)
 if refusal then return refusal end
 if foreign then return { 'corrupt', foreign } end
 permission_ask(session_unindex_undo)

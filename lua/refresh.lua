@@ -36,13 +36,69 @@
 
 if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom refresh: 6 KEYS and 11 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
-local now = clock_now(ARGV[1])
-local id = args_id(ARGV[2])
-local user, connection, node = args_names(ARGV[3], ARGV[4], ARGV[5])
-local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integer(ARGV[7], 'touch_ms', 0)
-local grace = args_integer(ARGV[8], 'grace_ms', 1)
-local wanted = args_choice(ARGV[9], 'want', 'record', 'times')
-local as_node, lease = args_name(ARGV[10]), args_optional_token(ARGV[11], 'lease_id')
+local now_ms, id, user, connection, node, threshold, touch_ms, grace_ms, want, as_node, lease_id = unpack(ARGV)
+
+-- Ordinarily: a live session that no migration has touched is used and lives on, or was used a moment ago. Whatever is
+-- not sure here, and each argument that is not plainly right, is for what comes below, and nothing is written by then.
+local may, now, share, touch, grace = redis.acl_check_cmd, tonumber(now_ms), tonumber(threshold), tonumber(touch_ms),
+  tonumber(grace_ms)
+if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_ms):find('%D')
+  and (not now or now <= ARGS_MOST) and share and share >= 1 and share <= 1000 and touch and touch <= ARGS_MOST
+  and grace and grace >= 1 and grace <= ARGS_MOST and (want == 'times' or want == 'record')
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  local raw = redis.pcall('GETRANGE', record_key, '0', want == 'record' and '-1' or RECORD_HEADER_END)
+  if type(raw) == 'string' and #raw >= RECORD_HEADER_SIZE then
+    local format, kind, state = raw:byte(1, 3)
+    local version, _, ttl, deadline, last_active, expires_at, stored_until =
+      struct.unpack(RECORD_NUMBERS, raw, RECORD_NUMBERS_OFFSET + 1)
+    local is_plain = format == RECORD_FORMAT and kind == RECORD_LIVE and state >= RECORD_ACTIVE
+      and state < RECORD_MIGRATING and expires_at > now and stored_until >= expires_at and last_active <= now
+    -- What is told is whole, and text.
+    if is_plain and want == 'record' then
+      local _, _, _, user_size, connection_size, node_size, _, body_size = struct.unpack(RECORD_HEADER, raw)
+      local position, size = RECORD_HEADER_SIZE + user_size + connection_size + node_size + 1, #raw
+      is_plain = position + body_size == size + 1
+        and not raw:sub(RECORD_HEADER_SIZE + 1, position - 1):find('[\128-\255]')
+      while position + ENTRY_HEADER_SIZE <= size + 1 do
+        local entry, key_size, value_size = struct.unpack(ENTRY_HEADER, raw, position)
+        if entry < 1 or entry > 2 then break end
+        position = position + ENTRY_HEADER_SIZE + key_size + value_size
+      end
+      is_plain = is_plain and position == size + 1
+    end
+    if is_plain and now - last_active < touch and expires_at - now > touch then
+      return { 'unchanged', version, last_active, expires_at, want == 'record' and raw or nil }
+    end
+    local extended = now + ttl
+    if deadline > 0 and extended > deadline then extended = deadline end
+    local extends = extended > expires_at and (expires_at - now) * 1000 < ttl * share
+    -- The TTLs of the keys are long enough, SETRANGE is not refused behind another command, and the session's entry is
+    -- there and moves. If it did not move, nothing is written.
+    if is_plain and extended >= expires_at and (not extends or stored_until >= extended + grace / 2
+      and (not may or may('SETRANGE', record_key))
+      and redis.pcall('ZADD', expiry_key, 'XX', 'CH', extended, id) == 1) then
+      if extends then expires_at = extended end
+      local times = struct.pack(RECORD_TIMES, now, expires_at, stored_until)
+      redis.call('SETRANGE', record_key, RECORD_TIMES_START, times)
+      return { 'ok', version, now, expires_at,
+        want == 'record' and raw:sub(1, RECORD_TIMES_OFFSET) .. times .. raw:sub(RECORD_HEADER_SIZE + 1) or nil }
+    end
+  end
+end
+
+-- Otherwise:
+local now = clock_now(now_ms)
+args_id(id)
+args_names(user, connection, node)
+local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
+local grace = args_integer(grace_ms, 'grace_ms', 1)
+local wanted = args_choice(want, 'want', 'record', 'times')
+args_name(as_node)
+args_optional_token(lease_id, 'lease_id')
 
 -- The header is enough, whatever the payload's size.
 local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or RECORD_HEADER_END)
@@ -63,7 +119,7 @@ if refusal then return refusal end
 if wanted and not entries_told(record) then return { 'corrupt', 'record' } end
 if as_node ~= '' then
   if not record.node then record_read_routing(record, record_key) end
-  refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+  refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
   if refusal then return refusal end
 end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end

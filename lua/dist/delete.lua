@@ -1,3 +1,51 @@
+if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 9 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
+local now_ms, op_id, id, user, connection, node, tombstone_ms, as_node, lease_id = unpack(ARGV)
+local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tombstone_ms)
+if may and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+  and not (now_ms .. tombstone_ms):find('%D') and (not now or now <= 35184372088831)
+  and tombstone and tombstone <= 35184372088831 and tombstone_ms:byte() > 48
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  local raw = redis.pcall('GETRANGE', record_key, '0', '255')
+  local pointer = connection ~= '' and redis.pcall('GET', connection_key)
+  if type(raw) == 'string' and #raw >= 105 and type(pointer) ~= 'table' then
+    local format, kind, state, user_size, connection_size, node_size, _, _, _, op_ids, changed_at, gap, second_gap, _,
+      version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    local names, found = user .. connection .. node, user_size + connection_size + node_size
+    local is_plain = format == 2 and kind == 1 and state >= 1
+      and state < 3 and expires_at > now and stored_until >= expires_at
+      and 105 + found <= #raw
+    local is_named = user_size == #user and connection_size == #connection and node_size == #node
+      and raw:sub(105 + 1, 105 + found) == names
+    if is_plain and not is_named then
+      local user_end = 105 + user_size
+      local connection_end = user_end + connection_size
+      return { 'need', 'routing', raw:sub(105 + 1, user_end), raw:sub(user_end + 1, connection_end),
+        raw:sub(connection_end + 1, connection_end + node_size) }
+    end
+    if is_plain and may('DEL', record_key) and may('SET', record_key) then
+      local expiry = redis.pcall('ZREM', expiry_key, id)
+      local member = type(expiry) ~= 'table' and (user == '' or redis.pcall('ZREM', user_key, id))
+      local placed = member and type(member) ~= 'table' and (node == '' or redis.pcall('ZREM', node_key, id))
+      if placed and type(placed) ~= 'table' then
+        if pointer == id then redis.call('DEL', connection_key) end
+        local since = 0
+        if now > changed_at then since, changed_at = now - changed_at, now end
+        if since > 65534 then since = 65534 end
+        redis.call('SET', record_key, struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 3, state, 0, 0, 0, 0, 0, 0,
+          op_id .. op_ids, changed_at, since, gap, second_gap, version + 1, created_at, ttl, deadline, last_active,
+          expires_at, now + tombstone), 'PX', tombstone_ms)
+        return { 'ok', version + 1 }
+      end
+      if expiry == 1 then redis.call('ZADD', expiry_key, expires_at, id) end
+      if member == 1 then redis.call('ZADD', user_key, created_at, id) end
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -260,20 +308,20 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 9 ARGV') end
-local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local tombstone = args_integer(ARGV[7], 'tombstone_ms', 1)
-local as_node, lease = args_name(ARGV[8]), args_optional_token(ARGV[9], 'lease_id')
+local now = clock_now(now_ms)
+args_optional_token(op_id, 'op_id')
+args_id(id)
+args_names(user, connection, node)
+local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
+args_name(as_node)
+args_optional_token(lease_id, 'lease_id')
 local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 local first = record and record.kind == 3 and record_version_of(record, op_id)
 if first then return { 'ok', first } end
 if record and record.kind == 3 and record.body ~= '' then return { 'moved', record.body } end
 local refusal = record_refusal(record, foreign == 'record', now)
-  or lease_fence(as_lease_key, as_node, lease, record.node, now) or session_need(record, user, connection, node)
+  or lease_fence(as_lease_key, as_node, lease_id, record.node, now) or session_need(record, user, connection, node)
 if refusal then return refusal end
 if foreign then return { 'corrupt', foreign } end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('SET', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'SET', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end

@@ -1,3 +1,52 @@
+if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom refresh: 6 KEYS and 11 ARGV') end
+local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
+local now_ms, id, user, connection, node, threshold, touch_ms, grace_ms, want, as_node, lease_id = unpack(ARGV)
+local may, now, share, touch, grace = redis.acl_check_cmd, tonumber(now_ms), tonumber(threshold), tonumber(touch_ms),
+  tonumber(grace_ms)
+if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_ms):find('%D')
+  and (not now or now <= 35184372088831) and share and share >= 1 and share <= 1000 and touch and touch <= 35184372088831
+  and grace and grace >= 1 and grace <= 35184372088831 and (want == 'times' or want == 'record')
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  local raw = redis.pcall('GETRANGE', record_key, '0', want == 'record' and '-1' or '104')
+  if type(raw) == 'string' and #raw >= 105 then
+    local format, kind, state = raw:byte(1, 3)
+    local version, _, ttl, deadline, last_active, expires_at, stored_until =
+      struct.unpack('>I6I6I6I6I6I6I6', raw, 63 + 1)
+    local is_plain = format == 2 and kind == 1 and state >= 1
+      and state < 3 and expires_at > now and stored_until >= expires_at and last_active <= now
+    if is_plain and want == 'record' then
+      local _, _, _, user_size, connection_size, node_size, _, body_size = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+      local position, size = 105 + user_size + connection_size + node_size + 1, #raw
+      is_plain = position + body_size == size + 1
+        and not raw:sub(105 + 1, position - 1):find('[\128-\255]')
+      while position + 7 <= size + 1 do
+        local entry, key_size, value_size = struct.unpack('>BI2I4', raw, position)
+        if entry < 1 or entry > 2 then break end
+        position = position + 7 + key_size + value_size
+      end
+      is_plain = is_plain and position == size + 1
+    end
+    if is_plain and now - last_active < touch and expires_at - now > touch then
+      return { 'unchanged', version, last_active, expires_at, want == 'record' and raw or nil }
+    end
+    local extended = now + ttl
+    if deadline > 0 and extended > deadline then extended = deadline end
+    local extends = extended > expires_at and (expires_at - now) * 1000 < ttl * share
+    if is_plain and extended >= expires_at and (not extends or stored_until >= extended + grace / 2
+      and (not may or may('SETRANGE', record_key))
+      and redis.pcall('ZADD', expiry_key, 'XX', 'CH', extended, id) == 1) then
+      if extends then expires_at = extended end
+      local times = struct.pack('>I6I6I6', now, expires_at, stored_until)
+      redis.call('SETRANGE', record_key, '87', times)
+      return { 'ok', version, now, expires_at,
+        want == 'record' and raw:sub(1, 87) .. times .. raw:sub(105 + 1) or nil }
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -253,15 +302,14 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom refresh: 6 KEYS and 11 ARGV') end
-local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
-local now = clock_now(ARGV[1])
-local id = args_id(ARGV[2])
-local user, connection, node = args_names(ARGV[3], ARGV[4], ARGV[5])
-local threshold, touch = args_integer(ARGV[6], 'threshold', 1, 1000), args_integer(ARGV[7], 'touch_ms', 0)
-local grace = args_integer(ARGV[8], 'grace_ms', 1)
-local wanted = args_choice(ARGV[9], 'want', 'record', 'times')
-local as_node, lease = args_name(ARGV[10]), args_optional_token(ARGV[11], 'lease_id')
+local now = clock_now(now_ms)
+args_id(id)
+args_names(user, connection, node)
+local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
+local grace = args_integer(grace_ms, 'grace_ms', 1)
+local wanted = args_choice(want, 'want', 'record', 'times')
+args_name(as_node)
+args_optional_token(lease_id, 'lease_id')
 local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '104')
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
 if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 'record' } end
@@ -278,7 +326,7 @@ if refusal then return refusal end
 if wanted and not entries_told(record) then return { 'corrupt', 'record' } end
 if as_node ~= '' then
   if not record.node then record_read_routing(record, record_key) end
-  refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+  refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
   if refusal then return refusal end
 end
 if record.status == 3 then return { 'frozen' } end

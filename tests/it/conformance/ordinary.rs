@@ -1,5 +1,7 @@
 //! Scripts that have an ordinary way and another: both do the same.
 
+use std::collections::BTreeMap;
+
 use cloakroom_export::script::{Script, read_all};
 use redis::Value as Reply;
 
@@ -9,7 +11,9 @@ use super::case::Arguments;
 use super::{exported, lua, run_all};
 use crate::support::Context;
 
+mod delete;
 mod patch;
+mod refresh;
 
 /// Scripts that have an ordinary way.
 fn scripts() -> Vec<Script> {
@@ -26,6 +30,8 @@ async fn every_case_answers_and_leaves_what_it_tells_without_the_ordinary_way() 
     }
     run_all(bundle).await;
 }
+
+const MINUTE_MS: u64 = 60_000;
 
 /// Two namespaces, of which the one is written as scripts are sent, the other without their ordinary ways.
 struct Twins<'a> {
@@ -62,9 +68,62 @@ impl Twins<'_> {
         format!("{{{}-{twin}:0}}", self.context.namespace)
     }
 
+    /// Runs a command on a key of both.
+    async fn plant(&self, key: &str, command: &str, arguments: &[&str]) {
+        for twin in [0, 1] {
+            let key = format!("{}:{key}", self.tag(twin));
+            // What was planted before may be of another type: then it stays as it is, in both.
+            let _ = self.context.try_command::<Reply>(&[&[command, &key], arguments].concat()).await;
+        }
+    }
+
+    /// Both have the same keys, with the same in them, for about as long: there is time between the one and the other.
+    async fn assert_same(&self, values: &Arguments) {
+        let [one, other] = [self.stored(0).await, self.stored(1).await];
+        for (key, (dump, ttl)) in &one {
+            let Some((twin, other_ttl)) = other.get(key) else { panic!("{values:?} leaves {key} in one") };
+            assert!(dump == twin, "{values:?} leaves {key} as {dump:?} and {twin:?}");
+            assert_eq!(*ttl < 0, *other_ttl < 0, "{values:?} leaves {key} for {ttl} and {other_ttl}");
+            assert!(
+                ttl.abs_diff(*other_ttl) < MINUTE_MS,
+                "{values:?} leaves {key} for {ttl} and {other_ttl}"
+            );
+        }
+        assert_eq!(one.len(), other.len(), "{values:?}");
+    }
+
+    /// What is stored of one, and for how long, by what is behind its tag.
+    async fn stored(&self, twin: usize) -> BTreeMap<String, (Vec<u8>, i64)> {
+        let tag = self.tag(twin);
+        let mut stored = BTreeMap::new();
+        for key in self.context.command::<Vec<String>>(&["KEYS", &format!("{tag}*")]).await {
+            let mut pipe = redis::pipe();
+            pipe.cmd("DUMP").arg(&key).cmd("PTTL").arg(&key);
+            let kept: (Vec<u8>, i64) = pipe.query_async(&mut self.context.raw()).await.unwrap();
+            stored.insert(key[tag.len()..].to_owned(), kept);
+        }
+        stored
+    }
+
     async fn records(&self) -> [Option<Vec<u8>>; 2] {
         let [one, other] = [0, 1].map(|twin| format!("{}:session:s", self.tag(twin)));
         [self.context.command(&["GET", &one]).await, self.context.command(&["GET", &other]).await]
+    }
+}
+
+fn one_in(many: u8) -> bool {
+    fastrand::u8(..many) == 0
+}
+
+/// The first word of a reply, or what an error says.
+fn word_of(answer: &Result<Reply, String>) -> String {
+    match answer {
+        Ok(Reply::Array(items)) => match &items[0] {
+            Reply::BulkString(word) => String::from_utf8_lossy(word).into_owned(),
+            other => panic!("{other:?} is no word"),
+        },
+        Ok(other) => panic!("{other:?} is no reply"),
+        Err(_) => "an error".to_owned(),
     }
 }
 

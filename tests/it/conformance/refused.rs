@@ -25,8 +25,7 @@ impl Form {
         let source = match self {
             Self::Asking => operation.source.clone(),
             Self::NotAsking => {
-                let asks_nothing =
-                    operation.source.replace("may, key = redis.acl_check_cmd,", "may, key = nil,");
+                let asks_nothing = operation.source.replace("= redis.acl_check_cmd,", "= nil,");
                 asks_nothing.replace("if not redis.acl_check_cmd then", "if true then")
             }
         };
