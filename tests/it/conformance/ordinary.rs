@@ -1,5 +1,7 @@
 //! Scripts that have an ordinary way and another: both do the same.
 
+use std::collections::BTreeMap;
+
 use cloakroom_export::script::{Script, read_all};
 use redis::Value as Reply;
 
@@ -9,6 +11,7 @@ use super::case::Arguments;
 use super::{exported, lua, run_all};
 use crate::support::Context;
 
+mod create;
 mod patch;
 
 /// Scripts that have an ordinary way.
@@ -26,6 +29,9 @@ async fn every_case_answers_and_leaves_what_it_tells_without_the_ordinary_way() 
     }
     run_all(bundle).await;
 }
+
+/// A key of a twin: what it holds, and the rest of its TTL.
+type Kept = BTreeMap<String, (Reply, i64)>;
 
 /// Two namespaces, of which the one is written as scripts are sent, the other without their ordinary ways.
 struct Twins<'a> {
@@ -62,10 +68,33 @@ impl Twins<'_> {
         format!("{{{}-{twin}:0}}", self.context.namespace)
     }
 
+    /// All that a twin holds.
+    async fn kept(&self, twin: usize) -> Kept {
+        let tag = self.tag(twin);
+        let mut kept = Kept::new();
+        for key in self.context.command::<Vec<String>>(&["KEYS", &format!("{tag}:*")]).await {
+            let value = match self.context.try_command(&["GET", &key]).await {
+                Ok(value) => value,
+                Err(_) => self.context.command(&["ZRANGE", &key, "0", "-1", "WITHSCORES"]).await,
+            };
+            let ttl = self.context.command(&["PTTL", &key]).await;
+            kept.insert(key[tag.len()..].to_owned(), (value, ttl));
+        }
+        kept
+    }
+
     async fn records(&self) -> [Option<Vec<u8>>; 2] {
         let [one, other] = [0, 1].map(|twin| format!("{}:session:s", self.tag(twin)));
         [self.context.command(&["GET", &one]).await, self.context.command(&["GET", &other]).await]
     }
+}
+
+/// Whether both hold the same, for as long: the ones' TTLs were set a moment before the others'.
+fn is_same(one: &Kept, other: &Kept) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|((key, (value, ttl)), (other_key, (other_value, other_ttl)))| {
+            key == other_key && value == other_value && (ttl - other_ttl).abs() < 30_000
+        })
 }
 
 /// Both forms of a script, loaded: as it is sent, and without its ordinary way.
