@@ -13,6 +13,7 @@ use crate::support::Context;
 
 mod create;
 mod patch;
+mod rotate;
 
 /// Scripts that have an ordinary way.
 fn scripts() -> Vec<Script> {
