@@ -54,16 +54,103 @@ if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
 end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
-local now = clock_now(ARGV[1])
-local op_id, id = args_optional_token(ARGV[2], 'op_id'), args_id(ARGV[3])
-local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
-local new_id, new_user = args_id(ARGV[7]), args_name(ARGV[8])
+local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit, policy,
+  as_node, lease_id = unpack(ARGV, 1, 15)
+
+-- Ordinarily: the user stays, and nothing is under the new id. Whatever is not sure here, and each argument that is not
+-- plainly right, is for what comes below.
+if #KEYS == 8 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+  and (new_user == '' or new_user == user) and (policy == 'reject' or policy == 'evict')
+  and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit):find('^%d*$')
+  and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= LIMIT_MOST
+  and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
+  and #user <= 256 and #connection <= 256 and #node <= 256
+  and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
+  -- They are digits, which Lua reckons with.
+  local grace, rotation_grace, tombstone, now = grace_ms + 0, rotation_grace_ms + 0, tombstone_ms + 0, tonumber(now_ms)
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  local may, key = redis.acl_check_cmd, record_key
+  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  if raw and #raw >= RECORD_HEADER_SIZE and (pointer or connection == '')
+    and grace >= 1 and grace <= ARGS_MOST and rotation_grace >= 1 and rotation_grace <= ARGS_MOST
+    and tombstone >= 1 and tombstone <= ARGS_MOST and now <= ARGS_MOST
+    and redis.call('EXISTS', new_record_key) == 0 then
+    local format, kind, state, user_size, connection_size, node_size, _, body_size, listed, op_ids, changed_at, gap,
+      second_gap, _, version, created_at, ttl, deadline, last_active, expires_at, stored_until =
+      struct.unpack(RECORD_HEADER, raw)
+    local body_start = RECORD_HEADER_SIZE + user_size + connection_size + node_size + 1
+    local position, size = body_start, #raw
+    while position + ENTRY_HEADER_SIZE <= size + 1 do
+      local entry_kind, key_size, value_size = struct.unpack(ENTRY_HEADER, raw, position)
+      if entry_kind < 1 or entry_kind > 2 then break end
+      position = position + ENTRY_HEADER_SIZE + key_size + value_size
+    end
+    if format == RECORD_FORMAT and kind == RECORD_LIVE and state >= RECORD_ACTIVE and state < RECORD_MIGRATING
+      and expires_at > now and stored_until >= expires_at and version >= 1
+      and body_start + body_size == size + 1 and position == size + 1
+      and user_size == #user and connection_size == #connection and node_size == #node
+      and raw:sub(RECORD_HEADER_SIZE + 1, body_start - 1) == user .. connection .. node
+      and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
+    then
+      local in_user = user == '' and 2 or redis.pcall('ZADD', new_user_key, created_at, new_id)
+      local in_node = type(in_user) == 'number' and (node == '' and 2 or redis.pcall('ZADD', node_key, created_at, new_id))
+      if type(in_node) == 'number' and type(redis.pcall('ZADD', expiry_key, expires_at, new_id)) == 'number' then
+        local was_in = redis.call('ZREM', expiry_key, id)
+        if user ~= '' then was_in = was_in * redis.call('ZREM', user_key, id) end
+        if node ~= '' then was_in = was_in * redis.call('ZREM', node_key, id) end
+        -- Indexes that the session was in live long enough for it: no index was empty meanwhile, which would end its TTL.
+        local rest = stored_until - now
+        if was_in == 0 then
+          -- See index_expiry.
+          local noted = stored_until - stored_until % grace + grace
+          if redis.call('ZADD', expiry_key, 'GT', 'CH', noted, '') == 1
+            and type(redis.pcall('PEXPIRE', expiry_key, noted - now)) ~= 'number' then
+            redis.call('ZREM', expiry_key, '')
+            redis.call('PEXPIRE', expiry_key, noted - now)
+          end
+          if user ~= '' and redis.call('PTTL', new_user_key) < rest then
+            redis.call('PEXPIRE', new_user_key, rest + grace)
+          end
+          if node ~= '' and redis.call('PTTL', node_key) < rest then redis.call('PEXPIRE', node_key, rest + grace) end
+        end
+        local since = 0
+        if now > changed_at then since, changed_at = now - changed_at, now end
+        if since > RECORD_GAP_MOST then since = RECORD_GAP_MOST end
+        version = version + 1
+        local written = struct.pack(RECORD_CHANGED, body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
+          version)
+        local new = raw:sub(1, RECORD_CHANGED_OFFSET) .. written .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1)
+        redis.call('SET', new_record_key, new, 'PX', rest)
+        if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
+        redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_MOVED, state, 0, 0, 0, 0, #new_id, 0,
+          op_id .. op_ids:sub(1, -ARGS_TOKEN_SIZE - 1), changed_at, since, gap, second_gap, version, created_at, ttl,
+          deadline, last_active, expires_at, now + rotation_grace) .. new_id, 'PX', rotation_grace)
+        return { 'ok', new }
+      end
+      -- An index is of a foreign type: what comes below finds and answers that, with nothing put in.
+      if in_user == 1 then redis.call('ZREM', new_user_key, new_id) end
+      if in_node == 1 then redis.call('ZREM', node_key, new_id) end
+    end
+  end
+end
+
+-- Otherwise:
+local now = clock_now(now_ms)
+args_optional_token(op_id, 'op_id')
+args_id(id)
+args_names(user, connection, node)
+args_id(new_id)
+args_name(new_user)
 args_stored(new_id, new_user, '', '')
-local grace, rotation_grace = args_integer(ARGV[9], 'grace_ms', 1), args_integer(ARGV[10], 'rotation_grace_ms', 1)
-local tombstone = args_integer(ARGV[11], 'tombstone_ms', 1)
-local limit = args_integer(ARGV[12], 'limit', 0, LIMIT_MOST)
-local evict = args_choice(ARGV[13], 'policy', 'evict', 'reject')
-local as_node, lease = args_name(ARGV[14]), args_optional_token(ARGV[15], 'lease_id')
+local grace, rotation_grace = args_integer(grace_ms, 'grace_ms', 1), args_integer(rotation_grace_ms, 'rotation_grace_ms', 1)
+local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
+local limit = args_integer(limit, 'limit', 0, LIMIT_MOST)
+local evict = args_choice(policy, 'policy', 'evict', 'reject')
+args_name(as_node)
+args_optional_token(lease_id, 'lease_id')
 local declared = limit_declared(9, 16, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
@@ -80,7 +167,7 @@ if rotated then
   return limit_evicted(declared, op_id, now, { 'again', taken.raw })
 end
 if not entries_told(record) then return { 'corrupt', 'record' } end
-refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
+refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
 if refusal then return refusal end
 if taken then return { 'exists' } end
 if record.status == RECORD_MIGRATING then return { 'frozen' } end

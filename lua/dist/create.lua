@@ -1,3 +1,75 @@
+if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
+  return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each a victim, at most 200')
+end
+local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
+local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms, tombstone_ms,
+  limit, policy, as_node, lease_id, entries = unpack(ARGV, 1, 18)
+if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+  and (status == 'active' or status == 'suspended') and (policy == 'reject' or policy == 'evict')
+  and (now_ms .. bound_ms .. ttl_ms .. lifetime_ms .. grace_ms .. tombstone_ms .. limit):find('^%d*$')
+  and ttl_ms ~= '' and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= ''
+  and (limit == '0' or user == '' and limit ~= '' and limit + 0 <= 500)
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256
+  and (id .. user .. connection .. node):find('^[^\128-\255]*$') then
+  local ttl, lifetime, grace, tombstone = ttl_ms + 0, lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
+  local now, bound = tonumber(now_ms), tonumber(bound_ms)
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  local unpack_fields, position, size, listed = struct.unpack, 1, #entries, 0
+  while position + 7 <= size + 1 do
+    local kind, key_size, value_size = unpack_fields('>BI2I4', entries, position)
+    if kind < 1 or kind > 2 or value_size == 0 then break end
+    position, listed = position + 7 + key_size + value_size, listed + 1
+  end
+  local full, present = 2, nil
+  if node == '' then
+    present = redis.call('EXISTS', user_key, record_key, record_key, connection_key, connection_key)
+  else
+    full = 4
+    present = redis.call('EXISTS', user_key, node_key, node_key, record_key, record_key, record_key, record_key,
+      connection_key, connection_key, connection_key, connection_key)
+  end
+  local may, key = redis.acl_check_cmd, record_key
+  if present < full and position == size + 1 and listed < 65535
+    and ttl >= 1 and ttl <= 35184372088831 and lifetime <= 35184372088831 and grace >= 1 and grace <= 35184372088831
+    and tombstone >= 1 and tombstone <= 35184372088831 and now <= 35184372088831
+    and (not bound or bound <= 35184372088831 and now - bound < tombstone)
+    and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
+  then
+    local expires_at, deadline = now + ttl, 0
+    if lifetime > 0 then deadline = now + lifetime end
+    if lifetime > 0 and expires_at > deadline then expires_at = deadline end
+    local stored_until = expires_at + grace
+    local rest = stored_until - now
+    local in_user = user == '' or type(redis.pcall('ZADD', user_key, now, id)) == 'number'
+    local in_node = in_user and (node == '' or type(redis.pcall('ZADD', node_key, now, id)) == 'number')
+    if in_node and type(redis.pcall('ZADD', expiry_key, expires_at, id)) == 'number' then
+      local noted = stored_until - stored_until % grace + grace
+      if redis.call('ZADD', expiry_key, 'GT', 'CH', noted, '') == 1
+        and type(redis.pcall('PEXPIRE', expiry_key, noted - now)) ~= 'number' then
+        redis.call('ZREM', expiry_key, '')
+        redis.call('PEXPIRE', expiry_key, noted - now)
+      end
+      if user ~= '' and (present % 2 == 0 or redis.call('PTTL', user_key) < rest) then
+        redis.call('PEXPIRE', user_key, rest + grace)
+      end
+      if node ~= '' and (present % 4 < 2 or redis.call('PTTL', node_key) < rest) then
+        redis.call('PEXPIRE', node_key, rest + grace)
+      end
+      rest = ('%.0f'):format(rest)
+      redis.call('SET', record_key, struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 1,
+        status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed,
+        op_id .. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0', now, 65535, 65535, 65535, 1, now, ttl, deadline, now,
+        expires_at, stored_until) .. user .. connection .. node .. entries, 'PX', rest)
+      if connection ~= '' then redis.call('SET', connection_key, id, 'PX', rest) end
+      return { 'ok', 1, now, expires_at }
+    end
+    if in_user and user ~= '' then redis.call('ZREM', user_key, id) end
+    if in_node and node ~= '' then redis.call('ZREM', node_key, id) end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -486,24 +558,20 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
-  return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each a victim, at most 200')
-end
-local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local now = clock_now(ARGV[1])
-local op_id, bound = args_operation(ARGV[2], ARGV[3])
-local id = args_id(ARGV[4])
-local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
+local now = clock_now(now_ms)
+local op_id, bound = args_operation(op_id, bound_ms)
+args_id(id)
+args_names(user, connection, node)
 args_stored(id, user, connection, node)
-local holder_id = ARGV[8]
-local status = record_status(ARGV[9])
-local ttl, lifetime = args_integer(ARGV[10], 'ttl_ms', 1), args_integer(ARGV[11], 'lifetime_ms', 0)
-local grace, tombstone = args_integer(ARGV[12], 'grace_ms', 1), args_integer(ARGV[13], 'tombstone_ms', 1)
-local limit = args_integer(ARGV[14], 'limit', 0, 500)
-local evict = args_choice(ARGV[15], 'policy', 'evict', 'reject')
-local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
-local entries, listed = entries_argument(ARGV[18], 'entries')
+local status = record_status(status)
+local ttl, lifetime = args_integer(ttl_ms, 'ttl_ms', 1), args_integer(lifetime_ms, 'lifetime_ms', 0)
+local grace, tombstone = args_integer(grace_ms, 'grace_ms', 1), args_integer(tombstone_ms, 'tombstone_ms', 1)
+local limit = args_integer(limit, 'limit', 0, 500)
+local evict = args_choice(policy, 'policy', 'evict', 'reject')
+args_name(as_node)
+args_optional_token(lease_id, 'lease_id')
+local _, listed = entries_argument(entries, 'entries')
 local declared = limit_declared(8, 19, user_key, expiry_key)
 local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
@@ -524,7 +592,7 @@ if not vacant then
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
 if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure', now } end
-local fenced = lease_fence(as_lease_key, as_node, lease, node, now)
+local fenced = lease_fence(as_lease_key, as_node, lease_id, node, now)
 if fenced then return fenced end
 local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, limit, evict, now)
 if refusal or in_the_way then return refusal or in_the_way end

@@ -20,6 +20,8 @@ local RECORD_CHANGED_START = '13'
 local RECORD_LISTED_MOST = 65535 -- so many changes in the body, or more
 local RECORD_OP_IDS = 4
 local RECORD_OP_ID_SIZE = 8
+-- Where there was one change only.
+local RECORD_OTHERS_NONE = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local RECORD_GAP_NONE = 65535 -- there was no change before
 local RECORD_GAP_MOST = 65534
 local RECORD_LIVE, RECORD_MOVED, RECORD_DELETED, RECORD_DEPARTED = 1, 2, 3, 4

@@ -121,6 +121,14 @@ async fn a_change_takes_one_round_trip_with_the_session_in_hand_and_at_most_two_
 }
 
 #[tokio::test]
+async fn a_rotation_takes_one_round_trip_and_ten_calls() {
+    let (context, store) = warm(Rules::new()).await;
+    let held = session(&store, "ann").await;
+    let rotation = cost(&context, store.rotate(&held, Rotation::new())).await;
+    assert_eq!((rotation.round_trips, rotation.calls()), (1, 10), "{rotation:?}");
+}
+
+#[tokio::test]
 async fn delete_takes_seven_calls_in_one_round_trip_or_two_and_one_call_more_for_a_node() {
     let (context, store) = warm(Rules::new()).await;
     // Where a script cannot ask whether the user may run SET, it tries.

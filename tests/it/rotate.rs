@@ -69,6 +69,27 @@ async fn rotate_moves_all_indexes_and_the_pointer() {
     context.check().await;
 }
 
+/// A rotation does not ask for the TTLs of indexes that the session was in, for they live long enough.
+#[tokio::test]
+async fn the_indexes_of_a_rotated_session_live_as_long_as_it_even_those_that_were_lost() {
+    let context = Context::redis().await;
+    let store = context.store_at(Rules::new()).await;
+    let mut session = context.session(&store, "a").await;
+    let indexes = [context.user_key("user-a"), context.node_key("node-a"), context.key("expiry")];
+    let lost = [&[][..], &indexes[..1], &indexes[1..2], &indexes[2..], &indexes[..], &[]];
+    for lost in lost {
+        for key in lost {
+            assert_eq!(context.command::<u64>(&["DEL", key]).await, 1);
+        }
+        session = store.rotate(&session, Rotation::new()).await.unwrap().session;
+        let record = context.pttl(&context.record_key(session.id())).await;
+        for key in &indexes {
+            assert!(context.pttl(key).await >= record, "{key} after {lost:?} were lost");
+        }
+        context.check().await;
+    }
+}
+
 #[rstest]
 #[tokio::test]
 async fn the_old_id_leads_to_the_new_one_until_exactly_the_end_of_the_rotation_grace(

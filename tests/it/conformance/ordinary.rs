@@ -11,9 +11,11 @@ use super::case::Arguments;
 use super::{exported, lua, run_all};
 use crate::support::Context;
 
+mod create;
 mod delete;
 mod patch;
 mod refresh;
+mod rotate;
 
 /// Scripts that have an ordinary way.
 fn scripts() -> Vec<Script> {

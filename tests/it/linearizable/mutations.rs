@@ -112,7 +112,7 @@ const MUTATIONS: &[(&str, Mutation, Play)] = &[
     ),
     (
         "the old id of a rotation notes the changes before it, the create among them",
-        script("lib/record.lua", SPEAKS, FORGETS),
+        script("rotate.lua", "op_id .. op_ids:sub(1, -ARGS_TOKEN_SIZE - 1)", "RECORD_OTHERS_NONE .. op_id"),
         |stage| Box::pin(again::create_and_a_rotation(stage)),
     ),
     (
