@@ -185,6 +185,12 @@ impl Refreshed {
             changed: true,
         }
     }
+
+    /// Of a use that has nothing to write.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_untouched(session: &Session) -> Self {
+        Self { changed: false, ..Self::of_new(session) }
+    }
 }
 
 impl Patch {

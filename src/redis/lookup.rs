@@ -44,30 +44,38 @@ fn live(found: Option<Record>) -> Result<Option<(Session, RecentChanges)>> {
 
 /// What is under an id, without what is over: a session that has expired, a record that has had its time, a freeze.
 pub(crate) async fn read(call: &Call, id: &SessionId) -> Result<Option<Record>> {
-    let key = call.keys().session(id.as_str());
-    let Some((now, bytes)) = call.read_string(&key, Part::Whole, "record").await? else {
-        return Ok(None);
-    };
-    let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;
-    Ok(record.unless_over(now))
+    unless_over(stored(call, id).await?)
 }
 
 /// The same, and a session is kept in memory where the store does that.
 async fn read_to_keep(call: &Call, id: &SessionId) -> Result<Option<Record>> {
-    let Some((now, record)) = stored_to_keep(call, id).await? else {
+    unless_over(stored_to_keep(call, id).await?)
+}
+
+fn unless_over(stored: Option<Stored>) -> Result<Option<Record>> {
+    let Some((now, record)) = stored else {
         return Ok(None);
     };
     Ok(record.ok_or_else(|| Error::corrupt("record"))?.unless_over(now))
 }
 
-/// What is stored under an id, and the time; no record where it is corrupt. A session that is not frozen is kept in memory
-/// where the store does that: a freeze ends by the clock, and nobody tells of it.
-pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option<(u64, Option<Record>)>> {
+/// The time, and the record that was there then: none where it is corrupt.
+type Stored = (u64, Option<Record>);
+
+/// What is stored under an id.
+async fn stored(call: &Call, id: &SessionId) -> Result<Option<Stored>> {
     let key = call.keys().session(id.as_str());
+    let read = call.read_string(&key, Part::Whole, "record").await?;
+    Ok(read.map(|(now, bytes)| (now, Record::decode(id, &bytes))))
+}
+
+/// The same. A session that is not frozen is kept in memory where the store does that: a freeze ends by the clock, and nobody
+/// tells of it.
+pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option<Stored>> {
     let Some(near_cache) = call.near_cache() else {
-        let read = call.read_string(&key, Part::Whole, "record").await?;
-        return Ok(read.map(|(now, bytes)| (now, Record::decode(id, &bytes))));
+        return stored(call, id).await;
     };
+    let key = call.keys().session(id.as_str());
     let began = near_cache.begin();
     let Some((now, bytes, read_on)) = call.read_and_track(&key, Part::Kept, "record").await? else {
         near_cache.forget(id);
@@ -85,12 +93,10 @@ pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option
 
 /// Whether anything is stored under an id.
 pub(crate) async fn knows(call: &Call, id: &SessionId) -> Result<bool> {
-    let key = call.keys().session(id.as_str());
-    let Some((now, bytes)) = call.read_string(&key, Part::Whole, "record").await? else {
+    let Some((now, record)) = stored(call, id).await? else {
         return Ok(false);
     };
-    let record = Record::decode(id, &bytes).ok_or_else(|| Error::corrupt("record"))?;
-    Ok(record.is_stored(now))
+    Ok(record.ok_or_else(|| Error::corrupt("record"))?.is_stored(now))
 }
 
 /// The same whole, to be imported into another store.

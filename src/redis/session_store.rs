@@ -46,7 +46,7 @@ impl SessionStore for RedisStore {
 
     async fn refresh(&self, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
         if let Some(session) = self.answer_untouched(session.id()) {
-            return Ok(Some(Refreshed { changed: false, ..Refreshed::of_new(&session) }));
+            return Ok(Some(Refreshed::of_untouched(&session)));
         }
         self.call("refresh", |call| async move { commands::refresh::run(&call, session).await }).await
     }

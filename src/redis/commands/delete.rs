@@ -5,7 +5,7 @@ use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-/// With the id that the session had, and whether there was one.
+/// Whether there was one.
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<bool> {
     let mut plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
     let cmd = |plan: &KeyPlan| {

@@ -32,7 +32,7 @@ pub(crate) async fn run_and_get(
     if may_be_untouched(call, session).await {
         match look(call, session.id()).await? {
             Seen::Untouched(session) => {
-                let refreshed = Refreshed { changed: false, ..Refreshed::of_new(&session) };
+                let refreshed = Refreshed::of_untouched(&session);
                 return Ok(Some((*session, refreshed)));
             }
             Seen::Absent => return Ok(None),
@@ -64,7 +64,7 @@ async fn untouched(call: &Call, id: &SessionId) -> Result<Option<Refreshed>> {
     // What is to be kept in memory is read whole.
     if call.near_cache().is_some() {
         return Ok(match look(call, id).await? {
-            Seen::Untouched(session) => Some(Refreshed { changed: false, ..Refreshed::of_new(&session) }),
+            Seen::Untouched(session) => Some(Refreshed::of_untouched(&session)),
             Seen::Absent | Seen::Unclear => None,
         });
     }

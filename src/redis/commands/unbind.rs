@@ -5,7 +5,7 @@ use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
-/// With the id that the session has, and whether the connection was detached.
+/// Whether the connection was detached.
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef, connection: &str) -> Result<bool> {
     require_name("connection id", connection)?;
     let mut plan = KeyPlan::of(session, OnRotated::Follow);

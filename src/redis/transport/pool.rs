@@ -198,9 +198,7 @@ impl Pool {
             },
         }
     }
-}
 
-impl Pool {
     /// A time that the server's clock has passed, as far as that is known without asking.
     pub(crate) async fn known_time(&self, deadline: Instant) -> Option<u64> {
         let now = std::time::Instant::now();

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use redis::Value as Reply;
 use serde_json::{Value, json};
 
 use super::{Twins, forms, one_in, word_of};
@@ -50,21 +49,15 @@ impl Twins<'_> {
     /// Does the same to both: what is left of a half, or none of ours.
     async fn plant_any(&self) {
         let command: &[&str] = match fastrand::u8(..7) {
-            0 => &["DEL", ":session:s"],
-            1 => &["SET", ":user:bob:sessions", "foreign", "PX", "600000"],
-            2 => &["SET", ":node:m:sessions", "foreign", "PX", "600000"],
-            3 => &["SET", ":expiry", "foreign", "PX", "600000"],
-            4 => &["PEXPIRE", ":user:ann:sessions", "60000"],
-            5 => &["ZADD", ":expiry", "2000000", "t"],
-            _ => &["DEL", ":expiry"],
+            0 => &["DEL", "session:s"],
+            1 => &["SET", "user:bob:sessions", "foreign", "PX", "600000"],
+            2 => &["SET", "node:m:sessions", "foreign", "PX", "600000"],
+            3 => &["SET", "expiry", "foreign", "PX", "600000"],
+            4 => &["PEXPIRE", "user:ann:sessions", "60000"],
+            5 => &["ZADD", "expiry", "2000000", "t"],
+            _ => &["DEL", "expiry"],
         };
-        for twin in [0, 1] {
-            let key = self.tag(twin) + command[1];
-            let words: Vec<&str> =
-                [command[0], &key].into_iter().chain(command[2..].iter().copied()).collect();
-            // An index may be of a foreign type by now: of both twins.
-            let _ = self.context.try_command::<Reply>(&words).await;
-        }
+        self.plant(command[1], command[0], &command[2..]).await;
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use redis::Value as Reply;
 use serde_json::json;
 
 use super::{Twins, forms, one_in, word_of};
@@ -52,26 +51,20 @@ fn any_rotation(now: u64, [id, user, connection, node]: &Known) -> Arguments {
 impl Twins<'_> {
     /// Does the same to both: an entry, an index, a pointer or a record is lost, or none of ours.
     async fn lose(&self, [id, ..]: &Known) {
-        let record = format!(":session:{id}");
+        let record = format!("session:{id}");
         let command: &[&str] = match fastrand::u8(..10) {
-            0 => &["DEL", ":user:ann:sessions"],
-            1 => &["DEL", ":expiry"],
-            2 => &["ZREM", ":user:ann:sessions", id],
-            3 => &["ZREM", ":node:n:sessions", id],
-            4 => &["ZREM", ":expiry", id],
-            5 => &["DEL", ":connection:c:session"],
-            6 => &["SET", ":connection:c:session", "another", "PX", "600000"],
-            7 => &["SET", ":node:n:sessions", "foreign", "PX", "600000"],
-            8 => &["SET", ":expiry", "foreign", "PX", "600000"],
+            0 => &["DEL", "user:ann:sessions"],
+            1 => &["DEL", "expiry"],
+            2 => &["ZREM", "user:ann:sessions", id],
+            3 => &["ZREM", "node:n:sessions", id],
+            4 => &["ZREM", "expiry", id],
+            5 => &["DEL", "connection:c:session"],
+            6 => &["SET", "connection:c:session", "another", "PX", "600000"],
+            7 => &["SET", "node:n:sessions", "foreign", "PX", "600000"],
+            8 => &["SET", "expiry", "foreign", "PX", "600000"],
             _ => &["SETRANGE", &record, "2", "\u{3}"],
         };
-        for twin in [0, 1] {
-            let key = self.tag(twin) + command[1];
-            let words: Vec<&str> =
-                [command[0], &key].into_iter().chain(command[2..].iter().copied()).collect();
-            // An index may be of a foreign type by now: of both twins.
-            let _ = self.context.try_command::<Reply>(&words).await;
-        }
+        self.plant(command[1], command[0], &command[2..]).await;
     }
 }
 
