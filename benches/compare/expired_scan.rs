@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 
 use crate::contenders::{Cloakroom, Contender, SeveralCommands};
-use crate::measure::{Supply, drive, fill, median};
+use crate::measure::{drive, fill, median};
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::payload::Payload;
 use crate::subject::Subject;
+use crate::supply::Supply;
 use crate::table;
 
 const EXPIRED: u64 = 1000;

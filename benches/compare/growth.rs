@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contenders::{Cloakroom, Contender, NAMESPACE, Plain};
-use crate::measure::{Supply, drive};
+use crate::measure::drive;
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::payload::Payload;
 use crate::results::{Results, Setting};
 use crate::server::Server;
 use crate::speed::Speed;
+use crate::supply::Supply;
 use crate::table;
 
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];

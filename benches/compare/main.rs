@@ -24,6 +24,7 @@ mod chart;
 mod connections;
 mod contenders;
 mod counters;
+mod driven;
 mod expired_scan;
 mod goals;
 mod growth;
@@ -39,6 +40,7 @@ mod results;
 mod server_time;
 mod speed;
 mod subject;
+mod supply;
 mod table;
 
 #[allow(dead_code)] // the tests need more of it

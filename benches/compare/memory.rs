@@ -4,10 +4,11 @@ use redis::aio::MultiplexedConnection;
 
 use crate::contenders;
 use crate::counters::{field, info};
-use crate::measure::{Supply, drive};
+use crate::measure::drive;
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::payload::Payload;
+use crate::supply::Supply;
 use crate::table;
 
 /// Bytes of `used_memory` a session, over 100,000 with a user each.

@@ -7,11 +7,12 @@ use redis::aio::MultiplexedConnection;
 
 use crate::contenders::{self, Contender};
 use crate::counters::{field, info};
-use crate::measure::{Supply, drive, fill};
+use crate::measure::{drive, fill};
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::payload::Payload;
 use crate::server::Server;
+use crate::supply::Supply;
 use crate::table;
 
 /// Bytes of the replication stream a refresh.

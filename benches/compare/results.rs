@@ -3,7 +3,8 @@
 use hdrhistogram::Histogram;
 
 use crate::counters::Cost;
-use crate::measure::{Run, histogram, median};
+use crate::driven::histogram;
+use crate::measure::{Run, median};
 use crate::operation::Operation;
 use crate::payload::Payload;
 

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use redis::aio::MultiplexedConnection;
 
 use crate::contenders::{self, Contender, OldScripts, is_read};
-use crate::measure::{Run, Supply, drive, fill, median};
+use crate::measure::{Run, drive, fill, median};
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::payload::Payload;
+use crate::supply::Supply;
 use crate::table;
 
 const ROUNDS: u64 = 10;

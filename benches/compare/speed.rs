@@ -6,10 +6,11 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 
 use crate::contenders::Contender;
-use crate::measure::{Run, Supply, drive, fill};
+use crate::measure::{Run, drive, fill};
 use crate::operation::{HUNDRED, Operation};
 use crate::options::Options;
 use crate::results::{Results, Setting};
+use crate::supply::Supply;
 
 /// A crowd, and the numbers that sessions with short lives have got so far.
 pub(crate) struct Speed<'a> {

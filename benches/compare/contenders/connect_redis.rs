@@ -17,10 +17,11 @@ use tokio::sync::Mutex;
 
 use super::{Contender, TTL};
 use crate::connections::CONNECTIONS;
-use crate::measure::{Driven, Supply, histogram};
+use crate::driven::{Driven, histogram};
 use crate::operation::Operation;
 use crate::payload::{PATCHED, Payload};
 use crate::subject::Subject;
+use crate::supply::Supply;
 
 /// From the package's directory, where Cargo runs a bench.
 const DIRECTORY: &str = "compare/connect-redis";
