@@ -192,17 +192,22 @@ impl Call {
 
     /// Runs a script. Each attempt makes its command anew, for it carries a bound.
     ///
-    /// What it may change is not answered from memory any more: neither what is kept now, nor what a read brings that
-    /// began before the reply was here.
+    /// What it may change is not answered from memory any more: neither what is kept when it is sent, nor what a read brings
+    /// that began before the reply was here.
     pub(crate) async fn run(&self, script: &'static Script, cmd: impl Fn() -> Cmd) -> Result<Reply> {
         let near_cache = self.near_cache().filter(|_| script.effect != Effect::Reads);
         let Some(near_cache) = near_cache else {
             return self.run_to_its_end(script, cmd).await;
         };
-        let reach = near_cache.reach_of(&cmd());
-        reach.iter().for_each(|id| near_cache.forget(id));
+        let reach = OnceLock::new();
+        let forget = |reach: &Vec<SessionId>| reach.iter().for_each(|id| near_cache.forget(id));
+        let cmd = || {
+            let cmd = cmd();
+            forget(reach.get_or_init(|| near_cache.reach_of(&cmd)));
+            cmd
+        };
         let reply = self.run_to_its_end(script, cmd).await;
-        reach.iter().for_each(|id| near_cache.forget(id));
+        reach.get().into_iter().for_each(forget);
         reply
     }
 
