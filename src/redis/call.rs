@@ -158,10 +158,10 @@ impl Call {
     }
 
     /// A time that the server's clock has passed, as far as that is known without asking.
-    pub(crate) async fn known_time(&self) -> Option<u64> {
+    pub(crate) fn known_time(&self) -> Option<u64> {
         match &self.config.clock {
             Some(test) => Some(test.now_ms()),
-            None => self.sender.known_time(self.deadline).await,
+            None => self.sender.known_time(),
         }
     }
 

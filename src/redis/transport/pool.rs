@@ -5,8 +5,8 @@
 //! broke, which is what [`Connection`] is for.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bb8_redis::RedisConnectionManager;
@@ -36,7 +36,11 @@ struct Manager {
     timeout: Duration,
     breaks: Arc<AtomicU64>,
     tracking: Option<Tracking>,
+    newest_clock: NewestClock,
 }
+
+/// The clock of the server that the newest connection leads to.
+type NewestClock = Arc<Mutex<Arc<ServerClock>>>;
 
 /// Why the pool could not make or keep a connection.
 #[derive(Debug)]
@@ -48,12 +52,16 @@ enum Failure {
 impl Manager {
     async fn handshake(&self) -> RedisResult<Connection> {
         let (link, held) = self.link().await?;
-        let connection = Connection::new(link, self.breaks.clone(), Arc::default()).tracked(held);
+        let clock = Arc::<ServerClock>::default();
+        let connection = Connection::new(link, self.breaks.clone(), clock.clone()).tracked(held);
         // A server that wants a password closes the connection at the first long command, which looks like a lost
         // reply. This short one it answers.
         match answer(connection.ask_time(Instant::now() + self.timeout).await) {
             Err(error) if server_code(&error).is_none_or(|code| code == "NOAUTH") => Err(error),
-            _ => Ok(connection),
+            _ => {
+                *self.newest_clock.lock().unwrap_or_else(PoisonError::into_inner) = clock;
+                Ok(connection)
+            }
         }
     }
 
@@ -152,6 +160,7 @@ pub(crate) enum Pool {
 #[derive(Debug)]
 pub(crate) struct OwnPool {
     pool: bb8::Pool<Manager>,
+    newest_clock: NewestClock,
     failures: watch::Receiver<Option<Arc<RedisError>>>,
 }
 
@@ -168,6 +177,7 @@ impl Pool {
             .set_response_timeout(None) // the operation has the deadline
             .set_pipeline_buffer_size(WRITE_QUEUE);
         let (sender, failures) = watch::channel(None);
+        let newest_clock = NewestClock::default();
         let pool = bb8::Pool::builder()
             .max_size(size)
             .test_on_check_out(true) // runs is_valid, which looks at a flag
@@ -179,8 +189,9 @@ impl Pool {
                 timeout: connect_timeout,
                 breaks: Arc::default(),
                 tracking,
+                newest_clock: newest_clock.clone(),
             });
-        Self::Own(OwnPool { pool, failures })
+        Self::Own(OwnPool { pool, newest_clock, failures })
     }
 
     /// A connection to send on. It is already back in the pool.
@@ -200,16 +211,20 @@ impl Pool {
     }
 
     /// A time that the server's clock has passed, as far as that is known without asking.
-    pub(crate) async fn known_time(&self, deadline: Instant) -> Option<u64> {
+    pub(crate) fn known_time(&self) -> Option<u64> {
         let now = std::time::Instant::now();
         match self {
-            Self::Own(own) => own.connection(deadline).await.ok()?.clock().no_later_than(now),
+            Self::Own(own) => own.newest_clock().no_later_than(now),
             Self::Given(_, clock) => clock.no_later_than(now),
         }
     }
 }
 
 impl OwnPool {
+    fn newest_clock(&self) -> MutexGuard<'_, Arc<ServerClock>> {
+        self.newest_clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn connection(&self, deadline: Instant) -> Result<Connection, Unavailable> {
         // Mostly one is there. What waits is boxed: it is large, and would be a part of each call's future.
         match self.pool.get().now_or_never() {
