@@ -150,11 +150,11 @@ impl Call {
     }
 
     /// The time that a pipeline read, unless a test set another.
-    pub(crate) fn now(&self, time: &Value) -> Result<u64> {
+    fn now(&self, time_ms: Option<u64>) -> Result<u64> {
         if let Some(clock) = &self.config.clock {
             return Ok(clock.now_ms());
         }
-        time_ms(time).ok_or_else(|| Error::corrupt("reply to TIME"))
+        time_ms.ok_or_else(|| Error::corrupt("reply to TIME"))
     }
 
     /// A time that the server's clock has passed, as far as that is known without asking.
@@ -282,8 +282,8 @@ impl Call {
             return Err(Error::corrupt("reply to EXEC"));
         }
         let mut replies = VecDeque::from(replies);
-        let time = replies.pop_front().unwrap_or(Value::Nil);
-        Ok(Some((self.now(&time)?, replies)))
+        let time_ms = replies.pop_front().and_then(|time| time_ms(&time));
+        Ok(Some((self.now(time_ms)?, replies)))
     }
 
     /// Sends commands that each read a string: nothing where there is none, or a foreign type.
@@ -324,10 +324,10 @@ impl Call {
             self.count_round_trip();
             self.sender.read(key, part, self.deadline).await
         };
-        let Stamped { time, value, read_on } = self.deliver(Work::Read(what), send).await?;
+        let Stamped { time_ms, value, read_on } = self.deliver(Work::Read(what), send).await?;
         match value {
             Value::Nil => Ok(None),
-            Value::BulkString(bytes) => Ok(Some((self.now(&time)?, bytes, read_on))),
+            Value::BulkString(bytes) => Ok(Some((self.now(time_ms)?, bytes, read_on))),
             _ => Err(Error::corrupt("reply to a read")),
         }
     }

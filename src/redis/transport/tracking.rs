@@ -12,6 +12,7 @@ use redis::{
 use tokio::sync::oneshot;
 
 use crate::redis::near_cache::NearCache;
+use crate::redis::transport::server_clock::time_ms;
 use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::redis::transport::tracked::Tracked;
 
@@ -130,8 +131,10 @@ async fn probe(mut link: MultiplexedConnection, tracked: Arc<Tracked>, mut unuse
         let (sent, time) = (Instant::now(), redis::cmd("TIME"));
         // One that is forgotten in the queue is followed by another.
         let answer = tokio::time::timeout(tracked.staleness(), time.query_async::<Value>(&mut link)).await;
-        if let Ok(Ok(time)) = answer {
-            tracked.answered(sent, &time);
+        if let Ok(Ok(time)) = answer
+            && let Some(time_ms) = time_ms(&time)
+        {
+            tracked.answered(sent, time_ms);
         }
     }
     tracked.end();
