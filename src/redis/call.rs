@@ -112,9 +112,9 @@ impl Call {
         self.identity.as_ref()
     }
 
-    /// The lease that the call has to be made under; without one, a key that is declared and never touched.
-    pub(crate) fn fence_key(&self) -> Vec<u8> {
-        self.keys().lease(self.identity().map_or("", NodeIdentity::node))
+    /// The lease that the call on a session has to be made under, if it has to.
+    pub(crate) fn fence_key(&self, session: &SessionId) -> Vec<u8> {
+        self.keys().declared_of(session.as_str()).lease(self.identity().map_or("", NodeIdentity::node))
     }
 
     /// The two arguments that name it.
