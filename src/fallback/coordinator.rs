@@ -60,11 +60,9 @@ fn is_outage(error: &Error) -> Option<bool> {
     match error {
         Error::Ambiguous { .. } => Some(true),
         Error::NotExecuted { reason, .. } => match reason {
-            Obstacle::Connect
-            | Obstacle::PoolExhausted
-            | Obstacle::Deadline
-            | Obstacle::ConnectionLost
-            | Obstacle::Server => Some(true),
+            Obstacle::Connect | Obstacle::Deadline | Obstacle::ConnectionLost | Obstacle::Server => {
+                Some(true)
+            }
             Obstacle::Contended => Some(false),
             Obstacle::Closed | Obstacle::CircuitOpen | Obstacle::Reconciling | Obstacle::QueueFull => None,
         },

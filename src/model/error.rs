@@ -111,10 +111,8 @@ impl From<Invalid> for Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// No connection to the server could be made.
+    /// No connection to the master could be made, or none that there is answered until the deadline. Nothing was sent.
     Connect,
-    /// All connections were in use until the deadline.
-    PoolExhausted,
     /// The deadline passed before the operation was sent, or it only reads.
     Deadline,
     /// The connection broke under an operation that only reads.
@@ -138,7 +136,6 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "no connection to the server",
-            Self::PoolExhausted => "all connections in use until the deadline",
             Self::Deadline => "the deadline passed",
             Self::ConnectionLost => "the connection was lost",
             Self::Server => "the server answered with an error",

@@ -4,13 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bb8_redis::RedisConnectionManager;
+use redis::Client;
+use redis::aio::MultiplexedConnection;
 
 use crate::model::{Error, Result, Rules, TestClock, check_duration};
 use crate::redis::config::StoreConfig;
 use crate::redis::near_cache::NearCache;
 use crate::redis::startup;
 use crate::redis::store::RedisStore;
+use crate::redis::transport::connector::{Connector, Manager, Origin, kept_alive};
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::tracking::Tracking;
 use crate::stored::keys::{Keys, Partition};
@@ -40,8 +42,8 @@ pub struct RedisStoreBuilder {
 /// Where connections come from.
 enum Source {
     Url(String),
-    Client(Box<redis::Client>),
-    Pool(bb8::Pool<RedisConnectionManager>),
+    Client(Box<Client>),
+    Manager(Box<dyn Manager>),
 }
 
 /// Without the URL and the client, which have the password.
@@ -50,7 +52,7 @@ impl fmt::Debug for Source {
         f.write_str(match self {
             Self::Url(_) => "Url",
             Self::Client(_) => "Client",
-            Self::Pool(_) => "Pool",
+            Self::Manager(_) => "Manager",
         })
     }
 }
@@ -91,7 +93,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long making a connection may take, 1 ms to 1 hour. Defaults to 1 second.
+    /// How long making a connection may take, and how long one may be silent while replies are due until it is given up.
+    /// 1 ms to 1 hour. Defaults to 1 second.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -164,21 +167,23 @@ impl RedisStoreBuilder {
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, keys.clone(), self.clock.clone())));
-        let own = |client: redis::Client| {
+        let own = |client: Client| {
+            // redis-rs would name the URL, which has the password.
+            let bad_url = |_| Error::invalid("url", NO_URL);
+            let client = Client::open(kept_alive(client.get_connection_info().clone())).map_err(bad_url)?;
             let tracking =
                 near_cache.clone().map(|near_cache| Tracking::new(&client, near_cache, self.staleness));
-            // redis-rs would name the URL, which has the password.
-            let tracking = tracking.transpose().map_err(|_| Error::invalid("url", NO_URL))?;
-            Ok::<_, Error>(Pool::own(client, self.pool_size, self.connect_timeout, tracking))
+            Ok::<_, Error>(Origin::Client(client, tracking.transpose().map_err(bad_url)?))
         };
-        let pool = match self.source {
-            Source::Url(url) => own(redis::Client::open(url).map_err(|_| Error::invalid("url", NO_URL))?)?,
+        let origin = match self.source {
+            Source::Url(url) => own(Client::open(url).map_err(|_| Error::invalid("url", NO_URL))?)?,
             Source::Client(client) => own(*client)?,
-            Source::Pool(_) if near_cache.is_some() => {
+            Source::Manager(_) if near_cache.is_some() => {
                 return Err(Error::invalid("near_cache", "needs connections that the store makes itself"));
             }
-            Source::Pool(pool) => Pool::Given(pool, Arc::default()),
+            Source::Manager(manager) => Origin::Manager(manager),
         };
+        let pool = Pool::new(Connector::new(origin, self.connect_timeout), self.pool_size);
         startup::prepare(&pool, &keys, self.deadline).await?;
         let config =
             StoreConfig { keys, rules: self.rules, clock: self.clock, deadline: self.deadline, near_cache };
@@ -196,14 +201,20 @@ impl RedisStore {
 
     /// Configures a store on a client that the service has.
     #[must_use]
-    pub fn builder_with_client(client: redis::Client) -> RedisStoreBuilder {
+    pub fn builder_with_client(client: Client) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Client(Box::new(client)))
     }
 
-    /// Configures a store on a pool that the service has. Leave its check at check-out on (bb8's default): it is how
-    /// that pool finds out that a connection broke.
+    /// Configures a store on connections that the service makes: only [`connect`](bb8::ManageConnection::connect) of its
+    /// manager is called, and what is connected, checked and replaced is the store's business. A pool of the service's own
+    /// would not do: its connections can be taken out, but nobody could see in time that one leads to a server that is
+    /// no longer the master.
     #[must_use]
-    pub fn builder_with_pool(pool: bb8::Pool<RedisConnectionManager>) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(Source::Pool(pool))
+    pub fn builder_with_manager<M>(manager: M) -> RedisStoreBuilder
+    where
+        M: bb8::ManageConnection<Connection = MultiplexedConnection>,
+        M::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        RedisStoreBuilder::new(Source::Manager(Box::new(manager)))
     }
 }

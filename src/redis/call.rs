@@ -19,6 +19,7 @@ use crate::redis::script::{Effect, Script};
 use crate::redis::script_error::{ScriptError, may_have_written};
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::read_batcher::{Part, Stamped};
+use crate::redis::transport::role::NOT_THE_MASTER;
 use crate::redis::transport::sender::{ClockUse, Sender};
 use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
@@ -334,7 +335,7 @@ impl Call {
         F: Future<Output = Delivery<T>>,
     {
         let effect = work.effect();
-        let mut lost: Option<RedisError> = None;
+        let (mut lost, mut refused) = (None::<RedisError>, None);
         for _ in 0..ATTEMPTS {
             if effect == Effect::Noted {
                 self.wait_until_alone().await;
@@ -342,6 +343,11 @@ impl Call {
             let failure = match send().await {
                 Delivery::Answered(answer) => return Ok(answer),
                 Delivery::Late => return Err(self.no_answer(effect, Obstacle::Deadline, cause(NO_REPLY))),
+                // Not executed. The next connection is one to the master, or there is none.
+                Delivery::Refused(error) if is_of_a_replica(&error) => {
+                    refused = Some(self.refused(error, work));
+                    continue;
+                }
                 Delivery::Refused(error) => self.refused(error, work),
                 Delivery::Unsent(unavailable) => unavailable.into(),
                 Delivery::Lost(error) => {
@@ -360,8 +366,11 @@ impl Call {
                 _ => failure,
             });
         }
-        let lost = lost.unwrap_or_else(|| std::io::Error::other("no attempt was made").into());
-        Err(self.connection_lost(effect, lost))
+        Err(match (lost, refused) {
+            (Some(lost), _) => self.connection_lost(effect, lost),
+            (None, Some(refused)) => refused,
+            (None, None) => self.connection_lost(effect, std::io::Error::other("no attempt was made").into()),
+        })
     }
 
     /// A call that is sent a second time waits until nobody takes that for the first.
@@ -412,6 +421,11 @@ impl Call {
             _ => Error::obstacle(Obstacle::Server, cause(error)),
         }
     }
+}
+
+/// Whether a server says that it takes no writes since it is not the master.
+fn is_of_a_replica(error: &RedisError) -> bool {
+    matches!(server_code(error).as_deref(), Some(NOT_THE_MASTER | "MASTERDOWN"))
 }
 
 /// What is sent.

@@ -6,7 +6,9 @@ use redis::{Pipeline, RedisError, RedisResult, Value};
 
 use crate::model::{Error, Obstacle, Refusal, Result, cause};
 use crate::redis::script::{self, Script};
-use crate::redis::transport::server_error::{server_code, server_detail};
+use crate::redis::transport::delivery::Unavailable;
+use crate::redis::transport::sender::LOADS;
+use crate::redis::transport::server_error::{is_no_script, server_code, server_detail};
 use crate::stored::keys::Keys;
 
 /// Answers which of some commands are forbidden.
@@ -23,21 +25,17 @@ const OF_STORE: &str = "PING";
 const TRANSACTION: [&str; 2] = ["MULTI", "EXEC"];
 
 /// Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they and the
-/// store run, and touch the keys. All of it is one round trip.
+/// store run, and touch the keys. All of it is one round trip, unless somebody flushes the scripts just then.
 ///
 /// ACL DRYRUN would prove the same, but a user that may do no more than it needs may not ask for that.
 pub(crate) async fn prove(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<()> {
-    let mut pipeline = Pipeline::with_capacity(script::ALL.len() + 2);
-    for script in script::ALL.iter().copied().chain([&FORBIDDEN]) {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
+    let mut results = load_and_ask(connection, keys).await?;
+    for _ in 1..LOADS {
+        if !results.iter().any(|result| result.as_ref().is_err_and(is_no_script)) {
+            break;
+        }
+        results = load_and_ask(connection, keys).await?;
     }
-    let one_of_each = keys.one_of_each();
-    let question = pipeline.cmd("EVALSHA").arg(FORBIDDEN.sha()).arg(one_of_each.len()).arg(&one_of_each);
-    question.arg(OF_STORE).arg(OF_SCRIPTS.lines().collect::<Vec<_>>()).ignore_errors();
-    for command in TRANSACTION {
-        pipeline.cmd(command);
-    }
-    let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await.map_err(server)?;
     let of_transaction = results.split_off(results.len().saturating_sub(TRANSACTION.len()));
     let forbidden = results.pop().unwrap_or(Ok(Value::Nil));
     for loaded in results {
@@ -58,6 +56,24 @@ pub(crate) async fn prove(connection: &mut MultiplexedConnection, keys: &Keys) -
     Err(Error::Refused(Refusal::Forbidden { lacking }))
 }
 
+/// The replies to each load, to the question what is forbidden, and to the two commands of a transaction.
+async fn load_and_ask(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+) -> Result<Vec<RedisResult<Value>>> {
+    let mut pipeline = Pipeline::with_capacity(script::ALL.len() + 2 + TRANSACTION.len());
+    for script in script::ALL.iter().copied().chain([&FORBIDDEN]) {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
+    }
+    let one_of_each = keys.one_of_each();
+    let question = pipeline.cmd("EVALSHA").arg(FORBIDDEN.sha()).arg(one_of_each.len()).arg(&one_of_each);
+    question.arg(OF_STORE).arg(OF_SCRIPTS.lines().collect::<Vec<_>>()).ignore_errors();
+    for command in TRANSACTION {
+        pipeline.cmd(command);
+    }
+    pipeline.query_async(connection).await.map_err(server)
+}
+
 /// Of EXEC the code is that of a transaction that is discarded, and the rest says why.
 fn is_forbidden(result: &RedisResult<Value>) -> bool {
     let says = |error: &RedisError| {
@@ -73,6 +89,16 @@ fn refused(error: RedisError, lacking: String) -> Error {
         Some("NOPERM") => Error::Refused(Refusal::Forbidden { lacking: vec![lacking] }),
         _ => server(error),
     }
+}
+
+/// Why there is no connection: the user may ask the server neither by ROLE whether it is the master, nor by INFO.
+pub(crate) fn unless_forbidden(unavailable: Unavailable) -> Error {
+    let error = unavailable.cause();
+    let is_of_role = server_detail(error).is_some_and(|detail| detail.contains("'role'"));
+    if server_code(error).as_deref() == Some("NOPERM") && is_of_role {
+        return Error::Refused(Refusal::Forbidden { lacking: vec!["+role".to_owned()] });
+    }
+    unavailable.into()
 }
 
 fn server(error: RedisError) -> Error {

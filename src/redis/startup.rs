@@ -14,7 +14,7 @@ use crate::stored::keys::Keys;
 /// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
 pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Result<()> {
     let until = Instant::now() + deadline;
-    let mut connection = pool.connection(until).await?;
+    let mut connection = pool.connection(until).await.map_err(permission::unless_forbidden)?;
     within(until, permission::prove(&mut connection.link, keys)).await??;
     within(until, contract::agree(&mut connection.link, keys)).await??;
     let mut info = redis::cmd("INFO");

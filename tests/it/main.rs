@@ -60,4 +60,6 @@ mod reads;
 mod reaper;
 mod recoverer;
 mod retries;
+mod role;
+mod silent_peer;
 mod testing;

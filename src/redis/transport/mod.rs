@@ -1,11 +1,16 @@
 //! Connections, and what is sent over them.
 
 pub(crate) mod connection;
+pub(crate) mod connector;
 pub(crate) mod delivery;
+mod health;
+mod place;
 pub(crate) mod pool;
 pub(crate) mod read_batcher;
+pub(crate) mod role;
 pub(crate) mod sender;
 pub(crate) mod server_clock;
 pub(crate) mod server_error;
+mod siblings;
 pub(crate) mod tracked;
 pub(crate) mod tracking;
