@@ -1,28 +1,32 @@
 --[[
   delete: remove a live session with every index entry and leave a tombstone.
 
-  KEYS[1]  record        string  {ns:p}:session:<id>
-  KEYS[2]  expiry        zset    {ns:p}:expiry
-  KEYS[3]  user          zset    {ns:p}:user:<user>:sessions
-  KEYS[4]  connection    string  {ns:p}:connection:<connection>:session
-  KEYS[5]  node          zset    {ns:p}:node:<node>:sessions
-  KEYS[6]  as_lease      string  {ns:p}:node:<as_node>:lease
-  ARGV[1]  now_ms        integer; empty: the server's clock
-  ARGV[2]  op_id         8 bytes; empty: none
-  ARGV[3]  id            text
-  ARGV[4]  user          text; empty: none
-  ARGV[5]  connection    text; empty: none
-  ARGV[6]  node          text; empty: none
-  ARGV[7]  tombstone_ms  integer; default: 30000
-  ARGV[8]  as_node       text; empty: none; the node that writes as the owner
-  ARGV[9]  lease_id      8 bytes; empty: none; its lease
+  KEYS[1]   record        string  {ns:p}:session:<id>
+  KEYS[2]   expiry        zset    {ns:p}:expiry
+  KEYS[3]   user          zset    {ns:p}:user:<user>:sessions
+  KEYS[4]   connection    string  {ns:p}:connection:<connection>:session
+  KEYS[5]   node          zset    {ns:p}:node:<node>:sessions
+  KEYS[6]   as_lease      string  {ns:p}:node:<as_node>:lease
+  ARGV[1]   now_ms        integer; empty: the server's clock
+  ARGV[2]   op_id         8 bytes; empty: none
+  ARGV[3]   id            text
+  ARGV[4]   user          text; empty: none
+  ARGV[5]   connection    text; empty: none
+  ARGV[6]   node          text; empty: none
+  ARGV[7]   tombstone_ms  integer; default: 30000
+  ARGV[8]   version       integer; empty: any; only at this version, and unless it is being migrated
+  ARGV[9]   new_id        utf-8; empty: none; what it is under from now on: the tombstone leads a later logout there
+  ARGV[10]  as_node       text; empty: none; the node that writes as the owner
+  ARGV[11]  lease_id      8 bytes; empty: none; its lease
 
   Replies
-    {"ok", version}    the version of the tombstone
-    {"missing"}        no live session; an expired one is left to the reaper
-    {"moved", new_id}  call again with it, once
-    {"taken"}          as_node does not hold its lease, or not the session
-    {"departed", place}  it has gone to that place
+    {"ok", version}        the version of the tombstone
+    {"missing"}            no live session; an expired one is left to the reaper
+    {"moved", new_id}      call again with it, once
+    {"conflict", version}  it is at another version than the one that was named
+    {"frozen"}             it is being migrated, and a version was named
+    {"taken"}              as_node does not hold its lease, or not the session
+    {"departed", place}    it has gone to that place
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: all of the keys, or nothing.
@@ -30,14 +34,14 @@
   Uses:   args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
-if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 9 ARGV') end
+if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 11 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
-local now_ms, op_id, id, user, connection, node, tombstone_ms, as_node, lease_id = unpack(ARGV)
+local now_ms, op_id, id, user, connection, node, tombstone_ms, version_wanted, new_id, as_node, lease_id = unpack(ARGV)
 
 -- Ordinarily: a live session that no migration has touched. Whatever is not sure here, and each argument that is not
 -- plainly right, is for what comes below, and nothing is written by then.
 local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tombstone_ms)
-if may and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
   and not (now_ms .. tombstone_ms):find('%D') and (not now or now <= ARGS_MOST)
   and tombstone and tombstone <= ARGS_MOST and tombstone_ms:byte() > 48 -- no zeros before it: so SET takes it
   and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
@@ -94,20 +98,26 @@ args_optional_token(op_id, 'op_id')
 args_id(id)
 args_names(user, connection, node)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
+local wanted = args_optional_integer(version_wanted, 'version', 0)
+if new_id ~= '' then args_stored(args_id(new_id), '', '', '') end
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')
 
 local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 local first = record and record.kind == RECORD_DELETED and record_version_of(record, op_id)
 if first then return { 'ok', first } end
--- A logout that comes with the id from before the login is a logout all the same.
-if record and record.kind == RECORD_DELETED and record.body ~= '' then return { 'moved', record.body } end
+-- A logout that comes with the id from before the login is a logout all the same; another login is none.
+if record and record.kind == RECORD_DELETED and record.body ~= '' and new_id == '' then return { 'moved', record.body } end
 local refusal = record_refusal(record, foreign == 'record', now)
-  or lease_fence(as_lease_key, as_node, lease_id, record.node, now) or session_need(record, user, connection, node)
+  or lease_fence(as_lease_key, as_node, lease_id, record.node, now)
+if refusal then return refusal end
+if wanted and record.version ~= wanted then return { 'conflict', record.version } end
+if wanted and record.status == RECORD_MIGRATING then return { 'frozen' } end
+refusal = session_need(record, user, connection, node)
 if refusal then return refusal end
 if foreign then return { 'corrupt', foreign } end
 permission_ask(session_unindex_undo)
 refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
-record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)
+record_leave(record_key, record, op_id, RECORD_DELETED, new_id, tombstone, now)
 return { 'ok', record.version }

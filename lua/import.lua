@@ -11,6 +11,8 @@
   KEYS[8]   new_node        zset    {ns:p}:node:<new_node>:sessions
   KEYS[9]   holder_record   string  {ns:p}:session:<holder_id|id>
   KEYS[10]  migrations      zset    {ns:p}:migrations
+  KEYS[11+] victim          group   {ns:p}:session:<id> {ns:p}:connection:<connection>:session
+                                    {ns:p}:node:<node>:sessions; at most 200; those to evict
   ARGV[1]   now_ms          integer; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
   ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
@@ -38,9 +40,13 @@
   ARGV[25]  place           utf-8; empty: none; where it comes from
   ARGV[26]  hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its client is
                             to connect there: no new_connection, suspended, and that is one version more
+  ARGV[27]  login_limit     integer; 0: none; default: 0; of a login: how many sessions new_user may have, if this is one more
+  ARGV[28]  login_policy    word: reject, evict; default: reject
+  ARGV[29]  tombstone_ms    integer; default: 30000
+  ARGV[30+] victim          group   id, connection, node
 
   Replies
-    {"ok", version}
+    {"ok", version, evicted_id...}
     {"unchanged", version}                      it is here already; the times of its use are not compared
     {"unsure", now}                             whether it has happened is not known; nothing was written now
     {"missing"}                                 it has expired by now, or what it is to replace is not here
@@ -50,18 +56,23 @@
     {"departed", place}                         it has gone from here to that place
     {"taken", holder_id}                        the connection is another live session's
     {"frozen"}
+    {"limit", live}                             the user has that many sessions, and the policy is to reject
     {"need", "routing", user, connection, node}
     {"need", "holder", holder_id, holder_node}  the connection points to this session
     {"need", "reap", id}                        run reap for it: it has expired, and is in the way
+    {"need", "evict", id...}                    declare these as victims
+    {"need", "remove", id...}                   run delete_user of <new_user> for these: there are far too many
     {"corrupt", key}
   Writes: all of the keys, or nothing.
-  Again:  same op_id → same reply; same task → same reply, until it is thawed.
-  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, migration
+  Again:  same op_id → same reply, with those that it evicted among the victims that are declared now; same task → same reply, until it is thawed.
+  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, migration
 ]]
 
-if #KEYS ~= 10 or #ARGV ~= 26 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 26 ARGV') end
+if #KEYS < 10 or #KEYS % 3 ~= 1 or #KEYS > 610 or #ARGV ~= #KEYS + 19 then
+  return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each a victim, at most 200')
+end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
-  holder_key, migrations_key = unpack(KEYS)
+  holder_key, migrations_key = unpack(KEYS, 1, 10)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
@@ -81,6 +92,9 @@ local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 args_stored(place, '', '', '')
+local limit, evict = args_integer(ARGV[27], 'login_limit', 0, LIMIT_MOST), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
+local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
+local declared = limit_declared(11, 30, new_user_key, expiry_key)
 new.op_ids, new.copies_until = operations, 0
 record_set_entries(new, entries, listed)
 record_arrive(new, now)
@@ -94,7 +108,7 @@ if hand_over then
 end
 
 local old, corrupt, copies_until = record_read(record_key, now)
-if old and record_version_of(old, op_id) then return { 'ok', new.version } end
+if old and record_version_of(old, op_id) then return limit_evicted(declared, op_id, now, { 'ok', new.version }) end
 local again = task ~= '' and migration_is(old, FREEZE_INCOMING, task)
 -- A copy that was deleted here stays so: its migration goes on, and ends with nothing.
 if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
@@ -131,6 +145,11 @@ end
 if not refusal and old and old.expires_at <= now then return { 'need', 'reap', id } end
 if not refusal and old then refusal = session_foreign(keys, old) or session_foreign(new_keys, new) end
 if refusal then return refusal end
+local victims = {}
+if not old or old.user ~= new.user then
+  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new.user, id, limit, evict, now)
+  if refusal then return refusal end
+end
 if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 
 if task == '' then
@@ -139,9 +158,9 @@ else
   migration_freeze(new, FREEZE_INCOMING, task, frozen_until, 0, place, '')
 end
 new.copies_until = copies_until
-permission_ask(index_pointer)
+if #victims == 0 then permission_ask(index_pointer, limit_evict) else permission_ask(index_pointer) end
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
 record_store(record_key, new, now)
 if task ~= '' then migration_note(migrations_key, id, new, grace, now) end
-return { 'ok', new.version }
+return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', new.version })

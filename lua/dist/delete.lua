@@ -1,8 +1,8 @@
-if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 9 ARGV') end
+if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 11 ARGV') end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
-local now_ms, op_id, id, user, connection, node, tombstone_ms, as_node, lease_id = unpack(ARGV)
+local now_ms, op_id, id, user, connection, node, tombstone_ms, version_wanted, new_id, as_node, lease_id = unpack(ARGV)
 local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tombstone_ms)
-if may and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
   and not (now_ms .. tombstone_ms):find('%D') and (not now or now <= 35184372088831)
   and tombstone and tombstone <= 35184372088831 and tombstone_ms:byte() > 48
   and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
@@ -55,6 +55,10 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
+local function args_optional_integer(text, name, least)
+  if text == '' then return nil end
+  return args_integer(text, name, least)
+end
 local function args_token(text, name)
   if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
   return text
@@ -62,6 +66,21 @@ end
 local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
+end
+local function args_is_utf8(text)
+  local rest = text:gsub('[\194-\223][\128-\191]', '.'):gsub('[\225-\236\238\239][\128-\191][\128-\191]', '.')
+  if not rest:find('[\128-\255]') then return true end
+  rest = rest:gsub('\224[\160-\191][\128-\191]', '.'):gsub('\237[\128-\159][\128-\191]', '.')
+  rest = rest:gsub('\240[\144-\191][\128-\191][\128-\191]', '.'):gsub('\244[\128-\143][\128-\191][\128-\191]', '.')
+  return not rest:gsub('[\241-\243][\128-\191][\128-\191][\128-\191]', '.'):find('[\128-\255]')
+end
+local function args_are_utf8(one, two, three, four)
+  return not (one .. two .. three .. four):find('[\128-\255]')
+    or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
+end
+local function args_stored(one, two, three, four)
+  if args_are_utf8(one, two, three, four) then return end
+  error('cloakroom: an id, user, connection, node or place is no UTF-8')
 end
 local function args_id(text)
   if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
@@ -314,18 +333,24 @@ args_optional_token(op_id, 'op_id')
 args_id(id)
 args_names(user, connection, node)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
+local wanted = args_optional_integer(version_wanted, 'version', 0)
+if new_id ~= '' then args_stored(args_id(new_id), '', '', '') end
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')
 local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 local first = record and record.kind == 3 and record_version_of(record, op_id)
 if first then return { 'ok', first } end
-if record and record.kind == 3 and record.body ~= '' then return { 'moved', record.body } end
+if record and record.kind == 3 and record.body ~= '' and new_id == '' then return { 'moved', record.body } end
 local refusal = record_refusal(record, foreign == 'record', now)
-  or lease_fence(as_lease_key, as_node, lease_id, record.node, now) or session_need(record, user, connection, node)
+  or lease_fence(as_lease_key, as_node, lease_id, record.node, now)
+if refusal then return refusal end
+if wanted and record.version ~= wanted then return { 'conflict', record.version } end
+if wanted and record.status == 3 then return { 'frozen' } end
+refusal = session_need(record, user, connection, node)
 if refusal then return refusal end
 if foreign then return { 'corrupt', foreign } end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('SET', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'SET', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
-record_leave(record_key, record, op_id, 3, '', tombstone, now)
+record_leave(record_key, record, op_id, 3, new_id, tombstone, now)
 return { 'ok', record.version }

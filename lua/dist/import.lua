@@ -139,6 +139,12 @@ local function record_decode(raw)
   record.raw = raw
   return record
 end
+local function record_decode_head(raw)
+  local record = record_fields(raw)
+  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
+  record.partial, record.head = record.size ~= #raw, raw
+  return record
+end
 local function record_encode(record)
   local status, body = record.status, record.body
   if record.freeze or record.copies_until > 0 then
@@ -171,6 +177,17 @@ local function record_read(key, now)
   local record = record_decode(raw)
   local found, copies_until = record_unless_over(record, now)
   return found, record == nil, copies_until
+end
+local function record_find_head(key)
+  local raw = typed_call('GETRANGE', key, '0', '1416')
+  if type(raw) == 'table' then return nil, true end
+  if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
+  local record = record_decode_head(raw)
+  return record, record == nil
+end
+local function record_read_head(key, now)
+  local record, corrupt = record_find_head(key)
+  return record_unless_over(record, now), corrupt
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
@@ -229,6 +246,25 @@ local function record_keep(record, grace)
 end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
+end
+local function record_speak(record, time)
+  if record.copies_until <= time then record.copies_until = 0 end
+  record.speaks_until, record.stored_until = time, math.max(time, record.copies_until)
+end
+local function record_strip(record, kind, body)
+  record.compacted, record.listed = 0, 0
+  record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
+end
+local function record_leave(key, record, op_id, kind, body, ttl, now)
+  record_change(record, op_id, now)
+  if record.freeze and record.freeze.direction == 2 then
+    ttl = math.max(ttl, record.stored_until - now)
+  elseif record.freeze then
+    freeze_return(record)
+  end
+  record_speak(record, now + ttl)
+  record_strip(record, kind, body)
+  record_store(key, record, now)
 end
 local function entries_next(entries, position)
   if position > #entries then return nil end
@@ -324,6 +360,36 @@ local function session_index(keys, id, record, grace, now, fresh)
   if node then index_keep(keys.node, ttl, grace, fresh.node) end
   return nil
 end
+local function session_unindex_undo(key, id, score, ttl)
+  redis.call('ZADD', key, score, id)
+  if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, ttl) end
+end
+local function session_read_head(record_key, connection_key, connection, now)
+  local record, corrupt = record_read_head(record_key, now)
+  if corrupt then return nil, nil, 'record' end
+  if connection == '' then return record, nil, nil end
+  local pointer, foreign = index_pointer(connection_key)
+  return record, pointer, foreign and 'connection' or nil
+end
+local function session_delete(keys, id, record, now, ...)
+  if type(redis.pcall('DEL', ...)) == 'number' then return end
+  local ttl = math.max(record.stored_until - now, 1)
+  session_unindex_undo(keys.expiry, id, record.expires_at, ttl)
+  if record.user ~= '' then session_unindex_undo(keys.user, id, record.created_at, ttl) end
+  if record.node ~= '' then session_unindex_undo(keys.node, id, record.created_at, ttl) end
+  redis.call('DEL', ...)
+end
+local function session_try(record_key)
+  if redis.acl_check_cmd then return end
+  local tried = redis.pcall('SET', record_key, '', 'NX')
+  if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+end
+local function session_clear(keys, id, record, pointer, now)
+  typed_call('ZREM', keys.expiry, id)
+  if record.user ~= '' then typed_call('ZREM', keys.user, id) end
+  if record.node ~= '' then typed_call('ZREM', keys.node, id) end
+  if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
+end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
@@ -390,6 +456,88 @@ local function session_put(old_keys, new_keys, id, old, record, grace, now)
   if record.connection ~= '' then redis.call('SET', new_keys.connection, id, 'PX', record.stored_until - now) end
   return nil
 end
+local function bulk_full(total, size, most)
+  return total > 0 and total + size > most
+end
+local function limit_first(ids, count)
+  local first = {}
+  for i = 1, math.min(#ids, count) do first[i] = ids[i] end
+  return first
+end
+local function limit_need(what, ids)
+  return { 'need', what, unpack(limit_first(ids, 200)) }
+end
+local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+  local stored = typed_call('ZCARD', user_key)
+  if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
+  if stored < limit then return {} end
+  local ids = redis.call('ZRANGE', user_key, 0, 1000 - 1)
+  local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
+  if expiries.err then return nil, { 'corrupt', 'expiry' } end
+  local live, expired = {}, {}
+  for i, id in ipairs(ids) do
+    local expires_at = expiries[i] and tonumber(expiries[i])
+    local side = expires_at and expires_at > now and live or expired
+    if id ~= own_id then side[#side + 1] = id end
+  end
+  if #live >= limit and not evict then return nil, { 'limit', #live } end
+  if stored > #ids then return nil, limit_need('remove', #expired > 0 and expired or live) end
+  local excess = #live - limit + 1
+  if excess > 200 then return nil, limit_need('remove', live) end
+  return limit_first(live, excess)
+end
+local function limit_declared(key_at, arg_at, user_key, expiry_key)
+  local declared = {}
+  for at = 0, #KEYS - key_at, 3 do
+    local id, connection, node = unpack(ARGV, arg_at + at, arg_at + at + 2)
+    local record_key, connection_key, node_key = unpack(KEYS, key_at + at, key_at + at + 2)
+    declared[#declared + 1] = id
+    declared[id] = {
+      record_key = record_key, connection = connection, node = node,
+      keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
+    }
+  end
+  return declared
+end
+local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
+  if limit == 0 or user == '' then return {} end
+  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+  if refusal then return nil, refusal end
+  local freed = 0
+  for _, id in ipairs(victims) do
+    local victim = declared[id]
+    if not victim then return nil, limit_need('evict', victims) end
+    local record, pointer = session_read_head(victim.record_key, victim.keys.connection, victim.connection, now)
+    if record and record.kind == 1 and record.user == user then
+      if session_need(record, user, victim.connection, victim.node) then return nil, limit_need('evict', victims) end
+      if bulk_full(freed, record.size, 33554432) then return nil, limit_need('remove', victims) end
+      freed = freed + record.size
+      victim.live, victim.pointer = record, pointer
+    end
+  end
+  return victims
+end
+local function limit_evict(victims, declared, op_id, tombstone, now, reply)
+  for _, id in ipairs(victims) do
+    local victim = declared[id]
+    if victim.live then
+      session_try(victim.record_key)
+      session_clear(victim.keys, id, victim.live, victim.pointer, now)
+      record_leave(victim.record_key, victim.live, op_id, 3, '', tombstone, now)
+      reply[#reply + 1] = id
+    else
+      redis.call('ZREM', victim.keys.user, id)
+    end
+  end
+  return reply
+end
+local function limit_evicted(declared, op_id, now, reply)
+  for _, id in ipairs(declared) do
+    local record = record_read_head(declared[id].record_key, now)
+    if record and record.kind == 3 and record_version_of(record, op_id) then reply[#reply + 1] = id end
+  end
+  return reply
+end
 local function migration_freeze(record, direction, task, frozen_until, span, place, node)
   record.freeze = {
     task = task, frozen_until = frozen_until, span = span, status = record.status, direction = direction, place = place,
@@ -409,9 +557,11 @@ local function migration_departed(record)
   if not record or record.kind ~= 4 then return nil end
   return record.body:sub(1, 8)
 end
-if #KEYS ~= 10 or #ARGV ~= 26 then return redis.error_reply('ERR cloakroom import: 10 KEYS and 26 ARGV') end
+if #KEYS < 10 or #KEYS % 3 ~= 1 or #KEYS > 610 or #ARGV ~= #KEYS + 19 then
+  return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each a victim, at most 200')
+end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
-  holder_key, migrations_key = unpack(KEYS)
+  holder_key, migrations_key = unpack(KEYS, 1, 10)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
 local now = clock_now(ARGV[1])
@@ -431,6 +581,9 @@ local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 args_stored(place, '', '', '')
+local limit, evict = args_integer(ARGV[27], 'login_limit', 0, 500), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
+local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
+local declared = limit_declared(11, 30, new_user_key, expiry_key)
 new.op_ids, new.copies_until = operations, 0
 record_set_entries(new, entries, listed)
 record_arrive(new, now)
@@ -443,7 +596,7 @@ if hand_over then
   record_change(new, '', now)
 end
 local old, corrupt, copies_until = record_read(record_key, now)
-if old and record_version_of(old, op_id) then return { 'ok', new.version } end
+if old and record_version_of(old, op_id) then return limit_evicted(declared, op_id, now, { 'ok', new.version }) end
 local again = task ~= '' and migration_is(old, 2, task)
 if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
 local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
@@ -476,6 +629,11 @@ end
 if not refusal and old and old.expires_at <= now then return { 'need', 'reap', id } end
 if not refusal and old then refusal = session_foreign(keys, old) or session_foreign(new_keys, new) end
 if refusal then return refusal end
+local victims = {}
+if not old or old.user ~= new.user then
+  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new.user, id, limit, evict, now)
+  if refusal then return refusal end
+end
 if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end
 if task == '' then
   record_note_import(new, op_id)
@@ -483,9 +641,9 @@ else
   migration_freeze(new, 2, task, frozen_until, 0, place, '')
 end
 new.copies_until = copies_until
-do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
 record_store(record_key, new, now)
 if task ~= '' then migration_note(migrations_key, id, new, grace, now) end
-return { 'ok', new.version }
+return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', new.version })

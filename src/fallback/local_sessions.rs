@@ -20,6 +20,7 @@ use crate::model::{
     Created, Error, Export, Import, NewSession, OperationId, Refusal, Result, Rotated, Rotation, SessionId,
     SessionRef, UserDeleted, ms,
 };
+use crate::store::session_store::SessionStore;
 
 /// Sessions that live in this process while the store is away.
 #[derive(Debug)]
@@ -192,9 +193,14 @@ impl LocalSessions {
         Ok(())
     }
 
-    /// Makes a session here.
-    pub(crate) fn create(&self, mut new: NewSession, operation: Option<OperationId>) -> Result<Created> {
-        let id = new.id.get_or_insert_with(|| self.memory.new_id(operation)).clone();
+    /// Makes a session here, under an id that its store takes, by that store's handle for the operation.
+    pub(crate) fn create(
+        &self,
+        mut new: NewSession,
+        operation: Option<OperationId>,
+        store: &dyn SessionStore,
+    ) -> Result<Created> {
+        let id = new.settle_id(|user| store.new_id(user)).clone();
         self.adopt(&id)?;
         self.adopt_holder(new.wanted_connection())?;
         let mut ledger = self.ledger();
@@ -216,18 +222,26 @@ impl LocalSessions {
         &self,
         new: Vec<NewSession>,
         operation: Option<OperationId>,
+        store: &dyn SessionStore,
     ) -> Vec<Result<Created>> {
-        let nth = |place| operation.map(|operation| operation.nth(place));
-        new.into_iter().enumerate().map(|(place, new)| self.create(new, nth(place))).collect()
+        let create = |(place, new)| match operation.map(|operation| operation.nth(place)) {
+            Some(nth) => self.create(new, Some(nth), &*store.with_operation_id(nth)),
+            None => self.create(new, None, store),
+        };
+        new.into_iter().enumerate().map(create).collect()
     }
 
     /// Rotates a session here. The id that the store knows leads to it no longer but through this.
     pub(crate) fn rotate(
         &self,
         session: &dyn SessionRef,
-        rotation: Rotation,
+        mut rotation: Rotation,
         operation: Option<OperationId>,
+        store: &dyn SessionStore,
     ) -> Result<Rotated> {
+        // One that keeps its user stays where its id is.
+        let near = if rotation.user.is_empty() { session.id().as_str() } else { &rotation.user };
+        rotation.new_id.get_or_insert_with(|| store.new_id(near));
         let mut ledger = self.ledger();
         let old = self.memory.led_to(session.id());
         let rotated = self.memory.run_as("rotate", operation, |call| rotate::run(call, session, rotation))?;

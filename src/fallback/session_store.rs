@@ -22,7 +22,7 @@ impl SessionStore for FallbackStore {
         let began = self.begin();
         let (created, place) = match self.away() {
             Some(local) => {
-                let created = local.create(new, self.operation_id)?;
+                let created = local.create(new, self.operation_id, &*self.store)?;
                 self.coordinator.awaken();
                 (created, Place::Local)
             }
@@ -35,7 +35,7 @@ impl SessionStore for FallbackStore {
         let began = self.begin();
         let (answers, place) = match self.away() {
             Some(local) => {
-                let answers = local.create_many(new, self.operation_id);
+                let answers = local.create_many(new, self.operation_id, &*self.store);
                 self.coordinator.awaken();
                 (answers, Place::Local)
             }
@@ -116,7 +116,9 @@ impl SessionStore for FallbackStore {
             let rotation = rotation.clone();
             // In this process a rotation also changes under which id the store knows the session.
             match self.coordinator.local.as_ref().filter(|_| place == Place::Local) {
-                Some(local) => Box::pin(async move { local.rotate(session, rotation, self.operation_id) }),
+                Some(local) => {
+                    Box::pin(async move { local.rotate(session, rotation, self.operation_id, &*self.store) })
+                }
                 None => Box::pin(async move { store.rotate(session, rotation).await }),
             }
         };
@@ -239,6 +241,10 @@ impl SessionStore for FallbackStore {
 
     fn rules(&self) -> &Rules {
         self.coordinator.store.rules()
+    }
+
+    fn new_id(&self, user: &str) -> SessionId {
+        self.store.new_id(user)
     }
 
     async fn close(&self) {

@@ -93,6 +93,10 @@ impl SessionStore for MemoryStore {
         &self.rules
     }
 
+    fn new_id(&self, _user: &str) -> SessionId {
+        self.call(self.operation_id).new_id()
+    }
+
     async fn close(&self) {
         self.memory.closed.store(true, Ordering::SeqCst);
     }

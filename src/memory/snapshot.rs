@@ -10,7 +10,7 @@ use crate::memory::record::{Kind, Record};
 use crate::memory::shard::Shard;
 use crate::memory::store::MemoryStore;
 use crate::model::{Direction, Freeze, Result, Status, count_entries};
-use crate::stored::keys::{Keys, Partition};
+use crate::stored::keys::Keys;
 
 /// What a store in memory keeps under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl MemoryStore {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for a namespace that Redis would not take.
     pub fn snapshot(&self, namespace: &str) -> Result<BTreeMap<String, Stored>> {
-        let keys = Keys::new(namespace, Partition::default())?;
+        let keys = Keys::new(namespace)?;
         Ok(take(&self.memory, &keys))
     }
 }

@@ -91,13 +91,8 @@ impl MemoryStore {
         })
     }
 
-    fn call(&self, operation: Option<OperationId>) -> Call<'_> {
+    pub(crate) fn call(&self, operation: Option<OperationId>) -> Call<'_> {
         Call::new(&self.memory, &self.rules, operation).made_by(self.identity.as_ref())
-    }
-
-    /// The id of a session that was given none.
-    pub(crate) fn new_id(&self, operation: Option<OperationId>) -> SessionId {
-        self.call(operation).new_id()
     }
 
     /// The time by which its sessions live.

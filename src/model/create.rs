@@ -137,15 +137,20 @@ impl NewSession {
 }
 
 impl NewSession {
+    /// Its id; the one that `make` makes for its user, if it was given none.
+    pub(crate) fn settle_id(&mut self, make: impl FnOnce(&str) -> SessionId) -> &SessionId {
+        self.id.get_or_insert_with(|| make(&self.index_fields.user))
+    }
+
     pub(crate) fn wanted_connection(&self) -> &str {
         &self.index_fields.connection
     }
 
-    /// `made_id` is for one that was given none.
+    /// `made_id` is for one that was given none, and is told the user.
     pub(crate) fn check(
         self,
         rules: &Rules,
-        made_id: impl FnOnce() -> SessionId,
+        made_id: impl FnOnce(&str) -> SessionId,
     ) -> Result<ValidatedSession> {
         let Self { id, index_fields, status, ttl, attributes, extensions } = self;
         index_fields.validate()?;
@@ -155,7 +160,7 @@ impl NewSession {
         entries.add_all(EntryKind::Attribute, &attributes)?;
         entries.add_all(EntryKind::Extension, &extensions)?;
         let entries = entries.finish_whole()?;
-        let id = id.unwrap_or_else(made_id);
+        let id = id.unwrap_or_else(|| made_id(&index_fields.user));
         Ok(ValidatedSession { id, index_fields, status, ttl, entries, attributes, extensions })
     }
 }

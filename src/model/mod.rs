@@ -12,6 +12,8 @@ pub(crate) mod entries;
 pub(crate) mod entry_codec;
 pub(crate) mod error;
 pub(crate) mod expiry;
+#[cfg(feature = "redis")]
+pub(crate) mod id_draw;
 pub(crate) mod index_fields;
 mod invalid;
 pub(crate) mod listing;

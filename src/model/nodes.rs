@@ -269,6 +269,23 @@ pub struct Claimed {
     pub next: Option<Cursor>,
 }
 
+impl Claimed {
+    /// Whether it met no session.
+    pub(crate) fn is_empty(&self) -> bool {
+        let met = [self.frozen.len(), self.corrupt.len(), self.stale.len(), self.sessions.len()];
+        met == [0; 4] && self.unreadable == 0
+    }
+
+    /// What another claim came to, besides.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.sessions.extend(other.sessions);
+        self.frozen.extend(other.frozen);
+        self.corrupt.extend(other.corrupt);
+        self.stale.extend(other.stale);
+        self.unreadable += other.unreadable;
+    }
+}
+
 impl Node {
     /// When its lease ends or ended.
     #[must_use]

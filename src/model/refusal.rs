@@ -60,6 +60,13 @@ pub enum Refusal {
         /// The contract of this store.
         known: u64,
     },
+    /// The namespace was made with another number of partitions: a store that would look elsewhere does not start.
+    Partitions {
+        /// The number that is noted in the namespace.
+        found: u16,
+        /// The number that the store was to have.
+        wanted: u16,
+    },
     /// The server's ACL forbids the store's user something that the store needs, so the store does not start. README.md
     /// has the line that allows all of it.
     Forbidden {
@@ -92,6 +99,9 @@ impl fmt::Display for Refusal {
             Self::Fenced => f.write_str("the node does not hold its lease, or not the session"),
             Self::Contract { found, known } => {
                 write!(f, "the namespace is at contract {found}, this client knows contract {known}")
+            }
+            Self::Partitions { found, wanted } => {
+                write!(f, "the namespace has {found} partitions, and not {wanted}")
             }
             Self::Forbidden { lacking } => {
                 write!(

@@ -104,7 +104,7 @@ impl IdScheme {
         self.of_seed(&random())
     }
 
-    fn of_seed(self, seed: &[u8; 32]) -> SessionId {
+    pub(crate) fn of_seed(self, seed: &[u8; 32]) -> SessionId {
         match self {
             Self::Uuid => {
                 let bytes = *seed.first_chunk().expect("32 bytes have 16");

@@ -15,7 +15,7 @@ use crate::redis::store::RedisStore;
 use crate::redis::transport::connector::{Connector, Manager, Origin, kept_alive};
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::tracking::Tracking;
-use crate::stored::keys::{Keys, Partition};
+use crate::stored::partitions::Partitions;
 
 const NO_URL: &str = "is no redis:// URL, nor, with the feature `tls`, a rediss:// URL";
 
@@ -30,6 +30,7 @@ const SHORTEST_STALENESS: Duration = Duration::from_millis(10);
 pub struct RedisStoreBuilder {
     source: Source,
     namespace: String,
+    partitions: u16,
     rules: Rules,
     pool_size: u32,
     connect_timeout: Duration,
@@ -62,6 +63,7 @@ impl RedisStoreBuilder {
         Self {
             source,
             namespace: "cloakroom".to_owned(),
+            partitions: 1,
             rules: Rules::default(),
             pool_size: 4,
             connect_timeout: Duration::from_secs(1),
@@ -76,6 +78,19 @@ impl RedisStoreBuilder {
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
+        self
+    }
+
+    /// Over how many partitions the sessions of the namespace are spread, 1 to 1,024: for a cluster, whose servers share
+    /// them. It is fixed when the namespace is made, and a store of another number does not start in it. Defaults to 1, and
+    /// then any session has any id.
+    ///
+    /// With more, the id of a session with a user is in the partition of that user. The store makes ids that are, also by
+    /// [`new_id`](crate::SessionStore::new_id), and refuses others as [`Error::Invalid`]. docs/partitions.md says what else
+    /// is different.
+    #[must_use]
+    pub fn partitions(mut self, count: u16) -> Self {
+        self.partitions = count;
         self
     }
 
@@ -153,7 +168,7 @@ impl RedisStoreBuilder {
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace.
     pub async fn build(self) -> Result<RedisStore> {
         self.rules.validate()?;
-        let keys = Keys::new(&self.namespace, Partition::default())?;
+        let partitions = Arc::new(Partitions::new(&self.namespace, self.partitions)?);
         if !(1..=1000).contains(&self.pool_size) {
             return Err(Error::invalid("pool_size", format!("is {}, must be 1 to 1000", self.pool_size)));
         }
@@ -166,7 +181,7 @@ impl RedisStoreBuilder {
         }
         let near_cache = self
             .near_cache
-            .map(|sessions| Arc::new(NearCache::new(sessions, keys.clone(), self.clock.clone())));
+            .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));
         let own = |client: Client| {
             // redis-rs would name the URL, which has the password.
             let bad_url = |_| Error::invalid("url", NO_URL);
@@ -184,9 +199,14 @@ impl RedisStoreBuilder {
             Source::Manager(manager) => Origin::Manager(manager),
         };
         let pool = Pool::new(Connector::new(origin, self.connect_timeout), self.pool_size);
-        startup::prepare(&pool, &keys, self.deadline).await?;
-        let config =
-            StoreConfig { keys, rules: self.rules, clock: self.clock, deadline: self.deadline, near_cache };
+        startup::prepare(&pool, &partitions, self.deadline).await?;
+        let config = StoreConfig {
+            partitions,
+            rules: self.rules,
+            clock: self.clock,
+            deadline: self.deadline,
+            near_cache,
+        };
         Ok(RedisStore::new(pool, config))
     }
 }

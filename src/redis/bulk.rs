@@ -10,6 +10,7 @@ use crate::redis::call::Call;
 use crate::redis::reply::{Reply, another_session};
 use crate::redis::script;
 use crate::redis::stored_id::{StoredId, told, told_name};
+use crate::stored::partitions::Partition;
 use crate::stored::record::{Head, Record};
 
 /// How long what is corrupt is kept aside: a week.
@@ -103,6 +104,26 @@ pub(crate) async fn expired(
         page.push((reply.bytes()?, reply.number()?));
     }
     Ok(page)
+}
+
+/// In which partitions something has expired, and since when.
+pub(crate) async fn first_expired(call: &Call) -> Result<Vec<(Partition, u64)>> {
+    let partitions = call.partitions();
+    let command = |partition| {
+        let mut cmd = call.evalsha(&script::EXPIRED, &[partitions.keys(partition).expiry()]);
+        cmd.arg("").arg(0).arg(1);
+        cmd
+    };
+    let cmds: Vec<_> = partitions.all().map(command).collect();
+    let mut found = Vec::new();
+    for (partition, reply) in partitions.all().zip(call.run_each(&script::EXPIRED, &cmds).await?) {
+        let mut reply = reply.expect_ok()?;
+        if !reply.is_empty() {
+            let (_, at) = (reply.bytes()?, reply.number()?);
+            found.push((partition, at));
+        }
+    }
+    Ok(found)
 }
 
 /// A session that has expired, with its whole record, which does not change any more.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::model::{Created, NewSession, OperationId, Result, ValidatedSession};
 use crate::redis::call::Call;
@@ -10,33 +10,42 @@ use crate::redis::commands;
 use crate::redis::commands::create_many::{BatchMember, batch_len};
 use crate::redis::store::RedisStore;
 use crate::store::join::{PendingCall, join};
+use crate::stored::partitions::Partition;
 
 /// An answer, and where the caller named the session.
 type Placed = (usize, Result<Created>);
 
 impl RedisStore {
-    /// Makes sessions by a script for each batch. What the script leaves is created alone, and so is a session that the
+    /// Makes sessions by a script for each batch, which is of one partition. What the script leaves is created alone, and so is a session that the
     /// script knows nothing of: a user's with a limit, or one that a node makes under its lease.
     pub(crate) async fn make_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>> {
-        let rules = &self.config().rules;
+        let (rules, partitions) = (&self.config().rules, self.partitions());
         let call = self.operation_id.unwrap_or_else(OperationId::random);
         let mut answers: Vec<Placed> = Vec::with_capacity(new.len());
-        let (mut members, mut alone) = (Vec::new(), Vec::new());
+        let (mut groups, mut alone) = (BTreeMap::<Partition, Vec<BatchMember>>::new(), Vec::new());
         for (place, new) in new.into_iter().enumerate() {
             let operation_id = call.nth(place);
-            match new.check(rules, || rules.id_scheme.generate(&operation_id)) {
+            let made_id = |user: &str| partitions.new_id(rules.id_scheme, &operation_id, user);
+            let checked = new.check(rules, made_id).and_then(|session| {
+                partitions.check(&session.id, &session.index_fields.user)?;
+                Ok(session)
+            });
+            match checked {
                 Ok(session) => {
                     let is_alone = self.creates_alone(rules, &session.index_fields.user);
                     let member = BatchMember { place, operation_id, session };
-                    if is_alone { alone.push(member) } else { members.push(member) }
+                    let home = partitions.of(member.session.id.as_str());
+                    if is_alone { alone.push(member) } else { groups.entry(home).or_default().push(member) }
                 }
                 Err(error) => answers.push((place, Err(error))),
             }
         }
-        while !members.is_empty() {
-            let later = members.split_off(batch_len(&members));
-            answers.extend(self.make_batch(members, &mut alone).await);
-            members = later;
+        for (partition, mut members) in groups {
+            while !members.is_empty() {
+                let later = members.split_off(batch_len(&members));
+                answers.extend(self.make_batch(partition, members, &mut alone).await);
+                members = later;
+            }
         }
         answers.extend(self.make_alone(alone).await);
         answers.sort_by_key(|(place, _)| *place);
@@ -44,11 +53,16 @@ impl RedisStore {
     }
 
     /// Runs the script once, and adds those that it leaves to `alone`.
-    async fn make_batch(&self, batch: Vec<BatchMember>, alone: &mut Vec<BatchMember>) -> Vec<Placed> {
+    async fn make_batch(
+        &self,
+        partition: Partition,
+        batch: Vec<BatchMember>,
+        alone: &mut Vec<BatchMember>,
+    ) -> Vec<Placed> {
         let mut batch = batch;
         let members = &mut batch;
         let body = |call: Arc<Call>| async move { commands::create_many::run(&call, members).await };
-        let made = self.call("create_many", body).await;
+        let made = self.call_in(partition, "create_many", self.operation_id, body).await;
         match made {
             Ok(made) => {
                 let (made, left) = made.split(batch, &self.config().rules);

@@ -26,6 +26,7 @@ use crate::redis::transport::server_error::server_code;
 use crate::redis::transport::tracked::Tracked;
 use crate::store::call_span;
 use crate::stored::keys::Keys;
+use crate::stored::partitions::{Partition, Partitions};
 
 /// How often one call is sent at most, when its connection breaks under it. It is safe, so the deadline is what ends
 /// it; but a call that has seen so many connections break is more likely to be the reason.
@@ -55,6 +56,8 @@ pub(crate) struct Call {
     deadline: Instant,
     round_trips: AtomicU32,
     span: tracing::Span,
+    /// Where it works, once that is known: a call is in one partition.
+    partition: OnceLock<Partition>,
 }
 
 impl Call {
@@ -70,7 +73,13 @@ impl Call {
         let history = History::begin(id.as_ref());
         let id = id.map_or_else(OnceLock::new, OnceLock::from);
         let (is_noted, round_trips) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { config, sender, id, identity, history, is_noted, deadline, round_trips, span }
+        let partition = OnceLock::new();
+        Self { config, sender, id, identity, history, is_noted, deadline, round_trips, span, partition }
+    }
+
+    /// The same, and it ends no later than that.
+    pub(crate) fn by(self, deadline: Instant) -> Self {
+        Self { deadline: self.deadline.min(deadline), ..self }
     }
 
     pub(crate) fn id(&self) -> OperationId {
@@ -126,15 +135,39 @@ impl Call {
         };
     }
 
-    /// Notes which session it is about, by a hash: ids are secrets.
+    /// Notes which session it is about, by a hash: ids are secrets. One that knew no partition yet is in the session's.
     pub(crate) fn about(&self, session: &SessionId) {
+        self.partition.get_or_init(|| self.partitions().of(session.as_str()));
         if !self.span.is_disabled() {
             self.span.record("session", session.short_hash());
         }
     }
 
+    pub(crate) fn partitions(&self) -> &Partitions {
+        &self.config.partitions
+    }
+
+    /// Says in which partition it is.
+    pub(crate) fn enter(&self, partition: Partition) {
+        let entered = *self.partition.get_or_init(|| partition);
+        debug_assert_eq!(entered, partition, "a call is in one partition");
+    }
+
+    /// That of the session, user or walk that it is about.
+    pub(crate) fn partition(&self) -> Partition {
+        let partition = self.partition.get().copied();
+        debug_assert!(partition.is_some() || self.partitions().is_one(), "a call that knows no partition");
+        partition.unwrap_or_default()
+    }
+
+    /// Whether a session with an id is in its partition.
+    pub(crate) fn is_near(&self, id: &SessionId) -> bool {
+        self.partitions().of(id.as_str()) == self.partition()
+    }
+
+    /// Those of its partition.
     pub(crate) fn keys(&self) -> &Keys {
-        &self.config.keys
+        self.partitions().keys(self.partition())
     }
 
     pub(crate) fn near_cache(&self) -> Option<&NearCache> {

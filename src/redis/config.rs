@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::model::{Rules, TestClock};
 use crate::redis::near_cache::NearCache;
-use crate::stored::keys::Keys;
+use crate::stored::partitions::Partitions;
 
 /// What all calls of a Redis store share.
 #[derive(Debug)]
 pub(crate) struct StoreConfig {
-    pub(crate) keys: Keys,
+    pub(crate) partitions: Arc<Partitions>,
     pub(crate) rules: Rules,
     pub(crate) clock: Option<TestClock>,
     pub(crate) deadline: Duration,

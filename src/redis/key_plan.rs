@@ -2,7 +2,9 @@
 
 use redis::Cmd;
 
-use crate::model::{Cause, Error, IndexFields, Obstacle, Removed, Result, Session, SessionId, SessionRef};
+use crate::model::{
+    Cause, Error, IndexFields, Obstacle, Refusal, Removed, Result, Session, SessionId, SessionRef,
+};
 use crate::redis::bulk as batch;
 use crate::redis::bulk::Candidate;
 use crate::redis::call::Call;
@@ -118,7 +120,11 @@ impl KeyPlan {
                     return Ok(reply.into_ok());
                 }
                 "moved" if self.moved == OnRotated::Follow => {
-                    self.id = reply.session_id()?;
+                    let id = reply.session_id()?;
+                    if !call.is_near(&id) {
+                        return Err(Error::Refused(Refusal::Rotated { to: id }));
+                    }
+                    self.id = id;
                     self.moved = OnRotated::Followed;
                 }
                 "moved" if self.moved == OnRotated::Followed => return Ok(Reply::missing()),

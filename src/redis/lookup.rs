@@ -6,7 +6,7 @@
 use crate::model::{Error, Export, RecentChanges, Refusal, Result, Session, SessionId};
 use crate::redis::call::Call;
 use crate::redis::transport::read_batcher::Part;
-use crate::stored::record::Record;
+use crate::stored::record::{Record, Usage, changed_at as changed_at_of};
 
 /// The live session with an id, or with the id that it was rotated to.
 pub(crate) async fn session(call: &Call, id: &SessionId) -> Result<Option<Session>> {
@@ -52,6 +52,13 @@ async fn read_to_keep(call: &Call, id: &SessionId) -> Result<Option<Record>> {
     unless_over(stored_to_keep(call, id).await?)
 }
 
+/// The same, with the time.
+pub(crate) async fn current(call: &Call, id: &SessionId) -> Result<Option<(u64, Record)>> {
+    let stored = stored(call, id).await?;
+    let now = stored.as_ref().map_or(0, |(now, _)| *now);
+    Ok(unless_over(stored)?.map(|record| (now, record)))
+}
+
 fn unless_over(stored: Option<Stored>) -> Result<Option<Record>> {
     let Some((now, record)) = stored else {
         return Ok(None);
@@ -89,6 +96,14 @@ pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option
         _ => near_cache.forget(id),
     }
     Ok(Some((now, record)))
+}
+
+/// When the session with an id was changed last, other than by a refresh.
+pub(crate) async fn changed_at(call: &Call, id: &SessionId) -> Result<Option<u64>> {
+    call.about(id);
+    let key = call.keys().session(id.as_str());
+    let read = call.read_string(&key, Part::Beginning(Usage::BYTES), "record").await?;
+    Ok(read.and_then(|(_, bytes)| changed_at_of(&bytes)))
 }
 
 /// Whether anything is stored under an id.

@@ -12,6 +12,7 @@ use crate::redis::call::Call;
 use crate::redis::store::RedisStore;
 use crate::redis::{commands, lookup};
 use crate::store::migration_store::MigrationStore;
+use crate::stored::partitions::Partition;
 
 #[async_trait]
 impl MigrationStore for RedisStore {
@@ -44,8 +45,10 @@ impl MigrationStore for RedisStore {
     }
 
     async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
-        self.call("migrations", |call| async move { commands::migrations::run(&call, skip, limit).await })
-            .await
+        if !self.partitions().is_one() {
+            return self.migrations_everywhere(skip, limit).await;
+        }
+        self.migrations_in(Partition::default(), skip, limit).await
     }
 
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {

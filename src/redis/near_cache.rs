@@ -16,7 +16,7 @@ use redis::{Arg, Cmd, Value};
 
 use crate::model::{Rules, Session, SessionId, TestClock};
 use crate::redis::transport::tracked::Tracked;
-use crate::stored::keys::Keys;
+use crate::stored::partitions::Partitions;
 
 /// How much of the room one session of an ordinary size takes. A larger one takes that of several.
 const ORDINARY_BYTES: usize = 4096;
@@ -32,7 +32,7 @@ pub(crate) struct NearCache {
     hasher: ahash::RandomState,
     /// Counts beginnings of reads and ends of changes, so that of two it is known which came first.
     order: AtomicU64,
-    keys: Keys,
+    partitions: Arc<Partitions>,
     clock: Option<TestClock>,
     is_closed: AtomicBool,
 }
@@ -69,7 +69,7 @@ impl Weighter<SessionId, Arc<Kept>> for BySize {
 pub(crate) struct Began(u64);
 
 impl NearCache {
-    pub(crate) fn new(sessions: usize, keys: Keys, clock: Option<TestClock>) -> Self {
+    pub(crate) fn new(sessions: usize, partitions: Arc<Partitions>, clock: Option<TestClock>) -> Self {
         let hasher = ahash::RandomState::new();
         let lifecycle = DefaultLifecycle::default();
         Self {
@@ -77,7 +77,7 @@ impl NearCache {
             places: (0..PLACES).map(|_| Place::default()).collect(),
             hasher,
             order: AtomicU64::new(1),
-            keys,
+            partitions,
             clock,
             is_closed: AtomicBool::new(false),
         }
@@ -156,7 +156,7 @@ impl NearCache {
 
     /// What is no text was never kept.
     fn id_of(&self, key: &[u8]) -> Option<SessionId> {
-        let id = std::str::from_utf8(self.keys.id_of_session(key)?).ok()?;
+        let id = std::str::from_utf8(self.partitions.id_of_session(key)?).ok()?;
         SessionId::new(id).ok()
     }
 
@@ -209,12 +209,11 @@ mod tests {
 
     use super::*;
     use crate::model::{NewSession, Times, Version};
-    use crate::stored::keys::Partition;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn near_cache(sessions: usize) -> NearCache {
-        NearCache::new(sessions, Keys::new("shop", Partition::default()).unwrap(), None)
+        NearCache::new(sessions, Arc::new(Partitions::new("shop", 1).unwrap()), None)
     }
 
     fn id(text: &str) -> SessionId {
@@ -223,7 +222,7 @@ mod tests {
 
     fn session(name: &str, version: u64) -> Session {
         let times = Times { expires_at: 2_000_000, ..Times::default() };
-        let new = NewSession::new().id(id(name)).check(&Rules::new(), || id("none")).unwrap();
+        let new = NewSession::new().id(id(name)).check(&Rules::new(), |_| id("none")).unwrap();
         new.into_session(Version::new(version), times)
     }
 

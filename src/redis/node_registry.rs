@@ -37,7 +37,6 @@ impl NodeRegistry for RedisStore {
     }
 
     async fn recover(&self, claim: Claim) -> Result<Claimed> {
-        let id = claim.operation_id;
-        self.call_as("recover", id, |call| async move { commands::recover::run(&call, &claim).await }).await
+        self.recover_everywhere(claim).await
     }
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
-    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
-    UserDeleted,
+    Binding, Bound, Created, Error, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
+    Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector, Session, SessionId,
+    SessionRef, UserDeleted,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
 use crate::redis::store::RedisStore;
 use crate::redis::tidy;
 use crate::store::session_store::SessionStore;
+use crate::stored::partitions::Partition;
 
 #[async_trait]
 impl SessionStore for RedisStore {
@@ -61,6 +62,9 @@ impl SessionStore for RedisStore {
     }
 
     async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
+        if self.is_login_elsewhere(session, &rotation) {
+            return self.log_in_elsewhere(session, rotation).await;
+        }
         self.call("rotate", |call| async move { commands::rotate::run(&call, session, rotation).await }).await
     }
 
@@ -75,11 +79,21 @@ impl SessionStore for RedisStore {
 
     async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
         let delete = |call: Arc<Call>| async move { commands::delete::run(&call, session).await };
-        self.call("delete", delete).await
+        match self.call("delete", delete).await {
+            // It went to another partition by a login.
+            Err(Error::Refused(Refusal::Rotated { to })) => {
+                let delete = |call: Arc<Call>| async move { commands::delete::run(&call, &to).await };
+                self.call("delete", delete).await
+            }
+            deleted => deleted,
+        }
     }
 
     async fn list(&self, of: &Selector, page: &PageRequest) -> Result<Page> {
-        self.call("list", |call| async move { commands::list::run(&call, of, page).await }).await
+        match self.partitions().of_owner(of)[..] {
+            [partition] => self.list_in(partition, of, page).await,
+            _ => self.list_everywhere(of, page).await,
+        }
     }
 
     async fn count(&self, of: &Selector) -> Result<u64> {
@@ -87,17 +101,22 @@ impl SessionStore for RedisStore {
     }
 
     async fn session_by_connection(&self, connection: &str) -> Result<Option<Session>> {
-        let body = |call: Arc<Call>| async move { commands::get::by_connection(&call, connection).await };
-        self.call("session_by_connection", body).await
+        if !self.partitions().is_one() {
+            return self.session_by_connection_everywhere(connection).await;
+        }
+        self.session_by_connection_in(Partition::default(), connection, None).await
     }
 
     async fn delete_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
         let mut deletion = commands::delete_user::Deletion::new(user, keep)?;
+        let partition = self.partitions().of(user);
         let id = self.operation_id.unwrap_or_else(OperationId::random);
         loop {
             let deleting = &mut deletion;
-            let whole = self
-                .call_as("delete_user", Some(id), |call| async move { deleting.batch(&call).await })
+            let whole =
+                self.call_in(partition, "delete_user", Some(id), |call| async move {
+                    deleting.batch(&call).await
+                })
                 .await;
             if whole? {
                 return Ok(deletion.done);
@@ -106,20 +125,31 @@ impl SessionStore for RedisStore {
     }
 
     async fn expired(&self, before_ms: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {
+        if !self.partitions().is_one() {
+            return self.expired_everywhere(before_ms, skip, limit).await;
+        }
         let body =
             |call: Arc<Call>| async move { commands::expired::run(&call, before_ms, skip, limit).await };
         self.call("expired", body).await
     }
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
-        let reaped: Result<Reaped> =
-            self.call("reap", |call| async move { commands::reap::run(&call, batch).await }).await;
+        let reaped = if self.partitions().is_one() {
+            self.reap_in(Partition::default(), batch).await
+        } else {
+            self.reap_somewhere(batch).await
+        };
         self.tidy(&reaped).await;
         reaped
     }
 
     fn rules(&self) -> &Rules {
         &self.config().rules
+    }
+
+    fn new_id(&self, user: &str) -> SessionId {
+        let operation = self.operation_id.unwrap_or_else(OperationId::random);
+        self.partitions().new_id(self.config().rules.id_scheme, &operation, user)
     }
 
     async fn close(&self) {

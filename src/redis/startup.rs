@@ -7,16 +7,16 @@ use tokio::time::Instant;
 use crate::model::{Error, Obstacle, Result, cause};
 use crate::redis::transport::pool::Pool;
 use crate::redis::{contract, permission};
-use crate::stored::keys::Keys;
+use crate::stored::partitions::Partitions;
 
 /// Loads all scripts and proves that they will run, agrees on the contract, and warns of a server that evicts keys.
 ///
 /// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
-pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Result<()> {
+pub(crate) async fn prepare(pool: &Pool, partitions: &Partitions, deadline: Duration) -> Result<()> {
     let until = Instant::now() + deadline;
     let mut connection = pool.connection(until).await.map_err(permission::unless_forbidden)?;
-    within(until, permission::prove(&mut connection.link, keys)).await??;
-    within(until, contract::agree(&mut connection.link, keys)).await??;
+    within(until, permission::prove(&mut connection.link, partitions.keys(partitions.first()))).await??;
+    within(until, contract::agree(&mut connection.link, partitions)).await??;
     let mut info = redis::cmd("INFO");
     info.arg("memory");
     // Where INFO is forbidden there is nothing to warn of.

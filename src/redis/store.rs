@@ -11,6 +11,7 @@ use crate::redis::tidy::Tidying;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sender::Sender;
 use crate::store::call_span;
+use crate::stored::partitions::{Partition, Partitions};
 
 /// Sessions in Redis. A clone is another handle of the same store.
 #[derive(Clone)]
@@ -32,7 +33,7 @@ pub(crate) struct Backend {
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore").field("keys", &self.backend.config.keys).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("partitions", self.partitions()).finish_non_exhaustive()
     }
 }
 
@@ -48,6 +49,10 @@ impl RedisStore {
 
     pub(crate) fn config(&self) -> &StoreConfig {
         &self.backend.config
+    }
+
+    pub(crate) fn partitions(&self) -> &Partitions {
+        &self.config().partitions
     }
 
     pub(crate) fn tidying(&self) -> &Tidying {
@@ -89,11 +94,39 @@ impl RedisStore {
     where
         F: Future<Output = Result<T>>,
     {
+        self.observe(self.begin(name, id)?, body).await
+    }
+
+    /// Makes a call in a partition.
+    pub(crate) async fn call_in<T, F>(
+        &self,
+        partition: Partition,
+        name: &'static str,
+        id: Option<OperationId>,
+        body: impl FnOnce(Arc<Call>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let call = self.begin(name, id)?;
+        call.enter(partition);
+        self.observe(call, body).await
+    }
+
+    /// A call that is not made yet.
+    pub(crate) fn begin(&self, name: &'static str, id: Option<OperationId>) -> Result<Call> {
         // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
         let sender = self.backend.sender.read().unwrap_or_else(PoisonError::into_inner).clone();
         let sender = sender.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
         let config = self.backend.config.clone();
-        let call = Arc::new(Call::new(config, sender, name, id, self.identity.clone()));
+        Ok(Call::new(config, sender, name, id, self.identity.clone()))
+    }
+
+    pub(crate) async fn observe<T, F>(&self, call: Call, body: impl FnOnce(Arc<Call>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let call = Arc::new(call);
         // By reference, for a future that is handed on by value has room for it twice, and is copied each time.
         let body = std::pin::pin!(body(call.clone()));
         call.observe(body).await

@@ -64,11 +64,13 @@ pub(crate) async fn step(call: &Call, tidying: &Tidying) -> Result<()> {
         return Ok(());
     };
     let mut pipeline = Pipeline::with_capacity(1);
-    pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(call.keys().indexes_pattern());
+    pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(call.partitions().indexes_pattern());
     pipeline.arg("COUNT").arg(KEYS_PER_STEP).arg("TYPE").arg("zset");
     let page = call.read(&pipeline, "keys").await?.pop().unwrap_or(Value::Nil);
     let (next, indexes): (Vec<u8>, Vec<Vec<u8>>) =
         redis::from_redis_value(page).map_err(|_| Error::corrupt("reply to SCAN"))?;
+    let of_partition = |key: Vec<u8>| Some((call.partitions().of_key(&key)?, key));
+    let indexes: Vec<_> = indexes.into_iter().filter_map(of_partition).collect();
     count_indexes(call, &indexes).await?;
     tidying.go_on(next);
     Ok(())

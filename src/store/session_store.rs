@@ -269,6 +269,11 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// What holds for all sessions of this store.
     fn rules(&self) -> &Rules;
 
+    /// Makes an id for a session of a user, or of nobody: one that this store takes. In a namespace of several
+    /// [partitions](crate::RedisStoreBuilder::partitions) it takes no other for that user. Under an operation id it is the one
+    /// that a `create` under that makes.
+    fn new_id(&self, user: &str) -> SessionId;
+
     /// Lets go of all connections. Calls on their way end by themselves, later ones fail.
     async fn close(&self);
 

@@ -5,10 +5,6 @@ use crate::model::{Error, IndexFields, Result, Selector};
 /// The longest namespace, in bytes.
 const NAMESPACE_BYTES: usize = 64;
 
-/// A share of the keys that lives in one slot of a cluster. There is one for now.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Partition(u16);
-
 /// The keys of one partition of a namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -16,7 +12,14 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn new(namespace: &str, partition: Partition) -> Result<Self> {
+    /// Those of a namespace that has one partition.
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn new(namespace: &str) -> Result<Self> {
+        Self::tagged(namespace, 0)
+    }
+
+    /// Those of the partition that has a tag.
+    pub(crate) fn tagged(namespace: &str, tag: u32) -> Result<Self> {
         if namespace.is_empty() || namespace.len() > NAMESPACE_BYTES {
             let reason = format!("is {} bytes, must be 1 to {NAMESPACE_BYTES}", namespace.len());
             return Err(Error::invalid("namespace", reason));
@@ -24,7 +27,7 @@ impl Keys {
         if namespace.contains(['{', '}']) {
             return Err(Error::invalid("namespace", "has a brace, which would change the hash tag"));
         }
-        Ok(Self { tag: hash_tag(namespace, partition) })
+        Ok(Self { tag: hash_tag(namespace, tag) })
     }
 
     pub(crate) fn session(&self, id: impl AsRef<[u8]>) -> Vec<u8> {
@@ -143,6 +146,18 @@ impl Keys {
         (pattern + ":*:sessions").into_bytes()
     }
 
+    /// Whether a key is one of these.
+    #[cfg(feature = "redis")]
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        key.strip_prefix(self.tag.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
+    }
+
+    /// What a cluster hashes to find the slot: the tag without its braces.
+    #[cfg(feature = "redis")]
+    pub(crate) fn hashed(&self) -> &str {
+        self.tag.trim_matches(['{', '}'])
+    }
+
     fn of_all(&self, what: &str) -> Vec<u8> {
         format!("{}:{what}", self.tag).into_bytes()
     }
@@ -185,8 +200,8 @@ impl Declared<'_> {
 }
 
 /// All keys of a partition share this, so they share a slot.
-fn hash_tag(namespace: &str, partition: Partition) -> String {
-    format!("{{{namespace}:{}}}", partition.0)
+fn hash_tag(namespace: &str, tag: u32) -> String {
+    format!("{{{namespace}:{tag}}}")
 }
 
 #[cfg(test)]
@@ -195,7 +210,7 @@ mod tests {
 
     #[test]
     fn every_key_begins_with_the_tag_and_ends_with_a_fixed_suffix() {
-        let keys = Keys::new("shop", Partition::default()).unwrap();
+        let keys = Keys::new("shop").unwrap();
         let text = |key: Vec<u8>| String::from_utf8(key).unwrap();
         assert_eq!(text(keys.session("a:b")), "{shop:0}:session:a:b");
         assert_eq!(keys.id_of_session(b"{shop:0}:session:a:b"), Some(&b"a:b"[..]));
@@ -216,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_a_session_has_not_has_no_key_but_the_record_in_its_place() {
-        let keys = Keys::new("shop", Partition::default()).unwrap();
+        let keys = Keys::new("shop").unwrap();
         let none = keys.of_session("a", &IndexFields::<String>::default());
         let (record, expiry) = (keys.session("a"), keys.expiry());
         assert_eq!(none, [record.clone(), expiry, record.clone(), record.clone(), record.clone()]);
@@ -228,7 +243,7 @@ mod tests {
     fn one_of_each_kind_is_what_the_bundle_has_for_the_start() {
         let bundle: serde_json::Value =
             serde_json::from_str(include_str!("../../lua/bundle.json")).expect("it is JSON");
-        let keys = Keys::new("shop", Partition::default()).unwrap().one_of_each();
+        let keys = Keys::new("shop").unwrap().one_of_each();
         let patterns = keys.map(|key| String::from_utf8(key).unwrap().replace("{shop:0}", "{ns:p}"));
         assert_eq!(bundle["start"]["keys"], serde_json::json!(patterns));
     }
@@ -236,7 +251,7 @@ mod tests {
     #[test]
     fn a_bad_namespace_is_refused() {
         for namespace in ["", "a{b", "a}b", &"x".repeat(65)] {
-            assert!(Keys::new(namespace, Partition::default()).is_err());
+            assert!(Keys::new(namespace).is_err());
         }
     }
 }

@@ -4,5 +4,7 @@
 pub(crate) mod keys;
 #[cfg(any(test, feature = "redis"))]
 pub(crate) mod lease;
+#[cfg(feature = "redis")]
+pub(crate) mod partitions;
 #[cfg(any(test, feature = "redis"))]
 pub(crate) mod record;

@@ -20,6 +20,9 @@ const DEPARTED: u8 = 4;
 /// version, six times.
 const HEADER_BYTES: usize = 3 + 3 * 2 + 2 * 4 + 2 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
 
+/// Where the time of the newest change stands: behind the lengths and four operation ids.
+const CHANGED_AT: usize = 3 + 3 * 2 + 2 * 4 + 2 + 4 * 8;
+
 /// Where the length of the body stands.
 const BODY_LENGTH: std::ops::Range<usize> = 13..17;
 
@@ -109,6 +112,14 @@ impl Usage {
         let is_open = kind == SESSION && status != Status::Migrating;
         is_open.then_some(Self { version: Version::new(version), last_active, expires_at })
     }
+}
+
+/// When the session of a record was changed last, other than by a refresh.
+pub(crate) fn changed_at(record: &[u8]) -> Option<u64> {
+    let mut input = Input(record);
+    input.bytes(CHANGED_AT)?;
+    let [changed_at] = input.six_bytes()?;
+    Some(changed_at)
 }
 
 /// The fixed beginning of a record.

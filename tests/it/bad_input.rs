@@ -13,7 +13,7 @@ use cloakroom::{
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::refusal;
 
@@ -37,7 +37,7 @@ const NO_NODE: &str = "node id is empty";
 #[rstest]
 #[tokio::test]
 async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_takes_one(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -88,7 +88,7 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
 
 #[rstest]
 #[tokio::test]
-async fn names_of_any_bytes_up_to_256_are_exact(#[values(Redis, Memory)] on: On) {
+async fn names_of_any_bytes_up_to_256_are_exact(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let names = [
@@ -146,7 +146,7 @@ fn a_session_id_is_1_to_128_bytes() {
 
 #[rstest]
 #[tokio::test]
-async fn an_id_of_128_bytes_of_any_kind_is_exact(#[values(Redis, Memory)] on: On) {
+async fn an_id_of_128_bytes_of_any_kind_is_exact(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for id in ["é".repeat(64), "{}:*".repeat(32), "\u{0}".to_owned()] {
@@ -159,7 +159,7 @@ async fn an_id_of_128_bytes_of_any_kind_is_exact(#[values(Redis, Memory)] on: On
 
 #[rstest]
 #[tokio::test]
-async fn pages_and_batches_have_a_size(#[values(Redis, Memory)] on: On) {
+async fn pages_and_batches_have_a_size(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -237,7 +237,7 @@ async fn write(store: &Store, id: &SessionId, key: &str, value: &str, extension:
 #[rstest]
 #[tokio::test]
 async fn keys_and_values_beyond_their_limits_are_refused_by_every_operation_that_takes_them(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new().value_bytes(100)).await;
@@ -272,7 +272,7 @@ async fn keys_and_values_beyond_their_limits_are_refused_by_every_operation_that
 #[rstest]
 #[tokio::test]
 async fn a_session_larger_than_configured_is_too_large_and_nothing_is_written(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new().session_bytes(1000)).await;

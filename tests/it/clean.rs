@@ -5,7 +5,7 @@ use cloakroom::{Refusal, Rules, Session};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::refusal;
 
@@ -37,7 +37,7 @@ async fn world(on: On) -> World {
 #[rstest]
 #[tokio::test]
 async fn a_copy_that_is_not_to_be_goes_without_a_tombstone_so_that_it_may_come_again(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let World { target: (context, store), session, import, task, until, .. } = world(on).await;
     let copy = Leftover::Copy { until_ms: until };
@@ -58,7 +58,7 @@ async fn a_copy_that_is_not_to_be_goes_without_a_tombstone_so_that_it_may_come_a
 
 #[rstest]
 #[tokio::test]
-async fn what_was_thawed_or_is_frozen_at_its_source_is_no_leftover(#[values(Redis, Memory)] on: On) {
+async fn what_was_thawed_or_is_frozen_at_its_source_is_no_leftover(#[values(Redis, Spread, Memory)] on: On) {
     let World { source: (from, there), target: (context, store), session, task, until, .. } = world(on).await;
     store.thaw(session.id(), task, Direction::Incoming).await.unwrap();
     for (context, store) in [(&context, &store), (&from, &there)] {
@@ -93,7 +93,9 @@ async fn where_a_session_went_is_told_for_the_grace_of_a_tombstone_once_it_is_cl
 
 #[rstest]
 #[tokio::test]
-async fn that_a_copy_was_deleted_is_told_until_its_migration_is_cleaned_up(#[values(Redis, Memory)] on: On) {
+async fn that_a_copy_was_deleted_is_told_until_its_migration_is_cleaned_up(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let World { target: (context, store), session, import, task, until, .. } = world(on).await;
     let copy = Leftover::Copy { until_ms: until };
     store.delete(&session).await.unwrap();
@@ -112,7 +114,9 @@ async fn that_a_copy_was_deleted_is_told_until_its_migration_is_cleaned_up(#[val
 
 #[rstest]
 #[tokio::test]
-async fn a_session_comes_back_at_once_where_it_went_from_and_was_cleaned_up(#[values(Redis, Memory)] on: On) {
+async fn a_session_comes_back_at_once_where_it_went_from_and_was_cleaned_up(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let World { source: (context, store), target: (_there, other), session, task, until, .. } =
         world(on).await;
     store.depart(&session, task, until).await.unwrap();

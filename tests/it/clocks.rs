@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::{ms, refusal};
 use crate::support::leases::{LEASE, register, session_at};
 use crate::support::sessions::create_many;
@@ -22,7 +22,7 @@ const TTL: Duration = Duration::from_secs(30 * 60);
 #[rstest]
 #[tokio::test]
 async fn a_session_that_was_made_three_days_ahead_lives_for_its_ttl_from_its_next_use_on(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
     #[values(Duration::ZERO, MINUTE)] touch: Duration,
     #[values(false, true)] whole: bool,
 ) {
@@ -58,7 +58,7 @@ async fn a_session_that_was_made_three_days_ahead_lives_for_its_ttl_from_its_nex
 #[rstest]
 #[tokio::test]
 async fn a_clock_that_goes_back_by_less_than_the_touch_interval_makes_nobody_write(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().touch_interval(MINUTE)).await;
@@ -76,7 +76,7 @@ async fn a_clock_that_goes_back_by_less_than_the_touch_interval_makes_nobody_wri
 #[rstest]
 #[tokio::test]
 async fn a_session_that_was_extended_ahead_is_brought_back_but_never_past_its_deadline(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().refresh_threshold(1.0).max_lifetime(40 * MINUTE)).await;
@@ -94,7 +94,7 @@ async fn a_session_that_was_extended_ahead_is_brought_back_but_never_past_its_de
 
 #[rstest]
 #[tokio::test]
-async fn a_new_ttl_begins_by_the_clock_that_there_is(#[values(Redis, Memory)] on: On) {
+async fn a_new_ttl_begins_by_the_clock_that_there_is(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     context.clock.advance(DAY);
@@ -132,7 +132,9 @@ async fn what_a_recovered_session_was_given_to_come_back_is_not_too_far_off(#[va
 
 #[rstest]
 #[tokio::test]
-async fn a_freeze_that_began_by_a_clock_that_was_set_back_since_is_over(#[values(Redis, Memory)] on: On) {
+async fn a_freeze_that_began_by_a_clock_that_was_set_back_since_is_over(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -158,7 +160,7 @@ async fn a_freeze_that_began_by_a_clock_that_was_set_back_since_is_over(#[values
 #[rstest]
 #[tokio::test]
 async fn a_freeze_whose_clock_is_set_back_within_its_length_lasts_no_longer_than_that(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
@@ -204,7 +206,7 @@ async fn a_lease_that_was_renewed_by_a_clock_that_was_set_back_since_is_over(
 
 #[rstest]
 #[tokio::test]
-async fn a_lease_whose_clock_is_set_back_within_its_length_is_held(#[values(Redis, Memory)] on: On) {
+async fn a_lease_whose_clock_is_set_back_within_its_length_is_held(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let holder = register(&store, "n").await;
@@ -220,7 +222,7 @@ async fn a_lease_whose_clock_is_set_back_within_its_length_is_held(#[values(Redi
 
 #[rstest]
 #[tokio::test]
-async fn a_log_out_everywhere_ends_what_was_made_ahead_too(#[values(Redis, Memory)] on: On) {
+async fn a_log_out_everywhere_ends_what_was_made_ahead_too(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     context.clock.advance(DAY);

@@ -12,7 +12,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::session_id;
 use crate::support::manager::Manager;
 use crate::support::traced::{capture, closed};
@@ -114,7 +114,7 @@ async fn a_store_on_a_client_that_the_service_has_works() {
 
 #[rstest]
 #[tokio::test]
-async fn a_dyn_store_has_all_operations(#[values(Redis, Memory)] on: On) {
+async fn a_dyn_store_has_all_operations(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     every_operation(context.store(Rules::new()).await).await;
     context.check().await;
@@ -159,7 +159,9 @@ async fn every_operation(store: Arc<dyn SessionStore>) {
 
 #[rstest]
 #[tokio::test]
-async fn after_close_every_call_is_not_executed_for_the_store_is_closed(#[values(Redis, Memory)] on: On) {
+async fn after_close_every_call_is_not_executed_for_the_store_is_closed(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let mut session = context.session(&store, "a").await;

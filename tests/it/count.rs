@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::session_id as id;
 use crate::support::sessions::create_many;
 
@@ -92,7 +92,7 @@ async fn a_foreign_type_at_either_index_is_corrupt() {
 
 #[rstest]
 #[tokio::test]
-async fn an_owner_that_is_empty_or_too_long_is_invalid(#[values(Redis, Memory)] on: On) {
+async fn an_owner_that_is_empty_or_too_long_is_invalid(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for (owner, named) in [

@@ -12,7 +12,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::{refusal, session_id as id};
 use crate::support::record::{LIVE, Stored};
 
@@ -141,7 +141,7 @@ async fn an_anonymous_session_is_in_the_expiry_index_only(#[values(Redis, Memory
 
 #[rstest]
 #[tokio::test]
-async fn ids_are_made_by_the_scheme_and_none_twice(#[values(Redis, Memory)] on: On) {
+async fn ids_are_made_by_the_scheme_and_none_twice(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let uuids = context.store_at(rules()).await;
     let tokens = context.store_at(rules().id_scheme(IdScheme::Token)).await;

@@ -11,7 +11,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::{refusal, session_id as id};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -105,7 +105,7 @@ async fn a_batch_leaves_what_single_creates_leave(#[values(Redis, Memory)] on: O
 
 #[rstest]
 #[tokio::test]
-async fn any_number_of_sessions_is_made(#[values(Redis, Memory)] on: On) {
+async fn any_number_of_sessions_is_made(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     assert!(make(&store, []).await.is_empty());
@@ -218,7 +218,7 @@ async fn where_users_have_a_limit_it_holds_in_a_batch_and_the_later_ones_stay(
 #[rstest]
 #[tokio::test]
 async fn a_batch_that_is_repeated_under_its_operation_id_answers_the_same_and_changes_nothing(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
     #[values(IdScheme::Uuid, IdScheme::Token)] scheme: IdScheme,
 ) {
     let context = Context::on(on).await;

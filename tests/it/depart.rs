@@ -7,7 +7,7 @@ use cloakroom::{
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::refusal;
 
@@ -65,7 +65,7 @@ async fn what_departed_leaves_no_entry_and_every_call_is_told_where_it_went(#[va
 
 #[rstest]
 #[tokio::test]
-async fn the_same_task_departs_once_and_another_is_told_that_it_did(#[values(Redis, Memory)] on: On) {
+async fn the_same_task_departs_once_and_another_is_told_that_it_did(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let task = TaskId::random();
@@ -80,7 +80,9 @@ async fn the_same_task_departs_once_and_another_is_told_that_it_did(#[values(Red
 
 #[rstest]
 #[tokio::test]
-async fn only_the_freeze_that_the_copy_was_made_under_lets_a_session_go(#[values(Redis, Memory)] on: On) {
+async fn only_the_freeze_that_the_copy_was_made_under_lets_a_session_go(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let task = TaskId::random();
@@ -106,7 +108,7 @@ async fn only_the_freeze_that_the_copy_was_made_under_lets_a_session_go(#[values
 #[rstest]
 #[tokio::test]
 async fn where_it_went_is_told_as_long_as_the_session_would_have_been_stored(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let rules = Rules::new().grace(Duration::from_secs(600));

@@ -7,7 +7,7 @@ use cloakroom::{Error, Invalid, NewSession, Patch, Rules, SessionId};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::session_id as id;
 use crate::support::sessions::create_many;
@@ -156,7 +156,7 @@ async fn the_note_of_the_index_itself_is_never_found() {
 
 #[rstest]
 #[tokio::test]
-async fn a_page_size_outside_1_to_1000_is_invalid(#[values(Redis, Memory)] on: On) {
+async fn a_page_size_outside_1_to_1000_is_invalid(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for limit in [0, 1001] {

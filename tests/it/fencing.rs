@@ -12,7 +12,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::{refusal, session_id};
 use crate::support::leases::{LEASE, register, session_at};
 
@@ -158,7 +158,9 @@ async fn a_node_does_not_write_to_what_was_taken_from_it(#[values(Redis, Memory)
 
 #[rstest]
 #[tokio::test]
-async fn a_node_does_not_write_to_sessions_of_no_node_or_put_any_elsewhere(#[values(Redis, Memory)] on: On) {
+async fn a_node_does_not_write_to_sessions_of_no_node_or_put_any_elsewhere(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let owner = store.as_node(&register(&store, "n").await);

@@ -6,7 +6,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::{refusal, session_id};
 
 const SPAN: Duration = Duration::from_secs(30);
@@ -18,7 +18,9 @@ fn rules() -> Rules {
 
 #[rstest]
 #[tokio::test]
-async fn a_frozen_session_is_read_and_not_changed_until_its_freeze_is_over(#[values(Redis, Memory)] on: On) {
+async fn a_frozen_session_is_read_and_not_changed_until_its_freeze_is_over(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
@@ -72,7 +74,7 @@ async fn what_is_stored_says_by_which_task_until_when_and_where_to(#[values(Redi
 
 #[rstest]
 #[tokio::test]
-async fn the_same_task_freezes_once_and_another_is_refused(#[values(Redis, Memory)] on: On) {
+async fn the_same_task_freezes_once_and_another_is_refused(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
@@ -93,7 +95,7 @@ async fn the_same_task_freezes_once_and_another_is_refused(#[values(Redis, Memor
 #[rstest]
 #[tokio::test]
 async fn freeze_of_an_id_without_a_live_session_is_refused_and_changes_nothing(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
@@ -109,7 +111,7 @@ async fn freeze_of_an_id_without_a_live_session_is_refused_and_changes_nothing(
 
 #[rstest]
 #[tokio::test]
-async fn freeze_by_an_id_that_was_rotated_away_freezes_the_session(#[values(Redis, Memory)] on: On) {
+async fn freeze_by_an_id_that_was_rotated_away_freezes_the_session(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
@@ -124,7 +126,7 @@ async fn freeze_by_an_id_that_was_rotated_away_freezes_the_session(#[values(Redi
 
 #[rstest]
 #[tokio::test]
-async fn a_delete_and_a_log_out_everywhere_win_over_a_freeze(#[values(Redis, Memory)] on: On) {
+async fn a_delete_and_a_log_out_everywhere_win_over_a_freeze(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     for everywhere in [false, true] {
@@ -147,7 +149,9 @@ async fn a_delete_and_a_log_out_everywhere_win_over_a_freeze(#[values(Redis, Mem
 
 #[rstest]
 #[tokio::test]
-async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_256_bytes(#[values(Redis, Memory)] on: On) {
+async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_256_bytes(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let before = context.dump().await;

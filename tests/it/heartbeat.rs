@@ -10,7 +10,7 @@ use cloakroom::{Error, Rules};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::leases::{LEASE, register};
 
@@ -64,7 +64,9 @@ async fn a_node_that_registers_holds_its_lease_for_its_length(#[values(Redis, Me
 
 #[rstest]
 #[tokio::test]
-async fn a_node_that_is_held_is_taken_for_another_lease_and_nothing_changes(#[values(Redis, Memory)] on: On) {
+async fn a_node_that_is_held_is_taken_for_another_lease_and_nothing_changes(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     register(&store, "n").await;
@@ -98,7 +100,7 @@ async fn a_lease_is_renewed_until_the_millisecond_before_its_end_and_never_later
 #[rstest]
 #[tokio::test]
 async fn a_node_whose_lease_ran_out_is_registered_anew_and_the_old_lease_stays_lost(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
@@ -169,7 +171,7 @@ async fn a_node_goes_from_the_list_when_its_lease_has_been_over_for_long_enough(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_that_register_one_node_at_once_one_holds_it(#[values(Redis, Memory)] on: On) {
+async fn of_many_that_register_one_node_at_once_one_holds_it(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let attempts = (0..20).map(|_| {
@@ -215,7 +217,7 @@ async fn something_foreign_at_a_key_is_corrupt_and_nothing_changes() {
 
 #[rstest]
 #[tokio::test]
-async fn bad_times_and_names_are_refused_with_their_limits(#[values(Redis, Memory)] on: On) {
+async fn bad_times_and_names_are_refused_with_their_limits(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let holder = NodeIdentity::new(&"é".repeat(128)).unwrap();

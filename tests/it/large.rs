@@ -15,7 +15,7 @@ use cloakroom::{
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::{refusal, session_id as id};
 use crate::support::leases::register;
@@ -227,7 +227,9 @@ async fn many_creates_send_1_mib_of_entries_at_a_time() {
 
 #[rstest]
 #[tokio::test]
-async fn a_session_has_1024_entries_at_most_unless_the_rules_say_otherwise(#[values(Redis, Memory)] on: On) {
+async fn a_session_has_1024_entries_at_most_unless_the_rules_say_otherwise(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let with =
         |count: usize| (0..count).fold(NewSession::new(), |new, at| new.set(at.to_string(), &at).unwrap());

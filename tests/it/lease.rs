@@ -9,7 +9,7 @@ use cloakroom::{Refusal, Rules};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store, eventually};
 use crate::support::expect::refusal;
 use crate::support::hooked::Hooked;
@@ -29,7 +29,7 @@ async fn hooked(context: &Context) -> (Hooked, Store) {
 #[rstest]
 #[tokio::test]
 async fn a_lease_is_held_until_it_is_released_and_then_another_holds_the_node(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
@@ -46,7 +46,7 @@ async fn a_lease_is_held_until_it_is_released_and_then_another_holds_the_node(
 
 #[rstest]
 #[tokio::test]
-async fn dropping_the_handle_releases_the_lease(#[values(Redis, Memory)] on: On) {
+async fn dropping_the_handle_releases_the_lease(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     drop(Lease::acquire(store.clone(), "n", options(LONG)).await.unwrap());
@@ -55,7 +55,7 @@ async fn dropping_the_handle_releases_the_lease(#[values(Redis, Memory)] on: On)
 
 #[rstest]
 #[tokio::test]
-async fn a_lease_is_renewed_again_and_again(#[values(Redis, Memory)] on: On) {
+async fn a_lease_is_renewed_again_and_again(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let (hooked, store) = hooked(&context).await;
     // So long that a busy machine does not lose it.
@@ -73,7 +73,9 @@ async fn a_lease_is_renewed_again_and_again(#[values(Redis, Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn a_lease_that_ran_out_by_the_clock_of_the_store_is_lost_for_good(#[values(Redis, Memory)] on: On) {
+async fn a_lease_that_ran_out_by_the_clock_of_the_store_is_lost_for_good(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let length = Duration::from_secs(3);
@@ -140,7 +142,7 @@ async fn a_renewal_that_hangs_does_not_keep_a_lease_beyond_its_time() {
 
 #[rstest]
 #[tokio::test]
-async fn a_lease_with_a_bad_name_or_length_is_refused(#[values(Redis, Memory)] on: On) {
+async fn a_lease_with_a_bad_name_or_length_is_refused(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let error = Lease::acquire(store.clone(), "", options(LONG)).await.unwrap_err();

@@ -11,7 +11,7 @@ use cloakroom::{
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store, build};
 use crate::support::expect::session_id as id;
 use crate::support::sessions::{create_many, ids};
@@ -111,7 +111,7 @@ async fn pages_run_on_over_milliseconds_with_few_and_many_sessions(#[values(Redi
 
 #[rstest]
 #[tokio::test]
-async fn sessions_that_are_deleted_between_pages_shift_nothing(#[values(Redis, Memory)] on: On) {
+async fn sessions_that_are_deleted_between_pages_shift_nothing(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     for size in [7, 100] {
         let store = context.store_at(Rules::new()).await;
@@ -248,7 +248,7 @@ async fn a_corrupt_record_is_left_out_and_its_entry_stays() {
 
 #[rstest]
 #[tokio::test]
-async fn a_page_size_or_owner_outside_its_limits_is_invalid(#[values(Redis, Memory)] on: On) {
+async fn a_page_size_or_owner_outside_its_limits_is_invalid(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for (owner, size, named) in [

@@ -53,6 +53,7 @@ mod migration;
 mod model;
 mod modify;
 mod near_cache;
+mod partitions;
 mod public_face;
 mod races;
 mod random;

@@ -18,7 +18,7 @@ use cloakroom::{Invalid, Refusal, Rules, Session, SessionId};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::refusal;
 
@@ -116,7 +116,9 @@ async fn a_session_moves_to_another_namespace_of_the_same_server() {
 
 #[rstest]
 #[tokio::test]
-async fn a_session_that_is_not_there_or_is_gone_already_is_told_as_such(#[values(Redis, Memory)] on: On) {
+async fn a_session_that_is_not_there_or_is_gone_already_is_told_as_such(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let world = World::new(on, on).await;
     let manager = world.manager();
     for id in world.from.not_live(&world.local, Duration::from_secs(30 * 60)).await {
@@ -130,7 +132,7 @@ async fn a_session_that_is_not_there_or_is_gone_already_is_told_as_such(#[values
 
 #[rstest]
 #[tokio::test]
-async fn a_task_that_is_submitted_again_is_the_same_migration(#[values(Redis, Memory)] on: On) {
+async fn a_task_that_is_submitted_again_is_the_same_migration(#[values(Redis, Spread, Memory)] on: On) {
     let world = World::new(on, on).await;
     let manager = world.manager();
     let session = world.from.session(&world.local, "a").await;

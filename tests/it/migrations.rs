@@ -7,13 +7,13 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 
 const SPAN: Duration = Duration::from_secs(30);
 
 #[rstest]
 #[tokio::test]
-async fn pages_go_through_all_that_are_on_their_way(#[values(Redis, Memory)] on: On) {
+async fn pages_go_through_all_that_are_on_their_way(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut expected = BTreeSet::new();
@@ -68,7 +68,9 @@ async fn one_that_has_expired_is_passed_over_until_it_is_reaped(#[values(Redis, 
 
 #[rstest]
 #[tokio::test]
-async fn a_freeze_that_is_over_is_told_in_the_list_and_not_of_the_session(#[values(Redis, Memory)] on: On) {
+async fn a_freeze_that_is_over_is_told_in_the_list_and_not_of_the_session(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -84,7 +86,7 @@ async fn a_freeze_that_is_over_is_told_in_the_list_and_not_of_the_session(#[valu
 
 #[rstest]
 #[tokio::test]
-async fn a_page_has_1_to_200(#[values(Redis, Memory)] on: On) {
+async fn a_page_has_1_to_200(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     for limit in [0, 201] {

@@ -11,7 +11,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::leases::{LEASE, register, session_at};
 
 /// Name, whether it is live, sessions.
@@ -49,7 +49,7 @@ async fn nodes_are_listed_by_name_with_their_live_sessions(#[values(Redis, Memor
 
 #[rstest]
 #[tokio::test]
-async fn a_lease_is_over_at_its_very_end(#[values(Redis, Memory)] on: On) {
+async fn a_lease_is_over_at_its_very_end(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     register(&store, "n").await;
@@ -63,7 +63,7 @@ async fn a_lease_is_over_at_its_very_end(#[values(Redis, Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn more_nodes_than_a_page_has_are_all_listed(#[values(Redis, Memory)] on: On) {
+async fn more_nodes_than_a_page_has_are_all_listed(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let mut names = Vec::new();

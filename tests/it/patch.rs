@@ -7,7 +7,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Near, Redis};
+use crate::support::context::On::{Memory, Near, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal};
 
@@ -130,7 +130,7 @@ async fn a_patch_that_changes_nothing_writes_nothing(#[values(Redis, Near, Memor
 #[rstest]
 #[tokio::test]
 async fn a_patch_that_sets_a_value_to_what_it_is_or_removes_what_is_not_there_counts_as_a_change(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;

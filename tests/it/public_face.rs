@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::{refusal, session_id};
 use crate::support::leases::register;
 
@@ -76,7 +76,9 @@ async fn a_version_is_a_number_as_text_and_as_json() {
 
 #[rstest]
 #[tokio::test]
-async fn a_call_is_recognised_by_an_operation_id_that_went_through_text(#[values(Redis, Memory)] on: On) {
+async fn a_call_is_recognised_by_an_operation_id_that_went_through_text(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let rules = || Rules::new().id_scheme(IdScheme::Token);
     let (store, other) = (context.store(rules()).await, context.store(rules()).await);
@@ -98,7 +100,7 @@ async fn a_call_is_recognised_by_an_operation_id_that_went_through_text(#[values
 #[rstest]
 #[tokio::test]
 async fn an_operation_id_that_went_through_text_makes_the_session_id_it_would_have_made(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let (one, another) = (Context::on(on).await, Context::on(on).await);
     let operation = OperationId::random();
@@ -112,7 +114,7 @@ async fn an_operation_id_that_went_through_text_makes_the_session_id_it_would_ha
 
 #[rstest]
 #[tokio::test]
-async fn a_task_id_that_went_through_text_names_the_same_migration(#[values(Redis, Memory)] on: On) {
+async fn a_task_id_that_went_through_text_names_the_same_migration(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let task = TaskId::new([1, 2, 3, 4, 5, 6, 7, 0xff]).unwrap();
@@ -204,7 +206,7 @@ fn each_rule_is_told_as_it_was_set() {
 #[rstest]
 #[tokio::test]
 async fn a_store_tells_its_rules_and_a_fallback_store_those_of_the_store_behind_it(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store(rules()).await;
@@ -223,7 +225,7 @@ fn at(ms: u64) -> SystemTime {
 
 #[rstest]
 #[tokio::test]
-async fn times_are_told_as_milliseconds_and_as_the_same_system_time(#[values(Redis, Memory)] on: On) {
+async fn times_are_told_as_milliseconds_and_as_the_same_system_time(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new().max_lifetime(Duration::from_secs(7200))).await;
     let made = context.session(&store, "a").await;

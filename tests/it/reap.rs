@@ -8,7 +8,7 @@ use cloakroom::{Error, Invalid, NewSession, Rotation, Rules, Selector};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::session_id as id;
 use crate::support::sessions::{create_many, ids};
@@ -161,7 +161,9 @@ async fn a_rotated_session_is_reaped_once_under_its_new_id(#[values(Redis, Memor
 
 #[rstest]
 #[tokio::test]
-async fn eight_reapers_at_once_return_each_of_600_sessions_to_one_of_them(#[values(Redis, Memory)] on: On) {
+async fn eight_reapers_at_once_return_each_of_600_sessions_to_one_of_them(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let made = create_many(&store, 600, |number| {
@@ -327,7 +329,7 @@ async fn a_session_that_the_expiry_index_lost_stays_in_its_users_and_nodes_index
 
 #[rstest]
 #[tokio::test]
-async fn a_batch_outside_1_to_200_is_invalid(#[values(Redis, Memory)] on: On) {
+async fn a_batch_outside_1_to_200_is_invalid(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(rules()).await;
     for batch in [0, 201] {

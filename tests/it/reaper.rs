@@ -10,7 +10,7 @@ use cloakroom::{Error, Invalid, NewSession, Rules, Session};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store, eventually};
 use crate::support::record::Stored;
 use crate::support::traced::capture;
@@ -88,7 +88,7 @@ async fn a_reaper_removes_all_that_has_expired_and_hands_each_out_once(#[values(
 
 #[rstest]
 #[tokio::test]
-async fn what_expires_later_is_reaped_by_a_later_sweep(#[values(Redis, Memory)] on: On) {
+async fn what_expires_later_is_reaped_by_a_later_sweep(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let handed_out = HandedOut::default();
@@ -106,7 +106,7 @@ async fn what_expires_later_is_reaped_by_a_later_sweep(#[values(Redis, Memory)] 
 #[rstest]
 #[tokio::test]
 async fn a_callback_that_panics_is_logged_and_counted_and_those_behind_it_are_reaped_and_told(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
@@ -133,7 +133,7 @@ async fn a_callback_that_panics_is_logged_and_counted_and_those_behind_it_are_re
 
 #[rstest]
 #[tokio::test]
-async fn a_removed_session_is_handed_out_with_all_its_data(#[values(Redis, Memory)] on: On) {
+async fn a_removed_session_is_handed_out_with_all_its_data(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let session = context.session(&store, "a").await;
@@ -150,7 +150,7 @@ async fn a_removed_session_is_handed_out_with_all_its_data(#[values(Redis, Memor
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_reapers_in_two_stores_share_the_work(#[values(Redis, Memory)] on: On) {
+async fn two_reapers_in_two_stores_share_the_work(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let stores = [context.store_at(rules()).await, context.store_at(rules()).await];
     let expected = expired(&context, &stores[0], 300).await;
@@ -206,7 +206,7 @@ async fn a_stop_hands_out_the_whole_batch_and_takes_no_other() {
 
 #[rstest]
 #[tokio::test]
-async fn dropping_the_handle_ends_the_task(#[values(Redis, Memory)] on: On) {
+async fn dropping_the_handle_ends_the_task(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let handed_out = HandedOut::default();
@@ -223,7 +223,7 @@ async fn dropping_the_handle_ends_the_task(#[values(Redis, Memory)] on: On) {
 
 #[rstest]
 #[tokio::test]
-async fn a_stop_in_a_pause_does_not_wait_for_its_end(#[values(Redis, Memory)] on: On) {
+async fn a_stop_in_a_pause_does_not_wait_for_its_end(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let reaper = reaper_of(&store, Duration::from_secs(3600), 10).spawn().unwrap();
@@ -276,7 +276,7 @@ async fn errors_while_the_server_is_down_are_counted_and_reaping_goes_on_afterwa
 
 #[rstest]
 #[tokio::test]
-async fn bad_arguments_are_refused(#[values(Redis, Memory)] on: On) {
+async fn bad_arguments_are_refused(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     for (every, batch, named) in [(Duration::ZERO, 10, "every"), (EVERY, 0, "batch"), (EVERY, 201, "batch")] {

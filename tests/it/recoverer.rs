@@ -9,7 +9,7 @@ use cloakroom::{Error, Invalid, NewSession, Rules, Selector};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store, eventually};
 use crate::support::leases::{register, session_at};
 use crate::support::sessions::create_many;
@@ -52,7 +52,7 @@ fn recoverer_of(store: &Store, lease: &Lease, every: Duration, batch: usize) -> 
 #[rstest]
 #[tokio::test]
 async fn a_recoverer_takes_over_the_sessions_of_each_node_that_dies_and_hands_each_out_once(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
@@ -82,7 +82,7 @@ async fn a_recoverer_takes_over_the_sessions_of_each_node_that_dies_and_hands_ea
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_recoverers_share_the_sessions_of_a_dead_node(#[values(Redis, Memory)] on: On) {
+async fn two_recoverers_share_the_sessions_of_a_dead_node(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let stores = [context.store_at(Rules::new()).await, context.store_at(Rules::new()).await];
     register(&stores[0], "dead").await;
@@ -217,7 +217,7 @@ async fn errors_while_the_server_is_down_are_counted_and_recovering_goes_on_afte
 
 #[rstest]
 #[tokio::test]
-async fn bad_arguments_are_refused(#[values(Redis, Memory)] on: On) {
+async fn bad_arguments_are_refused(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let lease = lease(&store, "live").await;

@@ -5,7 +5,7 @@ use cloakroom::{Patch, Refusal, Rules, Session, Status};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::refusal;
 use crate::support::record::Stored;
@@ -24,7 +24,7 @@ async fn incoming(context: &Context, on: On, store: &Store, task: TaskId) -> Ses
 
 #[rstest]
 #[tokio::test]
-async fn a_thawed_session_is_as_it_was_before_its_freeze(#[values(Redis, Memory)] on: On) {
+async fn a_thawed_session_is_as_it_was_before_its_freeze(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;
@@ -62,7 +62,7 @@ async fn an_incoming_copy_is_the_session_once_it_is_thawed(#[values(Redis, Memor
 
 #[rstest]
 #[tokio::test]
-async fn nobody_thaws_by_another_task_or_in_the_other_direction(#[values(Redis, Memory)] on: On) {
+async fn nobody_thaws_by_another_task_or_in_the_other_direction(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let (task, coming) = (TaskId::random(), TaskId::random());
@@ -84,7 +84,7 @@ async fn nobody_thaws_by_another_task_or_in_the_other_direction(#[values(Redis, 
 
 #[rstest]
 #[tokio::test]
-async fn a_freeze_that_is_over_is_taken_off_by_its_own_task_only(#[values(Redis, Memory)] on: On) {
+async fn a_freeze_that_is_over_is_taken_off_by_its_own_task_only(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
     let session = context.session(&store, "a").await;

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 pub(crate) fn run(call: Call<'_>, new: NewSession) -> Result<Created> {
-    let mut validated = new.check(call.rules, || call.new_id())?;
+    let mut validated = new.check(call.rules, |_| call.new_id())?;
     NodeIdentity::name_node(call.identity, &mut validated.index_fields.node)?;
     let id = validated.id.clone();
     let index_fields = &validated.index_fields;

@@ -23,7 +23,7 @@ use crate::model::{
     Binding, Claim, Export, Heartbeat, Import, NewSession, NodeIdentity, PageRequest, Patch, Result,
     Rotation, Rules, Selector, Session, SessionId, TestClock, Version,
 };
-use crate::stored::keys::{Keys, Partition};
+use crate::stored::keys::Keys;
 
 pub(crate) const TTL: Duration = Duration::from_secs(60);
 
@@ -64,7 +64,7 @@ impl World {
     }
 
     pub(crate) fn snapshot(&self) -> BTreeMap<String, Stored> {
-        snapshot::take(&self.memory, &Keys::new("t", Partition::default()).unwrap())
+        snapshot::take(&self.memory, &Keys::new("t").unwrap())
     }
 
     pub(crate) fn create(&self, session: &str, user: &str, connection: &str) -> String {

@@ -4,6 +4,7 @@ use crate::model::{Result, Selector};
 use crate::redis::call::Call;
 use crate::redis::script;
 use crate::redis::stored_id::StoredId;
+use crate::stored::partitions::Partition;
 
 pub(crate) async fn run(call: &Call, of: &Selector) -> Result<u64> {
     of.validate()?;
@@ -13,12 +14,22 @@ pub(crate) async fn run(call: &Call, of: &Selector) -> Result<u64> {
 
 /// The same for each of some, in one round trip for 1,000 sessions of each.
 pub(crate) async fn run_each(call: &Call, of: &[Selector]) -> Result<Vec<u64>> {
-    let indexes: Vec<Vec<u8>> = of.iter().map(|of| call.keys().index(of)).collect();
-    count_indexes(call, &indexes).await
+    let partitions = call.partitions();
+    let indexes_of = |of: &Selector| -> Vec<Index> {
+        let homes = partitions.of_owner(of).into_iter();
+        homes.map(|partition| (partition, partitions.keys(partition).index(of))).collect()
+    };
+    let indexes: Vec<Vec<Index>> = of.iter().map(indexes_of).collect();
+    let counts = count_indexes(call, &indexes.concat()).await?;
+    let mut counts = counts.into_iter();
+    Ok(indexes.iter().map(|indexes| counts.by_ref().take(indexes.len()).sum()).collect())
 }
 
+/// An index of a user or node, by its key, and the partition that it is of.
+pub(crate) type Index = (Partition, Vec<u8>);
+
 /// The same for indexes. What leads nowhere is dropped from them on the way, 100 entries for each 1,000 that are read.
-pub(crate) async fn count_indexes(call: &Call, indexes: &[Vec<u8>]) -> Result<Vec<u64>> {
+pub(crate) async fn count_indexes(call: &Call, indexes: &[Index]) -> Result<Vec<u64>> {
     let mut totals = vec![0; indexes.len()];
     let mut suspects = Vec::new();
     let mut left: Vec<(usize, u64)> = (0..indexes.len()).map(|at| (at, 0)).collect();
@@ -46,7 +57,7 @@ pub(crate) async fn count_indexes(call: &Call, indexes: &[Vec<u8>]) -> Result<Ve
 }
 
 /// Lets the script drop those that have no record. The count is told whether that succeeds or not.
-async fn drop_dead(call: &Call, indexes: &[Vec<u8>], suspects: &[(usize, Vec<StoredId>)]) {
+async fn drop_dead(call: &Call, indexes: &[Index], suspects: &[(usize, Vec<StoredId>)]) {
     if suspects.is_empty() {
         return;
     }
@@ -57,9 +68,10 @@ async fn drop_dead(call: &Call, indexes: &[Vec<u8>], suspects: &[(usize, Vec<Sto
     }
 }
 
-fn command(call: &Call, index: &[u8], start: u64, suspects: &[StoredId]) -> redis::Cmd {
-    let mut keys = vec![index.to_vec(), call.keys().expiry()];
-    keys.extend(suspects.iter().map(|id| call.keys().session(id)));
+fn command(call: &Call, (partition, index): &Index, start: u64, suspects: &[StoredId]) -> redis::Cmd {
+    let of_partition = call.partitions().keys(*partition);
+    let mut keys = vec![index.clone(), of_partition.expiry()];
+    keys.extend(suspects.iter().map(|id| of_partition.session(id)));
     let mut cmd = call.evalsha(&script::COUNT, &keys);
     cmd.arg(start);
     for id in suspects {

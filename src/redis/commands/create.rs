@@ -7,11 +7,13 @@ use crate::redis::script;
 
 pub(crate) async fn run(call: &Call, new: NewSession) -> Result<Created> {
     let rules = call.rules();
-    make(call, new.check(rules, || rules.id_scheme.generate(&call.id()))?).await
+    let made_id = |user: &str| call.partitions().new_id(rules.id_scheme, &call.id(), user);
+    make(call, new.check(rules, made_id)?).await
 }
 
 /// The same for one that was validated already.
 pub(crate) async fn make(call: &Call, mut session: ValidatedSession) -> Result<Created> {
+    call.partitions().check(&session.id, &session.index_fields.user)?;
     NodeIdentity::name_node(call.identity(), &mut session.index_fields.node)?;
     let mut plan = KeyPlan::new(session.id.clone(), &session.index_fields, OnRotated::Answer);
     let reply = plan.settle(call, &script::CREATE, |plan| command(call, plan, &session)).await?;

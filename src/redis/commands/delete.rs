@@ -1,27 +1,53 @@
 //! delete: a live session gone with every index entry.
 
-use crate::model::{Result, SessionRef, ms};
+use crate::model::{Result, SessionId, SessionRef, Version, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
+use crate::redis::reply::Reply;
 use crate::redis::script;
 
 /// Whether there was one.
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<bool> {
-    let mut plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
+    let plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
+    let reply = settle(call, plan, None, ms(call.rules().tombstone)).await?;
+    match reply.word.as_str() {
+        "ok" => Ok(true),
+        "missing" => Ok(false),
+        _ => Err(reply.into_error()),
+    }
+}
+
+/// What is left of a session at a version that goes on under another id: nothing leads there but a logout.
+pub(crate) async fn leave(
+    call: &Call,
+    session: &dyn SessionRef,
+    version: Version,
+    new_id: &SessionId,
+) -> Result<()> {
+    let plan = KeyPlan::of(session, OnRotated::Answer);
+    let successor = Some((version, new_id));
+    settle(call, plan, successor, ms(call.rules().rotation_grace)).await?.expect_ok().map(drop)
+}
+
+async fn settle(
+    call: &Call,
+    mut plan: KeyPlan,
+    successor: Option<(Version, &SessionId)>,
+    tombstone_ms: u64,
+) -> Result<Reply> {
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
         let lease = call.fence_key(&plan.id);
         let mut cmd = call.evalsha(&script::DELETE, keys.iter().chain([&lease]));
         cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
-        cmd.arg(ms(call.rules().tombstone));
+        cmd.arg(tombstone_ms);
+        match successor {
+            Some((version, new_id)) => cmd.arg(version.get()).arg(new_id.as_str()),
+            None => cmd.arg("").arg(""),
+        };
         call.fence_arguments(&mut cmd);
         cmd
     };
-    let reply = plan.settle(call, &script::DELETE, cmd).await?;
-    match reply.word.as_str() {
-        "ok" => Ok(true),
-        "missing" => Ok(false),
-        _ => Err(reply.into_error()),
-    }
+    plan.settle(call, &script::DELETE, cmd).await
 }

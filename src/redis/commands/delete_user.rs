@@ -40,7 +40,7 @@ impl<'a> Deletion<'a> {
 
     /// Deletes a batch, and tells whether none is left.
     pub(crate) async fn batch(&mut self, call: &Call) -> Result<bool> {
-        if let (None, Some(keep)) = (self.newest, self.keep.first())
+        if let (None, Some(keep)) = (self.newest, self.keep.first().filter(|keep| call.is_near(keep)))
             && let Some(session) = lookup::session(call, keep).await?
         {
             self.keep.push(session.id);

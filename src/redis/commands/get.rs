@@ -1,9 +1,13 @@
 //! get: one live session, by its id or by its connection.
 
+use redis::{Pipeline, Value};
+
 use crate::model::{Error, Result, Session, SessionId, require_name};
 use crate::redis::call::Call;
 use crate::redis::lookup;
+use crate::redis::stored_id::told;
 use crate::redis::transport::read_batcher::Part;
+use crate::stored::partitions::Partition;
 
 pub(crate) async fn run(call: &Call, id: &SessionId) -> Result<Option<Session>> {
     lookup::session_to_keep(call, id).await
@@ -12,12 +16,22 @@ pub(crate) async fn run(call: &Call, id: &SessionId) -> Result<Option<Session>> 
 /// The pointer, then the record, which must agree: a stale pointer is no answer. But between the two the connection may
 /// have been taken over, and between two looks it may have been there and back. So a pointer is stale only if it leads,
 /// read again, to the very version of the session that did not have the connection before.
-pub(crate) async fn by_connection(call: &Call, connection: &str) -> Result<Option<Session>> {
+///
+/// `pointer` is one that was read already.
+pub(crate) async fn by_connection(
+    call: &Call,
+    connection: &str,
+    mut pointer: Option<SessionId>,
+) -> Result<Option<Session>> {
     require_name("connection id", connection)?;
     let mut passed = None;
     loop {
-        let Some(id) = pointer(call, connection).await? else {
-            return Ok(None);
+        let id = match pointer.take() {
+            Some(id) => id,
+            None => match read_pointer(call, connection).await? {
+                Some(id) => id,
+                None => return Ok(None),
+            },
         };
         let found = lookup::session(call, &id).await?;
         if let Some(session) = &found
@@ -33,11 +47,28 @@ pub(crate) async fn by_connection(call: &Call, connection: &str) -> Result<Optio
     }
 }
 
-async fn pointer(call: &Call, connection: &str) -> Result<Option<SessionId>> {
+async fn read_pointer(call: &Call, connection: &str) -> Result<Option<SessionId>> {
     let key = call.keys().connection(connection);
-    let Some((_, bytes)) = call.read_string(&key, Part::Whole, "connection").await? else {
-        return Ok(None);
-    };
-    let id = String::from_utf8(bytes).ok().and_then(|id| SessionId::new(id).ok());
-    id.map(Some).ok_or_else(|| Error::corrupt("connection"))
+    let pointer = call.read_string(&key, Part::Whole, "connection").await?;
+    pointer.map(|(_, bytes)| told(&bytes).ok_or_else(|| Error::corrupt("connection"))).transpose()
+}
+
+/// The pointers of a connection, in whatever partitions there is one.
+pub(crate) async fn pointers(call: &Call, connection: &str) -> Result<Vec<(Partition, SessionId)>> {
+    require_name("connection id", connection)?;
+    let partitions = call.partitions();
+    let mut pipeline = Pipeline::with_capacity(partitions.count().into());
+    for partition in partitions.all() {
+        pipeline.cmd("GET").arg(partitions.keys(partition).connection(connection));
+    }
+    let mut pointers = Vec::new();
+    for (partition, value) in partitions.all().zip(call.read(&pipeline, "connection").await?) {
+        let id = match value {
+            Value::Nil => continue,
+            Value::BulkString(bytes) => told(&bytes),
+            _ => None,
+        };
+        pointers.push((partition, id.ok_or_else(|| Error::corrupt("connection"))?));
+    }
+    Ok(pointers)
 }

@@ -1,26 +1,52 @@
 //! import: a session of another store brought in as it was exported there.
 
-use crate::model::{Export, Import, Incoming, Replaces, Result, ms};
+use crate::model::{Export, Import, Incoming, Removed, Replaces, Result, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
 
 pub(crate) async fn run(call: &Call, import: Import) -> Result<bool> {
+    let (imported, _evicted) = settle(call, &import, NO_LIMIT).await?;
+    Ok(imported)
+}
+
+/// The same as one more session of its user, who may have no more than so many: returns those that had to go.
+pub(crate) async fn admit(call: &Call, import: Import) -> Result<Vec<Removed>> {
+    let (_imported, evicted) = settle(call, &import, call.rules().limit_arguments()).await?;
+    Ok(evicted)
+}
+
+/// How many sessions a user may have, and what becomes of more.
+type Limit = (u32, &'static str);
+
+const NO_LIMIT: Limit = (0, "reject");
+
+async fn settle(call: &Call, import: &Import, limit: Limit) -> Result<(bool, Vec<Removed>)> {
     let session = import.export.session();
     let entries = import.check(call.rules())?;
+    call.partitions().check(session.id(), &session.index_fields.user)?;
 
     // Where the session is here already, its owners are mostly the same.
     let mut plan = KeyPlan::of(session, OnRotated::Answer);
-    let cmd = |plan: &KeyPlan| command(call, plan, &import, &entries);
-    let reply = plan.settle(call, &script::IMPORT, cmd).await?;
+    let cmd = |plan: &KeyPlan| command(call, plan, import, &entries, limit);
+    let mut reply = plan.settle(call, &script::IMPORT, cmd).await?;
     match reply.word.as_str() {
-        "ok" => Ok(true),
-        "unchanged" => Ok(false),
+        "ok" => {
+            let _version = reply.version()?;
+            Ok((true, plan.evicted(&mut reply)?))
+        }
+        "unchanged" => Ok((false, Vec::new())),
         _ => Err(reply.into_error()),
     }
 }
 
-fn command(call: &Call, plan: &KeyPlan, import: &Import, entries: &[u8]) -> redis::Cmd {
+fn command(
+    call: &Call,
+    plan: &KeyPlan,
+    import: &Import,
+    entries: &[u8],
+    (limit, policy): Limit,
+) -> redis::Cmd {
     let Import { export: Export { session, changes }, replaces, migration, .. } = import;
     let (new, is_handed_over) = import.index_fields();
     let (old, times) = (&plan.index_fields, &session.times);
@@ -28,7 +54,8 @@ fn command(call: &Call, plan: &KeyPlan, import: &Import, entries: &[u8]) -> redi
     let [_, _, new_user, new_connection, new_node] = call.keys().of_session(plan.id.as_str(), &new);
     let holder = plan.holder_key(call);
     let new_keys = [new_user, new_connection, new_node, holder, call.keys().migrations()];
-    let keys = keys.iter().chain(&new_keys);
+    let victim_keys = plan.victim_keys(call);
+    let keys = keys.iter().chain(&new_keys).chain(&victim_keys);
     let mut cmd = call.evalsha(&script::IMPORT, keys);
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());
@@ -47,5 +74,7 @@ fn command(call: &Call, plan: &KeyPlan, import: &Import, entries: &[u8]) -> redi
         None => cmd.arg("").arg("").arg(""),
     };
     cmd.arg(if is_handed_over { "yes" } else { "no" });
+    cmd.arg(limit).arg(policy).arg(ms(call.rules().tombstone));
+    plan.victim_arguments(&mut cmd);
     cmd
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::future::try_join_all;
 use redis::{Pipeline, Value};
 
 use crate::model::{Error, Node, NodeFilter, Result, is_held};
 use crate::redis::call::Call;
 use crate::redis::script;
+use crate::stored::keys::Keys;
 use crate::stored::lease::Lease;
 
 /// The name of a node as it is stored, which may be no text.
@@ -15,18 +17,31 @@ type StoredName = Vec<u8>;
 /// How many nodes a full page has.
 const NODES_PER_SCRIPT: usize = 500;
 
-/// The nodes by name, without their sessions, which is another operation.
+/// The nodes by name, without their sessions, which is another operation. A node holds a lease that it holds in each
+/// partition.
 pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
+    let partitions = call.partitions();
+    let read = |partition| in_one(call, partitions.keys(partition));
+    let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
+    for node in try_join_all(partitions.all().map(read)).await?.into_iter().flatten() {
+        let known = nodes.entry(node.name.clone()).or_insert_with(|| node.clone());
+        known.is_live &= node.is_live;
+        known.lease_until_ms = known.lease_until_ms.min(node.lease_until_ms);
+    }
+    let nodes = nodes.into_values();
+    Ok(nodes.filter(|node| which == NodeFilter::All || !node.is_live).collect())
+}
+
+async fn in_one(call: &Call, keys: &Keys) -> Result<Vec<Node>> {
     let mut nodes = BTreeMap::new();
     let mut from = 0;
     loop {
-        let page = page(call, from).await?;
+        let page = page(call, keys, from).await?;
         // One whose lease was renewed between two pages comes again.
-        nodes.extend(standing(call, &page).await?.into_iter().map(|node| (node.name.clone(), node)));
+        nodes.extend(standing(call, keys, &page).await?.into_iter().map(|node| (node.name.clone(), node)));
         let last = page.last().map_or(from, |(_, end)| *end);
         if page.len() < NODES_PER_SCRIPT {
-            let nodes = nodes.into_values();
-            return Ok(nodes.filter(|node| which == NodeFilter::All || !node.is_live).collect());
+            return Ok(nodes.into_values().collect());
         }
         // A whole page of one millisecond: what else ended in it is not seen this time.
         from = if last > from { last } else { last + 1 };
@@ -34,9 +49,9 @@ pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
 }
 
 /// A page of the list, which is ordered by the ends of the leases. A renewal moves a node behind it, so none is passed over.
-async fn page(call: &Call, from: u64) -> Result<Vec<(StoredName, u64)>> {
+async fn page(call: &Call, keys: &Keys, from: u64) -> Result<Vec<(StoredName, u64)>> {
     let mut pipeline = Pipeline::with_capacity(1);
-    pipeline.cmd("ZRANGEBYSCORE").arg(call.keys().nodes()).arg(from).arg("+inf").arg("WITHSCORES");
+    pipeline.cmd("ZRANGEBYSCORE").arg(keys.nodes()).arg(from).arg("+inf").arg("WITHSCORES");
     pipeline.arg("LIMIT").arg(0).arg(NODES_PER_SCRIPT);
     let value = call.read(&pipeline, "nodes").await?.pop().unwrap_or(Value::Nil);
     let pairs: Vec<(StoredName, f64)> =
@@ -44,16 +59,16 @@ async fn page(call: &Call, from: u64) -> Result<Vec<(StoredName, u64)>> {
     Ok(pairs.into_iter().map(|(name, end)| (name, end as u64)).collect())
 }
 
-async fn standing(call: &Call, page: &[(StoredName, u64)]) -> Result<Vec<Node>> {
+async fn standing(call: &Call, keys: &Keys, page: &[(StoredName, u64)]) -> Result<Vec<Node>> {
     if page.is_empty() {
         return Ok(Vec::new());
     }
-    if let Some(nodes) = natively(call, page).await? {
+    if let Some(nodes) = natively(call, keys, page).await? {
         return Ok(nodes);
     }
-    let leases = page.iter().map(|(name, _)| call.keys().lease(name));
-    let keys: Vec<_> = std::iter::once(call.keys().nodes()).chain(leases).collect();
-    let mut cmd = call.evalsha(&script::NODES, &keys);
+    let leases = page.iter().map(|(name, _)| keys.lease(name));
+    let names: Vec<_> = std::iter::once(keys.nodes()).chain(leases).collect();
+    let mut cmd = call.evalsha(&script::NODES, &names);
     for (name, _) in page {
         cmd.arg(name);
     }
@@ -68,14 +83,14 @@ async fn standing(call: &Call, page: &[(StoredName, u64)]) -> Result<Vec<Node>> 
 
 /// Reads the ends of the nodes' leases and the leases, as the script does. `None`: something is not as it should be, or
 /// the server does not read them so.
-async fn natively(call: &Call, page: &[(StoredName, u64)]) -> Result<Option<Vec<Node>>> {
+async fn natively(call: &Call, keys: &Keys, page: &[(StoredName, u64)]) -> Result<Option<Vec<Node>>> {
     let mut ends = redis::cmd("ZMSCORE");
-    ends.arg(call.keys().nodes());
+    ends.arg(keys.nodes());
     let mut cmds = Vec::with_capacity(1 + page.len());
     for (name, _) in page {
         ends.arg(name);
         let mut lease = redis::cmd("GET");
-        lease.arg(call.keys().lease(name));
+        lease.arg(keys.lease(name));
         cmds.push(lease);
     }
     cmds.push(ends);

@@ -47,6 +47,15 @@ pub(crate) async fn run_and_get(
     Ok(Some((session, refreshed)))
 }
 
+/// A session extended by its whole idle time.
+pub(crate) async fn extend(call: &Call, session: &dyn SessionRef) -> Result<Option<Session>> {
+    let Some((plan, mut reply)) = settle_by(call, session, "record", 1000, 0).await? else {
+        return Ok(None);
+    };
+    let refreshed = read(plan.id, &mut reply)?;
+    reply.session(&refreshed.id).map(Some)
+}
+
 /// Whether the script may have nothing to write, as far as that can be told before anything is read. A node's lease only
 /// the script can ask for.
 fn may_be_untouched(call: &Call, session: &dyn SessionRef) -> bool {
@@ -123,6 +132,16 @@ fn read(id: SessionId, reply: &mut Reply) -> Result<Refreshed> {
 
 async fn settle(call: &Call, session: &dyn SessionRef, want: &str) -> Result<Option<(KeyPlan, Reply)>> {
     let rules = call.rules();
+    settle_by(call, session, want, rules.threshold_thousandths(), ms(rules.touch_interval)).await
+}
+
+async fn settle_by(
+    call: &Call,
+    session: &dyn SessionRef,
+    want: &str,
+    threshold_thousandths: u64,
+    touch_interval_ms: u64,
+) -> Result<Option<(KeyPlan, Reply)>> {
     let mut plan = KeyPlan::of(session, OnRotated::Follow);
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
@@ -130,7 +149,7 @@ async fn settle(call: &Call, session: &dyn SessionRef, want: &str) -> Result<Opt
         let mut cmd = call.evalsha(&script::REFRESH, keys.iter().chain([&lease]));
         cmd.arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
-        cmd.arg(rules.threshold_thousandths()).arg(ms(rules.touch_interval)).arg(ms(rules.grace)).arg(want);
+        cmd.arg(threshold_thousandths).arg(touch_interval_ms).arg(ms(call.rules().grace)).arg(want);
         call.fence_arguments(&mut cmd);
         cmd
     };

@@ -8,7 +8,11 @@ use crate::redis::{lookup, script};
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
     rotation.check()?;
     let Rotation { new_id, user } = rotation;
-    let new_id = new_id.unwrap_or_else(|| call.rules().id_scheme.generate(&call.id()));
+    call.about(session.id());
+    let (partitions, partition) = (call.partitions(), call.partition());
+    let make_id = || partitions.new_id_in(partition, call.rules().id_scheme, &call.id());
+    let new_id = new_id.unwrap_or_else(make_id);
+    partitions.check_in(partition, &new_id)?;
     let mut plan = KeyPlan::of(session, OnRotated::Answer).for_user(&user);
     let cmd = |plan: &KeyPlan| command(call, plan, &new_id, &user);
     let mut reply = plan.settle(call, &script::ROTATE, cmd).await?;

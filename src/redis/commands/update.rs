@@ -7,6 +7,7 @@ use crate::redis::script;
 
 pub(crate) async fn run(call: &Call, session: &mut Session) -> Result<()> {
     let entries = session.check(call.rules())?;
+    call.partitions().check(&session.id, &session.index_fields.user)?;
     let mut plan = KeyPlan::of(session, OnRotated::Follow);
     let saved: &Session = session;
     let cmd = |plan: &KeyPlan| command(call, plan, saved, &entries);

@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::{MINUTE, of_ann, rules};
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::{refusal, session_id as id};
 use crate::support::record::DELETED;
@@ -170,7 +170,9 @@ async fn an_entry_that_leads_to_another_users_session_is_dropped_and_that_sessio
 
 #[rstest]
 #[tokio::test]
-async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end(#[values(Redis, Memory)] on: On) {
+async fn of_two_creates_at_once_at_limit_1_one_session_is_live_at_the_end(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let evict = context.store(rules().sessions_per_user(1, OnLimit::EvictOldest)).await;
     let reject = context.store(rules().sessions_per_user(1, OnLimit::Reject)).await;

@@ -8,7 +8,7 @@ use rstest::rstest;
 use super::rules;
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::session_id as id;
 
 #[rstest]
@@ -55,7 +55,9 @@ async fn names_with_any_characters_are_exact_and_never_collide(#[values(Redis, M
 
 #[rstest]
 #[tokio::test]
-async fn a_name_of_257_bytes_is_refused_as_invalid_and_nothing_is_written(#[values(Redis, Memory)] on: On) {
+async fn a_name_of_257_bytes_is_refused_as_invalid_and_nothing_is_written(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let long = "x".repeat(257);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::Context;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::session_id as id;
 
 const MIB: usize = 1024 * 1024;
@@ -62,7 +62,9 @@ async fn every_value_comes_back_equal_as_attribute_and_as_extension(#[values(Red
 
 #[rstest]
 #[tokio::test]
-async fn numbers_beyond_floats_and_empty_collections_keep_their_types(#[values(Redis, Memory)] on: On) {
+async fn numbers_beyond_floats_and_empty_collections_keep_their_types(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let new = NewSession::new().id(id("s"));
@@ -81,7 +83,9 @@ async fn numbers_beyond_floats_and_empty_collections_keep_their_types(#[values(R
 
 #[rstest]
 #[tokio::test]
-async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not(#[values(Redis, Memory)] on: On) {
+async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let rules = Rules::new().value_bytes(100).session_bytes(150);
     let store = context.store(rules).await;
@@ -104,7 +108,7 @@ async fn a_value_or_session_above_its_size_is_refused_and_one_at_it_is_not(#[val
 
 #[rstest]
 #[tokio::test]
-async fn a_key_that_is_empty_or_of_257_bytes_is_invalid(#[values(Redis, Memory)] on: On) {
+async fn a_key_that_is_empty_or_of_257_bytes_is_invalid(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     for key in [String::new(), "k".repeat(257)] {

@@ -7,7 +7,7 @@ use rstest::rstest;
 
 use super::{World, steps};
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::traced::capture;
 
 /// The tasks that callbacks were told of.
@@ -25,7 +25,7 @@ fn fatal_at(fatal: TaskId, told: &Told) -> impl Fn(&Report) + Send + Sync + 'sta
 #[rstest]
 #[tokio::test]
 async fn a_callback_that_panics_is_logged_and_counted_and_all_others_are_told(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let world = World::new(on, on).await;
     let tasks: Vec<TaskId> = (0..4).map(|_| TaskId::random()).collect();
@@ -53,7 +53,7 @@ async fn a_callback_that_panics_is_logged_and_counted_and_all_others_are_told(
 
 #[rstest]
 #[tokio::test]
-async fn a_callback_that_panics_does_not_end_a_resumption(#[values(Redis, Memory)] on: On) {
+async fn a_callback_that_panics_does_not_end_a_resumption(#[values(Redis, Spread, Memory)] on: On) {
     let world = World::new(on, on).await;
     let mut tasks = Vec::new();
     for name in ["a", "b", "c"] {

@@ -8,13 +8,13 @@ use rstest::rstest;
 
 use super::World;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::sessions::create_many;
 
 #[rstest]
 #[tokio::test]
 async fn a_drained_node_has_no_session_left_and_the_other_store_has_them_all(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let world = World::new(on, on).await;
     let new = |number: usize| {

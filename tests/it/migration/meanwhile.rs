@@ -11,7 +11,7 @@ use rstest::rstest;
 use super::World;
 use super::crash::user::{Fate, User};
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::sessions::create_many;
 
 const SESSIONS: usize = 120;
@@ -19,7 +19,7 @@ const SESSIONS: usize = 120;
 #[rstest]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_change_is_lost_no_delete_undone_and_no_session_changed_in_two_places(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let from = crate::support::Context::on(on).await;
     let to = from.another(on).await;

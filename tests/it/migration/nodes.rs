@@ -9,7 +9,7 @@ use rstest::rstest;
 
 use super::World;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::expect::{refusal, session_id};
 use crate::support::hooked::Hooked;
 use crate::support::leases::register;
@@ -61,7 +61,9 @@ async fn is_elsewhere(world: &World, id: &SessionId) {
 
 #[rstest]
 #[tokio::test]
-async fn a_session_is_handed_over_whole_by_a_task_and_its_callback_is_told(#[values(Redis, Memory)] on: On) {
+async fn a_session_is_handed_over_whole_by_a_task_and_its_callback_is_told(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let world = world(on).await;
     let session = world.from.session(&world.local, "a").await;
     let other = world.from.session(&world.local, "b").await;
@@ -89,7 +91,7 @@ async fn a_session_is_handed_over_whole_by_a_task_and_its_callback_is_told(#[val
 
 #[rstest]
 #[tokio::test]
-async fn a_task_that_is_submitted_again_hands_over_once(#[values(Redis, Memory)] on: On) {
+async fn a_task_that_is_submitted_again_hands_over_once(#[values(Redis, Spread, Memory)] on: On) {
     let world = world(on).await;
     let session = world.from.session(&world.local, "a").await;
     let (manager, id) = (world.manager(), TaskId::random());
@@ -103,7 +105,7 @@ async fn a_task_that_is_submitted_again_hands_over_once(#[values(Redis, Memory)]
 
 #[rstest]
 #[tokio::test]
-async fn an_answer_that_is_lost_is_invisible(#[values(Redis, Memory)] on: On) {
+async fn an_answer_that_is_lost_is_invisible(#[values(Redis, Spread, Memory)] on: On) {
     for call in ["get", "recover"] {
         let world = world(on).await;
         let session = world.from.session(&world.local, "a").await;
@@ -119,7 +121,7 @@ async fn an_answer_that_is_lost_is_invisible(#[values(Redis, Memory)] on: On) {
 #[rstest]
 #[tokio::test]
 async fn a_session_that_its_client_takes_to_a_third_node_meanwhile_is_left_there(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
     #[values(false, true)] was_taken: bool,
 ) {
     let world = world(on).await;
@@ -150,7 +152,7 @@ async fn a_session_that_was_rotated_is_handed_over_under_its_new_id(#[values(Red
 
 #[rstest]
 #[tokio::test]
-async fn what_cannot_be_handed_over_says_why_and_nothing_changes(#[values(Redis, Memory)] on: On) {
+async fn what_cannot_be_handed_over_says_why_and_nothing_changes(#[values(Redis, Spread, Memory)] on: On) {
     let world = world(on).await;
     let manager = world.manager();
     for id in world.from.not_live(&world.local, Duration::from_secs(30 * 60)).await {
@@ -179,7 +181,7 @@ async fn what_cannot_be_handed_over_says_why_and_nothing_changes(#[values(Redis,
 
 #[rstest]
 #[tokio::test]
-async fn a_node_is_drained_to_another_of_its_store(#[values(Redis, Memory)] on: On) {
+async fn a_node_is_drained_to_another_of_its_store(#[values(Redis, Spread, Memory)] on: On) {
     let world = world(on).await;
     let new = |number: usize| {
         let node = if number < 250 { "leaves" } else { "stays" };
@@ -200,7 +202,9 @@ async fn a_node_is_drained_to_another_of_its_store(#[values(Redis, Memory)] on: 
 
 #[rstest]
 #[tokio::test]
-async fn a_drain_leaves_a_client_alone_that_has_gone_to_a_third_node(#[values(Redis, Memory)] on: On) {
+async fn a_drain_leaves_a_client_alone_that_has_gone_to_a_third_node(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let world = world(on).await;
     let session = world.from.session(&world.local, "a").await;
     let (manager, hooked) = hooked(&world);
@@ -217,7 +221,7 @@ async fn a_drain_leaves_a_client_alone_that_has_gone_to_a_third_node(#[values(Re
 #[rstest]
 #[tokio::test]
 async fn a_drain_to_a_node_that_cannot_take_them_ends_and_one_to_itself_does_not_begin(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let world = world(on).await;
     let session = world.from.session(&world.local, "a").await;

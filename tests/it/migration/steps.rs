@@ -8,7 +8,7 @@ use rstest::rstest;
 
 use super::World;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::hooked::Hooked;
 use crate::support::sessions::ids;
 
@@ -43,7 +43,7 @@ pub(super) async fn lost_after(world: &World, task: MigrationTask, calls: u64) -
 
 #[rstest]
 #[tokio::test]
-async fn an_answer_that_is_lost_at_any_step_is_invisible(#[values(Redis, Memory)] on: On) {
+async fn an_answer_that_is_lost_at_any_step_is_invisible(#[values(Redis, Spread, Memory)] on: On) {
     for call in ["freeze", "import", "depart", "thaw", "clean"] {
         let world = World::new(on, on).await;
         let session = world.from.session(&world.local, "a").await;
@@ -60,7 +60,9 @@ async fn an_answer_that_is_lost_at_any_step_is_invisible(#[values(Redis, Memory)
 
 #[rstest]
 #[tokio::test]
-async fn whoever_resumes_brings_to_its_end_what_another_left_at_any_step(#[values(Redis, Memory)] on: On) {
+async fn whoever_resumes_brings_to_its_end_what_another_left_at_any_step(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let mut moved = 0;
     for calls in 0.. {
         let world = World::new(on, on).await;
@@ -85,7 +87,7 @@ async fn whoever_resumes_brings_to_its_end_what_another_left_at_any_step(#[value
 #[rstest]
 #[tokio::test]
 async fn what_was_changed_when_its_freeze_was_over_is_not_lost_to_an_older_copy(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     for calls in 0.. {
         let world = World::new(on, on).await;
@@ -111,7 +113,7 @@ async fn what_was_changed_when_its_freeze_was_over_is_not_lost_to_an_older_copy(
 
 #[rstest]
 #[tokio::test]
-async fn a_delete_wins_whichever_store_it_comes_to_and_whenever(#[values(Redis, Memory)] on: On) {
+async fn a_delete_wins_whichever_store_it_comes_to_and_whenever(#[values(Redis, Spread, Memory)] on: On) {
     for at_target in [false, true] {
         for calls in 0.. {
             let world = World::new(on, on).await;
@@ -133,7 +135,9 @@ async fn a_delete_wins_whichever_store_it_comes_to_and_whenever(#[values(Redis, 
 
 #[rstest]
 #[tokio::test]
-async fn a_freeze_that_nobody_finishes_is_over_and_its_copy_is_cleared_away(#[values(Redis, Memory)] on: On) {
+async fn a_freeze_that_nobody_finishes_is_over_and_its_copy_is_cleared_away(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let world = World::new(on, on).await;
     let session = world.from.session(&world.local, "a").await;
     // The copy is there, and the session has not departed: frozen and imported.
@@ -151,7 +155,7 @@ async fn a_freeze_that_nobody_finishes_is_over_and_its_copy_is_cleared_away(#[va
 
 #[rstest]
 #[tokio::test]
-async fn any_number_may_resume_at_once(#[values(Redis, Memory)] on: On) {
+async fn any_number_may_resume_at_once(#[values(Redis, Spread, Memory)] on: On) {
     let world = World::new(on, on).await;
     let mut sessions = Vec::new();
     for number in 0..24 {

@@ -7,7 +7,7 @@ use rstest::rstest;
 use super::World;
 use super::steps::lost_after;
 use crate::support::context::On;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::Store;
 use crate::support::expect::refusal;
 use crate::support::sessions::create_many;
@@ -64,7 +64,7 @@ async fn a_session_goes_to_a_node_of_the_other_store_and_to_one_of_its_own(
 
 #[rstest]
 #[tokio::test]
-async fn a_session_that_has_the_node_already_comes_as_it_is(#[values(Redis, Memory)] on: On) {
+async fn a_session_that_has_the_node_already_comes_as_it_is(#[values(Redis, Spread, Memory)] on: On) {
     let world = World::new(on, on).await;
     let session = world.from.session(&world.local, "a").await;
     assert_eq!(goes(&world, session.id(), to("node-a")).await.unwrap(), Outcome::Arrived);
@@ -73,7 +73,7 @@ async fn a_session_that_has_the_node_already_comes_as_it_is(#[values(Redis, Memo
 
 #[rstest]
 #[tokio::test]
-async fn whoever_resumes_brings_it_to_the_node_that_was_named(#[values(Redis, Memory)] on: On) {
+async fn whoever_resumes_brings_it_to_the_node_that_was_named(#[values(Redis, Spread, Memory)] on: On) {
     let mut moved = 0;
     for calls in 0.. {
         let world = World::new(on, on).await;
@@ -98,7 +98,7 @@ async fn whoever_resumes_brings_it_to_the_node_that_was_named(#[values(Redis, Me
 #[rstest]
 #[tokio::test]
 async fn a_copy_of_a_later_freeze_takes_the_place_of_one_that_was_handed_over(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let world = World::new(on, on).await;
     let session = world.from.session(&world.local, "a").await;
@@ -119,7 +119,7 @@ async fn a_copy_of_a_later_freeze_takes_the_place_of_one_that_was_handed_over(
 
 #[rstest]
 #[tokio::test]
-async fn a_node_is_drained_into_one_of_the_other_store(#[values(Redis, Memory)] on: On) {
+async fn a_node_is_drained_into_one_of_the_other_store(#[values(Redis, Spread, Memory)] on: On) {
     let world = World::new(on, on).await;
     create_many(&world.local, 20, |number| NewSession::new().node("n").connection(format!("c-{number}")))
         .await;
@@ -134,7 +134,7 @@ async fn a_node_is_drained_into_one_of_the_other_store(#[values(Redis, Memory)] 
 
 #[rstest]
 #[tokio::test]
-async fn a_node_that_cannot_be_is_named_and_nothing_changes(#[values(Redis, Memory)] on: On) {
+async fn a_node_that_cannot_be_is_named_and_nothing_changes(#[values(Redis, Spread, Memory)] on: On) {
     let world = World::new(on, on).await;
     let session = world.from.session(&world.local, "a").await;
     let export = world.local.export(session.id()).await.unwrap().unwrap();

@@ -13,7 +13,7 @@ use tokio::sync::Barrier;
 
 use super::{Orders, Race, Start, two_stores, two_stores_at};
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 
 fn text(id: &SessionId) -> String {
@@ -41,7 +41,7 @@ macro_rules! contended {
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn many_logins_at_a_limit_that_evicts_leave_that_many_and_evict_each_once(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let rules = Rules::new().sessions_per_user(3, OnLimit::EvictOldest);
@@ -69,7 +69,9 @@ async fn many_logins_at_a_limit_that_evicts_leave_that_many_and_evict_each_once(
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn many_logins_at_a_limit_that_rejects_leave_exactly_that_many(#[values(Redis, Memory)] on: On) {
+async fn many_logins_at_a_limit_that_rejects_leave_exactly_that_many(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let rules = Rules::new().sessions_per_user(3, OnLimit::Reject);
     let stores = two_stores(&context, rules).await;
@@ -91,7 +93,9 @@ async fn many_logins_at_a_limit_that_rejects_leave_exactly_that_many(#[values(Re
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn two_creates_at_limit_1_leave_one_live_and_tell_whom_the_other_was(#[values(Redis, Memory)] on: On) {
+async fn two_creates_at_limit_1_leave_one_live_and_tell_whom_the_other_was(
+    #[values(Redis, Spread, Memory)] on: On,
+) {
     let context = Context::on(on).await;
     let rules = Rules::new().sessions_per_user(1, OnLimit::EvictOldest);
     let stores = two_stores(&context, rules).await;
@@ -117,7 +121,7 @@ async fn two_creates_at_limit_1_leave_one_live_and_tell_whom_the_other_was(#[val
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn many_reapers_return_each_expired_session_to_one_of_them(#[values(Redis, Memory)] on: On) {
+async fn many_reapers_return_each_expired_session_to_one_of_them(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let rules = Rules::new().ttl(Duration::from_secs(60));
     let stores = two_stores_at(&context, rules).await;
@@ -295,7 +299,7 @@ async fn a_log_out_everywhere_against_logins_removes_what_there_was_and_loses_tr
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_out_everywhere_does_not_miss_a_session_that_rotates_meanwhile(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let [store, other] = two_stores(&context, Rules::new()).await;

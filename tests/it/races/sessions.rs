@@ -8,7 +8,7 @@ use rstest::rstest;
 
 use super::{Orders, Race, Start, two_stores, two_stores_at};
 use crate::support::Context;
-use crate::support::context::On::{Memory, Redis};
+use crate::support::context::On::{Memory, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::record::LIVE;
 
@@ -158,7 +158,7 @@ async fn of_many_creates_with_one_id_one_wins_and_leaves_the_only_entries(#[valu
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reap_and_a_refresh_at_the_edge_agree_on_whether_the_session_lives(
-    #[values(Redis, Memory)] on: On,
+    #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let rules = Rules::new().ttl(Duration::from_secs(60));
@@ -270,7 +270,7 @@ async fn of_many_updates_from_one_version_one_wins(#[values(Redis, Memory)] on: 
 
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_patches_of_different_attributes_are_all_there(#[values(Redis, Memory)] on: On) {
+async fn a_hundred_patches_of_different_attributes_are_all_there(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let stores = two_stores(&context, Rules::new()).await;
     let session = context.session(&stores[0], "a").await;

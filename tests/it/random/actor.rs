@@ -131,6 +131,10 @@ impl Actor {
             Err(Error::Refused(Refusal::Rotated { .. })) => "moved".to_owned(),
             Err(Error::Refused(refusal)) => refusal.to_string(),
             Err(Error::NotExecuted { reason: Obstacle::Contended, .. }) => "contended".to_owned(),
+            Err(Error::Invalid(invalid)) if self.context.partitions().count > 1 => {
+                assert!(invalid.to_string().contains("is in partition"), "{choice}: {invalid}");
+                "misfit".to_owned()
+            }
             Err(error) => panic!("{choice}: {error:?}"),
         };
         *self.outcomes.entry(format!("{choice}: {word}")).or_default() += 1;
@@ -149,7 +153,9 @@ impl Actor {
     }
 
     fn id(&mut self) -> SessionId {
-        SessionId::new(format!("id-{}", self.random.u64(0..IDS))).unwrap()
+        // With several partitions each is one that some user may have.
+        let number = self.random.u64(0..IDS);
+        self.context.partitions().id_near(&format!("id-{number}"), &user(number % USERS))
     }
 
     /// An id, or a session in hand.

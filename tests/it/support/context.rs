@@ -17,6 +17,7 @@ use super::faketime::FakeTime;
 use super::invariants;
 use super::record::Stored;
 use super::server::Server;
+use super::spread::Spread;
 
 /// Which store a test is about. Most are about both, by `#[values(Redis, Memory)] on: On`.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,8 @@ pub(crate) enum On {
     Redis,
     /// The same, and what was read is answered from the memory of the process.
     Near,
+    /// The same in 16 partitions: what concerns one session or one user alone is as with one.
+    Spread,
     Memory,
 }
 
@@ -36,6 +39,7 @@ pub(crate) struct Context {
     place: Place,
     /// How many sessions each store keeps in memory.
     near_cache: Option<usize>,
+    partitions: u16,
     pub(crate) namespace: String,
     /// Shared by all stores of [`store_at`](Self::store_at).
     pub(crate) clock: TestClock,
@@ -62,6 +66,7 @@ impl Context {
         match on {
             On::Redis => Self::redis().await,
             On::Near => Self::redis().await.near(),
+            On::Spread => Self::redis().await.spread(),
             On::Memory => Self::memory(usize::MAX),
         }
     }
@@ -71,6 +76,16 @@ impl Context {
         Self { near_cache: Some(1000), ..self }
     }
 
+    /// The namespace has 16 partitions.
+    pub(crate) fn spread(self) -> Self {
+        Self { partitions: 16, ..self }
+    }
+
+    /// How its keys are spread.
+    pub(crate) fn partitions(&self) -> Spread {
+        Spread::new(&self.namespace, self.partitions)
+    }
+
     pub(crate) async fn redis() -> Self {
         Self::at(Server::start().await).await
     }
@@ -78,7 +93,7 @@ impl Context {
     /// Another place by the same clock.
     pub(crate) async fn another(&self, on: On) -> Self {
         match on {
-            On::Redis | On::Near => Self { clock: self.clock.clone(), ..Self::on(on).await },
+            On::Redis | On::Near | On::Spread => Self { clock: self.clock.clone(), ..Self::on(on).await },
             On::Memory => Self::memory_by(self.clock.clone(), usize::MAX),
         }
     }
@@ -121,6 +136,7 @@ impl Context {
         Self {
             place,
             near_cache: None,
+            partitions: 1,
             namespace: new_namespace(),
             clock,
             started: Instant::now(),
@@ -147,6 +163,7 @@ impl Context {
     pub(crate) fn builder(&self, rules: Rules) -> RedisStoreBuilder {
         let builder = RedisStore::builder(self.server().url())
             .namespace(&self.namespace)
+            .partitions(self.partitions)
             .rules(rules)
             .deadline(Duration::from_secs(20)) // a busy machine is no failure
             .connect_timeout(Duration::from_secs(10));
@@ -187,7 +204,11 @@ impl Context {
     }
 
     pub(crate) fn key(&self, rest: impl AsRef<str>) -> String {
-        format!("{{{}:0}}:{}", self.namespace, rest.as_ref())
+        let rest = rest.as_ref();
+        match self.partitions {
+            1 => format!("{{{}:0}}:{rest}", self.namespace),
+            _ => format!("{}:{rest}", self.partitions().tag_of(rest)),
+        }
     }
 
     pub(crate) fn record_key(&self, id: &SessionId) -> String {
@@ -268,7 +289,7 @@ impl Context {
     /// The names of all keys that sessions have.
     pub(crate) async fn keys(&self) -> Vec<String> {
         let mut keys = self.all_keys().await;
-        keys.retain(|key| *key != self.key("contract"));
+        keys.retain(|key| !key.ends_with("}:contract"));
         keys
     }
 
@@ -277,7 +298,10 @@ impl Context {
         if let Some(snapshot) = self.snapshot() {
             return snapshot.into_keys().collect();
         }
-        let pattern = format!("{{{}:0}}:*", self.namespace);
+        let pattern = match self.partitions {
+            1 => format!("{{{}:0}}:*", self.namespace),
+            _ => format!("{{{}:*}}:*", self.namespace),
+        };
         let mut cursor = "0".to_owned();
         let mut keys = Vec::new();
         loop {
@@ -296,7 +320,7 @@ impl Context {
     /// The names of all keys but the expiry index's, which in Redis stays with the note of its own TTL.
     pub(crate) async fn keys_but_expiry(&self) -> Vec<String> {
         let mut keys = self.keys().await;
-        keys.retain(|key| *key != self.key("expiry"));
+        keys.retain(|key| !key.ends_with("}:expiry"));
         keys
     }
 

@@ -329,6 +329,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
         self.inner.rules()
     }
 
+    fn new_id(&self, user: &str) -> SessionId {
+        self.inner.new_id(user)
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }

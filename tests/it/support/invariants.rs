@@ -7,6 +7,7 @@ use redis::Value;
 
 use super::context::Context;
 use super::record::{LIVE, Stored};
+use super::spread::Spread;
 
 /// The stored state of a namespace, read apart by what the keys are.
 #[derive(Default)]
@@ -28,27 +29,52 @@ struct State {
 /// All that is wrong in a namespace, a line each. Nobody may write to it meanwhile.
 pub(crate) async fn violations(context: &Context) -> Vec<String> {
     let mut found = Vec::new();
-    let state = match context.snapshot() {
-        None => read(context, &mut found).await,
-        Some(snapshot) => of_snapshot(context, snapshot, &mut found),
-    };
-    check_ttls(context, &state, &mut found);
-    check_records(&state, &mut found);
-    check_entries(&state, &mut found);
+    if let Some(snapshot) = context.snapshot() {
+        let state = of_snapshot(context, snapshot, &mut found);
+        check_all(context, &state, &mut found);
+        return found;
+    }
+    let (partitions, mut keys) = (context.partitions(), context.all_keys().await);
+    for (partition, tag) in (0..).zip(partitions.tags()) {
+        let prefix = format!("{tag}:");
+        let here = keys.extract_if(.., |key| key.starts_with(&prefix)).collect();
+        let state = read(context, &prefix, here, &mut found).await;
+        check_all(context, &state, &mut found);
+        check_place(&partitions, partition, &state, &mut found);
+    }
+    found.extend(keys.into_iter().map(|key| format!("{key} is in no partition")));
+    found
+}
+
+/// All is in the partition of its id, and of its user.
+fn check_place(partitions: &Spread, partition: u16, state: &State, found: &mut Vec<String>) {
+    for (id, record) in &state.records {
+        if partitions.of(id) != partition {
+            found.push(format!("session {id} is in partition {partition}"));
+        }
+        let is_of_user = record.kind == LIVE && !record.user.is_empty();
+        if is_of_user && partitions.of(&record.user) != partition {
+            found.push(format!("session {id} of {} is in partition {partition}", record.user));
+        }
+    }
+}
+
+/// All that is wrong in a partition.
+fn check_all(context: &Context, state: &State, found: &mut Vec<String>) {
+    check_ttls(context, state, found);
+    check_records(state, found);
+    check_entries(state, found);
     if state.nodes != state.leases {
         found.push(format!("nodes are listed as {:?}, and their leases {:?}", state.nodes, state.leases));
     }
     if !state.nodes.keys().eq(state.kept.keys()) {
         found.push(format!("nodes are listed as {:?}, and kept as {:?}", state.nodes, state.kept));
     }
-    check_migrations(&state, &mut found);
-    found
+    check_migrations(state, found);
 }
 
-async fn read(context: &Context, found: &mut Vec<String>) -> State {
+async fn read(context: &Context, prefix: &str, keys: Vec<String>, found: &mut Vec<String>) -> State {
     let mut state = State::default();
-    let prefix = context.key("");
-    let keys = context.all_keys().await;
     for chunk in keys.chunks(500) {
         let mut pipeline = redis::pipe();
         for key in chunk {
@@ -121,7 +147,7 @@ fn sort_in(state: &mut State, rest: String, kept: Kept, found: &mut Vec<String>)
             state.owners.insert(rest, members.into_iter().collect());
         }
         Kept::String(bytes) if rest == "contract" => {
-            if bytes != b"1" {
+            if bytes != b"1" && bytes != b"1 16" {
                 found.push(format!("contract is {bytes:?}"));
             }
         }

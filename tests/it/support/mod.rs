@@ -14,6 +14,7 @@ pub(crate) mod record;
 pub(crate) mod repository;
 pub(crate) mod server;
 pub(crate) mod sessions;
+pub(crate) mod spread;
 pub(crate) mod stopped_time;
 pub(crate) mod traced;
 

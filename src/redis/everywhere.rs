@@ -1,0 +1,247 @@
+//! What concerns all partitions of a namespace: a node's sessions, a connection, what has expired, what is on its way. With
+//! one partition none of this runs.
+
+use std::sync::Arc;
+
+use redis::Pipeline;
+
+use crate::model::{
+    Claim, Claimed, Cursor, Error, Expired, Migrations, OperationId, Page, PageRequest, Reaped, Refusal,
+    Result, SESSIONS_PER_SCRIPT, Selector, Session, SessionId, check_count,
+};
+use crate::redis::call::Call;
+use crate::redis::store::RedisStore;
+use crate::redis::{bulk, commands, lookup};
+use crate::store::join::{PendingCall, join};
+use crate::stored::partitions::Partition;
+
+impl RedisStore {
+    /// The answers of all partitions, which are asked at once.
+    async fn ask_all<'a, T, F>(&'a self, ask: impl Fn(Partition) -> F) -> Result<Vec<T>>
+    where
+        F: Future<Output = Result<T>> + Send + 'a,
+    {
+        let calls =
+            self.partitions().all().map(|partition| -> PendingCall<'a, _> { Box::pin(ask(partition)) });
+        join(calls).await.into_iter().collect()
+    }
+
+    pub(crate) async fn list_in(
+        &self,
+        partition: Partition,
+        of: &Selector,
+        page: &PageRequest,
+    ) -> Result<Page> {
+        let body = |call: Arc<Call>| async move { commands::list::run(&call, of, page).await };
+        self.call_in(partition, "list", self.operation_id, body).await
+    }
+
+    /// A page of a node's sessions, out of the pages of all partitions: each is one instant.
+    pub(crate) async fn list_everywhere(&self, of: &Selector, page: &PageRequest) -> Result<Page> {
+        let pages = self.ask_all(|partition| self.list_in(partition, of, page)).await?;
+        Ok(merged(pages, page.size))
+    }
+
+    pub(crate) async fn session_by_connection_in(
+        &self,
+        partition: Partition,
+        connection: &str,
+        pointer: Option<SessionId>,
+    ) -> Result<Option<Session>> {
+        let body =
+            |call: Arc<Call>| async move { commands::get::by_connection(&call, connection, pointer).await };
+        self.call_in(partition, "session_by_connection", self.operation_id, body).await
+    }
+
+    /// The session that has a connection. Of several, the one that was changed last: one partition knows nothing of a
+    /// connection's session in another, which it may have left without a word.
+    pub(crate) async fn session_by_connection_everywhere(&self, connection: &str) -> Result<Option<Session>> {
+        let body = |call: Arc<Call>| async move { commands::get::pointers(&call, connection).await };
+        let pointers = self.call("session_by_connection", body).await?;
+        let mut found = Vec::with_capacity(1);
+        for (partition, pointer) in pointers {
+            found.extend(self.session_by_connection_in(partition, connection, Some(pointer)).await?);
+        }
+        if found.len() < 2 {
+            return Ok(found.pop());
+        }
+        let mut newest = None;
+        for session in found {
+            let id = session.id().clone();
+            let changed = self
+                .call("session_by_connection", |call| async move { lookup::changed_at(&call, &id).await })
+                .await?;
+            if changed.is_some() && newest.as_ref().is_none_or(|(at, _)| *at < changed) {
+                newest = Some((changed, session));
+            }
+        }
+        Ok(newest.map(|(_, session)| session))
+    }
+
+    /// A page of what has expired, oldest first, out of the pages of all partitions.
+    pub(crate) async fn expired_everywhere(
+        &self,
+        before_ms: Option<u64>,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Vec<Expired>> {
+        check_count("page size", limit, Expired::LARGEST_PAGE)?;
+        let ask = |partition| async move {
+            let mut all = Vec::new();
+            while all.len() < skip + limit {
+                let (from, size) = (all.len(), (skip + limit - all.len()).min(Expired::LARGEST_PAGE));
+                let body = |call: Arc<Call>| async move {
+                    commands::expired::run(&call, before_ms, from, size).await
+                };
+                let page = self.call_in(partition, "expired", self.operation_id, body).await?;
+                let is_last = page.len() < size;
+                all.extend(page);
+                if is_last {
+                    break;
+                }
+            }
+            Ok(all)
+        };
+        let mut all = self.ask_all(ask).await?.concat();
+        all.sort_by(|one, other| (one.expired_at_ms, &one.id).cmp(&(other.expired_at_ms, &other.id)));
+        Ok(all.into_iter().skip(skip).take(limit).collect())
+    }
+
+    pub(crate) async fn reap_in(&self, partition: Partition, batch: usize) -> Result<Reaped> {
+        let body = |call: Arc<Call>| async move { commands::reap::run(&call, batch).await };
+        self.call_in(partition, "reap", self.operation_id, body).await
+    }
+
+    /// Reaps in the partition where something expired first: a reply that is lost loses the report of one.
+    pub(crate) async fn reap_somewhere(&self, batch: usize) -> Result<Reaped> {
+        check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
+        let body = |call: Arc<Call>| async move { bulk::first_expired(&call).await };
+        let mut expired = self.call("reap", body).await?;
+        expired.sort_by_key(|(_, at)| *at);
+        let Some((partition, _)) = expired.first() else {
+            return Ok(Reaped::default());
+        };
+        let reaped = self.reap_in(*partition, batch).await?;
+        Ok(Reaped { more: reaped.more || expired.len() > 1, ..reaped })
+    }
+
+    pub(crate) async fn migrations_in(
+        &self,
+        partition: Partition,
+        skip: usize,
+        limit: usize,
+    ) -> Result<Migrations> {
+        let body = |call: Arc<Call>| async move { commands::migrations::run(&call, skip, limit).await };
+        self.call_in(partition, "migrations", self.operation_id, body).await
+    }
+
+    /// A page of what is on its way, of one partition: their lists count one behind the other.
+    pub(crate) async fn migrations_everywhere(&self, skip: usize, limit: usize) -> Result<Migrations> {
+        check_count("page size", limit, SESSIONS_PER_SCRIPT)?;
+        let body = |call: Arc<Call>| async move {
+            let partitions = call.partitions();
+            let mut pipeline = Pipeline::with_capacity(partitions.count().into());
+            for partition in partitions.all() {
+                pipeline.cmd("ZCARD").arg(partitions.keys(partition).migrations());
+            }
+            let lengths = call.read(&pipeline, "migrations").await?;
+            let length = |value| redis::from_redis_value(value).map_err(|_| Error::corrupt("migrations"));
+            lengths.into_iter().map(length).collect::<Result<Vec<usize>>>()
+        };
+        let lengths = self.call("migrations", body).await?;
+        let mut before = 0;
+        for (partition, length) in self.partitions().all().zip(&lengths) {
+            if skip >= before + length {
+                before += length;
+                continue;
+            }
+            let page = self.migrations_in(partition, skip - before, limit).await?;
+            let behind = before + length;
+            let has_more = behind < lengths.iter().sum();
+            let next = page.next.map(|next| before + next).or(has_more.then_some(behind));
+            return Ok(Migrations { next, ..page });
+        }
+        Ok(Migrations { migrations: Vec::new(), next: None })
+    }
+
+    /// Takes a batch of a node's sessions, of one partition; the next is where the cursor leads.
+    pub(crate) async fn recover_everywhere(&self, claim: Claim) -> Result<Claimed> {
+        if self.partitions().is_one() {
+            return self.recover_in(Partition::default(), claim).await;
+        }
+        if let Some(only) = &claim.only {
+            return self.recover_only(only.iter().cloned().collect(), &claim).await;
+        }
+        let first = claim.after.as_ref().map(|after| self.partitions().of(after.id.as_str()));
+        let mut rest = self.partitions().all().skip_while(|at| first.is_some_and(|first| *at != first));
+        let (mut after, mut leased) = (claim.after.clone(), None);
+        while let Some(partition) = rest.next() {
+            let batch = Claim { after: after.take(), ..claim.clone() };
+            match self.recover_in(partition, batch).await {
+                Ok(claimed) if claimed.is_empty() && claimed.next.is_none() => {}
+                Ok(mut claimed) => {
+                    let behind = || rest.next().map(|next| self.beginning_of(next));
+                    claimed.next = claimed.next.take().or_else(behind);
+                    return Ok(claimed);
+                }
+                Err(error @ Error::Refused(Refusal::Leased { .. })) => leased = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        leased.map_or_else(|| Ok(Claimed::default()), Err)
+    }
+
+    async fn recover_in(&self, partition: Partition, claim: Claim) -> Result<Claimed> {
+        let id = claim.operation_id;
+        let body = |call: Arc<Call>| async move { commands::recover::run(&call, &claim).await };
+        self.call_in(partition, "recover", id, body).await
+    }
+
+    /// Takes the sessions that are named, a partition after the other.
+    async fn recover_only(&self, ids: Vec<SessionId>, claim: &Claim) -> Result<Claimed> {
+        let mut all = Claimed::default();
+        for partition in self.partitions().all() {
+            let here: Vec<SessionId> =
+                ids.iter().filter(|id| self.partitions().of(id.as_str()) == partition).cloned().collect();
+            if here.is_empty() && !(ids.is_empty() && partition == Partition::default()) {
+                continue;
+            }
+            match self.recover_in(partition, claim.clone().only(here)).await {
+                Ok(claimed) => all.add(claimed),
+                // What was taken before is told.
+                Err(Error::Refused(_)) if !all.sessions.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    /// A cursor before all sessions of a partition: no session was made so early.
+    fn beginning_of(&self, partition: Partition) -> Cursor {
+        let scheme = self.config().rules.id_scheme;
+        let id = self.partitions().new_id_in(partition, scheme, &OperationId::random());
+        Cursor { created_at: 0, id, ties: 0 }
+    }
+}
+
+/// One page out of several, oldest first: as far as all of them reach, and no more than it may have.
+fn merged(pages: Vec<Page>, size: usize) -> Page {
+    let place = |session: &Session| (session.created_at_ms(), session.id().clone());
+    let ends = pages.iter().filter_map(|page| page.next.clone());
+    let mut next = ends.min_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+    let mut sessions: Vec<Session> = pages.into_iter().flat_map(|page| page.sessions).collect();
+    sessions.sort_by_cached_key(place);
+    if let Some(end) = &next {
+        sessions.retain(|session| place(session) <= (end.created_at, end.id.clone()));
+    }
+    if sessions.len() > size {
+        sessions.truncate(size);
+        let last = sessions.last().map(|last| Cursor {
+            created_at: last.created_at_ms(),
+            id: last.id().clone(),
+            ties: 1,
+        });
+        next = last;
+    }
+    Page { sessions, next }
+}

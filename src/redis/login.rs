@@ -1,0 +1,231 @@
+//! A login of a user who is in another partition than the session: three calls, for no script reaches two partitions. Each
+//! may be repeated, under the one operation id of the login.
+//!
+//! 1. A copy is brought in under a new id, with the user: it has no more than a minute to live, and nobody knows its id. Its
+//!    connection does not lead to it yet.
+//! 2. The old id is left, at the version that was copied. This is the login: before it the old session is as it was, after
+//!    it the copy is the session.
+//! 3. The session gets its whole idle time, after its connection if it had one.
+//!
+//! Whatever dies between two of them, the old id never has the user's rights, and what nobody knows is gone in a minute.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::{
+    Binding, Error, Export, Import, IndexFields, Obstacle, OperationId, RecentChanges, Refusal, Removed,
+    Result, Rotated, Rotation, Session, SessionId, SessionRef, Version, cause, ms,
+};
+use crate::redis::call::Call;
+use crate::redis::store::RedisStore;
+use crate::redis::{commands, lookup};
+use crate::stored::partitions::Partition;
+use crate::stored::record::Record;
+
+/// How long a copy lives at most that does not become the session.
+const COPY_LIVES: Duration = Duration::from_secs(60);
+
+/// How often a session may change between the copy and the login.
+const ROUNDS: u32 = 32;
+
+impl RedisStore {
+    /// Whether a rotation takes a session to another partition.
+    pub(crate) fn is_login_elsewhere(&self, session: &dyn SessionRef, rotation: &Rotation) -> bool {
+        let of = |text| self.partitions().of(text);
+        !rotation.user.is_empty() && of(rotation.user.as_str()) != of(session.id().as_str())
+    }
+
+    pub(crate) async fn log_in_elsewhere(
+        &self,
+        session: &dyn SessionRef,
+        rotation: Rotation,
+    ) -> Result<Rotated> {
+        rotation.check()?;
+        let Rotation { new_id, user } = rotation;
+        let (partitions, operation) =
+            (self.partitions(), self.operation_id.unwrap_or_else(OperationId::random));
+        let scheme = self.config().rules.id_scheme;
+        let new_id = new_id.unwrap_or_else(|| partitions.new_id(scheme, &operation, &user));
+        partitions.check(&new_id, &user)?;
+        let login = Login {
+            store: self,
+            old: session,
+            from: partitions.of(session.id().as_str()),
+            to: partitions.of(&user),
+            new_id,
+            user,
+            operation,
+            deadline: Instant::now() + self.config().deadline,
+        };
+        login.run().await.map_err(|error| error.under(operation))
+    }
+}
+
+struct Login<'a> {
+    store: &'a RedisStore,
+    old: &'a dyn SessionRef,
+    from: Partition,
+    to: Partition,
+    new_id: SessionId,
+    user: String,
+    operation: OperationId,
+    deadline: Instant,
+}
+
+impl Login<'_> {
+    async fn run(&self) -> Result<Rotated> {
+        let mut evicted = Vec::new();
+        for _ in 0..ROUNDS {
+            let old = self.old.id();
+            let read = |call: Arc<Call>| async move { lookup::current(&call, old).await };
+            let (mut copy, mut was) = (None, self.old.hint().index_fields());
+            let left = match self.step(self.from, self.operation, read).await? {
+                Some((_, Record::Session { freeze: Some(_), .. })) => {
+                    return Err(Error::Refused(Refusal::Frozen));
+                }
+                Some((now, Record::Session { session, changes, .. })) => {
+                    was = session.index_fields.clone();
+                    let copy = copy.insert(self.copy_of(&session, now));
+                    evicted.extend(self.bring(copy.clone(), changes, session.version).await?);
+                    self.leave(&*session, session.version).await
+                }
+                Some((_, Record::Rotated { to, .. })) => return self.rotated_by_another(to).await,
+                Some((_, Record::Departed { place, .. })) => {
+                    return Err(Error::Refused(Refusal::Departed { place }));
+                }
+                // It may have been left by this very login. No session is at version 0.
+                Some((_, Record::Deleted { .. })) | None => self.leave(self.old, Version::new(0)).await,
+            };
+            match left {
+                Ok(()) => {
+                    let session = self.complete(copy, was).await.map_err(|error| self.happened(error))?;
+                    return Ok(Rotated { session, evicted, by_another: false });
+                }
+                // It changed since it was copied.
+                Err(Error::Refused(Refusal::Conflict { .. })) => {}
+                Err(Error::Refused(Refusal::Rotated { to })) => return self.rotated_by_another(to).await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::obstacle(Obstacle::Contended, None))
+    }
+
+    /// A call of the login.
+    async fn step<T, F>(
+        &self,
+        partition: Partition,
+        id: OperationId,
+        body: impl FnOnce(Arc<Call>) -> F,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let call = self.store.begin("rotate", Some(id))?.by(self.deadline);
+        call.enter(partition);
+        self.store.observe(call, body).await
+    }
+
+    /// The session as it will be, but for its connection and its short life.
+    fn copy_of(&self, session: &Session, now: u64) -> Session {
+        let mut copy = session.clone();
+        copy.id = self.new_id.clone();
+        copy.index_fields.user.clone_from(&self.user);
+        copy.index_fields.connection.clear();
+        copy.version = Version::new(session.version.get() + 1);
+        copy.times.expires_at = copy.times.expires_at.min(now + ms(COPY_LIVES));
+        copy
+    }
+
+    /// Brings the copy of a version in, and returns those that the user has too many of. It takes the place of nothing but an
+    /// earlier copy of this login.
+    async fn bring(&self, copy: Session, changes: RecentChanges, of: Version) -> Result<Vec<Removed>> {
+        let import = Import::new(Export::new(copy, changes));
+        let mut brought = self.import(import.clone().if_absent(), of).await;
+        if let Err(Error::Refused(Refusal::Conflict { current })) = brought
+            && self.is_own_copy(current).await?
+        {
+            brought = self.import(import.if_at(current), of).await;
+        }
+        brought.map_err(|error| match error {
+            // Another session has the new id.
+            Error::Refused(Refusal::Conflict { .. } | Refusal::Rotated { .. }) => {
+                Error::Refused(Refusal::Exists)
+            }
+            error => error,
+        })
+    }
+
+    async fn import(&self, import: Import, of: Version) -> Result<Vec<Removed>> {
+        let body = |call: Arc<Call>| async move { commands::import::admit(&call, import).await };
+        self.step(self.to, self.id_of_copy(of), body).await
+    }
+
+    /// Under which id the copy of a version is brought in. Each has its own, or a later one would be taken for an earlier.
+    fn id_of_copy(&self, of: Version) -> OperationId {
+        self.operation.nth(usize::try_from(of.get()).unwrap_or(usize::MAX))
+    }
+
+    /// Whether what is under the new id is a copy that this login brought in, and at that version.
+    async fn is_own_copy(&self, version: Version) -> Result<bool> {
+        let id = &self.new_id;
+        let body = |call: Arc<Call>| async move { lookup::with_changes(&call, id).await };
+        let found = self.step(self.to, self.operation, body).await?;
+        let of = self.id_of_copy(Version::new(version.get() - 1));
+        Ok(found
+            .is_some_and(|(session, changes)| session.version == version && changes.contains(of.as_bytes())))
+    }
+
+    async fn leave(&self, old: &dyn SessionRef, version: Version) -> Result<()> {
+        let new_id = &self.new_id;
+        let body =
+            |call: Arc<Call>| async move { commands::delete::leave(&call, old, version, new_id).await };
+        self.step(self.from, self.operation, body).await
+    }
+
+    /// The session with the connection that it had, if that is known, and its whole idle time. A login that is repeated may
+    /// have come so far before.
+    async fn complete(&self, copy: Option<Session>, was: IndexFields) -> Result<Session> {
+        let id = &self.new_id;
+        let read = |call: Arc<Call>| async move { lookup::session(&call, id).await };
+        let mut session = match copy {
+            Some(copy) => copy,
+            None => {
+                self.step(self.to, self.operation, read).await?.ok_or(Error::Refused(Refusal::Missing))?
+            }
+        };
+        if !was.connection.is_empty() && session.index_fields.connection.is_empty() {
+            let (binding, session_ref) = (Binding::new(&*was.connection).node(was.node), &session);
+            let body =
+                |call: Arc<Call>| async move { commands::bind::run(&call, session_ref, binding).await };
+            // Under an id of its own, for a session that was brought in tells of no other call whether it has happened. And
+            // what has no connection was not bound.
+            match self.step(self.to, OperationId::random(), body).await {
+                Ok(_) => session.index_fields.connection = was.connection,
+                // Another session of this partition has it by now, and keeps it.
+                Err(Error::Refused(Refusal::Taken)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let session = &session;
+        let body = |call: Arc<Call>| async move { commands::refresh::extend(&call, session).await };
+        let session = self.step(self.to, self.operation, body).await?;
+        session.ok_or(Error::Refused(Refusal::Missing))
+    }
+
+    /// An error after the login has happened: it is to be repeated, before the session ends.
+    fn happened(&self, error: Error) -> Error {
+        match error {
+            Error::Refused(_) | Error::Ambiguous { .. } => error,
+            error => Error::ambiguous(self.operation, cause(error)),
+        }
+    }
+
+    async fn rotated_by_another(&self, to: SessionId) -> Result<Rotated> {
+        let body = |call: Arc<Call>| async move { lookup::session(&call, &to).await };
+        let session = self.step(self.from, self.operation, body).await?;
+        let session = session.ok_or(Error::Refused(Refusal::Missing))?;
+        Ok(Rotated { session, evicted: Vec::new(), by_another: true })
+    }
+}
