@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use redis::RedisError;
 
-use crate::model::{Cause, Error, Obstacle};
+use crate::model::{Error, Obstacle};
+use crate::redis::transport::failure;
 
 /// What became of something that was to be sent once.
 #[derive(Debug)]
@@ -58,6 +59,9 @@ impl Unavailable {
 
 impl From<Unavailable> for Error {
     fn from(unavailable: Unavailable) -> Self {
-        Self::obstacle(unavailable.obstacle, unavailable.cause.map(|cause| cause as Cause))
+        match unavailable.cause {
+            Some(cause) => failure::not_executed((*cause).clone()),
+            None => Self::obstacle(unavailable.obstacle, None),
+        }
     }
 }

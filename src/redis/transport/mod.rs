@@ -2,6 +2,8 @@
 
 pub(crate) mod connection;
 pub(crate) mod delivery;
+pub(crate) mod dialer;
+pub(crate) mod failure;
 pub(crate) mod pool;
 pub(crate) mod read_batcher;
 pub(crate) mod sender;

@@ -12,12 +12,13 @@ use std::time::Duration;
 use bb8_redis::RedisConnectionManager;
 use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, RedisError, RedisResult};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::{Delivery, Unavailable};
+use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
 use crate::redis::transport::tracking::{Held, Tracking};
@@ -31,9 +32,8 @@ const HANDSHAKES: u32 = 5;
 /// Makes connections for the pool that is ours.
 #[derive(Debug)]
 struct Manager {
-    client: Client,
+    dialer: Dialer,
     config: AsyncConnectionConfig,
-    timeout: Duration,
     breaks: Arc<AtomicU64>,
     tracking: Option<Tracking>,
 }
@@ -51,7 +51,7 @@ impl Manager {
         let connection = Connection::new(link, self.breaks.clone(), Arc::default()).tracked(held);
         // A server that wants a password closes the connection at the first long command, which looks like a lost
         // reply. This short one it answers.
-        match answer(connection.ask_time(Instant::now() + self.timeout).await) {
+        match answer(connection.ask_time(Instant::now() + self.dialer.timeout()).await) {
             Err(error) if server_code(&error).is_none_or(|code| code == "NOAUTH") => Err(error),
             _ => Ok(connection),
         }
@@ -61,18 +61,18 @@ impl Manager {
     async fn link(&self) -> RedisResult<(MultiplexedConnection, Option<Held>)> {
         if let Some(tracking) = &self.tracking {
             let late = |_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into());
-            let made = tokio::time::timeout(self.timeout, tracking.connect(&self.config)).await;
+            let made = tokio::time::timeout(self.dialer.timeout(), tracking.connect(&self.config)).await;
             if let Some(tracked) = made.unwrap_or_else(late)? {
                 return Ok(tracked);
             }
         }
-        Ok((self.client.get_multiplexed_async_connection_with_config(&self.config).await?, None))
+        Ok((self.dialer.connect(&self.config).await?, None))
     }
 
     async fn ping(&self, connection: &Connection) -> RedisResult<()> {
         let mut link = connection.link.clone();
         let ping = redis::cmd("PING");
-        let deadline = Instant::now() + self.timeout;
+        let deadline = Instant::now() + self.dialer.timeout();
         answer(connection.outcome(pin!(ping.query_async(&mut link)), deadline).await)
     }
 }
@@ -157,14 +157,9 @@ pub(crate) struct OwnPool {
 
 impl Pool {
     /// A pool of up to `size` connections, made as they are asked for.
-    pub(crate) fn own(
-        client: Client,
-        size: u32,
-        connect_timeout: Duration,
-        tracking: Option<Tracking>,
-    ) -> Self {
+    pub(crate) fn own(dialer: Dialer, size: u32, tracking: Option<Tracking>) -> Self {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(connect_timeout))
+            .set_connection_timeout(None) // the dialer has one
             .set_response_timeout(None) // the operation has the deadline
             .set_pipeline_buffer_size(WRITE_QUEUE);
         let (sender, failures) = watch::channel(None);
@@ -173,13 +168,7 @@ impl Pool {
             .test_on_check_out(true) // runs is_valid, which looks at a flag
             .retry_connection(false) // whoever waits is told at once, and who comes next tries again
             .error_sink(Box::new(Sink(sender)))
-            .build_unchecked(Manager {
-                client,
-                config,
-                timeout: connect_timeout,
-                breaks: Arc::default(),
-                tracking,
-            });
+            .build_unchecked(Manager { dialer, config, breaks: Arc::default(), tracking });
         Self::Own(OwnPool { pool, failures })
     }
 

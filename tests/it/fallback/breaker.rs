@@ -130,17 +130,18 @@ async fn a_probe_leaves_nothing_but_a_tombstone() {
 #[tokio::test]
 async fn a_full_server_that_serves_reads_keeps_it_open() {
     let context = Context::own(&[]).await;
-    reads_but_no_writes(&context, &["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"])
-        .await;
+    let (full, empty) = (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]);
+    reads_but_no_writes(&context, Obstacle::OutOfMemory, &full, &empty).await;
 }
 
 #[tokio::test]
 async fn a_replica_keeps_it_open_until_it_is_promoted() {
     let context = Context::own(&[]).await;
-    reads_but_no_writes(&context, &["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"]).await;
+    let (begin, end) = (["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"]);
+    reads_but_no_writes(&context, Obstacle::Unavailable, &begin, &end).await;
 }
 
-async fn reads_but_no_writes(context: &Context, begin: &[&str], end: &[&str]) {
+async fn reads_but_no_writes(context: &Context, obstacle_of_writes: Obstacle, begin: &[&str], end: &[&str]) {
     let inner = context.store(Rules::new()).await;
     let session = context.session(&inner, "a").await;
     let store = FallbackStore::builder(inner.clone()).failures(3).cool_down(COOL_DOWN).build().unwrap();
@@ -149,7 +150,7 @@ async fn reads_but_no_writes(context: &Context, begin: &[&str], end: &[&str]) {
     while store.stats().breaker == BreakerState::Closed {
         round += 1;
         let patch = Patch::new().set("round", &round).unwrap();
-        assert_eq!(obstacle(store.patch(&session, patch).await), Obstacle::Server);
+        assert_eq!(obstacle(store.patch(&session, patch).await), obstacle_of_writes);
         // A read that works in between does not hide that writes fail.
         if store.stats().breaker == BreakerState::Closed {
             assert!(store.get(session.id()).await.unwrap().is_some());
