@@ -29,8 +29,8 @@ pub use crate::model::{
 pub use crate::redis::{builder::RedisStoreBuilder, credentials::Credentials, store::RedisStore};
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
-/// The crates whose types the constructors take: redis 1.8, bb8 0.9, bb8-redis 0.26.
+/// The crates whose types the constructors take: redis 1.8, bb8 0.9.
 #[cfg(feature = "redis")]
 pub mod clients {
-    pub use {::bb8, ::bb8_redis, ::redis};
+    pub use {::bb8, ::redis};
 }

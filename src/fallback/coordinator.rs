@@ -61,7 +61,6 @@ fn is_outage(error: &Error) -> Option<bool> {
         Error::Ambiguous { .. } => Some(true),
         Error::NotExecuted { reason, .. } => match reason {
             Obstacle::Connect
-            | Obstacle::PoolExhausted
             | Obstacle::Deadline
             | Obstacle::ConnectionLost
             | Obstacle::Auth

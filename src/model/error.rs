@@ -132,10 +132,8 @@ impl std::error::Error for AtServer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// No connection to the server could be made.
+    /// No connection to the master could be made, or none that there is answered until the deadline. Nothing was sent.
     Connect,
-    /// All connections were in use until the deadline.
-    PoolExhausted,
     /// The deadline passed before the operation was sent, or it only reads.
     Deadline,
     /// The connection broke under an operation that only reads.
@@ -169,7 +167,6 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "no connection to the server",
-            Self::PoolExhausted => "all connections in use until the deadline",
             Self::Deadline => "the deadline passed",
             Self::ConnectionLost => "the connection was lost",
             Self::Auth => "the server does not take the user",
@@ -191,7 +188,6 @@ impl Obstacle {
     fn is_of_server(self) -> bool {
         match self {
             Self::Connect
-            | Self::PoolExhausted
             | Self::Deadline
             | Self::ConnectionLost
             | Self::Auth

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bb8_redis::RedisConnectionManager;
-use redis::ConnectionInfo;
+use redis::aio::MultiplexedConnection;
+use redis::{Client, ConnectionInfo};
 
 use crate::model::{Error, Result, Rules, TestClock, check_duration, require_runtime};
 use crate::redis::config::StoreConfig;
@@ -15,6 +15,7 @@ use crate::redis::server_url;
 use crate::redis::store::RedisStore;
 #[cfg(feature = "tls")]
 use crate::redis::tls::{self, Certificates};
+use crate::redis::transport::connector::{Connector, Manager, Origin, kept_alive};
 use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::tracking::Tracking;
@@ -46,8 +47,8 @@ pub struct RedisStoreBuilder {
 /// Where connections come from.
 enum Source {
     Url(String),
-    Client(Box<redis::Client>),
-    Pool(bb8::Pool<RedisConnectionManager>),
+    Client(Box<Client>),
+    Manager(Box<dyn Manager>),
 }
 
 /// Without the URL and the client, which have the password.
@@ -56,7 +57,7 @@ impl fmt::Debug for Source {
         f.write_str(match self {
             Self::Url(_) => "Url",
             Self::Client(_) => "Client",
-            Self::Pool(_) => "Pool",
+            Self::Manager(_) => "Manager",
         })
     }
 }
@@ -100,7 +101,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long making a connection may take, 1 ms to 1 hour. Defaults to 1 second.
+    /// How long making a connection may take, and how long one may be silent while replies are due until it is given up.
+    /// 1 ms to 1 hour. Defaults to 1 second.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -222,16 +224,20 @@ impl RedisStoreBuilder {
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, keys.clone(), self.clock.clone())));
-        let (pool, server) = match self.source {
+        let of_connections = self.of_connections();
+        let (origin, server) = match self.source {
             Source::Url(ref url) => self.own(server_url::read(url)?, near_cache.clone())?,
             Source::Client(ref client) => {
                 self.own(client.get_connection_info().clone(), near_cache.clone())?
             }
-            Source::Pool(ref pool) => {
-                self.leave_alone()?;
-                (Pool::Given(pool.clone(), Arc::default()), "the pool's server".to_owned())
+            Source::Manager(manager) => {
+                if let Some(field) = of_connections {
+                    return Err(Error::invalid(field, "needs connections that the store makes itself"));
+                }
+                (Origin::Manager(manager), "the server of the manager".to_owned())
             }
         };
+        let pool = Pool::new(Connector::new(origin, self.connect_timeout), self.pool_size);
         let config = StoreConfig {
             server: server.into(),
             keys,
@@ -245,18 +251,18 @@ impl RedisStoreBuilder {
     }
 
     /// Connections that the store makes, and the server that they lead to.
-    fn own(&self, info: ConnectionInfo, near_cache: Option<Arc<NearCache>>) -> Result<(Pool, String)> {
-        let info = as_whom(info, self.credentials.as_ref())?;
+    fn own(&self, info: ConnectionInfo, near_cache: Option<Arc<NearCache>>) -> Result<(Origin, String)> {
+        let info = as_whom(kept_alive(info), self.credentials.as_ref())?;
         #[cfg(feature = "tls")]
         let info = tls::prepare(info, &self.certificates)?;
-        let dialer = Dialer::new(info, self.credentials.clone(), self.connect_timeout);
+        let dialer = Dialer::new(info, self.credentials.clone());
         let server = dialer.server();
         let tracking = near_cache.map(|near_cache| Tracking::new(&dialer, near_cache, self.staleness));
-        Ok((Pool::own(dialer, self.pool_size, tracking), server))
+        Ok((Origin::Dialer(dialer, tracking), server))
     }
 
-    /// Nothing is set of how connections are made, where a pool makes them that is the service's.
-    fn leave_alone(&self) -> Result<()> {
+    /// What is set of how connections are made.
+    fn of_connections(&self) -> Option<&'static str> {
         let of_connections =
             [("near_cache", self.near_cache.is_some()), ("credentials", self.credentials.is_some())];
         #[cfg(feature = "tls")]
@@ -264,10 +270,7 @@ impl RedisStoreBuilder {
             ("root_certificate", self.certificates.root.is_some()),
             ("client_certificate", self.certificates.client.is_some()),
         ]);
-        match of_connections.into_iter().find(|(_, is_set)| *is_set) {
-            Some((field, _)) => Err(Error::invalid(field, "needs connections that the store makes itself")),
-            None => Ok(()),
-        }
+        of_connections.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
     }
 
     fn check(&self) -> Result<()> {
@@ -312,14 +315,20 @@ impl RedisStore {
 
     /// Configures a store on a client that the service has.
     #[must_use]
-    pub fn builder_with_client(client: redis::Client) -> RedisStoreBuilder {
+    pub fn builder_with_client(client: Client) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Client(Box::new(client)))
     }
 
-    /// Configures a store on a pool that the service has. Leave its check at check-out on (bb8's default): it is how
-    /// that pool finds out that a connection broke.
+    /// Configures a store on connections that the service makes: only [`connect`](bb8::ManageConnection::connect) of its
+    /// manager is called, and what is connected, checked and replaced is the store's business. A pool of the service's own
+    /// would not do: its connections can be taken out, but nobody could see in time that one leads to a server that is
+    /// no longer the master.
     #[must_use]
-    pub fn builder_with_pool(pool: bb8::Pool<RedisConnectionManager>) -> RedisStoreBuilder {
-        RedisStoreBuilder::new(Source::Pool(pool))
+    pub fn builder_with_manager<M>(manager: M) -> RedisStoreBuilder
+    where
+        M: bb8::ManageConnection<Connection = MultiplexedConnection>,
+        M::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        RedisStoreBuilder::new(Source::Manager(Box::new(manager)))
     }
 }

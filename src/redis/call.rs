@@ -20,6 +20,7 @@ use crate::redis::script_error::{ScriptError, may_have_written};
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::failure;
 use crate::redis::transport::read_batcher::{Part, Stamped};
+use crate::redis::transport::role::NOT_THE_MASTER;
 use crate::redis::transport::sender::{ClockUse, Sender};
 use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
@@ -116,9 +117,9 @@ impl Call {
         self.identity.as_ref()
     }
 
-    /// The lease that the call has to be made under; without one, a key that is declared and never touched.
-    pub(crate) fn fence_key(&self) -> Vec<u8> {
-        self.keys().lease(self.identity().map_or("", NodeIdentity::node))
+    /// The lease that the call on a session has to be made under, if it has to.
+    pub(crate) fn fence_key(&self, session: &SessionId) -> Vec<u8> {
+        self.keys().declared_of(session.as_str()).lease(self.identity().map_or("", NodeIdentity::node))
     }
 
     /// The two arguments that name it.
@@ -349,7 +350,7 @@ impl Call {
         let effect = work.effect();
         let StoreConfig { startup, keys, .. } = &*self.config;
         startup.done(self.sender.pool(), keys, self.deadline).await?;
-        let mut lost: Option<RedisError> = None;
+        let (mut lost, mut refused) = (None::<RedisError>, None);
         for _ in 0..ATTEMPTS {
             if effect == Effect::Noted {
                 self.wait_until_alone().await;
@@ -357,6 +358,11 @@ impl Call {
             let failure = match send().await {
                 Delivery::Answered(answer) => return Ok(answer),
                 Delivery::Late => return Err(self.no_answer(effect, Obstacle::Deadline, cause(NO_REPLY))),
+                // Not executed. The next connection is one to the master, or there is none.
+                Delivery::Refused(error) if is_of_a_replica(&error) => {
+                    refused = Some(self.refused(error, work));
+                    continue;
+                }
                 Delivery::Refused(error) => self.refused(error, work),
                 Delivery::Unsent(unavailable) => unavailable.into(),
                 Delivery::Lost(error) => {
@@ -375,8 +381,11 @@ impl Call {
                 _ => failure,
             });
         }
-        let lost = lost.unwrap_or_else(|| std::io::Error::other("no attempt was made").into());
-        Err(self.connection_lost(effect, lost))
+        Err(match (lost, refused) {
+            (Some(lost), _) => self.connection_lost(effect, lost),
+            (None, Some(refused)) => refused,
+            (None, None) => self.connection_lost(effect, std::io::Error::other("no attempt was made").into()),
+        })
     }
 
     /// A call that is sent a second time waits until nobody takes that for the first.
@@ -427,6 +436,11 @@ impl Call {
             _ => failure::not_executed(error),
         }
     }
+}
+
+/// Whether a server says that it takes no writes since it is not the master.
+fn is_of_a_replica(error: &RedisError) -> bool {
+    matches!(server_code(error).as_deref(), Some(NOT_THE_MASTER | "MASTERDOWN"))
 }
 
 /// What is sent.

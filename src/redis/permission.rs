@@ -5,6 +5,7 @@ use redis::{Pipeline, RedisError, RedisResult, Value};
 
 use crate::model::{Error, Refusal, Result};
 use crate::redis::script::{self, Script};
+use crate::redis::transport::delivery::Unavailable;
 use crate::redis::transport::failure;
 use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::stored::keys::Keys;
@@ -75,4 +76,14 @@ fn refused(error: RedisError, lacking: String) -> Error {
         Some("NOPERM") => Error::Refused(Refusal::Forbidden { lacking: vec![lacking] }),
         _ => failure::not_executed(error),
     }
+}
+
+/// Why there is no connection: the user may ask the server neither by ROLE whether it is the master, nor by INFO.
+pub(crate) fn unless_forbidden(unavailable: Unavailable) -> Error {
+    let error = unavailable.cause();
+    let is_of_role = server_detail(error).is_some_and(|detail| detail.contains("'role'"));
+    if server_code(error).as_deref() == Some("NOPERM") && is_of_role {
+        return Error::Refused(Refusal::Forbidden { lacking: vec!["+role".to_owned()] });
+    }
+    unavailable.into()
 }

@@ -13,6 +13,8 @@ use crate::model::{Error, Obstacle, Result, cause};
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::failure;
 use crate::redis::transport::pool::Pool;
+use crate::redis::transport::sender::LOADS;
+use crate::redis::transport::server_error::is_no_script;
 use crate::redis::{contract, permission, server_version};
 use crate::stored::keys::Keys;
 
@@ -92,15 +94,15 @@ impl Startup {
 /// Loads all scripts and proves that they will run, agrees on the contract, and warns of a server that evicts keys, in two
 /// round trips.
 async fn prepare(pool: &Pool, keys: &Keys, until: Instant) -> Result<()> {
-    let mut questions = Pipeline::new();
-    questions.cmd("INFO");
-    contract::ask(&mut questions, keys);
-    permission::ask(&mut questions, keys);
-    questions.ignore_errors();
-    let mut connection = pool.connection(until).await?;
-    let asked = questions.query_async(&mut connection.link);
-    let results: RedisResult<Vec<RedisResult<Value>>> = within(until, asked).await?;
-    let mut results = results.map_err(failure::not_executed)?;
+    let mut connection = pool.connection(until).await.map_err(permission::unless_forbidden)?;
+    let mut results = ask(&mut connection, keys, until).await?;
+    for _ in 1..LOADS {
+        // Somebody flushes the scripts just now.
+        if !results.iter().any(|result| result.as_ref().is_err_and(is_no_script)) {
+            break;
+        }
+        results = ask(&mut connection, keys, until).await?;
+    }
     if results.len() < 2 {
         return Err(Error::corrupt("reply to the start"));
     }
@@ -114,6 +116,17 @@ async fn prepare(pool: &Pool, keys: &Keys, until: Instant) -> Result<()> {
     contract::judge(noted)?;
     warn_of_eviction(&info);
     agree(&mut connection, keys, until).await
+}
+
+/// What the server says of itself, which contract is noted, and what the user may.
+async fn ask(connection: &mut Connection, keys: &Keys, until: Instant) -> Result<Vec<RedisResult<Value>>> {
+    let mut questions = Pipeline::new();
+    questions.cmd("INFO");
+    contract::ask(&mut questions, keys);
+    permission::ask(&mut questions, keys);
+    questions.ignore_errors();
+    let asked: RedisResult<_> = within(until, questions.query_async(&mut connection.link)).await?;
+    asked.map_err(failure::not_executed)
 }
 
 async fn agree(connection: &mut Connection, keys: &Keys, until: Instant) -> Result<()> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloakroom::background::Reaper;
-use cloakroom::clients::{bb8, bb8_redis::RedisConnectionManager};
 use cloakroom::{
     Binding, Error, NewSession, Obstacle, OperationId, PageRequest, Patch, RedisStore, Rotation, Rules,
     Selector, SessionId, SessionStore,
@@ -15,6 +14,7 @@ use crate::support::Context;
 use crate::support::context::On;
 use crate::support::context::On::{Memory, Redis};
 use crate::support::expect::session_id;
+use crate::support::manager::Manager;
 use crate::support::traced::{capture, closed};
 
 #[tokio::test]
@@ -95,15 +95,12 @@ async fn an_unreachable_server_is_told_by_each_call_long_before_the_deadline_wit
 }
 
 #[tokio::test]
-async fn a_store_on_a_pool_that_the_service_has_works() {
+async fn a_store_on_connections_that_the_service_makes_works() {
     let context = Context::redis().await;
-    let manager = RedisConnectionManager::new(context.server().url()).unwrap();
-    let pool = bb8::Pool::builder().max_size(2).build(manager).await.unwrap();
-    let store = RedisStore::builder_with_pool(pool.clone()).namespace(&context.namespace);
+    let manager = Manager::new(context.server().url());
+    let store = RedisStore::builder_with_manager(manager).namespace(&context.namespace);
     every_operation(Arc::new(store.build().await.unwrap())).await;
     context.check().await;
-    let state = pool.state();
-    assert_eq!(state.connections, state.idle_connections, "none is kept");
 }
 
 #[tokio::test]

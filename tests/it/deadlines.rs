@@ -20,15 +20,15 @@ use crate::support::stopped_time::StoppedTime;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What a call acts on, read before the server falls silent.
-struct Given {
-    id: SessionId,
-    session: Session,
-    export: Export,
+pub(crate) struct Given {
+    pub(crate) id: SessionId,
+    pub(crate) session: Session,
+    pub(crate) export: Export,
     /// A number that no other call has.
-    n: u64,
+    pub(crate) n: u64,
 }
 
-type Call = fn(Store, Given) -> BoxFuture<'static, Result<(), Error>>;
+pub(crate) type Call = fn(Store, Given) -> BoxFuture<'static, Result<(), Error>>;
 
 /// How far the end of a call may be from its deadline: the resolution of the runtime's timers.
 const TOLERANCE: Duration = Duration::from_millis(2);
@@ -46,7 +46,8 @@ async fn ends_by_its_deadline(name: &str, call: Call) {
         // A connection that was silent is asked by PING before its next use, which would count as a reply.
         let builder =
             RedisStore::builder(&proxy.url).namespace(&context.namespace).rules(rules()).pool_size(1);
-        let store = build(builder.deadline(DEADLINE)).await;
+        // And one that was silent for as long as a connection may take to be made is given up.
+        let store = build(builder.deadline(DEADLINE).connect_timeout(2 * DEADLINE)).await;
         let session = context.session(&direct, &format!("s{replies}")).await;
         let export = direct.export(session.id()).await.unwrap().unwrap();
         let given = Given { id: session.id().clone(), session, export, n: replies };
@@ -83,7 +84,7 @@ fn no_task() -> TaskId {
 }
 
 /// Every operation that has one deadline in all. `create_many` and `delete_user` of one batch have one.
-const CALLS: &[(&str, Call)] = &[
+pub(crate) const CALLS: &[(&str, Call)] = &[
     ("create", |store: Store, given: Given| {
         Box::pin(async move {
             store.create(NewSession::new().id(SessionId::new(format!("new-{}", given.n))?)).await.map(drop)

@@ -62,6 +62,8 @@ mod reads;
 mod reaper;
 mod recoverer;
 mod retries;
+mod role;
 mod runtimes;
+mod silent_peer;
 mod start;
 mod testing;

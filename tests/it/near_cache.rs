@@ -16,6 +16,7 @@ use cloakroom::{
 use crate::support::Context;
 use crate::support::context::{Store, build};
 use crate::support::leases::{register, session_at};
+use crate::support::manager::Manager;
 
 const INTERVAL: Duration = Duration::from_secs(60);
 const MOMENT: Duration = Duration::from_millis(1);
@@ -277,16 +278,14 @@ async fn scripts_that_are_flushed_change_nothing_of_what_is_kept() {
 
 #[tokio::test]
 async fn each_bad_setting_of_the_near_cache_is_named() {
-    use cloakroom::clients::{bb8, bb8_redis::RedisConnectionManager};
     let context = Context::redis().await;
     let builder = || context.builder(Rules::new());
-    let manager = RedisConnectionManager::new(context.server().url()).unwrap();
-    let pool = bb8::Pool::builder().build(manager).await.unwrap();
+    let manager = Manager::new(context.server().url());
     for (builder, expected) in [
         (builder().near_cache(0), "near_cache is 0, must be at least 1"),
         (builder().near_cache_staleness(MOMENT), "near_cache_staleness is 1ms, must be 10ms to 3600s"),
         (
-            cloakroom::RedisStore::builder_with_pool(pool).near_cache(10),
+            cloakroom::RedisStore::builder_with_manager(manager).near_cache(10),
             "near_cache needs connections that the store makes itself",
         ),
     ] {

@@ -65,19 +65,18 @@ fn a_runtime_that_ends_under_a_call_strands_no_other() {
     let servers = runtime();
     let context = servers.block_on(Context::own(&[]));
     let proxy = servers.block_on(Proxy::start(context.server().address()));
-    let builder = RedisStore::builder(&proxy.url).namespace(&context.namespace).deadline(LONG);
     let other = runtime();
-    let _entered = other.enter();
-    let store = builder.connect_timeout(LONG).pool_size(1).build_lazy().unwrap();
-    for silent_from_the_start in [true, false] {
+    for is_silent_from_the_start in [true, false] {
         let first = runtime();
-        if !silent_from_the_start {
+        let builder = RedisStore::builder(&proxy.url).namespace(&context.namespace).deadline(LONG);
+        let store =
+            first.block_on(async { builder.connect_timeout(LONG).pool_size(1).build_lazy().unwrap() });
+        if !is_silent_from_the_start {
             first.block_on(use_it(&store, 1));
         }
         proxy.silence_after(0);
-        let (called, calls) = (store.clone(), 5);
-        for _ in 0..calls {
-            let called = called.clone();
+        for _ in 0..5 {
+            let called = store.clone();
             first.spawn(async move { called.create(NewSession::new()).await });
         }
         servers.block_on(proxy.swallows());

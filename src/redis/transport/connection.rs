@@ -1,72 +1,63 @@
-//! One multiplexed connection, and what it knows about itself.
+//! One multiplexed connection, and what it finds out about itself.
 
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::health::{Condition, Death, Health};
+use crate::redis::transport::role::{NOT_THE_MASTER, Role};
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::server_code;
-use crate::redis::transport::tracked::Tracked;
-use crate::redis::transport::tracking::Held;
+use crate::redis::transport::siblings::Siblings;
+use crate::redis::transport::tracked::{Held, Tracked};
 
-/// How long a reply may take before its connection is probed.
-const PROBE_AFTER: Duration = Duration::from_millis(200);
+/// How long a reply may take before its connection is suspect.
+const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Between two probes.
-const PROBE_PAUSE: Duration = Duration::from_secs(1);
-
-/// With what error a probe found the connection dead; `None` as long as it did not.
-type Death = Option<RedisError>;
-
-/// What a connection knows about itself.
-#[derive(Debug, Default)]
-struct Health {
-    state: AtomicU8,
-    /// How many connections of the pool had broken when this one was last found sound.
-    breaks: AtomicU64,
-    /// The task that probes the connection, while calls wait for what it finds.
-    probe: Mutex<Weak<watch::Sender<Death>>>,
-}
-
-const SOUND: u8 = 0;
-
-/// A reply did not come in time. The server may be slow or the connection dead: PING tells, at the next check-out.
-const SUSPECT: u8 = 1;
-
-const BROKEN: u8 = 2;
+/// Between two PINGs of a check.
+const PING_AGAIN: Duration = Duration::from_secs(1);
 
 /// One multiplexed connection, cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) link: MultiplexedConnection,
     health: Arc<Health>,
-    /// How many connections of the pool have broken. Where one did, the others may have too, since a server that
-    /// restarts ends them all; so each is asked before its next use, or a call would spend its attempts on them.
-    breaks: Arc<AtomicU64>,
+    siblings: Arc<Siblings>,
     /// Of the server that it leads to.
+    role: Arc<Role>,
+    /// Of the same.
     clock: Arc<ServerClock>,
     /// If the server tells of changes on it.
     held: Option<Held>,
 }
 
 impl Connection {
-    pub(crate) fn new(link: MultiplexedConnection, breaks: Arc<AtomicU64>, clock: Arc<ServerClock>) -> Self {
-        let health = Arc::new(Health::default());
-        health.breaks.store(breaks.load(Ordering::Relaxed), Ordering::Relaxed);
-        Self { link, health, breaks, clock, held: None }
+    /// Of a server that told its role just now.
+    pub(crate) fn new(link: MultiplexedConnection, role: Role, siblings: Arc<Siblings>) -> Self {
+        let health = Arc::new(Health::new(siblings.alarms()));
+        Self { link, health, siblings, role: Arc::new(role), clock: Arc::default(), held: None }
     }
 
     /// The server tells of changes on it.
-    pub(crate) fn tracked(mut self, held: Option<Held>) -> Self {
-        self.held = held;
+    pub(crate) fn tracked(mut self, held: Held) -> Self {
+        self.held = Some(held);
         self
+    }
+
+    /// The same connection, for a task that ends with the last who holds it.
+    pub(crate) fn unheld(&self) -> Self {
+        Self { held: None, ..self.clone() }
+    }
+
+    pub(crate) fn is_broken(&self) -> bool {
+        self.health.condition() == Condition::Broken
     }
 
     pub(crate) fn tracking(&self) -> Option<&Arc<Tracked>> {
@@ -91,31 +82,26 @@ impl Connection {
         asked.map(|time: Value| self.told_time(sent, &time))
     }
 
-    /// Whether nothing speaks against it: neither its own replies nor the end of others of the pool since it was asked.
+    /// Whether nothing speaks against it: neither its own replies nor those of others of the pool.
     pub(crate) fn is_sound(&self) -> bool {
-        self.health.state.load(Ordering::Relaxed) == SOUND
-            && self.health.breaks.load(Ordering::Relaxed) == self.breaks_of_pool()
+        self.health.is_sound_at(self.siblings.alarms())
     }
 
-    pub(crate) fn is_broken(&self) -> bool {
-        self.health.state.load(Ordering::Relaxed) == BROKEN
+    /// Whether another has to take its place.
+    pub(crate) fn is_to_be_replaced(&self) -> bool {
+        matches!(self.health.condition(), Condition::Suspect | Condition::Broken)
     }
 
-    pub(crate) fn breaks_of_pool(&self) -> u64 {
-        self.breaks.load(Ordering::Relaxed)
+    /// How many calls wait for a reply on it.
+    pub(crate) fn calls(&self) -> usize {
+        self.health.calls()
     }
 
-    /// It answered when so many of the pool had broken; unless a call found it broken meanwhile.
-    pub(crate) fn found_sound(&self, breaks: u64) {
-        let state = &self.health.state;
-        let _ = state.compare_exchange(SUSPECT, SOUND, Ordering::Relaxed, Ordering::Relaxed);
-        self.health.breaks.store(breaks, Ordering::Relaxed);
-    }
-
-    /// It did not answer when it was asked.
-    pub(crate) fn found_dead(&self) {
-        self.end_tracking();
-        self.health.state.store(BROKEN, Ordering::Relaxed);
+    /// Has it answer before anything is sent on it.
+    pub(crate) fn ask(&self) {
+        if self.health.turn(Condition::Sound, Condition::Asked) {
+            self.check(Instant::now());
+        }
     }
 
     /// What becomes of something that was sent on this connection, and what that says about the connection.
@@ -126,16 +112,59 @@ impl Connection {
         sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Delivery<T> {
-        match self.answer(sent, deadline).await {
-            Some(Ok(answer)) => Delivery::Answered(answer),
+        let _waits = self.health.call();
+        // Boxed, for it is large and rare.
+        let answer = if self.role.is_due() {
+            Box::pin(self.answer_of_the_master(sent, deadline)).await
+        } else {
+            self.answer(sent, deadline).await
+        };
+        match answer {
+            Some(Ok(answer)) => {
+                self.answered();
+                Delivery::Answered(answer)
+            }
             Some(Err(error)) => {
                 self.note(&error);
                 if server_code(&error).is_some() { Delivery::Refused(error) } else { Delivery::Lost(error) }
             }
-            None => {
-                self.suspect();
-                Delivery::Late
+            None => Delivery::Late,
+        }
+    }
+
+    /// The same as `answer`, and the server is asked right before whether it is still the master. If not, what it answers is
+    /// an error of the connection.
+    ///
+    /// Ordering: replies come in the order of what was sent. So once the answer is here, the role is.
+    async fn answer_of_the_master<T>(
+        &self,
+        sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
+        deadline: Instant,
+    ) -> Option<RedisResult<T>> {
+        let mut link = self.link.clone();
+        let mut asked = pin!(self.role.ask(&mut link));
+        let mut answer = pin!(self.answer(sent, deadline));
+        let (mut role, answer) = tokio::select! {
+            biased;
+            role = asked.as_mut() => (Some(role), answer.await),
+            answer = answer.as_mut() => (None, answer),
+        };
+        if role.is_none() && answer.as_ref().is_some_and(is_of_server) {
+            role = asked.now_or_never();
+        }
+        match role {
+            Some(Err(error)) if answer.as_ref().is_some_and(is_of_server) => {
+                tracing::debug!(%error, "what a server answers that is not the master does not count");
+                self.give_up();
+                match answer {
+                    Some(Err(refused)) if is_not_the_master(&refused) => Some(Err(refused)),
+                    _ => {
+                        let told = "the server that answered is not the master any more";
+                        Some(Err(std::io::Error::other(told).into()))
+                    }
+                }
             }
+            _ => answer,
         }
     }
 
@@ -143,21 +172,23 @@ impl Connection {
     ///
     /// A call that is queued in the very moment in which its connection ends is forgotten in the queue (a tokio channel
     /// frees what comes after its receiver only with its last sender, and the call holds one): redis-rs gives it
-    /// neither reply nor error. Another command on the same connection fails at once, so a late reply is probed for.
+    /// neither reply nor error. Another command on the same connection fails at once, so a late reply is asked after.
     async fn answer<T>(
         &self,
         mut sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
-        let soon = deadline.min(Instant::now() + PROBE_AFTER);
+        let began = Instant::now();
+        let soon = deadline.min(began + PATIENCE);
         if let Ok(answer) = tokio::time::timeout_at(soon, &mut sent).await {
             return Some(answer);
         }
+        self.suspect(began);
         let late = async {
             tokio::select! {
                 biased;
                 answer = &mut sent => Some(answer),
-                error = self.death() => Some(Err(error)),
+                error = self.death(began) => Some(Err(error)),
                 () = tokio::time::sleep_until(deadline) => None,
             }
         };
@@ -165,72 +196,120 @@ impl Connection {
         Box::pin(late).await
     }
 
-    /// Ends when the connection is found dead, with the error. However many calls wait, one task probes.
-    async fn death(&self) -> RedisError {
+    /// Ends when the connection is found dead, with the error. However many calls wait, one task checks.
+    async fn death(&self, sent: Instant) -> RedisError {
         loop {
-            let mut found = self.probe();
-            // An error means that the task ended when nobody waited, just before this call came.
+            let mut found = self.check(sent);
             if let Ok(death) = found.wait_for(Option::is_some).await
                 && let Some(error) = death.clone()
             {
                 return error;
             }
+            if let Some(error) = self.health.death() {
+                return error;
+            }
+            // It answers others. A call that is forgotten in the queue never is.
+            tokio::time::sleep(PING_AGAIN).await;
         }
     }
 
-    /// What the task that probes this connection finds. It is begun where there is none.
-    fn probe(&self) -> watch::Receiver<Death> {
-        let mut probe = self.health.probe.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = probe.upgrade() {
-            return found.subscribe();
+    /// What a check of the connection finds, which was silent since then. One is begun where there is none.
+    fn check(&self, silent_since: Instant) -> watch::Receiver<Death> {
+        self.health.check(|found| {
+            tokio::spawn(check(self.clone(), silent_since, found));
+        })
+    }
+
+    /// A reply came.
+    fn answered(&self) {
+        if self.health.turn(Condition::Suspect, Condition::Sound) {
+            self.siblings.wake();
         }
-        let (sender, found) = watch::channel(None);
-        let sender = Arc::new(sender);
-        *probe = Arc::downgrade(&sender);
-        tokio::spawn(probe_until_dead(self.link.clone(), sender));
-        found
     }
 
-    /// Notes that a reply did not come in time.
-    fn suspect(&self) {
-        let _ = self.health.state.compare_exchange(SOUND, SUSPECT, Ordering::Relaxed, Ordering::Relaxed);
+    /// A reply did not come in time: another connection takes the place of this one for what is sent from now on. A check
+    /// finds out whether it is slow or dead, whoever waits for that.
+    fn suspect(&self, silent_since: Instant) {
+        let was_sound = self.health.turn(Condition::Sound, Condition::Suspect);
+        if was_sound || self.health.turn(Condition::Asked, Condition::Suspect) {
+            self.check(silent_since);
+            self.siblings.wake();
+        }
+        if was_sound {
+            self.siblings.alarm();
+        }
     }
 
-    /// Nobody sends on it any more, and what was read on it counts no more.
-    fn end_tracking(&self) {
+    /// It answered a check that began at so many alarms.
+    fn found_sound(&self, alarms: u64) {
+        self.health.is_sound_now(alarms);
+        self.siblings.wake();
+    }
+
+    /// Nothing is sent on it any more, and what was read on it counts no more.
+    fn give_up(&self) {
         self.held.iter().for_each(|held| held.tracked.end());
+        if self.health.is_broken_now() {
+            self.siblings.alarm();
+            self.siblings.wake();
+        }
     }
 
     /// Notes an error, if it says that the connection is of no more use: broken, or to a server that does not take
     /// our writes, so that the next connection may lead to the one that does.
     pub(crate) fn note(&self, error: &RedisError) {
         match server_code(error).as_deref() {
-            None | Some("READONLY" | "LOADING" | "MASTERDOWN" | "NOAUTH") => {
-                self.end_tracking();
-                if self.health.state.swap(BROKEN, Ordering::Relaxed) != BROKEN {
-                    self.breaks.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Some(_) => {}
+            None | Some(NOT_THE_MASTER | "LOADING" | "MASTERDOWN" | "NOAUTH") => self.give_up(),
+            Some(_) => self.answered(),
         }
     }
 }
 
-/// Probes with one PING after the other, until one fails or nobody waits for that any more.
-async fn probe_until_dead(mut link: MultiplexedConnection, found: Arc<watch::Sender<Death>>) {
+fn is_of_server<T>(answer: &RedisResult<T>) -> bool {
+    answer.as_ref().err().is_none_or(|error| server_code(error).is_some())
+}
+
+fn is_not_the_master(error: &RedisError) -> bool {
+    server_code(error).as_deref() == Some(NOT_THE_MASTER)
+}
+
+/// Asks by PING until there is an answer, or an error, or silence for too long. It goes on whether or not anybody waits for
+/// what it finds.
+async fn check(connection: Connection, silent_since: Instant, found: Arc<watch::Sender<Death>>) {
+    let silence = connection.siblings.silence();
+    let suspect_at = silent_since + PATIENCE;
+    let mut silent_since = silent_since;
     loop {
+        let alarms = connection.siblings.alarms();
+        let (mut link, ping) = (connection.link.clone(), redis::cmd("PING"));
+        let mut answer = pin!(ping.query_async::<()>(&mut link));
+        if let Ok(answer) = tokio::time::timeout_at(suspect_at, &mut answer).await {
+            return judge(&connection, alarms, answer, &found);
+        }
+        connection.suspect(silent_since);
         // A PING that is itself forgotten in the queue is followed by another.
-        let ping = redis::cmd("PING");
-        let answer = tokio::time::timeout(PROBE_AFTER, ping.query_async::<()>(&mut link)).await;
-        if let Ok(Err(error)) = answer
-            && server_code(&error).is_none()
-        {
+        let again = (silent_since + silence).min(Instant::now() + PING_AGAIN);
+        if let Ok(answer) = tokio::time::timeout_at(again, &mut answer).await {
+            return judge(&connection, alarms, answer, &found);
+        }
+        if connection.is_sound() {
+            // A reply came to something else.
+            silent_since = Instant::now();
+        } else if silent_since + silence <= Instant::now() {
+            let told = format!("the connection was silent for {silence:?}");
+            let error = std::io::Error::new(std::io::ErrorKind::TimedOut, told).into();
+            return judge(&connection, alarms, Err(error), &found);
+        }
+    }
+}
+
+fn judge(connection: &Connection, alarms: u64, answer: RedisResult<()>, found: &watch::Sender<Death>) {
+    match answer {
+        Err(error) if server_code(&error).is_none() => {
+            connection.health.is_dead_of(error.clone());
+            connection.give_up();
             found.send_replace(Some(error));
-            return;
         }
-        tokio::select! {
-            () = tokio::time::sleep(PROBE_PAUSE) => {}
-            () = found.closed() => return,
-        }
+        _ => connection.found_sound(alarms),
     }
 }

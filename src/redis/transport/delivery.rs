@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::RedisError;
 
-use crate::model::{Error, Obstacle};
+use crate::model::Error;
 use crate::redis::transport::failure;
 
 /// What became of something that was to be sent once.
@@ -38,30 +38,33 @@ impl<T> Delivery<T> {
 /// Why there is no connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Unavailable {
-    obstacle: Obstacle,
-    cause: Option<Arc<RedisError>>,
+    cause: Arc<RedisError>,
+    is_late: bool,
 }
 
 impl Unavailable {
-    /// All connections were in use until the deadline.
-    pub(crate) const EXHAUSTED: Self = Self { obstacle: Obstacle::PoolExhausted, cause: None };
-
     /// None could be made.
-    pub(crate) fn connect(cause: Option<Arc<RedisError>>) -> Self {
-        Self { obstacle: Obstacle::Connect, cause }
+    pub(crate) fn connect(cause: Arc<RedisError>) -> Self {
+        Self { cause, is_late: false }
+    }
+
+    /// None was there by the deadline.
+    pub(crate) fn late(cause: Arc<RedisError>) -> Self {
+        Self { cause, is_late: true }
+    }
+
+    pub(crate) fn cause(&self) -> &RedisError {
+        &self.cause
     }
 
     /// Whether it is only that the deadline came first.
     pub(crate) fn is_late(&self) -> bool {
-        self.obstacle == Obstacle::PoolExhausted
+        self.is_late
     }
 }
 
 impl From<Unavailable> for Error {
     fn from(unavailable: Unavailable) -> Self {
-        match unavailable.cause {
-            Some(cause) => failure::not_executed((*cause).clone()),
-            None => Self::obstacle(unavailable.obstacle, None),
-        }
+        failure::not_executed((*unavailable.cause).clone())
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use redis::{ErrorKind, RedisError};
 
 use crate::model::{Cause, Error, Obstacle, cause};
+use crate::redis::transport::role::NOT_THE_MASTER;
 use crate::redis::transport::server_error::{server_code, server_detail};
 
 /// Where a server repeats what it was sent, keys with session ids in them.
@@ -70,7 +71,7 @@ fn obstacle(error: &RedisError) -> Obstacle {
     match code.as_str() {
         "WRONGPASS" | "NOAUTH" | "NOPERM" => Obstacle::Auth,
         "OOM" => Obstacle::OutOfMemory,
-        "LOADING" | "READONLY" | "MASTERDOWN" | "NOREPLICAS" | "MISCONF" | "BUSY" | "CLUSTERDOWN"
+        "LOADING" | NOT_THE_MASTER | "MASTERDOWN" | "NOREPLICAS" | "MISCONF" | "BUSY" | "CLUSTERDOWN"
         | "TRYAGAIN" => Obstacle::Unavailable,
         "DENIED" | "MOVED" | "ASK" => Obstacle::Config,
         _ if is_of_database(error) => Obstacle::Config,
@@ -96,7 +97,11 @@ fn words(error: &RedisError) -> Cow<'static, str> {
         "NOPERM" => format!("no permission for {}", forbidden(error)).into(),
         "OOM" => "memory full".into(),
         "LOADING" => "server loading its data".into(),
-        "READONLY" => "the server is a replica, which takes no writes".into(),
+        // What asked for its role says more.
+        NOT_THE_MASTER => match server_detail(error) {
+            Some(told) if told.starts_with("the server ") => told.into(),
+            _ => "the server is a replica, which takes no writes".into(),
+        },
         "MASTERDOWN" => "the server is a replica, and has no link to its master".into(),
         "NOREPLICAS" => "the server has fewer replicas than it needs to take writes".into(),
         "MISCONF" => "the server cannot save its data, and takes no writes".into(),

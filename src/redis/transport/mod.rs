@@ -1,13 +1,18 @@
 //! Connections, and what is sent over them.
 
 pub(crate) mod connection;
+pub(crate) mod connector;
 pub(crate) mod delivery;
 pub(crate) mod dialer;
 pub(crate) mod failure;
+mod health;
+mod place;
 pub(crate) mod pool;
 pub(crate) mod read_batcher;
+pub(crate) mod role;
 pub(crate) mod sender;
 pub(crate) mod server_clock;
 pub(crate) mod server_error;
+mod siblings;
 pub(crate) mod tracked;
 pub(crate) mod tracking;

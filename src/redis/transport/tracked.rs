@@ -3,10 +3,12 @@
 //! What the server sends comes in the order in which it was sent. So once a request is answered, each change that the server
 //! made before has been told.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::Value;
+use tokio::sync::oneshot;
 
 use crate::redis::transport::server_clock::{DRIFT, time_ms};
 
@@ -20,6 +22,21 @@ pub(crate) struct Tracked {
     /// What the server's clock showed at most when it was made, by that answer.
     clock_ms: AtomicU64,
     has_ended: AtomicBool,
+}
+
+/// Such a connection, for as long as anybody has it.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) tracked: Arc<Tracked>,
+    _in_use: Arc<oneshot::Sender<()>>,
+}
+
+impl Held {
+    /// What is returned besides ends when nobody has it any more.
+    pub(crate) fn new(tracked: Arc<Tracked>) -> (Self, oneshot::Receiver<()>) {
+        let (in_use, unused) = oneshot::channel();
+        (Self { tracked, _in_use: Arc::new(in_use) }, unused)
+    }
 }
 
 impl Tracked {

@@ -1,17 +1,21 @@
 //! Makes connections on which the server tells of changes: RESP3, client tracking with OPTIN.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::redis::near_cache::NearCache;
+use crate::redis::transport::connection::Connection;
+use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::server_error::{server_code, server_detail};
-use crate::redis::transport::tracked::Tracked;
+use crate::redis::transport::tracked::{Held, Tracked};
 
 /// So many times within the staleness a connection is asked for the time.
 const PROBES: u32 = 4;
@@ -26,13 +30,6 @@ pub(crate) struct Tracking {
     is_said: AtomicBool,
 }
 
-/// A tracked connection, for as long as anybody has it.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    pub(crate) tracked: Arc<Tracked>,
-    _in_use: Arc<oneshot::Sender<()>>,
-}
-
 impl Tracking {
     pub(crate) fn new(dialer: &Dialer, near_cache: Arc<NearCache>, staleness: Duration) -> Self {
         Self { dialer: dialer.with_resp3(), near_cache, staleness, is_said: AtomicBool::new(false) }
@@ -42,7 +39,7 @@ impl Tracking {
     pub(crate) async fn connect(
         &self,
         config: &AsyncConnectionConfig,
-    ) -> RedisResult<Option<(MultiplexedConnection, Option<Held>)>> {
+    ) -> RedisResult<Option<(MultiplexedConnection, Option<Arc<Tracked>>)>> {
         let tracked = Arc::new(Tracked::new(self.staleness));
         let (near_cache, told_on) = (self.near_cache.clone(), tracked.clone());
         // It runs where the connection is read, before the next reply is handed out.
@@ -78,9 +75,7 @@ impl Tracking {
             self.say(obstacle);
             return Ok(Some((link, None)));
         }
-        let (in_use, unused) = oneshot::channel();
-        tokio::spawn(probe(link.clone(), tracked.clone(), unused));
-        Ok(Some((link, Some(Held { tracked, _in_use: Arc::new(in_use) }))))
+        Ok(Some((link, Some(tracked))))
     }
 
     fn say(&self, obstacle: &str) {
@@ -114,19 +109,29 @@ fn is_in_order(hello: &[(Value, Value)]) -> bool {
     }
 }
 
-/// Asks for the time again and again, so that a connection which carries nothing else is heard of too, until nobody has it
-/// any more.
-async fn probe(mut link: MultiplexedConnection, tracked: Arc<Tracked>, mut unused: oneshot::Receiver<()>) {
-    while !tracked.has_ended() {
+/// Sees to it that a tracked connection is heard of, until nobody has it any more.
+pub(crate) fn keep_heard(connection: Connection, tracked: Arc<Tracked>) -> Connection {
+    let (held, unused) = Held::new(tracked.clone());
+    let connection = connection.tracked(held);
+    tokio::spawn(probe(connection.unheld(), tracked, unused));
+    connection
+}
+
+/// Asks for the time again and again, so that a connection which carries nothing else is heard of too, and with that for
+/// the server's role: what was read from one that is no longer the master does not count.
+async fn probe(connection: Connection, tracked: Arc<Tracked>, mut unused: oneshot::Receiver<()>) {
+    while !tracked.has_ended() && !connection.is_broken() {
         tokio::select! {
             _ = &mut unused => break,
             () = tokio::time::sleep(tracked.staleness() / PROBES) => {}
         }
-        let (sent, time) = (Instant::now(), redis::cmd("TIME"));
+        let (mut link, sent) = (connection.link.clone(), Instant::now());
+        let time = redis::cmd("TIME");
         // One that is forgotten in the queue is followed by another.
-        let answer = tokio::time::timeout(tracked.staleness(), time.query_async::<Value>(&mut link)).await;
-        if let Ok(Ok(time)) = answer {
-            tracked.answered(sent, &time);
+        let deadline = sent + tracked.staleness();
+        let answer = connection.outcome(pin!(time.query_async::<Value>(&mut link)), deadline).await;
+        if let Delivery::Answered(time) = answer {
+            tracked.answered(sent.into_std(), &time);
         }
     }
     tracked.end();

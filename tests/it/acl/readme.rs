@@ -46,7 +46,7 @@ async fn the_line_of_the_readme_allows_nothing_that_a_store_does_not_run() {
     let allowed: BTreeSet<&str> = rules.iter().filter_map(|rule| rule.strip_prefix('+')).collect();
     let commands = commands();
     let needed: Vec<String> = commands.iter().map(|command| command.to_lowercase()).collect();
-    let besides = ["evalsha", "script|load", "multi", "exec", "select", "info", "scan"];
+    let besides = ["evalsha", "script|load", "multi", "exec", "role", "select", "info", "scan"];
     assert_eq!(allowed, needed.iter().map(String::as_str).chain(besides).collect());
 }
 
@@ -70,7 +70,8 @@ fn what_the_store_sends_by_itself_is_proved_at_its_start_or_by_it() {
     sent_by(&root().join("src/redis"), &mut sent);
     let besides: Vec<String> = sent.difference(&commands()).cloned().collect();
     // Without INFO nothing warns of eviction, and without SCAN no reaper tidies indexes. Without CLIENT a near cache keeps
-    // nothing, and HELLO is for all users.
-    assert_eq!(besides, ["CLIENT", "EVALSHA", "EXEC", "HELLO", "INFO", "MULTI", "SCAN", "SCRIPT"]);
+    // nothing, and HELLO is for all users. Without ROLE it is INFO that tells the role, and without both no connection is
+    // made.
+    assert_eq!(besides, ["CLIENT", "EVALSHA", "EXEC", "HELLO", "INFO", "MULTI", "ROLE", "SCAN", "SCRIPT"]);
     assert!(sent.contains("PING"));
 }

@@ -130,27 +130,15 @@ async fn a_probe_leaves_nothing_but_a_tombstone() {
 #[tokio::test]
 async fn a_full_server_that_serves_reads_keeps_it_open() {
     let context = Context::own(&[]).await;
-    let (full, empty) = (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]);
-    reads_but_no_writes(&context, Obstacle::OutOfMemory, &full, &empty).await;
-}
-
-#[tokio::test]
-async fn a_replica_keeps_it_open_until_it_is_promoted() {
-    let context = Context::own(&[]).await;
-    let (begin, end) = (["REPLICAOF", "127.0.0.1", "1"], ["REPLICAOF", "NO", "ONE"]);
-    reads_but_no_writes(&context, Obstacle::Unavailable, &begin, &end).await;
-}
-
-async fn reads_but_no_writes(context: &Context, obstacle_of_writes: Obstacle, begin: &[&str], end: &[&str]) {
     let inner = context.store(Rules::new()).await;
     let session = context.session(&inner, "a").await;
     let store = FallbackStore::builder(inner.clone()).failures(3).cool_down(COOL_DOWN).build().unwrap();
-    context.command::<()>(begin).await;
+    context.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let mut round = 0_u32;
     while store.stats().breaker == BreakerState::Closed {
         round += 1;
         let patch = Patch::new().set("round", &round).unwrap();
-        assert_eq!(obstacle(store.patch(&session, patch).await), obstacle_of_writes);
+        assert_eq!(obstacle(store.patch(&session, patch).await), Obstacle::OutOfMemory);
         // A read that works in between does not hide that writes fail.
         if store.stats().breaker == BreakerState::Closed {
             assert!(store.get(session.id()).await.unwrap().is_some());
@@ -160,10 +148,30 @@ async fn reads_but_no_writes(context: &Context, obstacle_of_writes: Obstacle, be
     eventually("some probes", async || store.stats().probes >= 5).await;
     assert_ne!(store.stats().breaker, BreakerState::Closed, "a server that refuses writes is not back");
     assert!(inner.get(session.id()).await.unwrap().is_some(), "it does read");
-    assert_eq!(of_probes(context).await, []);
-    context.command::<()>(end).await;
+    assert_eq!(of_probes(&context).await, []);
+    context.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]).await;
     recovers(&store).await;
     store.patch(&session, Patch::new().set("round", &0).unwrap()).await.unwrap();
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_replica_keeps_it_open_until_it_is_promoted() {
+    let context = Context::own(&[]).await;
+    let inner = context.store(Rules::new()).await;
+    let session = context.session(&inner, "a").await;
+    let store = FallbackStore::builder(inner).failures(3).cool_down(COOL_DOWN).build().unwrap();
+    context.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
+    let patch = || Patch::new().set("color", "red").unwrap();
+    while store.stats().breaker == BreakerState::Closed {
+        assert_eq!(obstacle(store.patch(&session, patch()).await), Obstacle::Unavailable);
+    }
+    eventually("some probes", async || store.stats().probes >= 5).await;
+    assert_ne!(store.stats().breaker, BreakerState::Closed, "a replica is not the store");
+    assert_eq!(of_probes(&context).await, []);
+    context.command::<()>(&["REPLICAOF", "NO", "ONE"]).await;
+    recovers(&store).await;
+    store.patch(&session, patch()).await.unwrap();
     context.check().await;
 }
 

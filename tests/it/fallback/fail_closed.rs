@@ -78,7 +78,7 @@ async fn an_error_passes_as_it_is_until_the_breaker_opens() {
     let Error::Ambiguous { operation_id, .. } = store.patch(&session, patch()).await.unwrap_err() else {
         panic!("it was sent")
     };
-    assert_eq!(obstacle(store.get(session.id()).await), Obstacle::PoolExhausted);
+    assert_eq!(obstacle(store.get(session.id()).await), Obstacle::Connect);
     assert!(store.patch(&session, patch()).await.unwrap_err().is_not_executed());
     assert_eq!(store.stats().breaker, BreakerState::Closed, "two writes and a read are no three of one kind");
     assert!(store.patch(&session, patch()).await.unwrap_err().is_not_executed());

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloakroom::clients::{bb8, bb8_redis::RedisConnectionManager};
 use cloakroom::{Error, NewSession, Obstacle, PageRequest, Patch, RedisStore, Rules, Selector};
 
 use super::{causes, obstacle, undisturbed_under};
 use crate::support::Context;
 use crate::support::context::{Store, build};
+use crate::support::manager::Manager;
 
 /// Ends the connections of all but the test's own.
 async fn kill_connections(context: &Context) {
@@ -38,11 +38,10 @@ async fn connections_that_are_killed_in_a_loop_under_load_are_invisible() {
 }
 
 #[tokio::test]
-async fn a_pool_that_was_handed_in_survives_killed_connections() {
+async fn connections_of_a_manager_that_was_handed_in_may_be_killed() {
     let context = Context::own(&[]).await;
-    let manager = RedisConnectionManager::new(context.server().url()).unwrap();
-    let pool = bb8::Pool::builder().max_size(3).build(manager).await.unwrap();
-    let builder = RedisStore::builder_with_pool(pool).namespace(&context.namespace);
+    let manager = Manager::new(context.server().url());
+    let builder = RedisStore::builder_with_manager(manager).pool_size(3).namespace(&context.namespace);
     let store = build(builder.deadline(Duration::from_secs(20))).await;
     let session = context.session(&store, "a").await;
     for round in 0..20_u64 {

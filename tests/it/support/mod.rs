@@ -9,6 +9,7 @@ pub(crate) mod faketime;
 pub(crate) mod hooked;
 pub(crate) mod invariants;
 pub(crate) mod leases;
+pub(crate) mod manager;
 pub(crate) mod proxy;
 pub(crate) mod record;
 pub(crate) mod repository;

@@ -33,6 +33,10 @@ struct Switch {
     swallowed: watch::Sender<u64>,
     /// No connection lasts, and none is made.
     cut_off: watch::Sender<bool>,
+    /// How many connections came.
+    accepted: AtomicU64,
+    /// What the first so many send is dropped without a word.
+    forgotten: AtomicU64,
 }
 
 impl Proxy {
@@ -72,6 +76,17 @@ impl Proxy {
         self.switch.cut_off.send_replace(cut_off);
     }
 
+    /// The connections that there are stay open, and nothing that is sent on them arrives any more: so does a load balancer
+    /// that dropped them. New ones are served.
+    pub(crate) fn forget_connections(&self) {
+        self.switch.forgotten.store(self.accepted(), Ordering::SeqCst);
+    }
+
+    /// How many connections came so far.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.switch.accepted.load(Ordering::SeqCst)
+    }
+
     /// What comes is kept back from now on, until it is let go: then it arrives together.
     pub(crate) fn hold(&self, held: bool) {
         self.switch.kept_back.send_replace(Vec::new());
@@ -107,23 +122,30 @@ async fn accept(listener: TcpListener, address: String, switch: Arc<Switch>) {
         let Ok((client, _)) = listener.accept().await else {
             return;
         };
+        let nth = switch.accepted.fetch_add(1, Ordering::SeqCst);
         if *switch.cut_off.borrow() {
             continue;
         }
         let Ok(server) = TcpStream::connect(&address).await else {
             continue;
         };
-        pipes.spawn(pipe(client, server, switch.clone()));
+        pipes.spawn(pipe(client, server, nth, switch.clone()));
     }
 }
 
 /// Passes bytes on both ways until either side ends or is cut off, or a reply is to be cut.
-async fn pipe(client: TcpStream, server: TcpStream, switch: Arc<Switch>) {
+async fn pipe(client: TcpStream, server: TcpStream, nth: u64, switch: Arc<Switch>) {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let mut cut_off = switch.cut_off.subscribe();
     let requests = async {
-        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
+            let is_forgotten = nth < switch.forgotten.load(Ordering::SeqCst);
+            if !is_forgotten && to_server.write_all(&buffer[..length]).await.is_err() {
+                return;
+            }
+        }
     };
     let replies = async {
         let mut buffer = vec![0; 64 * 1024];

@@ -1,0 +1,179 @@
+//! Makes connections for the pool.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::socket2::TcpKeepalive;
+use redis::{AsyncConnectionConfig, ConnectionInfo, RedisError, RedisResult};
+use tokio::time::Instant;
+
+use crate::redis::transport::connection::Connection;
+use crate::redis::transport::dialer::Dialer;
+use crate::redis::transport::role::Role;
+use crate::redis::transport::siblings::Siblings;
+use crate::redis::transport::tracked::Tracked;
+use crate::redis::transport::tracking::{Tracking, keep_heard};
+
+/// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
+const WRITE_QUEUE: usize = 1024;
+
+/// How often a connection is begun that is cut before it is made.
+const HANDSHAKES: u32 = 5;
+
+/// A connection without traffic is asked by the system after so long: before a load balancer forgets it.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+
+/// And again so many times as long apart, until the system gives it up.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+const KEEPALIVES: u32 = 3;
+
+/// After so long without an acknowledgement the system gives a connection up. The pool does so long before.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// Where connections come from.
+pub(crate) enum Origin {
+    /// The store makes them, tracked if that is asked for and the server can.
+    Dialer(Dialer, Option<Tracking>),
+    /// The service makes them.
+    Manager(Box<dyn Manager>),
+}
+
+/// Without the dialer, which has the password.
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dialer(..) => "Dialer",
+            Self::Manager(_) => "Manager",
+        })
+    }
+}
+
+/// What makes connections in the name of the service.
+#[async_trait::async_trait]
+pub(crate) trait Manager: Send + Sync {
+    async fn make(&self) -> RedisResult<MultiplexedConnection>;
+}
+
+#[async_trait::async_trait]
+impl<M> Manager for M
+where
+    M: bb8::ManageConnection<Connection = MultiplexedConnection>,
+    M::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    async fn make(&self) -> RedisResult<MultiplexedConnection> {
+        let told = |error: M::Error| match error.into().downcast::<RedisError>() {
+            Ok(error) => *error,
+            Err(error) => std::io::Error::other(error).into(),
+        };
+        let mut link = self.connect().await.map_err(told)?;
+        link.set_response_timeout(NO_TIMEOUT);
+        Ok(link)
+    }
+}
+
+/// The operation has the deadline.
+const NO_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// Makes connections for the pool.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    origin: Origin,
+    config: AsyncConnectionConfig,
+    timeout: Duration,
+    siblings: Arc<Siblings>,
+}
+
+impl Connector {
+    /// A connection takes as long as `timeout` at most, and as long may one be silent.
+    pub(crate) fn new(origin: Origin, timeout: Duration) -> Self {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None) // that of the whole handshake is ours
+            .set_response_timeout(None) // the operation has the deadline
+            .set_pipeline_buffer_size(WRITE_QUEUE);
+        Self { origin, config, timeout, siblings: Arc::new(Siblings::new(timeout)) }
+    }
+
+    pub(crate) fn siblings(&self) -> &Siblings {
+        &self.siblings
+    }
+
+    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+        let late = |_| {
+            let told = format!("the server was silent for {:?}", self.timeout);
+            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, told).into())
+        };
+        // A panic, of what tells credentials or of TLS, is an error as any other, and says what it was.
+        let made =
+            AssertUnwindSafe(self.handshakes()).catch_unwind().map(|made| made.unwrap_or_else(panicked));
+        tokio::time::timeout(self.timeout, made).await.unwrap_or_else(late)
+    }
+
+    /// A connection that is cut while it is made is made again. One that is refused is not: the server is down, and
+    /// whoever waits is to know at once.
+    async fn handshakes(&self) -> RedisResult<Connection> {
+        for _ in 1..HANDSHAKES {
+            match self.handshake().await {
+                Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {}
+                made => return made,
+            }
+        }
+        self.handshake().await
+    }
+
+    async fn handshake(&self) -> RedisResult<Connection> {
+        let (mut link, tracked) = self.link().await?;
+        let sent = Instant::now();
+        // A server that wants a password closes the connection at the first long command, which looks like a lost
+        // reply. These short ones it answers.
+        let (role, time) = Role::find_out(&mut link).await?;
+        let mut connection = Connection::new(link, role, self.siblings.clone());
+        if let Some(tracked) = tracked {
+            connection = keep_heard(connection, tracked);
+        }
+        connection.told_time(sent, &time);
+        Ok(connection)
+    }
+
+    async fn link(&self) -> RedisResult<(MultiplexedConnection, Option<Arc<Tracked>>)> {
+        match &self.origin {
+            Origin::Dialer(dialer, tracking) => {
+                if let Some(tracking) = tracking
+                    && let Some(tracked) = tracking.connect(&self.config).await?
+                {
+                    return Ok(tracked);
+                }
+                Ok((dialer.connect(&self.config).await?, None))
+            }
+            Origin::Manager(manager) => Ok((manager.make().await?, None)),
+        }
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> RedisResult<Connection> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    Err(std::io::Error::other(format!("a panic while connecting: {text}")).into())
+}
+
+/// Has the system keep connections alive, and give up those that are dead, unless the service has said how.
+pub(crate) fn kept_alive(info: ConnectionInfo) -> ConnectionInfo {
+    let mut settings = info.tcp_settings().clone().set_nodelay(true);
+    if settings.keepalive().is_none() {
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
+        #[cfg(any(target_os = "android", target_os = "linux", target_os = "macos", target_os = "windows"))]
+        let keepalive = keepalive.with_interval(KEEPALIVE_EVERY).with_retries(KEEPALIVES);
+        settings = settings.set_keepalive(keepalive);
+    }
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    if settings.user_timeout().is_none() {
+        settings = settings.set_user_timeout(UNACKNOWLEDGED);
+    }
+    info.set_tcp_settings(settings)
+}

@@ -1,0 +1,126 @@
+//! How a connection is, as far as that is known.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use redis::RedisError;
+use tokio::sync::watch;
+
+/// With what error a check found the connection dead; `None` as long as it did not.
+pub(crate) type Death = Option<RedisError>;
+
+/// How a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Condition {
+    Sound,
+    /// Another of the pool broke or fell silent. Nothing is sent on it until it answers.
+    Asked,
+    /// It does not answer in time: slow, or dead. Another takes its place, but what it was sent may still be answered.
+    Suspect,
+    /// Of no more use.
+    Broken,
+}
+
+impl Condition {
+    fn of(number: u8) -> Self {
+        [Self::Sound, Self::Asked, Self::Suspect].get(usize::from(number)).copied().unwrap_or(Self::Broken)
+    }
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub(crate) struct Health {
+    condition: AtomicU8,
+    /// How many alarms of the pool there had been when it was last found sound.
+    alarms: AtomicU64,
+    /// How many calls wait for a reply on it.
+    calls: AtomicUsize,
+    /// The task that checks it.
+    check: Mutex<Weak<watch::Sender<Death>>>,
+    /// Why it is dead, for whoever waits for a reply on it.
+    death: OnceLock<RedisError>,
+}
+
+impl Health {
+    /// Of a connection that is made at so many alarms.
+    pub(crate) fn new(alarms: u64) -> Self {
+        Self {
+            condition: AtomicU8::new(Condition::Sound as u8),
+            alarms: AtomicU64::new(alarms),
+            calls: AtomicUsize::new(0),
+            check: Mutex::default(),
+            death: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn condition(&self) -> Condition {
+        Condition::of(self.condition.load(Ordering::Relaxed))
+    }
+
+    /// Changes from one condition to another. False: it is in another.
+    pub(crate) fn turn(&self, from: Condition, to: Condition) -> bool {
+        let turned =
+            self.condition.compare_exchange(from as u8, to as u8, Ordering::Relaxed, Ordering::Relaxed);
+        turned.is_ok()
+    }
+
+    /// False: it was known.
+    pub(crate) fn is_broken_now(&self) -> bool {
+        self.condition.swap(Condition::Broken as u8, Ordering::Relaxed) != Condition::Broken as u8
+    }
+
+    /// Whether it was found sound after so many alarms.
+    pub(crate) fn is_sound_at(&self, alarms: u64) -> bool {
+        self.condition() == Condition::Sound && self.alarms.load(Ordering::Relaxed) == alarms
+    }
+
+    /// It answered when it was asked at so many alarms; unless a call found it broken meanwhile.
+    pub(crate) fn is_sound_now(&self, alarms: u64) {
+        self.alarms.store(alarms, Ordering::Relaxed);
+        let _ = self.turn(Condition::Asked, Condition::Sound);
+        let _ = self.turn(Condition::Suspect, Condition::Sound);
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// A call waits for a reply, as long as what is returned lives.
+    pub(crate) fn call(&self) -> Waits<'_> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Waits(self)
+    }
+
+    pub(crate) fn death(&self) -> Death {
+        self.death.get().cloned()
+    }
+
+    /// It is dead, which the first who finds out tells.
+    pub(crate) fn is_dead_of(&self, error: RedisError) {
+        let _ = self.death.set(error);
+    }
+
+    /// What the task that checks it finds; `begin` begins one where there is none.
+    pub(crate) fn check(&self, begin: impl FnOnce(Arc<watch::Sender<Death>>)) -> watch::Receiver<Death> {
+        let mut check = self.check.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = check.upgrade() {
+            return found.subscribe();
+        }
+        let (sender, found) = watch::channel(None);
+        let sender = Arc::new(sender);
+        *check = Arc::downgrade(&sender);
+        begin(sender);
+        found
+    }
+}
+
+/// A call that waits for a reply.
+#[derive(Debug)]
+pub(crate) struct Waits<'a>(&'a Health);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,136 @@
+//! A place in the pool: its connection, and when the next may be made for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::model::random;
+use crate::redis::transport::connection::Connection;
+
+/// How long the second attempt waits behind the first. Each waits twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// After so long without an attempt the next is a first one.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
+
+/// A place in the pool.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    connection: RwLock<Option<Connection>>,
+    pace: Arc<Mutex<Pace>>,
+}
+
+/// How attempts to connect follow on each other: one at a time, and with pauses.
+#[derive(Debug, Default)]
+struct Pace {
+    is_trying: bool,
+    /// How many there were in a row.
+    attempts: u32,
+    last: Option<Instant>,
+}
+
+impl Place {
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn is_being_filled(&self) -> bool {
+        lock(&self.pace).is_trying
+    }
+
+    /// The turn to make a connection, unless somebody has it.
+    pub(crate) fn turn(&self) -> Option<Turn> {
+        let mut pace = lock(&self.pace);
+        if pace.is_trying {
+            return None;
+        }
+        pace.is_trying = true;
+        let now = Instant::now();
+        if pace.last.is_none_or(|last| last + FORGOTTEN_AFTER < now) {
+            pace.attempts = 0;
+        }
+        let not_before = pace.last.map_or(now, |last| last + pause_after(pace.attempts));
+        pace.attempts += 1;
+        Some(Turn { pace: self.pace.clone(), not_before })
+    }
+
+    /// A connection was made. If the one before answers again, that stays: what was read on it counts.
+    pub(crate) fn put(&self, connection: Connection) {
+        let mut place = self.connection.write().unwrap_or_else(PoisonError::into_inner);
+        if !place.as_ref().is_some_and(Connection::is_sound) {
+            *place = Some(connection);
+        }
+        lock(&self.pace).attempts = 1;
+    }
+}
+
+/// Of so many attempts in a row; by a random part shorter, so that the processes of a fleet come one after another.
+fn pause_after(attempts: u32) -> Duration {
+    let Some(doublings) = attempts.checked_sub(1) else {
+        return Duration::ZERO;
+    };
+    let longest = FIRST_PAUSE.saturating_mul(1 << doublings.min(10)).min(LONGEST_PAUSE);
+    longest / 2 + longest * u32::from(random::<1>()[0]) / 512
+}
+
+fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
+    pace.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The turn to make a connection for a place. It is over when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pace: Arc<Mutex<Pace>>,
+    not_before: Instant,
+}
+
+impl Turn {
+    /// Waits for the moment to begin.
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep_until(self.not_before).await;
+        lock(&self.pace).last = Some(Instant::now());
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.pace).is_trying = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_in_a_row_come_at_growing_distances() {
+        assert_eq!(pause_after(0), Duration::ZERO);
+        for (attempts, longest_ms) in [(1, 10), (2, 20), (3, 40), (6, 320), (7, 500), (40, 500)] {
+            let longest = Duration::from_millis(longest_ms);
+            for _ in 0..100 {
+                let pause = pause_after(attempts);
+                assert!((longest / 2..=longest).contains(&pause), "{attempts}: {pause:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_filled_by_one_at_a_time() {
+        let place = Place::default();
+        let mut turn = place.turn().unwrap();
+        assert!(place.turn().is_none() && place.is_being_filled());
+        let began = Instant::now();
+        turn.wait().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        drop(turn);
+        place.turn().unwrap().wait().await;
+        assert!(began.elapsed() >= FIRST_PAUSE / 2);
+        tokio::time::sleep(2 * FORGOTTEN_AFTER).await;
+        let began = Instant::now();
+        place.turn().unwrap().wait().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+}
