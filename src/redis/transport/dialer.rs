@@ -10,20 +10,21 @@ use crate::redis::credentials::CredentialsSource;
 /// How a server is reached.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
-    info: ConnectionInfo,
+    info: Box<ConnectionInfo>,
     credentials: Option<CredentialsSource>,
 }
 
 impl Dialer {
     /// Credentials are asked for each time; without a source, those of `info` are used.
     pub(crate) fn new(info: ConnectionInfo, credentials: Option<CredentialsSource>) -> Self {
-        Self { info, credentials }
+        Self { info: Box::new(info), credentials }
     }
 
     /// The same with RESP3.
     pub(crate) fn with_resp3(&self) -> Self {
         let settings = self.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        Self { info: self.info.clone().set_redis_settings(settings), credentials: self.credentials.clone() }
+        let info = ConnectionInfo::clone(&self.info).set_redis_settings(settings);
+        Self::new(info, self.credentials.clone())
     }
 
     /// The server, as errors name it: host and port, or the path of its socket.
@@ -32,7 +33,7 @@ impl Dialer {
     }
 
     pub(crate) async fn connect(&self, config: &AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
-        let mut info = self.info.clone();
+        let mut info = ConnectionInfo::clone(&self.info);
         if let Some(source) = &self.credentials {
             let asked = source.ask().await;
             let credentials = asked.map_err(|error| io::Error::other(format!("no credentials: {error}")))?;
