@@ -16,7 +16,13 @@ pub(crate) struct Dialer {
 
 impl Dialer {
     /// Credentials are asked for each time; without a source, those of `info` are used.
+    ///
+    /// redis-rs would tell the server its name in a round trip of its own, for nothing that a store needs.
     pub(crate) fn new(info: ConnectionInfo, credentials: Option<CredentialsSource>) -> Self {
+        let settings = info.redis_settings().clone();
+        let is_named = settings.lib_name().is_some();
+        let settings = if is_named { settings } else { settings.set_skip_set_lib_name() };
+        let info = info.set_redis_settings(settings);
         Self { info: Box::new(info), credentials }
     }
 
