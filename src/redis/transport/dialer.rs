@@ -3,7 +3,7 @@
 use std::io;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, ProtocolVersion, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult};
 
 use crate::redis::credentials::CredentialsSource;
 
@@ -17,11 +17,13 @@ pub(crate) struct Dialer {
 impl Dialer {
     /// Credentials are asked for each time; without a source, those of `info` are used.
     ///
-    /// redis-rs would tell the server its name in a round trip of its own, for nothing that a store needs.
+    /// redis-rs would tell the server its name in a round trip of its own, for nothing that a store needs; but over TLS
+    /// that a certificate of ours is refused comes with the first reply, and only this one's errors keep their cause.
     pub(crate) fn new(info: ConnectionInfo, credentials: Option<CredentialsSource>) -> Self {
         let settings = info.redis_settings().clone();
-        let is_named = settings.lib_name().is_some();
-        let settings = if is_named { settings } else { settings.set_skip_set_lib_name() };
+        let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let settings =
+            if is_tls || settings.lib_name().is_some() { settings } else { settings.set_skip_set_lib_name() };
         let info = info.set_redis_settings(settings);
         Self { info: Box::new(info), credentials }
     }
