@@ -67,6 +67,11 @@ pub enum Refusal {
         /// The number that the store was to have.
         wanted: u16,
     },
+    /// The server is older than Redis 6.2, so the store does not start.
+    ServerTooOld {
+        /// What it says it is.
+        found: String,
+    },
     /// The server's ACL forbids the store's user something that the store needs, so the store does not start. README.md
     /// has the line that allows all of it.
     Forbidden {
@@ -102,6 +107,9 @@ impl fmt::Display for Refusal {
             }
             Self::Partitions { found, wanted } => {
                 write!(f, "the namespace has {found} partitions, and not {wanted}")
+            }
+            Self::ServerTooOld { found } => {
+                write!(f, "the server is {found}, the store needs redis 6.2 or later, or valkey")
             }
             Self::Forbidden { lacking } => {
                 write!(

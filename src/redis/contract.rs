@@ -7,9 +7,11 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 
-use crate::model::{Error, LONGEST_DURATION, Obstacle, Refusal, Result, cause, ms};
+use crate::model::{Error, LONGEST_DURATION, Refusal, Result, ms};
+use crate::redis::transport::failure;
 use crate::redis::transport::server_error::server_code;
-use crate::stored::partitions::Partitions;
+use crate::stored::keys::Keys;
+use crate::stored::partitions::{Partition, Partitions};
 
 /// The contract of these scripts, as `lua/bundle.json` has it.
 ///
@@ -20,60 +22,71 @@ const CONTRACT: u64 = 1;
 /// How long the note stays after a client's start: as long as a session may live unused.
 const KEPT: Duration = LONGEST_DURATION;
 
-/// Notes the contract where none is, and refuses to work where a later one is, or another number of partitions.
+/// Asks for the contract that is noted.
+pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
+    pipeline.cmd("GET").arg(keys.contract());
+}
+
+/// Refuses to work where a later one is noted, or another number of partitions.
+pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
+    match noted {
+        Ok(Value::Nil) => Ok(()),
+        Ok(Value::BulkString(bytes)) => check(&bytes, partitions.count()),
+        Ok(_) => Err(Error::corrupt("contract")),
+        Err(error) if server_code(&error).as_deref() == Some("WRONGTYPE") => Err(Error::corrupt("contract")),
+        Err(error) => Err(failure::not_executed(error)),
+    }
+}
+
+/// Notes the contract where none is, and keeps the note for another while.
 ///
 /// Atomicity: of two clients that start at once, one writes and both read what it wrote. The partition of the tag 0 comes
 /// first, which namespaces of all numbers have: who is refused there has noted nothing anywhere.
-pub(crate) async fn agree(connection: &mut MultiplexedConnection, partitions: &Partitions) -> Result<()> {
+pub(crate) async fn note(connection: &mut MultiplexedConnection, partitions: &Partitions) -> Result<()> {
     let (first, others): (Vec<_>, Vec<_>) =
         partitions.all().partition(|partition| *partition == partitions.first());
     for group in [first, others] {
-        let keys: Vec<Vec<u8>> =
-            group.into_iter().map(|partition| partitions.keys(partition).contract()).collect();
-        if !keys.is_empty() {
-            agree_at(connection, &keys, partitions.count()).await?;
+        if !group.is_empty() {
+            note_in(connection, partitions, &group).await?;
         }
     }
     Ok(())
 }
 
-async fn agree_at(connection: &mut MultiplexedConnection, keys: &[Vec<u8>], count: u16) -> Result<()> {
-    let mut pipeline = Pipeline::with_capacity(2 * keys.len());
-    for key in keys {
-        pipeline.cmd("SET").arg(key).arg(note(count)).arg("NX").arg("PX").arg(ms(KEPT));
-        pipeline.cmd("GET").arg(key);
+async fn note_in(
+    connection: &mut MultiplexedConnection,
+    partitions: &Partitions,
+    group: &[Partition],
+) -> Result<()> {
+    let mut pipeline = Pipeline::with_capacity(3 * group.len());
+    for partition in group {
+        let keys = partitions.keys(*partition);
+        let key = keys.contract();
+        pipeline.cmd("SET").arg(&key).arg(noted_for(partitions.count())).arg("NX").arg("PX").arg(ms(KEPT));
+        ask(&mut pipeline, keys);
+        pipeline.cmd("PEXPIRE").arg(&key).arg(ms(KEPT));
     }
     pipeline.ignore_errors();
-    let server = |error| Error::obstacle(Obstacle::Server, cause(error));
-    let results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await.map_err(server)?;
+    let results: Vec<RedisResult<Value>> =
+        pipeline.query_async(connection).await.map_err(failure::not_executed)?;
     let mut results = results.into_iter();
     while let Some(set) = results.next() {
-        let noted = match results.next() {
-            Some(Err(error)) if server_code(&error).as_deref() == Some("WRONGTYPE") => {
-                return Err(Error::corrupt("contract"));
-            }
-            Some(noted) => noted.map_err(server)?,
-            None => Value::Nil,
+        let (Some(noted), Some(renewed)) = (results.next(), results.next()) else {
+            return Err(Error::corrupt("reply to the note of the contract"));
         };
-        match noted {
-            Value::Nil => not_noted(set),
-            Value::BulkString(bytes) => check(&bytes, count)?,
-            _ => return Err(Error::corrupt("contract")),
+        let is_noted = !matches!(noted, Ok(Value::Nil));
+        judge(noted, partitions)?;
+        if !is_noted {
+            not_noted(set);
+        } else if let Err(error) = renewed {
+            tracing::debug!(%error, "the contract's note cannot be renewed");
         }
-    }
-    let mut renewal = Pipeline::with_capacity(keys.len());
-    for key in keys {
-        renewal.cmd("PEXPIRE").arg(key).arg(ms(KEPT));
-    }
-    let renewed: RedisResult<Vec<Value>> = renewal.query_async(connection).await;
-    if let Err(error) = renewed {
-        tracing::debug!(%error, "the contract's note cannot be renewed");
     }
     Ok(())
 }
 
 /// What is noted: the contract, and the number of partitions if there are several.
-fn note(count: u16) -> String {
+fn noted_for(count: u16) -> String {
     if count == 1 { CONTRACT.to_string() } else { format!("{CONTRACT} {count}") }
 }
 

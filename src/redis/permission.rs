@@ -1,14 +1,13 @@
 //! What the user of a store may do at the server, proved before the store works. A command that is forbidden in the middle
 //! of a script would leave half of what the script writes: Redis does not roll back.
 
-use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
 
-use crate::model::{Error, Obstacle, Refusal, Result, cause};
+use crate::model::{Error, Refusal, Result};
 use crate::redis::script::{self, Script};
 use crate::redis::transport::delivery::Unavailable;
-use crate::redis::transport::sender::LOADS;
-use crate::redis::transport::server_error::{is_no_script, server_code, server_detail};
+use crate::redis::transport::failure;
+use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::stored::keys::Keys;
 
 /// Answers which of some commands are forbidden.
@@ -24,18 +23,24 @@ const OF_STORE: &str = "PING";
 /// What makes a transaction. An empty one changes nothing, and one that may not be executed is discarded.
 const TRANSACTION: [&str; 2] = ["MULTI", "EXEC"];
 
-/// Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they and the
-/// store run, and touch the keys. All of it is one round trip, unless somebody flushes the scripts just then.
+/// Loads all scripts, so that the first call of each finds its own, and asks whether the user may run all that they and the
+/// store run, and touch the keys.
 ///
 /// ACL DRYRUN would prove the same, but a user that may do no more than it needs may not ask for that.
-pub(crate) async fn prove(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<()> {
-    let mut results = load_and_ask(connection, keys).await?;
-    for _ in 1..LOADS {
-        if !results.iter().any(|result| result.as_ref().is_err_and(is_no_script)) {
-            break;
-        }
-        results = load_and_ask(connection, keys).await?;
+pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
+    for script in script::ALL.iter().copied().chain([&FORBIDDEN]) {
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
     }
+    let one_of_each = keys.one_of_each();
+    let question = pipeline.cmd("EVALSHA").arg(FORBIDDEN.sha()).arg(one_of_each.len()).arg(&one_of_each);
+    question.arg(OF_STORE).arg(OF_SCRIPTS.lines().collect::<Vec<_>>());
+    for command in TRANSACTION {
+        pipeline.cmd(command);
+    }
+}
+
+/// What the replies to that say.
+pub(crate) fn judge(mut results: Vec<RedisResult<Value>>, keys: &Keys) -> Result<()> {
     let of_transaction = results.split_off(results.len().saturating_sub(TRANSACTION.len()));
     let forbidden = results.pop().unwrap_or(Ok(Value::Nil));
     for loaded in results {
@@ -56,24 +61,6 @@ pub(crate) async fn prove(connection: &mut MultiplexedConnection, keys: &Keys) -
     Err(Error::Refused(Refusal::Forbidden { lacking }))
 }
 
-/// The replies to each load, to the question what is forbidden, and to the two commands of a transaction.
-async fn load_and_ask(
-    connection: &mut MultiplexedConnection,
-    keys: &Keys,
-) -> Result<Vec<RedisResult<Value>>> {
-    let mut pipeline = Pipeline::with_capacity(script::ALL.len() + 2 + TRANSACTION.len());
-    for script in script::ALL.iter().copied().chain([&FORBIDDEN]) {
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
-    }
-    let one_of_each = keys.one_of_each();
-    let question = pipeline.cmd("EVALSHA").arg(FORBIDDEN.sha()).arg(one_of_each.len()).arg(&one_of_each);
-    question.arg(OF_STORE).arg(OF_SCRIPTS.lines().collect::<Vec<_>>()).ignore_errors();
-    for command in TRANSACTION {
-        pipeline.cmd(command);
-    }
-    pipeline.query_async(connection).await.map_err(server)
-}
-
 /// Of EXEC the code is that of a transaction that is discarded, and the rest says why.
 fn is_forbidden(result: &RedisResult<Value>) -> bool {
     let says = |error: &RedisError| {
@@ -87,7 +74,7 @@ fn is_forbidden(result: &RedisResult<Value>) -> bool {
 fn refused(error: RedisError, lacking: String) -> Error {
     match server_code(&error).as_deref() {
         Some("NOPERM") => Error::Refused(Refusal::Forbidden { lacking: vec![lacking] }),
-        _ => server(error),
+        _ => failure::not_executed(error),
     }
 }
 
@@ -99,8 +86,4 @@ pub(crate) fn unless_forbidden(unavailable: Unavailable) -> Error {
         return Error::Refused(Refusal::Forbidden { lacking: vec!["+role".to_owned()] });
     }
     unavailable.into()
-}
-
-fn server(error: RedisError) -> Error {
-    Error::obstacle(Obstacle::Server, cause(error))
 }

@@ -145,7 +145,9 @@ export async function deleteUser(operationOf, user, options) {
   const deletion = { user, keep: new Set(), newest: undefined, idle: 0, removed: [], corrupt: [], unreadable: 0 };
   if (options.keep !== undefined) {
     deletion.keep.add(checkSessionId(options.keep));
-    const found = await lookup(operationOf(), options.keep);
+    const operation = operationOf();
+    operation.changes();
+    const found = await lookup(operation, options.keep);
     if (found) deletion.keep.add(found.session.id);
   }
   while (!(await deleteBatch(operationOf(), deletion)));
@@ -157,6 +159,7 @@ export async function deleteUser(operationOf, user, options) {
 /** Deletes a batch, and tells whether none is left. */
 async function deleteBatch(operation, deletion) {
   const { user, keep, corrupt } = deletion;
+  operation.changes();
   const passed = new Set([...keep, ...corrupt]);
   const ids = (await readUser(operation, deletion, passed.size)).filter((id) => !passed.has(id));
   const whole = ids.length <= BATCH;

@@ -115,6 +115,7 @@ export async function recover(operation, node, to, claim) {
     throw new InvalidError("to", "is not the node that makes the call");
   }
   checkInteger("batch", batch, 1, BATCH);
+  operation.changes();
   const values = {
     node,
     new_node: to,

@@ -30,6 +30,7 @@ export class Operation {
   #id;
   #identity;
   #history;
+  #isChange = false;
   /** Whether what it does is noted in a session, so that it may be asked for. */
   #isNoted = false;
 
@@ -84,6 +85,14 @@ export class Operation {
     return this.#history.isOfOwnId;
   }
 
+  /**
+   * It is to change something: what reads first says so before, for if a call under its operation id may have happened
+   * already, a server that cannot be asked proves nothing.
+   */
+  changes() {
+    this.#isChange = true;
+  }
+
   /** Throws `AmbiguousError` if the call may have happened. */
   checkSure() {
     if (this.#isNoted && this.#history.doubt) throw this.ambiguous(this.#history.doubt);
@@ -94,14 +103,16 @@ export class Operation {
     try {
       return await work();
     } catch (error) {
-      const provesNothing = [NotExecutedError, CorruptError, MissingError].some((Kind) => error instanceof Kind);
-      if (provesNothing) this.checkSure();
+      const { doubt } = this.#history;
+      if (error instanceof NotExecutedError && this.#isChange && doubt) throw this.ambiguous(doubt);
+      if (error instanceof CorruptError || error instanceof MissingError) this.checkSure();
       throw error;
     }
   }
 
   /** Runs a script, as often as its effect allows when the connection breaks under it. */
   async run(stem, values) {
+    this.#isChange ||= bundle.operations[stem].effect !== "reads";
     this.#isNoted ||= bundle.operations[stem].effect === "noted";
     return this.doubting(() => this.#settled(stem, values));
   }

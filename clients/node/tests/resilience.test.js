@@ -7,6 +7,7 @@ import {
   ContractError,
   CorruptError,
   NotExecutedError,
+  OperationId,
 } from "../src/index.js";
 import { load } from "../src/contract.js";
 import { settle } from "../src/declared.js";
@@ -89,6 +90,29 @@ test("while the server hangs, a write is ambiguous and a read is not executed", 
   assert.ok(read.reason instanceof NotExecutedError);
   assert.equal(read.reason.reason, "deadline");
   await redis("CLIENT", "UNPAUSE");
+});
+
+test("a call that may have happened stays ambiguous while its server is away", async () => {
+  const proxy = await startProxy(server.port);
+  const store = await server.store({ deadline: 300 }, proxy.url);
+  const { session } = await store.create({ user: "ann" });
+  await proxy.stop();
+  const again = store.withOperationId(new OperationId().ofARepeat());
+  for (const call of [
+    () => again.create(),
+    () => again.patch(session, { set: { a: 1 } }),
+    () => again.refresh(session.id),
+    () => again.refreshAndGet(session.id),
+    () => again.rotate(session),
+    () => again.delete(session),
+    () => again.deleteUser("ann"),
+    () => again.deleteUser("ann", { keep: session.id }),
+    () => again.recover("dead", "live"),
+  ]) {
+    await assert.rejects(call, AmbiguousError, call.toString());
+  }
+  // Reads are no matter of doubt.
+  await assert.rejects(again.get(session.id), NotExecutedError);
 });
 
 test("without a server nothing is executed, and a start fails in time", async () => {

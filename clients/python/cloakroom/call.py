@@ -122,13 +122,20 @@ class Call:
         self.engine = engine
         self.id = engine.operation_id or OperationId.random()
         self._history = History(engine.operation_id)
+        self._is_change = False
         #: Whether what it does is noted in a session, so that it may be asked for.
         self._is_noted = False
+
+    def changes(self) -> None:
+        """It is to change something: what reads first says so before, for if a call under its operation id may have
+        happened already, a server that cannot be asked proves nothing."""
+        self._is_change = True
 
     def run(self, stem: str, values: dict[str, Any], members: Iterable[dict[str, str]] = ()) -> Steps[Reply]:
         """Runs a script once, though it may be sent more often: it is loaded where the server does not have it, and
         what is sent again after a lost connection does not happen again."""
         script = self.engine.bundle.scripts[stem]
+        self._is_change = self._is_change or script.effect != "reads"
         self._is_noted = self._is_noted or script.effect == "noted"
         with self.doubting():
             return (yield from self._settled(script, values, list(members)))
@@ -245,7 +252,10 @@ class Call:
         try:
             yield
         except errors.CloakroomError as error:
-            if isinstance(error, (errors.NotExecuted, errors.Corrupt, errors.Missing)):
+            doubt = self._history.doubt
+            if isinstance(error, errors.NotExecuted) and self._is_change and doubt is not None:
+                raise self.ambiguous() from doubt
+            if isinstance(error, (errors.Corrupt, errors.Missing)):
                 self.check_sure()
             raise
 

@@ -21,6 +21,7 @@ def delete_user(engine: Engine, user: str, *, keep: str | None = None) -> Steps[
     created meanwhile survives. 200 at one instant; after an error some may be deleted: call it again."""
     check_required(user=user)
     operation, done = Operation(engine), UserDeleted()
+    operation.changes()
     kept = set() if keep is None else {keep}
     if keep is not None and (found := (yield from look_up(operation, keep))):
         kept.add(found[0])

@@ -130,6 +130,7 @@ def recover(
     if engine.identity and engine.identity.node != to:
         raise errors.Invalid("node is not that of the node that makes the call")
     operation, claimed = Operation(engine), Claimed()
+    operation.changes()
     page = yield from read_page(operation, engine.key("node", node=node), "node", batch, after)
     claimed.next = page.next(after)
     when = "always" if drain else "lapsed"

@@ -23,6 +23,7 @@ def refresh(engine: Engine, target: Target) -> Steps[Refreshed | None]:
     """Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no live
     session. Raises `Frozen`."""
     operation = Operation(engine)
+    operation.changes()
     if _may_be_untouched(engine, target):
         untouched = yield from _untouched(operation, _id_of(target))
         if untouched:
@@ -44,6 +45,7 @@ def refresh_and_get(engine: Engine, target: Target) -> Steps[Session | None]:
     """Refreshes a session and returns it: what a web request begins with. It takes one round trip with the session in
     hand, and within the touch interval; else two. Raises `Frozen`."""
     operation = Operation(engine)
+    operation.changes()
     if _may_be_untouched(engine, target):
         is_clear, session = yield from _look(operation, _id_of(target))
         if is_clear:

@@ -153,6 +153,32 @@ def test_a_server_that_is_away_is_no_missing_session(through: Connector, own_ser
         assert error.value.__cause__ is not None
 
 
+def test_a_call_that_may_have_happened_stays_ambiguous_while_its_server_is_away(
+    through: Connector, own_server: Server
+) -> None:
+    store = through()
+    session = store.create(user="ann").session
+    own_server.stop()
+    again = store.with_operation_id(cloakroom.OperationId.random().of_a_repeat())
+    calls: list[Callable[[], Any]] = [
+        lambda: again.create(),
+        lambda: again.patch(session, set={"v": 1}),
+        lambda: again.refresh(session.id),
+        lambda: again.refresh_and_get(session.id),
+        lambda: again.rotate(session),
+        lambda: again.delete(session),
+        lambda: again.delete_user("ann"),
+        lambda: again.delete_user("ann", keep=session.id),
+        lambda: again.recover("dead", "live"),
+    ]
+    for call in calls:
+        with pytest.raises(cloakroom.Ambiguous):
+            call()
+    # Reads are no matter of doubt.
+    with pytest.raises(cloakroom.NotExecuted):
+        again.get(session.id)
+
+
 def test_a_server_that_hangs_is_waited_for_until_the_deadline(through: Connector, own_server: Server) -> None:
     store = through(deadline_s=0.2, socket_timeout=0.1)
     own_server.client.execute_command("CLIENT", "PAUSE", 60_000, "ALL")

@@ -13,6 +13,7 @@ use crate::redis::transport::read_batcher::Part;
 use crate::stored::record::{Record, Usage};
 
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
+    call.changes();
     if may_be_untouched(call, session)
         && let Some(refreshed) = untouched(call, session.id()).await?
     {
@@ -29,6 +30,7 @@ pub(crate) async fn run_and_get(
     call: &Call,
     session: &dyn SessionRef,
 ) -> Result<Option<(Session, Refreshed)>> {
+    call.changes();
     if may_be_untouched(call, session) {
         match look(call, session.id()).await? {
             Seen::Untouched(session) => {

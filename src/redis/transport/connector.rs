@@ -1,15 +1,19 @@
 //! Makes connections for the pool.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, ConnectionInfo, RedisError, RedisResult};
 use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
+use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::role::Role;
 use crate::redis::transport::siblings::Siblings;
 use crate::redis::transport::tracked::Tracked;
@@ -35,17 +39,17 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Where connections come from.
 pub(crate) enum Origin {
-    /// Each is made by this client, tracked if that is asked for and the server can.
-    Client(Client, Option<Tracking>),
+    /// The store makes them, tracked if that is asked for and the server can.
+    Dialer(Dialer, Option<Tracking>),
     /// The service makes them.
     Manager(Box<dyn Manager>),
 }
 
-/// Without the client, which has the password.
+/// Without the dialer, which has the password.
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Client(..) => "Client",
+            Self::Dialer(..) => "Dialer",
             Self::Manager(_) => "Manager",
         })
     }
@@ -105,7 +109,10 @@ impl Connector {
             let told = format!("the server was silent for {:?}", self.timeout);
             Err(std::io::Error::new(std::io::ErrorKind::TimedOut, told).into())
         };
-        tokio::time::timeout(self.timeout, self.handshakes()).await.unwrap_or_else(late)
+        // A panic, of what tells credentials or of TLS, is an error as any other, and says what it was.
+        let made =
+            AssertUnwindSafe(self.handshakes()).catch_unwind().map(|made| made.unwrap_or_else(panicked));
+        tokio::time::timeout(self.timeout, made).await.unwrap_or_else(late)
     }
 
     /// A connection that is cut while it is made is made again. One that is refused is not: the server is down, and
@@ -136,17 +143,23 @@ impl Connector {
 
     async fn link(&self) -> RedisResult<(MultiplexedConnection, Option<Arc<Tracked>>)> {
         match &self.origin {
-            Origin::Client(client, tracking) => {
+            Origin::Dialer(dialer, tracking) => {
                 if let Some(tracking) = tracking
                     && let Some(tracked) = tracking.connect(&self.config).await?
                 {
                     return Ok(tracked);
                 }
-                Ok((client.get_multiplexed_async_connection_with_config(&self.config).await?, None))
+                Ok((dialer.connect(&self.config).await?, None))
             }
             Origin::Manager(manager) => Ok((manager.make().await?, None)),
         }
     }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> RedisResult<Connection> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    Err(std::io::Error::other(format!("a panic while connecting: {text}")).into())
 }
 
 /// Has the system keep connections alive, and give up those that are dead, unless the service has said how.

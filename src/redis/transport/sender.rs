@@ -40,6 +40,10 @@ impl Sender {
         Self { pool: Arc::new(pool), reads: Arc::default() }
     }
 
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
     /// Sends commands in one pipeline.
     pub(crate) async fn pipeline(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
         match self.pool.connection(deadline).await {

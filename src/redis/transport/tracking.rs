@@ -6,16 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError,
-    RedisResult, Value,
-};
+use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::redis::near_cache::NearCache;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::server_clock::time_ms;
 use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::redis::transport::tracked::{Held, Tracked};
@@ -26,7 +24,7 @@ const PROBES: u32 = 4;
 /// How connections are made that are tracked.
 #[derive(Debug)]
 pub(crate) struct Tracking {
-    client: Client,
+    dialer: Dialer,
     near_cache: Arc<NearCache>,
     staleness: Duration,
     /// Whether it was said that the server does not track.
@@ -34,11 +32,8 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
-    pub(crate) fn new(client: &Client, near_cache: Arc<NearCache>, staleness: Duration) -> RedisResult<Self> {
-        let info = client.get_connection_info().clone();
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))?;
-        Ok(Self { client, near_cache, staleness, is_said: AtomicBool::new(false) })
+    pub(crate) fn new(dialer: &Dialer, near_cache: Arc<NearCache>, staleness: Duration) -> Self {
+        Self { dialer: dialer.with_resp3(), near_cache, staleness, is_said: AtomicBool::new(false) }
     }
 
     /// Makes a connection, tracked if the server can. `None`: it speaks no RESP3.
@@ -58,7 +53,7 @@ impl Tracking {
             Ok(())
         };
         let config = config.clone().set_push_sender(heed);
-        let made = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let made = self.dialer.connect(&config).await;
         let mut link = match made {
             Ok(link) => link,
             Err(error) if speaks_no_resp3(&error) => {

@@ -1,0 +1,56 @@
+//! Reaches a server: where it is, over TLS or not, and as whom.
+
+use std::io;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult};
+
+use crate::redis::credentials::CredentialsSource;
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    info: Box<ConnectionInfo>,
+    credentials: Option<CredentialsSource>,
+}
+
+impl Dialer {
+    /// Credentials are asked for each time; without a source, those of `info` are used.
+    ///
+    /// redis-rs would tell the server its name in a round trip of its own, for nothing that a store needs; but over TLS
+    /// that a certificate of ours is refused comes with the first reply, and only this one's errors keep their cause.
+    pub(crate) fn new(info: ConnectionInfo, credentials: Option<CredentialsSource>) -> Self {
+        let settings = info.redis_settings().clone();
+        let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+        let settings =
+            if is_tls || settings.lib_name().is_some() { settings } else { settings.set_skip_set_lib_name() };
+        let info = info.set_redis_settings(settings);
+        Self { info: Box::new(info), credentials }
+    }
+
+    /// The same with RESP3.
+    pub(crate) fn with_resp3(&self) -> Self {
+        let settings = self.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let info = ConnectionInfo::clone(&self.info).set_redis_settings(settings);
+        Self::new(info, self.credentials.clone())
+    }
+
+    /// The server, as errors name it: host and port, or the path of its socket.
+    pub(crate) fn server(&self) -> String {
+        self.info.addr().to_string()
+    }
+
+    pub(crate) async fn connect(&self, config: &AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+        let mut info = ConnectionInfo::clone(&self.info);
+        if let Some(source) = &self.credentials {
+            let asked = source.ask().await;
+            let credentials = asked.map_err(|error| io::Error::other(format!("no credentials: {error}")))?;
+            let mut settings = info.redis_settings().clone().set_password(credentials.password);
+            if let Some(username) = credentials.username {
+                settings = settings.set_username(username);
+            }
+            info = info.set_redis_settings(settings);
+        }
+        Client::open(info)?.get_multiplexed_async_connection_with_config(config).await
+    }
+}
