@@ -4,16 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::Client;
 use redis::aio::MultiplexedConnection;
+use redis::{Client, ConnectionInfo, RedisError};
 
 use crate::model::{Error, Result, Rules, TestClock, check_duration};
 use crate::redis::config::StoreConfig;
 use crate::redis::near_cache::NearCache;
+use crate::redis::sentinel_url::SentinelUrl;
 use crate::redis::startup;
 use crate::redis::store::RedisStore;
 use crate::redis::transport::connector::{Connector, Manager, Origin, kept_alive};
 use crate::redis::transport::pool::Pool;
+use crate::redis::transport::sentinels::Sentinels;
 use crate::redis::transport::tracking::Tracking;
 use crate::stored::keys::{Keys, Partition};
 
@@ -43,6 +45,7 @@ pub struct RedisStoreBuilder {
 enum Source {
     Url(String),
     Client(Box<Client>),
+    Sentinels { sentinels: Vec<ConnectionInfo>, service: String, server: Box<ConnectionInfo> },
     Manager(Box<dyn Manager>),
 }
 
@@ -52,9 +55,15 @@ impl fmt::Debug for Source {
         f.write_str(match self {
             Self::Url(_) => "Url",
             Self::Client(_) => "Client",
+            Self::Sentinels { .. } => "Sentinels",
             Self::Manager(_) => "Manager",
         })
     }
+}
+
+/// redis-rs would name the URL, which has the password.
+fn bad_url(_: RedisError) -> Error {
+    Error::invalid("url", NO_URL)
 }
 
 impl RedisStoreBuilder {
@@ -167,17 +176,30 @@ impl RedisStoreBuilder {
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, keys.clone(), self.clock.clone())));
-        let own = |client: Client| {
-            // redis-rs would name the URL, which has the password.
-            let bad_url = |_| Error::invalid("url", NO_URL);
-            let client = Client::open(kept_alive(client.get_connection_info().clone())).map_err(bad_url)?;
-            let tracking =
-                near_cache.clone().map(|near_cache| Tracking::new(&client, near_cache, self.staleness));
-            Ok::<_, Error>(Origin::Client(client, tracking.transpose().map_err(bad_url)?))
+        let tracking = || near_cache.clone().map(|near_cache| Tracking::new(near_cache, self.staleness));
+        let by_sentinels = |sentinels: Vec<ConnectionInfo>, service, server| {
+            if sentinels.is_empty() {
+                return Err(Error::invalid("sentinels", "are none"));
+            }
+            let sentinels = sentinels.into_iter().map(kept_alive).collect();
+            let sentinels = Sentinels::new(sentinels, service, kept_alive(server)).map_err(bad_url)?;
+            Ok(Origin::Sentinels(Arc::new(sentinels), tracking()))
         };
         let origin = match self.source {
-            Source::Url(url) => own(Client::open(url).map_err(|_| Error::invalid("url", NO_URL))?)?,
-            Source::Client(client) => own(*client)?,
+            Source::Url(url) => match SentinelUrl::parse(&url) {
+                Some(url) => {
+                    let SentinelUrl { sentinels, service, server } = url?;
+                    by_sentinels(sentinels, service, server)?
+                }
+                None => {
+                    let client = Client::open(url).map_err(bad_url)?;
+                    Origin::Server(Box::new(kept_alive(client.get_connection_info().clone())), tracking())
+                }
+            },
+            Source::Client(client) => {
+                Origin::Server(Box::new(kept_alive(client.get_connection_info().clone())), tracking())
+            }
+            Source::Sentinels { sentinels, service, server } => by_sentinels(sentinels, service, *server)?,
             Source::Manager(_) if near_cache.is_some() => {
                 return Err(Error::invalid("near_cache", "needs connections that the store makes itself"));
             }
@@ -193,7 +215,8 @@ impl RedisStoreBuilder {
 
 impl RedisStore {
     /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/db]`,
-    /// or `rediss://` with the feature `tls`.
+    /// or `rediss://` with the feature `tls`. Or on the master that sentinels name:
+    /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]`, where user and password are the master's.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Url(url.into()))
@@ -203,6 +226,38 @@ impl RedisStore {
     #[must_use]
     pub fn builder_with_client(client: Client) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Client(Box::new(client)))
+    }
+
+    /// Configures a store on the master of a name that sentinels tell, where a URL does not say all: sentinels with a password,
+    /// certificates. `server` is how the master is connected to, whatever its address: the host and port in it are not used.
+    ///
+    /// All sentinels are asked whenever a connection is made, and the newest master counts that any of them names; and
+    /// again when a connection is used a second after that, so a switch is followed without a restart. (redis-rs's own
+    /// client takes the word of the first sentinel that answers.)
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cloakroom::{RedisStore, clients::redis::IntoConnectionInfo};
+    ///
+    /// let sentinels = ["redis://:watch@one:26379", "redis://:watch@two:26379", "redis://:watch@three:26379"];
+    /// let sentinels = sentinels.into_iter().map(|url| url.into_connection_info()).collect::<Result<Vec<_>, _>>()?;
+    /// let server = "redis://shop:secret@master/".into_connection_info()?;
+    /// let store = RedisStore::builder_with_sentinels(sentinels, "shop", server).build().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn builder_with_sentinels(
+        sentinels: impl IntoIterator<Item = ConnectionInfo>,
+        service: impl Into<String>,
+        server: ConnectionInfo,
+    ) -> RedisStoreBuilder {
+        let sentinels = sentinels.into_iter().collect();
+        RedisStoreBuilder::new(Source::Sentinels {
+            sentinels,
+            service: service.into(),
+            server: Box::new(server),
+        })
     }
 
     /// Configures a store on connections that the service makes: only [`connect`](bb8::ManageConnection::connect) of its

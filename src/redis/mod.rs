@@ -18,6 +18,7 @@ pub(crate) mod permission;
 pub(crate) mod reply;
 pub(crate) mod script;
 pub(crate) mod script_error;
+mod sentinel_url;
 pub(crate) mod session_store;
 pub(crate) mod startup;
 pub(crate) mod store;

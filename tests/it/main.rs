@@ -61,5 +61,6 @@ mod reaper;
 mod recoverer;
 mod retries;
 mod role;
+mod sentinel;
 mod silent_peer;
 mod testing;

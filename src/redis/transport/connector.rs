@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::role::Role;
+use crate::redis::transport::sentinels::{Named, Sentinels};
 use crate::redis::transport::siblings::Siblings;
 use crate::redis::transport::tracked::Tracked;
 use crate::redis::transport::tracking::{Tracking, keep_heard};
@@ -35,17 +36,20 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Where connections come from.
 pub(crate) enum Origin {
-    /// Each is made by this client, tracked if that is asked for and the server can.
-    Client(Client, Option<Tracking>),
+    /// Each leads to this server, tracked if that is asked for and the server can.
+    Server(Box<ConnectionInfo>, Option<Tracking>),
+    /// Each leads to the master that the sentinels name.
+    Sentinels(Arc<Sentinels>, Option<Tracking>),
     /// The service makes them.
     Manager(Box<dyn Manager>),
 }
 
-/// Without the client, which has the password.
+/// Without the server's password.
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Client(..) => "Client",
+            Self::Server(..) => "Server",
+            Self::Sentinels(..) => "Sentinels",
             Self::Manager(_) => "Manager",
         })
     }
@@ -121,12 +125,12 @@ impl Connector {
     }
 
     async fn handshake(&self) -> RedisResult<Connection> {
-        let (mut link, tracked) = self.link().await?;
+        let Link { mut link, tracked, named } = self.link().await?;
         let sent = Instant::now();
         // A server that wants a password closes the connection at the first long command, which looks like a lost
         // reply. These short ones it answers.
         let (role, time) = Role::find_out(&mut link).await?;
-        let mut connection = Connection::new(link, role, self.siblings.clone());
+        let mut connection = Connection::new(link, role, self.siblings.clone()).named(named);
         if let Some(tracked) = tracked {
             connection = keep_heard(connection, tracked);
         }
@@ -134,19 +138,42 @@ impl Connector {
         Ok(connection)
     }
 
-    async fn link(&self) -> RedisResult<(MultiplexedConnection, Option<Arc<Tracked>>)> {
+    async fn link(&self) -> RedisResult<Link> {
         match &self.origin {
-            Origin::Client(client, tracking) => {
-                if let Some(tracking) = tracking
-                    && let Some(tracked) = tracking.connect(&self.config).await?
-                {
-                    return Ok(tracked);
-                }
-                Ok((client.get_multiplexed_async_connection_with_config(&self.config).await?, None))
+            Origin::Server(server, tracking) => {
+                let (link, tracked) = self.link_to((**server).clone(), tracking.as_ref()).await?;
+                Ok(Link { link, tracked, named: None })
             }
-            Origin::Manager(manager) => Ok((manager.make().await?, None)),
+            Origin::Sentinels(sentinels, tracking) => {
+                let (address, server) = sentinels.master(self.timeout / 2).await?;
+                let (link, tracked) = self.link_to(server, tracking.as_ref()).await?;
+                Ok(Link { link, tracked, named: Some(Named::new(sentinels.clone(), address)) })
+            }
+            Origin::Manager(manager) => Ok(Link { link: manager.make().await?, tracked: None, named: None }),
         }
     }
+
+    async fn link_to(
+        &self,
+        server: ConnectionInfo,
+        tracking: Option<&Tracking>,
+    ) -> RedisResult<(MultiplexedConnection, Option<Arc<Tracked>>)> {
+        if let Some(tracking) = tracking
+            && let Some(tracked) = tracking.connect(server.clone(), &self.config).await?
+        {
+            return Ok(tracked);
+        }
+        let client = Client::open(server)?;
+        Ok((client.get_multiplexed_async_connection_with_config(&self.config).await?, None))
+    }
+}
+
+/// A connection that was made, and what is known of it.
+struct Link {
+    link: MultiplexedConnection,
+    tracked: Option<Arc<Tracked>>,
+    /// If sentinels named its server.
+    named: Option<Named>,
 }
 
 /// Has the system keep connections alive, and give up those that are dead, unless the service has said how.

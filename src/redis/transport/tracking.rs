@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError,
-    RedisResult, Value,
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
+    RedisError, RedisResult, Value,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -25,7 +25,6 @@ const PROBES: u32 = 4;
 /// How connections are made that are tracked.
 #[derive(Debug)]
 pub(crate) struct Tracking {
-    client: Client,
     near_cache: Arc<NearCache>,
     staleness: Duration,
     /// Whether it was said that the server does not track.
@@ -33,16 +32,14 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
-    pub(crate) fn new(client: &Client, near_cache: Arc<NearCache>, staleness: Duration) -> RedisResult<Self> {
-        let info = client.get_connection_info().clone();
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(info.set_redis_settings(settings))?;
-        Ok(Self { client, near_cache, staleness, is_said: AtomicBool::new(false) })
+    pub(crate) fn new(near_cache: Arc<NearCache>, staleness: Duration) -> Self {
+        Self { near_cache, staleness, is_said: AtomicBool::new(false) }
     }
 
     /// Makes a connection, tracked if the server can. `None`: it speaks no RESP3.
     pub(crate) async fn connect(
         &self,
+        server: ConnectionInfo,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<Option<(MultiplexedConnection, Option<Arc<Tracked>>)>> {
         let tracked = Arc::new(Tracked::new(self.staleness));
@@ -57,7 +54,9 @@ impl Tracking {
             Ok(())
         };
         let config = config.clone().set_push_sender(heed);
-        let made = self.client.get_multiplexed_async_connection_with_config(&config).await;
+        let settings = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let client = Client::open(server.set_redis_settings(settings))?;
+        let made = client.get_multiplexed_async_connection_with_config(&config).await;
         let mut link = match made {
             Ok(link) => link,
             Err(error) if speaks_no_resp3(&error) => {
