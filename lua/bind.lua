@@ -52,7 +52,7 @@ local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
-local new_connection, new_node = args_name(ARGV[7]), args_name(ARGV[8])
+local new_connection, new_node = args_required(ARGV[7]), args_name(ARGV[8])
 args_stored(new_connection, new_node, '', '')
 local holder_id, holder_node = ARGV[9], ARGV[10]
 local takeover = args_choice(ARGV[11], 'policy', 'takeover', 'refuse')
@@ -90,8 +90,9 @@ end
 -- Whom an earlier attempt took it from, which was refused a command behind that.
 local lost = holder or holder_id ~= '' and record_read(holder_key, now)
 if not holder and lost and not record_version_of(lost, op_id) then lost = nil end
-local pointer, foreign = index_pointer(connection_key)
-if foreign and connection ~= '' then return { 'corrupt', 'connection' } end
+local pointer, foreign
+if connection ~= '' then pointer, foreign = index_pointer(connection_key) end
+if foreign then return { 'corrupt', 'connection' } end
 if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
 if new_node ~= '' and index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 if holder and holder_node ~= '' and index_foreign(holder_node_key) then return { 'corrupt', 'holder_node' } end

@@ -27,7 +27,7 @@ if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
 end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
-local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3])
+local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3])
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end

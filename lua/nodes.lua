@@ -5,7 +5,7 @@
   KEYS[1]   nodes   zset     {ns:p}:nodes
   KEYS[2+]  listed  group    {ns:p}:node:<node>:lease; at most 500
   ARGV[1]   now_ms  integer; empty: the server's clock
-  ARGV[2+]  listed  group    node
+  ARGV[2+]  listed  group    node (text)
 
   Replies
     {"ok", (node, deadline, lease)...}  held or lapsed; one that was forgotten meanwhile is left out

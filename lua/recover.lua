@@ -43,7 +43,7 @@ end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
-local node, new_node = args_name(ARGV[4]), args_name(ARGV[5])
+local node, new_node = args_required(ARGV[4]), args_required(ARGV[5])
 args_stored(new_node, '', '', '')
 local own_lease = ARGV[6] ~= '' and args_token(ARGV[6], 'lease_id') or nil
 local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')

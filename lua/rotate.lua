@@ -73,7 +73,12 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
   end
   local may, key = redis.acl_check_cmd, record_key
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  local raw, pointer
+  if connection == '' then
+    raw = redis.call('MGET', record_key)[1]
+  else
+    raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  end
   if raw and #raw >= RECORD_HEADER_SIZE and (pointer or connection == '')
     and grace >= 1 and grace <= ARGS_MOST and rotation_grace >= 1 and rotation_grace <= ARGS_MOST
     and tombstone >= 1 and tombstone <= ARGS_MOST and now <= ARGS_MOST

@@ -19,6 +19,10 @@ local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
+local function args_required(text)
+  if text == '' then error('cloakroom: a user, connection or node is empty') end
+  return args_name(text)
+end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
   local time = redis.call('TIME')
@@ -243,7 +247,7 @@ if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
 end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
-local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_name(ARGV[3])
+local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3])
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end

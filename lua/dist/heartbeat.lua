@@ -35,6 +35,10 @@ local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
+local function args_required(text)
+  if text == '' then error('cloakroom: a user, connection or node is empty') end
+  return args_name(text)
+end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
   local time = redis.call('TIME')
@@ -66,7 +70,7 @@ end
 if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
 local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local lease, node = args_token(ARGV[2], 'lease_id'), args_name(ARGV[3])
+local lease, node = args_token(ARGV[2], 'lease_id'), args_required(ARGV[3])
 args_stored(node, '', '', '')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })

@@ -343,9 +343,9 @@ local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
   if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
   if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  if record.connection == '' then return nil end
   local _, foreign = index_pointer(keys.connection)
-  if foreign and record.connection ~= '' then return { 'corrupt', 'connection' } end
-  return nil
+  return foreign and { 'corrupt', 'connection' } or nil
 end
 local function session_keep(keys, record, grace, now)
   local ttl = record.stored_until - now

@@ -15,6 +15,10 @@ local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
+local function args_required(text)
+  if text == '' then error('cloakroom: a user, connection or node is empty') end
+  return args_name(text)
+end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
   local time = redis.call('TIME')
@@ -139,7 +143,7 @@ end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'
-local owner = args_name(ARGV[3])
+local owner = args_required(ARGV[3])
 local from, skip = args_integer(ARGV[4], 'from_ms', 0), args_integer(ARGV[5], 'skip', 0)
 local page = args_integer(ARGV[6], 'page', 1, 500)
 local part = args_choice(ARGV[7], 'changed', 'part', 'refuse')

@@ -18,7 +18,12 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
   end
   local may, key = redis.acl_check_cmd, record_key
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  local raw, pointer
+  if connection == '' then
+    raw = redis.call('MGET', record_key)[1]
+  else
+    raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  end
   if raw and #raw >= 105 and (pointer or connection == '')
     and grace >= 1 and grace <= 35184372088831 and rotation_grace >= 1 and rotation_grace <= 35184372088831
     and tombstone >= 1 and tombstone <= 35184372088831 and now <= 35184372088831
@@ -384,11 +389,16 @@ local function session_unindex(keys, id, record, now)
   return nil
 end
 local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  local raw, pointer
+  if connection == '' then
+    raw = redis.call('MGET', record_key)[1]
+  else
+    raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  end
   local record = raw and record_decode(raw) or nil
   if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
   record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
+  if pointer == false and redis.call('TYPE', connection_key).ok ~= 'none' then
     return record, nil, 'connection'
   end
   return record, pointer or nil, nil
@@ -427,9 +437,9 @@ local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
   if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
   if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  if record.connection == '' then return nil end
   local _, foreign = index_pointer(keys.connection)
-  if foreign and record.connection ~= '' then return { 'corrupt', 'connection' } end
-  return nil
+  return foreign and { 'corrupt', 'connection' } or nil
 end
 local function bulk_full(total, size, most)
   return total > 0 and total + size > most

@@ -30,6 +30,10 @@ local function args_name(text)
   if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
+local function args_required(text)
+  if text == '' then error('cloakroom: a user, connection or node is empty') end
+  return args_name(text)
+end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
   local time = redis.call('TIME')
@@ -227,7 +231,7 @@ local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
-local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
+local connection, node = args_required(ARGV[5]), args_name(ARGV[6])
 local as_node, lease = args_name(ARGV[7]), args_optional_token(ARGV[8], 'lease_id')
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, record_moved_to(noted) } end

@@ -94,6 +94,12 @@ local function args_name(text)
   return text
 end
 
+-- One that has to be named, for in the place of the key of none stands another's.
+local function args_required(text)
+  if text == '' then error('cloakroom: a user, connection or node is empty') end
+  return args_name(text)
+end
+
 local function args_names(user, connection, node)
   return args_name(user), args_name(connection), args_name(node)
 end

@@ -1,9 +1,10 @@
 -- session: all that a session has in Redis besides its record, put in and taken out as a whole.
--- `keys` is { user, connection, node, expiry } by name; an empty user, connection or node has no entry.
+-- `keys` is { user, connection, node, expiry } by name; an empty user, connection or node has no entry, and in the place of
+-- its key stands the record's: nothing may read or write there.
 
 -- Whether nothing is under the record key and the connection key of a session that is to be made; and which of its indexes
 -- are known not to exist yet. A key named again counts again: below `full` there is neither record nor pointer, the rest
--- tells the indexes.
+-- tells the indexes. A record that stands in for another key counts once more, which only adds to what is `full` already.
 local function session_vacant(record_key, keys, node)
   local full, present = 2, nil
   if node == '' then
@@ -76,12 +77,17 @@ end
 
 -- The record and, in the same call, the pointer of its connection; and which of the two is foreign, if one is.
 local function session_read(record_key, connection_key, connection, now)
-  local raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  local raw, pointer
+  if connection == '' then
+    raw = redis.call('MGET', record_key)[1]
+  else
+    raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
+  end
   local record = raw and record_decode(raw) or nil
   -- MGET reads a foreign type as absent.
   if not record and (raw or redis.call('TYPE', record_key).ok ~= 'none') then return nil, nil, 'record' end
   record = record_unless_over(record, now)
-  if not pointer and connection ~= '' and redis.call('TYPE', connection_key).ok ~= 'none' then
+  if pointer == false and redis.call('TYPE', connection_key).ok ~= 'none' then
     return record, nil, 'connection'
   end
   return record, pointer or nil, nil
@@ -191,9 +197,9 @@ local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
   if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
   if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  if record.connection == '' then return nil end
   local _, foreign = index_pointer(keys.connection)
-  if foreign and record.connection ~= '' then return { 'corrupt', 'connection' } end
-  return nil
+  return foreign and { 'corrupt', 'connection' } or nil
 end
 
 -- Lets the user, connection and node keys live as long as the record.

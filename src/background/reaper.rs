@@ -104,10 +104,7 @@ impl ReaperBuilder {
     /// Begins to reap.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) names what is out of bounds.
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime.
+    /// [`Error::Invalid`](crate::Error::Invalid) names what is out of bounds, or that there is no Tokio runtime here.
     pub fn spawn(self) -> Result<Reaper> {
         let Self { store, every, batch, on_removed } = self;
         check_count("batch", batch, SESSIONS_PER_SCRIPT)?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::background::shutdown::{Shutdown, ShutdownSignal, jittered, shutdown};
-use crate::model::{Result, check_duration};
+use crate::model::{Result, check_duration, require_runtime};
 
 /// The longest pause between two sweeps: a week.
 const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -42,6 +42,7 @@ struct Counters {
 impl Sweeper {
     /// Begins to sweep, `every` so often, within a tenth more or less so that processes do not march in step.
     pub(crate) fn spawn<S: Sweep>(sweep: S, every: Duration) -> Result<Self> {
+        require_runtime()?;
         check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
         let (shutdown, signal) = shutdown();
         let counters = Arc::new(Counters::default());

@@ -31,11 +31,14 @@ impl FallbackStore {
     ) -> Result<(T, Place)> {
         let adopt = if self.identity.is_some() { Adopt::No } else { adopt };
         loop {
-            let place = self.coordinator.place(id, adopt)?;
+            let place =
+                self.coordinator.place(id, adopt).map_err(|error| self.unless_in_doubt(access, error))?;
             let answer = match (place, &self.coordinator.local) {
                 (Place::Nowhere, _) => T::missing(),
                 // Here nobody knows whether the node still holds its lease, and the session.
-                (Place::Local, Some(_)) if self.identity.is_some() => return Err(self.coordinator.apart()),
+                (Place::Local, Some(_)) if self.identity.is_some() => {
+                    return Err(self.unless_in_doubt(access, self.coordinator.apart()));
+                }
                 (Place::Local, Some(local)) => {
                     if local.wait(id).await {
                         continue;
@@ -57,7 +60,7 @@ impl FallbackStore {
                     if let (Some(local), Err(Error::Ambiguous { operation_id, .. })) = (local, &answer) {
                         local.note_unsure(id, *operation_id);
                     }
-                    answer
+                    answer.map_err(|error| self.unless_in_doubt(access, error))
                 }
             };
             return answer.map(|answer| (answer, place));
@@ -86,6 +89,12 @@ impl FallbackStore {
             }
             Err(error) => self.coordinator.or_stale(error, |cache| cache.find(id)),
         }
+    }
+
+    /// An error of a call. One that changes something, and may have done so before under this handle's operation id, is in
+    /// doubt as long as the store cannot be asked.
+    pub(crate) fn unless_in_doubt(&self, access: Access, error: Error) -> Error {
+        error.under_given(self.operation_id.filter(|_| access == Access::Write))
     }
 
     /// Marks a session with where it came from, and keeps a copy of what the store has.

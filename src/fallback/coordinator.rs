@@ -12,7 +12,7 @@ use crate::fallback::place::{Adopt, Place, open};
 use crate::fallback::policy::FallbackStats;
 use crate::fallback::reconciliation::Reconciled;
 use crate::fallback::stale_cache::StaleCache;
-use crate::model::{Error, Obstacle, Result, Session, SessionId};
+use crate::model::{Error, Obstacle, Result, Session, SessionId, require_runtime};
 use crate::store::Store;
 
 /// What all handles of a fallback store share.
@@ -60,9 +60,14 @@ fn is_outage(error: &Error) -> Option<bool> {
     match error {
         Error::Ambiguous { .. } => Some(true),
         Error::NotExecuted { reason, .. } => match reason {
-            Obstacle::Connect | Obstacle::Deadline | Obstacle::ConnectionLost | Obstacle::Server => {
-                Some(true)
-            }
+            Obstacle::Connect
+            | Obstacle::Deadline
+            | Obstacle::ConnectionLost
+            | Obstacle::Auth
+            | Obstacle::Config
+            | Obstacle::OutOfMemory
+            | Obstacle::Unavailable
+            | Obstacle::Server => Some(true),
             Obstacle::Contended => Some(false),
             Obstacle::Closed | Obstacle::CircuitOpen | Obstacle::Reconciling | Obstacle::QueueFull => None,
         },
@@ -123,7 +128,7 @@ impl Coordinator {
         results
     }
 
-    fn admit(&self) -> Result<()> {
+    fn admit(self: &Arc<Self>) -> Result<()> {
         if self.breaker.is_closed() { Ok(()) } else { Err(self.reject()) }
     }
 
@@ -139,10 +144,12 @@ impl Coordinator {
         }
     }
 
-    fn reject(&self) -> Error {
+    fn reject(self: &Arc<Self>) -> Error {
         if self.is_closed() {
             return closed();
         }
+        // The task that sees to the breaker ends with its runtime.
+        self.awaken();
         self.counters.rejected.fetch_add(1, Ordering::Relaxed);
         open()
     }
@@ -153,7 +160,7 @@ impl Coordinator {
     }
 
     /// Where a call on a session goes now.
-    pub(crate) fn place(&self, id: &SessionId, adopt: Adopt) -> Result<Place> {
+    pub(crate) fn place(self: &Arc<Self>, id: &SessionId, adopt: Adopt) -> Result<Place> {
         if self.is_closed() {
             return Err(closed());
         }
@@ -212,11 +219,20 @@ impl Coordinator {
 
     /// Makes sure that there is a task that sees to the breaker and to what is kept here.
     pub(crate) fn awaken(self: &Arc<Self>) {
+        // Without a runtime there is no task. The next call that is made in one begins it.
+        if require_runtime().is_err() {
+            return;
+        }
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if !*kept {
             *kept = true;
             (self.options.reconcile)(self);
         }
+    }
+
+    /// That task ended before it was done.
+    pub(crate) fn abandon(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
     /// Whether that task has nothing left to do. What comes in after this wakes another.

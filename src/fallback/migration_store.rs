@@ -18,7 +18,9 @@ impl MigrationStore for FallbackStore {
 
     async fn import(&self, import: Import) -> Result<bool> {
         self.stale_cache(|cache| cache.forget(import.export.session.id()));
-        self.coordinator.whole(Access::Write, self.coordinator.store.import(import)).await
+        let id = import.operation_id;
+        let imported = self.coordinator.whole(Access::Write, self.coordinator.store.import(import)).await;
+        imported.map_err(|error| error.under_given(id))
     }
 
     async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen> {

@@ -22,7 +22,9 @@ impl NodeRegistry for FallbackStore {
     }
 
     async fn recover(&self, claim: Claim) -> Result<Claimed> {
-        let claimed = self.coordinator.through(Access::Write, self.coordinator.store.recover(claim)).await?;
+        let id = claim.operation_id;
+        let claimed = self.coordinator.through(Access::Write, self.coordinator.store.recover(claim)).await;
+        let claimed = claimed.map_err(|error| error.under_given(id))?;
         for session in &claimed.sessions {
             self.stale_cache(|cache| cache.forget(&session.id));
         }

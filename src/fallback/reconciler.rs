@@ -17,16 +17,32 @@ const PROBE_TTL: Duration = Duration::from_secs(10);
 
 /// Sees to a store until it is there again and has all that was kept, or nobody has a handle any more.
 pub(crate) fn spawn(coordinator: &Arc<Coordinator>) {
-    tokio::spawn(reconcile(Arc::downgrade(coordinator)));
+    tokio::spawn(reconcile(Turn { coordinator: Arc::downgrade(coordinator), is_over: false }));
 }
 
-async fn reconcile(weak: Weak<Coordinator>) {
+/// The task, for as long as it is at work. One that ends with its runtime leaves the work to another.
+struct Turn {
+    coordinator: Weak<Coordinator>,
+    is_over: bool,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let (false, Some(coordinator)) = (self.is_over, self.coordinator.upgrade()) {
+            coordinator.abandon();
+        }
+    }
+}
+
+async fn reconcile(mut turn: Turn) {
+    let weak = turn.coordinator.clone();
     let mut summary = Reconciled::default();
     let mut probe = probe_id();
     while let Some(coordinator) = weak.upgrade().filter(|coordinator| !coordinator.is_closed()) {
         if coordinator.breaker.is_closed() {
             let uploaded = coordinator.upload_all(&mut summary).await;
             if uploaded.is_ok() && coordinator.may_rest() {
+                turn.is_over = true;
                 if !summary.is_empty() {
                     coordinator.options.on_reconciled.call(&summary);
                 }

@@ -26,7 +26,10 @@ impl SessionStore for FallbackStore {
                 self.coordinator.awaken();
                 (created, Place::Local)
             }
-            None => (self.coordinator.through(Access::Write, self.store.create(new)).await?, Place::Store),
+            None => {
+                let created = self.coordinator.through(Access::Write, self.store.create(new)).await;
+                (created.map_err(|error| self.unless_in_doubt(Access::Write, error))?, Place::Store)
+            }
         };
         Ok(self.created(created, place, began))
     }
@@ -43,7 +46,10 @@ impl SessionStore for FallbackStore {
                 let count = new.len();
                 let answers =
                     self.coordinator.all_through(Access::Write, count, self.store.create_many(new)).await;
-                (answers, Place::Store)
+                let nth = |place| self.operation_id.map(|id| id.nth(place));
+                let places = answers.into_iter().enumerate();
+                let answers = places.map(|(at, answer)| answer.map_err(|error| error.under_given(nth(at))));
+                (answers.collect(), Place::Store)
             }
         };
         answers.into_iter().map(|answer| Ok(self.created(answer?, place, began))).collect()
@@ -226,7 +232,7 @@ impl SessionStore for FallbackStore {
         self.stale_cache(|cache| cache.forget_user(user, keep));
         let done = self.coordinator.whole(Access::Write, self.store.delete_user(user, keep)).await;
         self.stale_cache(|cache| cache.forget_user(user, keep));
-        done
+        done.map_err(|error| self.unless_in_doubt(Access::Write, error))
     }
 
     async fn expired(&self, before_ms: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>> {

@@ -9,7 +9,7 @@ use crate::migration::directions::Directions;
 use crate::migration::manager::MigrationManager;
 use crate::migration::task::Report;
 use crate::migration::transfer::{End, LostSource, Transfer};
-use crate::model::{Error, Result, check_count, check_span, require_name};
+use crate::model::{Error, Result, check_count, check_span, require_name, require_runtime};
 use crate::store::Store;
 
 /// Configures a [`MigrationManager`].
@@ -87,11 +87,9 @@ impl MigrationManagerBuilder {
     /// Starts the workers.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names what is wrong in the configuration.
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime.
+    /// [`Error::Invalid`] names what is wrong in the configuration, or that there is no Tokio runtime here.
     pub fn build(self) -> Result<MigrationManager> {
+        require_runtime()?;
         let Self { local, remote, queue, workers, freeze, lost_source, on_report } = self;
         for place in [&local.place, &remote.place] {
             require_name("place", place)?;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::background::callback::Callback;
 use crate::migration::task::{Destination, Job, MigrationTask, Report, Submitted};
 use crate::migration::transfer::Outcome;
-use crate::model::{Cursor, Error, Obstacle, PageRequest, Result, Selector, SessionId};
+use crate::model::{Cursor, Error, Obstacle, PageRequest, Result, Selector, SessionId, require_runtime};
 use crate::store::Store;
 
 /// How many to read at once.
@@ -89,6 +89,7 @@ impl DrainTask {
         per_second: u32,
         on_report: Callback<Report>,
     ) -> Result<Drain> {
+        require_runtime()?;
         Selector::node(node).validate()?;
         destination.check()?;
         if matches!(&destination, Destination::Node(to) if to == node) {

@@ -122,7 +122,8 @@ impl MigrationManager {
     /// node has none or the handle is dropped.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad node, one that is to be drained to itself, or a rate of zero.
+    /// [`Error::Invalid`] names a bad node, one that is to be drained to itself, a rate of zero, or that there is no Tokio
+    /// runtime here.
     pub fn drain_node(&self, node: &str, destination: Destination, per_second: u32) -> Result<Drain> {
         let source = self.directions.transfer(&destination).source.store.clone();
         let on_report = self.directions.on_report.clone();

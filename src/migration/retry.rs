@@ -28,10 +28,10 @@ impl Retry {
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match step().await {
-                Err(error) if error.is_ambiguous() || error.is_not_executed() => error,
+                Err(error) if error.is_ambiguous() || error.is_transient() => error,
                 answer => return answer,
             };
-            if Instant::now() + pause >= self.0 || error.is_closed() {
+            if Instant::now() + pause >= self.0 {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;

@@ -20,7 +20,9 @@ pub(crate) fn cause(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) 
 
 /// Why an operation did not succeed.
 ///
-/// `Display` tells this layer only; the cause is the `source()`. Two errors are equal if they say the same, whatever their
+/// `Display` tells what happened, in plain words and with the server: `not executed: wrong password, or no such user
+/// (127.0.0.1:6379)`. What the server or the system said is the `source()`, so nothing is told twice. No error has a session
+/// id, a password or the name of the store's user in it. Two errors are equal if they are of the same kind, whatever their
 /// causes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -34,11 +36,11 @@ pub enum Error {
         /// What serde_json said.
         source: Arc<serde_json::Error>,
     },
-    /// The operation was not executed. Retry freely.
+    /// The operation was not executed. Whether a retry may help, [`is_transient`](Self::is_transient) tells.
     NotExecuted {
         /// What kept it from being executed.
         reason: Obstacle,
-        /// The cause, where there is one.
+        /// The same in words, where there is more to say.
         source: Option<Cause>,
     },
     /// The operation was sent, and no reply came, or an error out of a script that may have written before: it may have
@@ -64,10 +66,9 @@ impl fmt::Display for Error {
         match self {
             Self::Invalid(invalid) => invalid.fmt(f),
             Self::Value { key, .. } => write!(f, "attribute {key:?} does not fit the type"),
-            Self::NotExecuted { reason, .. } => write!(f, "not executed: {reason}"),
-            Self::Ambiguous { .. } => {
-                f.write_str("it may have happened: the cause says why that is not known")
-            }
+            Self::NotExecuted { source: Some(cause), .. } => write!(f, "not executed: {cause}"),
+            Self::NotExecuted { reason, source: None } => write!(f, "not executed: {reason}"),
+            Self::Ambiguous { source, .. } => write!(f, "it may have happened: {source}"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::Corrupt { what } => write!(f, "corrupt {what}"),
         }
@@ -78,8 +79,9 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Value { source, .. } => Some(&**source),
-            Self::NotExecuted { source, .. } => source.as_deref().map(|source| source as _),
-            Self::Ambiguous { source, .. } => Some(&**source),
+            // The cause itself is in the words already.
+            Self::NotExecuted { source, .. } => source.as_deref()?.source(),
+            Self::Ambiguous { source, .. } => source.source(),
             Self::Invalid(_) | Self::Refused(_) | Self::Corrupt { .. } => None,
         }
     }
@@ -107,6 +109,25 @@ impl From<Invalid> for Error {
     }
 }
 
+/// The cause of an error, and the server that it came from.
+#[derive(Debug)]
+struct AtServer {
+    cause: Cause,
+    server: Arc<str>,
+}
+
+impl fmt::Display for AtServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.cause, self.server)
+    }
+}
+
+impl std::error::Error for AtServer {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
+    }
+}
+
 /// What kept an operation from being executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -117,7 +138,17 @@ pub enum Obstacle {
     Deadline,
     /// The connection broke under an operation that only reads.
     ConnectionLost,
-    /// The server answered with an error, such as OOM, READONLY or LOADING.
+    /// The server does not take the store's user: a wrong password, or no permission for what was asked. Until somebody
+    /// changes that, trying again is in vain.
+    Auth,
+    /// What is configured does not fit the server: its certificate is not trusted, it has no such database. Until somebody
+    /// changes that, trying again is in vain.
+    Config,
+    /// The server's memory is full: it takes no more data. Reads and logouts still work.
+    OutOfMemory,
+    /// The server is there and does not serve now: it loads its data, or is a replica.
+    Unavailable,
+    /// The server answered with another error.
     Server,
     /// What the operation works on kept changing under it.
     Contended,
@@ -138,6 +169,10 @@ impl fmt::Display for Obstacle {
             Self::Connect => "no connection to the server",
             Self::Deadline => "the deadline passed",
             Self::ConnectionLost => "the connection was lost",
+            Self::Auth => "the server does not take the user",
+            Self::Config => "the configuration does not fit the server",
+            Self::OutOfMemory => "memory full",
+            Self::Unavailable => "the server does not serve now",
             Self::Server => "the server answered with an error",
             Self::Contended => "what it works on kept changing",
             Self::Closed => "the store is closed",
@@ -145,6 +180,23 @@ impl fmt::Display for Obstacle {
             Self::CircuitOpen => "the circuit breaker is open",
             Self::Reconciling => "sessions that were kept meanwhile are being brought in",
         })
+    }
+}
+
+impl Obstacle {
+    /// Whether it is of a server or of the way to it.
+    fn is_of_server(self) -> bool {
+        match self {
+            Self::Connect
+            | Self::Deadline
+            | Self::ConnectionLost
+            | Self::Auth
+            | Self::Config
+            | Self::OutOfMemory
+            | Self::Unavailable
+            | Self::Server => true,
+            Self::Contended | Self::Closed | Self::QueueFull | Self::CircuitOpen | Self::Reconciling => false,
+        }
     }
 }
 
@@ -171,6 +223,24 @@ impl Error {
         Self::ambiguous(id, cause("the session has changed so often since that it does not tell"))
     }
 
+    /// The same with the server that it came from, if it came from one and does not say so yet.
+    pub(crate) fn at(self, server: &Arc<str>) -> Self {
+        let at = |cause: Cause| -> Cause {
+            if (&*cause as &(dyn std::error::Error + 'static)).is::<AtServer>() {
+                return cause;
+            }
+            Arc::new(AtServer { cause, server: server.clone() })
+        };
+        match self {
+            Self::NotExecuted { reason, source } if reason.is_of_server() => Self::NotExecuted {
+                reason,
+                source: Some(at(source.unwrap_or_else(|| cause(reason.to_string())))),
+            },
+            Self::Ambiguous { operation_id, source } => Self::Ambiguous { operation_id, source: at(source) },
+            error => error,
+        }
+    }
+
     pub(crate) fn value(key: impl Into<String>, source: serde_json::Error) -> Self {
         Self::Value { key: key.into(), source: Arc::new(source) }
     }
@@ -195,10 +265,23 @@ impl Error {
         matches!(self, Self::Refused(Refusal::Conflict { .. }))
     }
 
-    /// The operation certainly did not happen, for a reason that may pass: retry freely.
+    /// The operation certainly did not happen, and was not refused. A retry may help if that
+    /// [may pass](Self::is_transient).
     #[must_use]
     pub fn is_not_executed(&self) -> bool {
         matches!(self, Self::NotExecuted { .. })
+    }
+
+    /// The operation certainly did not happen, for a reason that may pass by itself: retry freely. A wrong password does
+    /// not, nor does a certificate that is not trusted.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::NotExecuted { reason, .. } => {
+                !matches!(reason, Obstacle::Auth | Obstacle::Config | Obstacle::Closed)
+            }
+            _ => false,
+        }
     }
 
     /// The operation may have happened: retry with the same operation id.
@@ -219,8 +302,16 @@ impl Error {
         matches!(self, Self::Refused(_))
     }
 
-    /// Whether trying again is in vain.
-    pub(crate) fn is_closed(&self) -> bool {
-        matches!(self, Self::NotExecuted { reason: Obstacle::Closed, .. })
+    /// The error of a call under an operation id, if it has one. Where a call under that may have happened before, a store
+    /// that cannot be asked proves nothing.
+    pub(crate) fn under_given(self, id: Option<OperationId>) -> Self {
+        match (self, id) {
+            (Self::NotExecuted { reason, source }, Some(id))
+                if id.is_of_a_repeat() && reason != Obstacle::Closed =>
+            {
+                Self::ambiguous(id, source.unwrap_or_else(|| cause(reason.to_string())))
+            }
+            (error, _) => error,
+        }
     }
 }

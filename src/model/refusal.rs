@@ -60,6 +60,11 @@ pub enum Refusal {
         /// The contract of this store.
         known: u64,
     },
+    /// The server is older than Redis 6.2, so the store does not start.
+    ServerTooOld {
+        /// What it says it is.
+        found: String,
+    },
     /// The server's ACL forbids the store's user something that the store needs, so the store does not start. README.md
     /// has the line that allows all of it.
     Forbidden {
@@ -92,6 +97,9 @@ impl fmt::Display for Refusal {
             Self::Fenced => f.write_str("the node does not hold its lease, or not the session"),
             Self::Contract { found, known } => {
                 write!(f, "the namespace is at contract {found}, this client knows contract {known}")
+            }
+            Self::ServerTooOld { found } => {
+                write!(f, "the server is {found}, the store needs redis 6.2 or later, or valkey")
             }
             Self::Forbidden { lacking } => {
                 write!(

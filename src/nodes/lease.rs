@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::background::shutdown::{Shutdown, ShutdownSignal, shutdown};
-use crate::model::{Error, Heartbeat, HeartbeatReply, NodeIdentity, Refusal, Result};
+use crate::model::{Error, Heartbeat, HeartbeatReply, NodeIdentity, Refusal, Result, require_runtime};
 use crate::store::node_registry::NodeRegistry;
 
 /// How many times a lease is renewed in its length, so that some may fail.
@@ -106,11 +106,10 @@ impl Lease {
     ///
     /// # Errors
     /// [`Error::Invalid`] when the node's name is not 1 to 256 bytes or the lease not 1 ms to a day. Refused with
-    /// [`Leased`](crate::Refusal::Leased) when another lease of this node is held.
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime.
+    /// [`Leased`](crate::Refusal::Leased) when another lease of this node is held. Outside of a Tokio runtime
+    /// [`Error::Invalid`].
     pub async fn acquire(store: Arc<dyn NodeRegistry>, node: &str, options: LeaseOptions) -> Result<Self> {
+        require_runtime()?;
         let identity = NodeIdentity::new(node)?;
         let sent = Instant::now();
         match store.heartbeat(&identity, options.beat(Heartbeat::register())).await? {

@@ -94,10 +94,7 @@ impl RecovererBuilder {
     /// Begins to recover.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names what is out of bounds.
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime.
+    /// [`Error::Invalid`] names what is out of bounds, or that there is no Tokio runtime here.
     pub fn spawn(self) -> Result<Recoverer> {
         let Self { store, identity, standing, every, batch, on_recovered } = self;
         check_count("batch", batch, SESSIONS_PER_SCRIPT)?;

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionInfo, RedisError};
+use redis::{Client, ConnectionInfo};
 
-use crate::model::{Error, Result, Rules, TestClock, check_duration};
+use crate::model::{Error, Result, Rules, TestClock, check_duration, require_runtime};
 use crate::redis::config::StoreConfig;
+use crate::redis::credentials::{Credentials, CredentialsSource};
 use crate::redis::near_cache::NearCache;
 use crate::redis::sentinel_url::SentinelUrl;
-use crate::redis::startup;
+use crate::redis::server_url;
 use crate::redis::store::RedisStore;
+#[cfg(feature = "tls")]
+use crate::redis::tls::{self, Certificates};
 use crate::redis::transport::connector::{Connector, Manager, Origin, kept_alive};
+use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sentinels::Sentinels;
 use crate::redis::transport::tracking::Tracking;
 use crate::stored::keys::{Keys, Partition};
-
-const NO_URL: &str = "is no redis:// URL, nor, with the feature `tls`, a rediss:// URL";
 
 /// The longest deadline and connect timeout.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -39,6 +41,9 @@ pub struct RedisStoreBuilder {
     clock: Option<TestClock>,
     near_cache: Option<usize>,
     staleness: Duration,
+    credentials: Option<CredentialsSource>,
+    #[cfg(feature = "tls")]
+    certificates: Certificates,
 }
 
 /// Where connections come from.
@@ -61,11 +66,6 @@ impl fmt::Debug for Source {
     }
 }
 
-/// redis-rs would name the URL, which has the password.
-fn bad_url(_: RedisError) -> Error {
-    Error::invalid("url", NO_URL)
-}
-
 impl RedisStoreBuilder {
     fn new(source: Source) -> Self {
         Self {
@@ -78,6 +78,9 @@ impl RedisStoreBuilder {
             clock: None,
             near_cache: None,
             staleness: Duration::from_secs(1),
+            credentials: None,
+            #[cfg(feature = "tls")]
+            certificates: Certificates::default(),
         }
     }
 
@@ -153,16 +156,178 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Asks for the user and password at each connect: for those that change, a token of IAM or Entra. What is asked has the
+    /// [connect timeout](Self::connect_timeout), with the connect itself. A connection that is made stays the user's it was
+    /// made for; where a service ends it when its token does, the next is made with a new one, and calls that were on
+    /// their way are sent again. Defaults to what the URL or the client says, which may not say it as well.
+    ///
+    /// ```no_run
+    /// use cloakroom::{Credentials, RedisStore};
+    ///
+    /// # async fn token() -> Result<String, std::io::Error> { Ok(String::new()) }
+    /// # async fn example() -> Result<(), cloakroom::Error> {
+    /// let credentials = || async { Ok(Credentials::new("shop", token().await?)) };
+    /// let store = RedisStore::builder("redis://sessions.example.com/").credentials(credentials).build().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn credentials<F, Asking>(mut self, ask: F) -> Self
+    where
+        F: Fn() -> Asking + Send + Sync + 'static,
+        Asking:
+            Future<Output = Result<Credentials, Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+    {
+        self.credentials = Some(CredentialsSource::new(ask));
+        self
+    }
+
+    /// Whom to trust over TLS: the certificates, in PEM, of the authorities that sign the server's, a private one mostly.
+    /// Defaults to those that the platform trusts, in whose place it stands. With the feature `tls`.
+    #[must_use]
+    #[cfg(feature = "tls")]
+    pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.root = Some(pem.into());
+        self
+    }
+
+    /// The certificate by which the store shows who it is (mutual TLS), with those that lead to its authority, and its
+    /// private key; both in PEM. Defaults to none. With the feature `tls`.
+    #[must_use]
+    #[cfg(feature = "tls")]
+    pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.certificates.client = Some((certificate.into(), key.into()));
+        self
+    }
+
     /// Connects, loads the scripts, proves that the user may run all that they do, notes their contract in the namespace,
-    /// and warns (by `tracing`) of a server that may evict keys.
+    /// and warns (by `tracing`) of a server that may evict keys. While the server is away or loads its data, it tries again
+    /// until the [deadline](Self::deadline).
     ///
     /// # Errors
     /// [`Error::Invalid`] names what is wrong in the configuration; [`Error::NotExecuted`] when the server cannot be
-    /// reached; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's ACL does not allow;
+    /// reached in time, or does not take the user; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's
+    /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace.
     pub async fn build(self) -> Result<RedisStore> {
-        self.rules.validate()?;
+        let store = self.build_lazy()?;
+        store.start().await?;
+        Ok(store)
+    }
+
+    /// The same without the server: what [`build`](Self::build) does there, the first call does, and the next one where that
+    /// failed. So a service starts while its server is away, and a [`FallbackStore`](crate::fallback::FallbackStore) over it
+    /// does from the beginning what it does in an outage. A server that refuses the store's start refuses each call.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names what is wrong in the configuration, or that there is no Tokio runtime here.
+    pub fn build_lazy(self) -> Result<RedisStore> {
+        self.check()?;
+        require_runtime()?;
         let keys = Keys::new(&self.namespace, Partition::default())?;
+        let near_cache = self
+            .near_cache
+            .map(|sessions| Arc::new(NearCache::new(sessions, keys.clone(), self.clock.clone())));
+        let of_connections = self.of_connections();
+        let (origin, server) = match self.source {
+            Source::Url(ref url) => match SentinelUrl::parse(url) {
+                Some(url) => {
+                    let SentinelUrl { sentinels, service, server } = url?;
+                    let sentinels = sentinels.into_iter().map(|sentinel| self.secured(sentinel));
+                    self.by_sentinels(
+                        sentinels.collect::<Result<_>>()?,
+                        &service,
+                        server,
+                        near_cache.clone(),
+                    )?
+                }
+                None => self.own(server_url::read(url)?, near_cache.clone())?,
+            },
+            Source::Client(ref client) => {
+                self.own(client.get_connection_info().clone(), near_cache.clone())?
+            }
+            Source::Sentinels { ref sentinels, ref service, ref server } => {
+                self.by_sentinels(sentinels.clone(), service, (**server).clone(), near_cache.clone())?
+            }
+            Source::Manager(manager) => {
+                if let Some(field) = of_connections {
+                    return Err(Error::invalid(field, "needs connections that the store makes itself"));
+                }
+                (Origin::Manager(manager), "the server of the manager".to_owned())
+            }
+        };
+        let pool = Pool::new(Connector::new(origin, self.connect_timeout), self.pool_size);
+        let config = StoreConfig {
+            server: server.into(),
+            keys,
+            rules: self.rules,
+            clock: self.clock,
+            deadline: self.deadline,
+            near_cache,
+            startup: Arc::default(),
+        };
+        Ok(RedisStore::new(pool, config))
+    }
+
+    /// Connections that the store makes, and the server that they lead to.
+    fn own(&self, info: ConnectionInfo, near_cache: Option<Arc<NearCache>>) -> Result<(Origin, String)> {
+        let dialer = self.dialer(info)?;
+        let server = dialer.server();
+        Ok((Origin::Dialer(dialer, self.tracking(near_cache)), server))
+    }
+
+    /// The same to the master that sentinels name.
+    fn by_sentinels(
+        &self,
+        sentinels: Vec<ConnectionInfo>,
+        service: &str,
+        server: ConnectionInfo,
+        near_cache: Option<Arc<NearCache>>,
+    ) -> Result<(Origin, String)> {
+        if sentinels.is_empty() {
+            return Err(Error::invalid("sentinels", "are none"));
+        }
+        let sentinels = sentinels.into_iter().map(kept_alive).collect();
+        let sentinels = Sentinels::new(sentinels, service.to_owned())
+            .map_err(|_| Error::invalid("sentinels", "have an address that cannot be used"))?;
+        let origin = Origin::Sentinels(Arc::new(sentinels), self.dialer(server)?, self.tracking(near_cache));
+        Ok((origin, format!("the master {service}")))
+    }
+
+    fn dialer(&self, info: ConnectionInfo) -> Result<Dialer> {
+        let info = as_whom(kept_alive(info), self.credentials.as_ref())?;
+        Ok(Dialer::new(self.secured(info)?, self.credentials.clone()))
+    }
+
+    fn tracking(&self, near_cache: Option<Arc<NearCache>>) -> Option<Tracking> {
+        near_cache.map(|near_cache| Tracking::new(near_cache, self.staleness))
+    }
+
+    /// With the certificates of the builder.
+    #[cfg(feature = "tls")]
+    fn secured(&self, info: ConnectionInfo) -> Result<ConnectionInfo> {
+        tls::prepare(info, &self.certificates)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn secured(&self, info: ConnectionInfo) -> Result<ConnectionInfo> {
+        Ok(info)
+    }
+
+    /// What is set of how connections are made.
+    fn of_connections(&self) -> Option<&'static str> {
+        let of_connections =
+            [("near_cache", self.near_cache.is_some()), ("credentials", self.credentials.is_some())];
+        #[cfg(feature = "tls")]
+        let of_connections = of_connections.into_iter().chain([
+            ("root_certificate", self.certificates.root.is_some()),
+            ("client_certificate", self.certificates.client.is_some()),
+        ]);
+        of_connections.into_iter().find(|(_, is_set)| *is_set).map(|(field, _)| field)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.rules.validate()?;
         if !(1..=1000).contains(&self.pool_size) {
             return Err(Error::invalid("pool_size", format!("is {}, must be 1 to 1000", self.pool_size)));
         }
@@ -173,50 +338,30 @@ impl RedisStoreBuilder {
         for (field, duration) in [("connect_timeout", self.connect_timeout), ("deadline", self.deadline)] {
             check_duration(field, duration, Duration::from_millis(1), LONGEST_WAIT)?;
         }
-        let near_cache = self
-            .near_cache
-            .map(|sessions| Arc::new(NearCache::new(sessions, keys.clone(), self.clock.clone())));
-        let tracking = || near_cache.clone().map(|near_cache| Tracking::new(near_cache, self.staleness));
-        let by_sentinels = |sentinels: Vec<ConnectionInfo>, service, server| {
-            if sentinels.is_empty() {
-                return Err(Error::invalid("sentinels", "are none"));
-            }
-            let sentinels = sentinels.into_iter().map(kept_alive).collect();
-            let sentinels = Sentinels::new(sentinels, service, kept_alive(server)).map_err(bad_url)?;
-            Ok(Origin::Sentinels(Arc::new(sentinels), tracking()))
-        };
-        let origin = match self.source {
-            Source::Url(url) => match SentinelUrl::parse(&url) {
-                Some(url) => {
-                    let SentinelUrl { sentinels, service, server } = url?;
-                    by_sentinels(sentinels, service, server)?
-                }
-                None => {
-                    let client = Client::open(url).map_err(bad_url)?;
-                    Origin::Server(Box::new(kept_alive(client.get_connection_info().clone())), tracking())
-                }
-            },
-            Source::Client(client) => {
-                Origin::Server(Box::new(kept_alive(client.get_connection_info().clone())), tracking())
-            }
-            Source::Sentinels { sentinels, service, server } => by_sentinels(sentinels, service, *server)?,
-            Source::Manager(_) if near_cache.is_some() => {
-                return Err(Error::invalid("near_cache", "needs connections that the store makes itself"));
-            }
-            Source::Manager(manager) => Origin::Manager(manager),
-        };
-        let pool = Pool::new(Connector::new(origin, self.connect_timeout), self.pool_size);
-        startup::prepare(&pool, &keys, self.deadline).await?;
-        let config =
-            StoreConfig { keys, rules: self.rules, clock: self.clock, deadline: self.deadline, near_cache };
-        Ok(RedisStore::new(pool, config))
+        Ok(())
+    }
+}
+
+/// How a server is reached as the user that is meant.
+fn as_whom(info: ConnectionInfo, credentials: Option<&CredentialsSource>) -> Result<ConnectionInfo> {
+    let settings = info.redis_settings();
+    match (settings.username(), settings.password()) {
+        (None, None) => Ok(info),
+        _ if credentials.is_some() => Err(Error::invalid("credentials", "stand in the URL or client too")),
+        // redis-rs would take the default user instead of one that has no password.
+        (Some(_), None) => {
+            let settings = settings.clone().set_password("");
+            Ok(info.set_redis_settings(settings))
+        }
+        (_, Some(_)) => Ok(info),
     }
 }
 
 impl RedisStore {
-    /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/db]`,
-    /// or `rediss://` with the feature `tls`. Or on the master that sentinels name:
-    /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]`, where user and password are the master's.
+    /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` with the
+    /// feature `tls`, or `redis+unix:///path[?db=database&user=user&pass=password]`. `?protocol=resp3` is understood too;
+    /// anything else is refused. Or on the master that sentinels name:
+    /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, where user and password are the master's.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Url(url.into()))

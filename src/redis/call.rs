@@ -18,6 +18,7 @@ use crate::redis::reply::Reply;
 use crate::redis::script::{Effect, Script};
 use crate::redis::script_error::{ScriptError, may_have_written};
 use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::failure;
 use crate::redis::transport::read_batcher::{Part, Stamped};
 use crate::redis::transport::role::NOT_THE_MASTER;
 use crate::redis::transport::sender::{ClockUse, Sender};
@@ -50,6 +51,8 @@ pub(crate) struct Call {
     /// The node that makes the call as the owner of what it writes.
     identity: Option<NodeIdentity>,
     history: History,
+    /// Whether it changes anything.
+    is_change: AtomicBool,
     /// Whether what it does is noted in a session, so that it may be asked for.
     is_noted: AtomicBool,
     deadline: Instant,
@@ -69,8 +72,9 @@ impl Call {
         let deadline = Instant::now() + config.deadline;
         let history = History::begin(id.as_ref());
         let id = id.map_or_else(OnceLock::new, OnceLock::from);
-        let (is_noted, round_trips) = (AtomicBool::new(false), AtomicU32::new(0));
-        Self { config, sender, id, identity, history, is_noted, deadline, round_trips, span }
+        let (is_change, is_noted) = (AtomicBool::new(false), AtomicBool::new(false));
+        let round_trips = AtomicU32::new(0);
+        Self { config, sender, id, identity, history, is_change, is_noted, deadline, round_trips, span }
     }
 
     pub(crate) fn id(&self) -> OperationId {
@@ -113,9 +117,9 @@ impl Call {
         self.identity.as_ref()
     }
 
-    /// The lease that the call has to be made under; without one, a key that is declared and never touched.
-    pub(crate) fn fence_key(&self) -> Vec<u8> {
-        self.keys().lease(self.identity().map_or("", NodeIdentity::node))
+    /// The lease that the call on a session has to be made under, if it has to.
+    pub(crate) fn fence_key(&self, session: &SessionId) -> Vec<u8> {
+        self.keys().declared_of(session.as_str()).lease(self.identity().map_or("", NodeIdentity::node))
     }
 
     /// The two arguments that name it.
@@ -166,6 +170,12 @@ impl Call {
         }
     }
 
+    /// It is to change something: what reads first says so before, for if a call under its operation id may have happened
+    /// already, a server that cannot be asked proves nothing.
+    pub(crate) fn changes(&self) {
+        self.is_change.store(true, Ordering::Relaxed);
+    }
+
     fn count_round_trip(&self) {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
     }
@@ -173,7 +183,7 @@ impl Call {
     /// Runs the body of the call in its span, and notes how it went.
     pub(crate) async fn observe<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
         let result = body.instrument(self.span.clone()).await;
-        let result = result.map_err(|error| self.unless_in_doubt(error));
+        let result = result.map_err(|error| self.unless_in_doubt(error).at(&self.config.server));
         self.span.record("round_trips", self.round_trips.load(Ordering::Relaxed));
         call_span::note(&self.span, &result);
         result
@@ -217,6 +227,9 @@ impl Call {
                 if script.effect == Effect::Noted { self.history.clock_use() } else { ClockUse::Known };
             self.sender.script(script, &make, clock, self.deadline, || self.count_round_trip()).await
         };
+        if script.effect != Effect::Reads {
+            self.changes();
+        }
         if script.effect == Effect::Noted {
             self.is_noted.store(true, Ordering::Relaxed);
         }
@@ -291,7 +304,7 @@ impl Call {
         let string = |value| match value {
             Value::BulkString(bytes) => Ok(bytes),
             Value::ServerError(error) if error.code() != "WRONGTYPE" => {
-                Err(Error::obstacle(Obstacle::Server, cause(RedisError::from(error))))
+                Err(failure::not_executed(RedisError::from(error)))
             }
             _ => Ok(Vec::new()),
         };
@@ -335,6 +348,8 @@ impl Call {
         F: Future<Output = Delivery<T>>,
     {
         let effect = work.effect();
+        let StoreConfig { startup, keys, .. } = &*self.config;
+        startup.done(self.sender.pool(), keys, self.deadline).await?;
         let (mut lost, mut refused) = (None::<RedisError>, None);
         for _ in 0..ATTEMPTS {
             if effect == Effect::Noted {
@@ -352,7 +367,7 @@ impl Call {
                 Delivery::Unsent(unavailable) => unavailable.into(),
                 Delivery::Lost(error) => {
                     if effect != Effect::Reads {
-                        self.history.lost(cause(error.clone()));
+                        self.history.lost(failure::lost(error.clone()));
                     }
                     lost = Some(error);
                     if effect == Effect::ReportedOnce {
@@ -382,13 +397,13 @@ impl Call {
 
     /// An error of a call, unless that may have happened and the error does not prove that it did not.
     fn unless_in_doubt(&self, error: Error) -> Error {
-        let is_proof = match &error {
-            Error::NotExecuted { .. } | Error::Corrupt { .. } => false,
-            Error::Refused(refusal) => !matches!(refusal, Refusal::Missing),
-            Error::Invalid(_) | Error::Value { .. } | Error::Ambiguous { .. } => true,
+        let leaves_doubt = match &error {
+            Error::NotExecuted { .. } => self.is_change.load(Ordering::Relaxed),
+            Error::Corrupt { .. } | Error::Refused(Refusal::Missing) => self.is_noted.load(Ordering::Relaxed),
+            Error::Refused(_) | Error::Invalid(_) | Error::Value { .. } | Error::Ambiguous { .. } => false,
         };
         match self.history.doubt() {
-            Some(doubt) if !is_proof && self.is_noted.load(Ordering::Relaxed) => self.ambiguous(doubt),
+            Some(doubt) if leaves_doubt => self.ambiguous(doubt),
             _ => error,
         }
     }
@@ -398,7 +413,7 @@ impl Call {
     }
 
     fn connection_lost(&self, effect: Effect, error: RedisError) -> Error {
-        self.no_answer(effect, Obstacle::ConnectionLost, cause(error))
+        self.no_answer(effect, Obstacle::ConnectionLost, failure::lost(error))
     }
 
     fn no_answer(&self, effect: Effect, obstacle: Obstacle, source: Cause) -> Error {
@@ -418,7 +433,7 @@ impl Call {
             Work::Script(script) if may_have_written(&error) => {
                 self.no_answer(effect, Obstacle::Server, cause(ScriptError::new(script, error)))
             }
-            _ => Error::obstacle(Obstacle::Server, cause(error)),
+            _ => failure::not_executed(error),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
 
-use crate::model::{Error, LONGEST_DURATION, Obstacle, Refusal, Result, cause, ms};
+use crate::model::{Error, LONGEST_DURATION, Refusal, Result, ms};
+use crate::redis::transport::failure;
 use crate::redis::transport::server_error::server_code;
 use crate::stored::keys::Keys;
 
@@ -19,40 +20,49 @@ const CONTRACT: u64 = 1;
 /// How long the note stays after a client's start: as long as a session may live unused.
 const KEPT: Duration = LONGEST_DURATION;
 
-/// Notes the contract where none is, and refuses to work where a later one is.
+/// Asks for the contract that is noted.
+pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
+    pipeline.cmd("GET").arg(keys.contract());
+}
+
+/// Refuses to work where a later one is noted.
+pub(crate) fn judge(noted: RedisResult<Value>) -> Result<()> {
+    match noted {
+        Ok(Value::Nil) => Ok(()),
+        Ok(Value::BulkString(bytes)) => check(&bytes),
+        Ok(_) => Err(Error::corrupt("contract")),
+        Err(error) if server_code(&error).as_deref() == Some("WRONGTYPE") => Err(Error::corrupt("contract")),
+        Err(error) => Err(failure::not_executed(error)),
+    }
+}
+
+/// Notes the contract where none is, and keeps the note for another while.
 ///
 /// Atomicity: of two clients that start at once, one writes and both read what it wrote.
-pub(crate) async fn agree(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<()> {
+pub(crate) async fn note(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<()> {
     let key = keys.contract();
-    let mut pipeline = Pipeline::with_capacity(2);
+    let mut pipeline = Pipeline::with_capacity(3);
     pipeline.cmd("SET").arg(&key).arg(CONTRACT).arg("NX").arg("PX").arg(ms(KEPT));
-    pipeline.cmd("GET").arg(&key).ignore_errors();
-    let server = |error| Error::obstacle(Obstacle::Server, cause(error));
-    let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await.map_err(server)?;
-    let noted = match results.pop() {
-        Some(Err(error)) if server_code(&error).as_deref() == Some("WRONGTYPE") => {
-            return Err(Error::corrupt("contract"));
-        }
-        Some(noted) => noted.map_err(server)?,
-        None => Value::Nil,
+    ask(&mut pipeline, keys);
+    pipeline.cmd("PEXPIRE").arg(&key).arg(ms(KEPT)).ignore_errors();
+    let results: Vec<RedisResult<Value>> =
+        pipeline.query_async(connection).await.map_err(failure::not_executed)?;
+    let Ok([set, noted, renewed]) = <[_; 3]>::try_from(results) else {
+        return Err(Error::corrupt("reply to the note of the contract"));
     };
-    match noted {
-        Value::Nil => not_noted(results.pop()),
-        Value::BulkString(bytes) => check(&bytes)?,
-        _ => return Err(Error::corrupt("contract")),
-    }
-    let mut renewal = redis::cmd("PEXPIRE");
-    renewal.arg(&key).arg(ms(KEPT));
-    let renewed: RedisResult<Value> = renewal.query_async(connection).await;
-    if let Err(error) = renewed {
+    let is_noted = !matches!(noted, Ok(Value::Nil));
+    judge(noted)?;
+    if !is_noted {
+        not_noted(set);
+    } else if let Err(error) = renewed {
         tracing::debug!(%error, "the contract's note cannot be renewed");
     }
     Ok(())
 }
 
 /// A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
-fn not_noted(set: Option<RedisResult<Value>>) {
-    if let Some(Err(error)) = set {
+fn not_noted(set: RedisResult<Value>) {
+    if let Err(error) = set {
         tracing::warn!(%error, "the contract cannot be noted: a client of a later one would not know of this one");
     }
 }

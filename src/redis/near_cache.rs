@@ -147,7 +147,11 @@ impl NearCache {
             _ => None,
         });
         let count = arguments.next().and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
-        arguments.take(count.unwrap_or(0)).filter_map(|key| self.id_of(key)).collect()
+        let mut ids: Vec<SessionId> =
+            arguments.take(count.unwrap_or(0)).filter_map(|key| self.id_of(key)).collect();
+        // A record key stands in for those that the session has not.
+        ids.dedup();
+        ids
     }
 
     /// What is no text was never kept.

@@ -1,12 +1,12 @@
 //! What the user of a store may do at the server, proved before the store works. A command that is forbidden in the middle
 //! of a script would leave half of what the script writes: Redis does not roll back.
 
-use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
 
-use crate::model::{Error, Obstacle, Refusal, Result, cause};
+use crate::model::{Error, Refusal, Result};
 use crate::redis::script::{self, Script};
 use crate::redis::transport::delivery::Unavailable;
+use crate::redis::transport::failure;
 use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::stored::keys::Keys;
 
@@ -23,22 +23,24 @@ const OF_STORE: &str = "PING";
 /// What makes a transaction. An empty one changes nothing, and one that may not be executed is discarded.
 const TRANSACTION: [&str; 2] = ["MULTI", "EXEC"];
 
-/// Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they and the
-/// store run, and touch the keys. All of it is one round trip.
+/// Loads all scripts, so that the first call of each finds its own, and asks whether the user may run all that they and the
+/// store run, and touch the keys.
 ///
 /// ACL DRYRUN would prove the same, but a user that may do no more than it needs may not ask for that.
-pub(crate) async fn prove(connection: &mut MultiplexedConnection, keys: &Keys) -> Result<()> {
-    let mut pipeline = Pipeline::with_capacity(script::ALL.len() + 2);
+pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     for script in script::ALL.iter().copied().chain([&FORBIDDEN]) {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
     }
     let one_of_each = keys.one_of_each();
     let question = pipeline.cmd("EVALSHA").arg(FORBIDDEN.sha()).arg(one_of_each.len()).arg(&one_of_each);
-    question.arg(OF_STORE).arg(OF_SCRIPTS.lines().collect::<Vec<_>>()).ignore_errors();
+    question.arg(OF_STORE).arg(OF_SCRIPTS.lines().collect::<Vec<_>>());
     for command in TRANSACTION {
         pipeline.cmd(command);
     }
-    let mut results: Vec<RedisResult<Value>> = pipeline.query_async(connection).await.map_err(server)?;
+}
+
+/// What the replies to that say.
+pub(crate) fn judge(mut results: Vec<RedisResult<Value>>, keys: &Keys) -> Result<()> {
     let of_transaction = results.split_off(results.len().saturating_sub(TRANSACTION.len()));
     let forbidden = results.pop().unwrap_or(Ok(Value::Nil));
     for loaded in results {
@@ -72,7 +74,7 @@ fn is_forbidden(result: &RedisResult<Value>) -> bool {
 fn refused(error: RedisError, lacking: String) -> Error {
     match server_code(&error).as_deref() {
         Some("NOPERM") => Error::Refused(Refusal::Forbidden { lacking: vec![lacking] }),
-        _ => server(error),
+        _ => failure::not_executed(error),
     }
 }
 
@@ -84,8 +86,4 @@ pub(crate) fn unless_forbidden(unavailable: Unavailable) -> Error {
         return Error::Refused(Refusal::Forbidden { lacking: vec!["+role".to_owned()] });
     }
     unavailable.into()
-}
-
-fn server(error: RedisError) -> Error {
-    Error::obstacle(Obstacle::Server, cause(error))
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use redis::RedisError;
 
 use crate::redis::script::Script;
+use crate::redis::transport::failure::Failure;
 use crate::redis::transport::server_error::{server_code, server_detail};
 
 /// Codes of errors that say that nothing was written: a server refuses the call as a whole with them, or the first write
@@ -42,13 +43,17 @@ pub(crate) fn may_have_written(error: &RedisError) -> bool {
 pub(crate) struct ScriptError {
     stem: &'static str,
     commands: Vec<String>,
-    source: RedisError,
+    failure: Failure,
 }
 
 impl ScriptError {
     pub(crate) fn new(script: &'static Script, source: RedisError) -> Self {
         let detail = server_detail(&source).unwrap_or_default();
-        Self { stem: script.stem, commands: commands_at(script.source(), &detail), source }
+        Self {
+            stem: script.stem,
+            commands: commands_at(script.source(), &detail),
+            failure: Failure::new(source),
+        }
     }
 }
 
@@ -58,13 +63,13 @@ impl fmt::Display for ScriptError {
         if !self.commands.is_empty() {
             write!(f, " at {}", self.commands.join(" or "))?;
         }
-        Ok(())
+        write!(f, ": {}", self.failure)
     }
 }
 
 impl std::error::Error for ScriptError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        self.failure.source()
     }
 }
 

@@ -1,27 +1,146 @@
-//! What all calls of a Redis store share.
+//! What has to be done once before the first call: by `build`, or by the first call of a store that started without its
+//! server.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use redis::{Pipeline, RedisResult, Value};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::model::{Error, Obstacle, Result, cause};
+use crate::redis::transport::connection::Connection;
+use crate::redis::transport::failure;
 use crate::redis::transport::pool::Pool;
-use crate::redis::{contract, permission};
+use crate::redis::transport::sender::LOADS;
+use crate::redis::transport::server_error::is_no_script;
+use crate::redis::{contract, permission, server_version};
 use crate::stored::keys::Keys;
 
-/// Loads all scripts and proves that they will run, agrees on the contract, and warns of a server that evicts keys.
-///
-/// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
-pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Result<()> {
-    let until = Instant::now() + deadline;
+/// Between two attempts of a store that starts: at first, each next one twice as long, and at most.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
+
+/// How an attempt ended, once it has.
+type Outcome = Option<Result<()>>;
+
+/// Whether a server was prepared, and who is at it.
+#[derive(Debug, Default)]
+pub(crate) struct Startup {
+    is_done: AtomicBool,
+    attempt: Mutex<Option<watch::Receiver<Outcome>>>,
+}
+
+impl Startup {
+    /// Waits until the server is prepared, or an attempt to do so has failed. However many calls wait, one task is at it;
+    /// the call that comes after it failed begins another.
+    pub(crate) async fn done(self: &Arc<Self>, pool: &Arc<Pool>, keys: &Keys, until: Instant) -> Result<()> {
+        if self.is_done.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        loop {
+            let mut attempt = self.attempt(pool, keys, until);
+            let ended = tokio::time::timeout_at(until, attempt.wait_for(Option::is_some)).await;
+            match ended {
+                Ok(Ok(outcome)) => return outcome.clone().unwrap_or(Ok(())),
+                // The runtime of the task was shut down.
+                Ok(Err(_)) => self.end(),
+                Err(_) => return Err(Error::obstacle(Obstacle::Deadline, cause("no answer to the start"))),
+            }
+        }
+    }
+
+    /// Tries again while the server is away or loads its data, until the deadline.
+    pub(crate) async fn wait(self: &Arc<Self>, pool: &Arc<Pool>, keys: &Keys, until: Instant) -> Result<()> {
+        let [mut pause, longest] = PAUSES;
+        let mut why = None;
+        loop {
+            let error = match self.done(pool, keys, until).await {
+                Err(error) if error.is_transient() => error,
+                outcome => return outcome,
+            };
+            if Instant::now() + pause >= until {
+                // What kept it from starting says more than that time was up.
+                return Err(why.unwrap_or(error));
+            }
+            why = Some(error);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+    }
+
+    fn attempt(self: &Arc<Self>, pool: &Arc<Pool>, keys: &Keys, until: Instant) -> watch::Receiver<Outcome> {
+        let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(attempt) = &*attempt {
+            return attempt.clone();
+        }
+        let (tell, told) = watch::channel(None);
+        let (startup, pool, keys) = (self.clone(), pool.clone(), keys.clone());
+        tokio::spawn(async move {
+            let outcome = prepare(&pool, &keys, until).await;
+            startup.is_done.store(outcome.is_ok(), Ordering::Release);
+            startup.end();
+            tell.send_replace(Some(outcome));
+        });
+        *attempt = Some(told.clone());
+        told
+    }
+
+    fn end(&self) {
+        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Loads all scripts and proves that they will run, agrees on the contract, and warns of a server that evicts keys, in two
+/// round trips.
+async fn prepare(pool: &Pool, keys: &Keys, until: Instant) -> Result<()> {
     let mut connection = pool.connection(until).await.map_err(permission::unless_forbidden)?;
-    within(until, permission::prove(&mut connection.link, keys)).await??;
-    within(until, contract::agree(&mut connection.link, keys)).await??;
-    let mut info = redis::cmd("INFO");
-    info.arg("memory");
-    // Where INFO is forbidden there is nothing to warn of.
-    let info: String = within(until, info.query_async(&mut connection.link)).await?.unwrap_or_default();
-    match eviction_policy(&info) {
+    let mut results = ask(&mut connection, keys, until).await?;
+    for _ in 1..LOADS {
+        // Somebody flushes the scripts just now.
+        if !results.iter().any(|result| result.as_ref().is_err_and(is_no_script)) {
+            break;
+        }
+        results = ask(&mut connection, keys, until).await?;
+    }
+    if results.len() < 2 {
+        return Err(Error::corrupt("reply to the start"));
+    }
+    let of_permission = results.split_off(2);
+    let noted = results.pop().unwrap_or(Ok(Value::Nil));
+    let info = results.pop().unwrap_or(Ok(Value::Nil));
+    // Where INFO is forbidden nothing is known.
+    let info = info.and_then(|info| Ok(redis::from_redis_value::<String>(info)?)).unwrap_or_default();
+    server_version::check(&info)?;
+    permission::judge(of_permission, keys)?;
+    contract::judge(noted)?;
+    warn_of_eviction(&info);
+    agree(&mut connection, keys, until).await
+}
+
+/// What the server says of itself, which contract is noted, and what the user may.
+async fn ask(connection: &mut Connection, keys: &Keys, until: Instant) -> Result<Vec<RedisResult<Value>>> {
+    let mut questions = Pipeline::new();
+    questions.cmd("INFO");
+    contract::ask(&mut questions, keys);
+    permission::ask(&mut questions, keys);
+    questions.ignore_errors();
+    let asked: RedisResult<_> = within(until, questions.query_async(&mut connection.link)).await?;
+    asked.map_err(failure::not_executed)
+}
+
+async fn agree(connection: &mut Connection, keys: &Keys, until: Instant) -> Result<()> {
+    within(until, contract::note(&mut connection.link, keys)).await?
+}
+
+async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Result<T> {
+    let late = |_| Error::obstacle(Obstacle::Deadline, cause("no reply before the deadline"));
+    tokio::time::timeout_at(until, work).await.map_err(late)
+}
+
+/// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
+fn warn_of_eviction(info: &str) {
+    match eviction_policy(info) {
         Some("noeviction") => {}
         Some(policy) => tracing::warn!(
             maxmemory_policy = policy,
@@ -29,12 +148,6 @@ pub(crate) async fn prepare(pool: &Pool, keys: &Keys, deadline: Duration) -> Res
         ),
         None => tracing::debug!("the server does not tell its maxmemory-policy"),
     }
-    Ok(())
-}
-
-async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Result<T> {
-    let elapsed = |elapsed| Error::obstacle(Obstacle::Deadline, cause(elapsed));
-    tokio::time::timeout_at(until, work).await.map_err(elapsed)
 }
 
 fn eviction_policy(info: &str) -> Option<&str> {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::model::{Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId};
+use tokio::time::Instant;
+
+use crate::model::{Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId, require_runtime};
 use crate::redis::call::Call;
 use crate::redis::config::StoreConfig;
 use crate::redis::near_cache::NearCache;
@@ -44,6 +46,21 @@ impl RedisStore {
             operation_id: None,
             identity: None,
         }
+    }
+
+    /// Waits until the server is prepared, or will not be in time.
+    pub(crate) async fn start(&self) -> Result<()> {
+        let config = self.config();
+        let until = Instant::now() + config.deadline;
+        let started = config.startup.wait(self.sender()?.pool(), &config.keys, until).await;
+        started.map_err(|error| error.at(&config.server))
+    }
+
+    /// What sends, until the store is closed.
+    fn sender(&self) -> Result<Arc<Sender>> {
+        // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
+        let sender = self.backend.sender.read().unwrap_or_else(PoisonError::into_inner).clone();
+        sender.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))
     }
 
     pub(crate) fn config(&self) -> &StoreConfig {
@@ -89,9 +106,8 @@ impl RedisStore {
     where
         F: Future<Output = Result<T>>,
     {
-        // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
-        let sender = self.backend.sender.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let sender = sender.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
+        require_runtime()?;
+        let sender = self.sender()?;
         let config = self.backend.config.clone();
         let call = Arc::new(Call::new(config, sender, name, id, self.identity.clone()));
         // By reference, for a future that is handed on by value has room for it twice, and is copied each time.

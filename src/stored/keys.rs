@@ -112,20 +112,23 @@ impl Keys {
         format!("~{}:*", self.tag)
     }
 
+    /// What a script is sent of a session.
+    pub(crate) fn declared_of(&self, id: impl AsRef<[u8]>) -> Declared<'_> {
+        Declared { keys: self, record: self.session(id) }
+    }
+
     /// The five keys that a session has at most, in the order in which the scripts take them: record, expiry, user,
-    /// connection, node. Those of an empty user, connection or node are declared and never touched.
+    /// connection, node.
     pub(crate) fn of_session<T: AsRef<[u8]>>(
         &self,
         id: impl AsRef<[u8]>,
         index_fields: &IndexFields<T>,
     ) -> [Vec<u8>; 5] {
-        [
-            self.session(id),
-            self.expiry(),
-            self.user(&index_fields.user),
-            self.connection(&index_fields.connection),
-            self.node(&index_fields.node),
-        ]
+        let declared = self.declared_of(id);
+        let IndexFields { user, connection, node } = index_fields;
+        let [user, connection, node] =
+            [declared.user(user), declared.connection(connection), declared.node(node)];
+        [declared.record, self.expiry(), user, connection, node]
     }
 
     /// What matches all indexes of users and nodes, for SCAN.
@@ -147,6 +150,37 @@ impl Keys {
     /// What is stored need not be text: a name found at a server is taken as it is.
     fn named(&self, kind: &str, name: &[u8], suffix: &str) -> Vec<u8> {
         [self.tag.as_bytes(), b":", kind.as_bytes(), b":", name, suffix.as_bytes()].concat()
+    }
+}
+
+/// The keys that a script is sent of one session. Where it has no user, connection, node or lease there is no such key, and
+/// the record key, which the script does not touch there, keeps the position: on a cluster, a call that names a key which is
+/// not there fails for as long as its slot is on the move.
+#[derive(Debug)]
+pub(crate) struct Declared<'k> {
+    keys: &'k Keys,
+    pub(crate) record: Vec<u8>,
+}
+
+impl Declared<'_> {
+    pub(crate) fn user(&self, user: impl AsRef<[u8]>) -> Vec<u8> {
+        self.unless_empty(user.as_ref(), |user| self.keys.user(user))
+    }
+
+    pub(crate) fn connection(&self, connection: impl AsRef<[u8]>) -> Vec<u8> {
+        self.unless_empty(connection.as_ref(), |connection| self.keys.connection(connection))
+    }
+
+    pub(crate) fn node(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
+        self.unless_empty(node.as_ref(), |node| self.keys.node(node))
+    }
+
+    pub(crate) fn lease(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
+        self.unless_empty(node.as_ref(), |node| self.keys.lease(node))
+    }
+
+    fn unless_empty<'n>(&self, name: &'n [u8], key: impl FnOnce(&'n [u8]) -> Vec<u8>) -> Vec<u8> {
+        if name.is_empty() { self.record.clone() } else { key(name) }
     }
 }
 
@@ -178,6 +212,16 @@ mod tests {
         assert_eq!(text(keys.lease("n")), "{shop:0}:node:n:lease");
         assert_eq!(text(keys.migrations()), "{shop:0}:migrations");
         assert_eq!(text(keys.contract()), "{shop:0}:contract");
+    }
+
+    #[test]
+    fn what_a_session_has_not_has_no_key_but_the_record_in_its_place() {
+        let keys = Keys::new("shop", Partition::default()).unwrap();
+        let none = keys.of_session("a", &IndexFields::<String>::default());
+        let (record, expiry) = (keys.session("a"), keys.expiry());
+        assert_eq!(none, [record.clone(), expiry, record.clone(), record.clone(), record.clone()]);
+        let declared = keys.declared_of("a");
+        assert_eq!([declared.lease(""), declared.lease("n")], [record, keys.lease("n")]);
     }
 
     #[test]

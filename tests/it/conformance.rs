@@ -6,6 +6,7 @@ pub(crate) mod bundle;
 pub(crate) mod call;
 pub(crate) mod case;
 mod coverage;
+mod nameless;
 mod ordinary;
 mod record;
 mod refused;
@@ -149,12 +150,11 @@ fn same(what: &str, expected: &State, found: &State) -> Result<(), String> {
 
 #[tokio::test]
 async fn every_case_answers_and_leaves_what_it_tells() {
-    run_all(exported()).await;
+    run_all(Context::redis().await, exported()).await;
 }
 
 /// Runs all cases by the scripts of a bundle.
-async fn run_all(bundle: Bundle) {
-    let mut context = Context::redis().await;
+async fn run_all(mut context: Context, bundle: Bundle) -> Context {
     for (name, operation) in &bundle.operations {
         let sha: String = context.command(&["SCRIPT", "LOAD", &operation.source]).await;
         assert_eq!(sha, operation.sha1, "{name}");
@@ -171,4 +171,5 @@ async fn run_all(bundle: Bundle) {
         }
     }
     assert!(failures.is_empty(), "{} cases fail\n{}", failures.len(), failures.join("\n"));
+    context
 }

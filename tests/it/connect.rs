@@ -65,10 +65,7 @@ async fn a_password_is_never_told() {
         let error = builder.build().await.unwrap_err();
         assert!(!told(&error).contains("hush-hush"), "{}", told(&error));
         if !url.ends_with(":1/") {
-            assert_eq!(
-                error.to_string(),
-                "url is no redis:// URL, nor, with the feature `tls`, a rediss:// URL"
-            );
+            assert!(error.to_string().starts_with("url "), "{error}");
         }
     }
     let client = cloakroom::clients::redis::Client::open("redis://ann:hush-hush@127.0.0.1:1/").unwrap();
@@ -77,21 +74,24 @@ async fn a_password_is_never_told() {
 }
 
 #[tokio::test]
-async fn an_unreachable_server_is_told_long_before_the_deadline_with_its_cause() {
+async fn an_unreachable_server_is_told_by_each_call_long_before_the_deadline_with_its_cause() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let builder =
         RedisStore::builder(format!("redis://127.0.0.1:{port}/")).deadline(Duration::from_secs(3600));
-    let built = tokio::time::timeout(Duration::from_secs(60), builder.build());
-    let error = built.await.expect("it waits for the deadline").unwrap_err();
+    let store = builder.build_lazy().unwrap();
+    let id = session_id("a");
+    let called = tokio::time::timeout(Duration::from_secs(60), store.get(&id));
+    let error = called.await.expect("it waits for the deadline").unwrap_err();
     assert!(error.is_not_executed());
     let Error::NotExecuted { reason, source } = &error else {
         panic!("{error:?}");
     };
     assert_eq!(*reason, Obstacle::Connect);
     let cause = source.as_ref().expect("no cause").to_string();
-    assert!(cause.to_lowercase().contains("refused"), "{cause}");
-    assert_eq!(error.to_string(), "not executed: no connection to the server");
+    let refused = std::io::Error::from_raw_os_error(111);
+    assert_eq!(cause, format!("no connection to the server: {refused} (127.0.0.1:{port})"));
+    assert_eq!(error.to_string(), format!("not executed: {cause}"));
 }
 
 #[tokio::test]
@@ -312,11 +312,14 @@ async fn connect_by_a_bad_url_tells_so_and_not_the_password() {
         ),
         ("ann:hush-hush@localhost", "url begins neither with memory:// nor with redis:// or rediss://"),
         ("", "url begins neither with memory:// nor with redis:// or rediss://"),
-        ("redis://ann:hush-hush@[", "url is no redis:// URL, nor, with the feature `tls`, a rediss:// URL"),
-        ("redis://ann:hush-hush@127.0.0.1:1/", "not executed: no connection to the server"),
+        (
+            "redis://ann:hush-hush@[",
+            "url is no URL of a redis server: redis://[user:password@]host[:port][/database]",
+        ),
+        ("redis://ann:hush-hush@127.0.0.1:1/", "not executed: no connection to the server: "),
     ] {
         let error = cloakroom::connect(url).await.unwrap_err();
-        assert_eq!(error.to_string(), expected, "{url}");
+        assert!(error.to_string().starts_with(expected), "{url}: {error}");
         assert!(!told(&error).contains("hush-hush"), "{}", told(&error));
     }
 }

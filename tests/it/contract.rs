@@ -4,6 +4,7 @@ mod broken_calls;
 mod by_hand;
 pub(crate) mod calls;
 mod exported;
+mod nameless;
 mod noted;
 
 use std::collections::BTreeSet;

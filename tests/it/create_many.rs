@@ -260,7 +260,7 @@ async fn a_server_without_memory_makes_none_and_says_so_of_each() {
     assert_eq!(answers.len(), 150);
     for answer in answers {
         let error = answer.unwrap_err();
-        assert!(matches!(error, Error::NotExecuted { reason: Obstacle::Server, .. }), "{error:?}");
+        assert!(matches!(error, Error::NotExecuted { reason: Obstacle::OutOfMemory, .. }), "{error:?}");
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.contains("OOM"), "{cause}");
     }

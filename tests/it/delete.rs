@@ -262,7 +262,7 @@ async fn delete_works_when_memory_is_full_and_create_is_not_executed() {
     let anonymous = NewSession::new().id(id("fresh"));
     for fresh in [connected, anonymous] {
         let error = store.create(fresh).await.unwrap_err();
-        let obstacle = Obstacle::Server;
+        let obstacle = Obstacle::OutOfMemory;
         assert!(matches!(error, Error::NotExecuted { reason, .. } if reason == obstacle), "{error:?}");
     }
     assert_eq!(context.dump().await, before);

@@ -27,8 +27,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use self::random::{Lane, Tally};
-use self::wire::Fault;
+use self::wire::{Aim, At, Fault, Wire};
 use crate::support::Context;
+use crate::support::context::eventually;
+use crate::support::repository::root;
 
 /// Histories that run side by side: most of their time they wait.
 const LANES: u64 = 32;
@@ -96,4 +98,26 @@ fn expected() -> Vec<(&'static str, &'static str)> {
     expected.extend(WRITES.map(|call| (call, "unknown")));
     expected.extend(REFUSED.map(|call| (call, "refused")));
     expected
+}
+
+/// The server reads the long pipeline of a start in parts, and others' commands come in between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_starts_though_its_scripts_are_flushed_after_it_loaded_them() {
+    let context = Context::own(&[]).await;
+    let wire = Wire::start(context.server().address(), None).await;
+    wire.aim(Aim { fault: Fault::Wait, skips: 0, times: 1, at: At::Scripts, then_wait: true });
+    let start = random::behind(&wire, &context.namespace, random::rules());
+    // One of each operation, and that of the start.
+    let scripts = std::fs::read_dir(root().join("lua/dist")).unwrap().count();
+    let flush = async {
+        wire.fires(0).await;
+        eventually("all scripts are loaded", async || {
+            let memory: String = context.command(&["INFO", "memory"]).await;
+            memory.contains(&format!("number_of_cached_scripts:{scripts}\r"))
+        })
+        .await;
+        context.command::<()>(&["SCRIPT", "FLUSH", "SYNC"]).await;
+        wire.go_on();
+    };
+    tokio::join!(start, flush);
 }

@@ -228,8 +228,11 @@ async fn a_store_starts_by_the_sentinels_that_are_there_and_names_what_is_wrong(
     let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = deaf.local_addr().unwrap();
     let with_two_more = url.replace("redis+sentinel://", &format!("valkey-sentinel://127.0.0.1:1,{silent},"));
-    let store = cloakroom::connect(&with_two_more).await.unwrap();
+    let store = build(builder(&with_two_more).deadline(Duration::from_secs(20))).await;
     store.create(NewSession::new()).await.unwrap();
+    let error = cloakroom::connect("valkeys+sentinel://ann:hush@one").await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("redis+sentinel://"), "{error}");
+    assert!(!format!("{error:?}").contains("hush"), "{error:?}");
 
     let unknown = url.replace("/shop", "/another");
     let error = builder(&unknown).build().await.unwrap_err();

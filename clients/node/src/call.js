@@ -17,6 +17,13 @@ export function keyOf(pattern, tag, values) {
   return pattern.replace(/\{ns:p\}|<([^>]+)>/g, (_, names) => (names === undefined ? tag : fill(names)));
 }
 
+/** The same as a script is sent it: of an empty name there is no key, and the record of the session keeps its position. */
+function declaredKey(pattern, tag, values) {
+  const holes = Array.from(pattern.matchAll(/<([^>]+)>/g), ([, names]) => names.split("|"));
+  const isNamed = holes.every((names) => names.some((name) => values[name]));
+  return keyOf(isNamed ? pattern : bundle.unnamed, tag, values);
+}
+
 /**
  * The command that runs an operation's script. `values` has the arguments by their names, and the group's members, if
  * the operation has a group, as a list under the group's name. What is left out is its default, or empty.
@@ -27,8 +34,8 @@ export function commandOf(stem, tag, values) {
   const names = { ...values, ...given };
   const members = (group && values[group.name]) ?? [];
   const allKeys = [
-    ...keys.map(({ pattern }) => keyOf(pattern, tag, names)),
-    ...members.flatMap((member) => group.keys.map((pattern) => keyOf(pattern, tag, member))),
+    ...keys.map(({ pattern }) => declaredKey(pattern, tag, names)),
+    ...members.flatMap((member) => group.keys.map((pattern) => declaredKey(pattern, tag, member))),
   ];
   const allArguments = [
     ...parameters.map((parameter) => encode(parameter, given[parameter.name])),

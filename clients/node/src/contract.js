@@ -2,6 +2,7 @@ import { bundle } from "./bundle.js";
 import { keyOf } from "./call.js";
 import { ContractError, CorruptError, ForbiddenError, NotExecutedError } from "./errors.js";
 import { codeOf } from "./link.js";
+import { LOADS } from "./operation.js";
 import { LONGEST } from "./rules.js";
 
 /**
@@ -46,9 +47,14 @@ export async function load(link, tag, until) {
   const question = ["EVALSHA", start.sha1, String(keys.length), ...keys, ...start.commands];
   // The time that the server tells is noted on the way, as any. No script can ask for a transaction: an empty one
   // changes nothing.
-  const [, ...replies] = await link.send([["TIME"], ...sources, question, ...TRANSACTION.map((name) => [name])], until);
-  const transaction = replies.splice(-TRANSACTION.length);
-  const forbidden = replies.pop();
+  const commands = [["TIME"], ...sources, question, ...TRANSACTION.map((name) => [name])];
+  let replies, transaction, forbidden;
+  // A server reads so many in parts, and a flush of its scripts may come between a load and the question.
+  for (let loads = 0; loads === 0 || (codeOf(forbidden) === "NOSCRIPT" && loads < LOADS); loads++) {
+    [, ...replies] = await link.send(commands, until);
+    transaction = replies.splice(-TRANSACTION.length);
+    forbidden = replies.pop();
+  }
   replies.forEach((reply) => checkAllowed(reply, "+script|load"));
   checkAllowed(forbidden, / key/.test(forbidden.message) ? `~${tag}:*` : "+evalsha");
   // Of EXEC the code is that of a transaction that is discarded, and the rest says why.

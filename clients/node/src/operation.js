@@ -21,7 +21,7 @@ const BEGINNINGS = 32;
 const PROOFS = ["ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"];
 const UNSURE = "the session has changed so often since that it does not tell";
 /** How often a script is loaded for one call: a flush may come between the load and the call. */
-const LOADS = 16;
+export const LOADS = 16;
 
 /** One call of a store: its deadline, its operation id, its round trips. */
 export class Operation {

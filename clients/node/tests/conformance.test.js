@@ -55,6 +55,9 @@ function valueOf(type, value) {
 }
 
 async function evaluate(stem, command) {
+  const keys = command.slice(3, 3 + Number(command[2]));
+  const nameless = keys.filter((key) => /:(user|connection|node)::(sessions?|lease)$/.test(key));
+  assert.deepEqual(nameless, [], "no key of an empty name is sent");
   const [, reply] = await send(["SCRIPT", "LOAD", bundle.operations[stem].source], command);
   return reply;
 }

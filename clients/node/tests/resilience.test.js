@@ -8,6 +8,7 @@ import {
   CorruptError,
   NotExecutedError,
 } from "../src/index.js";
+import { load } from "../src/contract.js";
 import { settle } from "../src/declared.js";
 import { clockAt, startServer } from "./support/server.js";
 import { startProxy } from "./support/proxy.js";
@@ -24,6 +25,20 @@ test("a flushed script cache is invisible to callers", async () => {
   await Promise.all(calls);
   const read = await store.get(session.id);
   assert.deepEqual([read.attributes.size, read.version], [20, 21]);
+});
+
+test("a store starts though its scripts are flushed after it loaded them", async () => {
+  let flushes = 0;
+  const send = async (commands) => {
+    const replies = [];
+    for (const command of commands) {
+      if (command[0] === "EVALSHA" && flushes++ < 2) await redis("SCRIPT", "FLUSH");
+      replies.push(await redis(...command).catch((error) => error));
+    }
+    return replies;
+  };
+  await load({ send }, "{t:0}", Infinity);
+  assert.equal(flushes, 3);
 });
 
 test("a call whose reply was lost is sent again, and happens once", async () => {

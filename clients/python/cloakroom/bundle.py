@@ -46,7 +46,7 @@ class Reply:
 class Script:
     """One operation."""
 
-    def __init__(self, stem: str, spec: dict[str, Any], layout: Layout) -> None:
+    def __init__(self, stem: str, spec: dict[str, Any], layout: Layout, unnamed: str) -> None:
         self.stem = stem
         self.sha1: str = spec["sha1"]
         self.source: str = spec["source"]
@@ -60,15 +60,21 @@ class Script:
         self.takes_bound = any(argument["name"] == "bound_ms" for argument in self._arguments)
         self._group = spec.get("group", {"keys": [], "arguments": []})
         self._layout = layout
+        self._unnamed = unnamed
 
     def command(self, tag: str, values: Values, members: Iterable[Values] = ()) -> Command:
         """The EVALSHA of this script; `members` are those of its group."""
-        keys = [name_key(pattern, tag, values) for pattern in self._keys]
+        keys = [self._key(pattern, tag, values) for pattern in self._keys]
         arguments = [_argument(argument, values) for argument in self._arguments]
         for member in members:
-            keys += [name_key(pattern, tag, member) for pattern in self._group["keys"]]
+            keys += [self._key(pattern, tag, member) for pattern in self._group["keys"]]
             arguments += [_argument(argument, member) for argument in self._group["arguments"]]
         return ["EVALSHA", self.sha1, len(keys), *map(stored, keys), *map(stored, arguments)]
+
+    def _key(self, pattern: str, tag: str, values: Values) -> str:
+        """A key as it is sent: there is none of an empty name, and the record of the session keeps its position."""
+        is_named = all(any(map(values.get, names.split("|"))) for names in _NAMES.findall(pattern))
+        return name_key(pattern if is_named else self._unnamed, tag, values)
 
     def read(self, raw: Any) -> Reply:
         """A reply, by the fields that the bundle says it has."""
@@ -148,7 +154,10 @@ class Bundle:
         self.contract: int = spec["contract"]
         self.layout = Layout(spec["record"], spec["record_format"])
         self.lease = LeaseLayout(spec["lease"])
-        self.scripts = {stem: Script(stem, operation, self.layout) for stem, operation in spec["operations"].items()}
+        self.scripts = {
+            stem: Script(stem, operation, self.layout, spec["unnamed"])
+            for stem, operation in spec["operations"].items()
+        }
         self.start = Start(**spec["start"])
         #: Codes of errors that say that a script has not written.
         self.nothing_written = frozenset(spec["nothing_written"])

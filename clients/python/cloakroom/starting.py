@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, NoScriptError
 
 from . import errors
 from .bundle import Command
 from .call import Call, Engine, Steps, check_reply
 from .rules import LONGEST_MS
+
+#: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.
+_LOADS = 16
 
 _log = logging.getLogger("cloakroom")
 
@@ -36,9 +39,11 @@ def _prove(call: Call) -> Steps[None]:
     sources = [script.source for script in bundle.scripts.values()] + [bundle.start.source]
     load: list[Command] = [["SCRIPT", "LOAD", source] for source in sources]
     # No script can ask for a transaction: an empty one changes nothing. The time is noted on the way, as any.
-    *loaded, forbidden, multi, exec_, _ = yield from call.exchange(
-        *load, bundle.start.command(tag), ["MULTI"], ["EXEC"], ["TIME"]
-    )
+    questions: list[Command] = [*load, bundle.start.command(tag), ["MULTI"], ["EXEC"], ["TIME"]]
+    for _ in range(_LOADS):
+        *loaded, forbidden, multi, exec_, _time = yield from call.exchange(*questions)
+        if not isinstance(forbidden, NoScriptError):
+            break
     for reply in loaded:
         _check_allowed(reply, "+script|load")
     _check_allowed(forbidden, f"~{tag}:*" if " key" in str(forbidden) else "+evalsha")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cloakroom.record import Entry, Record
 
 DIRECTORY = Path(__file__).parents[3] / "lua" / "conformance"
 BUNDLE = bundle.load()
+NAMELESS = re.compile(rb":(user|connection|node)::(sessions?|lease)$")
 SPEC = json.loads((DIRECTORY.parent / "bundle.json").read_text())
 
 
@@ -49,6 +51,8 @@ class Namespace:
         kinds = {argument["name"]: argument["type"] for argument in spec.get("group", {}).get("arguments", [])}
         members = [{name: encoded(kinds[name], value) for name, value in member.items()} for member in members]
         command = script.command(self.tag, values, members)
+        for key in command[3 : 3 + int(command[2])]:
+            assert isinstance(key, bytes) and not NAMELESS.search(key), "no key of an empty name is sent"
         try:
             raw = self.client.execute_command(*command)
         except redis.exceptions.NoScriptError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -13,8 +14,9 @@ import redis
 from support import Clock, Connector, Proxy, Server
 
 import cloakroom
-from cloakroom import OperationId, Rules, bundle, changing
+from cloakroom import OperationId, Rules, bundle, changing, starting
 from cloakroom.call import Engine, Timed
+from cloakroom.link import made
 from cloakroom.server_clock import ServerClock
 
 
@@ -240,3 +242,20 @@ def test_operation_ids_make_the_same_session_id_and_do_not_show_it() -> None:
     operation = OperationId.random()
     assert operation.session_id() == operation.session_id()
     assert operation.session_id()[:8] not in repr(operation)
+
+
+def test_a_store_starts_though_its_scripts_are_flushed_after_it_loaded_them(own_server: Server) -> None:
+    steps, flushes = starting.start(Engine(bundle.load(), "{t:0}", Rules(), 2.0, None)), 0
+    replies: Any = None
+    with contextlib.suppress(StopIteration):
+        while True:
+            commands, replies = steps.send(replies), []
+            for command in made(commands, ServerClock()):
+                if command[0] == "EVALSHA" and flushes < 2:
+                    own_server.client.script_flush()
+                    flushes += 1
+                try:
+                    replies.append(own_server.client.execute_command(*command))
+                except redis.RedisError as error:
+                    replies.append(error)
+    assert flushes == 2 and own_server.client.exists("{t:0}:contract")

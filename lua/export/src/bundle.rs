@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::commands::commands;
 use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
-use crate::keys::{KEYS, names};
+use crate::keys::{KEYS, UNNAMED, names};
 use crate::layout::{Layout, Lease, record_format};
 use crate::script::{Script, read};
 use crate::start::Start;
@@ -45,6 +45,7 @@ struct Bundle<'a> {
     record: Layout,
     lease: Lease,
     keys: BTreeMap<&'static str, &'static str>,
+    unnamed: &'static str,
     start: &'a Start,
     nothing_written: [&'static str; 17],
     operations: BTreeMap<&'a str, Operation<'a>>,
@@ -107,6 +108,7 @@ pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<St
         record: Layout::read(&record, &entries)?,
         lease: Lease::read(&read(&lua.join("lib/lease.lua"))?)?,
         keys: BTreeMap::from(KEYS),
+        unnamed: UNNAMED,
         start,
         nothing_written: NOTHING_WRITTEN,
         operations,

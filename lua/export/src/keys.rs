@@ -15,6 +15,9 @@ pub const KEYS: [(&str, &str); 11] = [
     ("lease", "{ns:p}:node:<node>:lease"),
 ];
 
+/// What is sent in the place of a key whose name is empty: the record of the session that it would be a key of.
+pub const UNNAMED: &str = KEYS[0].1;
+
 /// The names in the patterns of keys: `<id>`, or `<holder_id|id>`, which is the first that is not empty.
 pub fn names(pattern: &str) -> impl Iterator<Item = &str> {
     let holes = pattern.split('<').skip(1).filter_map(|rest| rest.split('>').next());

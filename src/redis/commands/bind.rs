@@ -32,18 +32,18 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, binding: Binding)
 }
 
 fn command(call: &Call, plan: &KeyPlan, binding: &Binding) -> redis::Cmd {
-    let keys = call.keys();
+    let keys = call.keys().declared_of(plan.id.as_str());
     let old = &plan.index_fields;
     let holder_node = plan.holder_node();
     let names = [
-        keys.session(plan.id.as_str()),
+        keys.record.clone(),
         keys.connection(&old.connection),
         keys.node(&old.node),
         keys.connection(&binding.connection),
         keys.node(&binding.node),
         plan.holder_key(call),
         keys.node(holder_node),
-        call.fence_key(),
+        call.fence_key(&plan.id),
     ];
     let mut cmd = call.evalsha(&script::BIND, names.iter());
     call.operation_arguments(&mut cmd);

@@ -10,7 +10,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<bool> {
     let mut plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
-        let lease = call.fence_key();
+        let lease = call.fence_key(&plan.id);
         let mut cmd = call.evalsha(&script::DELETE, keys.iter().chain([&lease]));
         cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);

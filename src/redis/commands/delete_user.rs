@@ -40,6 +40,7 @@ impl<'a> Deletion<'a> {
 
     /// Deletes a batch, and tells whether none is left.
     pub(crate) async fn batch(&mut self, call: &Call) -> Result<bool> {
+        call.changes();
         if let (None, Some(keep)) = (self.newest, self.keep.first())
             && let Some(session) = lookup::session(call, keep).await?
         {

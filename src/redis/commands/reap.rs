@@ -8,6 +8,7 @@ use crate::redis::stored_id::told;
 /// The oldest ones, as many as may be read at once.
 pub(crate) async fn run(call: &Call, size: usize) -> Result<Reaped> {
     check_count("batch", size, SESSIONS_PER_SCRIPT)?;
+    call.changes();
     let page = batch::expired(call, None, 0, size).await?;
     let is_full = page.len() == size;
     if page.is_empty() {

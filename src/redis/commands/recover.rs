@@ -13,6 +13,7 @@ const STALE_BATCHES: u32 = 12;
 
 pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
     claim.check()?;
+    call.changes();
     let mut claimed = Claimed::default();
     if let Some(only) = &claim.only {
         let ids = only.iter().map(|id| id.as_str().into()).collect();

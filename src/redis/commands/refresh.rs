@@ -13,6 +13,7 @@ use crate::redis::transport::read_batcher::Part;
 use crate::stored::record::{Record, Usage};
 
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
+    call.changes();
     if may_be_untouched(call, session).await
         && let Some(refreshed) = untouched(call, session.id()).await?
     {
@@ -29,6 +30,7 @@ pub(crate) async fn run_and_get(
     call: &Call,
     session: &dyn SessionRef,
 ) -> Result<Option<(Session, Refreshed)>> {
+    call.changes();
     if may_be_untouched(call, session).await {
         match look(call, session.id()).await? {
             Seen::Untouched(session) => {
@@ -126,7 +128,7 @@ async fn settle(call: &Call, session: &dyn SessionRef, want: &str) -> Result<Opt
     let mut plan = KeyPlan::of(session, OnRotated::Follow);
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
-        let lease = call.fence_key();
+        let lease = call.fence_key(&plan.id);
         let mut cmd = call.evalsha(&script::REFRESH, keys.iter().chain([&lease]));
         cmd.arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);

@@ -33,9 +33,9 @@ fn command(call: &Call, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> r
     let keys = call.keys().of_session(plan.id.as_str(), old);
     let new_record = call.keys().session(new_id.as_str());
     let user = if new_user.is_empty() { old.user.as_slice() } else { new_user.as_bytes() };
-    let new_user_key = call.keys().user(user);
+    let new_user_key = call.keys().declared_of(plan.id.as_str()).user(user);
     let victim_keys = plan.victim_keys(call);
-    let lease = call.fence_key();
+    let lease = call.fence_key(&plan.id);
     let keys = keys.iter().chain([&new_record, &new_user_key, &lease]).chain(&victim_keys);
     let (limit, policy) = rules.limit_arguments();
     let mut cmd = call.evalsha(&script::ROTATE, keys);

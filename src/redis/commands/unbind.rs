@@ -10,10 +10,10 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, connection: &str)
     require_name("connection id", connection)?;
     let mut plan = KeyPlan::of(session, OnRotated::Follow);
     let cmd = |plan: &KeyPlan| {
-        let keys = call.keys();
+        let keys = call.keys().declared_of(plan.id.as_str());
         let node = &plan.index_fields.node;
-        let [session, lease] = [keys.session(plan.id.as_str()), call.fence_key()];
-        let names = [session, keys.connection(connection), keys.node(node), lease];
+        let (connection_key, node_key) = (keys.connection(connection), keys.node(node));
+        let names = [keys.record, connection_key, node_key, call.fence_key(&plan.id)];
         let mut cmd = call.evalsha(&script::UNBIND, names.iter());
         call.operation_arguments(&mut cmd);
         cmd.arg(plan.id.as_str()).arg(connection).arg(node);

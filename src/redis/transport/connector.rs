@@ -1,15 +1,19 @@
 //! Makes connections for the pool.
 
+use std::any::Any;
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::socket2::TcpKeepalive;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, ConnectionInfo, RedisError, RedisResult};
 use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
+use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::role::Role;
 use crate::redis::transport::sentinels::{Named, Sentinels};
 use crate::redis::transport::siblings::Siblings;
@@ -36,19 +40,19 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Where connections come from.
 pub(crate) enum Origin {
-    /// Each leads to this server, tracked if that is asked for and the server can.
-    Server(Box<ConnectionInfo>, Option<Tracking>),
-    /// Each leads to the master that the sentinels name.
-    Sentinels(Arc<Sentinels>, Option<Tracking>),
+    /// The store makes them, tracked if that is asked for and the server can.
+    Dialer(Dialer, Option<Tracking>),
+    /// Each leads to the master that the sentinels name, and is made as by this dialer.
+    Sentinels(Arc<Sentinels>, Dialer, Option<Tracking>),
     /// The service makes them.
     Manager(Box<dyn Manager>),
 }
 
-/// Without the server's password.
+/// Without the dialer, which has the password.
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Server(..) => "Server",
+            Self::Dialer(..) => "Dialer",
             Self::Sentinels(..) => "Sentinels",
             Self::Manager(_) => "Manager",
         })
@@ -109,7 +113,10 @@ impl Connector {
             let told = format!("the server was silent for {:?}", self.timeout);
             Err(std::io::Error::new(std::io::ErrorKind::TimedOut, told).into())
         };
-        tokio::time::timeout(self.timeout, self.handshakes()).await.unwrap_or_else(late)
+        // A panic, of what tells credentials or of TLS, is an error as any other, and says what it was.
+        let made =
+            AssertUnwindSafe(self.handshakes()).catch_unwind().map(|made| made.unwrap_or_else(panicked));
+        tokio::time::timeout(self.timeout, made).await.unwrap_or_else(late)
     }
 
     /// A connection that is cut while it is made is made again. One that is refused is not: the server is down, and
@@ -140,31 +147,30 @@ impl Connector {
 
     async fn link(&self) -> RedisResult<Link> {
         match &self.origin {
-            Origin::Server(server, tracking) => {
-                let (link, tracked) = self.link_to((**server).clone(), tracking.as_ref()).await?;
+            Origin::Dialer(dialer, tracking) => {
+                let (link, tracked) = self.link_by(dialer, tracking.as_ref()).await?;
                 Ok(Link { link, tracked, named: None })
             }
-            Origin::Sentinels(sentinels, tracking) => {
-                let (address, server) = sentinels.master(self.timeout / 2).await?;
-                let (link, tracked) = self.link_to(server, tracking.as_ref()).await?;
+            Origin::Sentinels(sentinels, dialer, tracking) => {
+                let address = sentinels.master(self.timeout / 2).await?;
+                let (link, tracked) = self.link_by(&dialer.at(&address), tracking.as_ref()).await?;
                 Ok(Link { link, tracked, named: Some(Named::new(sentinels.clone(), address)) })
             }
             Origin::Manager(manager) => Ok(Link { link: manager.make().await?, tracked: None, named: None }),
         }
     }
 
-    async fn link_to(
+    async fn link_by(
         &self,
-        server: ConnectionInfo,
+        dialer: &Dialer,
         tracking: Option<&Tracking>,
     ) -> RedisResult<(MultiplexedConnection, Option<Arc<Tracked>>)> {
         if let Some(tracking) = tracking
-            && let Some(tracked) = tracking.connect(server.clone(), &self.config).await?
+            && let Some(tracked) = tracking.connect(dialer, &self.config).await?
         {
             return Ok(tracked);
         }
-        let client = Client::open(server)?;
-        Ok((client.get_multiplexed_async_connection_with_config(&self.config).await?, None))
+        Ok((dialer.connect(&self.config).await?, None))
     }
 }
 
@@ -174,6 +180,12 @@ struct Link {
     tracked: Option<Arc<Tracked>>,
     /// If sentinels named its server.
     named: Option<Named>,
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> RedisResult<Connection> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    Err(std::io::Error::other(format!("a panic while connecting: {text}")).into())
 }
 
 /// Has the system keep connections alive, and give up those that are dead, unless the service has said how.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use redis::RedisError;
 
-use crate::model::{Cause, Error, Obstacle};
+use crate::model::Error;
+use crate::redis::transport::failure;
 
 /// What became of something that was to be sent once.
 #[derive(Debug)]
@@ -64,6 +65,6 @@ impl Unavailable {
 
 impl From<Unavailable> for Error {
     fn from(unavailable: Unavailable) -> Self {
-        Self::obstacle(Obstacle::Connect, unavailable.cause as Cause)
+        failure::not_executed((*unavailable.cause).clone())
     }
 }

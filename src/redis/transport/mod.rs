@@ -3,6 +3,8 @@
 pub(crate) mod connection;
 pub(crate) mod connector;
 pub(crate) mod delivery;
+pub(crate) mod dialer;
+pub(crate) mod failure;
 mod health;
 mod large_keys;
 mod place;

@@ -12,12 +12,12 @@ use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::read_batcher::{Part, ReadBatcher, Stamped};
 use crate::redis::transport::server_clock::ServerClock;
-use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::server_error::is_no_script;
 
-/// How often a script is loaded for one call. Sent in one pipeline with the call, it is mostly there for it, but a
+/// How often a script is loaded for one call, or all of them for a start. Sent in one pipeline with the call, it is mostly there for it, but a
 /// server reads a long pipeline in parts, and a flush may come in between. A transaction would keep it out, and be
 /// refused as a whole where memory is full, reads included.
-const LOADS: u32 = 16;
+pub(crate) const LOADS: u32 = 16;
 
 /// Where the bound of a call comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,10 @@ pub(crate) struct Sender {
 impl Sender {
     pub(crate) fn new(pool: Pool) -> Self {
         Self { pool: Arc::new(pool), reads: Arc::default() }
+    }
+
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// Sends commands in one pipeline.
@@ -184,8 +188,4 @@ fn executed(mut replies: Vec<Value>, connection: &Connection) -> Delivery<Vec<Va
         }
         None => Delivery::Answered(executed),
     }
-}
-
-fn is_no_script(error: &RedisError) -> bool {
-    server_code(error).as_deref() == Some("NOSCRIPT")
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -21,8 +21,6 @@ use tokio::time::Instant;
 pub(crate) struct Sentinels {
     sentinels: Vec<Sentinel>,
     service: String,
-    /// How a master is connected to, at whatever address.
-    server: ConnectionInfo,
     /// What was told last.
     told: watch::Sender<Told>,
     is_asking: AtomicBool,
@@ -38,8 +36,8 @@ impl fmt::Debug for Sentinels {
 /// Where a master is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
-    host: String,
-    port: u16,
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 /// For so long the word of sentinels counts, while the server that they named is in use.
@@ -64,11 +62,7 @@ struct Sentinel {
 }
 
 impl Sentinels {
-    pub(crate) fn new(
-        sentinels: Vec<ConnectionInfo>,
-        service: String,
-        server: ConnectionInfo,
-    ) -> RedisResult<Self> {
+    pub(crate) fn new(sentinels: Vec<ConnectionInfo>, service: String) -> RedisResult<Self> {
         let sentinel = |info| {
             Ok(Sentinel {
                 client: Client::open::<ConnectionInfo>(info)?,
@@ -78,23 +72,12 @@ impl Sentinels {
         };
         let sentinels = sentinels.into_iter().map(sentinel).collect::<RedisResult<_>>()?;
         let (told, _) = watch::channel(Told { asked: None, master: Err(error("no sentinel was asked yet")) });
-        Ok(Self { sentinels, service, server, told, is_asking: AtomicBool::new(false) })
+        Ok(Self { sentinels, service, told, is_asking: AtomicBool::new(false) })
     }
 
-    /// How the master is connected to that the sentinels name when they are asked now, each for so long.
-    pub(crate) async fn master(
-        self: &Arc<Self>,
-        patience: Duration,
-    ) -> RedisResult<(Address, ConnectionInfo)> {
-        let address = self.told_since(Instant::now(), patience).await?;
-        let (host, port) = (address.host.clone(), address.port);
-        let place = match self.server.addr().clone() {
-            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
-            }
-            _ => ConnectionAddr::Tcp(host, port),
-        };
-        Ok((address, self.server.clone().set_addr(place)))
+    /// Where the master is that they name when they are asked now, each for so long.
+    pub(crate) async fn master(self: &Arc<Self>, patience: Duration) -> RedisResult<Address> {
+        self.told_since(Instant::now(), patience).await
     }
 
     /// What they tell, asked not before that.

@@ -17,6 +17,11 @@ pub(crate) fn server_detail(error: &RedisError) -> Option<String> {
     code_and_detail(error)?.1
 }
 
+/// That a script is not there: the call was not executed.
+pub(crate) fn is_no_script(error: &RedisError) -> bool {
+    server_code(error).as_deref() == Some("NOSCRIPT")
+}
+
 /// Of a pipeline redis-rs has the errors in a list, and tells the code of the first without the rest.
 fn code_and_detail(error: &RedisError) -> Option<(String, Option<String>)> {
     let of_server = error.clone().into_server_errors();

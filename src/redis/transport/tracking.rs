@@ -6,16 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, Pipeline, ProtocolVersion, PushInfo, PushKind,
-    RedisError, RedisResult, Value,
-};
+use redis::{AsyncConnectionConfig, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::redis::near_cache::NearCache;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::redis::transport::tracked::{Held, Tracked};
 
@@ -39,7 +37,7 @@ impl Tracking {
     /// Makes a connection, tracked if the server can. `None`: it speaks no RESP3.
     pub(crate) async fn connect(
         &self,
-        server: ConnectionInfo,
+        dialer: &Dialer,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<Option<(MultiplexedConnection, Option<Arc<Tracked>>)>> {
         let tracked = Arc::new(Tracked::new(self.staleness));
@@ -54,9 +52,7 @@ impl Tracking {
             Ok(())
         };
         let config = config.clone().set_push_sender(heed);
-        let settings = server.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let client = Client::open(server.set_redis_settings(settings))?;
-        let made = client.get_multiplexed_async_connection_with_config(&config).await;
+        let made = dialer.with_resp3().connect(&config).await;
         let mut link = match made {
             Ok(link) => link,
             Err(error) if speaks_no_resp3(&error) => {

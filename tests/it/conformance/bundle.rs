@@ -7,6 +7,8 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Bundle {
     pub(crate) record: Layout,
+    /// What is sent in the place of a key whose name is empty. `None` in a test that sends such keys all the same.
+    pub(crate) unnamed: Option<String>,
     pub(crate) operations: BTreeMap<String, Operation>,
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct Sent {
 impl Sent {
     pub(crate) fn new(bundle: &Bundle, operation: &Operation, tag: &str, values: &Arguments) -> Self {
         let mut keys: Vec<String> =
-            operation.keys.iter().map(|key| filled(&key.pattern, tag, values)).collect();
+            operation.keys.iter().map(|key| key_of(bundle, &key.pattern, tag, values)).collect();
         let bytes = |argument: &Argument, values: &Arguments| {
             bytes_of(&bundle.record.entry, &argument.kind, values.get(&argument.name))
         };
@@ -27,7 +27,7 @@ impl Sent {
                 let values: Arguments = serde_json::from_value(member.clone()).unwrap();
                 let is_known = |name: &String| group.arguments.iter().any(|argument| argument.name == *name);
                 assert!(values.keys().all(is_known), "{member}");
-                keys.extend(group.keys.iter().map(|pattern| filled(pattern, tag, &values)));
+                keys.extend(group.keys.iter().map(|pattern| key_of(bundle, pattern, tag, &values)));
                 arguments.extend(group.arguments.iter().map(|argument| bytes(argument, &values)));
             }
         }
@@ -39,7 +39,15 @@ fn text_of<'a>(values: &'a Arguments, name: &str) -> &'a str {
     values.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A key as its pattern makes it: `<id>` is the value of that name, `<holder_id|id>` the first that is not empty.
+/// A key as its pattern makes it, or where a name in it is empty, what stands in for it.
+fn key_of(bundle: &Bundle, pattern: &str, tag: &str, values: &Arguments) -> String {
+    let mut holes = pattern.split('<').skip(1).map(|rest| rest.split('>').next().unwrap());
+    let is_named = holes.all(|hole| hole.split('|').any(|name| !text_of(values, name).is_empty()));
+    let pattern = bundle.unnamed.as_deref().filter(|_| !is_named).unwrap_or(pattern);
+    filled(pattern, tag, values)
+}
+
+/// A pattern, filled: `<id>` is the value of that name, `<holder_id|id>` the first that is not empty.
 fn filled(pattern: &str, tag: &str, values: &Arguments) -> String {
     let mut key = String::new();
     let mut rest = pattern;

@@ -30,7 +30,7 @@ async fn every_case_answers_and_leaves_what_it_tells_without_the_ordinary_way() 
         operation.sha1 = context.command(&["SCRIPT", "LOAD", &general]).await;
         operation.source = general;
     }
-    run_all(bundle).await;
+    run_all(context, bundle).await;
 }
 
 const MINUTE_MS: u64 = 60_000;

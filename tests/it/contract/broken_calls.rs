@@ -122,6 +122,34 @@ async fn an_argument_that_breaks_the_contract_is_an_error_and_changes_nothing() 
     assert_eq!(context.dump().await, before);
 }
 
+#[tokio::test]
+async fn an_empty_name_or_id_is_an_error_where_one_has_to_be_given_and_changes_nothing() {
+    let context = Context::redis().await;
+    for script in scripts() {
+        let header = &script.header;
+        for (at, argument) in header.arguments.iter().enumerate() {
+            if argument.empty || !["text", "utf-8"].contains(&argument.kind) {
+                continue;
+            }
+            let mut call = redis::cmd("EVAL");
+            call.arg(&script.source).arg(header.keys.len());
+            call.arg(vec![context.key("session:x"); header.keys.len()]);
+            for (other, argument) in header.arguments.iter().enumerate() {
+                call.arg(if other == at { "" } else { good(argument) });
+            }
+            let error = call.query_async::<redis::Value>(&mut context.raw()).await.unwrap_err().to_string();
+            let named = ["cloakroom: an id is not 1 to", "cloakroom: a user, connection or node is empty"];
+            assert!(
+                named.iter().any(|named| error.contains(named)),
+                "{} {}: {error}",
+                script.stem(),
+                argument.name
+            );
+        }
+    }
+    assert!(context.keys().await.is_empty());
+}
+
 /// A call of `create_many` for two sessions, of which the second may have a bad argument.
 fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) -> redis::Cmd {
     let (header, group) = (&script.header, script.header.group.as_ref().unwrap());

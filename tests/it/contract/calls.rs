@@ -10,9 +10,10 @@ use cloakroom::{
     Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId,
 };
 use cloakroom_export::header::Argument;
-use cloakroom_export::keys::names;
+use cloakroom_export::keys::{UNNAMED, names};
 use futures::StreamExt as _;
 
+use super::nameless::exercise_nameless;
 use super::{Script, script, scripts, stems_in};
 use crate::support::Context;
 use crate::support::context::Store;
@@ -36,6 +37,9 @@ pub(crate) async fn do_each_operation(clock: &TestClock, store: &Store, strict: 
     assert!(store.get(expired.id()).await.unwrap().is_none());
     exercise_needs(store, strict).await;
     exercise_nodes(store).await;
+    exercise_nameless(store, strict).await;
+    clock.advance(DEFAULT_TTL);
+    store.reap(100).await.unwrap();
 }
 
 async fn exercise(store: &Store) {
@@ -239,15 +243,19 @@ impl Call<'_> {
     }
 }
 
-/// A key as its pattern makes it: `<id>` is the value of that name, `<holder_id|id>` the first that is not empty.
+/// A key as its pattern makes it: `<id>` is the value of that name, `<holder_id|id>` the first that is not empty. Where there
+/// is none, the record stands in.
 pub(super) fn filled(pattern: &str, tag: &str, values: &BTreeMap<&str, &str>) -> String {
     let mut key = String::new();
     let mut rest = pattern.strip_prefix("{ns:p}").unwrap();
     while let Some((before, behind)) = rest.split_once('<') {
         let (hole, after) = behind.split_once('>').unwrap();
         let value = names(&format!("<{hole}>")).map(|name| values[name]).find(|value| !value.is_empty());
+        let Some(value) = value else {
+            return filled(UNNAMED, tag, values);
+        };
         key.push_str(before);
-        key.push_str(value.unwrap_or_default());
+        key.push_str(value);
         rest = after;
     }
     format!("{tag}{key}{rest}")

@@ -138,7 +138,7 @@ async fn a_full_server_that_serves_reads_keeps_it_open() {
     while store.stats().breaker == BreakerState::Closed {
         round += 1;
         let patch = Patch::new().set("round", &round).unwrap();
-        assert_eq!(obstacle(store.patch(&session, patch).await), Obstacle::Server);
+        assert_eq!(obstacle(store.patch(&session, patch).await), Obstacle::OutOfMemory);
         // A read that works in between does not hide that writes fail.
         if store.stats().breaker == BreakerState::Closed {
             assert!(store.get(session.id()).await.unwrap().is_some());
@@ -164,7 +164,7 @@ async fn a_replica_keeps_it_open_until_it_is_promoted() {
     context.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]).await;
     let patch = || Patch::new().set("color", "red").unwrap();
     while store.stats().breaker == BreakerState::Closed {
-        assert_eq!(obstacle(store.patch(&session, patch()).await), Obstacle::Connect);
+        assert_eq!(obstacle(store.patch(&session, patch()).await), Obstacle::Unavailable);
     }
     eventually("some probes", async || store.stats().probes >= 5).await;
     assert_ne!(store.stats().breaker, BreakerState::Closed, "a replica is not the store");

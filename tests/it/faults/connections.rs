@@ -71,11 +71,11 @@ async fn a_missing_or_wrong_password_is_a_plain_error_that_does_not_show_it() {
     let context = Context::own(&[]).await;
     context.command::<()>(&["CONFIG", "SET", "requirepass", "right"]).await;
     let without = context.builder(Rules::new()).build().await;
-    assert_eq!(obstacle(without), Obstacle::Connect);
+    assert_eq!(obstacle(without), Obstacle::Auth);
     let without = causes(context.builder(Rules::new()).build().await);
     assert!(without.contains("NOAUTH"), "{without}");
 
-    assert_eq!(obstacle(with_password(&context, "guess-17").await), Obstacle::Connect);
+    assert_eq!(obstacle(with_password(&context, "guess-17").await), Obstacle::Auth);
     let wrong = causes(with_password(&context, "guess-17").await);
     assert!(wrong.contains("uthentication"), "{wrong}");
     let debug = format!("{:?}", with_password(&context, "guess-17").await.unwrap_err());
@@ -95,12 +95,12 @@ async fn a_server_that_begins_to_ask_for_a_password_is_not_an_absent_session() {
     let before = context.dump().await;
     kill_connections(&context).await;
     // The connection that was killed is found by the first call, which a write would have to call ambiguous.
-    assert_eq!(obstacle(store.get(session.id()).await), Obstacle::Connect);
+    assert_eq!(obstacle(store.get(session.id()).await), Obstacle::Auth);
     for _ in 0..8 {
-        assert_eq!(obstacle(store.get(session.id()).await), Obstacle::Connect);
-        assert_eq!(obstacle(store.delete(&session).await), Obstacle::Connect);
-        assert_eq!(obstacle(store.refresh(&session).await), Obstacle::Connect);
-        assert_eq!(obstacle(store.create(NewSession::new()).await), Obstacle::Connect);
+        assert_eq!(obstacle(store.get(session.id()).await), Obstacle::Auth);
+        assert_eq!(obstacle(store.delete(&session).await), Obstacle::Auth);
+        assert_eq!(obstacle(store.refresh(&session).await), Obstacle::Auth);
+        assert_eq!(obstacle(store.create(NewSession::new()).await), Obstacle::Auth);
     }
     assert_eq!(context.dump().await, before);
     context.command::<()>(&["CONFIG", "SET", "requirepass", ""]).await;

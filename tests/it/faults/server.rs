@@ -14,8 +14,8 @@ async fn a_server_without_memory_takes_no_new_data_and_still_reads_and_deletes()
     let before = context.dump().await;
     context.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]).await;
     let new = NewSession::new().user("user-a").connection("c").node("node-a");
-    assert_eq!(obstacle(store.create(new.clone()).await), Obstacle::Server);
-    assert_eq!(obstacle(store.create(NewSession::new()).await), Obstacle::Server);
+    assert_eq!(obstacle(store.create(new.clone()).await), Obstacle::OutOfMemory);
+    assert_eq!(obstacle(store.create(NewSession::new()).await), Obstacle::OutOfMemory);
     let patch = Patch::new().set("color", "red").unwrap();
     let text = causes(store.patch(&session, patch.clone()).await);
     assert!(text.starts_with("not executed") && text.contains("OOM"), "{text}");
@@ -23,8 +23,8 @@ async fn a_server_without_memory_takes_no_new_data_and_still_reads_and_deletes()
     let text = causes(store.patch(&session, patch).await);
     assert!(text.starts_with("not executed") && text.contains("OOM"), "{text}");
     session.set("color", "red").unwrap();
-    assert_eq!(obstacle(store.update(&mut session).await), Obstacle::Server);
-    assert_eq!(obstacle(store.rotate(&session, Rotation::new()).await), Obstacle::Server);
+    assert_eq!(obstacle(store.update(&mut session).await), Obstacle::OutOfMemory);
+    assert_eq!(obstacle(store.rotate(&session, Rotation::new()).await), Obstacle::OutOfMemory);
     assert_eq!(context.dump().await, before, "a refused write changed something");
 
     assert!(store.get(session.id()).await.unwrap().is_some());

@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod context;
+pub(crate) mod delayed;
 pub(crate) mod expect;
 #[cfg(target_os = "linux")]
 pub(crate) mod faketime;

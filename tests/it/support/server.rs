@@ -150,6 +150,12 @@ impl Server {
         }
     }
 
+    /// The same, and does not wait until it has loaded that.
+    pub(crate) fn begin_restart(&mut self) {
+        let Spawned { child, port, options, environment, directory } = self.spawned();
+        *child = launch(*port, options, environment, directory);
+    }
+
     fn spawned(&mut self) -> &mut Spawned {
         match &mut self.kind {
             Kind::Spawned(spawned) => spawned,

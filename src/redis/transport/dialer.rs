@@ -1,0 +1,60 @@
+//! Reaches a server: where it is, over TLS or not, and as whom.
+
+use std::io;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult};
+
+use crate::redis::credentials::CredentialsSource;
+use crate::redis::transport::sentinels::Address;
+
+/// How a server is reached.
+#[derive(Clone, Debug)]
+pub(crate) struct Dialer {
+    info: ConnectionInfo,
+    credentials: Option<CredentialsSource>,
+}
+
+impl Dialer {
+    /// Credentials are asked for each time; without a source, those of `info` are used.
+    pub(crate) fn new(info: ConnectionInfo, credentials: Option<CredentialsSource>) -> Self {
+        Self { info, credentials }
+    }
+
+    /// The same with RESP3.
+    pub(crate) fn with_resp3(&self) -> Self {
+        let settings = self.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Self { info: self.info.clone().set_redis_settings(settings), credentials: self.credentials.clone() }
+    }
+
+    /// To a server at another address, and else the same.
+    pub(crate) fn at(&self, address: &Address) -> Self {
+        let (host, port) = (address.host.clone(), address.port);
+        let place = match self.info.addr().clone() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        Self { info: self.info.clone().set_addr(place), credentials: self.credentials.clone() }
+    }
+
+    /// The server, as errors name it: host and port, or the path of its socket.
+    pub(crate) fn server(&self) -> String {
+        self.info.addr().to_string()
+    }
+
+    pub(crate) async fn connect(&self, config: &AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
+        let mut info = self.info.clone();
+        if let Some(source) = &self.credentials {
+            let asked = source.ask().await;
+            let credentials = asked.map_err(|error| io::Error::other(format!("no credentials: {error}")))?;
+            let mut settings = info.redis_settings().clone().set_password(credentials.password);
+            if let Some(username) = credentials.username {
+                settings = settings.set_username(username);
+            }
+            info = info.set_redis_settings(settings);
+        }
+        Client::open(info)?.get_multiplexed_async_connection_with_config(config).await
+    }
+}

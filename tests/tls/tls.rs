@@ -1,0 +1,266 @@
+//! `rediss://`: a real server with certificates that each test makes, reached by a build that has the feature `tls` and
+//! nothing else of ours.
+
+// A test that unwraps a wrong answer has found something.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use cloakroom::{Error, NewSession, Obstacle, RedisStore, RedisStoreBuilder, SessionStore as _};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// Who signs certificates.
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, in PEM.
+struct Certified {
+    certificate: String,
+    key: String,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self { pem, issuer: Issuer::new(params, key) }
+    }
+
+    fn certify(&self, name: &str) -> Certified {
+        self.certify_with(CertificateParams::new(vec![name.to_owned()]).unwrap())
+    }
+
+    fn certify_with(&self, params: CertificateParams) -> Certified {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Certified { certificate, key: key.serialize_pem() }
+    }
+}
+
+/// A redis-server that speaks TLS alone, stopped when it is dropped.
+struct Server {
+    _child: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+impl Server {
+    /// It shows a certificate, and takes clients that `of_clients` has certified.
+    async fn start(shown: &Certified, of_clients: &Authority, options: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let certificate = file("server.pem", &shown.certificate);
+        let key = file("server.key", &shown.key);
+        let authority = file("authority.pem", &of_clients.pem);
+        // Between finding a free port and the server's taking it, another process may be faster: then it exits.
+        loop {
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = launch(port, [&certificate, &key, &authority], directory.path(), options);
+            if is_ready(&mut child, port).await {
+                return Self { _child: child, port, _directory: directory };
+            }
+        }
+    }
+
+    fn builder(&self) -> RedisStoreBuilder {
+        let builder = RedisStore::builder(format!("rediss://127.0.0.1:{}/", self.port));
+        builder.deadline(LONG).connect_timeout(LONG)
+    }
+
+    /// What an error says of why there is no TLS.
+    fn why(&self, error: &Error) -> String {
+        assert!(matches!(error, Error::NotExecuted { reason: Obstacle::Config, .. }), "{error:?}");
+        assert!(!error.is_transient());
+        let text = error.to_string();
+        let why = text.strip_prefix("not executed: no TLS with the server: ");
+        let why = why.and_then(|why| why.strip_suffix(&format!(" (127.0.0.1:{})", self.port)));
+        why.unwrap_or_else(|| panic!("{text}")).to_owned()
+    }
+}
+
+/// Waits until it listens. False: it ended before.
+async fn is_ready(child: &mut Child, port: u16) -> bool {
+    let deadline = tokio::time::Instant::now() + LONG;
+    loop {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return true;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "redis-server does not listen");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn launch(port: u16, [certificate, key, authority]: [&Path; 3], directory: &Path, options: &[&str]) -> Child {
+    Command::new("redis-server")
+        .args(["--port", "0", "--bind", "127.0.0.1", "--save", "", "--tls-port", &port.to_string(), "--dir"])
+        .arg(directory)
+        .arg("--tls-cert-file")
+        .arg(certificate)
+        .arg("--tls-key-file")
+        .arg(key)
+        .arg("--tls-ca-cert-file")
+        .arg(authority)
+        .args(options)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("there is no redis-server: ./tests/run installs one")
+}
+
+const NO_CLIENT_CERTIFICATES: &[&str] = &["--tls-auth-clients", "no"];
+
+async fn works(builder: RedisStoreBuilder) {
+    let store = builder.build().await.unwrap();
+    let session = store.create(NewSession::new().user("ann")).await.unwrap().session;
+    assert_eq!(store.get(session.id()).await.unwrap().as_ref(), Some(&session));
+    assert_eq!(store.get(session.id()).await.unwrap().as_ref(), Some(&session));
+    assert!(store.delete(session.id()).await.unwrap());
+    assert!(store.get(session.id()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_store_works_over_tls_with_a_server_of_a_private_authority() {
+    let authority = Authority::new("private");
+    let server = Server::start(&authority.certify("127.0.0.1"), &authority, NO_CLIENT_CERTIFICATES).await;
+    works(server.builder().root_certificate(authority.pem.as_str())).await;
+    works(server.builder().root_certificate(authority.pem.as_str()).near_cache(100)).await;
+}
+
+#[tokio::test]
+async fn a_store_works_with_a_server_that_speaks_tls_1_2_alone() {
+    let authority = Authority::new("private");
+    let options = ["--tls-auth-clients", "no", "--tls-protocols", "TLSv1.2"];
+    let server = Server::start(&authority.certify("127.0.0.1"), &authority, &options).await;
+    works(server.builder().root_certificate(authority.pem.as_str())).await;
+}
+
+#[tokio::test]
+async fn any_of_several_authorities_will_do() {
+    let (one, two) = (Authority::new("one"), Authority::new("two"));
+    let server = Server::start(&two.certify("127.0.0.1"), &two, NO_CLIENT_CERTIFICATES).await;
+    works(server.builder().root_certificate(format!("{}{}", one.pem, two.pem))).await;
+}
+
+#[tokio::test]
+async fn a_store_shows_who_it_is_where_the_server_wants_to_know() {
+    let (of_servers, of_clients) = (Authority::new("servers"), Authority::new("clients"));
+    let server = Server::start(&of_servers.certify("127.0.0.1"), &of_clients, &[]).await;
+    let Certified { certificate, key } = of_clients.certify("shop");
+    let builder = server.builder().root_certificate(of_servers.pem.as_str());
+    works(builder.client_certificate(certificate, key)).await;
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_show_who_it_is_is_told_so() {
+    let authority = Authority::new("private");
+    for options in [&[][..], &["--tls-protocols", "TLSv1.2"]] {
+        let server = Server::start(&authority.certify("127.0.0.1"), &authority, options).await;
+        let error = server.builder().root_certificate(authority.pem.as_str()).build().await.unwrap_err();
+        let why = server.why(&error);
+        // TLS 1.2 has no word of its own for it.
+        assert!(why.contains("CertificateRequired") || why.contains("HandshakeFailure"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_the_server_does_not_trust_is_told_as_that() {
+    let (authority, other) = (Authority::new("private"), Authority::new("other"));
+    let server = Server::start(&authority.certify("127.0.0.1"), &authority, &[]).await;
+    let Certified { certificate, key } = other.certify("shop");
+    let builder = server.builder().root_certificate(authority.pem.as_str());
+    let error = builder.client_certificate(certificate, key).build().await.unwrap_err();
+    let why = server.why(&error);
+    assert!(why.contains("UnknownCA"), "{why}");
+}
+
+#[tokio::test]
+async fn a_server_of_an_authority_that_is_not_trusted_is_not_connected_to() {
+    let (authority, other) = (Authority::new("private"), Authority::new("other"));
+    let server = Server::start(&authority.certify("127.0.0.1"), &authority, NO_CLIENT_CERTIFICATES).await;
+    let error = server.builder().root_certificate(other.pem.as_str()).build().await.unwrap_err();
+    assert_eq!(server.why(&error), "invalid peer certificate: UnknownIssuer");
+    // The platform does not know it either.
+    let error = server.builder().build().await.unwrap_err();
+    assert_eq!(server.why(&error), "invalid peer certificate: UnknownIssuer");
+}
+
+#[tokio::test]
+async fn a_server_with_a_certificate_for_another_name_is_not_connected_to() {
+    let authority = Authority::new("private");
+    let server =
+        Server::start(&authority.certify("other.example.com"), &authority, NO_CLIENT_CERTIFICATES).await;
+    let error = server.builder().root_certificate(authority.pem.as_str()).build().await.unwrap_err();
+    let why = server.why(&error);
+    assert!(why.contains("not valid for name"), "{why}");
+}
+
+#[tokio::test]
+async fn a_server_with_a_certificate_that_is_over_is_not_connected_to() {
+    let authority = Authority::new("private");
+    let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    (params.not_before, params.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 1, 1));
+    let server = Server::start(&authority.certify_with(params), &authority, NO_CLIENT_CERTIFICATES).await;
+    let error = server.builder().root_certificate(authority.pem.as_str()).build().await.unwrap_err();
+    let why = server.why(&error);
+    assert!(why.contains("expired"), "{why}");
+}
+
+#[tokio::test]
+async fn certificates_that_cannot_be_used_are_named_before_anything_is_sent() {
+    let authority = Authority::new("private");
+    let Certified { certificate, key } = authority.certify("shop");
+    let secure = || RedisStore::builder("rediss://127.0.0.1:1/");
+    let plain = || RedisStore::builder("redis://127.0.0.1:1/");
+    for (builder, expected) in [
+        (secure().root_certificate("nothing"), "root_certificate has no certificate in PEM"),
+        (secure().root_certificate(key.as_str()), "root_certificate has no certificate in PEM"),
+        (secure().client_certificate("", key.as_str()), "client_certificate has no certificate in PEM"),
+        (
+            secure().client_certificate(certificate.as_str(), ""),
+            "client_certificate has a key that is no PEM: ",
+        ),
+        (plain().root_certificate(authority.pem.as_str()), "root_certificate needs a rediss:// URL"),
+        (
+            plain().client_certificate(certificate.as_str(), key.as_str()),
+            "client_certificate needs a rediss:// URL",
+        ),
+        (RedisStore::builder("rediss://127.0.0.1:1/#insecure"), "url has #insecure, "),
+    ] {
+        assert!(!format!("{builder:?}").contains("PRIVATE"), "{builder:?}");
+        let error = builder.build().await.unwrap_err();
+        assert!(matches!(error, Error::Invalid(_)), "{error:?}");
+        assert!(error.to_string().starts_with(expected), "{error}");
+        assert!(!format!("{error:?}").contains("PRIVATE"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_the_certificates_is_told_as_that() {
+    let authority = Authority::new("private");
+    let server = Server::start(&authority.certify("127.0.0.1"), &authority, &[]).await;
+    let (one, other) = (authority.certify("shop"), authority.certify("shop"));
+    let builder = server.builder().root_certificate(authority.pem.as_str());
+    let error = builder.client_certificate(one.certificate, other.key).build().await.unwrap_err();
+    assert!(matches!(error, Error::NotExecuted { reason: Obstacle::Config, .. }), "{error:?}");
+    assert!(!format!("{error:?}").contains("PRIVATE"), "{error:?}");
+}
