@@ -10,8 +10,9 @@ use cloakroom_export::keys::names;
 use super::calls::{do_each_operation, rules_that_evict};
 use super::scripts;
 use crate::support::Context;
-use crate::support::context::Store;
+use crate::support::context::{Store, eventually};
 use crate::support::leases::register;
+use crate::support::server::Server;
 
 const SPAN: Duration = Duration::from_secs(60);
 
@@ -90,6 +91,51 @@ async fn a_store_does_all_that_it_does_without_a_key_of_an_empty_name() {
             .try_command::<Option<String>>(&["GET", &context.key("connection::session")])
             .await
             .unwrap_err();
+    }
+}
+
+/// A node of a cluster, and how it is told that another one will get the slot of all keys of a namespace.
+async fn node_of_a_cluster() -> (Context, Server, Vec<String>) {
+    let options = ["--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"];
+    let (context, other) = (Context::own(&options).await, Server::spawn(&options).await);
+    let slot: u64 = context.command(&["CLUSTER", "KEYSLOT", &context.key("")]).await;
+    let slot = slot.to_string();
+    context.command::<()>(&["CLUSTER", "ADDSLOTS", &slot]).await;
+    let address = other.address();
+    let (host, port) = address.split_once(':').unwrap();
+    context.command::<()>(&["CLUSTER", "MEET", host, port]).await;
+    let id: String = redis::cmd("CLUSTER").arg("MYID").query_async(&mut other.connect().await).await.unwrap();
+    eventually("the nodes know each other and serve", async || {
+        let nodes: String = context.command(&["CLUSTER", "NODES"]).await;
+        let info: String = context.command(&["CLUSTER", "INFO"]).await;
+        nodes.contains(&id) && info.contains("cluster_state:ok")
+    })
+    .await;
+    let migrate = ["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id].map(str::to_owned);
+    (context, other, migrate.to_vec())
+}
+
+/// While a slot is on the move, the node that has it refuses each call that names several keys of which one is not there.
+#[tokio::test]
+async fn calls_about_live_sessions_are_served_while_their_slot_is_on_the_move() {
+    let (context, _other, migrate) = node_of_a_cluster().await;
+    let store = context.store_at(Rules::new()).await;
+    let mut sessions = Vec::new();
+    for new in [
+        NewSession::new(),
+        NewSession::new().user("una"),
+        NewSession::new().user("una").connection("c-una"),
+        NewSession::new().user("una").connection("d-una").node("n-una"),
+    ] {
+        sessions.push(store.create(new).await.unwrap().session);
+    }
+    context.command::<()>(&migrate.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    store.create(NewSession::new()).await.unwrap_err();
+    for session in &sessions {
+        store.refresh(session).await.unwrap().unwrap();
+        store.patch(session.id(), Patch::new().set("a", &1).unwrap()).await.unwrap();
+        store.patch(session, Patch::new().ttl(SPAN)).await.unwrap();
+        assert!(store.delete(session).await.unwrap());
     }
 }
 

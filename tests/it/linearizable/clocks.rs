@@ -78,15 +78,15 @@ async fn a_patch_is_not_made_again_at_a_new_master_whose_clock_is_behind() {
     let pair = Pair::new(-0.2, unchanged).await;
     let stage = &pair.stage;
     stage.create().await;
-    let others = stage.others_at(&pair.replica).await;
     let meanwhile = async {
         pair.fail_over().await;
+        let others = stage.others_at(&pair.replica).await;
         for value in 100..104 {
             others.call(patch(0, value)).await;
         }
     };
     stage.lost(0, patch(0, 2), meanwhile).await;
-    stage.close_with(&others).await;
+    stage.close_with(&stage.others_at(&pair.replica).await).await;
     stage.history.assert_linearizable();
 }
 
@@ -96,8 +96,8 @@ async fn a_patch_after_a_failover_to_a_clock_that_is_behind_is_made_once() {
     let stage = &pair.stage;
     stage.create().await;
     stage.client.call(patch(0, 2)).await;
-    let others = stage.others_at(&pair.replica).await;
     pair.fail_over().await;
+    let others = stage.others_at(&pair.replica).await;
     let end = stage.client.call(patch(0, 3)).await;
     assert!(!matches!(end, End::Answered(Answer::Refused(_))), "{end:?}");
     let meanwhile = async {
