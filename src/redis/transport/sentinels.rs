@@ -1,8 +1,8 @@
 //! Where the master is, as sentinels tell.
 //!
 //! Sentinels agree on a number with each new master, its epoch, and tell each other within seconds. So all are asked, and the
-//! newest epoch counts, when the most of them have answered or no more will: one that was cut off, or has not heard of
-//! it yet, sends nobody to an old master.
+//! newest epoch counts. One that was cut off, or has not heard of it yet, sends nobody to an old master; and at first only the
+//! one that leads a failover knows of the new. Once most have answered, the others have a moment more.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -43,6 +43,9 @@ pub(crate) struct Address {
 /// For so long the word of sentinels counts, while the server that they named is in use.
 const COUNTS_FOR: Duration = Duration::from_millis(200);
 
+/// For so long those are waited for that have not answered when most have.
+const MOMENT: Duration = Duration::from_millis(20);
+
 /// For so long one is not asked again that did not answer, so that nobody waits for it each time.
 const REST: Duration = Duration::from_secs(1);
 
@@ -57,8 +60,8 @@ struct Sentinel {
     client: Client,
     /// To be asked again.
     link: Mutex<Option<MultiplexedConnection>>,
-    /// Until when it is not asked.
-    rests: Mutex<Option<Instant>>,
+    /// Until when it is not asked, and why.
+    rests: Mutex<Option<(Instant, RedisError)>>,
 }
 
 impl Sentinels {
@@ -111,12 +114,16 @@ impl Sentinels {
 
     async fn ask(&self, patience: Duration) -> RedisResult<Address> {
         let now = Instant::now();
-        let asked = self.sentinels.iter().filter(|sentinel| !sentinel.rests(now));
-        let mut answers: FuturesUnordered<_> =
-            asked.map(|sentinel| sentinel.ask(&self.service, patience)).collect();
-        let (mut newest, mut count) = (None::<(u64, Address)>, 0);
-        let mut failure = error("no sentinel answers");
-        while let Some(answer) = answers.next().await {
+        let mut failure = error("there are no sentinels");
+        let mut answers = FuturesUnordered::new();
+        for sentinel in &self.sentinels {
+            match sentinel.rests(now) {
+                Some(why) => failure = why,
+                None => answers.push(sentinel.ask(&self.service, patience)),
+            }
+        }
+        let (mut newest, mut count, mut until) = (None::<(u64, Address)>, 0, now + 2 * patience);
+        while let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await {
             match answer {
                 Ok((epoch, address)) => {
                     count += 1;
@@ -126,8 +133,8 @@ impl Sentinels {
                 }
                 Err(error) => failure = error,
             }
-            if count > self.sentinels.len() / 2 {
-                break;
+            if count == self.sentinels.len() / 2 + 1 {
+                until = Instant::now() + MOMENT;
             }
         }
         newest.map(|(_, address)| address).ok_or(failure)
@@ -162,15 +169,18 @@ impl Sentinel {
     async fn ask(&self, service: &str, patience: Duration) -> RedisResult<(u64, Address)> {
         let late = |_| Err(error("a sentinel was silent"));
         let answer = tokio::time::timeout(patience, self.try_to_ask(service)).await.unwrap_or_else(late);
-        if answer.is_err() {
+        if let Err(error) = &answer {
             self.keep(None);
-            *self.rests.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+            let rest = (Instant::now() + REST, error.clone());
+            *self.rests.lock().unwrap_or_else(PoisonError::into_inner) = Some(rest);
         }
         answer
     }
 
-    fn rests(&self, now: Instant) -> bool {
-        self.rests.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until)
+    /// Why it is not asked now.
+    fn rests(&self, now: Instant) -> Option<RedisError> {
+        let rests = self.rests.lock().unwrap_or_else(PoisonError::into_inner);
+        rests.as_ref().filter(|(until, _)| now < *until).map(|(_, why)| why.clone())
     }
 
     async fn try_to_ask(&self, service: &str) -> RedisResult<(u64, Address)> {
