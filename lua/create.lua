@@ -65,7 +65,7 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKE
   and (now_ms .. bound_ms .. ttl_ms .. lifetime_ms .. grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and ttl_ms ~= '' and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= ''
   and (limit == '0' or user == '' and limit ~= '' and limit + 0 <= LIMIT_MOST)
-  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256
+  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255
   and (id .. user .. connection .. node):find('^[^\128-\255]*$') then
   -- They are digits, which Lua reckons with.
   local ttl, lifetime, grace, tombstone = ttl_ms + 0, lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0

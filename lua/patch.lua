@@ -56,7 +56,7 @@ if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE a
   and most_bytes and most_bytes <= ARGS_MOST and most and most <= ARGS_MOST
   and grace and grace >= 1 and grace <= ARGS_MOST
   and (not bound or bound <= ARGS_MOST)
-  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
   local now = tonumber(now_ms)
   if not now then
     local time = redis.call('TIME')

@@ -9,7 +9,7 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_
   and (now_ms .. bound_ms .. ttl_ms .. lifetime_ms .. grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and ttl_ms ~= '' and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= ''
   and (limit == '0' or user == '' and limit ~= '' and limit + 0 <= 500)
-  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256
+  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255
   and (id .. user .. connection .. node):find('^[^\128-\255]*$') then
   local ttl, lifetime, grace, tombstone = ttl_ms + 0, lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
   local now, bound = tonumber(now_ms), tonumber(bound_ms)
@@ -18,10 +18,10 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
   end
   local unpack_fields, position, size, listed = struct.unpack, 1, #entries, 0
-  while position + 7 <= size + 1 do
-    local kind, key_size, value_size = unpack_fields('>BI2I4', entries, position)
+  while position + 5 <= size + 1 do
+    local kind, key_size, value_size = unpack_fields('>BBI3', entries, position)
     if kind < 1 or kind > 2 or value_size == 0 then break end
-    position, listed = position + 7 + key_size + value_size, listed + 1
+    position, listed = position + 5 + key_size + value_size, listed + 1
   end
   local full, present = 2, nil
   if node == '' then
@@ -59,7 +59,7 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_
         redis.call('PEXPIRE', node_key, rest + grace)
       end
       rest = ('%.0f'):format(rest)
-      redis.call('SET', record_key, struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 1,
+      redis.call('SET', record_key, struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 1,
         status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed,
         op_id .. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0', now, 65535, 65535, 65535, 1, now, ttl, deadline, now,
         expires_at, stored_until) .. user .. connection .. node .. entries, 'PX', rest)
@@ -121,7 +121,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -179,7 +179,7 @@ local function record_status(word)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 105 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -188,8 +188,8 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-  local user_end = 105 + user_size
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
@@ -197,7 +197,7 @@ local function record_fields(raw)
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
     gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(105 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -222,7 +222,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -250,7 +250,7 @@ local function record_read(key, now)
   return found, record == nil, copies_until
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1416')
+  local raw = typed_call('GETRANGE', key, '0', '1408')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)
@@ -342,9 +342,9 @@ local function record_leave(key, record, op_id, kind, body, ttl, now)
 end
 local function entries_next(entries, position)
   if position > #entries then return nil end
-  local key_start = position + 7
+  local key_start = position + 5
   if key_start - 1 > #entries then return false end
-  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local kind, key_size, value_size = struct.unpack('>BBI3', entries, position)
   local value_start = key_start + key_size
   local next_position = value_start + value_size
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end

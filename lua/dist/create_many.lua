@@ -1,3 +1,97 @@
+if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 3 then
+  return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
+end
+local expiry_key, count = KEYS[1], (#KEYS - 1) / 4
+local now_ms, bound_ms, lifetime_ms, grace_ms, tombstone_ms = unpack(ARGV, 1, 5)
+if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms):find('^%d*$')
+  and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= '' then
+  local lifetime, grace, tombstone = lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
+  local now, bound = tonumber(now_ms), tonumber(bound_ms)
+  if not now then
+    local time = redis.call('TIME')
+    now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
+  end
+  local ordinary = lifetime <= 35184372088831 and grace >= 1 and grace <= 35184372088831 and tombstone >= 1
+    and tombstone <= 35184372088831 and now <= 35184372088831 and (not bound or bound <= 35184372088831 and now - bound < tombstone)
+  local unpack, find, pack_fields, unpack_fields = unpack, string.find, struct.pack, struct.unpack
+  local keys, arguments = KEYS, ARGV
+  local vacant, seen, sessions, owners, owned, expiries, longest = {}, {}, {}, {}, {}, {}, 0
+  local earlier_ttl, expires_at, rest, times
+  for place = 1, count do
+    local record_key, user_key, connection_key, node_key = unpack(keys, place * 4 - 2, place * 4 + 1)
+    local id, user, connection, node, op_id, status, ttl_ms, entries = unpack(arguments, place * 8 - 2, place * 8 + 5)
+    if ttl_ms ~= earlier_ttl then
+      local ttl = not find(ttl_ms, '%D') and tonumber(ttl_ms) or 0
+      ordinary = ordinary and ttl >= 1 and ttl <= 35184372088831
+      local ends_at, deadline = now + ttl, 0
+      if lifetime > 0 then deadline = now + lifetime end
+      if lifetime > 0 and ends_at > deadline then ends_at = deadline end
+      earlier_ttl, expires_at, rest = ttl_ms, ('%.0f'):format(ends_at), ends_at + grace - now
+      if rest > longest then longest = rest end
+      times = pack_fields('>I6I2I2I2I6I6I6I6I6I6I6', now, 65535, 65535, 65535, 1, now, ttl,
+        deadline, now, ends_at, ends_at + grace)
+    end
+    local position, size, listed = 1, #entries, 0
+    while position + 5 <= size + 1 do
+      local kind, key_size, value_size = unpack_fields('>BBI3', entries, position)
+      if kind < 1 or kind > 2 or value_size == 0 then break end
+      position, listed = position + 5 + key_size + value_size, listed + 1
+    end
+    ordinary = ordinary and position == size + 1 and listed < 65535 and #op_id == 8
+      and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended') and id ~= '' and #id <= 128
+      and #user <= 255 and #connection <= 255 and #node <= 255 and not find(id .. user .. connection .. node, '[\128-\255]')
+      and not seen[record_key] and (connection == '' or not seen[connection_key])
+    if not ordinary then break end
+    local session = { id, rest, record_key, pack_fields('>BBBBBBI4I4I2', 2, 1,
+      status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed)
+      .. op_id .. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' .. times .. user .. connection .. node .. entries }
+    seen[record_key], vacant[#vacant + 1] = true, record_key
+    if connection ~= '' then
+      seen[connection_key], vacant[#vacant + 1], session[5] = true, connection_key, connection_key
+    end
+    if user ~= '' then owners[#owners + 1], owned[#owned + 1] = user_key, session end
+    if node ~= '' then owners[#owners + 1], owned[#owned + 1] = node_key, session end
+    sessions[place], expiries[place * 2 - 1], expiries[place * 2] = session, expires_at, id
+  end
+  if ordinary and redis.call('EXISTS', unpack(vacant)) == 0 then
+    local kind, lives = redis.call('TYPE', expiry_key).ok, {}
+    local are_fresh = not owners[1] or redis.call('EXISTS', unpack(owners)) == 0
+    for _, owner in ipairs(owners) do
+      if are_fresh then
+        lives[owner] = 0
+      elseif not lives[owner] and (kind == 'zset' or kind == 'none') then
+        kind, lives[owner] = redis.call('TYPE', owner).ok, redis.call('PTTL', owner)
+      end
+    end
+    ordinary = kind == 'zset' or kind == 'none'
+    local may, key = redis.acl_check_cmd, expiry_key
+    if ordinary and (not may or may('PEXPIRE', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then
+      redis.call('ZADD', expiry_key, unpack(expiries))
+      local noted = now + longest - (now + longest) % grace + grace
+      if redis.call('ZADD', expiry_key, 'GT', 'CH', noted, '') == 1
+        and type(redis.pcall('PEXPIRE', expiry_key, noted - now)) ~= 'number' then
+        redis.call('ZREM', expiry_key, '')
+        redis.call('PEXPIRE', expiry_key, noted - now)
+      end
+      local created_at, earlier_rest, rest_text = ('%.0f'):format(now), nil, nil
+      for at, owner in ipairs(owners) do
+        local id, rest = unpack(owned[at], 1, 2)
+        redis.call('ZADD', owner, created_at, id)
+        if lives[owner] < rest then
+          lives[owner] = rest + grace
+          redis.call('PEXPIRE', owner, rest + grace)
+        end
+      end
+      for _, session in ipairs(sessions) do
+        local id, rest, record_key, record, connection_key = unpack(session, 1, 5)
+        if rest ~= earlier_rest then earlier_rest, rest_text = rest, ('%.0f'):format(rest) end
+        redis.call('SET', record_key, record, 'PX', rest_text)
+        if connection_key then redis.call('SET', connection_key, id, 'PX', rest_text) end
+      end
+      return { 'ok', now }
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -46,7 +140,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -78,7 +172,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -123,9 +217,9 @@ local function record_store(key, record, now)
 end
 local function entries_next(entries, position)
   if position > #entries then return nil end
-  local key_start = position + 7
+  local key_start = position + 5
   if key_start - 1 > #entries then return false end
-  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local kind, key_size, value_size = struct.unpack('>BBI3', entries, position)
   local value_start = key_start + key_size
   local next_position = value_start + value_size
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
@@ -193,15 +287,11 @@ local function session_make(record_key, keys, id, record, grace, now, fresh)
   if record.connection ~= '' then redis.call('SET', keys.connection, id, 'PX', record.stored_until - now) end
   return nil
 end
-if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 3 then
-  return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
-end
-local expiry_key = KEYS[1]
-local now, bound = clock_now(ARGV[1]), args_optional_integer(ARGV[2], 'bound_ms', 0)
-local lifetime, grace = args_integer(ARGV[3], 'lifetime_ms', 0), args_integer(ARGV[4], 'grace_ms', 1)
-local tombstone = args_integer(ARGV[5], 'tombstone_ms', 1)
+local now, bound = clock_now(now_ms), args_optional_integer(bound_ms, 'bound_ms', 0)
+local lifetime, grace = args_integer(lifetime_ms, 'lifetime_ms', 0), args_integer(grace_ms, 'grace_ms', 1)
+local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
 local sessions = {}
-for place = 1, (#KEYS - 1) / 4 do
+for place = 1, count do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)

@@ -9,30 +9,30 @@ if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\
   and most_bytes and most_bytes <= 35184372088831 and most and most <= 35184372088831
   and grace and grace >= 1 and grace <= 35184372088831
   and (not bound or bound <= 35184372088831)
-  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
   local now = tonumber(now_ms)
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
   end
   local unpack_fields, position, size, count = struct.unpack, 1, #changes, 0
-  while position + 7 <= size + 1 do
-    local kind, key_size, value_size = unpack_fields('>BI2I4', changes, position)
+  while position + 5 <= size + 1 do
+    local kind, key_size, value_size = unpack_fields('>BBI3', changes, position)
     if kind < 1 or kind > 2 then break end
-    position, count = position + 7 + key_size + value_size, count + 1
+    position, count = position + 5 + key_size + value_size, count + 1
   end
-  local raw = redis.pcall('GETRANGE', record_key, '0', '1416')
-  if count > 0 and count <= most and position == size + 1 and type(raw) == 'string' and #raw >= 105 then
+  local raw = redis.pcall('GETRANGE', record_key, '0', '1408')
+  if count > 0 and count <= most and position == size + 1 and type(raw) == 'string' and #raw >= 102 then
     local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-      second_gap, third_gap, at_version, _, _, _, last_active, expires_at, stored_until = unpack_fields('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-    local record_size = 105 + user_size + connection_size + node_size + body_size
+      second_gap, third_gap, at_version, _, _, _, last_active, expires_at, stored_until = unpack_fields('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    local record_size = 102 + user_size + connection_size + node_size + body_size
     body_size, listed = body_size + size, listed + count
     if format == 2 and kind == 1 and state >= 1 and state < 3
       and expires_at > now and stored_until >= expires_at and (version == '' or tonumber(version) == at_version)
       and (third_gap == 65535 or bound and now - bound < 100) and not op_ids:find(op_id, 1, true)
       and (body_size < compacted + 512 or body_size * 2 < compacted * 3)
       and body_size <= most_bytes and listed <= most and listed < 65535
-      and (record_size == #raw or record_size > 1417 and redis.call('STRLEN', record_key) == record_size) then
+      and (record_size == #raw or record_size > 1409 and redis.call('STRLEN', record_key) == record_size) then
       local since = 0
       if now > changed_at then since, changed_at = now - changed_at, now end
       if since > 65534 then since = 65534 end
@@ -41,10 +41,10 @@ if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\
         at_version)
       if record_size == #raw then
         redis.call('SET', record_key,
-          raw:sub(1, 13) .. written .. raw:sub(13 + #written + 1) .. changes, 'KEEPTTL')
+          raw:sub(1, 10) .. written .. raw:sub(10 + #written + 1) .. changes, 'KEEPTTL')
       else
         redis.call('SETRANGE', record_key, record_size, changes)
-        redis.call('SETRANGE', record_key, '13', written)
+        redis.call('SETRANGE', record_key, '10', written)
       end
       return { 'ok', at_version, last_active, expires_at }
     end
@@ -83,7 +83,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -141,7 +141,7 @@ local function record_status(word)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 105 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -150,8 +150,8 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-  local user_end = 105 + user_size
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
@@ -159,7 +159,7 @@ local function record_fields(raw)
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
     gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(105 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -178,7 +178,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -269,9 +269,9 @@ local function record_store(key, record, now)
 end
 local function entries_next(entries, position)
   if position > #entries then return nil end
-  local key_start = position + 7
+  local key_start = position + 5
   if key_start - 1 > #entries then return false end
-  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local kind, key_size, value_size = struct.unpack('>BBI3', entries, position)
   local value_start = key_start + key_size
   local next_position = value_start + value_size
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end

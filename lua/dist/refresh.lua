@@ -6,27 +6,27 @@ local may, now, share, touch, grace = redis.acl_check_cmd, tonumber(now_ms), ton
 if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_ms):find('%D')
   and (not now or now <= 35184372088831) and share and share >= 1 and share <= 1000 and touch and touch <= 35184372088831
   and grace and grace >= 1 and grace <= 35184372088831 and (want == 'times' or want == 'record')
-  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
+  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
   end
-  local raw = redis.pcall('GETRANGE', record_key, '0', want == 'record' and '-1' or '104')
-  if type(raw) == 'string' and #raw >= 105 then
+  local raw = redis.pcall('GETRANGE', record_key, '0', want == 'record' and '-1' or '101')
+  if type(raw) == 'string' and #raw >= 102 then
     local format, kind, state = raw:byte(1, 3)
     local version, _, ttl, deadline, last_active, expires_at, stored_until =
-      struct.unpack('>I6I6I6I6I6I6I6', raw, 63 + 1)
+      struct.unpack('>I6I6I6I6I6I6I6', raw, 60 + 1)
     local is_plain = format == 2 and kind == 1 and state >= 1
       and state < 3 and expires_at > now and stored_until >= expires_at and last_active <= now
     if is_plain and want == 'record' then
-      local _, _, _, user_size, connection_size, node_size, _, body_size = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-      local position, size = 105 + user_size + connection_size + node_size + 1, #raw
+      local _, _, _, user_size, connection_size, node_size, _, body_size = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+      local position, size = 102 + user_size + connection_size + node_size + 1, #raw
       is_plain = position + body_size == size + 1
-        and not raw:sub(105 + 1, position - 1):find('[\128-\255]')
-      while position + 7 <= size + 1 do
-        local entry, key_size, value_size = struct.unpack('>BI2I4', raw, position)
+        and not raw:sub(102 + 1, position - 1):find('[\128-\255]')
+      while position + 5 <= size + 1 do
+        local entry, key_size, value_size = struct.unpack('>BBI3', raw, position)
         if entry < 1 or entry > 2 then break end
-        position = position + 7 + key_size + value_size
+        position = position + 5 + key_size + value_size
       end
       is_plain = is_plain and position == size + 1
     end
@@ -41,9 +41,9 @@ if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_m
       and redis.pcall('ZADD', expiry_key, 'XX', 'CH', extended, id) == 1) then
       if extends then expires_at = extended end
       local times = struct.pack('>I6I6I6', now, expires_at, stored_until)
-      redis.call('SETRANGE', record_key, '87', times)
+      redis.call('SETRANGE', record_key, '84', times)
       return { 'ok', version, now, expires_at,
-        want == 'record' and raw:sub(1, 87) .. times .. raw:sub(105 + 1) or nil }
+        want == 'record' and raw:sub(1, 84) .. times .. raw:sub(102 + 1) or nil }
     end
   end
 end
@@ -84,7 +84,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -139,7 +139,7 @@ local function freeze_lapsed(freeze, now)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 105 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -149,7 +149,7 @@ local function record_decode_numbers(raw)
   if not record_known(raw) then return nil end
   local _, kind, status = raw:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
-    struct.unpack('>I6I6I6I6I6I6I6', raw, 63 + 1)
+    struct.unpack('>I6I6I6I6I6I6I6', raw, 60 + 1)
   if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
@@ -159,8 +159,8 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-  local user_end = 105 + user_size
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
@@ -168,7 +168,7 @@ local function record_fields(raw)
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
     gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(105 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -182,11 +182,11 @@ local function record_decode(raw)
   return record
 end
 local function record_read_routing(record, key)
-  local raw = redis.call('GETRANGE', key, '0', '872')
-  local user_size, connection_size, node_size = struct.unpack('>I2I2I2', raw, 3 + 1)
-  local user_end = 105 + user_size
+  local raw = redis.call('GETRANGE', key, '0', '866')
+  local user_size, connection_size, node_size = struct.unpack('>BBB', raw, 3 + 1)
+  local user_end = 102 + user_size
   local connection_end = user_end + connection_size
-  record.user, record.connection = raw:sub(105 + 1, user_end), raw:sub(user_end + 1, connection_end)
+  record.user, record.connection = raw:sub(102 + 1, user_end), raw:sub(user_end + 1, connection_end)
   record.node = raw:sub(connection_end + 1, connection_end + node_size)
 end
 local function record_encode(record)
@@ -195,7 +195,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -243,9 +243,9 @@ local function record_keep(record, grace)
 end
 local function entries_next(entries, position)
   if position > #entries then return nil end
-  local key_start = position + 7
+  local key_start = position + 5
   if key_start - 1 > #entries then return false end
-  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local kind, key_size, value_size = struct.unpack('>BBI3', entries, position)
   local value_start = key_start + key_size
   local next_position = value_start + value_size
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end
@@ -310,7 +310,7 @@ local grace = args_integer(grace_ms, 'grace_ms', 1)
 local wanted = args_choice(want, 'want', 'record', 'times')
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')
-local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '104')
+local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '101')
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
 if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 'record' } end
 local record
@@ -357,8 +357,8 @@ local times = struct.pack('>I6I6I6', record.last_active, record.expires_at, reco
 if word == 'ok' and record.is_stale then
   redis.call('SET', record_key, record_encode(record), 'PX', record.stored_until - now)
 elseif word == 'ok' then
-  redis.call('SETRANGE', record_key, '87', times)
+  redis.call('SETRANGE', record_key, '84', times)
 end
 if not wanted then return { word, record.version, record.last_active, record.expires_at } end
 return { word, record.version, record.last_active, record.expires_at,
-  raw:sub(1, 87) .. times .. raw:sub(87 + #times + 1) }
+  raw:sub(1, 84) .. times .. raw:sub(84 + #times + 1) }

@@ -10,7 +10,7 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0
   and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= 500
   and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
-  and #user <= 256 and #connection <= 256 and #node <= 256
+  and #user <= 255 and #connection <= 255 and #node <= 255
   and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
   local grace, rotation_grace, tombstone, now = grace_ms + 0, rotation_grace_ms + 0, tombstone_ms + 0, tonumber(now_ms)
   if not now then
@@ -24,25 +24,25 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0
   else
     raw, pointer = unpack(redis.call('MGET', record_key, connection_key))
   end
-  if raw and #raw >= 105 and (pointer or connection == '')
+  if raw and #raw >= 102 and (pointer or connection == '')
     and grace >= 1 and grace <= 35184372088831 and rotation_grace >= 1 and rotation_grace <= 35184372088831
     and tombstone >= 1 and tombstone <= 35184372088831 and now <= 35184372088831
     and redis.call('EXISTS', new_record_key) == 0 then
     local format, kind, state, user_size, connection_size, node_size, _, body_size, listed, op_ids, changed_at, gap,
       second_gap, _, version, created_at, ttl, deadline, last_active, expires_at, stored_until =
-      struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-    local body_start = 105 + user_size + connection_size + node_size + 1
+      struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    local body_start = 102 + user_size + connection_size + node_size + 1
     local position, size = body_start, #raw
-    while position + 7 <= size + 1 do
-      local entry_kind, key_size, value_size = struct.unpack('>BI2I4', raw, position)
+    while position + 5 <= size + 1 do
+      local entry_kind, key_size, value_size = struct.unpack('>BBI3', raw, position)
       if entry_kind < 1 or entry_kind > 2 then break end
-      position = position + 7 + key_size + value_size
+      position = position + 5 + key_size + value_size
     end
     if format == 2 and kind == 1 and state >= 1 and state < 3
       and expires_at > now and stored_until >= expires_at and version >= 1
       and body_start + body_size == size + 1 and position == size + 1
       and user_size == #user and connection_size == #connection and node_size == #node
-      and raw:sub(105 + 1, body_start - 1) == user .. connection .. node
+      and raw:sub(102 + 1, body_start - 1) == user .. connection .. node
       and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
     then
       local in_user = user == '' and 2 or redis.pcall('ZADD', new_user_key, created_at, new_id)
@@ -70,10 +70,10 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0
         version = version + 1
         local written = struct.pack('>I4I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
           version)
-        local new = raw:sub(1, 13) .. written .. raw:sub(13 + #written + 1)
+        local new = raw:sub(1, 10) .. written .. raw:sub(10 + #written + 1)
         redis.call('SET', new_record_key, new, 'PX', rest)
         if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
-        redis.call('SET', record_key, struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 2, state, 0, 0, 0, 0, #new_id, 0,
+        redis.call('SET', record_key, struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 2, state, 0, 0, 0, 0, #new_id, 0,
           op_id .. op_ids:sub(1, -8 - 1), changed_at, since, gap, second_gap, version, created_at, ttl,
           deadline, last_active, expires_at, now + rotation_grace) .. new_id, 'PX', rotation_grace)
         return { 'ok', new }
@@ -124,7 +124,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -179,7 +179,7 @@ local function freeze_lapsed(freeze, now)
 end
 local function record_known(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 105 and format == 2 and kind >= 1 and kind <= 4
+  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
     and status >= 1 and status <= 3
 end
 local function record_outlives(kind, expires_at, stored_until)
@@ -188,8 +188,8 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
-  local user_end = 105 + user_size
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+  local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
@@ -197,7 +197,7 @@ local function record_fields(raw)
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
     gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
-    user = raw:sub(105 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
+    user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until,
   }
@@ -222,7 +222,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBI2I2I2I4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -250,7 +250,7 @@ local function record_read(key, now)
   return found, record == nil, copies_until
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1416')
+  local raw = typed_call('GETRANGE', key, '0', '1408')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)
@@ -308,9 +308,9 @@ local function record_leave(key, record, op_id, kind, body, ttl, now)
 end
 local function entries_next(entries, position)
   if position > #entries then return nil end
-  local key_start = position + 7
+  local key_start = position + 5
   if key_start - 1 > #entries then return false end
-  local kind, key_size, value_size = struct.unpack('>BI2I4', entries, position)
+  local kind, key_size, value_size = struct.unpack('>BBI3', entries, position)
   local value_start = key_start + key_size
   local next_position = value_start + value_size
   if next_position - 1 > #entries or kind < 1 or kind > 2 then return false end

@@ -90,7 +90,7 @@ end
 
 -- A user, connection or node; the rest of them at once.
 local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
   return text
 end
 

@@ -1,10 +1,10 @@
 -- entries: a record's attributes and extensions, without understanding their JSON.
--- An entry is kind (1 byte), key length (2), value length (4), key, value. A list of them is a list of changes: of those of
+-- An entry is kind (1 byte), key length (1), value length (3), key, value. A list of them is a list of changes: of those of
 -- a key the last one counts, and an empty value, which is no JSON, removes it. So a patch appends to what is stored and
 -- does not walk it, until that has grown too much; readers make the changes.
 
-local ENTRY_HEADER = '>BI2I4'
-local ENTRY_HEADER_SIZE = 7
+local ENTRY_HEADER = '>BBI3'
+local ENTRY_HEADER_SIZE = 5
 local ENTRIES_TAIL = 512
 
 -- Walks over entries: next_position, name (kind and key), value. Nil at the end; false where they are broken.

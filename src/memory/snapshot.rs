@@ -109,7 +109,7 @@ fn encode(record: &Record) -> Vec<u8> {
     let names = [&record.user, &record.connection, &record.node].map(|name| name.as_str().as_bytes());
     let mut bytes = vec![2, kind, status];
     // Names and bodies are checked against limits that fit.
-    names.iter().for_each(|name| bytes.extend((name.len() as u16).to_be_bytes()));
+    names.iter().for_each(|name| bytes.push(name.len() as u8));
     bytes.extend((entries.len() as u32).to_be_bytes());
     bytes.extend((body.len() as u32).to_be_bytes());
     bytes.extend(u16::try_from(count_entries(entries)).unwrap_or(u16::MAX).to_be_bytes());

@@ -6,10 +6,10 @@ use crate::model::refusal::Refusal;
 use crate::model::rules::Rules;
 
 /// The longest key, in bytes.
-const KEY_BYTES: usize = 256;
+const KEY_BYTES: usize = 255;
 
 /// Kind, key length, value length.
-const ENTRY_HEADER_BYTES: usize = 7;
+const ENTRY_HEADER_BYTES: usize = 5;
 
 /// Which of a session's two maps an entry belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +48,8 @@ impl<'a> EntryWriter<'a> {
         self.bytes.reserve(ENTRY_HEADER_BYTES + key.len() + json.len());
         self.bytes.push(kind as u8);
         // Both lengths were checked against limits that fit.
-        self.bytes.extend((key.len() as u16).to_be_bytes());
-        self.bytes.extend((json.len() as u32).to_be_bytes());
+        self.bytes.push(key.len() as u8);
+        self.bytes.extend(&(json.len() as u32).to_be_bytes()[1..]);
         self.bytes.extend(key.as_bytes());
         self.bytes.extend(json.as_bytes());
         self.entries += 1;
@@ -145,15 +145,14 @@ impl<'a> Encoded<'a> {
 
     /// The first of a list, and the others. `None` at its end, and where it is broken.
     fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
-        let [_, k0, k1, v0, v1, v2, v3] = *bytes.first_chunk::<ENTRY_HEADER_BYTES>()?;
-        let key = usize::from(u16::from_be_bytes([k0, k1]));
-        let value = u32::from_be_bytes([v0, v1, v2, v3]) as usize;
+        let [_, key, v0, v1, v2] = *bytes.first_chunk::<ENTRY_HEADER_BYTES>()?;
+        let (key, value) = (usize::from(key), u32::from_be_bytes([0, v0, v1, v2]) as usize);
         let (entry, rest) = bytes.split_at_checked(ENTRY_HEADER_BYTES + key + value)?;
         Some((Self(entry), rest))
     }
 
     fn key_bytes(&self) -> usize {
-        usize::from(u16::from_be_bytes([self.0[1], self.0[2]]))
+        usize::from(self.0[1])
     }
 
     /// Its kind and key.
@@ -162,7 +161,7 @@ impl<'a> Encoded<'a> {
     }
 
     fn removes(&self) -> bool {
-        self.0[3..7] == [0; 4]
+        self.0[2..5] == [0; 3]
     }
 }
 
@@ -172,9 +171,9 @@ mod tests {
 
     #[test]
     fn a_key_that_ends_within_a_character_is_broken() {
-        let whole = [&[1, 0, 2, 0, 0, 0, 2][..], "\u{e9}\"\"".as_bytes()].concat();
+        let whole = [&[1, 2, 0, 0, 2][..], "\u{e9}\"\"".as_bytes()].concat();
         assert!(decode_entries(&whole).is_some());
-        let cut = [&[1, 0, 1, 0, 0, 0, 3][..], "\u{e9}\"\"".as_bytes()].concat();
+        let cut = [&[1, 1, 0, 0, 3][..], "\u{e9}\"\"".as_bytes()].concat();
         assert!(decode_entries(&cut).is_none());
     }
 }

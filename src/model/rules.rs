@@ -15,6 +15,9 @@ const MOST_SESSIONS: u32 = 500;
 /// What a session's entries may take at most, for one command must carry them.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
 
+/// The longest value that an entry can have: its length takes three bytes.
+const MOST_VALUE_BYTES: usize = 16 * 1024 * 1024 - 1;
+
 /// How many entries a session may have at most.
 const MOST_ENTRIES: usize = 1_000_000;
 
@@ -182,7 +185,7 @@ impl Rules {
         self
     }
 
-    /// What all attributes and extensions of a session may take, in bytes, with their keys and seven bytes each.
+    /// What all attributes and extensions of a session may take, in bytes, with their keys and five bytes each.
     /// Defaults to 256 KiB, with which no script holds the server for 10 ms. A change of a session of 4 MiB takes 14 to 20 ms.
     #[must_use]
     pub fn session_bytes(mut self, bytes: usize) -> Self {
@@ -294,9 +297,12 @@ impl Rules {
                 format!("is {limit}, must be 1 to {MOST_SESSIONS}"),
             ));
         }
-        for (field, bytes) in [("value_bytes", self.value_bytes), ("session_bytes", self.session_bytes)] {
-            if !(1..=MOST_BYTES).contains(&bytes) {
-                return Err(Error::invalid(field, format!("is {bytes}, must be 1 to {MOST_BYTES}")));
+        for (field, bytes, most) in [
+            ("value_bytes", self.value_bytes, MOST_VALUE_BYTES),
+            ("session_bytes", self.session_bytes, MOST_BYTES),
+        ] {
+            if !(1..=most).contains(&bytes) {
+                return Err(Error::invalid(field, format!("is {bytes}, must be 1 to {most}")));
             }
         }
         check_count("session_entries", self.session_entries, MOST_ENTRIES)
@@ -346,6 +352,7 @@ mod tests {
             (Rules::new().sessions_per_user(0, OnLimit::Reject), "sessions_per_user"),
             (Rules::new().sessions_per_user(501, OnLimit::Reject), "sessions_per_user"),
             (Rules::new().value_bytes(0), "value_bytes"),
+            (Rules::new().value_bytes(MOST_VALUE_BYTES + 1), "value_bytes"),
             (Rules::new().session_bytes(MOST_BYTES + 1), "session_bytes"),
             (Rules::new().session_entries(0), "session_entries"),
             (Rules::new().session_entries(MOST_ENTRIES + 1), "session_entries"),

@@ -155,18 +155,18 @@ impl Call {
     }
 
     /// The time that a pipeline read, unless a test set another.
-    pub(crate) fn now(&self, time: &Value) -> Result<u64> {
+    fn now(&self, time_ms: Option<u64>) -> Result<u64> {
         if let Some(clock) = &self.config.clock {
             return Ok(clock.now_ms());
         }
-        time_ms(time).ok_or_else(|| Error::corrupt("reply to TIME"))
+        time_ms.ok_or_else(|| Error::corrupt("reply to TIME"))
     }
 
     /// A time that the server's clock has passed, as far as that is known without asking.
-    pub(crate) async fn known_time(&self) -> Option<u64> {
+    pub(crate) fn known_time(&self) -> Option<u64> {
         match &self.config.clock {
             Some(test) => Some(test.now_ms()),
-            None => self.sender.known_time(self.deadline).await,
+            None => self.sender.known_time(),
         }
     }
 
@@ -203,17 +203,22 @@ impl Call {
 
     /// Runs a script. Each attempt makes its command anew, for it carries a bound.
     ///
-    /// What it may change is not answered from memory any more: neither what is kept now, nor what a read brings that
-    /// began before the reply was here.
+    /// What it may change is not answered from memory any more: neither what is kept when it is sent, nor what a read brings
+    /// that began before the reply was here.
     pub(crate) async fn run(&self, script: &'static Script, cmd: impl Fn() -> Cmd) -> Result<Reply> {
         let near_cache = self.near_cache().filter(|_| script.effect != Effect::Reads);
         let Some(near_cache) = near_cache else {
             return self.run_to_its_end(script, cmd).await;
         };
-        let reach = near_cache.reach_of(&cmd());
-        reach.iter().for_each(|id| near_cache.forget(id));
+        let reach = OnceLock::new();
+        let forget = |reach: &Vec<SessionId>| reach.iter().for_each(|id| near_cache.forget(id));
+        let cmd = || {
+            let cmd = cmd();
+            forget(reach.get_or_init(|| near_cache.reach_of(&cmd)));
+            cmd
+        };
         let reply = self.run_to_its_end(script, cmd).await;
-        reach.iter().for_each(|id| near_cache.forget(id));
+        reach.get().into_iter().for_each(forget);
         reply
     }
 
@@ -291,8 +296,8 @@ impl Call {
             return Err(Error::corrupt("reply to EXEC"));
         }
         let mut replies = VecDeque::from(replies);
-        let time = replies.pop_front().unwrap_or(Value::Nil);
-        Ok(Some((self.now(&time)?, replies)))
+        let time_ms = replies.pop_front().and_then(|time| time_ms(&time));
+        Ok(Some((self.now(time_ms)?, replies)))
     }
 
     /// Sends commands that each read a string: nothing where there is none, or a foreign type.
@@ -333,10 +338,10 @@ impl Call {
             self.count_round_trip();
             self.sender.read(key, part, self.deadline).await
         };
-        let Stamped { time, value, read_on } = self.deliver(Work::Read(what), send).await?;
+        let Stamped { time_ms, value, read_on } = self.deliver(Work::Read(what), send).await?;
         match value {
             Value::Nil => Ok(None),
-            Value::BulkString(bytes) => Ok(Some((self.now(&time)?, bytes, read_on))),
+            Value::BulkString(bytes) => Ok(Some((self.now(time_ms)?, bytes, read_on))),
             _ => Err(Error::corrupt("reply to a read")),
         }
     }

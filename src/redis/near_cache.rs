@@ -234,8 +234,8 @@ mod tests {
         Arc::new(tracked)
     }
 
-    fn heard(tracked: &Tracked, seconds: i64) {
-        tracked.answered(Instant::now(), &Value::Array(vec![Value::Int(seconds), Value::Int(0)]));
+    fn heard(tracked: &Tracked, seconds: u64) {
+        tracked.answered(Instant::now(), seconds * 1000);
     }
 
     fn keep(near_cache: &NearCache, began: Began, session: &Session) {

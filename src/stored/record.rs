@@ -18,10 +18,10 @@ const DEPARTED: u8 = 4;
 
 /// Format, kind, status, five lengths, how many changes the body lists, four operation ids with a time and three gaps, the
 /// version, six times.
-const HEADER_BYTES: usize = 3 + 3 * 2 + 2 * 4 + 2 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
+const HEADER_BYTES: usize = 3 + 3 + 2 * 4 + 2 + 4 * 8 + 6 + 3 * 2 + 6 + 6 * 6;
 
 /// Where the length of the body stands.
-const BODY_LENGTH: std::ops::Range<usize> = 13..17;
+const BODY_LENGTH: std::ops::Range<usize> = 10..14;
 
 /// What the body of a migrating record begins with.
 enum Block {
@@ -72,7 +72,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// How much of a record has it: what `record_find_head` of the scripts reads.
-    pub(crate) const BYTES: usize = 1417;
+    pub(crate) const BYTES: usize = 1409;
 
     /// `None` for what is no record of ours.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -126,7 +126,7 @@ struct Header {
 impl Header {
     fn take(input: &mut Input<'_>) -> Option<Self> {
         let [format, kind, status] = input.take()?;
-        let lengths = [input.u16()?, input.u16()?, input.u16()?];
+        let lengths = input.take::<3>()?.map(usize::from);
         // How long and how many the changes were and are by which a patch goes is not for readers.
         let _compacted = input.u32()?;
         let body_length = input.u32()?;
@@ -348,7 +348,7 @@ mod tests {
     const OPERATIONS: RecentChanges = [[4; 8], [3; 8], [2; 8], [0; 8]];
 
     fn record(kind: u8, body: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![FORMAT, kind, 1, 0, 3, 0, 0, 0, 0];
+        let mut bytes = vec![FORMAT, kind, 1, 3, 0, 0];
         bytes.extend([body.len() as u32; 2].map(u32::to_be_bytes).as_flattened());
         bytes.extend([0, 1]);
         bytes.extend(OPERATIONS.as_flattened());
@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn a_record_is_read_field_by_field() {
         let id = SessionId::new("s").unwrap();
-        let body = [&[1, 0, 1, 0, 0, 0, 2][..], b"a42", &[2, 0, 1, 0, 0, 0, 2], b"b[]"].concat();
+        let body = [&[1, 1, 0, 0, 2][..], b"a42", &[2, 1, 0, 0, 2], b"b[]"].concat();
         let Some(Record::Session { session, changes, freeze: None }) = Record::decode(&id, &record(1, &body))
         else {
             panic!("no session")
@@ -385,8 +385,7 @@ mod tests {
         let freeze = |task: [u8; 8], status, direction| {
             let times: Vec<u8> =
                 [7_000_u64, 1_000, 9_000].iter().flat_map(|time| time.to_be_bytes()[2..].to_vec()).collect();
-            [&task[..], &times, &[status, direction, 0, 1, 0, 1], b"bn", &[1, 0, 1, 0, 0, 0, 2], b"a42"]
-                .concat()
+            [&task[..], &times, &[status, direction, 0, 1, 0, 1], b"bn", &[1, 1, 0, 0, 2], b"a42"].concat()
         };
         let frozen = |body: &[u8]| {
             let mut bytes = record(1, body);
@@ -420,7 +419,7 @@ mod tests {
     fn of_the_changes_of_a_key_the_last_counts_and_an_empty_value_removes() {
         let id = SessionId::new("s").unwrap();
         let entry = |kind: u8, key: &str, json: &str| {
-            let sizes = [0, key.len() as u8, 0, 0, 0, json.len() as u8];
+            let sizes = [key.len() as u8, 0, 0, json.len() as u8];
             [&[kind][..], &sizes, key.as_bytes(), json.as_bytes()].concat()
         };
         let changes = [
@@ -444,14 +443,14 @@ mod tests {
             _ => None,
         };
         assert_eq!(read(&changes.concat()), Some(("a44 c6".to_owned(), "a3".to_owned())));
-        let no_text = [changes.concat(), [&[1, 0, 1, 0, 0, 0, 0], &b"\xff"[..]].concat()].concat();
+        let no_text = [changes.concat(), [&[1, 1, 0, 0, 0], &b"\xff"[..]].concat()].concat();
         assert_eq!(read(&no_text), None, "the key of a removal is text too");
     }
 
     #[test]
     fn the_head_of_a_record_is_all_but_the_entries_of_a_session() {
         let id = SessionId::new("s").unwrap();
-        let session = record(1, &[&[1, 0, 1, 0, 0, 0, 9][..], b"a"].concat());
+        let session = record(1, &[&[1, 1, 0, 0, 9][..], b"a"].concat());
         let Some(Record::Session { session, changes, freeze: None }) = Record::decode_head(&id, &session)
         else {
             panic!("no session")
@@ -474,7 +473,7 @@ mod tests {
     #[test]
     fn a_broken_record_is_none_wherever_it_is_cut_or_changed() {
         let id = SessionId::new("s").unwrap();
-        let whole = record(1, &[1, 0, 1, 0, 0, 0, 2, b'a', b'4', b'2']);
+        let whole = record(1, &[1, 1, 0, 0, 2, b'a', b'4', b'2']);
         assert!(Record::decode(&id, &whole).is_some());
         for end in 0..whole.len() {
             assert!(Record::decode(&id, &whole[..end]).is_none(), "cut at {end}");

@@ -27,9 +27,9 @@ fn assert_invalid(cases: Vec<(&str, Result<()>)>) {
     }
 }
 
-const LONG_USER: &str = "user id is 257 bytes, at most 256";
-const LONG_CONNECTION: &str = "connection id is 257 bytes, at most 256";
-const LONG_NODE: &str = "node id is 257 bytes, at most 256";
+const LONG_USER: &str = "user id is 256 bytes, at most 255";
+const LONG_CONNECTION: &str = "connection id is 256 bytes, at most 255";
+const LONG_NODE: &str = "node id is 256 bytes, at most 255";
 const NO_USER: &str = "user id is empty";
 const NO_CONNECTION: &str = "connection id is empty";
 const NO_NODE: &str = "node id is empty";
@@ -43,8 +43,8 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
-    // 257 bytes in 129 characters: what counts is bytes.
-    let long = format!("{}x", "é".repeat(128));
+    // 256 bytes in 129 characters: what counts is bytes.
+    let long = format!("{}xx", "é".repeat(127));
     let mut copies = [(); 3].map(|()| session.clone());
     copies[0].set_user(&*long);
     copies[1].set_connection(&*long);
@@ -88,12 +88,12 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
 
 #[rstest]
 #[tokio::test]
-async fn names_of_any_bytes_up_to_256_are_exact(#[values(Redis, Memory)] on: On) {
+async fn names_of_any_bytes_up_to_255_are_exact(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let names = [
-        "x".repeat(256),
-        "é".repeat(128),
+        "x".repeat(255),
+        format!("{}x", "é".repeat(127)),
         "a:b".to_owned(),
         "{a}:sessions".to_owned(),
         "}{".to_owned(),
@@ -243,12 +243,12 @@ async fn keys_and_values_beyond_their_limits_are_refused_by_every_operation_that
     let store = context.store(Rules::new().value_bytes(100)).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
-    let long_key = format!("{}x", "é".repeat(128));
+    let long_key = format!("{}xx", "é".repeat(127));
     let long_value = "x".repeat(99);
     for extension in [false, true] {
         for (key, value, expected) in [
-            ("", "x", "attribute key is 0 bytes, must be 1 to 256"),
-            (&*long_key, "x", "attribute key is 257 bytes, must be 1 to 256"),
+            ("", "x", "attribute key is 0 bytes, must be 1 to 255"),
+            (&*long_key, "x", "attribute key is 256 bytes, must be 1 to 255"),
             ("a", &*long_value, "attribute value of \"a\" is 101 bytes, at most 100"),
         ] {
             let results = write(&store, session.id(), key, value, extension).await;
@@ -261,7 +261,7 @@ async fn keys_and_values_beyond_their_limits_are_refused_by_every_operation_that
     }
     assert_eq!(context.dump().await, before);
     for extension in [false, true] {
-        let (key, value) = ("é".repeat(128), "x".repeat(98));
+        let (key, value) = (format!("{}x", "é".repeat(127)), "x".repeat(98));
         for result in write(&store, session.id(), &key, &value, extension).await {
             result.unwrap();
         }
@@ -278,8 +278,8 @@ async fn a_session_larger_than_configured_is_too_large_and_nothing_is_written(
     let store = context.store(Rules::new().session_bytes(1000)).await;
     let session = store.create(NewSession::new()).await.unwrap().session;
     let before = context.dump().await;
-    // Seven bytes of header, one of key, two of quotes.
-    let value = "x".repeat(991);
+    // Five bytes of header, one of key, two of quotes.
+    let value = "x".repeat(993);
     for extension in [false, true] {
         for result in write(&store, session.id(), "a", &value, extension).await {
             let error = result.unwrap_err();

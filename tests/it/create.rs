@@ -38,7 +38,7 @@ async fn a_new_session_is_stored_field_by_field_with_all_its_entries(#[values(Re
     let new = of_ann("s").connection("socket").node("gateway").set("color", "green").unwrap();
     let created = store.create(new.extensions(extensions)).await.unwrap();
 
-    let body = [&[1, 0, 5, 0, 0, 0, 7][..], b"color\"green\"", &[2, 0, 5, 0, 0, 0, 1], b"color7"];
+    let body = [&[1, 5, 0, 0, 7][..], b"color\"green\"", &[2, 5, 0, 0, 1], b"color7"];
     let stored = Stored {
         kind: LIVE,
         status: 1,

@@ -31,8 +31,8 @@ fn rules() -> Rules {
 
 /// A session of Ann's whose entries take so many bytes.
 fn of_size(bytes: usize, name: &str) -> NewSession {
-    // Seven bytes of header, one of key, two of quotes.
-    let value = "x".repeat(bytes - 10);
+    // Five bytes of header, one of key, two of quotes.
+    let value = "x".repeat(bytes - 8);
     NewSession::new().id(id(name)).user("ann").node("gateway").set("a", &value).unwrap()
 }
 

@@ -215,8 +215,8 @@ async fn a_patch_beyond_the_size_limit_is_too_large_and_writes_nothing(
     let context = Context::on(on).await;
     let store = context.store(Rules::new().session_bytes(100)).await;
     let session = store.create(NewSession::new()).await.unwrap().session;
-    // An entry takes seven bytes of header, one of key, two of quotes.
-    let of = |key: &str, bytes: usize| Patch::new().set(key, &"x".repeat(bytes - 10)).unwrap();
+    // An entry takes five bytes of header, one of key, two of quotes.
+    let of = |key: &str, bytes: usize| Patch::new().set(key, &"x".repeat(bytes - 8)).unwrap();
     store.patch(&session, of("a", 60)).await.unwrap();
     let before = context.dump().await;
     assert_eq!(

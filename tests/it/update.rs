@@ -354,10 +354,10 @@ async fn update_with_more_than_a_session_may_hold_is_too_large_and_writes_nothin
     let context = Context::on(on).await;
     let store = context.store(Rules::new().session_bytes(100)).await;
     let mut session = store.create(NewSession::new()).await.unwrap().session;
-    // Seven bytes of header, one of key, two of quotes.
-    session.set("a", &"x".repeat(90)).unwrap();
+    // Five bytes of header, one of key, two of quotes.
+    session.set("a", &"x".repeat(92)).unwrap();
     store.update(&mut session).await.unwrap();
-    session.set("a", &"x".repeat(91)).unwrap();
+    session.set("a", &"x".repeat(93)).unwrap();
     let before = context.dump().await;
     assert_eq!(refusal(store.update(&mut session).await), Refusal::TooLarge { bytes: 101, entries: 1 });
     assert_eq!(context.dump().await, before);

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
-
-_INTEGERS = {1: "B", 2: "H", 4: "I"}
 
 
 class Entry(NamedTuple):
@@ -101,12 +98,8 @@ class Record:
         return self.freeze.status if self.freeze and self.freeze.direction == "over" else self.status
 
 
-def _struct(fields: list[dict[str, Any]]) -> struct.Struct:
-    return struct.Struct(">" + "".join(_INTEGERS[field["bytes"]] for field in fields))
-
-
 def _value(field: dict[str, Any], raw: bytes) -> int | bytes:
-    """A field of a header. Its integers are of sizes that `struct` does not know."""
+    """A field of a header."""
     value = raw[field["offset"] : field["offset"] + field["bytes"]]
     return value if field["type"] == "bytes" else int.from_bytes(value, "big")
 
@@ -149,7 +142,8 @@ class Layout:
         self._freeze_texts = spec["freeze"]["texts"]
         self._directions = {number: word for word, number in spec["freeze"]["directions"].items()}
         self._task_bytes = spec["departed_task_bytes"]
-        self._entry = _struct(spec["entry"]["header"])
+        self._entry = [(field["offset"], field["bytes"]) for field in spec["entry"]["header"]]
+        self._entry_size: int = spec["entry"]["header_bytes"]
         self._entry_numbers = spec["entry"]["kinds"]
         self._entry_kinds = {number: word for word, number in self._entry_numbers.items()}
 
@@ -157,7 +151,7 @@ class Layout:
         """A record; `None` when it is broken, or not of this format."""
         try:
             return self._decode(raw)
-        except (struct.error, KeyError, UnicodeDecodeError, ValueError):
+        except (KeyError, UnicodeDecodeError, ValueError):
             return None
 
     def head(self, raw: bytes) -> Head:
@@ -254,8 +248,10 @@ class Layout:
         entries: dict[tuple[str, str], Entry] = {}
         end = 0
         while end < len(raw):
-            kind, key_size, value_size = self._entry.unpack_from(raw, end)
-            key_at = end + self._entry.size
+            kind, key_size, value_size = (
+                int.from_bytes(raw[end + offset : end + offset + size], "big") for offset, size in self._entry
+            )
+            key_at = end + self._entry_size
             value_at = key_at + key_size
             end = value_at + value_size
             entry = Entry(self._entry_kinds[kind], raw[key_at:value_at].decode(), raw[value_at:end].decode())
@@ -272,7 +268,9 @@ class Layout:
         pieces = []
         for entry in entries:
             key, value = entry.key.encode(), entry.json.encode()
-            pieces.append(self._entry.pack(self._entry_numbers[entry.kind], len(key), len(value)) + key + value)
+            numbers = (self._entry_numbers[entry.kind], len(key), len(value))
+            pieces += [number.to_bytes(size, "big") for number, (_, size) in zip(numbers, self._entry, strict=True)]
+            pieces += [key, value]
         return b"".join(pieces)
 
 

@@ -11,6 +11,8 @@ from .errors import Invalid
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
 #: What a session's entries may take at most, for one command must carry them.
 _MOST_BYTES = 256 * 1024 * 1024
+#: The length of a value takes three bytes.
+_MOST_VALUE_BYTES = 16 * 1024 * 1024 - 1
 #: How many entries a session may have at most.
 _MOST_ENTRIES = 1_000_000
 
@@ -40,7 +42,7 @@ class Rules:
     policy: Literal["reject", "evict"] = "reject"
     #: The largest JSON text of one attribute or extension, in bytes.
     value_bytes: int = 256 * 1024
-    #: What all entries of a session may take, in bytes, with their keys and seven bytes each.
+    #: What all entries of a session may take, in bytes, with their keys and five bytes each.
     entries_bytes: int = 256 * 1024
     #: How many entries a session may have, and how many changes of them a call may make.
     entries_most: int = 1024
@@ -54,7 +56,7 @@ class Rules:
         check_range("rotation_grace_ms", self.rotation_grace_ms, 1, LONGEST_MS)
         check_range("tombstone_ms", self.tombstone_ms, 1, LONGEST_MS)
         check_range("limit", self.limit, 0, 500)
-        check_range("value_bytes", self.value_bytes, 1, _MOST_BYTES)
+        check_range("value_bytes", self.value_bytes, 1, _MOST_VALUE_BYTES)
         check_range("entries_bytes", self.entries_bytes, 1, _MOST_BYTES)
         check_range("entries_most", self.entries_most, 1, _MOST_ENTRIES)
         if self.policy not in ("reject", "evict"):
@@ -95,13 +97,13 @@ def check_id(id: str) -> None:
 def check_names(**names: str) -> None:
     """Users, connections and nodes; empty means none."""
     for field, name in names.items():
-        check_text(field, name, 0, 256)
+        check_text(field, name, 0, 255)
 
 
 def check_required(**names: str) -> None:
     """The same, where empty would mean none."""
     for field, name in names.items():
-        check_text(field, name, 1, 256)
+        check_text(field, name, 1, 255)
 
 
 def check_task(task: bytes) -> None:

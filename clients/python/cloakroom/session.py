@@ -161,7 +161,7 @@ class Session:
 
 def check_entry(rules: Rules, entry: Entry) -> Entry:
     """An entry within the limits."""
-    check_text("attribute key", entry.key, 1, 256)
+    check_text("attribute key", entry.key, 1, 255)
     check_text(f"attribute value of {entry.key!r}", entry.json, 0, rules.value_bytes)
     return entry
 

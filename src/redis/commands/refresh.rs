@@ -14,7 +14,7 @@ use crate::stored::record::{Record, Usage};
 
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
     call.changes();
-    if may_be_untouched(call, session).await
+    if may_be_untouched(call, session)
         && let Some(refreshed) = untouched(call, session.id()).await?
     {
         return Ok(Some(refreshed));
@@ -31,7 +31,7 @@ pub(crate) async fn run_and_get(
     session: &dyn SessionRef,
 ) -> Result<Option<(Session, Refreshed)>> {
     call.changes();
-    if may_be_untouched(call, session).await {
+    if may_be_untouched(call, session) {
         match look(call, session.id()).await? {
             Seen::Untouched(session) => {
                 let refreshed = Refreshed::of_untouched(&session);
@@ -51,14 +51,14 @@ pub(crate) async fn run_and_get(
 
 /// Whether the script may have nothing to write, as far as that can be told before anything is read. A node's lease only
 /// the script can ask for.
-async fn may_be_untouched(call: &Call, session: &dyn SessionRef) -> bool {
+fn may_be_untouched(call: &Call, session: &dyn SessionRef) -> bool {
     let rules = call.rules();
     if rules.touch_interval.is_zero() || call.identity().is_some() {
         return false;
     }
     let Some(known) = session.hint().0 else { return true };
     let is_due = |now| rules.is_touch_due(known.last_active, known.expires_at, now);
-    !call.known_time().await.is_some_and(is_due)
+    !call.known_time().is_some_and(is_due)
 }
 
 /// What a refresh answers that has nothing to write. `None`: the script has to tell.

@@ -14,7 +14,7 @@ use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::health::{Condition, Death, Health, Waits};
 use crate::redis::transport::role::{NOT_THE_MASTER, Role};
 use crate::redis::transport::sentinels::Named;
-use crate::redis::transport::server_clock::ServerClock;
+use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
 use crate::redis::transport::siblings::Siblings;
 use crate::redis::transport::tracked::{Held, Tracked};
@@ -80,10 +80,12 @@ impl Connection {
         &self.clock
     }
 
-    /// The server told its time, in the answer to something that was sent then.
-    pub(crate) fn told_time(&self, sent: Instant, time: &Value) {
-        self.clock.saw(time);
-        self.held.iter().for_each(|held| held.tracked.answered(sent.into_std(), time));
+    /// The server told its time, in the answer to something that was sent then. `None`: that was no time.
+    pub(crate) fn told_time(&self, sent: Instant, time: &Value) -> Option<u64> {
+        let time_ms = time_ms(time)?;
+        self.clock.saw(time_ms);
+        self.held.iter().for_each(|held| held.tracked.answered(sent.into_std(), time_ms));
+        Some(time_ms)
     }
 
     /// Asks the server for its time, and notes it.
@@ -91,7 +93,9 @@ impl Connection {
         let (mut link, sent) = (self.link.clone(), Instant::now());
         let time = redis::cmd("TIME");
         let asked = self.outcome(pin!(time.query_async(&mut link)), deadline).await;
-        asked.map(|time: Value| self.told_time(sent, &time))
+        asked.map(|time: Value| {
+            self.told_time(sent, &time);
+        })
     }
 
     /// Whether nothing speaks against it: neither its own replies nor those of others of the pool.

@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redis::{Pipeline, RedisError, Value};
+use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -21,11 +21,15 @@ use crate::redis::transport::tracked::Tracked;
 /// How many reads share a pipeline at most: the last one's reply keeps the first one waiting.
 const READS_PER_PIPELINE: usize = 128;
 
+/// What a read takes at most: its name, its key and two numbers; and how many bytes beside the key.
+const ARGUMENTS: usize = 4;
+const ARGUMENT_BYTES: usize = 16;
+
 /// What was read.
 #[derive(Debug)]
 pub(crate) struct Stamped {
-    /// The reply to TIME.
-    pub(crate) time: Value,
+    /// The server's. `None`: its reply to TIME was no time.
+    pub(crate) time_ms: Option<u64>,
     /// The reply to the read.
     pub(crate) value: Value,
     /// Where the server tells of its next change.
@@ -50,10 +54,13 @@ impl Part {
             // It holds for one command, so for no other read of the pipeline.
             pipeline.cmd("CLIENT").arg("CACHING").arg("YES");
         }
+        // Of the size that it will have, for it would grow with each argument.
+        let mut cmd = Cmd::with_capacity(ARGUMENTS, ARGUMENT_BYTES + key.len());
         match self {
-            Self::Whole | Self::Kept => pipeline.cmd("GET").arg(key),
-            Self::Beginning(bytes) => pipeline.cmd("GETRANGE").arg(key).arg(0).arg(bytes - 1),
+            Self::Whole | Self::Kept => cmd.arg("GET").arg(key),
+            Self::Beginning(bytes) => cmd.arg("GETRANGE").arg(key).arg(0).arg(bytes - 1),
         };
+        pipeline.add_command(cmd);
         usize::from(is_kept)
     }
 }
@@ -180,17 +187,16 @@ async fn read_alone(pool: &Pool, key: &[u8], part: Part, size: Size, deadline: I
     match connection.outcome(replies, deadline).await {
         Delivery::Answered(values) => {
             let mut values = values.into_iter();
-            let time = values.next().unwrap_or(Value::Nil);
-            connection.told_time(sent, &time);
-            stamped(time, &mut values, prefix, &connection)
+            let time_ms = values.next().and_then(|time| connection.told_time(sent, &time));
+            stamped(time_ms, &mut values, prefix, &connection)
         }
-        delivery => delivery.map(|_| Stamped { time: Value::Nil, value: Value::Nil, read_on: None }),
+        delivery => delivery.map(|_| Stamped { time_ms: None, value: Value::Nil, read_on: None }),
     }
 }
 
 /// The replies to a read, which may be the server's error.
 fn stamped(
-    time: Value,
+    time_ms: Option<u64>,
     values: &mut impl Iterator<Item = Value>,
     prefix: usize,
     connection: &Connection,
@@ -205,7 +211,7 @@ fn stamped(
         }
         value => {
             let read_on = connection.tracking().filter(|_| is_asked_to_tell).cloned();
-            Delivery::Answered(Stamped { time, value, read_on })
+            Delivery::Answered(Stamped { time_ms, value, read_on })
         }
     }
 }
@@ -291,11 +297,10 @@ impl Batch {
 
     fn answer(&mut self, values: Vec<Value>, sent: Instant, connection: &Connection) {
         let mut values = values.into_iter();
-        let time = values.next().unwrap_or(Value::Nil);
-        connection.told_time(sent, &time);
+        let time_ms = values.next().and_then(|time| connection.told_time(sent, &time));
         for read in &mut self.0 {
             let prefix = read.prefix;
-            read.tell(stamped(time.clone(), &mut values, prefix, connection));
+            read.tell(stamped(time_ms, &mut values, prefix, connection));
         }
     }
 

@@ -82,8 +82,8 @@ impl Sender {
     }
 
     /// A time that the server's clock has passed, as far as that is known without asking.
-    pub(crate) async fn known_time(&self, deadline: Instant) -> Option<u64> {
-        self.pool.known_time(deadline).await
+    pub(crate) fn known_time(&self) -> Option<u64> {
+        self.pool.known_time()
     }
 
     /// Sends a script call, which `call` makes by what is known of the clock of the server that it goes to. `sent` is told

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use redis::Value;
 use tokio::sync::oneshot;
 
-use crate::redis::transport::server_clock::{DRIFT, time_ms};
+use crate::redis::transport::server_clock::DRIFT;
 
 /// What is known of such a connection.
 #[derive(Debug)]
@@ -55,8 +54,7 @@ impl Tracked {
     }
 
     /// The server told its time in the answer to something that was sent then.
-    pub(crate) fn answered(&self, sent: Instant, time: &Value) {
-        let Some(time_ms) = time_ms(time) else { return };
+    pub(crate) fn answered(&self, sent: Instant, time_ms: u64) {
         let since = sent.saturating_duration_since(self.made);
         // The server read its clock later than that, so this is no less than it showed.
         let clock_ms = (time_ms + 1).saturating_sub(whole_ms(since));
@@ -99,16 +97,12 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn told(seconds: i64) -> Value {
-        Value::Array(vec![Value::Int(seconds), Value::Int(0)])
-    }
-
     #[test]
     fn it_counts_from_its_first_answer_until_it_ends() {
         let tracked = Tracked::new(HOUR);
         assert_eq!(tracked.server_time(), None);
         let sent = Instant::now();
-        tracked.answered(sent, &told(1000));
+        tracked.answered(sent, 1_000_000);
         let time = tracked.server_time().unwrap();
         let most = 1_000_000 + 2 + whole_ms(sent.elapsed());
         assert!((1_000_000..=most).contains(&time), "{time}");
@@ -120,9 +114,9 @@ mod tests {
     fn an_answer_counts_from_when_it_was_asked_for_and_not_from_when_it_came() {
         let mut tracked = Tracked::new(HOUR);
         tracked.made -= 3 * HOUR;
-        tracked.answered(Instant::now() - HOUR, &told(100_000));
+        tracked.answered(Instant::now() - HOUR, 100_000_000);
         assert_eq!(tracked.server_time(), None, "an hour ago");
-        tracked.answered(Instant::now() - HOUR / 2, &told(200_000));
+        tracked.answered(Instant::now() - HOUR / 2, 200_000_000);
         let time = tracked.server_time().unwrap();
         let since = 200_000_000 + whole_ms(HOUR / 2);
         assert!((since..since + 60_000).contains(&time), "{time}");
@@ -132,12 +126,12 @@ mod tests {
     fn an_answer_that_is_overtaken_changes_nothing_and_a_clock_that_jumps_is_believed() {
         let tracked = Tracked::new(HOUR);
         let first = Instant::now();
-        tracked.answered(Instant::now(), &told(1000));
-        tracked.answered(first, &told(9000));
+        tracked.answered(Instant::now(), 1_000_000);
+        tracked.answered(first, 9_000_000);
         assert!(tracked.server_time().unwrap() < 2_000_000);
-        tracked.answered(Instant::now(), &told(9000));
+        tracked.answered(Instant::now(), 9_000_000);
         assert!(tracked.server_time().unwrap() >= 9_000_000);
-        tracked.answered(Instant::now(), &told(500));
+        tracked.answered(Instant::now(), 500_000);
         assert!(tracked.server_time().unwrap() < 600_000);
     }
 }

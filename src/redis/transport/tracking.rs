@@ -14,6 +14,7 @@ use crate::redis::near_cache::NearCache;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::dialer::Dialer;
+use crate::redis::transport::server_clock::time_ms;
 use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::redis::transport::tracked::{Held, Tracked};
 
@@ -130,8 +131,10 @@ async fn probe(connection: Connection, tracked: Arc<Tracked>, mut unused: onesho
         // One that is forgotten in the queue is followed by another.
         let deadline = sent + tracked.staleness();
         let answer = connection.outcome(pin!(time.query_async::<Value>(&mut link)), deadline).await;
-        if let Delivery::Answered(time) = answer {
-            tracked.answered(sent.into_std(), &time);
+        if let Delivery::Answered(time) = answer
+            && let Some(time_ms) = time_ms(&time)
+        {
+            tracked.answered(sent.into_std(), time_ms);
         }
     }
     tracked.end();

@@ -267,7 +267,7 @@ async fn restore(context: &Context, key: &str) {
 }
 
 fn broken(mut record: Vec<u8>, weed: Weed) -> Vec<u8> {
-    let (user, connection, node) = (record[4], record[6], record[8]);
+    let (user, connection, node) = (record[3], record[4], record[5]);
     let entries = HEADER + [user, connection, node].map(usize::from).iter().sum::<usize>();
     match weed {
         Weed::Short => record.truncate(HEADER - 1),
@@ -275,7 +275,7 @@ fn broken(mut record: Vec<u8>, weed: Weed) -> Vec<u8> {
         Weed::Long => record.push(b'x'),
         Weed::Cut => record.truncate(record.len() - 1),
         // The key's length, which is the second field of an entry.
-        Weed::Entries => record[entries + 2] = 200,
+        Weed::Entries => record[entries + 1] = 200,
         // The last time of the header, in milliseconds since the epoch.
         Weed::Outlived => record[HEADER - 6..HEADER].fill(0),
         Weed::List | Weed::Hash | Weed::Set | Weed::Swapped => unreachable!("{weed:?} is no record"),

@@ -49,7 +49,7 @@ fn wrong(argument: &Argument) -> Vec<Vec<u8>> {
             wrong.push([&of_kind(1)[..], b"x"].concat());
             // In changes an empty value removes an entry.
             if argument.name != "changes" {
-                wrong.push(vec![1, 0, 1, 0, 0, 0, 0, b'a']);
+                wrong.push(vec![1, 1, 0, 0, 0, b'a']);
             }
             wrong
         }

@@ -12,6 +12,7 @@ use super::{exported, lua, run_all};
 use crate::support::Context;
 
 mod create;
+mod create_many;
 mod delete;
 mod patch;
 mod refresh;

@@ -175,7 +175,7 @@ fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) ->
 async fn a_bad_argument_of_a_member_is_an_error_and_nothing_is_written_of_those_before_it() {
     let context = Context::redis().await;
     let script = script("create_many");
-    let long = "x".repeat(257);
+    let long = "x".repeat(256);
     let names = ["id", "user", "connection", "node"].map(|name| (name, long.as_str()));
     let others = [("id", ""), ("op_id", "short"), ("status", "bogus"), ("ttl_ms", "0"), ("ttl_ms", "")];
     for (name, value) in names.into_iter().chain(others) {

@@ -242,14 +242,14 @@ async fn what_is_larger_than_this_store_allows_is_refused_and_nothing_is_written
     #[values(Redis, Memory)] here: On,
 ) {
     let (_from, to, _session, import) = pair(there, here).await;
-    // An entry of seven bytes, "color", and "green" in quotes.
-    let small = to.store_at(Rules::new().session_bytes(18)).await;
-    assert_eq!(refusal(small.import(import.clone()).await), Refusal::TooLarge { bytes: 19, entries: 1 });
+    // An entry of five bytes, "color", and "green" in quotes.
+    let small = to.store_at(Rules::new().session_bytes(16)).await;
+    assert_eq!(refusal(small.import(import.clone()).await), Refusal::TooLarge { bytes: 17, entries: 1 });
     let small = to.store_at(Rules::new().value_bytes(6)).await;
     let error = small.import(import.clone()).await.unwrap_err();
     assert_eq!(error.to_string(), "attribute value of \"color\" is 7 bytes, at most 6");
     assert!(to.keys().await.is_empty());
-    let enough = to.store_at(Rules::new().session_bytes(19).value_bytes(7)).await;
+    let enough = to.store_at(Rules::new().session_bytes(17).value_bytes(7)).await;
     assert!(enough.import(import).await.unwrap());
     to.check().await;
 }
@@ -259,7 +259,7 @@ async fn a_ttl_that_no_store_gives_is_invalid_and_nothing_is_written() {
     let (from, to, session, _import) = pair(Redis, Redis).await;
     let [source, target] = [from.store_at(Rules::new()).await, to.store_at(Rules::new()).await];
     // Where the ttl stands in the record.
-    let _: u64 = from.command(&["SETRANGE", &from.record_key(session.id()), "75", &"\0".repeat(6)]).await;
+    let _: u64 = from.command(&["SETRANGE", &from.record_key(session.id()), "72", &"\0".repeat(6)]).await;
     let error = bring(&source, &target, session.id()).await.unwrap_err();
     assert!(matches!(error, Error::Invalid(Invalid { field: "ttl", .. })), "{error:?}");
     assert!(to.keys().await.is_empty());

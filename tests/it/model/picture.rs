@@ -177,7 +177,7 @@ fn noted(changes: &[OperationId]) -> String {
 
 /// The same of a record.
 fn noted_in(bytes: &[u8]) -> String {
-    let ids = bytes[19..51].chunks(8).filter(|id| *id != [0; 8]);
+    let ids = bytes[16..48].chunks(8).filter(|id| *id != [0; 8]);
     let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     ids.map(|id| format!(" OperationId({})", hex(id))).collect()
 }
@@ -223,10 +223,10 @@ type Entries = Vec<(String, String)>;
 fn entries(mut body: &[u8]) -> (Entries, Entries) {
     let (mut attributes, mut extensions) = (Entries::new(), Entries::new());
     while !body.is_empty() {
-        let key_end = 7 + usize::from(u16::from_be_bytes([body[1], body[2]]));
-        let end = key_end + u32::from_be_bytes(body[3..7].try_into().unwrap()) as usize;
+        let key_end = 5 + usize::from(body[1]);
+        let end = key_end + u32::from_be_bytes([0, body[2], body[3], body[4]]) as usize;
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let entry = (text(&body[7..key_end]), text(&body[key_end..end]));
+        let entry = (text(&body[5..key_end]), text(&body[key_end..end]));
         if body[0] == 1 {
             attributes.push(entry)
         } else {

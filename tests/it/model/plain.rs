@@ -114,10 +114,10 @@ fn status(mode: Mode) -> Status {
     }
 }
 
-/// What attributes and extensions take: their keys, their values and seven bytes each.
+/// What attributes and extensions take: their keys, their values and five bytes each.
 fn bytes(seen: &Seen) -> usize {
     let of = |entries: &[(String, String)]| -> usize {
-        entries.iter().map(|(key, json)| 7 + key.len() + json.len()).sum()
+        entries.iter().map(|(key, json)| 5 + key.len() + json.len()).sum()
     };
     of(&seen.attributes) + of(&seen.extensions)
 }

@@ -40,7 +40,7 @@ async fn plant(twins: &Twins<'_>) {
         2 => twins.plant("expiry", "DEL", &[]).await,
         // A list of entries that ends too late, one of a kind that there is not, and a record of another status.
         3 => twins.plant("session:s", "APPEND", &["x"]).await,
-        4 => twins.plant("session:s", "SETRANGE", &["125", "\u{7}\u{7}\u{7}"]).await,
+        4 => twins.plant("session:s", "SETRANGE", &["122", "\u{7}\u{7}\u{7}"]).await,
         _ => twins.plant("session:s", "SETRANGE", &["2", "\u{4}"]).await,
     }
 }
