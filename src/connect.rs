@@ -7,7 +7,7 @@ use crate::model::{Error, Result};
 use crate::store::Store;
 
 /// A store by its URL, with the defaults of its builder: `memory://`, or `redis://[user:password@]host[:port][/db]`, or
-/// with the feature `tls` `rediss://`. What is configured goes through [`MemoryStore::builder`] and
+/// with the feature `tls` `rediss://`, or the master that sentinels name: `redis+sentinel://host,host/service[/db]`. What is configured goes through [`MemoryStore::builder`] and
 /// `RedisStore::builder`.
 ///
 /// ```
@@ -32,6 +32,9 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Store>> {
             Err(Error::invalid("url", "has something behind memory://, which takes nothing"))
         }
         Some(("redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix", _)) => {
+            redis(url).await
+        }
+        Some((scheme, _)) if scheme.ends_with("+sentinel") || scheme.ends_with("-sentinel") => {
             redis(url).await
         }
         // Without the URL, which may have a password.

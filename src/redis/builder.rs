@@ -11,6 +11,7 @@ use crate::model::{Error, Result, Rules, TestClock, check_duration, require_runt
 use crate::redis::config::StoreConfig;
 use crate::redis::credentials::{Credentials, CredentialsSource};
 use crate::redis::near_cache::NearCache;
+use crate::redis::sentinel_url::SentinelUrl;
 use crate::redis::server_url;
 use crate::redis::store::RedisStore;
 #[cfg(feature = "tls")]
@@ -18,6 +19,7 @@ use crate::redis::tls::{self, Certificates};
 use crate::redis::transport::connector::{Connector, Manager, Origin, kept_alive};
 use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::pool::Pool;
+use crate::redis::transport::sentinels::Sentinels;
 use crate::redis::transport::tracking::Tracking;
 use crate::stored::partitions::Partitions;
 
@@ -49,6 +51,7 @@ pub struct RedisStoreBuilder {
 enum Source {
     Url(String),
     Client(Box<Client>),
+    Sentinels { sentinels: Vec<ConnectionInfo>, service: String, server: Box<ConnectionInfo> },
     Manager(Box<dyn Manager>),
 }
 
@@ -58,6 +61,7 @@ impl fmt::Debug for Source {
         f.write_str(match self {
             Self::Url(_) => "Url",
             Self::Client(_) => "Client",
+            Self::Sentinels { .. } => "Sentinels",
             Self::Manager(_) => "Manager",
         })
     }
@@ -241,9 +245,24 @@ impl RedisStoreBuilder {
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));
         let of_connections = self.of_connections();
         let (origin, server) = match self.source {
-            Source::Url(ref url) => self.own(server_url::read(url)?, near_cache.clone())?,
+            Source::Url(ref url) => match SentinelUrl::parse(url) {
+                Some(url) => {
+                    let SentinelUrl { sentinels, service, server } = url?;
+                    let sentinels = sentinels.into_iter().map(|sentinel| self.secured(sentinel));
+                    self.by_sentinels(
+                        sentinels.collect::<Result<_>>()?,
+                        &service,
+                        server,
+                        near_cache.clone(),
+                    )?
+                }
+                None => self.own(server_url::read(url)?, near_cache.clone())?,
+            },
             Source::Client(ref client) => {
                 self.own(client.get_connection_info().clone(), near_cache.clone())?
+            }
+            Source::Sentinels { ref sentinels, ref service, ref server } => {
+                self.by_sentinels(sentinels.clone(), service, (**server).clone(), near_cache.clone())?
             }
             Source::Manager(manager) => {
                 if let Some(field) = of_connections {
@@ -267,13 +286,47 @@ impl RedisStoreBuilder {
 
     /// Connections that the store makes, and the server that they lead to.
     fn own(&self, info: ConnectionInfo, near_cache: Option<Arc<NearCache>>) -> Result<(Origin, String)> {
-        let info = as_whom(kept_alive(info), self.credentials.as_ref())?;
-        #[cfg(feature = "tls")]
-        let info = tls::prepare(info, &self.certificates)?;
-        let dialer = Dialer::new(info, self.credentials.clone());
+        let dialer = self.dialer(info)?;
         let server = dialer.server();
-        let tracking = near_cache.map(|near_cache| Tracking::new(&dialer, near_cache, self.staleness));
-        Ok((Origin::Dialer(dialer, tracking), server))
+        Ok((Origin::Dialer(dialer, self.tracking(near_cache)), server))
+    }
+
+    /// The same to the master that sentinels name.
+    fn by_sentinels(
+        &self,
+        sentinels: Vec<ConnectionInfo>,
+        service: &str,
+        server: ConnectionInfo,
+        near_cache: Option<Arc<NearCache>>,
+    ) -> Result<(Origin, String)> {
+        if sentinels.is_empty() {
+            return Err(Error::invalid("sentinels", "are none"));
+        }
+        let sentinels = sentinels.into_iter().map(kept_alive).collect();
+        let sentinels = Sentinels::new(sentinels, service.to_owned())
+            .map_err(|_| Error::invalid("sentinels", "have an address that cannot be used"))?;
+        let origin = Origin::Sentinels(Arc::new(sentinels), self.dialer(server)?, self.tracking(near_cache));
+        Ok((origin, format!("the master {service}")))
+    }
+
+    fn dialer(&self, info: ConnectionInfo) -> Result<Dialer> {
+        let info = as_whom(kept_alive(info), self.credentials.as_ref())?;
+        Ok(Dialer::new(self.secured(info)?, self.credentials.clone()))
+    }
+
+    fn tracking(&self, near_cache: Option<Arc<NearCache>>) -> Option<Tracking> {
+        near_cache.map(|near_cache| Tracking::new(near_cache, self.staleness))
+    }
+
+    /// With the certificates of the builder.
+    #[cfg(feature = "tls")]
+    fn secured(&self, info: ConnectionInfo) -> Result<ConnectionInfo> {
+        tls::prepare(info, &self.certificates)
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn secured(&self, info: ConnectionInfo) -> Result<ConnectionInfo> {
+        Ok(info)
     }
 
     /// What is set of how connections are made.
@@ -322,7 +375,8 @@ fn as_whom(info: ConnectionInfo, credentials: Option<&CredentialsSource>) -> Res
 impl RedisStore {
     /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` with the
     /// feature `tls`, or `redis+unix:///path[?db=database&user=user&pass=password]`. `?protocol=resp3` is understood too;
-    /// anything else is refused.
+    /// anything else is refused. Or on the master that sentinels name:
+    /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, where user and password are the master's.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Url(url.into()))
@@ -332,6 +386,38 @@ impl RedisStore {
     #[must_use]
     pub fn builder_with_client(client: Client) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Client(Box::new(client)))
+    }
+
+    /// Configures a store on the master of a name that sentinels tell, where a URL does not say all: sentinels with a password,
+    /// certificates. `server` is how the master is connected to, whatever its address: the host and port in it are not used.
+    ///
+    /// All sentinels are asked whenever a connection is made, and the newest master counts that any of them names; and
+    /// again when a connection is used a second after that, so a switch is followed without a restart. (redis-rs's own
+    /// client takes the word of the first sentinel that answers.)
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use cloakroom::{RedisStore, clients::redis::IntoConnectionInfo};
+    ///
+    /// let sentinels = ["redis://:watch@one:26379", "redis://:watch@two:26379", "redis://:watch@three:26379"];
+    /// let sentinels = sentinels.into_iter().map(|url| url.into_connection_info()).collect::<Result<Vec<_>, _>>()?;
+    /// let server = "redis://shop:secret@master/".into_connection_info()?;
+    /// let store = RedisStore::builder_with_sentinels(sentinels, "shop", server).build().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn builder_with_sentinels(
+        sentinels: impl IntoIterator<Item = ConnectionInfo>,
+        service: impl Into<String>,
+        server: ConnectionInfo,
+    ) -> RedisStoreBuilder {
+        let sentinels = sentinels.into_iter().collect();
+        RedisStoreBuilder::new(Source::Sentinels {
+            sentinels,
+            service: service.into(),
+            server: Box::new(server),
+        })
     }
 
     /// Configures a store on connections that the service makes: only [`connect`](bb8::ManageConnection::connect) of its

@@ -21,6 +21,7 @@ pub(crate) mod permission;
 pub(crate) mod reply;
 pub(crate) mod script;
 pub(crate) mod script_error;
+mod sentinel_url;
 mod server_url;
 mod server_version;
 pub(crate) mod session_store;

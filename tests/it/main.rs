@@ -65,6 +65,7 @@ mod recoverer;
 mod retries;
 mod role;
 mod runtimes;
+mod sentinel;
 mod silent_peer;
 mod start;
 mod testing;

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::redis::transport::delivery::Delivery;
-use crate::redis::transport::health::{Condition, Death, Health};
+use crate::redis::transport::health::{Condition, Death, Health, Waits};
 use crate::redis::transport::role::{NOT_THE_MASTER, Role};
+use crate::redis::transport::sentinels::Named;
 use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
 use crate::redis::transport::siblings::Siblings;
@@ -20,6 +21,9 @@ use crate::redis::transport::tracked::{Held, Tracked};
 
 /// How long a reply may take before its connection is suspect.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// As how many calls a large reply counts.
+const LARGE_REPLY: usize = 1000;
 
 /// Between two PINGs of a check.
 const PING_AGAIN: Duration = Duration::from_secs(1);
@@ -32,6 +36,8 @@ pub(crate) struct Connection {
     siblings: Arc<Siblings>,
     /// Of the server that it leads to.
     role: Arc<Role>,
+    /// If sentinels named it.
+    named: Option<Arc<Named>>,
     /// Of the same.
     clock: Arc<ServerClock>,
     /// If the server tells of changes on it.
@@ -42,7 +48,13 @@ impl Connection {
     /// Of a server that told its role just now.
     pub(crate) fn new(link: MultiplexedConnection, role: Role, siblings: Arc<Siblings>) -> Self {
         let health = Arc::new(Health::new(siblings.alarms()));
-        Self { link, health, siblings, role: Arc::new(role), clock: Arc::default(), held: None }
+        Self { link, health, siblings, role: Arc::new(role), named: None, clock: Arc::default(), held: None }
+    }
+
+    /// Sentinels named its server, if any did.
+    pub(crate) fn named(mut self, named: Option<Named>) -> Self {
+        self.named = named.map(Arc::new);
+        self
     }
 
     /// The server tells of changes on it.
@@ -108,6 +120,11 @@ impl Connection {
         }
     }
 
+    /// A large reply is expected on it: as long as what is returned lives, others are sent on other connections.
+    pub(crate) fn expect_large(&self) -> Waits<'_> {
+        self.health.call(LARGE_REPLY)
+    }
+
     /// What becomes of something that was sent on this connection, and what that says about the connection.
     ///
     /// Cancellation safety: what is dropped here may still run at the server, whole or not at all.
@@ -116,9 +133,10 @@ impl Connection {
         sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Delivery<T> {
-        let _waits = self.health.call();
+        let _waits = self.health.call(1);
         // Boxed, for it is large and rare.
-        let answer = if self.role.is_due() {
+        let is_due = self.role.is_due() || self.named.as_ref().is_some_and(|named| named.is_due());
+        let answer = if is_due {
             Box::pin(self.answer_of_the_master(sent, deadline)).await
         } else {
             self.answer(sent, deadline).await
@@ -145,6 +163,8 @@ impl Connection {
         sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
+        // Asked meanwhile.
+        let still_named = self.named.as_ref().map(|named| named.ask(PATIENCE));
         let mut link = self.link.clone();
         let mut asked = pin!(self.role.ask(&mut link));
         let mut answer = pin!(self.answer(sent, deadline));
@@ -156,19 +176,25 @@ impl Connection {
         if role.is_none() && answer.as_ref().is_some_and(is_of_server) {
             role = asked.now_or_never();
         }
-        match role {
-            Some(Err(error)) if answer.as_ref().is_some_and(is_of_server) => {
-                tracing::debug!(%error, "what a server answers that is not the master does not count");
-                self.give_up();
-                match answer {
-                    Some(Err(refused)) if is_not_the_master(&refused) => Some(Err(refused)),
-                    _ => {
-                        let told = "the server that answered is not the master any more";
-                        Some(Err(std::io::Error::other(told).into()))
-                    }
-                }
+        if !answer.as_ref().is_some_and(is_of_server) {
+            return answer;
+        }
+        let is_master = match (role, still_named) {
+            (Some(Err(_)), _) => false,
+            (_, Some(still_named)) => still_named.await,
+            (_, None) => true,
+        };
+        if is_master {
+            return answer;
+        }
+        tracing::debug!("what a server answers that is not the master does not count");
+        self.give_up();
+        match answer {
+            Some(Err(refused)) if is_not_the_master(&refused) => Some(Err(refused)),
+            _ => {
+                let told = "the server that answered is not the master any more";
+                Some(Err(std::io::Error::other(told).into()))
             }
-            _ => answer,
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::role::Role;
+use crate::redis::transport::sentinels::{Named, Sentinels};
 use crate::redis::transport::siblings::Siblings;
 use crate::redis::transport::tracked::Tracked;
 use crate::redis::transport::tracking::{Tracking, keep_heard};
@@ -41,6 +42,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 pub(crate) enum Origin {
     /// The store makes them, tracked if that is asked for and the server can.
     Dialer(Dialer, Option<Tracking>),
+    /// Each leads to the master that the sentinels name, and is made as by this dialer.
+    Sentinels(Arc<Sentinels>, Dialer, Option<Tracking>),
     /// The service makes them.
     Manager(Box<dyn Manager>),
 }
@@ -50,6 +53,7 @@ impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Dialer(..) => "Dialer",
+            Self::Sentinels(..) => "Sentinels",
             Self::Manager(_) => "Manager",
         })
     }
@@ -128,12 +132,12 @@ impl Connector {
     }
 
     async fn handshake(&self) -> RedisResult<Connection> {
-        let (mut link, tracked) = self.link().await?;
+        let Link { mut link, tracked, named } = self.link().await?;
         let sent = Instant::now();
         // A server that wants a password closes the connection at the first long command, which looks like a lost
         // reply. These short ones it answers.
         let (role, time) = Role::find_out(&mut link).await?;
-        let mut connection = Connection::new(link, role, self.siblings.clone());
+        let mut connection = Connection::new(link, role, self.siblings.clone()).named(named);
         if let Some(tracked) = tracked {
             connection = keep_heard(connection, tracked);
         }
@@ -141,19 +145,41 @@ impl Connector {
         Ok(connection)
     }
 
-    async fn link(&self) -> RedisResult<(MultiplexedConnection, Option<Arc<Tracked>>)> {
+    async fn link(&self) -> RedisResult<Link> {
         match &self.origin {
             Origin::Dialer(dialer, tracking) => {
-                if let Some(tracking) = tracking
-                    && let Some(tracked) = tracking.connect(&self.config).await?
-                {
-                    return Ok(tracked);
-                }
-                Ok((dialer.connect(&self.config).await?, None))
+                let (link, tracked) = self.link_by(dialer, tracking.as_ref()).await?;
+                Ok(Link { link, tracked, named: None })
             }
-            Origin::Manager(manager) => Ok((manager.make().await?, None)),
+            Origin::Sentinels(sentinels, dialer, tracking) => {
+                let address = sentinels.master(self.timeout / 2).await?;
+                let (link, tracked) = self.link_by(&dialer.at(&address), tracking.as_ref()).await?;
+                Ok(Link { link, tracked, named: Some(Named::new(sentinels.clone(), address)) })
+            }
+            Origin::Manager(manager) => Ok(Link { link: manager.make().await?, tracked: None, named: None }),
         }
     }
+
+    async fn link_by(
+        &self,
+        dialer: &Dialer,
+        tracking: Option<&Tracking>,
+    ) -> RedisResult<(MultiplexedConnection, Option<Arc<Tracked>>)> {
+        if let Some(tracking) = tracking
+            && let Some(tracked) = tracking.connect(dialer, &self.config).await?
+        {
+            return Ok(tracked);
+        }
+        Ok((dialer.connect(&self.config).await?, None))
+    }
+}
+
+/// A connection that was made, and what is known of it.
+struct Link {
+    link: MultiplexedConnection,
+    tracked: Option<Arc<Tracked>>,
+    /// If sentinels named its server.
+    named: Option<Named>,
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> RedisResult<Connection> {

@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult};
 
 use crate::redis::credentials::CredentialsSource;
+use crate::redis::transport::sentinels::Address;
 
 /// How a server is reached.
 #[derive(Clone, Debug)]
@@ -33,6 +34,18 @@ impl Dialer {
         let settings = self.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let info = ConnectionInfo::clone(&self.info).set_redis_settings(settings);
         Self::new(info, self.credentials.clone())
+    }
+
+    /// To a server at another address, and else the same.
+    pub(crate) fn at(&self, address: &Address) -> Self {
+        let (host, port) = (address.host.clone(), address.port);
+        let place = match self.info.addr().clone() {
+            ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+                ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+            }
+            _ => ConnectionAddr::Tcp(host, port),
+        };
+        Self { info: self.info.clone().set_addr(place), credentials: self.credentials.clone() }
     }
 
     /// The server, as errors name it: host and port, or the path of its socket.

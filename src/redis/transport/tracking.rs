@@ -24,7 +24,6 @@ const PROBES: u32 = 4;
 /// How connections are made that are tracked.
 #[derive(Debug)]
 pub(crate) struct Tracking {
-    dialer: Dialer,
     near_cache: Arc<NearCache>,
     staleness: Duration,
     /// Whether it was said that the server does not track.
@@ -32,13 +31,14 @@ pub(crate) struct Tracking {
 }
 
 impl Tracking {
-    pub(crate) fn new(dialer: &Dialer, near_cache: Arc<NearCache>, staleness: Duration) -> Self {
-        Self { dialer: dialer.with_resp3(), near_cache, staleness, is_said: AtomicBool::new(false) }
+    pub(crate) fn new(near_cache: Arc<NearCache>, staleness: Duration) -> Self {
+        Self { near_cache, staleness, is_said: AtomicBool::new(false) }
     }
 
     /// Makes a connection, tracked if the server can. `None`: it speaks no RESP3.
     pub(crate) async fn connect(
         &self,
+        dialer: &Dialer,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<Option<(MultiplexedConnection, Option<Arc<Tracked>>)>> {
         let tracked = Arc::new(Tracked::new(self.staleness));
@@ -53,7 +53,7 @@ impl Tracking {
             Ok(())
         };
         let config = config.clone().set_push_sender(heed);
-        let made = self.dialer.connect(&config).await;
+        let made = dialer.with_resp3().connect(&config).await;
         let mut link = match made {
             Ok(link) => link,
             Err(error) if speaks_no_resp3(&error) => {

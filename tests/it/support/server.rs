@@ -166,7 +166,7 @@ impl Server {
 
 /// A port that no other server of this process is given, for one that is killed has to come back at its own. It is none
 /// of those that the system gives to connections.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     loop {
         let nth = std::process::id().wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));

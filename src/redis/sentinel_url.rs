@@ -1,0 +1,110 @@
+//! URLs of sentinels: `redis+sentinel://[user:password@]host[:port],host[:port]…/service[/db]`.
+
+use redis::{ConnectionInfo, IntoConnectionInfo as _};
+
+use crate::model::{Error, Result};
+
+/// Where sentinels listen if the URL does not say.
+const PORT: u16 = 26379;
+
+const FORM: &str = "is no redis+sentinel://[user:password@]host[:port],host[:port]/service[/db], nor, with the feature `tls`, a rediss+sentinel:// URL";
+
+/// What a URL of sentinels says.
+pub(crate) struct SentinelUrl {
+    pub(crate) sentinels: Vec<ConnectionInfo>,
+    pub(crate) service: String,
+    /// How the master is connected to. The host is not the master's, which the sentinels tell.
+    pub(crate) server: ConnectionInfo,
+}
+
+impl SentinelUrl {
+    /// `None`: it is none of sentinels.
+    pub(crate) fn parse(url: &str) -> Option<Result<Self>> {
+        let (scheme, rest) = url.split_once("://")?;
+        let scheme = scheme.strip_suffix("+sentinel").or_else(|| scheme.strip_suffix("-sentinel"))?;
+        let scheme = match scheme {
+            "redis" | "valkey" => "redis",
+            "rediss" | "valkeys" => "rediss",
+            _ => return None,
+        };
+        // Without the URL, which may have a password.
+        Some(Self::read(scheme, rest).ok_or_else(|| Error::invalid("url", FORM)))
+    }
+
+    fn read(scheme: &str, rest: &str) -> Option<Self> {
+        let (place, path) = rest.split_once('/')?;
+        let (user, hosts) = place.rsplit_once('@').map_or(("", place), |(user, hosts)| (user, hosts));
+        let (service, database) = path.split_once('/').unwrap_or((path, ""));
+        if service.is_empty() || path.contains(['?', '#']) || database.contains('/') {
+            return None;
+        }
+        let info = |user: &str, host: &str, database: &str| {
+            let at = if user.is_empty() { "" } else { "@" };
+            format!("{scheme}://{user}{at}{host}/{database}").into_connection_info().ok()
+        };
+        let sentinels: Option<Vec<_>> =
+            hosts.split(',').map(|host| info("", &with_port(host)?, "")).collect();
+        let first = hosts.split(',').next()?;
+        Some(Self {
+            sentinels: sentinels?,
+            service: service.to_owned(),
+            server: info(user, first, database)?,
+        })
+    }
+}
+
+/// A host of a URL, with a port. `None`: there is no host.
+fn with_port(host: &str) -> Option<String> {
+    let name = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+    match (host, name.contains(':')) {
+        ("", _) => None,
+        (host, true) => Some(host.to_owned()),
+        (host, false) => Some(format!("{host}:{PORT}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> SentinelUrl {
+        match SentinelUrl::parse(url) {
+            Some(Ok(parsed)) => parsed,
+            Some(Err(error)) => panic!("{url}: {error}"),
+            None => panic!("{url} is none"),
+        }
+    }
+
+    #[test]
+    fn a_url_has_all_sentinels_and_the_master_is_connected_to_with_its_user_and_database() {
+        for scheme in ["redis+sentinel", "redis-sentinel", "valkey+sentinel", "valkey-sentinel"] {
+            let url = parsed(&format!("{scheme}://ann:p%40ss@one,two:7000,[::1],[::1]:7001/shop/3"));
+            let addresses: Vec<String> = url.sentinels.iter().map(|info| info.addr().to_string()).collect();
+            assert_eq!(addresses, ["one:26379", "two:7000", "::1:26379", "::1:7001"]);
+            assert!(url.sentinels.iter().all(|info| info.redis_settings().password().is_none()));
+            let server = url.server.redis_settings();
+            assert_eq!((server.username(), server.password(), server.db()), (Some("ann"), Some("p@ss"), 3));
+            assert_eq!(url.service, "shop");
+        }
+        assert_eq!(parsed("redis+sentinel://one/shop").server.redis_settings().db(), 0);
+    }
+
+    #[test]
+    fn what_is_no_url_of_sentinels_is_told_apart_from_a_bad_one() {
+        for other in ["redis://one/", "memory://", "http+sentinel://one/shop", "one,two"] {
+            assert!(SentinelUrl::parse(other).is_none(), "{other}");
+        }
+        for bad in [
+            "redis+sentinel://one",
+            "redis+sentinel://one/",
+            "redis+sentinel:///shop",
+            "redis+sentinel://one,/shop",
+            "redis+sentinel://one/shop/x",
+            "redis+sentinel://one/shop/0/1",
+            "redis+sentinel://one/shop?timeout=1",
+            "redis+sentinel://one:99999/shop",
+        ] {
+            assert!(SentinelUrl::parse(bad).is_some_and(|parsed| parsed.is_err()), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Sentinels: the store is where the master is, through each kind of a failover, without a restart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cloakroom::{NewSession, RedisStore, RedisStoreBuilder, SessionId};
+use redis::IntoConnectionInfo as _;
+use tokio::task::JoinSet;
+
+use crate::support::context::{Store, build, eventually};
+use crate::support::sentinels::{SERVICE, Watched, command, try_command};
+use crate::support::server::Server;
+
+const WRITERS: usize = 8;
+
+/// For so long the word of the sentinels counts, and so long may they take to answer: the promise.
+const COUNTS_FOR: Duration = Duration::from_millis(400);
+
+fn builder(url: &str) -> RedisStoreBuilder {
+    RedisStore::builder(url).namespace("t")
+}
+
+async fn store_at(server: &Server) -> Store {
+    build(builder(server.url()).deadline(Duration::from_secs(20))).await
+}
+
+/// A session whose creation was acknowledged.
+struct Acknowledged {
+    id: SessionId,
+    at: Instant,
+    /// What the first master had written by then, its own write included. `None`: it did not tell.
+    offset: Option<u64>,
+}
+
+/// Writers that note what was acknowledged.
+struct Load {
+    writers: JoinSet<Vec<Acknowledged>>,
+    is_over: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+}
+
+impl Load {
+    async fn begin(store: &Store, first: &Server) -> Self {
+        let load = Self { writers: JoinSet::new(), is_over: Arc::default(), count: Arc::default() };
+        let Load { mut writers, is_over, count } = load;
+        for _ in 0..WRITERS {
+            let raw = first.connect().await;
+            writers.spawn(write(store.clone(), raw, is_over.clone(), count.clone()));
+        }
+        let load = Self { writers, is_over, count };
+        load.goes_on().await;
+        load
+    }
+
+    /// Waits until more was acknowledged.
+    async fn goes_on(&self) {
+        let before = self.count.load(Ordering::SeqCst);
+        eventually("writes are acknowledged", async || self.count.load(Ordering::SeqCst) > before + 500)
+            .await;
+    }
+
+    /// All that was acknowledged, in the order in which it was.
+    async fn end(self) -> Vec<Acknowledged> {
+        self.is_over.store(true, Ordering::SeqCst);
+        let mut all: Vec<Acknowledged> = self.writers.join_all().await.into_iter().flatten().collect();
+        all.sort_by_key(|one| one.at);
+        all
+    }
+}
+
+async fn write(
+    store: Store,
+    mut first: redis::aio::MultiplexedConnection,
+    is_over: Arc<AtomicBool>,
+    count: Arc<AtomicU64>,
+) -> Vec<Acknowledged> {
+    let mut acknowledged = Vec::new();
+    while !is_over.load(Ordering::SeqCst) {
+        let Ok(created) = store.create(NewSession::new().user("ann")).await else { continue };
+        let (id, at) = (created.session.id().clone(), Instant::now());
+        let role = redis::cmd("ROLE");
+        let told =
+            tokio::time::timeout(Duration::from_millis(100), role.query_async::<redis::Value>(&mut first));
+        let offset = match told.await {
+            Ok(Ok(redis::Value::Array(parts))) => match parts.get(1) {
+                Some(redis::Value::Int(offset)) => u64::try_from(*offset).ok(),
+                _ => None,
+            },
+            _ => None,
+        };
+        acknowledged.push(Acknowledged { id, at, offset });
+        count.fetch_add(1, Ordering::SeqCst);
+    }
+    acknowledged
+}
+
+/// Up to which offset of the first master a promoted replica has what that wrote.
+async fn taken_over_at(promoted: &Server) -> u64 {
+    let info: String = command(promoted, &["INFO", "replication"]).await;
+    let offset = info.lines().find_map(|line| line.strip_prefix("second_repl_offset:")).unwrap();
+    // It tells the first that it has not.
+    offset.trim().parse::<u64>().unwrap() - 1
+}
+
+/// Holds what was acknowledged against what is there: all that the promoted replica had, and the rest is counted.
+async fn nothing_is_lost_that_was_replicated(name: &str, all: &[Acknowledged], promoted: &Server) {
+    let (store, had) = (store_at(promoted).await, taken_over_at(promoted).await);
+    let mut lost = 0;
+    for ids in all.chunks(200) {
+        let names: Vec<SessionId> = ids.iter().map(|one| one.id.clone()).collect();
+        for (one, found) in ids.iter().zip(store.get_many(&names).await) {
+            if found.unwrap().is_none() {
+                lost += 1;
+                assert!(one.offset.is_none_or(|offset| offset > had), "{name}: a replicated write is lost");
+            }
+        }
+    }
+    let gap = all.windows(2).map(|two| two[1].at - two[0].at).max().unwrap();
+    eprintln!("{name}: {} acknowledged, {lost} of them lost, {gap:?} without service", all.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_is_killed_and_comes_back_costs_no_replicated_write_and_no_restart() {
+    let mut watched = Watched::start().await;
+    let store = build(builder(&watched.url())).await;
+    let load = Load::begin(&store, &watched.servers[0]).await;
+    watched.servers[0].kill().await;
+    let promoted = watched.switched().await;
+    // It has nothing, and takes itself for the master until the sentinels demote it.
+    watched.servers[0].restart().await;
+    load.goes_on().await;
+    eventually("the old master is a replica", async || {
+        let info = try_command::<String>(&watched.servers[0], &["INFO", "replication"]).await;
+        info.is_some_and(|info| info.contains("role:slave"))
+    })
+    .await;
+    load.goes_on().await;
+    let all = load.end().await;
+    nothing_is_lost_that_was_replicated("kill -9", &all, &watched.servers[promoted]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_is_stopped_and_goes_on_serves_nobody_any_more() {
+    let mut watched = Watched::start().await;
+    let store = build(builder(&watched.url())).await;
+    let witness = store.create(NewSession::new()).await.unwrap().session;
+    let load = Load::begin(&store, &watched.servers[0]).await;
+    watched.servers[0].freeze().await;
+    let promoted = watched.switched().await;
+    load.goes_on().await;
+    store_at(&watched.servers[promoted]).await.delete(&witness).await.unwrap();
+    watched.servers[0].thaw().await;
+    for _ in 0..1000 {
+        assert!(store.get(witness.id()).await.unwrap().is_none(), "it is read from the old master");
+    }
+    load.goes_on().await;
+    let all = load.end().await;
+    nothing_is_lost_that_was_replicated("SIGSTOP", &all, &watched.servers[promoted]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failover_that_is_asked_for_is_followed() {
+    let watched = Watched::start().await;
+    let store = build(builder(&watched.url())).await;
+    let witness = store.create(NewSession::new()).await.unwrap().session;
+    let load = Load::begin(&store, &watched.servers[0]).await;
+    let mut failover = redis::cmd("SENTINEL");
+    failover.arg("FAILOVER").arg(SERVICE);
+    failover.query_async::<()>(&mut watched.sentinel(0).await).await.unwrap();
+    let promoted = watched.switched().await;
+    let other = store_at(&watched.servers[promoted]).await;
+    eventually("it is deleted", async || other.delete(&witness).await.is_ok()).await;
+    let deleted = Instant::now();
+    while deleted.elapsed() < 3 * COUNTS_FOR {
+        let began = deleted.elapsed();
+        if let Ok(Some(_)) = store.get(witness.id()).await {
+            assert!(began <= COUNTS_FOR, "read {began:?} after it was deleted");
+        }
+    }
+    load.goes_on().await;
+    let all = load.end().await;
+    nothing_is_lost_that_was_replicated("SENTINEL FAILOVER", &all, &watched.servers[promoted]).await;
+}
+
+/// The sentinels may not log in at the old master any more: they take it for down, and cannot demote it. The store, which may,
+/// finds a sound master there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_does_not_know_that_there_is_another_is_left_with_the_switch() {
+    let watched = Watched::start().await;
+    for server in &watched.servers {
+        command::<()>(server, &["ACL", "SETUSER", "own", "on", ">p", "~*", "+@all"]).await;
+    }
+    let store = build(builder(&watched.url().replace("://", "://own:p@"))).await;
+    let witness = store.create(NewSession::new()).await.unwrap().session;
+    let load = Load::begin(&store, &watched.servers[0]).await;
+    let mut old = watched.servers[0].connect().await;
+    for shut_out in [["SETUSER", "watch", "off"], ["SETUSER", "default", "off"]] {
+        redis::cmd("ACL").arg(&shut_out).query_async::<()>(&mut old).await.unwrap();
+    }
+    redis::cmd("CLIENT").arg(&["KILL", "USER", "watch"]).query_async::<i64>(&mut old).await.unwrap();
+    let promoted = watched.switched().await;
+    let switched = Instant::now();
+    store_at(&watched.servers[promoted]).await.delete(&witness).await.unwrap();
+    let role: redis::Value = redis::cmd("ROLE").query_async(&mut old).await.unwrap();
+    assert!(format!("{role:?}").contains("master"), "{role:?}");
+    while switched.elapsed() < 3 * COUNTS_FOR {
+        let began = switched.elapsed();
+        if store.get(witness.id()).await.is_ok_and(|found| found.is_some()) {
+            assert!(began <= COUNTS_FOR, "read {began:?} after the switch");
+        }
+    }
+    load.goes_on().await;
+    let all = load.end().await;
+    let late = all.iter().filter(|one| one.at > switched + COUNTS_FOR);
+    let ids: Vec<SessionId> = late.map(|one| one.id.clone()).collect();
+    assert!(!ids.is_empty());
+    for found in store_at(&watched.servers[promoted]).await.get_many(&ids).await {
+        assert!(found.unwrap().is_some(), "it was written to the old master");
+    }
+}
+
+#[tokio::test]
+async fn a_store_starts_by_the_sentinels_that_are_there_and_names_what_is_wrong() {
+    let watched = Watched::start().await;
+    let url = watched.url();
+    // Nobody listens at the first, and the second never answers.
+    let deaf = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = deaf.local_addr().unwrap();
+    let with_two_more = url.replace("redis+sentinel://", &format!("valkey-sentinel://127.0.0.1:1,{silent},"));
+    let store = build(builder(&with_two_more).deadline(Duration::from_secs(20))).await;
+    store.create(NewSession::new()).await.unwrap();
+    let error = cloakroom::connect("valkeys+sentinel://ann:hush@one").await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("redis+sentinel://"), "{error}");
+    assert!(!format!("{error:?}").contains("hush"), "{error:?}");
+
+    let unknown = url.replace("/shop", "/another");
+    let error = builder(&unknown).build().await.unwrap_err();
+    assert!(error.is_not_executed(), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("no master of that name"), "{cause}");
+    let of_a_sentinel = url.replace("redis+sentinel", "redis");
+    let of_a_sentinel = format!("{}/", of_a_sentinel.split(',').next().unwrap());
+    let error = builder(&of_a_sentinel).build().await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("sentinel"), "{cause}");
+}
+
+#[tokio::test]
+async fn sentinels_and_the_master_may_each_have_their_own_user() {
+    let watched = Watched::start().await;
+    for server in &watched.servers {
+        command::<()>(server, &["ACL", "SETUSER", "shop", "on", ">p", "~*", "&*", "+@all"]).await;
+    }
+    let hosts = watched.url();
+    let (_, hosts) = hosts.split_once("://").unwrap();
+    let hosts = hosts.split('/').next().unwrap();
+    let sentinels = hosts.split(',').map(|host| format!("redis://{host}/").into_connection_info().unwrap());
+    let server = "redis://shop:p@wherever/2".into_connection_info().unwrap();
+    let builder = RedisStore::builder_with_sentinels(sentinels, SERVICE, server).namespace("t");
+    let store = build(builder.near_cache(10)).await;
+    let session = store.create(NewSession::new()).await.unwrap().session;
+    assert!(store.get(session.id()).await.unwrap().is_some());
+    let list: String = command(&watched.servers[0], &["CLIENT", "LIST", "TYPE", "normal"]).await;
+    assert!(list.lines().any(|line| line.contains("user=shop") && line.contains("db=2")), "{list}");
+}
