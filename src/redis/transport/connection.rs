@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::redis::transport::delivery::Delivery;
-use crate::redis::transport::health::{Condition, Death, Health, Waits};
+use crate::redis::transport::health::{Condition, Death, Health};
 use crate::redis::transport::role::{NOT_THE_MASTER, Role};
 use crate::redis::transport::sentinels::Named;
 use crate::redis::transport::server_clock::{ServerClock, time_ms};
@@ -21,9 +21,6 @@ use crate::redis::transport::tracked::{Held, Tracked};
 
 /// How long a reply may take before its connection is suspect.
 const PATIENCE: Duration = Duration::from_millis(200);
-
-/// As how many calls a large reply counts.
-const LARGE_REPLY: usize = 1000;
 
 /// Between two PINGs of a check.
 const PING_AGAIN: Duration = Duration::from_secs(1);
@@ -120,11 +117,6 @@ impl Connection {
         }
     }
 
-    /// A large reply is expected on it: as long as what is returned lives, others are sent on other connections.
-    pub(crate) fn expect_large(&self) -> Waits<'_> {
-        self.health.call(LARGE_REPLY)
-    }
-
     /// What becomes of something that was sent on this connection, and what that says about the connection.
     ///
     /// Cancellation safety: what is dropped here may still run at the server, whole or not at all.
@@ -133,7 +125,7 @@ impl Connection {
         sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Delivery<T> {
-        let _waits = self.health.call(1);
+        let _waits = self.health.call();
         // Boxed, for it is large and rare.
         let is_due = self.role.is_due() || self.named.as_ref().is_some_and(|named| named.is_due());
         let answer = if is_due {

@@ -45,7 +45,7 @@ impl Dialer {
             }
             _ => ConnectionAddr::Tcp(host, port),
         };
-        Self { info: self.info.clone().set_addr(place), credentials: self.credentials.clone() }
+        Self { info: Box::new((*self.info).clone().set_addr(place)), credentials: self.credentials.clone() }
     }
 
     /// The server, as errors name it: host and port, or the path of its socket.

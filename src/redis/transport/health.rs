@@ -34,7 +34,7 @@ pub(crate) struct Health {
     condition: AtomicU8,
     /// How many alarms of the pool there had been when it was last found sound.
     alarms: AtomicU64,
-    /// How many calls wait for a reply on it; one for a large reply counts as many.
+    /// How many calls wait for a reply on it.
     calls: AtomicUsize,
     /// The task that checks it.
     check: Mutex<Weak<watch::Sender<Death>>>,
@@ -86,10 +86,10 @@ impl Health {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// A call waits for a reply that counts as so many, as long as what is returned lives.
-    pub(crate) fn call(&self, weight: usize) -> Waits<'_> {
-        self.calls.fetch_add(weight, Ordering::Relaxed);
-        Waits { health: self, weight }
+    /// A call waits for a reply, as long as what is returned lives.
+    pub(crate) fn call(&self) -> Waits<'_> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Waits(self)
     }
 
     pub(crate) fn death(&self) -> Death {
@@ -117,13 +117,10 @@ impl Health {
 
 /// A call that waits for a reply.
 #[derive(Debug)]
-pub(crate) struct Waits<'a> {
-    health: &'a Health,
-    weight: usize,
-}
+pub(crate) struct Waits<'a>(&'a Health);
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.health.calls.fetch_sub(self.weight, Ordering::Relaxed);
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }

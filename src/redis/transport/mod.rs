@@ -6,7 +6,6 @@ pub(crate) mod delivery;
 pub(crate) mod dialer;
 pub(crate) mod failure;
 mod health;
-mod large_keys;
 mod place;
 pub(crate) mod pool;
 pub(crate) mod read_batcher;

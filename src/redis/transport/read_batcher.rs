@@ -14,7 +14,6 @@ use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::Delivery;
-use crate::redis::transport::large_keys::LargeKeys;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::tracked::Tracked;
 
@@ -71,8 +70,6 @@ pub(crate) struct ReadBatcher {
     waiting: Mutex<Vec<Read>>,
     /// How many pipelines are on their way.
     on_their_way: AtomicUsize,
-    /// What is read alone.
-    large: LargeKeys,
 }
 
 /// A read that waits to be sent.
@@ -105,13 +102,8 @@ impl ReadBatcher {
         part: Part,
         deadline: Instant,
     ) -> Delivery<Stamped> {
-        if !matches!(part, Part::Beginning(_)) && self.large.has(key) {
-            let read = Box::pin(read_alone(pool, key, part, Size::Large, deadline)).await;
-            return self.learned(key, part, read);
-        }
         if let Some(_on_its_way) = OnItsWay::alone(self) {
-            let read = read_alone(pool, key, part, Size::Unknown, deadline).await;
-            return self.learned(key, part, read);
+            return read_alone(pool, key, part, deadline).await;
         }
         let (caller, told) = oneshot::channel();
         let read = Read { key: key.to_owned(), part, deadline, prefix: 0, caller: Some(caller) };
@@ -125,17 +117,7 @@ impl ReadBatcher {
             tokio::spawn(turn.send(pool.clone()));
         }
         let gone = || RedisError::from(std::io::Error::other("the runtime that sends is shut down"));
-        self.learned(key, part, told.await.unwrap_or_else(|_| Delivery::Lost(gone())))
-    }
-
-    /// Notes whether what was read is large.
-    fn learned(&self, key: &[u8], part: Part, read: Delivery<Stamped>) -> Delivery<Stamped> {
-        if let Delivery::Answered(Stamped { value: Value::BulkString(bytes), .. }) = &read
-            && !matches!(part, Part::Beginning(_))
-        {
-            self.large.saw(key, bytes.len());
-        }
-        read
+        told.await.unwrap_or_else(|_| Delivery::Lost(gone()))
     }
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Read>> {
@@ -166,19 +148,11 @@ impl Drop for OnItsWay<'_> {
     }
 }
 
-/// What is known of the size of a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Size {
-    Unknown,
-    Large,
-}
-
-async fn read_alone(pool: &Pool, key: &[u8], part: Part, size: Size, deadline: Instant) -> Delivery<Stamped> {
+async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
     let connection = match pool.connection(deadline).await {
         Ok(connection) => connection,
         Err(unavailable) => return Delivery::Unsent(unavailable),
     };
-    let _apart = (size == Size::Large).then(|| connection.expect_large());
     let mut pipeline = Pipeline::with_capacity(3);
     pipeline.cmd("TIME");
     let prefix = part.read(&mut pipeline, key, &connection);
