@@ -147,7 +147,7 @@ async fn a_delete_and_a_log_out_everywhere_win_over_a_freeze(#[values(Redis, Mem
 
 #[rstest]
 #[tokio::test]
-async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_255_bytes(#[values(Redis, Memory)] on: On) {
+async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_256_bytes(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
     let before = context.dump().await;
@@ -155,7 +155,7 @@ async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_255_bytes(#[valu
     for (place, span) in [
         ("elsewhere", Duration::ZERO),
         ("elsewhere", TTL + Duration::from_millis(1)),
-        (&*"x".repeat(256), SPAN),
+        (&*"x".repeat(257), SPAN),
     ] {
         let error = store.freeze(&id, Freezing::new(TaskId::random(), place).span(span)).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{error}");
