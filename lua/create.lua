@@ -19,7 +19,7 @@
   ARGV[7]   node           utf-8; empty: none
   ARGV[8]   holder_id      text; empty: none
   ARGV[9]   status         word: active, suspended; default: active
-  ARGV[10]  ttl_ms         integer; default: 1800000
+  ARGV[10]  ttl_ms         integer; at most 315360000000; default: 1800000
   ARGV[11]  lifetime_ms    integer; 0: none; default: 0
   ARGV[12]  grace_ms       integer; default: 3600000
   ARGV[13]  tombstone_ms   integer; default: 30000
@@ -65,7 +65,7 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKE
   and (now_ms .. bound_ms .. ttl_ms .. lifetime_ms .. grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and ttl_ms ~= '' and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= ''
   and (limit == '0' or user == '' and limit ~= '' and limit + 0 <= LIMIT_MOST)
-  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256
   and (id .. user .. connection .. node):find('^[^\128-\255]*$') then
   -- They are digits, which Lua reckons with.
   local ttl, lifetime, grace, tombstone = ttl_ms + 0, lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
@@ -90,8 +90,8 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKE
       connection_key, connection_key, connection_key, connection_key)
   end
   local may, key = redis.acl_check_cmd, record_key
-  if present < full and position == size + 1 and listed < RECORD_LISTED_MOST
-    and ttl >= 1 and ttl <= ARGS_MOST and lifetime <= ARGS_MOST and grace >= 1 and grace <= ARGS_MOST
+  if present < full and position == size + 1 and size <= ENTRIES_MOST and listed < RECORD_LISTED_MOST
+    and ttl >= 1 and ttl <= ARGS_TTL_MOST and lifetime <= ARGS_MOST and grace >= 1 and grace <= ARGS_MOST
     and tombstone >= 1 and tombstone <= ARGS_MOST and now <= ARGS_MOST
     and (not bound or bound <= ARGS_MOST and now - bound < tombstone)
     and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
@@ -140,7 +140,7 @@ args_id(id)
 args_names(user, connection, node)
 args_stored(id, user, connection, node)
 local status = record_status(status)
-local ttl, lifetime = args_integer(ttl_ms, 'ttl_ms', 1), args_integer(lifetime_ms, 'lifetime_ms', 0)
+local ttl, lifetime = args_integer(ttl_ms, 'ttl_ms', 1, ARGS_TTL_MOST), args_integer(lifetime_ms, 'lifetime_ms', 0)
 local grace, tombstone = args_integer(grace_ms, 'grace_ms', 1), args_integer(tombstone_ms, 'tombstone_ms', 1)
 local limit = args_integer(limit, 'limit', 0, LIMIT_MOST)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')

@@ -12,7 +12,7 @@
   ARGV[6+]  session       group    id (utf-8), user (utf-8; empty: none), connection (utf-8; empty: none),
                                   node (utf-8; empty: none), op_id (8 bytes; empty: none),
                                   status (word: active, suspended; default: active),
-                                  ttl_ms (integer; default: 1800000), entries (entries; empty: none)
+                                  ttl_ms (integer; at most 315360000000; default: 1800000), entries (entries; empty: none)
 
   Replies
     {"ok", created_at, place...}
@@ -57,7 +57,7 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
     local id, user, connection, node, op_id, status, ttl_ms, entries = unpack(arguments, place * 8 - 2, place * 8 + 5)
     if ttl_ms ~= earlier_ttl then
       local ttl = not find(ttl_ms, '%D') and tonumber(ttl_ms) or 0
-      ordinary = ordinary and ttl >= 1 and ttl <= ARGS_MOST
+      ordinary = ordinary and ttl >= 1 and ttl <= ARGS_TTL_MOST
       local ends_at, deadline = now + ttl, 0
       if lifetime > 0 then deadline = now + lifetime end
       if lifetime > 0 and ends_at > deadline then ends_at = deadline end
@@ -72,9 +72,9 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
       if kind < 1 or kind > 2 or value_size == 0 then break end
       position, listed = position + ENTRY_HEADER_SIZE + key_size + value_size, listed + 1
     end
-    ordinary = ordinary and position == size + 1 and listed < RECORD_LISTED_MOST and #op_id == ARGS_TOKEN_SIZE
+    ordinary = ordinary and position == size + 1 and size <= ENTRIES_MOST and listed < RECORD_LISTED_MOST and #op_id == ARGS_TOKEN_SIZE
       and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended') and id ~= '' and #id <= 128
-      and #user <= 255 and #connection <= 255 and #node <= 255 and not find(id .. user .. connection .. node, '[\128-\255]')
+      and #user <= 256 and #connection <= 256 and #node <= 256 and not find(id .. user .. connection .. node, '[\128-\255]')
       and not seen[record_key] and (connection == '' or not seen[connection_key])
     if not ordinary then break end
     local session = { id, rest, record_key, pack_fields(RECORD_BEFORE_OP_IDS, RECORD_FORMAT, RECORD_LIVE,
@@ -141,7 +141,7 @@ for place = 1, count do
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
   args_stored(id, user, connection, node)
-  ttl = args_integer(ttl, 'ttl_ms', 1)
+  ttl = args_integer(ttl, 'ttl_ms', 1, ARGS_TTL_MOST)
   local _, listed = entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')
   sessions[place] = {

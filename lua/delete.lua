@@ -44,7 +44,7 @@ local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tomb
 if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
   and not (now_ms .. tombstone_ms):find('%D') and (not now or now <= ARGS_MOST)
   and tombstone and tombstone <= ARGS_MOST and tombstone_ms:byte() > 48 -- no zeros before it: so SET takes it
-  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000

@@ -30,7 +30,7 @@
   ARGV[15]  last_active_ms  integer
   ARGV[16]  expires_at_ms   integer
   ARGV[17]  deadline_ms     integer; 0: none
-  ARGV[18]  ttl_ms          integer
+  ARGV[18]  ttl_ms          integer; at most 315360000000
   ARGV[19]  operations      32 bytes; the ids of its last four changes, newest first
   ARGV[20]  replaces        integer; empty: any older one; the version to replace, 0: none
   ARGV[21]  grace_ms        integer; default: 3600000
@@ -85,7 +85,7 @@ args_stored(id, new.user, new.connection, new.node)
 local holder_id = ARGV[12]
 new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
 new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
-new.deadline, new.ttl = args_integer(ARGV[17], 'deadline_ms', 0), args_integer(ARGV[18], 'ttl_ms', 1)
+new.deadline, new.ttl = args_integer(ARGV[17], 'deadline_ms', 0), args_integer(ARGV[18], 'ttl_ms', 1, ARGS_TTL_MOST)
 local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[20], 'replaces', 0)
 local grace = args_integer(ARGV[21], 'grace_ms', 1)
 local entries, listed = entries_argument(ARGV[22], 'entries')

@@ -16,9 +16,9 @@
   ARGV[7]   node           text; empty: none
   ARGV[8]   version        integer; empty: any
   ARGV[9]   status         word: active, suspended; empty: as it is
-  ARGV[10]  ttl_ms         integer; empty: as it is
+  ARGV[10]  ttl_ms         integer; at most 315360000000; empty: as it is
   ARGV[11]  grace_ms       integer; default: 3600000
-  ARGV[12]  entries_bytes  integer; default: 262144; the most that all entries may take
+  ARGV[12]  entries_bytes  integer; at most 15728640; default: 262144; the most that all entries may take
   ARGV[13]  entries_most   integer; default: 1024; how many entries there may be at most, and how many changes
   ARGV[14]  as_node        text; empty: none; the node that writes as the owner
   ARGV[15]  lease_id       8 bytes; empty: none; its lease
@@ -53,10 +53,10 @@ local most_bytes, most, bound, grace = tonumber(entries_bytes), tonumber(entries
   tonumber(grace_ms)
 if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
   and not (now_ms .. bound_ms .. version .. grace_ms .. entries_bytes .. entries_most):find('%D')
-  and most_bytes and most_bytes <= ARGS_MOST and most and most <= ARGS_MOST
+  and most_bytes and most_bytes <= ENTRIES_MOST and most and most <= ARGS_MOST
   and grace and grace >= 1 and grace <= ARGS_MOST
   and (not bound or bound <= ARGS_MOST)
-  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
   local now = tonumber(now_ms)
   if not now then
     local time = redis.call('TIME')
@@ -107,8 +107,8 @@ args_id(id)
 args_names(user, connection, node)
 local expected = args_optional_integer(version, 'version', 1)
 local wanted = status ~= '' and record_status(status) or nil
-local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1)
-local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0)
+local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1, ARGS_TTL_MOST)
+local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0, ENTRIES_MOST)
 local most = args_integer(entries_most, 'entries_most', 0)
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')

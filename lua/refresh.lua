@@ -45,7 +45,7 @@ local may, now, share, touch, grace = redis.acl_check_cmd, tonumber(now_ms), ton
 if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_ms):find('%D')
   and (not now or now <= ARGS_MOST) and share and share >= 1 and share <= 1000 and touch and touch <= ARGS_MOST
   and grace and grace >= 1 and grace <= ARGS_MOST and (want == 'times' or want == 'record')
-  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000

@@ -64,7 +64,7 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op
   and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= LIMIT_MOST
   and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
-  and #user <= 255 and #connection <= 255 and #node <= 255
+  and #user <= 256 and #connection <= 256 and #node <= 256
   and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
   -- They are digits, which Lua reckons with.
   local grace, rotation_grace, tombstone, now = grace_ms + 0, rotation_grace_ms + 0, tombstone_ms + 0, tonumber(now_ms)

@@ -24,7 +24,7 @@
   ARGV[11]  new_node        utf-8; empty: none
   ARGV[12]  holder_id       text; empty: none
   ARGV[13]  status          word: active, suspended
-  ARGV[14]  ttl_ms          integer
+  ARGV[14]  ttl_ms          integer; at most 315360000000
   ARGV[15]  grace_ms        integer; default: 3600000
   ARGV[16]  as_node         text; empty: none; the node that writes as the owner
   ARGV[17]  lease_id        8 bytes; empty: none; its lease
@@ -63,7 +63,7 @@ local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11
 args_stored(new_user, new_connection, new_node, '')
 local holder_id = ARGV[12]
 local status = record_status(ARGV[13])
-local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1), args_integer(ARGV[15], 'grace_ms', 1)
+local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1, ARGS_TTL_MOST), args_integer(ARGV[15], 'grace_ms', 1)
 local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
 local entries, listed = entries_argument(ARGV[18], 'entries')
 

@@ -9,7 +9,7 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_
   and (now_ms .. bound_ms .. ttl_ms .. lifetime_ms .. grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and ttl_ms ~= '' and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= ''
   and (limit == '0' or user == '' and limit ~= '' and limit + 0 <= 500)
-  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256
   and (id .. user .. connection .. node):find('^[^\128-\255]*$') then
   local ttl, lifetime, grace, tombstone = ttl_ms + 0, lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
   local now, bound = tonumber(now_ms), tonumber(bound_ms)
@@ -32,8 +32,8 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_
       connection_key, connection_key, connection_key, connection_key)
   end
   local may, key = redis.acl_check_cmd, record_key
-  if present < full and position == size + 1 and listed < 65535
-    and ttl >= 1 and ttl <= 35184372088831 and lifetime <= 35184372088831 and grace >= 1 and grace <= 35184372088831
+  if present < full and position == size + 1 and size <= 15728640 and listed < 65535
+    and ttl >= 1 and ttl <= 315360000000 and lifetime <= 35184372088831 and grace >= 1 and grace <= 35184372088831
     and tombstone >= 1 and tombstone <= 35184372088831 and now <= 35184372088831
     and (not bound or bound <= 35184372088831 and now - bound < tombstone)
     and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
@@ -59,7 +59,7 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_
         redis.call('PEXPIRE', node_key, rest + grace)
       end
       rest = ('%.0f'):format(rest)
-      redis.call('SET', record_key, struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 1,
+      redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 1,
         status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed,
         op_id .. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0', now, 65535, 65535, 65535, 1, now, ttl, deadline, now,
         expires_at, stored_until) .. user .. connection .. node .. entries, 'PX', rest)
@@ -79,9 +79,9 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
-local function args_optional_integer(text, name, least)
+local function args_optional_integer(text, name, least, most)
   if text == '' then return nil end
-  return args_integer(text, name, least)
+  return args_integer(text, name, least, most)
 end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
@@ -121,7 +121,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -188,7 +188,7 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
@@ -222,7 +222,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -250,7 +250,7 @@ local function record_read(key, now)
   return found, record == nil, copies_until
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1408')
+  local raw = typed_call('GETRANGE', key, '0', '1413')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)
@@ -351,6 +351,9 @@ local function entries_next(entries, position)
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
 local function entries_argument(text, name, may_be_empty, most)
+  if not may_be_empty and #text > 15728640 then
+    error('cloakroom: ' .. name .. ' are more than ' .. 15728640 .. ' bytes')
+  end
   local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)
@@ -565,7 +568,7 @@ args_id(id)
 args_names(user, connection, node)
 args_stored(id, user, connection, node)
 local status = record_status(status)
-local ttl, lifetime = args_integer(ttl_ms, 'ttl_ms', 1), args_integer(lifetime_ms, 'lifetime_ms', 0)
+local ttl, lifetime = args_integer(ttl_ms, 'ttl_ms', 1, 315360000000), args_integer(lifetime_ms, 'lifetime_ms', 0)
 local grace, tombstone = args_integer(grace_ms, 'grace_ms', 1), args_integer(tombstone_ms, 'tombstone_ms', 1)
 local limit = args_integer(limit, 'limit', 0, 500)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')

@@ -22,13 +22,13 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
     local id, user, connection, node, op_id, status, ttl_ms, entries = unpack(arguments, place * 8 - 2, place * 8 + 5)
     if ttl_ms ~= earlier_ttl then
       local ttl = not find(ttl_ms, '%D') and tonumber(ttl_ms) or 0
-      ordinary = ordinary and ttl >= 1 and ttl <= 35184372088831
+      ordinary = ordinary and ttl >= 1 and ttl <= 315360000000
       local ends_at, deadline = now + ttl, 0
       if lifetime > 0 then deadline = now + lifetime end
       if lifetime > 0 and ends_at > deadline then ends_at = deadline end
       earlier_ttl, expires_at, rest = ttl_ms, ('%.0f'):format(ends_at), ends_at + grace - now
       if rest > longest then longest = rest end
-      times = pack_fields('>I6I2I2I2I6I6I6I6I6I6I6', now, 65535, 65535, 65535, 1, now, ttl,
+      times = pack_fields('>I6I2I2I2I6I6I5I6I6I6I6', now, 65535, 65535, 65535, 1, now, ttl,
         deadline, now, ends_at, ends_at + grace)
     end
     local position, size, listed = 1, #entries, 0
@@ -37,12 +37,12 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
       if kind < 1 or kind > 2 or value_size == 0 then break end
       position, listed = position + 5 + key_size + value_size, listed + 1
     end
-    ordinary = ordinary and position == size + 1 and listed < 65535 and #op_id == 8
+    ordinary = ordinary and position == size + 1 and size <= 15728640 and listed < 65535 and #op_id == 8
       and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended') and id ~= '' and #id <= 128
-      and #user <= 255 and #connection <= 255 and #node <= 255 and not find(id .. user .. connection .. node, '[\128-\255]')
+      and #user <= 256 and #connection <= 256 and #node <= 256 and not find(id .. user .. connection .. node, '[\128-\255]')
       and not seen[record_key] and (connection == '' or not seen[connection_key])
     if not ordinary then break end
-    local session = { id, rest, record_key, pack_fields('>BBBBBBI4I4I2', 2, 1,
+    local session = { id, rest, record_key, pack_fields('>BBBI2I2I2I3I3I2', 2, 1,
       status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed)
       .. op_id .. '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0' .. times .. user .. connection .. node .. entries }
     seen[record_key], vacant[#vacant + 1] = true, record_key
@@ -101,9 +101,9 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
-local function args_optional_integer(text, name, least)
+local function args_optional_integer(text, name, least, most)
   if text == '' then return nil end
-  return args_integer(text, name, least)
+  return args_integer(text, name, least, most)
 end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
@@ -140,7 +140,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -172,7 +172,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -226,6 +226,9 @@ local function entries_next(entries, position)
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
 local function entries_argument(text, name, may_be_empty, most)
+  if not may_be_empty and #text > 15728640 then
+    error('cloakroom: ' .. name .. ' are more than ' .. 15728640 .. ' bytes')
+  end
   local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)
@@ -296,7 +299,7 @@ for place = 1, count do
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
   args_stored(id, user, connection, node)
-  ttl = args_integer(ttl, 'ttl_ms', 1)
+  ttl = args_integer(ttl, 'ttl_ms', 1, 315360000000)
   local _, listed = entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')
   sessions[place] = {

@@ -5,7 +5,7 @@ local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tomb
 if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
   and not (now_ms .. tombstone_ms):find('%D') and (not now or now <= 35184372088831)
   and tombstone and tombstone <= 35184372088831 and tombstone_ms:byte() > 48
-  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
@@ -14,7 +14,7 @@ if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == 8
   local pointer = connection ~= '' and redis.pcall('GET', connection_key)
   if type(raw) == 'string' and #raw >= 102 and type(pointer) ~= 'table' then
     local format, kind, state, user_size, connection_size, node_size, _, _, _, op_ids, changed_at, gap, second_gap, _,
-      version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+      version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
     local names, found = user .. connection .. node, user_size + connection_size + node_size
     local is_plain = format == 2 and kind == 1 and state >= 1
       and state < 3 and expires_at > now and stored_until >= expires_at
@@ -36,7 +36,7 @@ if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == 8
         local since = 0
         if now > changed_at then since, changed_at = now - changed_at, now end
         if since > 65534 then since = 65534 end
-        redis.call('SET', record_key, struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 3, state, 0, 0, 0, 0, 0, 0,
+        redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 3, state, 0, 0, 0, 0, 0, 0,
           op_id .. op_ids, changed_at, since, gap, second_gap, version + 1, created_at, ttl, deadline, last_active,
           expires_at, now + tombstone), 'PX', tombstone_ms)
         return { 'ok', version + 1 }
@@ -55,9 +55,9 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
-local function args_optional_integer(text, name, least)
+local function args_optional_integer(text, name, least, most)
   if text == '' then return nil end
-  return args_integer(text, name, least)
+  return args_integer(text, name, least, most)
 end
 local function args_token(text, name)
   if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
@@ -87,7 +87,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -151,7 +151,7 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
@@ -179,7 +179,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -199,7 +199,7 @@ local function record_unless_over(record, now)
   return record, record.copies_until
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1408')
+  local raw = typed_call('GETRANGE', key, '0', '1413')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)

@@ -7,9 +7,9 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
-local function args_optional_integer(text, name, least)
+local function args_optional_integer(text, name, least, most)
   if text == '' then return nil end
-  return args_integer(text, name, least)
+  return args_integer(text, name, least, most)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end

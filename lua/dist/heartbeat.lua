@@ -32,7 +32,7 @@ local function args_stored(one, two, three, four)
   error('cloakroom: an id, user, connection, node or place is no UTF-8')
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_required(text)

@@ -6,10 +6,10 @@ local most_bytes, most, bound, grace = tonumber(entries_bytes), tonumber(entries
   tonumber(grace_ms)
 if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
   and not (now_ms .. bound_ms .. version .. grace_ms .. entries_bytes .. entries_most):find('%D')
-  and most_bytes and most_bytes <= 35184372088831 and most and most <= 35184372088831
+  and most_bytes and most_bytes <= 15728640 and most and most <= 35184372088831
   and grace and grace >= 1 and grace <= 35184372088831
   and (not bound or bound <= 35184372088831)
-  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
   local now = tonumber(now_ms)
   if not now then
     local time = redis.call('TIME')
@@ -21,10 +21,10 @@ if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\
     if kind < 1 or kind > 2 then break end
     position, count = position + 5 + key_size + value_size, count + 1
   end
-  local raw = redis.pcall('GETRANGE', record_key, '0', '1408')
+  local raw = redis.pcall('GETRANGE', record_key, '0', '1413')
   if count > 0 and count <= most and position == size + 1 and type(raw) == 'string' and #raw >= 102 then
     local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-      second_gap, third_gap, at_version, _, _, _, last_active, expires_at, stored_until = unpack_fields('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+      second_gap, third_gap, at_version, _, _, _, last_active, expires_at, stored_until = unpack_fields('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
     local record_size = 102 + user_size + connection_size + node_size + body_size
     body_size, listed = body_size + size, listed + count
     if format == 2 and kind == 1 and state >= 1 and state < 3
@@ -32,19 +32,19 @@ if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\
       and (third_gap == 65535 or bound and now - bound < 100) and not op_ids:find(op_id, 1, true)
       and (body_size < compacted + 512 or body_size * 2 < compacted * 3)
       and body_size <= most_bytes and listed <= most and listed < 65535
-      and (record_size == #raw or record_size > 1409 and redis.call('STRLEN', record_key) == record_size) then
+      and (record_size == #raw or record_size > 1414 and redis.call('STRLEN', record_key) == record_size) then
       local since = 0
       if now > changed_at then since, changed_at = now - changed_at, now end
       if since > 65534 then since = 65534 end
       at_version = at_version + 1
-      local written = struct.pack('>I4I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
+      local written = struct.pack('>I3I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
         at_version)
       if record_size == #raw then
         redis.call('SET', record_key,
-          raw:sub(1, 10) .. written .. raw:sub(10 + #written + 1) .. changes, 'KEEPTTL')
+          raw:sub(1, 12) .. written .. raw:sub(12 + #written + 1) .. changes, 'KEEPTTL')
       else
         redis.call('SETRANGE', record_key, record_size, changes)
-        redis.call('SETRANGE', record_key, '10', written)
+        redis.call('SETRANGE', record_key, '12', written)
       end
       return { 'ok', at_version, last_active, expires_at }
     end
@@ -59,9 +59,9 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
-local function args_optional_integer(text, name, least)
+local function args_optional_integer(text, name, least, most)
   if text == '' then return nil end
-  return args_integer(text, name, least)
+  return args_integer(text, name, least, most)
 end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
@@ -83,7 +83,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -150,7 +150,7 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
@@ -178,7 +178,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -278,6 +278,9 @@ local function entries_next(entries, position)
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
 local function entries_argument(text, name, may_be_empty, most)
+  if not may_be_empty and #text > 15728640 then
+    error('cloakroom: ' .. name .. ' are more than ' .. 15728640 .. ' bytes')
+  end
   local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)
@@ -394,8 +397,8 @@ args_id(id)
 args_names(user, connection, node)
 local expected = args_optional_integer(version, 'version', 1)
 local wanted = status ~= '' and record_status(status) or nil
-local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1)
-local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0)
+local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1, 315360000000)
+local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0, 15728640)
 local most = args_integer(entries_most, 'entries_most', 0)
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')

@@ -6,7 +6,7 @@ local may, now, share, touch, grace = redis.acl_check_cmd, tonumber(now_ms), ton
 if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_ms):find('%D')
   and (not now or now <= 35184372088831) and share and share >= 1 and share <= 1000 and touch and touch <= 35184372088831
   and grace and grace >= 1 and grace <= 35184372088831 and (want == 'times' or want == 'record')
-  and id ~= '' and #id <= 128 and #user <= 255 and #connection <= 255 and #node <= 255 then
+  and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
   if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
@@ -15,11 +15,11 @@ if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_m
   if type(raw) == 'string' and #raw >= 102 then
     local format, kind, state = raw:byte(1, 3)
     local version, _, ttl, deadline, last_active, expires_at, stored_until =
-      struct.unpack('>I6I6I6I6I6I6I6', raw, 60 + 1)
+      struct.unpack('>I6I6I5I6I6I6I6', raw, 61 + 1)
     local is_plain = format == 2 and kind == 1 and state >= 1
       and state < 3 and expires_at > now and stored_until >= expires_at and last_active <= now
     if is_plain and want == 'record' then
-      local _, _, _, user_size, connection_size, node_size, _, body_size = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+      local _, _, _, user_size, connection_size, node_size, _, body_size = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
       local position, size = 102 + user_size + connection_size + node_size + 1, #raw
       is_plain = position + body_size == size + 1
         and not raw:sub(102 + 1, position - 1):find('[\128-\255]')
@@ -84,7 +84,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -149,7 +149,7 @@ local function record_decode_numbers(raw)
   if not record_known(raw) then return nil end
   local _, kind, status = raw:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
-    struct.unpack('>I6I6I6I6I6I6I6', raw, 60 + 1)
+    struct.unpack('>I6I6I5I6I6I6I6', raw, 61 + 1)
   if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
@@ -159,7 +159,7 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
@@ -182,8 +182,8 @@ local function record_decode(raw)
   return record
 end
 local function record_read_routing(record, key)
-  local raw = redis.call('GETRANGE', key, '0', '866')
-  local user_size, connection_size, node_size = struct.unpack('>BBB', raw, 3 + 1)
+  local raw = redis.call('GETRANGE', key, '0', '869')
+  local user_size, connection_size, node_size = struct.unpack('>I2I2I2', raw, 3 + 1)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   record.user, record.connection = raw:sub(102 + 1, user_end), raw:sub(user_end + 1, connection_end)
@@ -195,7 +195,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)

@@ -10,7 +10,7 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0
   and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= 500
   and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
-  and #user <= 255 and #connection <= 255 and #node <= 255
+  and #user <= 256 and #connection <= 256 and #node <= 256
   and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
   local grace, rotation_grace, tombstone, now = grace_ms + 0, rotation_grace_ms + 0, tombstone_ms + 0, tonumber(now_ms)
   if not now then
@@ -30,7 +30,7 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0
     and redis.call('EXISTS', new_record_key) == 0 then
     local format, kind, state, user_size, connection_size, node_size, _, body_size, listed, op_ids, changed_at, gap,
       second_gap, _, version, created_at, ttl, deadline, last_active, expires_at, stored_until =
-      struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+      struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
     local body_start = 102 + user_size + connection_size + node_size + 1
     local position, size = body_start, #raw
     while position + 5 <= size + 1 do
@@ -68,12 +68,12 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0
         if now > changed_at then since, changed_at = now - changed_at, now end
         if since > 65534 then since = 65534 end
         version = version + 1
-        local written = struct.pack('>I4I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
+        local written = struct.pack('>I3I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
           version)
-        local new = raw:sub(1, 10) .. written .. raw:sub(10 + #written + 1)
+        local new = raw:sub(1, 12) .. written .. raw:sub(12 + #written + 1)
         redis.call('SET', new_record_key, new, 'PX', rest)
         if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
-        redis.call('SET', record_key, struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, 2, state, 0, 0, 0, 0, #new_id, 0,
+        redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 2, state, 0, 0, 0, 0, #new_id, 0,
           op_id .. op_ids:sub(1, -8 - 1), changed_at, since, gap, second_gap, version, created_at, ttl,
           deadline, last_active, expires_at, now + rotation_grace) .. new_id, 'PX', rotation_grace)
         return { 'ok', new }
@@ -124,7 +124,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -188,7 +188,7 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
@@ -222,7 +222,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -250,7 +250,7 @@ local function record_read(key, now)
   return found, record == nil, copies_until
 end
 local function record_find_head(key)
-  local raw = typed_call('GETRANGE', key, '0', '1408')
+  local raw = typed_call('GETRANGE', key, '0', '1413')
   if type(raw) == 'table' then return nil, true end
   if raw == '' then return nil, redis.call('EXISTS', key) == 1 end
   local record = record_decode_head(raw)

@@ -7,9 +7,9 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
-local function args_optional_integer(text, name, least)
+local function args_optional_integer(text, name, least, most)
   if text == '' then return nil end
-  return args_integer(text, name, least)
+  return args_integer(text, name, least, most)
 end
 local function args_token(text, name)
   if #text ~= 8 or text == ARGS_NO_TOKEN then error('cloakroom: ' .. name .. ' is no 8 bytes, or zeros') end
@@ -27,7 +27,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_required(text)
@@ -92,7 +92,7 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
@@ -120,7 +120,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)

@@ -7,9 +7,9 @@ local function args_integer(text, name, least, most)
   end
   return number
 end
-local function args_optional_integer(text, name, least)
+local function args_optional_integer(text, name, least, most)
   if text == '' then return nil end
-  return args_integer(text, name, least)
+  return args_integer(text, name, least, most)
 end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
@@ -46,7 +46,7 @@ local function args_id(text)
   return text
 end
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 local function args_names(user, connection, node)
@@ -113,7 +113,7 @@ end
 local function record_fields(raw)
   if not record_known(raw) then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', raw)
+    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
@@ -141,7 +141,7 @@ local function record_encode(record)
     status = 3
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
-  return struct.pack('>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
+  return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
     #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
     record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
     record.last_active, record.expires_at, record.stored_until)
@@ -244,6 +244,9 @@ local function entries_next(entries, position)
   return next_position, kind .. entries:sub(key_start, value_start - 1), value_size
 end
 local function entries_argument(text, name, may_be_empty, most)
+  if not may_be_empty and #text > 15728640 then
+    error('cloakroom: ' .. name .. ' are more than ' .. 15728640 .. ' bytes')
+  end
   local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)
@@ -357,7 +360,7 @@ local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11
 args_stored(new_user, new_connection, new_node, '')
 local holder_id = ARGV[12]
 local status = record_status(ARGV[13])
-local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1), args_integer(ARGV[15], 'grace_ms', 1)
+local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1, 315360000000), args_integer(ARGV[15], 'grace_ms', 1)
 local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
 local entries, listed = entries_argument(ARGV[18], 'entries')
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)

@@ -1,6 +1,7 @@
 -- args: what a call passes, checked before anything is written. A broken contract is an error, no reply.
 
 local ARGS_MOST = 35184372088831 -- 45 bits, so that the sum of some times fits into the 48 that a record has
+local ARGS_TTL_MOST = 315360000000 -- ten years, which fit into the 40 bits that a record has
 local ARGS_TOKEN_SIZE = 8
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local ARGS_ALONE = 100 -- milliseconds from a call's bound, within which it does not come a second time
@@ -16,9 +17,9 @@ local function args_integer(text, name, least, most)
 end
 
 -- Empty: nil.
-local function args_optional_integer(text, name, least)
+local function args_optional_integer(text, name, least, most)
   if text == '' then return nil end
-  return args_integer(text, name, least)
+  return args_integer(text, name, least, most)
 end
 
 -- What one of several words stands for.
@@ -90,7 +91,7 @@ end
 
 -- A user, connection or node; the rest of them at once.
 local function args_name(text)
-  if #text > 255 then error('cloakroom: a user, connection or node is longer than 255 bytes') end
+  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
   return text
 end
 

@@ -6,6 +6,9 @@
 local ENTRY_HEADER = '>BBI3'
 local ENTRY_HEADER_SIZE = 5
 local ENTRIES_TAIL = 512
+-- What a session's entries take at most: 15 MiB. The length of a body takes three bytes, and a freeze of some hundred bytes
+-- may stand before them.
+local ENTRIES_MOST = 15728640
 
 -- Walks over entries: next_position, name (kind and key), value. Nil at the end; false where they are broken.
 local function entries_next(entries, position)
@@ -34,8 +37,11 @@ local function entries_told(record)
 end
 
 -- Entries that a call passes, and how many they are: an error unless they are whole. An empty value is none, but in
--- changes.
+-- changes, which may also be more than a record has room for: what they come to counts.
 local function entries_argument(text, name, may_be_empty, most)
+  if not may_be_empty and #text > ENTRIES_MOST then
+    error('cloakroom: ' .. name .. ' are more than ' .. ENTRIES_MOST .. ' bytes')
+  end
   local position, count = 1, 0
   while position <= #text do
     local next_position, _, value_size = entries_next(text, position)

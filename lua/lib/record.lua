@@ -1,23 +1,25 @@
 -- record: the stored form of a session. docs/internals.md has the layout, src/stored/record.rs the same in Rust.
 
 local RECORD_FORMAT = 2
-local RECORD_HEADER = '>BBBBBBI4I4I2c32I6I2I2I2I6I6I6I6I6I6I6' -- times are 6 bytes: enough until the year 10889
-local RECORD_BEFORE_OP_IDS, RECORD_BEHIND_OP_IDS = '>BBBBBBI4I4I2', '>I6I2I2I2I6I6I6I6I6I6I6' -- the same in parts
+-- Times are 6 bytes: enough until the year 10889. A ttl is 5, for the longest is 315,360,000,000 ms, less than 2^40. The
+-- lengths of a body are 3: see ENTRIES_MOST.
+local RECORD_HEADER = '>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6'
+local RECORD_BEFORE_OP_IDS, RECORD_BEHIND_OP_IDS = '>BBBI2I2I2I3I3I2', '>I6I2I2I2I6I6I5I6I6I6I6' -- the same in parts
 local RECORD_HEADER_SIZE = 102
 local RECORD_HEADER_END = '101' -- as a command takes it: a number would be made a text anew at each call
-local RECORD_ROUTING_SIZES, RECORD_ROUTING_SIZES_OFFSET = '>BBB', 3
-local RECORD_ROUTING_END = '866' -- of the longest user, connection and node
+local RECORD_ROUTING_SIZES, RECORD_ROUTING_SIZES_OFFSET = '>I2I2I2', 3
+local RECORD_ROUTING_END = '869' -- of the longest user, connection and node
 -- Of a session all but its entries, with a freeze of the longest place and node; of what is no session all.
-local RECORD_HEAD_SIZE = 1409
-local RECORD_HEAD_END = '1408'
-local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I6I6I6I6I6I6I6', 60 -- version to stored_until
+local RECORD_HEAD_SIZE = 1414
+local RECORD_HEAD_END = '1413'
+local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I6I6I5I6I6I6I6', 61 -- version to stored_until
 local RECORD_TIMES = '>I6I6I6' -- last_active, expires_at, stored_until: all that a refresh rewrites
 local RECORD_TIMES_OFFSET = 84
 local RECORD_TIMES_START = '84'
 -- What a patch rewrites: body_size, listed, the new operation id and three of the others, changed_at, gaps, version.
-local RECORD_CHANGED = '>I4I2c8c24I6I2I2I2I6'
-local RECORD_CHANGED_OFFSET = 10
-local RECORD_CHANGED_START = '10'
+local RECORD_CHANGED = '>I3I2c8c24I6I2I2I2I6'
+local RECORD_CHANGED_OFFSET = 12
+local RECORD_CHANGED_START = '12'
 local RECORD_LISTED_MOST = 65535 -- so many changes in the body, or more
 local RECORD_OP_IDS = 4
 local RECORD_OP_ID_SIZE = 8

@@ -109,16 +109,18 @@ fn encode(record: &Record) -> Vec<u8> {
     let names = [&record.user, &record.connection, &record.node].map(|name| name.as_str().as_bytes());
     let mut bytes = vec![2, kind, status];
     // Names and bodies are checked against limits that fit.
-    names.iter().for_each(|name| bytes.push(name.len() as u8));
-    bytes.extend((entries.len() as u32).to_be_bytes());
-    bytes.extend((body.len() as u32).to_be_bytes());
+    names.iter().for_each(|name| bytes.extend((name.len() as u16).to_be_bytes()));
+    bytes.extend(&(entries.len() as u32).to_be_bytes()[1..]);
+    bytes.extend(&(body.len() as u32).to_be_bytes()[1..]);
     bytes.extend(u16::try_from(count_entries(entries)).unwrap_or(u16::MAX).to_be_bytes());
     bytes.extend(record.changes.ids.concat());
     bytes.extend(&record.changes.newest_at.to_be_bytes()[2..]);
     record.changes.gaps.iter().for_each(|gap| bytes.extend(gap.to_be_bytes()));
     let Record { version, created_at, ttl, deadline, last_active, expires_at, stored_until, .. } = *record;
-    for number in [version, created_at, ttl, deadline, last_active, expires_at, stored_until] {
-        bytes.extend(&number.to_be_bytes()[2..]);
+    bytes.extend([version, created_at].map(u64::to_be_bytes).iter().flat_map(|number| &number[2..]));
+    bytes.extend(&ttl.to_be_bytes()[3..]);
+    for time in [deadline, last_active, expires_at, stored_until] {
+        bytes.extend(&time.to_be_bytes()[2..]);
     }
     names.iter().for_each(|name| bytes.extend(*name));
     bytes.extend(body);

@@ -22,7 +22,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// A connection id of 1 to 255 bytes.
+    /// A connection id of 1 to 256 bytes.
     #[must_use]
     pub fn new(connection: impl Into<String>) -> Self {
         Self { connection: connection.into(), node: String::new(), takes_over: false }

@@ -77,21 +77,21 @@ impl NewSession {
         self
     }
 
-    /// Its user, at most 255 bytes; empty means none. Defaults to none.
+    /// Its user, at most 256 bytes; empty means none. Defaults to none.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.index_fields.user = user.into();
         self
     }
 
-    /// Its connection, at most 255 bytes; empty means none. Defaults to none.
+    /// Its connection, at most 256 bytes; empty means none. Defaults to none.
     #[must_use]
     pub fn connection(mut self, connection: impl Into<String>) -> Self {
         self.index_fields.connection = connection.into();
         self
     }
 
-    /// The node that holds its connection, at most 255 bytes; empty means none. Defaults to none.
+    /// The node that holds its connection, at most 256 bytes; empty means none. Defaults to none.
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.index_fields.node = node.into();

@@ -3,7 +3,7 @@
 use crate::model::error::{Error, Result};
 
 /// The longest user, connection or node id, in bytes.
-const NAME_BYTES: usize = 255;
+const NAME_BYTES: usize = 256;
 
 /// User, connection and node of a session; empty means none. Texts, or bytes where a server has them, which need be no
 /// texts.

@@ -19,7 +19,7 @@ pub struct NodeIdentity {
 }
 
 impl NodeIdentity {
-    /// For a new lease of a node: 1 to 255 bytes.
+    /// For a new lease of a node: 1 to 256 bytes.
     ///
     /// # Errors
     /// [`Error::Invalid`] names the limit.

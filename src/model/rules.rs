@@ -12,11 +12,9 @@ pub(crate) const SESSIONS_PER_SCRIPT: usize = 200;
 /// The most sessions that a limit may allow a user; the limit check of one script call rests on it.
 const MOST_SESSIONS: u32 = 500;
 
-/// What a session's entries may take at most, for one command must carry them.
-const MOST_BYTES: usize = 256 * 1024 * 1024;
-
-/// The longest value that an entry can have: its length takes three bytes.
-const MOST_VALUE_BYTES: usize = 16 * 1024 * 1024 - 1;
+/// What a session's entries, and so a value, may take at most: lengths take three bytes in a record, and a freeze of some
+/// hundred bytes may stand before the entries.
+const MOST_BYTES: usize = 15 * 1024 * 1024;
 
 /// How many entries a session may have at most.
 const MOST_ENTRIES: usize = 1_000_000;
@@ -178,15 +176,15 @@ impl Rules {
         self
     }
 
-    /// The largest JSON text of one attribute or extension, in bytes. Defaults to 256 KiB.
+    /// The largest JSON text of one attribute or extension, in bytes: 1 to 15 MiB. Defaults to 256 KiB.
     #[must_use]
     pub fn value_bytes(mut self, bytes: usize) -> Self {
         self.value_bytes = bytes;
         self
     }
 
-    /// What all attributes and extensions of a session may take, in bytes, with their keys and five bytes each.
-    /// Defaults to 256 KiB, with which no script holds the server for 10 ms. A change of a session of 4 MiB takes 14 to 20 ms.
+    /// What all attributes and extensions of a session may take, in bytes, with their keys and five bytes each: 1 to
+    /// 15 MiB. Defaults to 256 KiB, with which no script holds the server for 10 ms. A change of a session of 4 MiB takes 14 to 20 ms.
     #[must_use]
     pub fn session_bytes(mut self, bytes: usize) -> Self {
         self.session_bytes = bytes;
@@ -297,12 +295,9 @@ impl Rules {
                 format!("is {limit}, must be 1 to {MOST_SESSIONS}"),
             ));
         }
-        for (field, bytes, most) in [
-            ("value_bytes", self.value_bytes, MOST_VALUE_BYTES),
-            ("session_bytes", self.session_bytes, MOST_BYTES),
-        ] {
-            if !(1..=most).contains(&bytes) {
-                return Err(Error::invalid(field, format!("is {bytes}, must be 1 to {most}")));
+        for (field, bytes) in [("value_bytes", self.value_bytes), ("session_bytes", self.session_bytes)] {
+            if !(1..=MOST_BYTES).contains(&bytes) {
+                return Err(Error::invalid(field, format!("is {bytes}, must be 1 to {MOST_BYTES}")));
             }
         }
         check_count("session_entries", self.session_entries, MOST_ENTRIES)
@@ -352,7 +347,7 @@ mod tests {
             (Rules::new().sessions_per_user(0, OnLimit::Reject), "sessions_per_user"),
             (Rules::new().sessions_per_user(501, OnLimit::Reject), "sessions_per_user"),
             (Rules::new().value_bytes(0), "value_bytes"),
-            (Rules::new().value_bytes(MOST_VALUE_BYTES + 1), "value_bytes"),
+            (Rules::new().value_bytes(MOST_BYTES + 1), "value_bytes"),
             (Rules::new().session_bytes(MOST_BYTES + 1), "session_bytes"),
             (Rules::new().session_entries(0), "session_entries"),
             (Rules::new().session_entries(MOST_ENTRIES + 1), "session_entries"),

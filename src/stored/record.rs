@@ -17,14 +17,14 @@ const DELETED: u8 = 3;
 const DEPARTED: u8 = 4;
 
 /// Format, kind, status, five lengths, how many changes the body lists, four operation ids with a time and three gaps, the
-/// version, six times.
-const HEADER_BYTES: usize = CHANGED_AT + 6 + 3 * 2 + 6 + 6 * 6;
+/// version, the creation, the ttl, four times.
+const HEADER_BYTES: usize = CHANGED_AT + 6 + 3 * 2 + 6 + 6 + 5 + 4 * 6;
 
 /// Where the time of the newest change stands: behind the lengths and four operation ids.
-const CHANGED_AT: usize = 3 + 3 + 2 * 4 + 2 + 4 * 8;
+const CHANGED_AT: usize = 3 + 3 * 2 + 2 * 3 + 2 + 4 * 8;
 
 /// Where the length of the body stands.
-const BODY_LENGTH: std::ops::Range<usize> = 10..14;
+const BODY_LENGTH: std::ops::Range<usize> = 12..15;
 
 /// What the body of a migrating record begins with.
 enum Block {
@@ -75,7 +75,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// How much of a record has it: what `record_find_head` of the scripts reads.
-    pub(crate) const BYTES: usize = 1409;
+    pub(crate) const BYTES: usize = 1414;
 
     /// `None` for what is no record of ours.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
@@ -137,15 +137,16 @@ struct Header {
 impl Header {
     fn take(input: &mut Input<'_>) -> Option<Self> {
         let [format, kind, status] = input.take()?;
-        let lengths = input.take::<3>()?.map(usize::from);
+        let lengths = [input.u16()?, input.u16()?, input.u16()?];
         // How long and how many the changes were and are by which a patch goes is not for readers.
-        let _compacted = input.u32()?;
-        let body_length = input.u32()?;
+        let _compacted = input.u24()?;
+        let body_length = input.u24()?;
         let _listed = input.u16()?;
         let changes = [input.take()?, input.take()?, input.take()?, input.take()?];
         let _times_of_changes: [u8; 12] = input.take()?;
-        let [version, created_at, ttl, deadline, last_active, expires_at, stored_until] =
-            input.six_bytes()?;
+        let [version, created_at] = input.six_bytes()?;
+        let ttl = input.ttl()?;
+        let [deadline, last_active, expires_at, stored_until] = input.six_bytes()?;
         let times = [created_at, ttl, deadline, last_active, expires_at, stored_until];
         let status = status_of(status)?;
         let is_known = format == FORMAT && (SESSION..=DEPARTED).contains(&kind);
@@ -267,9 +268,9 @@ impl Record {
         if header.status == Status::Migrating {
             take_block(&mut input)?;
         }
-        let body_length = u32::try_from(body - input.0.len()).ok()?;
+        let [_, body_length @ ..] = u32::try_from(body - input.0.len()).ok()?.to_be_bytes();
         let mut without_entries = head[..head.len() - input.0.len()].to_vec();
-        without_entries[BODY_LENGTH].copy_from_slice(&body_length.to_be_bytes());
+        without_entries[BODY_LENGTH].copy_from_slice(&body_length);
         Self::decode(id, &without_entries)
     }
 
@@ -327,8 +328,13 @@ impl<'a> Input<'a> {
         self.take().map(|bytes| u16::from_be_bytes(bytes).into())
     }
 
-    fn u32(&mut self) -> Option<usize> {
-        self.take().map(|bytes| u32::from_be_bytes(bytes) as usize)
+    fn u24(&mut self) -> Option<usize> {
+        self.take().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]) as usize)
+    }
+
+    /// An integer of five bytes.
+    fn ttl(&mut self) -> Option<u64> {
+        self.take().map(|[a, b, c, d, e]| u64::from_be_bytes([0, 0, 0, a, b, c, d, e]))
     }
 
     /// Integers of six bytes each.
@@ -359,13 +365,15 @@ mod tests {
     const OPERATIONS: RecentChanges = [[4; 8], [3; 8], [2; 8], [0; 8]];
 
     fn record(kind: u8, body: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![FORMAT, kind, 1, 3, 0, 0];
-        bytes.extend([body.len() as u32; 2].map(u32::to_be_bytes).as_flattened());
+        let mut bytes = vec![FORMAT, kind, 1, 0, 3, 0, 0, 0, 0];
+        let [_, length @ ..] = (body.len() as u32).to_be_bytes();
+        bytes.extend([length; 2].as_flattened());
         bytes.extend([0, 1]);
         bytes.extend(OPERATIONS.as_flattened());
         bytes.extend([0; 12]);
-        for number in [7, 1000_u64, 60_000, 0, 1500, 61_500, 3_661_500] {
-            bytes.extend(&number.to_be_bytes()[2..]);
+        for (number, size) in [(7, 6), (1000, 6), (60_000, 5), (0, 6), (1500, 6), (61_500, 6), (3_661_500, 6)]
+        {
+            bytes.extend(&u64::to_be_bytes(number)[8 - size..]);
         }
         assert_eq!(bytes.len(), HEADER_BYTES);
         bytes.extend(b"ann");

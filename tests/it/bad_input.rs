@@ -27,9 +27,9 @@ fn assert_invalid(cases: Vec<(&str, Result<()>)>) {
     }
 }
 
-const LONG_USER: &str = "user id is 256 bytes, at most 255";
-const LONG_CONNECTION: &str = "connection id is 256 bytes, at most 255";
-const LONG_NODE: &str = "node id is 256 bytes, at most 255";
+const LONG_USER: &str = "user id is 257 bytes, at most 256";
+const LONG_CONNECTION: &str = "connection id is 257 bytes, at most 256";
+const LONG_NODE: &str = "node id is 257 bytes, at most 256";
 const NO_USER: &str = "user id is empty";
 const NO_CONNECTION: &str = "connection id is empty";
 const NO_NODE: &str = "node id is empty";
@@ -43,8 +43,8 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
     let store = context.store(Rules::new()).await;
     let session = context.session(&store, "a").await;
     let before = context.dump().await;
-    // 256 bytes in 129 characters: what counts is bytes.
-    let long = format!("{}xx", "é".repeat(127));
+    // 257 bytes in 129 characters: what counts is bytes.
+    let long = format!("{}x", "é".repeat(128));
     let mut copies = [(); 3].map(|()| session.clone());
     copies[0].set_user(&*long);
     copies[1].set_connection(&*long);
@@ -88,12 +88,12 @@ async fn names_that_are_too_long_or_empty_are_refused_by_every_operation_that_ta
 
 #[rstest]
 #[tokio::test]
-async fn names_of_any_bytes_up_to_255_are_exact(#[values(Redis, Spread, Memory)] on: On) {
+async fn names_of_any_bytes_up_to_256_are_exact(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
     let names = [
-        "x".repeat(255),
-        format!("{}x", "é".repeat(127)),
+        "x".repeat(256),
+        "é".repeat(128),
         "a:b".to_owned(),
         "{a}:sessions".to_owned(),
         "}{".to_owned(),

@@ -98,7 +98,7 @@ async fn an_owner_that_is_empty_or_too_long_is_invalid(#[values(Redis, Spread, M
     for (owner, named) in [
         (Selector::user(""), "user id"),
         (Selector::node(""), "node id"),
-        (Selector::node("x".repeat(256)), "node id"),
+        (Selector::node("x".repeat(257)), "node id"),
     ] {
         let error = store.count(&owner).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(Invalid { field, .. }) if field == named), "{error:?}");

@@ -132,7 +132,7 @@ async fn what_one_is_refused_for_is_no_matter_of_the_others(#[values(Redis, Memo
     }
     store.delete(&id("deleted")).await.unwrap();
     store.rotate(&id("moved"), Rotation::new().new_id(id("there"))).await.unwrap();
-    let long = "x".repeat(256);
+    let long = "x".repeat(257);
     let mut answers = make(
         &store,
         [

@@ -168,7 +168,7 @@ async fn a_user_without_sessions_has_nothing_to_delete_and_nothing_is_written(
     let before = context.dump().await;
     let done = store.delete_user("nobody", None).await.unwrap();
     assert!(done.removed.is_empty() && done.corrupt.is_empty());
-    for name in [String::new(), "x".repeat(256)] {
+    for name in [String::new(), "x".repeat(257)] {
         let error = store.delete_user(&name, None).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(Invalid { field: "user id", .. })), "{error:?}");
     }

@@ -149,7 +149,7 @@ async fn a_delete_and_a_log_out_everywhere_win_over_a_freeze(#[values(Redis, Spr
 
 #[rstest]
 #[tokio::test]
-async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_255_bytes(
+async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_256_bytes(
     #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
@@ -159,7 +159,7 @@ async fn a_freeze_takes_a_millisecond_to_an_hour_and_a_place_of_255_bytes(
     for (place, span) in [
         ("elsewhere", Duration::ZERO),
         ("elsewhere", TTL + Duration::from_millis(1)),
-        (&*"x".repeat(256), SPAN),
+        (&*"x".repeat(257), SPAN),
     ] {
         let error = store.freeze(&id, Freezing::new(TaskId::random(), place).span(span)).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{error}");

@@ -193,7 +193,7 @@ async fn what_is_no_record_or_no_pointer_is_corrupt_and_not_absent() {
 async fn a_connection_id_that_is_empty_or_too_long_is_invalid(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new()).await;
-    for name in [String::new(), "x".repeat(256)] {
+    for name in [String::new(), "x".repeat(257)] {
         let error = store.session_by_connection(&name).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(Invalid { field: "connection id", .. })), "{error:?}");
     }

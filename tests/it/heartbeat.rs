@@ -220,7 +220,7 @@ async fn something_foreign_at_a_key_is_corrupt_and_nothing_changes() {
 async fn bad_times_and_names_are_refused_with_their_limits(#[values(Redis, Spread, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
-    let holder = NodeIdentity::new(&"é".repeat(127)).unwrap();
+    let holder = NodeIdentity::new(&"é".repeat(128)).unwrap();
     let too_long = DAY + MS;
     for (beat, expected) in [
         (Heartbeat::register().lease(Duration::ZERO), "lease is 0ns, must be 1ms to 86400s"),
@@ -230,9 +230,9 @@ async fn bad_times_and_names_are_refused_with_their_limits(#[values(Redis, Sprea
         assert_eq!(store.heartbeat(&holder, beat).await.unwrap_err().to_string(), expected);
     }
     assert_eq!(NodeIdentity::new("").unwrap_err().to_string(), "node id is empty");
-    let long = NodeIdentity::new(&"x".repeat(256)).unwrap_err().to_string();
-    assert_eq!(long, "node id is 256 bytes, at most 255");
+    let long = NodeIdentity::new(&"x".repeat(257)).unwrap_err().to_string();
+    assert_eq!(long, "node id is 257 bytes, at most 256");
     assert!(context.keys().await.is_empty());
     assert_eq!(beat(&store, &holder, Heartbeat::register()).await, held(&context, LEASE));
-    assert_eq!(format!("{holder:?}"), format!("NodeIdentity {{ node: {:?}, .. }}", "é".repeat(127)));
+    assert_eq!(format!("{holder:?}"), format!("NodeIdentity {{ node: {:?}, .. }}", "é".repeat(128)));
 }

@@ -55,6 +55,29 @@ async fn reply_of<T>(context: &Context, call: impl Future<Output = cloakroom::Re
     (answer, usize::try_from(sent(context).await - before).unwrap())
 }
 
+#[rstest]
+#[tokio::test]
+async fn a_session_may_hold_15_mib_with_the_longest_names_and_freeze_and_not_a_byte_more(
+    #[values(Redis, Memory)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().session_bytes(15 * MIB).value_bytes(15 * MIB)).await;
+    let name = "n".repeat(256);
+    let most = of_size(15 * MIB, "s").user(&name).connection(&name).node(&name);
+    let mut session = store.create(most).await.unwrap().session;
+    let patch = Patch::new().set("b", &1).unwrap();
+    let is_refused = refusal(store.patch(&session, patch).await);
+    assert_eq!(is_refused, Refusal::TooLarge { bytes: 15 * MIB as u64 + 7, entries: 2 });
+    session.set("a", &"y".repeat(15 * MIB - 8)).unwrap();
+    store.update(&mut session).await.unwrap();
+    let freezing = Freezing::new(TaskId::random(), &*name).node(&*name);
+    store.freeze(&session, freezing).await.unwrap();
+    let stored = store.get(session.id()).await.unwrap().unwrap();
+    assert!(stored.attributes() == session.attributes() && stored.node() == Some(&*name));
+    assert!(store.delete(session.id()).await.unwrap());
+    context.check().await;
+}
+
 #[tokio::test]
 async fn logging_out_everywhere_and_deleting_read_no_payload() {
     let context = Context::own(&[]).await;

@@ -256,7 +256,7 @@ async fn a_page_size_or_owner_outside_its_limits_is_invalid(#[values(Redis, Spre
         (Selector::node("gateway"), 501, "page size"),
         (Selector::user(""), 1, "user id"),
         (Selector::node(""), 1, "node id"),
-        (Selector::user("x".repeat(256)), 1, "user id"),
+        (Selector::user("x".repeat(257)), 1, "user id"),
     ] {
         let error = store.list(&owner, &PageRequest::first(size)).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(Invalid { field, .. }) if field == named), "{error:?}");

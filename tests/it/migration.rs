@@ -175,7 +175,7 @@ async fn a_configuration_that_cannot_work_is_named() {
         (builder().workers(257), "workers"),
         (builder().places("a", "a"), "place"),
         (builder().places("", "a"), "place"),
-        (builder().places("a", "x".repeat(256)), "place"),
+        (builder().places("a", "x".repeat(257)), "place"),
         (builder().freeze(Duration::ZERO), "freeze"),
         (builder().freeze(Duration::from_secs(3601)), "freeze"),
     ] {

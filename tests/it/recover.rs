@@ -381,13 +381,13 @@ async fn bad_claims_are_refused_with_their_limits(#[values(Redis, Memory)] on: O
     let holder = register(&store, "third").await;
     session_at(&store, "dead", "one").await;
     let before = context.dump().await;
-    let long = "x".repeat(256);
+    let long = "x".repeat(257);
     let many = (0..201).map(|number| session_id(&format!("s{number}")));
     for (claim, expected) in [
         (Claim::new("", "live"), "node id is empty"),
         (Claim::new("dead", ""), "node id is empty"),
-        (Claim::new(&*long, "live"), "node id is 256 bytes, at most 255"),
-        (Claim::new("dead", &*long), "node id is 256 bytes, at most 255"),
+        (Claim::new(&*long, "live"), "node id is 257 bytes, at most 256"),
+        (Claim::new("dead", &*long), "node id is 257 bytes, at most 256"),
         (Claim::new("live", "live"), "node id is that of the node itself"),
         (claim().batch(0), "batch is 0, must be 1 to 200"),
         (claim().batch(201), "batch is 201, must be 1 to 200"),

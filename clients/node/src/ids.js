@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { InvalidError } from "./errors.js";
 
 const SESSION_ID_BYTES = 128;
-const NAME_BYTES = 255;
+const NAME_BYTES = 256;
 const TASK_BYTES = 8;
 
 /**

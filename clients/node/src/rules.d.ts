@@ -37,9 +37,9 @@ export interface Rules {
   onLimit?: "reject" | "evict";
   /** How ids are made: a UUID v4, or 64 hex digits. Defaults to `uuid`. */
   ids?: "uuid" | "token";
-  /** The largest JSON text of one attribute or extension, in bytes. Defaults to 256 KiB. */
+  /** The largest JSON text of one attribute or extension, in bytes: at most 15 MiB. Defaults to 256 KiB. */
   valueBytes?: number;
-  /** What all of a session's entries may take, with their keys and five bytes each. Defaults to 256 KiB. */
+  /** What all of a session's entries may take, with their keys and five bytes each: at most 15 MiB. Defaults to 256 KiB. */
   sessionBytes?: number;
   /** How many entries a session may have, and how many changes of them a call may make. Defaults to 1024. */
   sessionEntries?: number;

@@ -4,9 +4,8 @@ import { encodeEntries } from "./entries.js";
 
 /** Ten years, in milliseconds. */
 export const LONGEST = 10 * 365 * 24 * 3600 * 1000;
-const MOST_BYTES = 256 * 1024 * 1024;
-/** The length of a value takes three bytes. */
-const MOST_VALUE_BYTES = 16 * 1024 * 1024 - 1;
+/** What a session's entries, and so a value, may take at most: their lengths take three bytes, as the scripts have it. */
+const MOST_BYTES = 15 * 1024 * 1024;
 const MOST_ENTRIES = 1_000_000;
 const KEY_BYTES = 255;
 
@@ -37,7 +36,7 @@ export function rulesOf(given = {}) {
   checkInteger("rotationGrace", rules.rotationGrace, 1, LONGEST);
   checkInteger("tombstone", rules.tombstone, 1, LONGEST);
   checkInteger("sessionsPerUser", rules.sessionsPerUser, 0, 500);
-  checkInteger("valueBytes", rules.valueBytes, 1, MOST_VALUE_BYTES);
+  checkInteger("valueBytes", rules.valueBytes, 1, MOST_BYTES);
   checkInteger("sessionBytes", rules.sessionBytes, 1, MOST_BYTES);
   checkInteger("sessionEntries", rules.sessionEntries, 1, MOST_ENTRIES);
   if (!(rules.refreshThreshold > 0 && rules.refreshThreshold <= 1)) {

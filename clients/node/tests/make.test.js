@@ -25,7 +25,7 @@ test("what one is refused for is no matter of the others", async () => {
   const answers = await store.createMany([
     named("first"),
     { ...named("x"), id: "live" },
-    { user: "u".repeat(256) },
+    { user: "u".repeat(257) },
     { ...named("y"), connection: "connection-first" },
     named("last"),
   ]);

@@ -164,7 +164,7 @@ test("what is no step of a migration is not sent", async () => {
   const incoming = { task: TASK, until: 1, place: "west" };
   const steps = [
     ...[Buffer.alloc(8), Buffer.from("short"), "the task"].map((task) => () => west.freeze(session, task, "east")),
-    () => west.freeze(session, TASK, "east", { node: "x".repeat(256) }),
+    () => west.freeze(session, TASK, "east", { node: "x".repeat(257) }),
     () => west.thaw(session, TASK, "sideways"),
     () => west.clean(session, TASK, "copy"),
     () => west.clean(session, TASK, "departed", { until: 1 }),

@@ -9,10 +9,8 @@ from .errors import Invalid
 
 #: Ten years: the longest idle time and lifetime, and how long the contract stays noted.
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
-#: What a session's entries may take at most, for one command must carry them.
-_MOST_BYTES = 256 * 1024 * 1024
-#: The length of a value takes three bytes.
-_MOST_VALUE_BYTES = 16 * 1024 * 1024 - 1
+#: What a session's entries, and so a value, may take at most: their lengths take three bytes, as the scripts have it.
+_MOST_BYTES = 15 * 1024 * 1024
 #: How many entries a session may have at most.
 _MOST_ENTRIES = 1_000_000
 
@@ -56,7 +54,7 @@ class Rules:
         check_range("rotation_grace_ms", self.rotation_grace_ms, 1, LONGEST_MS)
         check_range("tombstone_ms", self.tombstone_ms, 1, LONGEST_MS)
         check_range("limit", self.limit, 0, 500)
-        check_range("value_bytes", self.value_bytes, 1, _MOST_VALUE_BYTES)
+        check_range("value_bytes", self.value_bytes, 1, _MOST_BYTES)
         check_range("entries_bytes", self.entries_bytes, 1, _MOST_BYTES)
         check_range("entries_most", self.entries_most, 1, _MOST_ENTRIES)
         if self.policy not in ("reject", "evict"):
@@ -97,13 +95,13 @@ def check_id(id: str) -> None:
 def check_names(**names: str) -> None:
     """Users, connections and nodes; empty means none."""
     for field, name in names.items():
-        check_text(field, name, 0, 255)
+        check_text(field, name, 0, 256)
 
 
 def check_required(**names: str) -> None:
     """The same, where empty would mean none."""
     for field, name in names.items():
-        check_text(field, name, 1, 255)
+        check_text(field, name, 1, 256)
 
 
 def check_task(task: bytes) -> None:

@@ -170,7 +170,7 @@ def test_what_is_no_step_of_a_migration_is_not_sent(west: Any) -> None:
         with pytest.raises(cloakroom.Invalid):
             west.freeze(session, task, "east")
     with pytest.raises(cloakroom.Invalid):
-        west.freeze(session, TASK, "east", node="x" * 256)
+        west.freeze(session, TASK, "east", node="x" * 257)
     with pytest.raises(cloakroom.Invalid):
         west.clean(session, TASK, "copy")
     with pytest.raises(cloakroom.Invalid):

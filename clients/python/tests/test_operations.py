@@ -385,7 +385,7 @@ def test_an_export_is_imported_with_its_version_and_its_operations(connect: Conn
 
 
 def test_bad_input_is_refused_and_nothing_is_sent(store: Any) -> None:
-    long = "x" * 256
+    long = "x" * 257
     for call in (
         lambda: store.create(id=""),
         lambda: store.create(user=long),
@@ -438,7 +438,7 @@ def test_what_one_of_many_is_refused_for_is_no_matter_of_the_others(store: Any) 
     new = [
         {"id": "first", "connection": "c"},
         {"id": "live"},
-        {"user": "u" * 256},
+        {"user": "u" * 257},
         {"id": "other", "connection": "c"},
         {"id": "last"},
     ]

@@ -267,7 +267,7 @@ async fn restore(context: &Context, key: &str) {
 }
 
 fn broken(mut record: Vec<u8>, weed: Weed) -> Vec<u8> {
-    let (user, connection, node) = (record[3], record[4], record[5]);
+    let (user, connection, node) = (record[4], record[6], record[8]);
     let entries = HEADER + [user, connection, node].map(usize::from).iter().sum::<usize>();
     match weed {
         Weed::Short => record.truncate(HEADER - 1),

@@ -44,8 +44,8 @@ fn wrong(argument: &Argument) -> Vec<Vec<u8>> {
         "bytes" if argument.name == "operations" => vec![vec![], vec![7; 31], vec![7; 33]],
         "bytes" => vec![vec![0; 8], vec![7; 7], vec![7; 9]],
         "entries" => {
-            let of_kind = |kind| vec![kind, 0, 1, 0, 0, 0, 1, b'a', b'1'];
-            let mut wrong = vec![b"x".to_vec(), of_kind(0), of_kind(3), of_kind(1)[..8].to_vec()];
+            let of_kind = |kind| vec![kind, 1, 0, 0, 1, b'a', b'1'];
+            let mut wrong = vec![b"x".to_vec(), of_kind(0), of_kind(3), of_kind(1)[..6].to_vec()];
             wrong.push([&of_kind(1)[..], b"x"].concat());
             // In changes an empty value removes an entry.
             if argument.name != "changes" {

@@ -150,6 +150,54 @@ async fn an_empty_name_or_id_is_an_error_where_one_has_to_be_given_and_changes_n
     assert!(context.keys().await.is_empty());
 }
 
+#[tokio::test]
+async fn what_a_record_has_no_room_for_is_an_error_and_changes_nothing() {
+    let context = Context::redis().await;
+    let store = context.store_at(Rules::new()).await;
+    context.session(&store, "a").await;
+    let before = context.dump().await;
+    // One byte more than 15 MiB: an entry with a header of five bytes and a key of one.
+    let value = vec![b'1'; (15 << 20) + 1 - 6];
+    let entries = [&[1, 1][..], &(value.len() as u32).to_be_bytes()[1..], b"a", &value].concat();
+    let mut told = Vec::new();
+    for script in scripts() {
+        let (stem, header) = (script.stem(), &script.header);
+        let members = header.group.as_ref().filter(|_| stem == "create_many").map(|group| &group.arguments);
+        let arguments: Vec<_> = header.arguments.iter().chain(members.into_iter().flatten()).collect();
+        let keys = header.keys.len() + members.map_or(0, |_| header.group.as_ref().unwrap().keys.len());
+        for (at, argument) in arguments.iter().enumerate() {
+            let bad = match argument.name.as_str() {
+                "entries" => &entries[..],
+                // A millisecond more than ten years, and a byte more than 15 MiB.
+                "ttl_ms" => b"315360000001",
+                "entries_bytes" => b"15728641",
+                _ => continue,
+            };
+            let mut call = redis::cmd("EVAL");
+            call.arg(&script.source).arg(keys);
+            call.arg((0..keys).map(|at| context.key(format!("{stem}:{at}"))).collect::<Vec<_>>());
+            for (other, argument) in arguments.iter().enumerate() {
+                call.arg(match argument.name.as_str() {
+                    _ if other == at => bad,
+                    // As in an ordinary call.
+                    "holder_id" | "as_node" | "lease_id" => b"",
+                    "limit" => b"0",
+                    _ => good(argument).as_bytes(),
+                });
+            }
+            let error = call.query_async::<redis::Value>(&mut context.raw()).await.unwrap_err();
+            assert!(error.to_string().contains(&format!("cloakroom: {} ", argument.name)), "{stem}: {error}");
+            told.push(format!("{stem} {}", argument.name));
+        }
+    }
+    let both = |stem| [format!("{stem} entries"), format!("{stem} ttl_ms")];
+    told.sort();
+    let mut expected = ["create", "create_many", "import", "update"].map(both).concat();
+    expected.extend(["patch entries_bytes", "patch ttl_ms"].map(str::to_owned));
+    expected.sort();
+    assert_eq!((told, context.dump().await), (expected, before));
+}
+
 /// A call of `create_many` for two sessions, of which the second may have a bad argument.
 fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) -> redis::Cmd {
     let (header, group) = (&script.header, script.header.group.as_ref().unwrap());
@@ -175,7 +223,7 @@ fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) ->
 async fn a_bad_argument_of_a_member_is_an_error_and_nothing_is_written_of_those_before_it() {
     let context = Context::redis().await;
     let script = script("create_many");
-    let long = "x".repeat(256);
+    let long = "x".repeat(257);
     let names = ["id", "user", "connection", "node"].map(|name| (name, long.as_str()));
     let others = [("id", ""), ("op_id", "short"), ("status", "bogus"), ("ttl_ms", "0"), ("ttl_ms", "")];
     for (name, value) in names.into_iter().chain(others) {

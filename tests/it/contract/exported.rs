@@ -144,7 +144,7 @@ fn the_record_of_the_bundle_is_that_of_the_documents() {
     for row in table.lines().skip(1).take_while(|line| line.starts_with('|')) {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let bytes = match cells[2] {
-            "1 each" => "1",
+            "2 each" => "2",
             "4 × 8" => "32",
             "" => continue,
             bytes => bytes,

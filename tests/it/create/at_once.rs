@@ -56,7 +56,7 @@ async fn what_is_wrong_with_one_of_the_creates_at_once_is_no_matter_of_the_other
     context.command::<()>(&["SET", &key, "x"]).await;
     let (first, long, foreign, last) = tokio::join!(
         store.create(new(0)),
-        store.create(new(1).user("x".repeat(256))),
+        store.create(new(1).user("x".repeat(257))),
         store.create(new(2).user("foreign")),
         store.create(new(3)),
     );

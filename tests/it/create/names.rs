@@ -1,4 +1,4 @@
-//! Any text of up to 255 bytes is a user, connection or node, exactly.
+//! Any text of up to 256 bytes is a user, connection or node, exactly.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::expect::session_id as id;
 async fn names_with_any_characters_are_exact_and_never_collide(#[values(Redis, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
-    let longest = "x".repeat(255);
+    let longest = "x".repeat(256);
     let names = [
         "a",
         "a:b",
@@ -55,12 +55,12 @@ async fn names_with_any_characters_are_exact_and_never_collide(#[values(Redis, M
 
 #[rstest]
 #[tokio::test]
-async fn a_name_of_256_bytes_is_refused_as_invalid_and_nothing_is_written(
+async fn a_name_of_257_bytes_is_refused_as_invalid_and_nothing_is_written(
     #[values(Redis, Spread, Memory)] on: On,
 ) {
     let context = Context::on(on).await;
     let store = context.store_at(rules()).await;
-    let long = "x".repeat(256);
+    let long = "x".repeat(257);
     for (new, named) in [
         (NewSession::new().user(&long), "user id"),
         (NewSession::new().connection(&long), "connection id"),

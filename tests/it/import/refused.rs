@@ -259,7 +259,7 @@ async fn a_ttl_that_no_store_gives_is_invalid_and_nothing_is_written() {
     let (from, to, session, _import) = pair(Redis, Redis).await;
     let [source, target] = [from.store_at(Rules::new()).await, to.store_at(Rules::new()).await];
     // Where the ttl stands in the record.
-    let _: u64 = from.command(&["SETRANGE", &from.record_key(session.id()), "72", &"\0".repeat(6)]).await;
+    let _: u64 = from.command(&["SETRANGE", &from.record_key(session.id()), "73", &"\0".repeat(5)]).await;
     let error = bring(&source, &target, session.id()).await.unwrap_err();
     assert!(matches!(error, Error::Invalid(Invalid { field: "ttl", .. })), "{error:?}");
     assert!(to.keys().await.is_empty());

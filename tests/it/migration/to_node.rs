@@ -140,7 +140,7 @@ async fn a_node_that_cannot_be_is_named_and_nothing_changes(#[values(Redis, Spre
     let export = world.local.export(session.id()).await.unwrap().unwrap();
     let before = (world.from.dump().await, world.to.dump().await);
     let task = TaskId::random();
-    for node in ["", &*"x".repeat(256)] {
+    for node in ["", &*"x".repeat(257)] {
         let refused = [
             goes(&world, session.id(), to(node)).await.map(drop),
             world.manager().drain_node("n", to(node), 1).map(drop),
@@ -154,7 +154,7 @@ async fn a_node_that_cannot_be_is_named_and_nothing_changes(#[values(Redis, Spre
             assert!(matches!(error, Err(Error::Invalid(Invalid { field: "node id", .. }))), "{error:?}");
         }
     }
-    let long = Freezing::new(task, "remote").node("x".repeat(256));
+    let long = Freezing::new(task, "remote").node("x".repeat(257));
     let refused = [
         world.local.freeze(&session, long).await.map(drop),
         // There it would be a change like any other.

@@ -177,7 +177,7 @@ fn noted(changes: &[OperationId]) -> String {
 
 /// The same of a record.
 fn noted_in(bytes: &[u8]) -> String {
-    let ids = bytes[16..48].chunks(8).filter(|id| *id != [0; 8]);
+    let ids = bytes[17..49].chunks(8).filter(|id| *id != [0; 8]);
     let hex = |id: &[u8]| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     ids.map(|id| format!(" OperationId({})", hex(id))).collect()
 }

@@ -52,17 +52,15 @@ impl Stored {
         assert!(bytes.len() >= HEADER && bytes[0] == 2, "no record: {bytes:?}");
         let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         let time = |at: usize| number(&bytes[at..at + 6]);
-        let byte = |at: usize| usize::from(bytes[at]);
         let short = |at: usize| usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
-        let long = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-        let (compacted, body_length, listed) = (long(6), long(10), short(14));
+        let (compacted, body_length, listed) = (length(bytes, 9), length(bytes, 12), short(15));
         let mut at = HEADER;
         let mut take = |length: usize| {
             at += length;
             bytes[at - length..at].to_vec()
         };
         let mut text = |length: usize| String::from_utf8(take(length)).unwrap();
-        let (user, connection, node) = (text(byte(3)), text(byte(4)), text(byte(5)));
+        let (user, connection, node) = (text(short(3)), text(short(5)), text(short(7)));
         let mut body = take(body_length);
         let mut status = bytes[2];
         let (mut freeze, mut copies_until, mut speaks_until) = (None, 0, time(96));
@@ -94,9 +92,9 @@ impl Stored {
             user,
             connection,
             node,
-            version: number(&bytes[60..66]),
-            created_at: time(66),
-            ttl: time(72),
+            version: number(&bytes[61..67]),
+            created_at: time(67),
+            ttl: number(&bytes[73..78]),
             deadline: time(78),
             last_active: time(84),
             expires_at: time(90),
@@ -120,12 +118,17 @@ impl Stored {
     }
 }
 
+/// A length of three bytes.
+fn length(bytes: &[u8], at: usize) -> usize {
+    u32::from_be_bytes([0, bytes[at], bytes[at + 1], bytes[at + 2]]) as usize
+}
+
 /// What the changes in a body come to, sorted, and how many they are.
 fn made(mut body: &[u8]) -> (Vec<u8>, usize) {
     let (mut entries, mut changes) = (BTreeMap::new(), 0);
     while !body.is_empty() {
         let key_end = 5 + usize::from(body[1]);
-        let value_size = u32::from_be_bytes([0, body[2], body[3], body[4]]) as usize;
+        let value_size = length(body, 2);
         let (entry, rest) = body.split_at(key_end + value_size);
         let name = (entry[0], &entry[5..key_end]);
         if value_size > 0 {
@@ -144,7 +147,7 @@ pub(crate) fn compacted(record: &[u8]) -> Vec<u8> {
     if stored.kind != LIVE {
         return record.to_vec();
     }
-    let body_size = u32::from_be_bytes(record[10..14].try_into().unwrap()) as usize;
+    let body_size = length(record, 12);
     let (front, body) = record.split_at(record.len() - body_size);
     let block = if record[2] == FROZEN {
         let size = |at: usize| usize::from(u16::from_be_bytes([body[at], body[at + 1]]));
@@ -154,9 +157,9 @@ pub(crate) fn compacted(record: &[u8]) -> Vec<u8> {
     };
     let (entries, _) = made(&body[block.len()..]);
     let mut front = front.to_vec();
-    front[6..10].copy_from_slice(&(entries.len() as u32).to_be_bytes());
-    front[10..14].copy_from_slice(&((block.len() + entries.len()) as u32).to_be_bytes());
-    front[14..16].copy_from_slice(&(made(&entries).1 as u16).to_be_bytes());
+    front[9..12].copy_from_slice(&(entries.len() as u32).to_be_bytes()[1..]);
+    front[12..15].copy_from_slice(&((block.len() + entries.len()) as u32).to_be_bytes()[1..]);
+    front[15..17].copy_from_slice(&(made(&entries).1 as u16).to_be_bytes());
     [&front, block, &entries].concat()
 }
 

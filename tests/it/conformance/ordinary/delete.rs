@@ -11,7 +11,7 @@ use crate::support::Context;
 
 /// A session's names: a user, a connection and a node, none or another of each.
 fn any_names(id: &str) -> [String; 3] {
-    let long = "n".repeat(fastrand::usize(1..=255));
+    let long = "n".repeat(fastrand::usize(1..=256));
     let name = |names: [&str; 4]| fastrand::choice(names).unwrap().to_owned();
     [
         name(["ann", "ann", "", "é"]),
