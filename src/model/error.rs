@@ -10,7 +10,7 @@ use crate::model::refusal::Refusal;
 /// The result of an operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The cause of an error, kept as its `source()`.
+/// The cause of an error: its words are in those of the error, and what lies behind them is the `source()`.
 pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Anything that is an error, or a text, as a cause.
@@ -21,8 +21,8 @@ pub(crate) fn cause(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) 
 /// Why an operation did not succeed.
 ///
 /// `Display` tells what happened, in plain words and with the server: `not executed: wrong password, or no such user
-/// (127.0.0.1:6379)`. What the server or the system said is the `source()`, so nothing is told twice. No error has a session
-/// id, a password or the name of the store's user in it. Two errors are equal if they are of the same kind, whatever their
+/// (127.0.0.1:6379)`. What lies behind those words is the `source()`. The messages of `NotExecuted` and `Ambiguous`, and those of
+/// their sources, have no session id in them, no password and no name of the store's user. Two errors are equal if they are of the same kind, whatever their
 /// causes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -40,7 +40,7 @@ pub enum Error {
     NotExecuted {
         /// What kept it from being executed.
         reason: Obstacle,
-        /// The same in words, where there is more to say.
+        /// Why, where there is more to say.
         source: Option<Cause>,
     },
     /// The operation was sent, and no reply came, or an error out of a script that may have written before: it may have
@@ -52,7 +52,8 @@ pub enum Error {
         /// How the reply was lost, or which command of the script was refused.
         source: Cause,
     },
-    /// The engine refused the operation. Nothing was changed.
+    /// The engine refused the operation. Nothing was changed, but for evictions by a login into another partition
+    /// (docs/partitions.md).
     Refused(Refusal),
     /// What is stored under one of our keys is not ours, or broken. Nothing was changed.
     Corrupt {
@@ -132,7 +133,7 @@ impl std::error::Error for AtServer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// No connection to the master could be made, or none that there is answered until the deadline. Nothing was sent.
+    /// No connection to the master could be made, or no existing connection answered before the deadline. Nothing was sent.
     Connect,
     /// The deadline passed before the operation was sent, or it only reads.
     Deadline,

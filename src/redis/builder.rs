@@ -93,13 +93,13 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Over how many partitions the sessions of the namespace are spread, 1 to 1,024: for a cluster, whose servers share
-    /// them. It is fixed when the namespace is made, and a store of another number does not start in it. Defaults to 1, and
-    /// then any session has any id.
+    /// Over how many partitions the sessions of the namespace are spread, 1 to 1,024. It is fixed when the namespace is made,
+    /// and a store of another number does not start in it. Defaults to 1, and then any session may have any id. Today the
+    /// store reaches all partitions at one address.
     ///
-    /// With more, the id of a session with a user is in the partition of that user. The store makes ids that are, also by
-    /// [`new_id`](crate::SessionStore::new_id), and refuses others as [`Error::Invalid`]. docs/partitions.md says what else
-    /// is different.
+    /// With more, the id of a session with a user is in the partition of that user. The store makes such ids, also by
+    /// [`new_id`](crate::SessionStore::new_id), and refuses any other with [`Error::Invalid`]. docs/partitions.md says what
+    /// else is different.
     #[must_use]
     pub fn partitions(mut self, count: u16) -> Self {
         self.partitions = count;
@@ -120,8 +120,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long making a connection may take, and how long one may be silent while replies are due until it is given up.
-    /// 1 ms to 1 hour. Defaults to 1 second.
+    /// How long making a connection may take. A connection that owes replies and stays silent this long is given up. 1 ms to
+    /// 1 hour. Defaults to 1 second.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -171,10 +171,11 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Asks for the user and password at each connect: for those that change, a token of IAM or Entra. What is asked has the
-    /// [connect timeout](Self::connect_timeout), with the connect itself. A connection that is made stays the user's it was
+    /// Asks for the user and password at each connect: for those that change, a token of IAM or Entra. Asking and connecting
+    /// together have the [connect timeout](Self::connect_timeout). A connection that is made stays the user's it was
     /// made for; where a service ends it when its token does, the next is made with a new one, and calls that were on
-    /// their way are sent again. Defaults to what the URL or the client says, which may not say it as well.
+    /// their way are sent again. Where this is set, the URL or client must name neither user nor password. Defaults to what
+    /// those say.
     ///
     /// ```no_run
     /// use cloakroom::{Credentials, RedisStore};
@@ -216,22 +217,23 @@ impl RedisStoreBuilder {
     }
 
     /// Connects, loads the scripts, proves that the user may run all that they do, notes their contract in the namespace,
-    /// and warns (by `tracing`) of a server that may evict keys. While the server is away or loads its data, it tries again
-    /// until the [deadline](Self::deadline).
+    /// and warns (by `tracing`) of a server that may evict keys. While the server is away, loads its data or is a replica, it
+    /// tries again until the [deadline](Self::deadline).
     ///
     /// # Errors
     /// [`Error::Invalid`] names what is wrong in the configuration; [`Error::NotExecuted`] when the server cannot be
     /// reached in time, or does not take the user; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's
     /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
-    /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace.
+    /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace,
+    /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions.
     pub async fn build(self) -> Result<RedisStore> {
         let store = self.build_lazy()?;
         store.start().await?;
         Ok(store)
     }
 
-    /// The same without the server: what [`build`](Self::build) does there, the first call does, and the next one where that
-    /// failed. So a service starts while its server is away, and a [`FallbackStore`](crate::fallback::FallbackStore) over it
+    /// Makes the store without contacting the server. The first call does what [`build`](Self::build) does; if that fails, the
+    /// next call tries again. So a service starts while its server is away, and a [`FallbackStore`](crate::fallback::FallbackStore) over it
     /// does from the beginning what it does in an outage. A server that refuses the store's start refuses each call.
     ///
     /// # Errors
@@ -376,7 +378,8 @@ impl RedisStore {
     /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` with the
     /// feature `tls`, or `redis+unix:///path[?db=database&user=user&pass=password]`. `?protocol=resp3` is understood too;
     /// anything else is refused. Or on the master that sentinels name:
-    /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, where user and password are the master's.
+    /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, or `rediss+sentinel://` with the feature
+    /// `tls`, where user and password are the master's, and `service` is its master name.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Url(url.into()))
@@ -388,12 +391,12 @@ impl RedisStore {
         RedisStoreBuilder::new(Source::Client(Box::new(client)))
     }
 
-    /// Configures a store on the master of a name that sentinels tell, where a URL does not say all: sentinels with a password,
-    /// certificates. `server` is how the master is connected to, whatever its address: the host and port in it are not used.
+    /// Configures a store on the master with a master name, as sentinels report it, where a URL does not say all: sentinels with
+    /// a password, or certificates of their own. `server` is how the master is connected to, whatever its address: the host and port in it are not used.
     ///
-    /// All sentinels are asked whenever a connection is made, and the newest master counts that any of them names; and
-    /// again when a connection is used a second after that, so a switch is followed without a restart. (redis-rs's own
-    /// client takes the word of the first sentinel that answers.)
+    /// All sentinels are asked whenever a connection is made, and every 200 ms while calls are made; the newest master counts
+    /// that any of them names. So a switch is followed without a restart. (redis-rs's own client takes the word of the first
+    /// sentinel that answers.)
     ///
     /// ```no_run
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -420,10 +423,10 @@ impl RedisStore {
         })
     }
 
-    /// Configures a store on connections that the service makes: only [`connect`](bb8::ManageConnection::connect) of its
-    /// manager is called, and what is connected, checked and replaced is the store's business. A pool of the service's own
-    /// would not do: its connections can be taken out, but nobody could see in time that one leads to a server that is
-    /// no longer the master.
+    /// Configures a store on connections that the service makes. The store calls only
+    /// [`connect`](bb8::ManageConnection::connect) of the manager; it checks and replaces connections itself. A near cache,
+    /// credentials and certificates are for connections that the store makes, and are refused here. A pool of the service's
+    /// own would not do: nobody could see in time that one of its connections leads to a server that is no longer the master.
     #[must_use]
     pub fn builder_with_manager<M>(manager: M) -> RedisStoreBuilder
     where

@@ -168,7 +168,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// chose it.
     ///
     /// # Atomicity
-    /// `rotate.lua`: both records, all index entries, and the evictions that a login takes.
+    /// `rotate.lua`: both records, all index entries, and the evictions that a login takes. A login of a user who is in
+    /// another [partition](crate::RedisStoreBuilder::partitions) is three scripts, each of which may be repeated:
+    /// docs/partitions.md says what holds between them.
     async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated>;
 
     /// Attaches a connection, and the node that holds it, to a live session, which becomes active.
@@ -270,8 +272,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     fn rules(&self) -> &Rules;
 
     /// Makes an id for a session of a user, or of nobody: one that this store takes. In a namespace of several
-    /// [partitions](crate::RedisStoreBuilder::partitions) it takes no other for that user. Under an operation id it is the one
-    /// that a `create` under that makes.
+    /// [partitions](crate::RedisStoreBuilder::partitions) it is in that user's. Under an operation id it is the one that a
+    /// `create` under that makes.
     fn new_id(&self, user: &str) -> SessionId;
 
     /// Lets go of all connections. Calls on their way end by themselves, later ones fail.
