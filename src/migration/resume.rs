@@ -42,7 +42,7 @@ pub(crate) async fn resume(directions: &Directions) -> Result<Resumed> {
         loop {
             let page = transfer.source.store.migrations(skip, MIGRATIONS_PER_PAGE).await?;
             // Those that have expired are passed over, and those that do not end stay in the list.
-            let mut stay = page.next.map_or(0, |next| next - skip - page.migrations.len());
+            let mut stay = page.next.map_or(0, |next| next.saturating_sub(skip + page.migrations.len()));
             for migration in &page.migrations {
                 stay += usize::from(!one(directions, transfer, back, migration, &mut resumed).await);
             }

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisResult, Value};
+use tokio::time::Instant;
 
 use crate::model::{Error, LONGEST_DURATION, Refusal, Result, ms};
+use crate::redis::transport::connection::Connection;
 use crate::redis::transport::failure;
 use crate::redis::transport::server_error::server_code;
 use crate::stored::keys::Keys;
@@ -42,21 +43,22 @@ pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Resul
 ///
 /// Atomicity: of two clients that start at once, one writes and both read what it wrote. The partition of the tag 0 comes
 /// first, which namespaces of all numbers have: who is refused there has noted nothing anywhere.
-pub(crate) async fn note(connection: &mut MultiplexedConnection, partitions: &Partitions) -> Result<()> {
+pub(crate) async fn note(connection: &Connection, partitions: &Partitions, until: Instant) -> Result<()> {
     let (first, others): (Vec<_>, Vec<_>) =
         partitions.all().partition(|partition| *partition == partitions.first());
     for group in [first, others] {
         if !group.is_empty() {
-            note_in(connection, partitions, &group).await?;
+            note_in(connection, partitions, &group, until).await?;
         }
     }
     Ok(())
 }
 
 async fn note_in(
-    connection: &mut MultiplexedConnection,
+    connection: &Connection,
     partitions: &Partitions,
     group: &[Partition],
+    until: Instant,
 ) -> Result<()> {
     let mut pipeline = Pipeline::with_capacity(3 * group.len());
     for partition in group {
@@ -67,9 +69,7 @@ async fn note_in(
         pipeline.cmd("PEXPIRE").arg(&key).arg(ms(KEPT));
     }
     pipeline.ignore_errors();
-    let results: Vec<RedisResult<Value>> =
-        pipeline.query_async(connection).await.map_err(failure::not_executed)?;
-    let mut results = results.into_iter();
+    let mut results = connection.replies(&pipeline, until).await.or_not_executed()?.into_iter();
     while let Some(set) = results.next() {
         let (Some(noted), Some(renewed)) = (results.next(), results.next()) else {
             return Err(Error::corrupt("reply to the note of the contract"));

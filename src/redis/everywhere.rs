@@ -88,8 +88,9 @@ impl RedisStore {
         check_count("page size", limit, Expired::LARGEST_PAGE)?;
         let ask = |partition| async move {
             let mut all = Vec::new();
-            while all.len() < skip + limit {
-                let (from, size) = (all.len(), (skip + limit - all.len()).min(Expired::LARGEST_PAGE));
+            let wanted = skip.saturating_add(limit);
+            while all.len() < wanted {
+                let (from, size) = (all.len(), (wanted - all.len()).min(Expired::LARGEST_PAGE));
                 let body = |call: Arc<Call>| async move {
                     commands::expired::run(&call, before_ms, from, size).await
                 };
@@ -158,7 +159,9 @@ impl RedisStore {
             let page = self.migrations_in(partition, skip - before, limit).await?;
             let behind = before + length;
             let has_more = behind < lengths.iter().sum();
-            let next = page.next.map(|next| before + next).or(has_more.then_some(behind));
+            // Those that led nowhere are gone from the list by now, and others may be.
+            let read = skip + page.migrations.len();
+            let next = page.next.map(|next| before + next).or(has_more.then_some(read));
             return Ok(Migrations { next, ..page });
         }
         Ok(Migrations { migrations: Vec::new(), next: None })

@@ -27,6 +27,11 @@ use crate::stored::record::Record;
 /// How long a copy lives at most that does not become the session.
 const COPY_LIVES: Duration = Duration::from_secs(60);
 
+/// How long a copy has to live on at least for the old id to be left.
+const TIME_TO_LEAVE: Duration = Duration::from_secs(10);
+
+const COPY_IS_GONE: &str = "the copy of an earlier attempt has expired: log in under another operation id";
+
 /// How often a session may change between the copy and the login.
 const ROUNDS: u32 = 32;
 
@@ -89,6 +94,9 @@ impl Login<'_> {
                     was = session.index_fields.clone();
                     let copy = copy.insert(self.copy_of(&session, now));
                     evicted.extend(self.bring(copy.clone(), changes, session.version).await?);
+                    if self.store.operation_id.is_some() {
+                        self.require_copy().await?;
+                    }
                     self.leave(&*session, session.version).await
                 }
                 Some((_, Record::Rotated { to, .. })) => return self.rotated_by_another(to).await,
@@ -124,6 +132,8 @@ impl Login<'_> {
     {
         let call = self.store.begin("rotate", Some(id))?.by(self.deadline);
         call.enter(partition);
+        // Its reads too: if the login may have happened before, a server that cannot be asked proves nothing.
+        call.changes();
         self.store.observe(call, body).await
     }
 
@@ -177,6 +187,21 @@ impl Login<'_> {
             .is_some_and(|(session, changes)| session.version == version && changes.contains(of.as_bytes())))
     }
 
+    /// A login that is repeated after long may be told of a copy that has expired since, or was logged out. Nothing is left
+    /// for that.
+    async fn require_copy(&self) -> Result<()> {
+        let id = &self.new_id;
+        let read = |call: Arc<Call>| async move { lookup::current(&call, id).await };
+        match self.step(self.to, self.operation, read).await? {
+            Some((now, Record::Session { session, .. }))
+                if session.times.expires_at > now + ms(TIME_TO_LEAVE) =>
+            {
+                Ok(())
+            }
+            _ => Err(Error::obstacle(Obstacle::Contended, cause(COPY_IS_GONE))),
+        }
+    }
+
     async fn leave(&self, old: &dyn SessionRef, version: Version) -> Result<()> {
         let new_id = &self.new_id;
         let body =
@@ -214,10 +239,10 @@ impl Login<'_> {
         session.ok_or(Error::Refused(Refusal::Missing))
     }
 
-    /// An error after the login has happened: it is to be repeated, before the session ends.
+    /// An error after the login has happened: it is to be repeated, before the session ends; unless that is gone again.
     fn happened(&self, error: Error) -> Error {
         match error {
-            Error::Refused(_) | Error::Ambiguous { .. } => error,
+            Error::Refused(Refusal::Missing) | Error::Ambiguous { .. } => error,
             error => Error::ambiguous(self.operation, cause(error)),
         }
     }

@@ -83,7 +83,11 @@ impl SessionStore for RedisStore {
             // It went to another partition by a login.
             Err(Error::Refused(Refusal::Rotated { to })) => {
                 let delete = |call: Arc<Call>| async move { commands::delete::run(&call, &to).await };
-                self.call("delete", delete).await
+                match self.call("delete", delete).await {
+                    // It has been left behind by another login since: only one is followed.
+                    Err(Error::Refused(Refusal::Rotated { .. })) => Ok(false),
+                    deleted => deleted,
+                }
             }
             deleted => deleted,
         }

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use crate::model::{Error, Obstacle, Result, cause};
 use crate::redis::transport::connection::Connection;
-use crate::redis::transport::failure;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sender::LOADS;
 use crate::redis::transport::server_error::is_no_script;
@@ -49,8 +48,8 @@ impl Startup {
             match ended {
                 Ok(Ok(outcome)) => return outcome.clone().unwrap_or(Ok(())),
                 // The runtime of the task was shut down.
-                Ok(Err(_)) => self.end(),
-                Err(_) => return Err(Error::obstacle(Obstacle::Deadline, cause("no answer to the start"))),
+                Ok(Err(_)) if Instant::now() < until => self.end(),
+                _ => return Err(Error::obstacle(Obstacle::Deadline, cause("no answer to the start"))),
             }
         }
     }
@@ -93,7 +92,7 @@ impl Startup {
         let (startup, pool, partitions) = (self.clone(), pool.clone(), partitions.clone());
         tokio::spawn(async move {
             let outcome = prepare(&pool, &partitions, until).await;
-            startup.is_done.store(outcome.is_ok(), Ordering::Release);
+            startup.is_done.fetch_or(outcome.is_ok(), Ordering::AcqRel);
             startup.end();
             tell.send_replace(Some(outcome));
         });
@@ -109,14 +108,14 @@ impl Startup {
 /// Loads all scripts and proves that they will run, agrees on the contract, and warns of a server that evicts keys, in two
 /// round trips, or three where there are several partitions.
 async fn prepare(pool: &Pool, partitions: &Partitions, until: Instant) -> Result<()> {
-    let mut connection = pool.connection(until).await.map_err(permission::unless_forbidden)?;
-    let mut results = ask(&mut connection, partitions, until).await?;
+    let connection = pool.connection(until).await.map_err(permission::unless_forbidden)?;
+    let mut results = ask(&connection, partitions, until).await?;
     for _ in 1..LOADS {
         // Somebody flushes the scripts just now.
         if !results.iter().any(|result| result.as_ref().is_err_and(is_no_script)) {
             break;
         }
-        results = ask(&mut connection, partitions, until).await?;
+        results = ask(&connection, partitions, until).await?;
     }
     if results.len() < 2 {
         return Err(Error::corrupt("reply to the start"));
@@ -130,12 +129,12 @@ async fn prepare(pool: &Pool, partitions: &Partitions, until: Instant) -> Result
     permission::judge(of_permission, partitions.keys(partitions.first()))?;
     contract::judge(noted, partitions)?;
     warn_of_eviction(&info);
-    within(until, contract::note(&mut connection.link, partitions)).await?
+    contract::note(&connection, partitions, until).await
 }
 
 /// What the server says of itself, which contract is noted, and what the user may.
 async fn ask(
-    connection: &mut Connection,
+    connection: &Connection,
     partitions: &Partitions,
     until: Instant,
 ) -> Result<Vec<RedisResult<Value>>> {
@@ -144,13 +143,7 @@ async fn ask(
     contract::ask(&mut questions, keys);
     permission::ask(&mut questions, keys);
     questions.ignore_errors();
-    let asked: RedisResult<_> = within(until, questions.query_async(&mut connection.link)).await?;
-    asked.map_err(failure::not_executed)
-}
-
-async fn within<T>(until: Instant, work: impl Future<Output = T>) -> Result<T> {
-    let late = |_| Error::obstacle(Obstacle::Deadline, cause("no reply before the deadline"));
-    tokio::time::timeout_at(until, work).await.map_err(late)
+    connection.replies(&questions, until).await.or_not_executed()
 }
 
 /// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.

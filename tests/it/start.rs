@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use cloakroom::fallback::{BreakerState, FallbackPolicy, FallbackStore};
-use cloakroom::{Error, NewSession, Obstacle, RedisStoreBuilder, Refusal, Rules, SessionStore as _};
+use cloakroom::{
+    Error, NewSession, Obstacle, RedisStore, RedisStoreBuilder, Refusal, Rules, SessionStore as _,
+};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use std::sync::Arc;
@@ -42,6 +44,20 @@ async fn a_build_waits_for_a_server_that_is_away() {
 }
 
 #[tokio::test]
+async fn a_store_that_started_without_its_server_gives_up_a_connection_on_which_the_start_failed() {
+    let context = Context::own(&[]).await;
+    let user = |rule| ["ACL", "SETUSER", "shop", "on", ">secret", "~*", "+@all", rule];
+    context.command::<()>(&user("-del")).await;
+    let url = format!("redis://shop:secret@{}/", context.server().address());
+    let store = RedisStore::builder(url).namespace(&context.namespace).build_lazy().unwrap();
+    let id = session_id("a");
+    assert!(matches!(refusal(store.get(&id).await), Refusal::Forbidden { .. }));
+    context.command::<()>(&user("+del")).await;
+    context.command::<i64>(&["CLIENT", "KILL", "USER", "shop"]).await;
+    eventually("it is served", async || store.get(&id).await.is_ok()).await;
+}
+
+#[tokio::test]
 async fn a_build_ends_by_its_deadline_and_says_why_it_waited() {
     let mut context = Context::own(&[]).await;
     context.server_mut().kill().await;
@@ -53,8 +69,14 @@ async fn a_build_ends_by_its_deadline_and_says_why_it_waited() {
 
 #[tokio::test]
 async fn a_build_waits_while_the_server_loads_its_data() {
+    const INTERVAL: &str = "loading-process-events-interval-bytes";
+    let known: Vec<String> = Context::own(&[]).await.command(&["CONFIG", "GET", INTERVAL]).await;
+    if known.is_empty() {
+        // Redis 6.2 answers after each 2 MiB of its file, which none of a test's is long enough for.
+        return;
+    }
     // Each key takes it 2 ms to load.
-    let slow = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
+    let slow = ["--key-load-delay", "2000", &format!("--{INTERVAL}"), "1024"];
     let mut context = Context::own(&slow).await;
     let fill = "for i = 1, 1500 do redis.call('SET', 'filler:' .. i, string.rep('x', 200)) end";
     context.command::<()>(&["EVAL", fill, "0"]).await;
@@ -68,9 +90,9 @@ async fn a_build_waits_while_the_server_loads_its_data() {
     };
     let is_loading = async || matches!(says().await, Some(Err(error)) if error.code() == Some("LOADING"));
     eventually("the server loads", is_loading).await;
-    let hasty = patient(&context).deadline(Duration::from_millis(500)).build().await.unwrap_err();
-    assert_eq!(reason(&hasty), Obstacle::Unavailable, "{hasty}");
-    assert!(hasty.to_string().contains("server loading"), "{hasty}");
+    let refused = patient(&context).build_lazy().unwrap().get(&session_id("a")).await.unwrap_err();
+    assert_eq!(reason(&refused), Obstacle::Unavailable, "{refused}");
+    assert!(refused.to_string().contains("server loading"), "{refused}");
     let store = patient(&context).build().await.unwrap();
     store.create(NewSession::new()).await.unwrap();
     context.reconnect().await;

@@ -6,13 +6,12 @@ use crate::redis::reply::Reply;
 use crate::redis::script;
 
 /// In each partition, in one round trip. The lease is held where it is held in all of them: it is lost as a whole, and a node
-/// that cannot register in one of them lets go of the others.
+/// that does not get or keep it in one of them lets go of the others, to register anew in all.
 pub(crate) async fn run(call: &Call, identity: &NodeIdentity, beat: &Heartbeat) -> Result<HeartbeatReply> {
     beat.check()?;
     let replies = beat_in_each(call, identity, beat, beat.want).await?;
-    let is_split = beat.want == Want::Register
-        && replies.iter().any(|reply| matches!(reply, HeartbeatReply::Held { .. }))
-        && replies.iter().any(|reply| matches!(reply, HeartbeatReply::HeldByAnother { .. }));
+    let is_held = |reply: &HeartbeatReply| matches!(reply, HeartbeatReply::Held { .. });
+    let is_split = beat.want != Want::Release && replies.iter().any(is_held) && !replies.iter().all(is_held);
     if is_split {
         beat_in_each(call, identity, beat, Want::Release).await?;
     }

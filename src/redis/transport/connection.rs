@@ -4,9 +4,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use redis::aio::MultiplexedConnection;
-use redis::{RedisError, RedisResult, Value};
+use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -95,6 +94,16 @@ impl Connection {
         })
     }
 
+    /// Sends commands in one pipeline, of which the server may refuse some.
+    pub(crate) async fn replies(
+        &self,
+        pipeline: &Pipeline,
+        deadline: Instant,
+    ) -> Delivery<Vec<RedisResult<Value>>> {
+        let mut link = self.link.clone();
+        self.outcome(pin!(pipeline.query_async(&mut link)), deadline).await
+    }
+
     /// Whether nothing speaks against it: neither its own replies nor those of others of the pool.
     pub(crate) fn is_sound(&self) -> bool {
         self.health.is_sound_at(self.siblings.alarms())
@@ -105,6 +114,11 @@ impl Connection {
         matches!(self.health.condition(), Condition::Suspect | Condition::Broken)
     }
 
+    /// Whether it has to answer before anything is sent on it.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.health.condition() == Condition::Asked
+    }
+
     /// How many calls wait for a reply on it.
     pub(crate) fn calls(&self) -> usize {
         self.health.calls()
@@ -112,7 +126,9 @@ impl Connection {
 
     /// Has it answer before anything is sent on it.
     pub(crate) fn ask(&self) {
-        if self.health.turn(Condition::Sound, Condition::Asked) {
+        let _ = self.health.turn(Condition::Sound, Condition::Asked);
+        // Also where the check that was begun has ended with its runtime.
+        if self.health.condition() == Condition::Asked {
             self.check(Instant::now());
         }
     }
@@ -149,14 +165,13 @@ impl Connection {
     /// The same as `answer`, and the server is asked right before whether it is still the master. If not, what it answers is
     /// an error of the connection.
     ///
-    /// Ordering: replies come in the order of what was sent. So once the answer is here, the role is.
     async fn answer_of_the_master<T>(
         &self,
         sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
         // Asked meanwhile.
-        let still_named = self.named.as_ref().map(|named| named.ask(PATIENCE));
+        let still_named = self.named.as_ref().map(|named| named.ask(PATIENCE, deadline));
         let mut link = self.link.clone();
         let mut asked = pin!(self.role.ask(&mut link));
         let mut answer = pin!(self.answer(sent, deadline));
@@ -166,7 +181,11 @@ impl Connection {
             answer = answer.as_mut() => (None, answer),
         };
         if role.is_none() && answer.as_ref().is_some_and(is_of_server) {
-            role = asked.now_or_never();
+            // Mostly it is here. It comes later where the answer is to something that was sent before.
+            match tokio::time::timeout_at(deadline, asked).await {
+                Ok(told) => role = Some(told),
+                Err(_) => return None,
+            }
         }
         if !answer.as_ref().is_some_and(is_of_server) {
             return answer;
@@ -244,6 +263,7 @@ impl Connection {
 
     /// A reply came.
     fn answered(&self) {
+        self.health.hears();
         if self.health.turn(Condition::Suspect, Condition::Sound) {
             self.siblings.wake();
         }
@@ -299,39 +319,42 @@ fn is_not_the_master(error: &RedisError) -> bool {
 /// what it finds.
 async fn check(connection: Connection, silent_since: Instant, found: Arc<watch::Sender<Death>>) {
     let silence = connection.siblings.silence();
-    let suspect_at = silent_since + PATIENCE;
     let mut silent_since = silent_since;
     loop {
+        // Replies to something else may come while the answer to this waits behind them.
+        silent_since = silent_since.max(connection.health.heard());
+        let suspect_at = silent_since + PATIENCE;
         let alarms = connection.siblings.alarms();
         let (mut link, ping) = (connection.link.clone(), redis::cmd("PING"));
         let mut answer = pin!(ping.query_async::<()>(&mut link));
         if let Ok(answer) = tokio::time::timeout_at(suspect_at, &mut answer).await {
-            return judge(&connection, alarms, answer, &found);
+            return judge(&connection, alarms, answer, found);
         }
         connection.suspect(silent_since);
         // A PING that is itself forgotten in the queue is followed by another.
         let again = (silent_since + silence).min(Instant::now() + PING_AGAIN);
         if let Ok(answer) = tokio::time::timeout_at(again, &mut answer).await {
-            return judge(&connection, alarms, answer, &found);
+            return judge(&connection, alarms, answer, found);
         }
-        if connection.is_sound() {
-            // A reply came to something else.
-            silent_since = Instant::now();
-        } else if silent_since + silence <= Instant::now() {
+        if silent_since.max(connection.health.heard()) + silence <= Instant::now() {
             let told = format!("the connection was silent for {silence:?}");
             let error = std::io::Error::new(std::io::ErrorKind::TimedOut, told).into();
-            return judge(&connection, alarms, Err(error), &found);
+            return judge(&connection, alarms, Err(error), found);
         }
     }
 }
 
-fn judge(connection: &Connection, alarms: u64, answer: RedisResult<()>, found: &watch::Sender<Death>) {
+fn judge(connection: &Connection, alarms: u64, answer: RedisResult<()>, found: Arc<watch::Sender<Death>>) {
     match answer {
         Err(error) if server_code(&error).is_none() => {
             connection.health.is_dead_of(error.clone());
             connection.give_up();
             found.send_replace(Some(error));
         }
-        _ => connection.found_sound(alarms),
+        _ => {
+            // First this check is over, for whoever is woken may begin the next.
+            drop(found);
+            connection.found_sound(alarms);
+        }
     }
 }

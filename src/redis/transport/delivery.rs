@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use redis::RedisError;
 
-use crate::model::Error;
+use crate::model::{Error, Obstacle, Result, cause};
 use crate::redis::transport::failure;
 
 /// What became of something that was to be sent once.
@@ -31,6 +31,18 @@ impl<T> Delivery<T> {
             Self::Lost(error) => Delivery::Lost(error),
             Self::Late => Delivery::Late,
             Self::Unsent(unavailable) => Delivery::Unsent(unavailable),
+        }
+    }
+}
+
+impl<T> Delivery<T> {
+    /// Of what may run any number of times: without an answer it counts as not executed.
+    pub(crate) fn or_not_executed(self) -> Result<T> {
+        match self {
+            Self::Answered(answer) => Ok(answer),
+            Self::Refused(error) | Self::Lost(error) => Err(failure::not_executed(error)),
+            Self::Late => Err(Error::obstacle(Obstacle::Deadline, cause("no reply before the deadline"))),
+            Self::Unsent(unavailable) => Err(unavailable.into()),
         }
     }
 }

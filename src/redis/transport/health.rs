@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use redis::RedisError;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// With what error a check found the connection dead; `None` as long as it did not.
 pub(crate) type Death = Option<RedisError>;
@@ -34,6 +36,9 @@ pub(crate) struct Health {
     condition: AtomicU8,
     /// How many alarms of the pool there had been when it was last found sound.
     alarms: AtomicU64,
+    made: Instant,
+    /// When a reply came last, in milliseconds since it was made.
+    heard: AtomicU64,
     /// How many calls wait for a reply on it.
     calls: AtomicUsize,
     /// The task that checks it.
@@ -48,6 +53,8 @@ impl Health {
         Self {
             condition: AtomicU8::new(Condition::Sound as u8),
             alarms: AtomicU64::new(alarms),
+            made: Instant::now(),
+            heard: AtomicU64::new(0),
             calls: AtomicUsize::new(0),
             check: Mutex::default(),
             death: OnceLock::new(),
@@ -80,6 +87,17 @@ impl Health {
         self.alarms.store(alarms, Ordering::Relaxed);
         let _ = self.turn(Condition::Asked, Condition::Sound);
         let _ = self.turn(Condition::Suspect, Condition::Sound);
+    }
+
+    /// A reply came.
+    pub(crate) fn hears(&self) {
+        let since = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.heard.store(since, Ordering::Relaxed);
+    }
+
+    /// When a reply came last.
+    pub(crate) fn heard(&self) -> Instant {
+        self.made + Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }
 
     pub(crate) fn calls(&self) -> usize {

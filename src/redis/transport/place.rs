@@ -63,7 +63,6 @@ impl Place {
         if !place.as_ref().is_some_and(Connection::is_sound) {
             *place = Some(connection);
         }
-        lock(&self.pace).attempts = 1;
     }
 }
 

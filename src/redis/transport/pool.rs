@@ -94,6 +94,10 @@ impl Shared {
         best
     }
 
+    fn is_one_asked(&self) -> bool {
+        self.places.iter().any(|place| place.connection().is_some_and(|connection| connection.is_asked()))
+    }
+
     /// Begins to make a connection for a place, unless somebody does.
     fn fill(self: &Arc<Self>, at: usize) {
         if let Some(turn) = self.places[at].turn() {
@@ -120,7 +124,10 @@ impl Shared {
                 Ok(()) = failure.changed() => {
                     // One that began before says nothing of now.
                     let told = failure.borrow_and_update().clone().filter(|failure| failure.began >= came);
-                    if let Some(failure) = told {
+                    // Where another connection is asked whether it is sound, its answer may come first.
+                    if let Some(failure) = told
+                        && !self.is_one_asked()
+                    {
                         return Err(Unavailable::connect(failure.cause));
                     }
                 }

@@ -3,12 +3,12 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use redis::{Cmd, Pipeline, RedisError, Value};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, Value};
 use tokio::time::Instant;
 
 use crate::redis::script::Script;
 use crate::redis::transport::connection::Connection;
-use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::delivery::{Delivery, Unavailable};
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::read_batcher::{Part, ReadBatcher, Stamped};
 use crate::redis::transport::server_clock::ServerClock;
@@ -18,6 +18,9 @@ use crate::redis::transport::server_error::is_no_script;
 /// server reads a long pipeline in parts, and a flush may come in between. A transaction would keep it out, and be
 /// refused as a whole where memory is full, reads included.
 pub(crate) const LOADS: u32 = 16;
+
+/// How often a server is asked for its time again, if the connection breaks meanwhile.
+const QUESTIONS: u32 = 3;
 
 /// Where the bound of a call comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,17 +102,14 @@ impl Sender {
         deadline: Instant,
         sent: impl Fn(),
     ) -> Delivery<Value> {
-        let connection = match self.pool.connection(deadline).await {
+        let connection = match clock {
+            ClockUse::Known => self.pool.connection(deadline).await,
+            ClockUse::Ask => self.connection_that_told_time(deadline, &sent).await,
+        };
+        let connection = match connection {
             Ok(connection) => connection,
             Err(unavailable) => return Delivery::Unsent(unavailable),
         };
-        if clock == ClockUse::Ask {
-            sent();
-            match connection.ask_time(deadline).await {
-                Delivery::Answered(()) => {}
-                delivery => return delivery.map(|()| Value::Nil),
-            }
-        }
         let cmd = call(connection.clock());
         sent();
         let mut link = connection.link.clone();
@@ -119,6 +119,32 @@ impl Sender {
         }
         let delivery = self.load_and_call(script, std::slice::from_ref(&cmd), deadline, sent).await;
         delivery.map(|answers| answers.into_iter().last().unwrap_or(Value::Nil))
+    }
+
+    /// A connection to a server that told its time just now. Whatever becomes of the question, no call was sent.
+    async fn connection_that_told_time(
+        &self,
+        deadline: Instant,
+        sent: &impl Fn(),
+    ) -> Result<Connection, Unavailable> {
+        let mut lost = 0;
+        loop {
+            let connection = self.pool.connection(deadline).await?;
+            sent();
+            match connection.ask_time(deadline).await {
+                Delivery::Answered(()) => return Ok(connection),
+                Delivery::Lost(_) if lost < QUESTIONS => lost += 1,
+                Delivery::Refused(error) | Delivery::Lost(error) => {
+                    return Err(Unavailable::connect(Arc::new(error)));
+                }
+                Delivery::Unsent(unavailable) => return Err(unavailable),
+                Delivery::Late => {
+                    let told =
+                        std::io::Error::new(std::io::ErrorKind::TimedOut, "the server did not tell its time");
+                    return Err(Unavailable::late(Arc::new(told.into())));
+                }
+            }
+        }
     }
 
     /// Sends calls of a script that only reads, in one pipeline: all of them again where it is not there.
@@ -151,19 +177,41 @@ impl Sender {
     ) -> Delivery<Vec<Value>> {
         tracing::debug!(script = script.stem, "loading a script that the server does not have");
         let mut pipeline = Pipeline::with_capacity(1 + calls.len());
-        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source()).ignore();
+        pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
         for call in calls {
             pipeline.add_command(call.clone());
         }
+        pipeline.ignore_errors();
         for _ in 1..LOADS {
             sent();
-            match self.pipeline(&pipeline, deadline).await {
+            match self.loaded_and_called(&pipeline, deadline).await {
                 Delivery::Refused(error) if is_no_script(&error) => {}
                 delivery => return delivery,
             }
         }
         sent();
-        self.pipeline(&pipeline, deadline).await
+        self.loaded_and_called(&pipeline, deadline).await
+    }
+
+    /// What calls answered behind the load of their script. Where the server refused that, they may have run all the same,
+    /// for another client loads it too: so it counts only where a call says that the script is not there.
+    async fn loaded_and_called(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
+        let connection = match self.pool.connection(deadline).await {
+            Ok(connection) => connection,
+            Err(unavailable) => return Delivery::Unsent(unavailable),
+        };
+        let mut replies = match connection.replies(pipeline, deadline).await {
+            Delivery::Answered(replies) => replies.into_iter(),
+            delivery => return delivery.map(|_| Vec::new()),
+        };
+        let loaded = replies.next();
+        let refused = match (replies.collect::<RedisResult<Vec<Value>>>(), loaded) {
+            (Ok(answers), _) => return Delivery::Answered(answers),
+            (Err(error), Some(Err(refused))) if is_no_script(&error) => refused,
+            (Err(error), _) => error,
+        };
+        connection.note(&refused);
+        Delivery::Refused(refused)
     }
 }
 

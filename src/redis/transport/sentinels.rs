@@ -23,6 +23,8 @@ pub(crate) struct Sentinels {
     service: String,
     /// What was told last.
     told: watch::Sender<Told>,
+    /// The master that they named last.
+    named: Mutex<Option<Address>>,
     is_asking: AtomicBool,
 }
 
@@ -75,7 +77,7 @@ impl Sentinels {
         };
         let sentinels = sentinels.into_iter().map(sentinel).collect::<RedisResult<_>>()?;
         let (told, _) = watch::channel(Told { asked: None, master: Err(error("no sentinel was asked yet")) });
-        Ok(Self { sentinels, service, told, is_asking: AtomicBool::new(false) })
+        Ok(Self { sentinels, service, told, named: Mutex::default(), is_asking: AtomicBool::new(false) })
     }
 
     /// Where the master is that they name when they are asked now, each for so long.
@@ -101,6 +103,12 @@ impl Sentinels {
 
     fn were_asked_since(&self, not_before: Instant) -> bool {
         self.told.borrow().asked.is_some_and(|asked| asked >= not_before)
+    }
+
+    /// Whether they named another last.
+    fn named_another_than(&self, address: &Address) -> bool {
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.as_ref().is_some_and(|named| named != address)
     }
 
     /// One task asks for all who want to know.
@@ -158,6 +166,9 @@ impl Drop for Question {
     fn drop(&mut self) {
         let broken_off = || Err(error("the task that asks the sentinels was broken off"));
         let master = self.master.take().unwrap_or_else(broken_off);
+        if let Ok(address) = &master {
+            *self.sentinels.named.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
+        }
         // First this, for whoever is told begins the next.
         self.sentinels.is_asking.store(false, Ordering::Release);
         self.sentinels.told.send_replace(Told { asked: Some(self.asked), master });
@@ -243,24 +254,26 @@ impl Named {
         Self { sentinels, address }
     }
 
-    /// Whether it has to be asked again before an answer of the server counts.
+    /// Whether the sentinels have to be heard before an answer of the server counts: their last word is old, or names another.
     pub(crate) fn is_due(&self) -> bool {
-        !self.sentinels.were_asked_since(Instant::now() - COUNTS_FOR)
+        self.sentinels.named_another_than(&self.address)
+            || !self.sentinels.were_asked_since(Instant::now() - COUNTS_FOR)
     }
 
     /// Whether they still name it: they are asked at once, if that is due, and what is returned waits for them. Where they do
-    /// not answer in time, nobody named another.
-    pub(crate) fn ask(&self, patience: Duration) -> impl Future<Output = bool> {
-        let not_before = Instant::now() - COUNTS_FOR;
+    /// not answer in time, their last word counts.
+    pub(crate) fn ask(&self, patience: Duration, deadline: Instant) -> impl Future<Output = bool> {
+        let now = Instant::now();
+        let (not_before, until) = (now - COUNTS_FOR, deadline.min(now + patience));
         if !self.sentinels.were_asked_since(not_before) {
             self.sentinels.begin_to_ask(patience);
         }
         let (sentinels, address) = (self.sentinels.clone(), self.address.clone());
         async move {
             let told = sentinels.told_since(not_before, patience);
-            match tokio::time::timeout(patience, told).await {
+            match tokio::time::timeout_at(until, told).await {
                 Ok(Ok(told)) => told == address,
-                Ok(Err(_)) | Err(_) => true,
+                Ok(Err(_)) | Err(_) => !sentinels.named_another_than(&address),
             }
         }
     }

@@ -212,6 +212,27 @@ async fn whatever_reply_of_a_login_is_the_last_nobody_has_the_data_twice_and_the
     }
 }
 
+/// Nothing removes an expired copy while the server is away, and what is stored still says that it was brought in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_repeated_after_its_copy_expired_leaves_the_visitor_with_the_session() {
+    let (context, store) = spread(Rules::new()).await;
+    let old = visitor(&context, &store).await;
+    let login = || Rotation::new().user("ann");
+    // The reply to the reading comes, that to the import does not.
+    let (_proxy, proxied) = dying(&context, 1).await;
+    let Err(Error::Ambiguous { operation_id, .. }) = proxied.rotate(&old, login()).await else {
+        panic!("it was answered");
+    };
+    context.clock.advance(MINUTE);
+    let again = store.with_operation_id(operation_id).rotate(&old, login()).await;
+    assert!(matches!(again, Err(Error::NotExecuted { reason: Obstacle::Contended, .. })), "{again:?}");
+    assert!(store.get(old.id()).await.unwrap().unwrap().has("cart"));
+    let rotated = store.rotate(&old, login()).await.unwrap();
+    assert!(rotated.session.has("cart"));
+    while store.reap(200).await.unwrap().more {}
+    context.check().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_races_changes_deletions_and_other_logins_ends_with_one_session() {
     let (context, store) = spread(Rules::new()).await;
