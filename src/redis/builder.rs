@@ -245,26 +245,20 @@ impl RedisStoreBuilder {
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));
+        let tracking = near_cache.clone().map(|near_cache| Tracking::new(near_cache, self.staleness));
         let of_connections = self.of_connections();
         let (origin, server) = match self.source {
             Source::Url(ref url) => match SentinelUrl::parse(url) {
                 Some(url) => {
                     let SentinelUrl { sentinels, service, server } = url?;
                     let sentinels = sentinels.into_iter().map(|sentinel| self.secured(sentinel));
-                    self.by_sentinels(
-                        sentinels.collect::<Result<_>>()?,
-                        &service,
-                        server,
-                        near_cache.clone(),
-                    )?
+                    self.by_sentinels(sentinels.collect::<Result<_>>()?, &service, server, tracking)?
                 }
-                None => self.own(server_url::read(url)?, near_cache.clone())?,
+                None => self.own(server_url::read(url)?, tracking)?,
             },
-            Source::Client(ref client) => {
-                self.own(client.get_connection_info().clone(), near_cache.clone())?
-            }
+            Source::Client(ref client) => self.own(client.get_connection_info().clone(), tracking)?,
             Source::Sentinels { ref sentinels, ref service, ref server } => {
-                self.by_sentinels(sentinels.clone(), service, (**server).clone(), near_cache.clone())?
+                self.by_sentinels(sentinels.clone(), service, (**server).clone(), tracking)?
             }
             Source::Manager(manager) => {
                 if let Some(field) = of_connections {
@@ -287,10 +281,10 @@ impl RedisStoreBuilder {
     }
 
     /// Connections that the store makes, and the server that they lead to.
-    fn own(&self, info: ConnectionInfo, near_cache: Option<Arc<NearCache>>) -> Result<(Origin, String)> {
+    fn own(&self, info: ConnectionInfo, tracking: Option<Tracking>) -> Result<(Origin, String)> {
         let dialer = self.dialer(info)?;
         let server = dialer.server();
-        Ok((Origin::Dialer(dialer, self.tracking(near_cache)), server))
+        Ok((Origin::Dialer(dialer, tracking), server))
     }
 
     /// The same to the master that sentinels name.
@@ -299,7 +293,7 @@ impl RedisStoreBuilder {
         sentinels: Vec<ConnectionInfo>,
         service: &str,
         server: ConnectionInfo,
-        near_cache: Option<Arc<NearCache>>,
+        tracking: Option<Tracking>,
     ) -> Result<(Origin, String)> {
         if sentinels.is_empty() {
             return Err(Error::invalid("sentinels", "are none"));
@@ -307,17 +301,13 @@ impl RedisStoreBuilder {
         let sentinels = sentinels.into_iter().map(kept_alive).collect();
         let sentinels = Sentinels::new(sentinels, service.to_owned())
             .map_err(|_| Error::invalid("sentinels", "have an address that cannot be used"))?;
-        let origin = Origin::Sentinels(Arc::new(sentinels), self.dialer(server)?, self.tracking(near_cache));
+        let origin = Origin::Sentinels(Arc::new(sentinels), self.dialer(server)?, tracking);
         Ok((origin, format!("the master {service}")))
     }
 
     fn dialer(&self, info: ConnectionInfo) -> Result<Dialer> {
         let info = as_whom(kept_alive(info), self.credentials.as_ref())?;
         Ok(Dialer::new(self.secured(info)?, self.credentials.clone()))
-    }
-
-    fn tracking(&self, near_cache: Option<Arc<NearCache>>) -> Option<Tracking> {
-        near_cache.map(|near_cache| Tracking::new(near_cache, self.staleness))
     }
 
     /// With the certificates of the builder.

@@ -138,8 +138,8 @@ impl Call {
     }
 
     /// The lease that the call on a session has to be made under, if it has to.
-    pub(crate) fn fence_key(&self, session: &SessionId) -> Vec<u8> {
-        self.keys().declared_of(session.as_str()).lease(self.identity().map_or("", NodeIdentity::node))
+    pub(crate) fn fence_key(&self, record_key: &[u8]) -> Vec<u8> {
+        self.keys().fence(record_key, self.identity().map_or("", NodeIdentity::node))
     }
 
     /// The two arguments that name it.
@@ -301,8 +301,11 @@ impl Call {
         Err(Error::obstacle(Obstacle::Contended, None))
     }
 
-    /// Runs a script that only reads with each of some arguments, in one round trip.
+    /// Runs a script that may run any number of times with each of some arguments, in one round trip.
     pub(crate) async fn run_each(&self, script: &'static Script, cmds: &[Cmd]) -> Result<Vec<Reply>> {
+        if script.effect != Effect::Reads {
+            self.changes();
+        }
         let send =
             async || self.sender.scripts(script, cmds, self.deadline, || self.count_round_trip()).await;
         self.deliver(Work::Script(script), send).await?.into_iter().map(Reply::parse).collect()

@@ -120,6 +120,11 @@ impl Keys {
         Declared { keys: self, record: self.session(id) }
     }
 
+    /// The lease of a node under which a session is written; if there is none, the session's record key in that place.
+    pub(crate) fn fence(&self, record_key: &[u8], node: &str) -> Vec<u8> {
+        if node.is_empty() { record_key.to_vec() } else { self.lease(node) }
+    }
+
     /// The five keys that a session has at most, in the order in which the scripts take them: record, expiry, user,
     /// connection, node.
     pub(crate) fn of_session<T: AsRef<[u8]>>(
@@ -168,7 +173,7 @@ impl Keys {
     }
 }
 
-/// The keys that a script is sent of one session. Where it has no user, connection, node or lease there is no such key, and
+/// The keys that a script is sent of one session. Where it has no user, connection or node there is no such key, and
 /// the record key, which the script does not touch there, keeps the position: on a cluster, a call that names a key which is
 /// not there fails for as long as its slot is on the move.
 #[derive(Debug)]
@@ -188,10 +193,6 @@ impl Declared<'_> {
 
     pub(crate) fn node(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
         self.unless_empty(node.as_ref(), |node| self.keys.node(node))
-    }
-
-    pub(crate) fn lease(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
-        self.unless_empty(node.as_ref(), |node| self.keys.lease(node))
     }
 
     fn unless_empty<'n>(&self, name: &'n [u8], key: impl FnOnce(&'n [u8]) -> Vec<u8>) -> Vec<u8> {
@@ -235,8 +236,7 @@ mod tests {
         let none = keys.of_session("a", &IndexFields::<String>::default());
         let (record, expiry) = (keys.session("a"), keys.expiry());
         assert_eq!(none, [record.clone(), expiry, record.clone(), record.clone(), record.clone()]);
-        let declared = keys.declared_of("a");
-        assert_eq!([declared.lease(""), declared.lease("n")], [record, keys.lease("n")]);
+        assert_eq!([keys.fence(&record, ""), keys.fence(&record, "n")], [record, keys.lease("n")]);
     }
 
     #[test]

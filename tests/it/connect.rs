@@ -13,7 +13,7 @@ use rstest::rstest;
 use crate::support::Context;
 use crate::support::context::On;
 use crate::support::context::On::{Memory, Redis, Spread};
-use crate::support::expect::session_id;
+use crate::support::expect::{all_that_is_told, session_id};
 use crate::support::manager::Manager;
 use crate::support::traced::{capture, closed};
 
@@ -37,17 +37,6 @@ async fn each_bad_setting_is_named_with_its_limits() {
     }
 }
 
-/// An error with all of its causes, as it is shown and as it is debugged.
-fn told(error: &Error) -> String {
-    let mut text = format!("{error:?}");
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        text += &format!("\n{error}\n{error:?}");
-        cause = error.source();
-    }
-    text
-}
-
 #[tokio::test]
 async fn a_password_is_never_told() {
     for url in [
@@ -63,7 +52,7 @@ async fn a_password_is_never_told() {
         let builder = RedisStore::builder(url);
         assert!(!format!("{builder:?}").contains("hush-hush"), "{builder:?}");
         let error = builder.build().await.unwrap_err();
-        assert!(!told(&error).contains("hush-hush"), "{}", told(&error));
+        assert!(!all_that_is_told(&error).contains("hush-hush"), "{}", all_that_is_told(&error));
         if !url.ends_with(":1/") {
             assert!(error.to_string().starts_with("url "), "{error}");
         }
@@ -322,6 +311,6 @@ async fn connect_by_a_bad_url_tells_so_and_not_the_password() {
     ] {
         let error = cloakroom::connect(url).await.unwrap_err();
         assert!(error.to_string().starts_with(expected), "{url}: {error}");
-        assert!(!told(&error).contains("hush-hush"), "{}", told(&error));
+        assert!(!all_that_is_told(&error).contains("hush-hush"), "{}", all_that_is_told(&error));
     }
 }

@@ -12,32 +12,14 @@ use cloakroom::{
 };
 
 use crate::support::Context;
-use crate::support::expect::session_id;
+use crate::support::expect::{all_that_is_told, reason, session_id};
 use crate::support::proxy::Proxy;
-
-/// What an error says, with all of its causes.
-fn told(error: &Error) -> String {
-    let mut text = format!("{error:?}");
-    let mut cause: Option<&dyn std::error::Error> = Some(error);
-    while let Some(error) = cause {
-        text += &format!("\n{error}\n{error:?}");
-        cause = error.source();
-    }
-    text
-}
-
-fn reason(error: &Error) -> Obstacle {
-    match error {
-        Error::NotExecuted { reason, .. } => *reason,
-        other => panic!("{other:?}"),
-    }
-}
 
 /// An error with the kind that it is to be of, and the words.
 fn check(context: &Context, error: &Error, obstacle: Obstacle, words: &str) {
     assert_eq!(reason(error), obstacle, "{error}");
     assert_eq!(error.to_string(), format!("not executed: {words} ({})", context.server().address()));
-    let told = told(error);
+    let told = all_that_is_told(error);
     for secret in ["hush-hush", "a-secret-id", "mallory"] {
         assert!(!told.contains(secret), "{told}");
     }
@@ -101,7 +83,7 @@ async fn a_command_that_the_server_does_not_know_is_named_and_not_what_it_was_se
     let context = Context::own(&["--rename-command", "EVALSHA", ""]).await;
     let error = context.builder(Rules::new()).build().await.unwrap_err();
     check(&context, &error, Obstacle::Config, "the server knows no EVALSHA");
-    assert!(!told(&error).contains(&context.namespace), "{}", told(&error));
+    assert!(!all_that_is_told(&error).contains(&context.namespace), "{}", all_that_is_told(&error));
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@
 use std::time::{Duration, Instant};
 
 use cloakroom::fallback::{BreakerState, FallbackPolicy, FallbackStore};
-use cloakroom::{Error, NewSession, Patch, RedisStore, Rules, SessionId, SessionStore as _};
+use cloakroom::{NewSession, Patch, RedisStore, Rules, SessionId, SessionStore as _};
 use futures::future::join_all;
 use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::{Store, build, eventually};
+use crate::support::expect::causes;
 use crate::support::proxy::Proxy;
 
 /// What a connection may take, in the store's settings and so in the promise.
@@ -40,17 +41,6 @@ impl Behind {
     async fn warm_up(&self) {
         join_all((0..64).map(|_| self.store.get(&self.id))).await;
     }
-}
-
-/// An error with its causes.
-fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Calls until one is answered.
@@ -104,13 +94,13 @@ async fn what_was_never_sent_is_not_executed_and_the_error_says_that_the_server_
     behind.proxy.silence(true);
     let patch = || behind.store.patch(&behind.id, Patch::new().set("a", &1).unwrap());
     let sent = patch().await.unwrap_err();
-    assert!(sent.is_ambiguous(), "{}", told(&sent));
+    assert!(sent.is_ambiguous(), "{}", causes(&sent));
     // The others are on their way by now, or were asked: from here on nothing is sent on any of them.
     while patch().await.unwrap_err().is_ambiguous() {}
     for error in join_all((0..16).map(|_| patch())).await {
         let error = error.unwrap_err();
-        assert!(error.is_not_executed(), "{}", told(&error));
-        assert!(told(&error).contains("silent"), "{}", told(&error));
+        assert!(error.is_not_executed(), "{}", causes(&error));
+        assert!(causes(&error).contains("silent"), "{}", causes(&error));
     }
     behind.proxy.silence(false);
     eventually("it recovers", async || patch().await.is_ok()).await;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::support::Context;
 use crate::support::context::eventually;
 use crate::support::delayed::Delayed;
-use crate::support::expect::{refusal, session_id};
+use crate::support::expect::{reason, refusal, session_id};
 use crate::support::proxy::Proxy;
 use crate::support::server::Server;
 
@@ -22,13 +22,6 @@ const LONG: Duration = Duration::from_secs(60);
 /// Waits as long as a busy machine needs.
 fn patient(context: &Context) -> RedisStoreBuilder {
     context.builder(Rules::new()).deadline(LONG).connect_timeout(LONG)
-}
-
-fn reason(error: &Error) -> Obstacle {
-    match error {
-        Error::NotExecuted { reason, .. } => *reason,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test]

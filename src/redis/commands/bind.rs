@@ -43,7 +43,7 @@ fn command(call: &Call, plan: &KeyPlan, binding: &Binding) -> redis::Cmd {
         keys.node(&binding.node),
         plan.holder_key(call),
         keys.node(holder_node),
-        call.fence_key(&plan.id),
+        call.fence_key(&keys.record),
     ];
     let mut cmd = call.evalsha(&script::BIND, names.iter());
     call.operation_arguments(&mut cmd);

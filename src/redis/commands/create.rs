@@ -29,7 +29,7 @@ fn command(call: &Call, plan: &KeyPlan, session: &ValidatedSession) -> redis::Cm
     let rules = call.rules();
     let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
     let (holder_key, victim_keys) = (plan.holder_key(call), plan.victim_keys(call));
-    let lease = call.fence_key(&plan.id);
+    let lease = call.fence_key(&keys[0]);
     let keys = keys.iter().chain([&holder_key, &lease]).chain(&victim_keys);
     let (limit, policy) = rules.limit_arguments();
     let mut cmd = call.evalsha(&script::CREATE, keys);

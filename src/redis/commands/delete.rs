@@ -37,7 +37,7 @@ async fn settle(
 ) -> Result<Reply> {
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
-        let lease = call.fence_key(&plan.id);
+        let lease = call.fence_key(&keys[0]);
         let mut cmd = call.evalsha(&script::DELETE, keys.iter().chain([&lease]));
         cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);

@@ -26,7 +26,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, patch: Patch) -> 
 fn command(call: &Call, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis::Cmd {
     let rules = call.rules();
     let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
-    let lease = call.fence_key(&plan.id);
+    let lease = call.fence_key(&keys[0]);
     let mut cmd = call.evalsha(&script::PATCH, keys.iter().chain([&lease]));
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());

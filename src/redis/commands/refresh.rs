@@ -147,7 +147,7 @@ async fn settle_by(
     let mut plan = KeyPlan::of(session, OnRotated::Follow);
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
-        let lease = call.fence_key(&plan.id);
+        let lease = call.fence_key(&keys[0]);
         let mut cmd = call.evalsha(&script::REFRESH, keys.iter().chain([&lease]));
         cmd.arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);

@@ -39,7 +39,7 @@ fn command(call: &Call, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> r
     let user = if new_user.is_empty() { old.user.as_slice() } else { new_user.as_bytes() };
     let new_user_key = call.keys().declared_of(plan.id.as_str()).user(user);
     let victim_keys = plan.victim_keys(call);
-    let lease = call.fence_key(&plan.id);
+    let lease = call.fence_key(&keys[0]);
     let keys = keys.iter().chain([&new_record, &new_user_key, &lease]).chain(&victim_keys);
     let (limit, policy) = rules.limit_arguments();
     let mut cmd = call.evalsha(&script::ROTATE, keys);

@@ -13,7 +13,8 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, connection: &str)
         let keys = call.keys().declared_of(plan.id.as_str());
         let node = &plan.index_fields.node;
         let (connection_key, node_key) = (keys.connection(connection), keys.node(node));
-        let names = [keys.record, connection_key, node_key, call.fence_key(&plan.id)];
+        let lease = call.fence_key(&keys.record);
+        let names = [keys.record, connection_key, node_key, lease];
         let mut cmd = call.evalsha(&script::UNBIND, names.iter());
         call.operation_arguments(&mut cmd);
         cmd.arg(plan.id.as_str()).arg(connection).arg(node);

@@ -22,7 +22,7 @@ fn command(call: &Call, plan: &KeyPlan, session: &Session, entries: &[u8]) -> re
     let (old, new) = (&plan.index_fields, &session.index_fields);
     let keys = call.keys().of_session(plan.id.as_str(), old);
     let [_, _, new_user, new_connection, new_node] = call.keys().of_session(plan.id.as_str(), new);
-    let (holder, lease) = (plan.holder_key(call), call.fence_key(&plan.id));
+    let (holder, lease) = (plan.holder_key(call), call.fence_key(&keys[0]));
     let keys = keys.iter().chain([&new_user, &new_connection, &new_node, &holder, &lease]);
     let mut cmd = call.evalsha(&script::UPDATE, keys);
     call.operation_arguments(&mut cmd);

@@ -9,7 +9,7 @@ use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::delivery::{Delivery, timed_out};
 use crate::redis::transport::health::{Condition, Death, Health};
 use crate::redis::transport::role::{NOT_THE_MASTER, Role};
 use crate::redis::transport::sentinels::Named;
@@ -284,14 +284,14 @@ impl Connection {
 
     /// It answered a check that began at so many alarms.
     fn found_sound(&self, alarms: u64) {
-        self.health.is_sound_now(alarms);
+        self.health.mark_sound(alarms);
         self.siblings.wake();
     }
 
     /// Nothing is sent on it any more, and what was read on it counts no more.
     fn give_up(&self) {
         self.held.iter().for_each(|held| held.tracked.end());
-        if self.health.is_broken_now() {
+        if self.health.mark_broken() {
             self.siblings.alarm();
             self.siblings.wake();
         }
@@ -338,8 +338,7 @@ async fn check(connection: Connection, silent_since: Instant, found: Arc<watch::
         }
         if silent_since.max(connection.health.heard()) + silence <= Instant::now() {
             let told = format!("the connection was silent for {silence:?}");
-            let error = std::io::Error::new(std::io::ErrorKind::TimedOut, told).into();
-            return judge(&connection, alarms, Err(error), found);
+            return judge(&connection, alarms, Err(timed_out(told)), found);
         }
     }
 }
@@ -347,7 +346,7 @@ async fn check(connection: Connection, silent_since: Instant, found: Arc<watch::
 fn judge(connection: &Connection, alarms: u64, answer: RedisResult<()>, found: Arc<watch::Sender<Death>>) {
     match answer {
         Err(error) if server_code(&error).is_none() => {
-            connection.health.is_dead_of(error.clone());
+            connection.health.mark_dead(error.clone());
             connection.give_up();
             found.send_replace(Some(error));
         }

@@ -13,6 +13,7 @@ use redis::{AsyncConnectionConfig, ConnectionInfo, RedisError, RedisResult};
 use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
+use crate::redis::transport::delivery::timed_out;
 use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::role::Role;
 use crate::redis::transport::sentinels::{Named, Sentinels};
@@ -111,7 +112,7 @@ impl Connector {
     pub(crate) async fn connect(&self) -> RedisResult<Connection> {
         let late = |_| {
             let told = format!("the server was silent for {:?}", self.timeout);
-            Err(std::io::Error::new(std::io::ErrorKind::TimedOut, told).into())
+            Err(timed_out(told))
         };
         // A panic, of what tells credentials or of TLS, is an error as any other, and says what it was.
         let made =

@@ -47,6 +47,11 @@ impl<T> Delivery<T> {
     }
 }
 
+/// That nothing came in time.
+pub(crate) fn timed_out(told: impl Into<String>) -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, told.into()).into()
+}
+
 /// Why there is no connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Unavailable {

@@ -73,7 +73,7 @@ impl Health {
     }
 
     /// False: it was known.
-    pub(crate) fn is_broken_now(&self) -> bool {
+    pub(crate) fn mark_broken(&self) -> bool {
         self.condition.swap(Condition::Broken as u8, Ordering::Relaxed) != Condition::Broken as u8
     }
 
@@ -83,7 +83,7 @@ impl Health {
     }
 
     /// It answered when it was asked at so many alarms; unless a call found it broken meanwhile.
-    pub(crate) fn is_sound_now(&self, alarms: u64) {
+    pub(crate) fn mark_sound(&self, alarms: u64) {
         self.alarms.store(alarms, Ordering::Relaxed);
         let _ = self.turn(Condition::Asked, Condition::Sound);
         let _ = self.turn(Condition::Suspect, Condition::Sound);
@@ -115,7 +115,7 @@ impl Health {
     }
 
     /// It is dead, which the first who finds out tells.
-    pub(crate) fn is_dead_of(&self, error: RedisError) {
+    pub(crate) fn mark_dead(&self, error: RedisError) {
         let _ = self.death.set(error);
     }
 

@@ -34,7 +34,12 @@ struct Pace {
 
 impl Place {
     pub(crate) fn connection(&self) -> Option<Connection> {
-        self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.look(|connection| connection.cloned())
+    }
+
+    /// Looks at the connection, which is not cloned for that: each call looks at several.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(Option<&Connection>) -> T) -> T {
+        look(self.connection.read().unwrap_or_else(PoisonError::into_inner).as_ref())
     }
 
     pub(crate) fn is_being_filled(&self) -> bool {

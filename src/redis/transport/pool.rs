@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::connector::Connector;
-use crate::redis::transport::delivery::Unavailable;
+use crate::redis::transport::delivery::{Unavailable, timed_out};
 use crate::redis::transport::place::{Place, Turn};
 
 /// The connections of a store.
@@ -59,8 +59,8 @@ impl Pool {
     /// A time that the server's clock has passed, as far as that is known without asking.
     pub(crate) fn known_time(&self) -> Option<u64> {
         let now = std::time::Instant::now();
-        let known = |place: &Place| place.connection()?.clock().no_later_than(now);
-        self.0.places.iter().find_map(known)
+        let known = |connection: &Connection| connection.clock().no_later_than(now);
+        self.0.places.iter().find_map(|place| place.look(|connection| connection.and_then(known)))
     }
 }
 
@@ -69,33 +69,35 @@ impl Shared {
     /// sent before. Sees to what the others need, and to one more where all are in use.
     fn choose(self: &Arc<Self>) -> Option<Connection> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let (mut best, mut empty, mut is_one_on_its_way) = (None::<Connection>, None, false);
+        let (mut best, mut empty, mut is_one_on_its_way) = (None, None, false);
         for nth in 0..self.places.len() {
             let at = first.wrapping_add(nth) % self.places.len();
             let place = &self.places[at];
-            match place.connection() {
-                Some(connection) if connection.is_sound() => {
-                    if connection.calls() == 0 {
-                        return Some(connection);
-                    }
-                    if best.as_ref().is_none_or(|best| connection.calls() < best.calls()) {
-                        best = Some(connection);
-                    }
-                }
+            let mut calls = None;
+            place.look(|connection| match connection {
+                Some(connection) if connection.is_sound() => calls = Some(connection.calls()),
                 Some(connection) if connection.is_to_be_replaced() => self.fill(at),
                 Some(connection) => connection.ask(),
                 None if place.is_being_filled() => is_one_on_its_way = true,
                 None => empty = empty.or(Some(at)),
+            });
+            if calls == Some(0) {
+                return place.connection();
+            }
+            if let Some(calls) = calls
+                && best.is_none_or(|(fewest, _)| calls < fewest)
+            {
+                best = Some((calls, at));
             }
         }
         if let Some(at) = empty.filter(|_| !is_one_on_its_way) {
             self.fill(at);
         }
-        best
+        best.and_then(|(_, at)| self.places[at].connection())
     }
 
     fn is_one_asked(&self) -> bool {
-        self.places.iter().any(|place| place.connection().is_some_and(|connection| connection.is_asked()))
+        self.places.iter().any(|place| place.look(|connection| connection.is_some_and(Connection::is_asked)))
     }
 
     /// Begins to make a connection for a place, unless somebody does.
@@ -133,17 +135,15 @@ impl Shared {
                 }
                 () = tokio::time::sleep_until(deadline) => {
                     let known = failure.borrow().clone().map(|failure| failure.cause);
-                    return Err(Unavailable::late(known.unwrap_or_else(|| Arc::new(silent()))));
+                    return Err(Unavailable::late(known.unwrap_or_else(|| Arc::new(timed_out(SILENT)))));
                 }
             }
         }
     }
 }
 
-fn silent() -> RedisError {
-    let told = "the server is silent: neither was a connection made before the deadline, nor did one answer";
-    std::io::Error::new(std::io::ErrorKind::TimedOut, told).into()
-}
+const SILENT: &str =
+    "the server is silent: neither was a connection made before the deadline, nor did one answer";
 
 /// A connection that is being made for a place.
 struct Filling {

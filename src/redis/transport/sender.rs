@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::redis::script::Script;
 use crate::redis::transport::connection::Connection;
-use crate::redis::transport::delivery::{Delivery, Unavailable};
+use crate::redis::transport::delivery::{Delivery, Unavailable, timed_out};
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::read_batcher::{Part, ReadBatcher, Stamped};
 use crate::redis::transport::server_clock::ServerClock;
@@ -139,15 +139,13 @@ impl Sender {
                 }
                 Delivery::Unsent(unavailable) => return Err(unavailable),
                 Delivery::Late => {
-                    let told =
-                        std::io::Error::new(std::io::ErrorKind::TimedOut, "the server did not tell its time");
-                    return Err(Unavailable::late(Arc::new(told.into())));
+                    return Err(Unavailable::late(Arc::new(timed_out("the server did not tell its time"))));
                 }
             }
         }
     }
 
-    /// Sends calls of a script that only reads, in one pipeline: all of them again where it is not there.
+    /// Sends calls of a script that may run any number of times, in one pipeline: all of them again where it is not there.
     pub(crate) async fn scripts(
         &self,
         script: &Script,

@@ -10,7 +10,7 @@ use cloakroom::{
 use super::{builder, commands, set_user};
 use crate::support::Context;
 use crate::support::context::Store;
-use crate::support::expect::session_id;
+use crate::support::expect::{causes, session_id};
 use crate::support::invariants::violations;
 
 /// An operation that writes, of those that write more than one key.
@@ -89,17 +89,6 @@ impl World {
     }
 }
 
-/// An error with its causes.
-fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
-}
-
 #[tokio::test]
 async fn a_call_that_is_refused_a_command_changes_nothing_or_is_ambiguous_and_mended_by_the_same_call() {
     let mut context = Context::own(&[]).await;
@@ -119,7 +108,7 @@ async fn a_call_that_is_refused_a_command_changes_nothing_or_is_ambiguous_and_me
             context.command::<()>(&["ACL", "SETUSER", "limited", "+@all"]).await;
             let Err(error) = answer else { continue };
             refused += 1;
-            let text = told(&error);
+            let text = causes(&error);
             assert!(text.to_uppercase().contains(&command), "{act:?} without {command}: {text}");
             match error {
                 Error::Ambiguous { operation_id, .. } => {
@@ -146,6 +135,6 @@ async fn a_call_that_is_refused_as_a_whole_is_not_executed() {
     for rules in [&["~*", "+@all", "-evalsha"], &["~other:*", "+@all", "+ping"]] {
         set_user(&context, rules).await;
         let error = store.create(NewSession::new().user("ann")).await.unwrap_err();
-        assert!(error.is_not_executed(), "{}", told(&error));
+        assert!(error.is_not_executed(), "{}", causes(&error));
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use cloakroom::migration::{Freezing, TaskId};
-use cloakroom::{Error, Refusal, Result, Rules, SessionId};
+use cloakroom::{Error, Obstacle, Refusal, Result, Rules, SessionId};
 
 use super::context::{Context, Store};
 
@@ -14,6 +14,36 @@ pub(crate) fn refusal<T: Debug>(result: Result<T>) -> Refusal {
         Err(Error::Refused(refusal)) => refusal,
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// What kept a call from being executed.
+pub(crate) fn reason(error: &Error) -> Obstacle {
+    match error {
+        Error::NotExecuted { reason, .. } => *reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// An error with all of its causes, as it is shown.
+pub(crate) fn causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// The same, and as it is debugged.
+pub(crate) fn all_that_is_told(error: &Error) -> String {
+    let mut text = format!("{error:?}");
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        text += &format!("\n{error}\n{error:?}");
+        cause = error.source();
+    }
+    text
 }
 
 pub(crate) fn session_id(text: &str) -> SessionId {
