@@ -6,6 +6,7 @@
 
 pub mod background;
 mod connect;
+pub mod draining;
 pub mod fallback;
 mod memory;
 pub mod migration;

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use crate::fallback::breaker::Access;
 use crate::fallback::store::FallbackStore;
 use crate::model::{
-    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Result, SessionId,
-    SessionRef, TaskId,
+    Direction, Export, Fate, Freezing, Frozen, Import, Leaving, Leftover, Migration, Migrations, Result,
+    Session, SessionId, SessionRef, TaskId,
 };
 use crate::store::migration_store::MigrationStore;
 
@@ -59,5 +59,29 @@ impl MigrationStore for FallbackStore {
 
     async fn knows(&self, id: &SessionId) -> Result<bool> {
         self.coordinator.whole(Access::Read, self.coordinator.store.knows(id)).await
+    }
+
+    async fn leave(&self, session: &dyn SessionRef, leaving: Leaving) -> Result<()> {
+        let id = leaving.operation_id;
+        let left =
+            self.coordinator.whole(Access::Write, self.coordinator.store.leave(session, leaving)).await;
+        self.stale_cache(|cache| cache.forget(session.id()));
+        left.map_err(|error| error.under_given(id))
+    }
+
+    async fn extend(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.coordinator.whole(Access::Write, self.coordinator.store.extend(session)).await
+    }
+
+    async fn fate(&self, id: &SessionId) -> Result<Fate> {
+        self.coordinator.whole(Access::Read, self.coordinator.store.fate(id)).await
+    }
+
+    async fn now(&self) -> Result<u64> {
+        self.coordinator.through(Access::Read, self.coordinator.store.now()).await
+    }
+
+    async fn stored(&self) -> Result<u64> {
+        self.coordinator.whole(Access::Read, self.coordinator.store.stored()).await
     }
 }

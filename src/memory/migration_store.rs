@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 
-use crate::memory::ops::{clean, depart, freeze, import, migrations, thaw};
+use crate::memory::ops::{clean, delete, depart, freeze, get, import, migrations, refresh, thaw};
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Result, SessionId,
-    SessionRef, TaskId,
+    Direction, Export, Fate, Freezing, Frozen, Import, Leaving, Leftover, Migration, Migrations, Result,
+    Session, SessionId, SessionRef, TaskId,
 };
 use crate::store::migration_store::MigrationStore;
 
@@ -47,5 +47,26 @@ impl MigrationStore for MemoryStore {
 
     async fn knows(&self, id: &SessionId) -> Result<bool> {
         self.run("knows", |call| Ok(migrations::knows(&call, id))).await
+    }
+
+    async fn leave(&self, session: &dyn SessionRef, leaving: Leaving) -> Result<()> {
+        let store = Self { identity: leaving.identity.clone(), ..self.clone() };
+        store.run_as("leave", leaving.operation_id, |call| delete::leave(call, session, &leaving))
+    }
+
+    async fn extend(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.run("extend", |call| refresh::extend(call, session)).await
+    }
+
+    async fn fate(&self, id: &SessionId) -> Result<Fate> {
+        self.run("fate", |call| Ok(get::fate(&call, id))).await
+    }
+
+    async fn now(&self) -> Result<u64> {
+        self.run("now", |call| Ok(call.now)).await
+    }
+
+    async fn stored(&self) -> Result<u64> {
+        self.run("stored", |call| Ok(call.memory.shards.stored() as u64)).await
     }
 }

@@ -11,7 +11,8 @@ pub(crate) mod task;
 pub(crate) mod transfer;
 
 pub use crate::model::{
-    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Phase, TaskId,
+    Direction, Export, Fate, Freezing, Frozen, Import, Leaving, Leftover, Migration, Migrations, Phase,
+    TaskId,
 };
 pub use crate::store::migration_store::MigrationStore;
 pub use builder::MigrationManagerBuilder;

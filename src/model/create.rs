@@ -142,6 +142,10 @@ impl NewSession {
         self.id.get_or_insert_with(|| make(&self.index_fields.user))
     }
 
+    pub(crate) fn wanted_user(&self) -> &str {
+        &self.index_fields.user
+    }
+
     pub(crate) fn wanted_connection(&self) -> &str {
         &self.index_fields.connection
     }

@@ -163,3 +163,27 @@ pub struct Page {
     /// Where to go on; `None` after the last page.
     pub next: Option<Cursor>,
 }
+
+impl Page {
+    /// One page out of several, oldest first: as far as all of them reach, and no more than it may have.
+    pub(crate) fn merged(pages: Vec<Self>, size: usize) -> Self {
+        let place = |session: &Session| (session.created_at_ms(), session.id().clone());
+        let ends = pages.iter().filter_map(|page| page.next.clone());
+        let mut next =
+            ends.min_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
+        let mut sessions: Vec<Session> = pages.into_iter().flat_map(|page| page.sessions).collect();
+        sessions.sort_by_cached_key(place);
+        if let Some(end) = &next {
+            sessions.retain(|session| place(session) <= (end.created_at, end.id.clone()));
+        }
+        if sessions.len() > size {
+            sessions.truncate(size);
+            next = sessions.last().map(|last| Cursor {
+                created_at: last.created_at_ms(),
+                id: last.id().clone(),
+                ties: 1,
+            });
+        }
+        Self { sessions, next }
+    }
+}

@@ -39,7 +39,7 @@ impl RedisStore {
     /// A page of a node's sessions, out of the pages of all partitions: each is one instant.
     pub(crate) async fn list_everywhere(&self, of: &Selector, page: &PageRequest) -> Result<Page> {
         let pages = self.ask_all(|partition| self.list_in(partition, of, page)).await?;
-        Ok(merged(pages, page.size))
+        Ok(Page::merged(pages, page.size))
     }
 
     pub(crate) async fn session_by_connection_in(
@@ -167,6 +167,27 @@ impl RedisStore {
         Ok(Migrations { migrations: Vec::new(), next: None })
     }
 
+    /// How many sessions the expiry indexes have, without the notes of their own TTLs.
+    pub(crate) async fn stored_everywhere(&self) -> Result<u64> {
+        let body = |call: Arc<Call>| async move {
+            let partitions = call.partitions();
+            let mut pipeline = Pipeline::with_capacity(2 * usize::from(partitions.count()));
+            for partition in partitions.all() {
+                let expiry = partitions.keys(partition).expiry();
+                pipeline.cmd("ZCARD").arg(&expiry).cmd("ZSCORE").arg(&expiry).arg("");
+            }
+            let mut stored = 0;
+            for pair in call.read(&pipeline, "expiry").await?.chunks_exact(2) {
+                let count: u64 =
+                    redis::from_redis_value_ref(&pair[0]).map_err(|_| Error::corrupt("expiry"))?;
+                let has_note = pair[1] != redis::Value::Nil;
+                stored += count.saturating_sub(has_note.into());
+            }
+            Ok(stored)
+        };
+        self.call("stored", body).await
+    }
+
     /// Takes a batch of a node's sessions, of one partition; the next is where the cursor leads.
     pub(crate) async fn recover_everywhere(&self, claim: Claim) -> Result<Claimed> {
         if self.partitions().is_one() {
@@ -225,26 +246,4 @@ impl RedisStore {
         let id = self.partitions().new_id_in(partition, scheme, &OperationId::random());
         Cursor { created_at: 0, id, ties: 0 }
     }
-}
-
-/// One page out of several, oldest first: as far as all of them reach, and no more than it may have.
-fn merged(pages: Vec<Page>, size: usize) -> Page {
-    let place = |session: &Session| (session.created_at_ms(), session.id().clone());
-    let ends = pages.iter().filter_map(|page| page.next.clone());
-    let mut next = ends.min_by(|one, other| (one.created_at, &one.id).cmp(&(other.created_at, &other.id)));
-    let mut sessions: Vec<Session> = pages.into_iter().flat_map(|page| page.sessions).collect();
-    sessions.sort_by_cached_key(place);
-    if let Some(end) = &next {
-        sessions.retain(|session| place(session) <= (end.created_at, end.id.clone()));
-    }
-    if sessions.len() > size {
-        sessions.truncate(size);
-        let last = sessions.last().map(|last| Cursor {
-            created_at: last.created_at_ms(),
-            id: last.id().clone(),
-            ties: 1,
-        });
-        next = last;
-    }
-    Page { sessions, next }
 }

@@ -3,7 +3,9 @@
 //! Reading takes no script: TIME and GET in one pipeline cost a third of the server's time. `lua/get.lua` is for
 //! other languages and for cluster clients.
 
-use crate::model::{Error, Export, RecentChanges, Refusal, Result, Session, SessionId};
+use redis::Pipeline;
+
+use crate::model::{Error, Export, Fate, RecentChanges, Refusal, Result, Session, SessionId};
 use crate::redis::call::Call;
 use crate::redis::transport::read_batcher::Part;
 use crate::stored::record::{Record, Usage, changed_at as changed_at_of};
@@ -118,4 +120,26 @@ pub(crate) async fn knows(call: &Call, id: &SessionId) -> Result<bool> {
 pub(crate) async fn export(call: &Call, id: &SessionId) -> Result<Option<Export>> {
     let found = with_changes(call, id).await?;
     Ok(found.map(|(session, changes)| Export::new(session, changes)))
+}
+
+/// What became of an id.
+pub(crate) async fn fate(call: &Call, id: &SessionId) -> Result<Fate> {
+    call.about(id);
+    Ok(match read(call, id).await? {
+        None => Fate::Unknown,
+        Some(Record::Session { .. }) => Fate::Live,
+        Some(Record::Rotated { to, .. }) => Fate::Rotated { to },
+        Some(Record::Deleted { to, .. }) => Fate::Deleted { to },
+        Some(Record::Departed { place, .. }) => Fate::Departed { place },
+    })
+}
+
+/// The server's time.
+pub(crate) async fn time(call: &Call) -> Result<u64> {
+    let mut pipeline = Pipeline::with_capacity(1);
+    pipeline.cmd("TIME");
+    let time = call.read(&pipeline, "time").await?.pop();
+    let time = time.and_then(|time| redis::from_redis_value::<(u64, u64)>(time).ok());
+    let (seconds, microseconds) = time.ok_or_else(|| Error::corrupt("reply to TIME"))?;
+    Ok(seconds * 1000 + microseconds / 1000)
 }

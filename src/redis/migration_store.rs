@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Result, SessionId,
-    SessionRef, TaskId,
+    Direction, Export, Fate, Freezing, Frozen, Import, Leaving, Leftover, Migration, Migrations, Result,
+    Session, SessionId, SessionRef, TaskId,
 };
 use crate::redis::call::Call;
 use crate::redis::store::RedisStore;
@@ -57,5 +57,33 @@ impl MigrationStore for RedisStore {
 
     async fn knows(&self, id: &SessionId) -> Result<bool> {
         self.call("knows", |call| async move { commands::migrations::knows(&call, id).await }).await
+    }
+
+    async fn leave(&self, session: &dyn SessionRef, leaving: Leaving) -> Result<()> {
+        let Leaving { version, new_id, operation_id, identity } = leaving;
+        let store = Self { identity, ..self.clone() };
+        let body =
+            |call: Arc<Call>| async move { commands::delete::leave(&call, session, version, &new_id).await };
+        store.call_as("leave", operation_id, body).await
+    }
+
+    async fn extend(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.call("extend", |call| async move { commands::refresh::extend(&call, session).await }).await
+    }
+
+    async fn fate(&self, id: &SessionId) -> Result<Fate> {
+        self.call("fate", |call| async move { lookup::fate(&call, id).await }).await
+    }
+
+    async fn now(&self) -> Result<u64> {
+        if let Some(clock) = &self.config().clock {
+            return Ok(clock.now_ms());
+        }
+        let body = |call: Arc<Call>| async move { lookup::time(&call).await };
+        self.call_in(Partition::default(), "now", self.operation_id, body).await
+    }
+
+    async fn stored(&self) -> Result<u64> {
+        self.stored_everywhere().await
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 
 use crate::model::{
-    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, Migrations, Result, SessionId,
-    SessionRef, TaskId,
+    Direction, Export, Fate, Freezing, Frozen, Import, Leaving, Leftover, Migration, Migrations, Result,
+    Session, SessionId, SessionRef, TaskId,
 };
 
 /// A store that sessions leave for another, and come to from another. Each step may be sent again.
@@ -121,4 +121,47 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// Only those of all operations.
     async fn knows(&self, id: &SessionId) -> Result<bool>;
+
+    /// Leaves a live session, at the version that was copied, for the copy that another store has of it under another id:
+    /// the second step of a login into that store. The old id answers as if deleted, and only a delete is told the other
+    /// one. Under the operation id of the login it happens once.
+    ///
+    /// This, [`now`](Self::now), [`fate`](Self::fate) and [`extend`](Self::extend) are what a
+    /// [`DrainingStore`](crate::draining::DrainingStore) is made of.
+    ///
+    /// # Errors
+    /// Refused with [`Missing`](crate::Refusal::Missing), with [`Conflict`](crate::Refusal::Conflict) at another version, with
+    /// [`Frozen`](crate::Refusal::Frozen), with [`Rotated`](crate::Refusal::Rotated) when another rotation was first, with
+    /// [`Departed`](crate::Refusal::Departed), with [`Fenced`](crate::Refusal::Fenced).
+    ///
+    /// # Atomicity
+    /// `delete.lua`: record, index entries, tombstone.
+    async fn leave(&self, session: &dyn SessionRef, leaving: Leaving) -> Result<()>;
+
+    /// Gives a live session its whole idle time, whatever is left of that. `None`: there is no live session.
+    ///
+    /// # Errors
+    /// Refused with [`Frozen`](crate::Refusal::Frozen).
+    ///
+    /// # Atomicity
+    /// `refresh.lua`: record and expiry.
+    async fn extend(&self, session: &dyn SessionRef) -> Result<Option<Session>>;
+
+    /// Reads what became of an id. It follows no new id.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn fate(&self, id: &SessionId) -> Result<Fate>;
+
+    /// Reads the time by which its sessions live, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn now(&self) -> Result<u64>;
+
+    /// Counts the sessions that are stored, live or expired and not reaped. Several partitions are several instants.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn stored(&self) -> Result<u64>;
 }

@@ -184,6 +184,8 @@ pub(crate) enum Record {
     Deleted {
         /// That of an incoming copy.
         freeze: Option<Freeze>,
+        /// The id that a login gave it.
+        to: Option<SessionId>,
         lasts: Lasts,
     },
 }
@@ -244,7 +246,10 @@ impl Record {
                 let to = SessionId::new(std::str::from_utf8(body.0).ok()?).ok()?;
                 Some(Self::Rotated { to, lasts })
             }
-            DELETED => Some(Self::Deleted { freeze, lasts }),
+            DELETED => {
+                let to = std::str::from_utf8(body.0).ok().and_then(|to| SessionId::new(to).ok());
+                Some(Self::Deleted { freeze, to, lasts })
+            }
             DEPARTED => {
                 let task = TaskId::stored(body.take()?);
                 let place = std::str::from_utf8(body.0).ok()?.to_owned();

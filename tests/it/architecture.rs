@@ -10,7 +10,7 @@ const ROWS: [&[&str]; 7] = [
     &["stored"],
     &["store"],
     &["redis", "memory", "background"],
-    &["nodes", "fallback", "migration"],
+    &["nodes", "fallback", "migration", "draining"],
     &["connect", "testing"],
     &["lib"],
 ];

@@ -41,6 +41,7 @@ mod contract;
 mod cost;
 mod credentials;
 mod deadlines;
+mod draining;
 mod errors;
 mod fallback;
 mod faults;

@@ -6,7 +6,7 @@ use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Kind;
 use crate::memory::removal;
-use crate::model::{Result, SessionId, SessionRef};
+use crate::model::{Leaving, Refusal, Result, SessionId, SessionRef, Version, ms};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<bool> {
     let hint = session.hint().index_fields();
@@ -31,5 +31,40 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Re
     fence(call, locked, record.node.as_str())?;
     locked.need_session(id, record)?;
     removal::remove_one(call, locked, id.clone());
+    Ok(())
+}
+
+/// A session at a version that goes on under another id: nothing leads there but a logout.
+pub(crate) fn leave(call: Call<'_>, session: &dyn SessionRef, leaving: &Leaving) -> Result<()> {
+    let (id, hint) = (session.id(), session.hint().index_fields());
+    let mut call = call.reaching([id.as_str(), &hint.user, &hint.connection, &hint.node]);
+    call.settle(|call, locked| attempt_to_leave(call, locked, id, leaving))
+}
+
+fn attempt_to_leave(
+    call: &Call<'_>,
+    locked: &mut LockedShards<'_>,
+    id: &SessionId,
+    leaving: &Leaving,
+) -> Result<(), Halt> {
+    locked.need([id.as_str()])?;
+    let first = locked.record(id, call.now).filter(|record| matches!(record.kind, Kind::Deleted(_)));
+    if first.is_some_and(|record| record.version_of(call.operation).is_some()) {
+        return Ok(());
+    }
+    let record = locked.live(id, call.now)?;
+    fence(call, locked, record.node.as_str())?;
+    if record.version != leaving.version.get() {
+        return Err(Halt::Refused(Refusal::Conflict { current: Version::new(record.version) }));
+    }
+    if record.is_frozen(call.now) {
+        return Err(Halt::Refused(Refusal::Frozen));
+    }
+    locked.need_session(id, record)?;
+    let old = locked.take(id);
+    let kind = Kind::Deleted(Some(leaving.new_id.clone()));
+    let until = call.now + ms(call.rules.rotation_grace);
+    let leftover = old.into_leftover(kind, call.operation, until, call.now);
+    locked.leave(id.clone(), leftover);
     Ok(())
 }

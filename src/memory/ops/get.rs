@@ -2,7 +2,7 @@
 
 use crate::memory::call::Call;
 use crate::memory::record::{Kind, Record, SessionCopy};
-use crate::model::{Error, Refusal, Result, Session, SessionId, require_name};
+use crate::model::{Error, Fate, Refusal, Result, Session, SessionId, require_name};
 
 pub(crate) fn run(call: &Call<'_>, id: &SessionId) -> Result<Option<Session>> {
     Ok(find(call, id, |id, record| record.copy(id, call.now))?.map(SessionCopy::read))
@@ -69,4 +69,17 @@ pub(crate) fn by_connection(call: Call<'_>, connection: &str) -> Result<Option<S
         Ok(record.map(|record| record.copy(id, now)))
     })?;
     Ok(found.map(SessionCopy::read))
+}
+
+/// What became of an id.
+pub(crate) fn fate(call: &Call<'_>, id: &SessionId) -> Fate {
+    let found = call.memory.shards.read(id, |record| match &record.kind {
+        Kind::Live if record.expires_at > call.now => Fate::Live,
+        Kind::Live => Fate::Unknown,
+        _ if record.is_silent(call.now) => Fate::Unknown,
+        Kind::Rotated(to) => Fate::Rotated { to: to.clone() },
+        Kind::Deleted(to) => Fate::Deleted { to: to.clone() },
+        Kind::Departed(departure) => Fate::Departed { place: departure.place.clone() },
+    });
+    found.unwrap_or(Fate::Unknown)
 }

@@ -71,3 +71,25 @@ fn attempt<T>(
     });
     Ok(answer(id, record, true))
 }
+
+/// A session extended by its whole idle time.
+pub(crate) fn extend(call: Call<'_>, session: &dyn SessionRef) -> Result<Option<Session>> {
+    let mut call = call.reaching([session.id().as_str()]);
+    let settled = call.settle_at(session, |call, locked, id| {
+        let record = locked.live(id, call.now)?;
+        fence(call, locked, record.node.as_str())?;
+        if record.is_frozen(call.now) {
+            return Err(Halt::Refused(Refusal::Frozen));
+        }
+        let record = locked.edit(id, |record| {
+            record.last_active = call.now;
+            record.expires_at = record.extended(call.now, call.rules).max(record.expires_at);
+            record.keep(call.rules);
+        });
+        Ok(record.copy(id, call.now))
+    });
+    match settled {
+        Err(Error::Refused(Refusal::Missing)) => Ok(None),
+        settled => settled.map(|(_, copy)| Some(copy.read())),
+    }
+}

@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cloakroom::background::{Expired, Reaped};
 use cloakroom::migration::{
-    Direction, Export, Freezing, Frozen, Import, Leftover, Migration, MigrationStore, Migrations, TaskId,
+    Direction, Export, Fate, Freezing, Frozen, Import, Leaving, Leftover, Migration, MigrationStore,
+    Migrations, TaskId,
 };
 use cloakroom::nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, NodeRegistry};
 use cloakroom::{
@@ -401,5 +402,25 @@ impl<S: MigrationStore + ?Sized> MigrationStore for Hooked<S> {
 
     async fn knows(&self, id: &SessionId) -> Result<bool> {
         self.call("knows", self.inner.knows(id)).await
+    }
+
+    async fn leave(&self, session: &dyn SessionRef, leaving: Leaving) -> Result<()> {
+        self.call("leave", self.inner.leave(session, leaving)).await
+    }
+
+    async fn extend(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.call("extend", self.inner.extend(session)).await
+    }
+
+    async fn fate(&self, id: &SessionId) -> Result<Fate> {
+        self.call("fate", self.inner.fate(id)).await
+    }
+
+    async fn now(&self) -> Result<u64> {
+        self.call("now", self.inner.now()).await
+    }
+
+    async fn stored(&self) -> Result<u64> {
+        self.call("stored", self.inner.stored()).await
     }
 }

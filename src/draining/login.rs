@@ -1,0 +1,208 @@
+//! A login, which goes to the new store. That of a session of the old one is three calls, for no script reaches two stores.
+//! Each may be repeated, under the one operation id of the login.
+//!
+//! 1. A copy is brought into the new store under a new id, with the user: it has no more than a minute to live, and nobody
+//!    knows its id. No connection leads to it yet.
+//! 2. The old id is left, at the version that was copied. This is the login: before it the old session is as it was, after
+//!    it the copy is the session.
+//! 3. The session gets its connection, if it had one, and its whole idle time.
+//!
+//! `redis/login.rs` does the same between two partitions, where the limit is kept by the first step.
+
+use std::time::{Duration, Instant};
+
+use crate::draining::store::DrainingStore;
+use crate::model::{
+    Binding, Error, Export, Fate, Import, IndexFields, Leaving, Obstacle, OperationId, Refusal, Result,
+    Rotated, Rotation, Session, SessionId, SessionRef, Status, Version, cause, ms,
+};
+use crate::store::session_store::SessionStore;
+
+/// How long a copy lives at most that does not become the session.
+const COPY_LIVES: Duration = Duration::from_secs(60);
+
+/// How long a copy has to live on at least for the old id to be left.
+const TIME_TO_LEAVE: Duration = Duration::from_secs(10);
+
+const COPY_IS_GONE: &str = "the copy of an earlier attempt has expired: log in under another operation id";
+
+/// How often a session may change between the copy and the login.
+const ROUNDS: u32 = 32;
+
+impl DrainingStore {
+    pub(crate) async fn log_in(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
+        rotation.check()?;
+        let operation = self.operation_id.unwrap_or_else(OperationId::random);
+        let (store, user) = (self.under(operation), rotation.user.clone());
+        if store.has_limit() {
+            let now = store.get(session.id()).await?;
+            if now.is_some_and(|now| now.user() != Some(&*user)) {
+                store.require_room(&user).await?;
+            }
+        }
+        let here = store.new_calls.rotate(session, rotation.clone()).await;
+        let is_elsewhere = match &here {
+            Err(Error::Refused(Refusal::Missing)) => true,
+            // What happened here left word under the old id.
+            unsure if store.proves_nothing(unsure) => {
+                matches!(store.new.fate(session.id()).await, Ok(Fate::Unknown))
+            }
+            _ => false,
+        };
+        let mut rotated = match here {
+            Err(_) if is_elsewhere => {
+                let new_id = rotation.new_id.clone().unwrap_or_else(|| store.new_calls.new_id(&user));
+                let login = Login { store: &store, old: session, new_id, rotation, operation };
+                login.run().await.map_err(|error| error.under(operation).under_given(Some(operation)))?
+            }
+            here => here?,
+        };
+        if !rotated.by_another {
+            let evicted = store.evict(&user, rotated.session.id()).await;
+            rotated.evicted.extend(evicted.map_err(|error| happened(operation, error))?);
+        }
+        Ok(rotated)
+    }
+}
+
+struct Login<'a> {
+    store: &'a DrainingStore,
+    old: &'a dyn SessionRef,
+    new_id: SessionId,
+    rotation: Rotation,
+    operation: OperationId,
+}
+
+impl Login<'_> {
+    async fn run(&self) -> Result<Rotated> {
+        for _ in 0..ROUNDS {
+            let (mut copy, mut was) = (None, self.old.hint().index_fields());
+            let left = match self.store.old.export(self.old.id()).await? {
+                Some(export) if export.session.status == Status::Migrating => {
+                    return Err(Error::Refused(Refusal::Frozen));
+                }
+                // No login, but a new id for the same user, or one that it has already: that needs no other store.
+                Some(export) if export.session.index_fields.user == self.rotation.user => {
+                    return self.rotate_there().await;
+                }
+                Some(export) if export.session.id != *self.old.id() => return self.rotate_there().await,
+                Some(export) => {
+                    let (session, began) = (export.session.clone(), Instant::now());
+                    was = session.index_fields.clone();
+                    copy = Some(self.bring(export).await?);
+                    self.require_copy(began).await?;
+                    self.leave(&session, session.version).await
+                }
+                // It may have been left by this very login. No session is at version 0.
+                None => self.leave(self.old, Version::new(0)).await,
+            };
+            match left {
+                Ok(()) => {
+                    let session =
+                        self.complete(copy, was).await.map_err(|error| happened(self.operation, error))?;
+                    return Ok(Rotated { session, evicted: Vec::new(), by_another: false });
+                }
+                // It changed since it was copied.
+                Err(Error::Refused(Refusal::Conflict { .. })) => {}
+                Err(Error::Refused(Refusal::Rotated { .. })) => return self.rotate_there().await,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::obstacle(Obstacle::Contended, None))
+    }
+
+    async fn rotate_there(&self) -> Result<Rotated> {
+        self.store.old_calls.rotate(self.old, self.rotation.clone()).await
+    }
+
+    /// Brings the copy of a version in. It takes the place of nothing but an earlier copy of this login.
+    async fn bring(&self, export: Export) -> Result<Session> {
+        let Export { mut session, changes } = export;
+        let of = session.version;
+        let now = self.store.new.now().await?;
+        session.id = self.new_id.clone();
+        session.index_fields.user.clone_from(&self.rotation.user);
+        session.index_fields.connection.clear();
+        session.version = Version::new(of.get() + 1);
+        session.times.expires_at = session.times.expires_at.min(now + ms(COPY_LIVES));
+        let import = Import::new(Export::new(session.clone(), changes)).operation_id(self.id_of_copy(of));
+        let mut brought = self.store.new.import(import.clone().if_absent()).await;
+        if let Err(Error::Refused(Refusal::Conflict { current })) = brought
+            && self.is_own_copy(current).await?
+        {
+            brought = self.store.new.import(import.if_at(current)).await;
+        }
+        match brought {
+            Ok(_) => Ok(session),
+            // Another session has the new id.
+            Err(Error::Refused(Refusal::Conflict { .. } | Refusal::Rotated { .. })) => {
+                Err(Error::Refused(Refusal::Exists))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Under which id the copy of a version is brought in. Each has its own, or a later one would be taken for an earlier.
+    fn id_of_copy(&self, of: Version) -> OperationId {
+        self.operation.nth(usize::try_from(of.get()).unwrap_or(usize::MAX))
+    }
+
+    /// Whether what is under the new id is a copy that this login brought in, and at that version.
+    async fn is_own_copy(&self, version: Version) -> Result<bool> {
+        let of = self.id_of_copy(Version::new(version.get() - 1));
+        let found = self.store.new.export(&self.new_id).await?;
+        Ok(found
+            .is_some_and(|found| found.session.version == version && found.changes.contains(of.as_bytes())))
+    }
+
+    /// Nothing is left for a copy that has expired: one of an earlier attempt, or of a process that stood still.
+    async fn require_copy(&self, began: Instant) -> Result<()> {
+        if self.store.is_repeat() {
+            let copy = self.store.new.get(&self.new_id).await?;
+            let now = self.store.new.now().await?;
+            if copy.is_none_or(|copy| copy.times.expires_at <= now + ms(TIME_TO_LEAVE)) {
+                return Err(Error::obstacle(Obstacle::Contended, cause(COPY_IS_GONE)));
+            }
+        }
+        if began.elapsed() > COPY_LIVES - TIME_TO_LEAVE {
+            return Err(Error::obstacle(Obstacle::Deadline, None));
+        }
+        Ok(())
+    }
+
+    async fn leave(&self, old: &dyn SessionRef, version: Version) -> Result<()> {
+        let mut leaving = Leaving::new(version, self.new_id.clone()).operation_id(self.operation);
+        leaving.identity.clone_from(&self.store.identity);
+        self.store.old.leave(old, leaving).await
+    }
+
+    /// The session with the connection that it had, if that is known, and its whole idle time. A login that is repeated may
+    /// have come so far before.
+    async fn complete(&self, copy: Option<Session>, was: IndexFields) -> Result<Session> {
+        let session = match copy {
+            Some(copy) => Some(copy),
+            None => self.store.new.get(&self.new_id).await?,
+        };
+        let session = session.ok_or(Error::Refused(Refusal::Missing))?;
+        if !was.connection.is_empty() && session.index_fields.connection.is_empty() {
+            let binding = Binding::new(&*was.connection).node(was.node);
+            // Under an id of its own, for a session that was brought in tells of no other call whether it has happened.
+            let bind = self.store.new_calls.with_operation_id(OperationId::random());
+            match bind.bind(&self.new_id, binding).await {
+                // Another session of the new store has it by now, and keeps it.
+                Ok(_) | Err(Error::Refused(Refusal::Taken)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let session = self.store.new.extend(&self.new_id).await?;
+        session.ok_or(Error::Refused(Refusal::Missing))
+    }
+}
+
+/// An error after a login has happened: it is to be repeated, before the session ends; unless that is gone again.
+fn happened(operation: OperationId, error: Error) -> Error {
+    match error {
+        Error::Refused(Refusal::Missing) => error,
+        error => Error::ambiguous(operation, cause(error)),
+    }
+}
