@@ -10,8 +10,8 @@ use crate::redis::call::Call;
 use crate::redis::config::StoreConfig;
 use crate::redis::near_cache::NearCache;
 use crate::redis::tidy::Tidying;
-use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sender::Sender;
+use crate::redis::transport::servers::Servers;
 use crate::store::call_span;
 use crate::stored::partitions::{Partition, Partitions};
 
@@ -40,8 +40,8 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    pub(crate) fn new(pool: Pool, config: StoreConfig) -> Self {
-        let sender = RwLock::new(Some(Arc::new(Sender::new(pool))));
+    pub(crate) fn new(servers: Servers, config: StoreConfig) -> Self {
+        let sender = RwLock::new(Some(Arc::new(Sender::new(servers))));
         Self {
             backend: Arc::new(Backend { config: Arc::new(config), sender, tidying: Tidying::default() }),
             operation_id: None,
@@ -53,7 +53,7 @@ impl RedisStore {
     pub(crate) async fn start(&self) -> Result<()> {
         let config = self.config();
         let until = Instant::now() + config.deadline;
-        let started = config.startup.wait(self.sender()?.pool(), &config.partitions, until).await;
+        let started = config.startup.wait(&self.sender()?, &config.partitions, until).await;
         started.map_err(|error| error.at(&config.server))
     }
 
