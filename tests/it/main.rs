@@ -42,6 +42,7 @@ mod cost;
 mod credentials;
 mod deadlines;
 mod draining;
+mod durability;
 mod errors;
 mod fallback;
 mod faults;

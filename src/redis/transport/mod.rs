@@ -6,6 +6,7 @@ pub(crate) mod delivery;
 pub(crate) mod dialer;
 pub(crate) mod failure;
 mod health;
+pub(crate) mod lane;
 mod place;
 pub(crate) mod pool;
 pub(crate) mod read_batcher;
