@@ -73,10 +73,9 @@ async fn note_in(
     let mut pipeline = Pipeline::with_capacity(3 * group.len());
     for partition in group {
         let keys = partitions.keys(*partition);
-        let key = keys.contract();
-        pipeline.cmd("SET").arg(&key).arg(noted_for(partitions.count())).arg("NX").arg("PX").arg(ms(KEPT));
+        set(&mut pipeline, keys, partitions.count());
         ask(&mut pipeline, keys);
-        pipeline.cmd("PEXPIRE").arg(&key).arg(ms(KEPT));
+        keep(&mut pipeline, keys);
     }
     let replies = sender.replies(&pipeline, until).await.or_not_executed()?.into_iter();
     let mut results = replies.map(|reply| match reply {
@@ -96,6 +95,23 @@ async fn note_in(
         }
     }
     Ok(())
+}
+
+fn set(pipeline: &mut Pipeline, keys: &Keys, count: u16) {
+    pipeline.cmd("SET").arg(keys.contract()).arg(noted_for(count)).arg("NX").arg("PX").arg(ms(KEPT));
+}
+
+fn keep(pipeline: &mut Pipeline, keys: &Keys) {
+    pipeline.cmd("PEXPIRE").arg(keys.contract()).arg(ms(KEPT));
+}
+
+/// A write that changes nothing: the note is kept for another while, and replicas are told so. The last of its replies is 1
+/// if it was one: it is none where memory is full and the note was lost.
+pub(crate) fn write(partitions: &Partitions) -> Pipeline {
+    let (mut pipeline, keys) = (Pipeline::with_capacity(3), partitions.keys(partitions.first()));
+    set(&mut pipeline, keys, partitions.count());
+    keep(&mut pipeline, keys);
+    pipeline
 }
 
 /// What is noted: the contract, and the number of partitions if there are several.

@@ -9,6 +9,7 @@ pub(crate) mod commands;
 pub(crate) mod config;
 pub(crate) mod contract;
 pub(crate) mod credentials;
+pub(crate) mod durability;
 mod everywhere;
 pub(crate) mod history;
 mod index_page;

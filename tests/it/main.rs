@@ -43,6 +43,7 @@ mod cost;
 mod credentials;
 mod deadlines;
 mod draining;
+mod durability;
 mod errors;
 mod fallback;
 mod faults;

@@ -8,6 +8,7 @@ pub(crate) mod delivery;
 pub(crate) mod dialer;
 pub(crate) mod failure;
 mod health;
+pub(crate) mod lane;
 pub(crate) mod node;
 mod place;
 pub(crate) mod pool;

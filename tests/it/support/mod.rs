@@ -13,6 +13,7 @@ pub(crate) mod leases;
 pub(crate) mod manager;
 pub(crate) mod proxy;
 pub(crate) mod record;
+pub(crate) mod replicated;
 pub(crate) mod repository;
 pub(crate) mod sentinels;
 pub(crate) mod server;
