@@ -15,8 +15,7 @@ impl DrainingStore {
         let wanted = skip.saturating_add(limit);
         let mut all = first_expired(&*self.new, before_ms, wanted, limit).await?;
         all.extend(first_expired(&*self.old, before_ms, wanted, limit).await?);
-        all.sort_by(|one, other| (one.expired_at_ms, &one.id).cmp(&(other.expired_at_ms, &other.id)));
-        Ok(all.into_iter().skip(skip).take(limit).collect())
+        Ok(Expired::merged(all, skip, limit))
     }
 
     /// A batch of one store, the old one first: it has an end. A reply that is lost loses the report of one.

@@ -41,6 +41,12 @@ impl Expired {
         system_time(self.expired_at_ms)
     }
 
+    /// A page out of the first ones of several places, oldest first.
+    pub(crate) fn merged(mut all: Vec<Self>, skip: usize, limit: usize) -> Vec<Self> {
+        all.sort_by(|one, other| (one.expired_at_ms, &one.id).cmp(&(other.expired_at_ms, &other.id)));
+        all.into_iter().skip(skip).take(limit).collect()
+    }
+
     /// How many are read at once at most.
     pub(crate) const LARGEST_PAGE: usize = 1000;
 }

@@ -252,53 +252,8 @@ impl RedisStoreBuilder {
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));
-        let tracking = near_cache.clone().map(|near_cache| Tracking::new(near_cache, self.staleness));
-        let of_connections = self.of_connections();
-        let seeds = match &self.source {
-            Source::Cluster { seeds } => Some(seeds.clone()),
-            Source::Url(url) => cluster_url::parse(url).transpose()?,
-            _ => None,
-        };
-        if let Some(seeds) = seeds {
-            let (cluster, server) = self.by_cluster(&seeds, near_cache.clone())?;
-            return Ok(RedisStore::new(
-                Servers::Cluster(cluster),
-                self.config(server, partitions, near_cache),
-            ));
-        }
-        let (origin, server) = match self.source {
-            Source::Url(ref url) => match SentinelUrl::parse(url) {
-                Some(url) => {
-                    let SentinelUrl { sentinels, service, server } = url?;
-                    let sentinels = sentinels.into_iter().map(|sentinel| self.secured(sentinel));
-                    self.by_sentinels(sentinels.collect::<Result<_>>()?, &service, server, tracking)?
-                }
-                None => self.own(server_url::read(url)?, tracking)?,
-            },
-            Source::Client(ref client) => self.own(client.get_connection_info().clone(), tracking)?,
-            Source::Sentinels { ref sentinels, ref service, ref server } => {
-                self.by_sentinels(sentinels.clone(), service, (**server).clone(), tracking)?
-            }
-            Source::Cluster { .. } => return Err(Error::invalid("cluster", "has no nodes")),
-            Source::Manager(ref manager) => {
-                if let Some(field) = of_connections {
-                    return Err(Error::invalid(field, "needs connections that the store makes itself"));
-                }
-                (Origin::Manager(manager.clone()), "the server of the manager".to_owned())
-            }
-        };
-        let pool = Pool::new(Connector::new(origin, self.connect_timeout), self.pool_size);
-        let servers = Servers::One(Arc::new(Node::new(None, pool)));
-        Ok(RedisStore::new(servers, self.config(server, partitions, near_cache)))
-    }
-
-    fn config(
-        self,
-        server: String,
-        partitions: Arc<Partitions>,
-        near_cache: Option<Arc<NearCache>>,
-    ) -> StoreConfig {
-        StoreConfig {
+        let (servers, server) = self.servers(near_cache.as_ref())?;
+        let config = StoreConfig {
             server: server.into(),
             partitions,
             rules: self.rules,
@@ -306,15 +261,49 @@ impl RedisStoreBuilder {
             deadline: self.deadline,
             near_cache,
             startup: Arc::default(),
-        }
+        };
+        Ok(RedisStore::new(servers, config))
+    }
+
+    /// The servers of the store, and how errors name them.
+    fn servers(&self, near_cache: Option<&Arc<NearCache>>) -> Result<(Servers, String)> {
+        let tracking = near_cache.cloned().map(|near_cache| Tracking::new(near_cache, self.staleness));
+        let (origin, server) = match &self.source {
+            Source::Url(url) => {
+                if let Some(seeds) = cluster_url::parse(url) {
+                    return self.by_cluster(&seeds?, near_cache);
+                }
+                match SentinelUrl::parse(url) {
+                    Some(url) => {
+                        let SentinelUrl { sentinels, service, server } = url?;
+                        let sentinels = sentinels.into_iter().map(|sentinel| self.secured(sentinel));
+                        self.by_sentinels(sentinels.collect::<Result<_>>()?, &service, server, tracking)?
+                    }
+                    None => self.own(server_url::read(url)?, tracking)?,
+                }
+            }
+            Source::Client(client) => self.own(client.get_connection_info().clone(), tracking)?,
+            Source::Sentinels { sentinels, service, server } => {
+                self.by_sentinels(sentinels.clone(), service, (**server).clone(), tracking)?
+            }
+            Source::Cluster { seeds } => return self.by_cluster(seeds, near_cache),
+            Source::Manager(manager) => {
+                if let Some(field) = self.of_connections() {
+                    return Err(Error::invalid(field, "needs connections that the store makes itself"));
+                }
+                (Origin::Manager(manager.clone()), "the server of the manager".to_owned())
+            }
+        };
+        let pool = Pool::new(Connector::new(origin, self.connect_timeout), self.pool_size);
+        Ok((Servers::One(Arc::new(Node::new(None, pool))), server))
     }
 
     /// The nodes of a cluster, of which the service named some.
     fn by_cluster(
         &self,
         seeds: &[ConnectionInfo],
-        near_cache: Option<Arc<NearCache>>,
-    ) -> Result<(Arc<Cluster>, String)> {
+        near_cache: Option<&Arc<NearCache>>,
+    ) -> Result<(Servers, String)> {
         let Some(first) = seeds.first() else { return Err(Error::invalid("cluster", "has no nodes")) };
         if first.redis_settings().db() != 0 {
             return Err(Error::invalid("cluster", "has one database, 0"));
@@ -326,11 +315,11 @@ impl RedisStoreBuilder {
             _ => Err(Error::invalid("cluster", "has a node without host and port")),
         };
         let addresses = seeds.iter().map(address).collect::<Result<Vec<_>>>()?;
-        let near_cache = near_cache.map(|near_cache| (near_cache, self.staleness));
+        let near_cache = near_cache.map(|near_cache| (near_cache.clone(), self.staleness));
         let dialer = self.dialer(first.clone())?;
         let server = format!("the cluster of {}", dialer.server());
         let reach = Reach { dialer, timeout: self.connect_timeout, pool_size: self.pool_size, near_cache };
-        Ok((Arc::new(Cluster::new(reach, addresses)), server))
+        Ok((Servers::Cluster(Arc::new(Cluster::new(reach, addresses))), server))
     }
 
     /// Connections that the store makes, and the server that they lead to.

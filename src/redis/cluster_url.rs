@@ -1,8 +1,9 @@
 //! URLs of clusters: `redis+cluster://[user:password@]host[:port],host[:port]…`.
 
-use redis::{ConnectionInfo, IntoConnectionInfo as _};
+use redis::ConnectionInfo;
 
 use crate::model::{Error, Result};
+use crate::redis::hosts_url::HostsUrl;
 
 /// Where nodes listen if the URL does not say.
 const PORT: u16 = 6379;
@@ -11,31 +12,16 @@ const FORM: &str = "is no redis+cluster://[user:password@]host[:port],host[:port
 
 /// The nodes that a URL names. `None`: it is none of a cluster.
 pub(crate) fn parse(url: &str) -> Option<Result<Vec<ConnectionInfo>>> {
-    let (scheme, rest) = url.split_once("://")?;
-    let scheme = scheme.strip_suffix("+cluster").or_else(|| scheme.strip_suffix("-cluster"))?;
-    let scheme = match scheme {
-        "redis" | "valkey" => "redis",
-        "rediss" | "valkeys" => "rediss",
-        _ => return None,
-    };
+    let url = HostsUrl::parse(url, "cluster")?;
     // Without the URL, which may have a password.
-    Some(read(scheme, rest).ok_or_else(|| Error::invalid("url", FORM)))
+    Some(read(url).ok_or_else(|| Error::invalid("url", FORM)))
 }
 
-fn read(scheme: &str, rest: &str) -> Option<Vec<ConnectionInfo>> {
-    let place = rest.strip_suffix('/').unwrap_or(rest);
-    if place.contains(['/', '?', '#']) {
+fn read(url: HostsUrl<'_>) -> Option<Vec<ConnectionInfo>> {
+    if url.path.is_some_and(|path| !path.is_empty()) {
         return None;
     }
-    let (user, hosts) = place.rsplit_once('@').map_or(("", place), |(user, hosts)| (user, hosts));
-    let at = if user.is_empty() { "" } else { "@" };
-    let info = |host: &str| {
-        let name = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
-        let port = if name.contains(':') { String::new() } else { format!(":{PORT}") };
-        let is_there = !host.is_empty();
-        is_there.then(|| format!("{scheme}://{user}{at}{host}{port}/").into_connection_info().ok())?
-    };
-    hosts.split(',').map(info).collect()
+    url.each(url.user, PORT)
 }
 
 #[cfg(test)]

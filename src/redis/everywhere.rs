@@ -103,9 +103,7 @@ impl RedisStore {
             }
             Ok(all)
         };
-        let mut all = self.ask_all(ask).await?.concat();
-        all.sort_by(|one, other| (one.expired_at_ms, &one.id).cmp(&(other.expired_at_ms, &other.id)));
-        Ok(all.into_iter().skip(skip).take(limit).collect())
+        Ok(Expired::merged(self.ask_all(ask).await?.concat(), skip, limit))
     }
 
     pub(crate) async fn reap_in(&self, partition: Partition, batch: usize) -> Result<Reaped> {

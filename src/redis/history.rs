@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::model::{Cause, OperationId, cause, ms};
-use crate::redis::transport::sender::ClockUse;
+use crate::redis::transport::target::ClockUse;
 
 /// How long after its beginning a call is sent a second time, at the earliest. A script takes a call that comes within
 /// 100 milliseconds of its bound for the first of its kind; the rest is for clocks that run apart.

@@ -3,8 +3,6 @@
 //! Reading takes no script: TIME and GET in one pipeline cost a third of the server's time. `lua/get.lua` is for
 //! other languages and for cluster clients.
 
-use redis::Pipeline;
-
 use crate::model::{Error, Export, Fate, RecentChanges, Refusal, Result, Session, SessionId};
 use crate::redis::call::Call;
 use crate::redis::transport::read_batcher::Part;
@@ -134,12 +132,8 @@ pub(crate) async fn fate(call: &Call, id: &SessionId) -> Result<Fate> {
     })
 }
 
-/// The server's time.
+/// The time of the server that has the call's partition.
 pub(crate) async fn time(call: &Call) -> Result<u64> {
-    let mut pipeline = Pipeline::with_capacity(1);
-    pipeline.cmd("TIME");
-    let time = call.read(&pipeline, "time").await?.pop();
-    let time = time.and_then(|time| redis::from_redis_value::<(u64, u64)>(time).ok());
-    let (seconds, microseconds) = time.ok_or_else(|| Error::corrupt("reply to TIME"))?;
-    Ok(seconds * 1000 + microseconds / 1000)
+    let read = call.read_string(&call.keys().contract(), Part::Beginning(1), "contract").await?;
+    read.map(|(now, _)| now).ok_or_else(|| Error::corrupt("reply to GETRANGE"))
 }

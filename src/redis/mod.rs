@@ -12,6 +12,7 @@ pub(crate) mod credentials;
 pub(crate) mod durability;
 mod everywhere;
 pub(crate) mod history;
+mod hosts_url;
 mod index_page;
 pub(crate) mod key_plan;
 mod login;

@@ -1,8 +1,9 @@
 //! URLs of sentinels: `redis+sentinel://[user:password@]host[:port],host[:port]…/service[/db]`.
 
-use redis::{ConnectionInfo, IntoConnectionInfo as _};
+use redis::ConnectionInfo;
 
 use crate::model::{Error, Result};
+use crate::redis::hosts_url::HostsUrl;
 
 /// Where sentinels listen if the URL does not say.
 const PORT: u16 = 26379;
@@ -20,46 +21,19 @@ pub(crate) struct SentinelUrl {
 impl SentinelUrl {
     /// `None`: it is none of sentinels.
     pub(crate) fn parse(url: &str) -> Option<Result<Self>> {
-        let (scheme, rest) = url.split_once("://")?;
-        let scheme = scheme.strip_suffix("+sentinel").or_else(|| scheme.strip_suffix("-sentinel"))?;
-        let scheme = match scheme {
-            "redis" | "valkey" => "redis",
-            "rediss" | "valkeys" => "rediss",
-            _ => return None,
-        };
+        let url = HostsUrl::parse(url, "sentinel")?;
         // Without the URL, which may have a password.
-        Some(Self::read(scheme, rest).ok_or_else(|| Error::invalid("url", FORM)))
+        Some(Self::read(url).ok_or_else(|| Error::invalid("url", FORM)))
     }
 
-    fn read(scheme: &str, rest: &str) -> Option<Self> {
-        let (place, path) = rest.split_once('/')?;
-        let (user, hosts) = place.rsplit_once('@').map_or(("", place), |(user, hosts)| (user, hosts));
+    fn read(url: HostsUrl<'_>) -> Option<Self> {
+        let path = url.path?;
         let (service, database) = path.split_once('/').unwrap_or((path, ""));
         if service.is_empty() || path.contains(['?', '#']) || database.contains('/') {
             return None;
         }
-        let info = |user: &str, host: &str, database: &str| {
-            let at = if user.is_empty() { "" } else { "@" };
-            format!("{scheme}://{user}{at}{host}/{database}").into_connection_info().ok()
-        };
-        let sentinels: Option<Vec<_>> =
-            hosts.split(',').map(|host| info("", &with_port(host)?, "")).collect();
-        let first = hosts.split(',').next()?;
-        Some(Self {
-            sentinels: sentinels?,
-            service: service.to_owned(),
-            server: info(user, first, database)?,
-        })
-    }
-}
-
-/// A host of a URL, with a port. `None`: there is no host.
-fn with_port(host: &str) -> Option<String> {
-    let name = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
-    match (host, name.contains(':')) {
-        ("", _) => None,
-        (host, true) => Some(host.to_owned()),
-        (host, false) => Some(format!("{host}:{PORT}")),
+        let (sentinels, server) = (url.each("", PORT)?, url.anywhere(database)?);
+        Some(Self { sentinels, service: service.to_owned(), server })
     }
 }
 
@@ -102,6 +76,7 @@ mod tests {
             "redis+sentinel://one/shop/x",
             "redis+sentinel://one/shop/0/1",
             "redis+sentinel://one/shop?timeout=1",
+            "redis+sentinel://one?timeout=1/shop",
             "redis+sentinel://one:99999/shop",
         ] {
             assert!(SentinelUrl::parse(bad).is_some_and(|parsed| parsed.is_err()), "{bad}");

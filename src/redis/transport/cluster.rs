@@ -6,14 +6,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use redis::{AsyncConnectionConfig, RedisError, RedisResult, Value};
-use tokio::sync::watch;
+use redis::{AsyncConnectionConfig, RedisResult, Value};
 use tokio::time::Instant;
 
 use crate::model::random;
@@ -24,6 +22,7 @@ use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::node::Node;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::slot_map::{Range, SlotMap};
+use crate::redis::transport::survey::Survey;
 use crate::redis::transport::tracking::Tracking;
 use crate::stored::slot::Slot;
 
@@ -63,15 +62,7 @@ pub(crate) struct Cluster {
     seeds: Vec<Address>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     map: RwLock<Arc<SlotMap>>,
-    told: watch::Sender<Told>,
-    is_asking: AtomicBool,
-}
-
-/// When the nodes were asked last, and why none of them told its map, if none did.
-#[derive(Clone, Debug)]
-struct Told {
-    asked: Option<Instant>,
-    failure: Option<RedisError>,
+    survey: Arc<Survey<()>>,
 }
 
 /// Without the nodes, which are many.
@@ -83,16 +74,18 @@ impl fmt::Debug for Cluster {
 
 impl Cluster {
     pub(crate) fn new(reach: Reach, seeds: Vec<Address>) -> Self {
-        let (told, _) = watch::channel(Told { asked: None, failure: None });
-        let (nodes, map) = (Mutex::default(), RwLock::default());
-        Self { reach, seeds, nodes, map, told, is_asking: AtomicBool::new(false) }
+        let (nodes, map, survey) = (Mutex::default(), RwLock::default(), Arc::new(Survey::new()));
+        Self { reach, seeds, nodes, map, survey }
     }
 
     pub(crate) fn map(self: &Arc<Self>) -> Arc<SlotMap> {
-        let is_old = self.told.borrow().asked.is_some_and(|asked| asked.elapsed() > COUNTS_FOR);
-        if is_old {
+        if self.survey.asked().is_some_and(|asked| asked.elapsed() > COUNTS_FOR) {
             self.begin_to_ask();
         }
+        self.last_map()
+    }
+
+    fn last_map(&self) -> Arc<SlotMap> {
         self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -109,7 +102,10 @@ impl Cluster {
 
     /// A node says that another one owns a slot. The map is read again, for others will have moved too.
     pub(crate) fn moved(self: &Arc<Self>, slot: Slot, owner: Arc<Node>) {
-        self.change(|map| map.set(slot, owner));
+        let is_known = self.last_map().owner(slot).is_some_and(|known| known.address == owner.address);
+        if !is_known {
+            self.change(|map| map.set(slot, owner));
+        }
         self.begin_to_ask();
     }
 
@@ -126,39 +122,22 @@ impl Cluster {
 
     /// Waits until the nodes have been asked, not before now. An error if none of them told its map.
     pub(crate) async fn read_map(self: &Arc<Self>) -> RedisResult<()> {
-        let (mut told, now) = (self.told.subscribe(), Instant::now());
-        loop {
-            {
-                let told = told.borrow_and_update();
-                if told.asked.is_some_and(|asked| asked >= now) {
-                    return told.failure.clone().map_or(Ok(()), Err);
-                }
-            }
-            self.begin_to_ask();
-            // The sender lives as long as this.
-            let _ = told.changed().await;
-        }
+        self.survey.told_since(Instant::now(), || self.clone().ask_and_put()).await
     }
 
-    /// One task asks for all who want to know.
+    /// Has the map read, and waits for nothing.
     pub(crate) fn begin_to_ask(self: &Arc<Self>) {
-        if !self.is_asking.swap(true, Ordering::AcqRel) {
-            let broken_off = std::io::Error::other("the task that asks the cluster's nodes was broken off");
-            let question =
-                Question { cluster: self.clone(), asked: Instant::now(), failure: Some(broken_off.into()) };
-            tokio::spawn(question.ask());
-        }
+        self.survey.begin(|| self.clone().ask_and_put());
+    }
+
+    async fn ask_and_put(self: Arc<Self>) -> RedisResult<()> {
+        self.put(self.ask().await?);
+        Ok(())
     }
 
     fn addresses(&self) -> Vec<Address> {
-        let mut addresses: Vec<Address> = self
-            .map
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .masters()
-            .iter()
-            .filter_map(|node| node.address.clone())
-            .collect();
+        let mut addresses: Vec<Address> =
+            self.last_map().masters().iter().filter_map(|node| node.address.clone()).collect();
         // Others each time, so that the load of it and what one knows are spread.
         let first = usize::from(random::<1>()[0]) % addresses.len().max(1);
         addresses.rotate_left(first);
@@ -169,7 +148,8 @@ impl Cluster {
         addresses
     }
 
-    /// The map of the node that knows the newest epoch. A node that was cut off tells the map of before.
+    /// The map of the newest epoch that one of the nodes knows that answer in time. A node that was cut off tells the map of
+    /// before.
     async fn ask(&self) -> RedisResult<Vec<Range>> {
         let mut answers: FuturesUnordered<_> =
             self.addresses().into_iter().map(|address| self.ask_one(address)).collect();
@@ -208,40 +188,12 @@ impl Cluster {
 
     fn put(&self, ranges: Vec<Range>) {
         let new = SlotMap::new(ranges, |address| self.node(address));
-        if self.map.read().unwrap_or_else(PoisonError::into_inner).is_same_as(&new) {
+        if self.last_map().is_same_as(&new) {
             return;
         }
         let masters: Vec<Option<Address>> = new.masters().iter().map(|node| node.address.clone()).collect();
         self.change(|map| *map = new);
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.retain(|address, _| masters.iter().flatten().any(|master| master == address));
-    }
-}
-
-/// A question that is being asked. Whatever becomes of it, those who wait are told.
-struct Question {
-    cluster: Arc<Cluster>,
-    asked: Instant,
-    failure: Option<RedisError>,
-}
-
-impl Question {
-    async fn ask(mut self) {
-        self.failure = match self.cluster.ask().await {
-            Ok(ranges) => {
-                self.cluster.put(ranges);
-                None
-            }
-            Err(error) => Some(error),
-        };
-    }
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        // First this, for whoever is told begins the next.
-        self.cluster.is_asking.store(false, Ordering::Release);
-        let told = Told { asked: Some(self.asked), failure: self.failure.take() };
-        self.cluster.told.send_replace(told);
     }
 }

@@ -25,17 +25,20 @@ pub(crate) enum Delivery<T> {
 impl<T> Delivery<T> {
     /// The same with another answer.
     pub(crate) fn map<U>(self, answer: impl FnOnce(T) -> U) -> Delivery<U> {
+        self.and_then(|answered| Delivery::Answered(answer(answered)))
+    }
+
+    /// What an answer comes to.
+    pub(crate) fn and_then<U>(self, comes_to: impl FnOnce(T) -> Delivery<U>) -> Delivery<U> {
         match self {
-            Self::Answered(answered) => Delivery::Answered(answer(answered)),
+            Self::Answered(answered) => comes_to(answered),
             Self::Refused(error) => Delivery::Refused(error),
             Self::Lost(error) => Delivery::Lost(error),
             Self::Late => Delivery::Late,
             Self::Unsent(unavailable) => Delivery::Unsent(unavailable),
         }
     }
-}
 
-impl<T> Delivery<T> {
     /// Of what may run any number of times: without an answer it counts as not executed.
     pub(crate) fn or_not_executed(self) -> Result<T> {
         match self {

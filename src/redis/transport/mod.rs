@@ -22,5 +22,7 @@ pub(crate) mod server_error;
 pub(crate) mod servers;
 mod siblings;
 mod slot_map;
+mod survey;
+pub(crate) mod target;
 pub(crate) mod tracked;
 pub(crate) mod tracking;

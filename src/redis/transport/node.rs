@@ -20,11 +20,3 @@ impl Node {
         Self { address, pool: Arc::new(pool), reads: Arc::default() }
     }
 }
-
-/// Where something is sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) node: Arc<Node>,
-    /// The node does not own the slot yet, and serves what begins with ASKING.
-    pub(crate) is_asked: bool,
-}

@@ -156,16 +156,8 @@ async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> D
     let mut pipeline = Pipeline::with_capacity(3);
     pipeline.cmd("TIME");
     let prefix = part.read(&mut pipeline, key, &connection);
-    let (mut link, sent) = (connection.link.clone(), Instant::now());
-    let replies = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
-    match connection.outcome(replies, deadline).await {
-        Delivery::Answered(values) => {
-            let mut values = values.into_iter();
-            let time_ms = values.next().and_then(|time| connection.told_time(sent, &time));
-            stamped(time_ms, &mut values, prefix, &connection)
-        }
-        delivery => delivery.map(|_| Stamped { time_ms: None, value: Value::Nil, read_on: None }),
-    }
+    let answered = with_time(&connection, &pipeline, deadline).await;
+    answered.and_then(|(time_ms, mut values)| stamped(time_ms, &mut values, prefix, &connection))
 }
 
 /// Reads at a node that does not own the slot yet: it serves the one command that follows ASKING.
@@ -178,16 +170,23 @@ pub(crate) async fn read_asked(pool: &Pool, key: &[u8], part: Part, deadline: In
     pipeline.cmd("TIME").cmd("ASKING");
     let part = if matches!(part, Part::Kept) { Part::Whole } else { part };
     part.read(&mut pipeline, key, &connection);
+    let answered = with_time(&connection, &pipeline, deadline).await;
+    answered.and_then(|(time_ms, values)| stamped(time_ms, &mut values.skip(1), 0, &connection))
+}
+
+/// The time, which is asked first, and the replies to the other commands.
+async fn with_time(
+    connection: &Connection,
+    pipeline: &Pipeline,
+    deadline: Instant,
+) -> Delivery<(Option<u64>, std::vec::IntoIter<Value>)> {
     let (mut link, sent) = (connection.link.clone(), Instant::now());
-    let replies = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
-    match connection.outcome(replies, deadline).await {
-        Delivery::Answered(values) => {
-            let mut values = values.into_iter();
-            let time_ms = values.next().and_then(|time| connection.told_time(sent, &time));
-            stamped(time_ms, &mut values.skip(1), 0, &connection)
-        }
-        delivery => delivery.map(|_| Stamped { time_ms: None, value: Value::Nil, read_on: None }),
-    }
+    let replies = pin!(link.send_packed_commands(pipeline, 0, pipeline.len()));
+    connection.outcome(replies, deadline).await.map(|values| {
+        let mut values = values.into_iter();
+        let time_ms = values.next().and_then(|time| connection.told_time(sent, &time));
+        (time_ms, values)
+    })
 }
 
 /// The replies to a read, which may be the server's error.

@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,20 +13,18 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResult, Value};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::redis::transport::address::Address;
+use crate::redis::transport::survey::Survey;
 
 /// The sentinels of one master.
 pub(crate) struct Sentinels {
     sentinels: Vec<Sentinel>,
     service: String,
-    /// What was told last.
-    told: watch::Sender<Told>,
+    survey: Arc<Survey<Address>>,
     /// The master that they named last.
     named: Mutex<Option<Address>>,
-    is_asking: AtomicBool,
 }
 
 /// Without the users and their passwords.
@@ -45,13 +42,6 @@ const MOMENT: Duration = Duration::from_millis(20);
 
 /// For so long one is not asked again that did not answer, so that nobody waits for it each time.
 const REST: Duration = Duration::from_secs(1);
-
-/// What sentinels told, and when they were asked.
-#[derive(Clone, Debug)]
-struct Told {
-    asked: Option<Instant>,
-    master: RedisResult<Address>,
-}
 
 struct Sentinel {
     client: Client,
@@ -71,8 +61,7 @@ impl Sentinels {
             })
         };
         let sentinels = sentinels.into_iter().map(sentinel).collect::<RedisResult<_>>()?;
-        let (told, _) = watch::channel(Told { asked: None, master: Err(error("no sentinel was asked yet")) });
-        Ok(Self { sentinels, service, told, named: Mutex::default(), is_asking: AtomicBool::new(false) })
+        Ok(Self { sentinels, service, survey: Arc::new(Survey::new()), named: Mutex::default() })
     }
 
     /// Where the master is that they name when they are asked now, each for so long.
@@ -82,22 +71,11 @@ impl Sentinels {
 
     /// What they tell, asked not before that.
     async fn told_since(self: &Arc<Self>, not_before: Instant, patience: Duration) -> RedisResult<Address> {
-        let mut told = self.told.subscribe();
-        loop {
-            {
-                let told = told.borrow_and_update();
-                if told.asked.is_some_and(|asked| asked >= not_before) {
-                    return told.master.clone();
-                }
-            }
-            self.begin_to_ask(patience);
-            // The sender lives as long as this.
-            let _ = told.changed().await;
-        }
+        self.survey.told_since(not_before, || self.clone().ask(patience)).await
     }
 
     fn were_asked_since(&self, not_before: Instant) -> bool {
-        self.told.borrow().asked.is_some_and(|asked| asked >= not_before)
+        self.survey.asked().is_some_and(|asked| asked >= not_before)
     }
 
     /// Whether they named another last.
@@ -106,16 +84,11 @@ impl Sentinels {
         named.as_ref().is_some_and(|named| named != address)
     }
 
-    /// One task asks for all who want to know.
     fn begin_to_ask(self: &Arc<Self>, patience: Duration) {
-        if self.is_asking.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let question = Question { sentinels: self.clone(), asked: Instant::now(), master: None };
-        tokio::spawn(question.ask(patience));
+        self.survey.begin(|| self.clone().ask(patience));
     }
 
-    async fn ask(&self, patience: Duration) -> RedisResult<Address> {
+    async fn ask(self: Arc<Self>, patience: Duration) -> RedisResult<Address> {
         let now = Instant::now();
         let mut failure = error("there are no sentinels");
         let mut answers = FuturesUnordered::new();
@@ -140,33 +113,9 @@ impl Sentinels {
                 until = Instant::now() + MOMENT;
             }
         }
-        newest.map(|(_, address)| address).ok_or(failure)
-    }
-}
-
-/// A question that is being asked. Whatever becomes of it, those who wait are told.
-struct Question {
-    sentinels: Arc<Sentinels>,
-    asked: Instant,
-    master: Option<RedisResult<Address>>,
-}
-
-impl Question {
-    async fn ask(mut self, patience: Duration) {
-        self.master = Some(self.sentinels.ask(patience).await);
-    }
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        let broken_off = || Err(error("the task that asks the sentinels was broken off"));
-        let master = self.master.take().unwrap_or_else(broken_off);
-        if let Ok(address) = &master {
-            *self.sentinels.named.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
-        }
-        // First this, for whoever is told begins the next.
-        self.sentinels.is_asking.store(false, Ordering::Release);
-        self.sentinels.told.send_replace(Told { asked: Some(self.asked), master });
+        let (_, address) = newest.ok_or(failure)?;
+        *self.named.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
+        Ok(address)
     }
 }
 

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use crate::redis::transport::address::Address;
 use crate::redis::transport::cluster::Cluster;
 use crate::redis::transport::delivery::{Unavailable, timed_out};
-use crate::redis::transport::node::{Node, Target};
+use crate::redis::transport::node::Node;
 use crate::redis::transport::redirect::Redirect;
+use crate::redis::transport::target::Target;
 use crate::stored::slot::Slot;
 
 /// How long a call waits first that a cluster cannot serve just now. Each next time it waits twice as long.
@@ -115,12 +116,12 @@ impl Way<'_> {
     pub(crate) async fn target(&mut self) -> Result<Target, Unavailable> {
         let target = match (self.next.take(), self.servers) {
             (Some(target), _) => target,
-            (None, Servers::One(node)) => return Ok(Target { node: node.clone(), is_asked: false }),
+            (None, Servers::One(node)) => return Ok(Target::owner(node.clone())),
             (None, Servers::Cluster(cluster)) => {
-                Target { node: owner(cluster, self.slot, self.deadline).await?, is_asked: false }
+                Target::owner(owner(cluster, self.slot, self.deadline).await?)
             }
         };
-        self.at = Some(target.node.clone());
+        self.at = Some(target.node().clone());
         Ok(target)
     }
 
@@ -147,7 +148,7 @@ impl Way<'_> {
                 self.sent_on().await
             }
             Redirect::Ask(told) => {
-                self.next = Some(Target { node: at(&told)?, is_asked: true });
+                self.next = Some(Target::asked(at(&told)?));
                 self.sent_on().await
             }
             Redirect::Later => {

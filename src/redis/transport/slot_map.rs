@@ -43,15 +43,14 @@ impl SlotMap {
         &self.masters
     }
 
+    /// Whether each slot has the same owner, in whatever order a node tells the masters.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
-        let owners = |map: &Self| {
-            (0..SLOTS)
-                .map(|slot| map.owner(Slot(slot)).and_then(|node| node.address.clone()))
-                .collect::<Vec<_>>()
-        };
-        self.owners == other.owners
-            && self.masters.len() == other.masters.len()
-            && owners(self) == owners(other)
+        self.masters.len() == other.masters.len()
+            && (0..SLOTS).map(Slot).all(|slot| self.address(slot) == other.address(slot))
+    }
+
+    fn address(&self, slot: Slot) -> Option<&Address> {
+        self.owner(slot)?.address.as_ref()
     }
 
     /// A slot has another owner.

@@ -1,0 +1,284 @@
+//! Where something is sent, and the sending: once, over one of the connections to a server.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use redis::{Cmd, Pipeline, RedisError, Value};
+use tokio::time::Instant;
+
+use crate::redis::script::Script;
+use crate::redis::transport::connection::Connection;
+use crate::redis::transport::delivery::{Delivery, Unavailable, timed_out};
+use crate::redis::transport::node::Node;
+use crate::redis::transport::read_batcher::{Part, Stamped, read_asked};
+use crate::redis::transport::redirect::Redirect;
+use crate::redis::transport::server_clock::ServerClock;
+use crate::redis::transport::server_error::is_no_script;
+
+/// How often a script is loaded for one call, or all of them for a start. Sent in one pipeline with the call, it is mostly there for it, but a
+/// server reads a long pipeline in parts, and a flush may come in between. A transaction would keep it out, and be
+/// refused as a whole where memory is full, reads included.
+pub(crate) const LOADS: u32 = 16;
+
+/// How often a server is asked for its time again, if the connection breaks meanwhile.
+const QUESTIONS: u32 = 3;
+
+/// Where the bound of a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClockUse {
+    /// What is known of the server's clock.
+    Known,
+    /// The server, which is asked before.
+    Ask,
+}
+
+/// Where something is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    node: Arc<Node>,
+    /// The node does not own the slot yet, and serves what begins with ASKING.
+    is_asked: bool,
+}
+
+impl Target {
+    /// The only server, or the node that owns the slot.
+    pub(crate) fn owner(node: Arc<Node>) -> Self {
+        Self { node, is_asked: false }
+    }
+
+    /// A node to which the slot is on its way.
+    pub(crate) fn asked(node: Arc<Node>) -> Self {
+        Self { node, is_asked: true }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// The replies to commands, errors among them. One that sends on is that of the whole.
+    pub(crate) async fn replies(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
+        let own;
+        let pipeline = if self.is_asked {
+            own = self.accepted(Pipeline::new(), pipeline.cmd_iter());
+            &own
+        } else {
+            pipeline
+        };
+        self.send(pipeline, deadline).await.and_then(|(connection, replies)| {
+            let replies = self.without_asking(replies);
+            let Some(error) = error_in(&replies) else { return Delivery::Answered(replies) };
+            connection.note(&error);
+            let sent_on = errors_in(&replies).find(|error| Redirect::of_error(error).is_some());
+            match sent_on {
+                Some(sent_on) => Delivery::Refused(sent_on),
+                None => Delivery::Answered(replies),
+            }
+        })
+    }
+
+    /// Sends a pipeline over one of the connections.
+    async fn send(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<(Connection, Vec<Value>)> {
+        let connection = match self.node.pool.connection(deadline).await {
+            Ok(connection) => connection,
+            Err(unavailable) => return Delivery::Unsent(unavailable),
+        };
+        let mut link = connection.link.clone();
+        let sent = link.send_packed_commands(pipeline, 0, pipeline.len());
+        let delivery = connection.outcome(pin!(sent), deadline).await;
+        delivery.map(|replies| (connection, replies))
+    }
+
+    /// What commands answer that run as one transaction.
+    pub(crate) async fn transaction(&self, cmds: &[Cmd], deadline: Instant) -> Delivery<Vec<Value>> {
+        if self.is_asked {
+            // Within a transaction ASKING would be one of its commands.
+            let told = "a slot on its way takes no transactions".to_owned();
+            return Delivery::Refused(redis::make_extension_error("EXECABORT".to_owned(), Some(told)));
+        }
+        let mut pipeline = Pipeline::with_capacity(cmds.len() + 2);
+        pipeline.cmd("MULTI");
+        for cmd in cmds {
+            pipeline.add_command(cmd.clone());
+        }
+        pipeline.cmd("EXEC");
+        self.send(&pipeline, deadline).await.and_then(|(connection, replies)| executed(replies, &connection))
+    }
+
+    /// What is stored under a key, and the server's time. Others' reads may go with it.
+    pub(crate) async fn read(&self, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
+        let Node { pool, reads, .. } = &*self.node;
+        if self.is_asked {
+            read_asked(pool, key, part, deadline).await
+        } else {
+            reads.read(pool, key, part, deadline).await
+        }
+    }
+
+    /// What a script call answers, which `call` makes by the clock of the node.
+    pub(crate) async fn script(
+        &self,
+        script: &Script,
+        call: &(impl Fn(&ServerClock) -> Cmd + ?Sized),
+        clock: ClockUse,
+        deadline: Instant,
+        sent: &impl Fn(),
+    ) -> Delivery<Value> {
+        let connection = match clock {
+            ClockUse::Known => self.node.pool.connection(deadline).await,
+            ClockUse::Ask => self.connection_that_told_time(deadline, sent).await,
+        };
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(unavailable) => return Delivery::Unsent(unavailable),
+        };
+        let cmd = call(connection.clock());
+        if !self.is_asked {
+            sent();
+            let mut link = connection.link.clone();
+            match connection.outcome(pin!(cmd.query_async(&mut link)), deadline).await {
+                Delivery::Refused(error) if is_no_script(&error) => {}
+                delivery => return delivery,
+            }
+        }
+        let delivery = self.load_and_call(script, std::slice::from_ref(&cmd), deadline, sent).await;
+        delivery.map(|answers| answers.into_iter().last().unwrap_or(Value::Nil))
+    }
+
+    /// A connection to a server that told its time just now. Whatever becomes of the question, no call was sent.
+    async fn connection_that_told_time(
+        &self,
+        deadline: Instant,
+        sent: &impl Fn(),
+    ) -> Result<Connection, Unavailable> {
+        let mut lost = 0;
+        loop {
+            let connection = self.node.pool.connection(deadline).await?;
+            sent();
+            match connection.ask_time(deadline).await {
+                Delivery::Answered(()) => return Ok(connection),
+                Delivery::Lost(_) if lost < QUESTIONS => lost += 1,
+                Delivery::Refused(error) | Delivery::Lost(error) => {
+                    return Err(Unavailable::connect(Arc::new(error)));
+                }
+                Delivery::Unsent(unavailable) => return Err(unavailable),
+                Delivery::Late => {
+                    return Err(Unavailable::late(Arc::new(timed_out("the server did not tell its time"))));
+                }
+            }
+        }
+    }
+
+    /// What calls of a script answer that may run any number of times.
+    pub(crate) async fn scripts(
+        &self,
+        script: &Script,
+        calls: &[Cmd],
+        deadline: Instant,
+        sent: &impl Fn(),
+    ) -> Delivery<Vec<Value>> {
+        sent();
+        match self.replies(&in_a_pipeline(calls), deadline).await {
+            Delivery::Answered(replies) => match error_in(&replies) {
+                Some(error) if is_no_script(&error) => {
+                    self.load_and_call(script, calls, deadline, sent).await
+                }
+                Some(error) => Delivery::Refused(error),
+                None => Delivery::Answered(replies),
+            },
+            delivery => delivery,
+        }
+    }
+
+    async fn load_and_call(
+        &self,
+        script: &Script,
+        calls: &[Cmd],
+        deadline: Instant,
+        sent: &impl Fn(),
+    ) -> Delivery<Vec<Value>> {
+        tracing::debug!(script = script.stem, "loading a script that the server does not have");
+        let mut load = Pipeline::with_capacity(1 + calls.len());
+        load.cmd("SCRIPT").arg("LOAD").arg(script.source());
+        let pipeline = self.accepted(load, calls);
+        for _ in 1..LOADS {
+            sent();
+            match self.loaded_and_called(&pipeline, deadline).await {
+                Delivery::Refused(error) if is_no_script(&error) => {}
+                delivery => return delivery,
+            }
+        }
+        sent();
+        self.loaded_and_called(&pipeline, deadline).await
+    }
+
+    /// What calls answered behind the load of their script. Where the server refused that, they may have run all the same,
+    /// for another client loads it too: so it counts only where a call says that the script is not there.
+    async fn loaded_and_called(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
+        self.send(pipeline, deadline).await.and_then(|(connection, replies)| {
+            let mut replies = replies.into_iter();
+            let loaded = replies.next();
+            let answers = self.without_asking(replies.collect());
+            let refused = match (error_in(&answers), loaded) {
+                (None, _) => return Delivery::Answered(answers),
+                (Some(error), Some(Value::ServerError(refused))) if is_no_script(&error) => refused.into(),
+                (Some(error), _) => error,
+            };
+            connection.note(&refused);
+            Delivery::Refused(refused)
+        })
+    }
+
+    /// A pipeline with more commands, as the node accepts them: ASKING counts for the next command alone.
+    fn accepted<'c>(&self, mut pipeline: Pipeline, cmds: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
+        for cmd in cmds {
+            if self.is_asked {
+                pipeline.cmd("ASKING");
+            }
+            pipeline.add_command(cmd.clone());
+        }
+        pipeline
+    }
+
+    /// Without the replies to ASKING.
+    fn without_asking(&self, replies: Vec<Value>) -> Vec<Value> {
+        if self.is_asked { replies.into_iter().skip(1).step_by(2).collect() } else { replies }
+    }
+}
+
+/// Commands as one pipeline.
+pub(crate) fn in_a_pipeline(cmds: &[Cmd]) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(cmds.len());
+    for cmd in cmds {
+        pipeline.add_command(cmd.clone());
+    }
+    pipeline
+}
+
+fn errors_in(replies: &[Value]) -> impl Iterator<Item = RedisError> {
+    replies.iter().filter_map(|reply| match reply {
+        Value::ServerError(error) => Some(RedisError::from(error.clone())),
+        _ => None,
+    })
+}
+
+/// The first error among replies.
+pub(crate) fn error_in(replies: &[Value]) -> Option<RedisError> {
+    errors_in(replies).next()
+}
+
+/// The replies to the commands of a transaction, out of all that came. Whatever EXEC answers, it ends the transaction.
+fn executed(mut replies: Vec<Value>, connection: &Connection) -> Delivery<Vec<Value>> {
+    // Why a transaction is discarded is told before EXEC is.
+    let refused = error_in(&replies);
+    let executed = match replies.pop() {
+        Some(Value::Array(executed)) if refused.is_none() => executed,
+        _ => Vec::new(),
+    };
+    match refused.or_else(|| error_in(&executed)) {
+        Some(error) => {
+            connection.note(&error);
+            Delivery::Refused(error)
+        }
+        None => Delivery::Answered(executed),
+    }
+}
