@@ -1,8 +1,8 @@
 import { createClient } from "@redis/client";
-import { tagOf } from "./call.js";
 import { agree, load } from "./contract.js";
+import { Engine } from "./engine.js";
 import { InvalidError, NotExecutedError } from "./errors.js";
-import { NodeIdentity, isText, OperationId } from "./ids.js";
+import { checkName, NodeIdentity, isText, OperationId } from "./ids.js";
 import { Link, Lost } from "./link.js";
 import { createMany } from "./make.js";
 import * as many from "./many.js";
@@ -10,7 +10,9 @@ import * as migrate from "./migrate.js";
 import * as nodes from "./nodes.js";
 import { Operation } from "./operation.js";
 import * as one from "./one.js";
+import { firstTag, MOST } from "./partitions.js";
 import * as refresh from "./refresh.js";
+import { rotate } from "./rotate.js";
 import { checkInteger, checkNames, rulesOf } from "./rules.js";
 import { together } from "./together.js";
 
@@ -32,23 +34,24 @@ export class Cloakroom {
 
   /** Connects, notes the contract of the scripts in the namespace, and loads them. */
   static async connect(redis, options = {}) {
-    checkNames("options", options, ["namespace", "rules", "deadline", "clock"]);
+    checkNames("options", options, ["namespace", "partitions", "rules", "deadline", "clock"]);
     const { namespace = "cloakroom", deadline = 2000, clock } = options;
     checkNamespace(namespace);
     checkInteger("deadline", deadline, 1, LONGEST_WAIT);
     const rules = rulesOf(options.rules);
-    const tag = tagOf(namespace);
+    const wanted = options.partitions;
+    if (wanted !== undefined) checkInteger("partitions", wanted, 1, MOST);
     const link = new Link(clientOf(redis));
     const until = performance.now() + deadline;
     try {
       await link.open(until);
-      await load(link, tag, until);
-      await agree(link, `${tag}:contract`, until);
+      await load(link, firstTag(namespace), until);
+      const partitions = await agree(link, namespace, wanted, until);
+      return new Cloakroom(new Engine({ link, partitions, rules, deadline, clock }));
     } catch (error) {
       await link.close();
       throw error instanceof Lost ? new NotExecutedError(error.reason, error.cause) : error;
     }
-    return new Cloakroom({ link, tag, rules, deadline, clock });
   }
 
   /** The same store, with each call under this operation id: to repeat a call that threw `AmbiguousError`. */
@@ -65,6 +68,12 @@ export class Cloakroom {
 
   #operation() {
     return new Operation(this.#engine, this.#operationId, this.#identity);
+  }
+
+  /** An id for a new session of a user: one in the partition of that user, as the store makes them. */
+  newId(user) {
+    const { partitions, rules } = this.#engine;
+    return partitions.newId(this.#operationId ?? new OperationId(), rules.ids, checkName("user", user));
   }
 
   async create(session = {}) {
@@ -105,7 +114,7 @@ export class Cloakroom {
   }
 
   async rotate(target, rotation = {}) {
-    return one.rotate(this.#operation(), target, rotation);
+    return rotate(this.#operation(), target, rotation);
   }
 
   async bind(target, binding) {
