@@ -1,7 +1,12 @@
 /** What all calls of a store share, in one partition. */
 export class Engine {
-  constructor({ link, partitions, partition = 0, rules, deadline, clock }) {
-    Object.assign(this, { link, partitions, partition, rules, deadline, clock });
+  constructor({ servers, partitions, partition = 0, rules, deadline, clock }) {
+    Object.assign(this, { servers, partitions, partition, rules, deadline, clock });
+  }
+
+  /** What sends its commands. */
+  get link() {
+    return this.servers.at(this.tag);
   }
 
   /** What all keys of a call begin with. */

@@ -5,7 +5,8 @@ import { storedOf } from "./layout.js";
 
 /** How many there may be. */
 export const MOST = 1024;
-const SLOTS = 16384;
+/** How many slots a cluster has. */
+export const SLOTS = 16384;
 
 /** CRC-16/XMODEM, by which a cluster finds the slot of a key. */
 const CRC_TABLE = Uint16Array.from({ length: 256 }, (_, byte) => {
@@ -18,6 +19,11 @@ function crcOf(text) {
   let crc = 0;
   for (const byte of Buffer.from(storedOf(text))) crc = ((crc << 8) ^ CRC_TABLE[(crc >> 8) ^ byte]) & 0xffff;
   return crc;
+}
+
+/** The slot of a cluster in which all keys of a tag are. */
+export function slotOf(tag) {
+  return crcOf(tag.slice(1, -1)) % SLOTS;
 }
 
 /** What the keys of the partition begin with that there is in namespaces of all numbers. */
@@ -77,10 +83,10 @@ function tagsOf(namespace, count) {
   if (count === 1) return [firstTag(namespace)];
   const tags = Array(count);
   for (let found = 0, number = 0; found < count; number++) {
-    const slot = crcOf(`${namespace}:${number}`) % SLOTS;
-    const slice = Math.floor((slot * count) / SLOTS);
+    const tag = `{${namespace}:${number}}`;
+    const slice = Math.floor((slotOf(tag) * count) / SLOTS);
     if (tags[slice] !== undefined) continue;
-    tags[slice] = `{${namespace}:${number}}`;
+    tags[slice] = tag;
     found++;
   }
   return tags;

@@ -1,4 +1,7 @@
-/** Connects to a Redis server: a URL, or the options of node-redis's `createClient`. */
+/**
+ * Connects to a Redis server: a URL, or the options of node-redis's `createClient`. A URL of a cluster is
+ * `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of its nodes.
+ */
 export type Redis = string | { url?: string; username?: string; password?: string; database?: number; socket?: object };
 
 export interface Options {

@@ -38,7 +38,7 @@ test("a store starts though its scripts are flushed after it loaded them", async
     }
     return replies;
   };
-  await load({ send }, "{t:0}", Infinity);
+  await load({ at: () => ({ send }) }, "{t:0}", Infinity);
   assert.equal(flushes, 3);
 });
 
