@@ -185,6 +185,7 @@ async fn work_in(context: Context) {
 }
 
 /// The other languages read in the namespace how many partitions it has.
+#[expect(clippy::print_stdout, reason = "how much they worked is for whoever runs it")]
 async fn work_together(store: &Store, url: &str, namespace: &str) {
     let clients = Client::all();
     let seconds = SECONDS.to_string();
