@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use cloakroom::{
-    Binding, Error, NewSession, Obstacle, PageRequest, Patch, Result, Rotation, Rules, Selector, Session,
-    SessionId,
+    Binding, Error, NewSession, Obstacle, PageRequest, Patch, RedisStore, Result, Rotation, Rules, Selector,
+    Session, SessionId,
 };
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -15,7 +15,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::support::Context;
-use crate::support::context::Store;
+use crate::support::cluster::Cluster;
+use crate::support::context::{Store, build};
 use crate::support::record::LIVE;
 use crate::support::repository::root;
 
@@ -132,10 +133,10 @@ fn with_empty_for_none(mut session: Value) -> Value {
 }
 
 async fn live(context: &Context) -> Vec<SessionId> {
-    let prefix = context.key("session:");
     let mut live = Vec::new();
     for key in context.keys().await {
-        let Some(id) = key.strip_prefix(&prefix) else { continue };
+        // A namespace has no brace, so the first one that closes ends the tag of the partition.
+        let Some((_, id)) = key.split_once("}:session:") else { continue };
         let id = SessionId::new(id).unwrap();
         if context.stored(&id).await.is_some_and(|stored| stored.kind == LIVE) {
             live.push(id);
@@ -147,11 +148,48 @@ async fn live(context: &Context) -> Vec<SessionId> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the Python and Node clients: clients/interop runs it"]
 async fn three_languages_work_in_one_namespace_and_read_the_same() {
-    let context = Context::own(&[]).await;
+    work_in(Context::own(&[]).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the Python and Node clients: clients/interop runs it"]
+async fn three_languages_work_in_the_partitions_of_one_namespace_and_read_the_same() {
+    work_in(Context::own(&[]).await.spread()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the Python and Node clients: clients/interop runs it"]
+async fn three_languages_work_on_a_cluster_and_read_the_same() {
+    let cluster = Cluster::start().await;
+    let (url, namespace) = (cluster.url(), "interop");
+    let store = build(RedisStore::builder(&*url).namespace(namespace).partitions(16)).await;
+    work_together(&store, &url, namespace).await;
+    let mut ids = Vec::new();
+    for user in USERS {
+        let page = store.list(&Selector::user(user), &PageRequest::first(500)).await.unwrap();
+        ids.extend(page.sessions.iter().map(|session| session.id().clone()));
+    }
+    assert!(!ids.is_empty());
+    read_the_same(&store, &url, namespace, &ids).await;
+}
+
+async fn work_in(context: Context) {
     let store = context.store(Rules::new()).await;
+    let (url, namespace) = (context.server().url(), &*context.namespace);
+    work_together(&store, url, namespace).await;
+    context.check().await;
+    rich(&store).await;
+    let ids = live(&context).await;
+    assert!(!ids.is_empty());
+    read_the_same(&store, url, namespace, &ids).await;
+}
+
+/// The other languages read in the namespace how many partitions it has.
+#[expect(clippy::print_stdout, reason = "how much they worked is for whoever runs it")]
+async fn work_together(store: &Store, url: &str, namespace: &str) {
     let clients = Client::all();
     let seconds = SECONDS.to_string();
-    let arguments = |seed| [context.server().url(), &context.namespace, seed, &seconds];
+    let arguments = |seed| [url, namespace, seed, &seconds];
     let (counts, python, node) = tokio::join!(
         futures::future::join_all((0..4).map(|seed| tokio::spawn(work(store.clone(), seed)))),
         clients[0].run(arguments("11"), String::new()),
@@ -162,18 +200,16 @@ async fn three_languages_work_in_one_namespace_and_read_the_same() {
     for told in [&python, &node] {
         assert!(told[0]["operations"].as_u64().unwrap() > 100, "{told:?}");
     }
-    context.check().await;
+}
 
-    rich(&store).await;
-    let ids = live(&context).await;
-    assert!(!ids.is_empty());
+async fn read_the_same(store: &Store, url: &str, namespace: &str, ids: &[SessionId]) {
     let input: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
     let mut expected = Vec::new();
-    for id in &ids {
+    for id in ids {
         expected.push(with_empty_for_none(shown(store.get(id).await.unwrap())));
     }
-    for client in &clients {
-        let read = client.run(["read", context.server().url(), &context.namespace], input.clone()).await;
+    for client in &Client::all() {
+        let read = client.run(["read", url, namespace], input.clone()).await;
         let read: Vec<Value> = read.into_iter().map(with_empty_for_none).collect();
         assert_eq!(read, expected, "{}", client.name);
     }

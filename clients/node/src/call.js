@@ -2,11 +2,6 @@ import { bundle } from "./bundle.js";
 import { encodeEntries } from "./entries.js";
 import { InvalidError } from "./errors.js";
 
-/** The hash tag that all keys of a namespace share. There is one partition, 0. */
-export function tagOf(namespace) {
-  return `{${namespace}:0}`;
-}
-
 /** A key of a pattern: `<a>` is the value of that name, `<a|b>` the first of the two that is not empty. */
 export function keyOf(pattern, tag, values) {
   const fill = (names) =>

@@ -1,36 +1,66 @@
 import { bundle } from "./bundle.js";
 import { keyOf } from "./call.js";
-import { ContractError, CorruptError, ForbiddenError, NotExecutedError } from "./errors.js";
-import { codeOf } from "./link.js";
+import { ContractError, CorruptError, ForbiddenError, NotExecutedError, PartitionsError } from "./errors.js";
+import { codeOf, Lost } from "./link.js";
 import { LOADS } from "./operation.js";
+import { firstTag, MOST, Partitions } from "./partitions.js";
 import { LONGEST } from "./rules.js";
 
 /**
- * Notes the contract of the scripts where none is noted, and refuses to work where a later one is. Of two clients that
- * start at once, one writes and both read what it wrote. A server that takes no writes gets no note, and still serves
- * reads and logouts.
+ * Notes the contract of the scripts in each partition where none is noted, with the number of those where it is not 1, and
+ * returns the partitions that there are. Refuses to work where a later one is noted, or another number than is wanted. Of two
+ * clients that start at once, one writes and both read what it wrote. A server that takes no writes gets no note, and still
+ * serves reads and logouts.
  */
-export async function agree(link, key, until) {
-  const known = bundle.contract;
+export async function agree(servers, namespace, wanted, until) {
+  // The partition of the tag 0 comes first, which namespaces of all numbers have: who is refused there has noted nothing
+  // anywhere.
+  const first = firstTag(namespace);
+  await load(servers, first, until);
+  const count = await noteIn(servers, first, wanted, until);
+  const partitions = new Partitions(namespace, count);
+  // Of a cluster one of the masters has to answer. Scripts are loaded by the calls that find another back.
+  const homes = servers.homes([first, ...partitions.tags]).filter((tag) => tag !== first);
+  const rest = partitions.tags.filter((tag) => tag !== first);
+  const all = [...homes.map((tag) => load(servers, tag, until)), ...rest.map((tag) => noteIn(servers, tag, count, until))];
+  await Promise.all(all.map((one) => one.catch(unlessAway)));
+  return partitions;
+}
+
+function unlessAway(error) {
+  const isAway = error instanceof NotExecutedError && error.reason !== "server" && error.reason !== "closed";
+  if (!isAway && !(error instanceof Lost)) throw error;
+}
+
+/** Notes it in a partition, and tells how many there are. */
+async function noteIn(servers, tag, wanted, until) {
+  const link = servers.at(tag);
+  const key = keyOf(bundle.keys.contract, tag, {});
+  const count = wanted ?? 1;
+  const note = count === 1 ? String(bundle.contract) : `${bundle.contract} ${count}`;
   const [, noted] = await link.send(
     [
-      ["SET", key, String(known), "NX", "PX", String(LONGEST)],
+      ["SET", key, note, "NX", "PX", String(LONGEST)],
       ["GET", key],
     ],
     until,
   );
   if (codeOf(noted) === "WRONGTYPE") throw new CorruptError("contract");
   if (codeOf(noted)) throw new NotExecutedError("server", noted);
-  if (noted === null) return;
-  const found = numberOf(noted);
-  if (found > known) throw new ContractError(found, known);
-  if (found !== known) throw new CorruptError("contract");
+  if (noted === null) return count;
+  const found = read(noted);
+  if (wanted !== undefined && found !== wanted) throw new PartitionsError(found, wanted);
   await link.send([["PEXPIRE", key, String(LONGEST)]], until);
+  return found;
 }
 
-function numberOf(bytes) {
-  const text = bytes.toString("latin1");
-  return /^\d+$/.test(text) ? Number(text) : NaN;
+/** How many partitions are noted, under the contract that is known. */
+function read(bytes) {
+  const [, contract, , count = "1"] = /^(\d+)( (\d+))?$/.exec(bytes.toString("latin1")) ?? [];
+  if (Number(contract) > bundle.contract) throw new ContractError(Number(contract), bundle.contract);
+  const found = Number(count);
+  if (Number(contract) !== bundle.contract || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
+  return found;
 }
 
 /** What makes one. */
@@ -40,7 +70,8 @@ const TRANSACTION = ["MULTI", "EXEC"];
  * Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they do: a
  * command that is refused in the middle of a script would leave half of what that writes.
  */
-export async function load(link, tag, until) {
+export async function load(servers, tag, until) {
+  const link = servers.at(tag);
   const { start, operations } = bundle;
   const sources = [...Object.values(operations), start].map(({ source }) => ["SCRIPT", "LOAD", source]);
   const keys = start.keys.map((pattern) => keyOf(pattern, tag, {}));
@@ -55,6 +86,8 @@ export async function load(link, tag, until) {
     transaction = replies.splice(-TRANSACTION.length);
     forbidden = replies.pop();
   }
+  // Its slot is on its way, where no script on several new keys is served.
+  if (codeOf(forbidden) === "TRYAGAIN") return;
   replies.forEach((reply) => checkAllowed(reply, "+script|load"));
   checkAllowed(forbidden, / key/.test(forbidden.message) ? `~${tag}:*` : "+evalsha");
   // Of EXEC the code is that of a transaction that is discarded, and the rest says why.

@@ -17,6 +17,9 @@ export async function settle(operation, stem, given) {
   const { moved, group } = bundle.operations[stem];
   const declared = { values: { ...given }, removed: [], reaped: [] };
   const { values } = declared;
+  operation.enter(values.id);
+  // A deletion that names a new id is the end of the old one alone.
+  const follows = moved === "follow" && !values.new_id;
   let followed = false;
   // Why an attempt may have happened that declared otherwise.
   let doubtBefore;
@@ -26,9 +29,11 @@ export async function settle(operation, stem, given) {
       doubtBefore = operation.doubt;
       if (reply.need.kind === "routing" && stem !== "delete" && !isNamed(reply)) throw new CorruptError("record");
       if (!(await supply(operation, declared, reply))) rounds++;
-    } else if (reply.word === "moved" && moved === "follow" && !followed) {
+    } else if (reply.word === "moved" && follows && !followed) {
       followed = true;
       values.id = reply.new_id;
+      // It went to another partition, if it was by a login.
+      operation.enter(values.id);
     } else {
       // An id that was rotated away twice leads nowhere.
       const leadsNowhere = reply.word === "moved" && followed;

@@ -50,7 +50,10 @@ export class LeasedError extends RefusedError {
   readonly until: number;
 }
 /** The node does not hold its lease, or not the session: it must not write to it any more. */
-export class FencedError extends RefusedError {}
+export class FencedError extends RefusedError {
+  /** Of a heartbeat where there are several partitions: those where the lease is lost. */
+  readonly partitions: readonly number[];
+}
 export class LimitError extends RefusedError {
   readonly live: number;
 }
@@ -61,6 +64,11 @@ export class TooLargeError extends RefusedError {
 export class ContractError extends RefusedError {
   readonly found: number;
   readonly known: number;
+}
+/** The namespace has another number of partitions than the options say: it is fixed when the namespace is made. */
+export class PartitionsError extends RefusedError {
+  readonly found: number;
+  readonly wanted: number;
 }
 /** The server's ACL forbids the user something that a store needs, so it does not start. */
 export class ForbiddenError extends RefusedError {

@@ -130,10 +130,14 @@ export class LeasedError extends RefusedError {
   }
 }
 
-/** The node does not hold its lease, or not the session: it must not write to it any more. */
+/**
+ * The node does not hold its lease, or not the session: it must not write to it any more. Of several partitions a heartbeat
+ * names those in `partitions` where the lease is lost.
+ */
 export class FencedError extends RefusedError {
-  constructor() {
+  constructor(partitions = []) {
     super("taken", "the node does not hold its lease, or not the session");
+    this.partitions = partitions;
   }
 }
 
@@ -160,6 +164,15 @@ export class ContractError extends RefusedError {
     super("contract", `the namespace is at contract ${found}, this client knows contract ${known}`);
     this.found = found;
     this.known = known;
+  }
+}
+
+/** The namespace has another number of partitions than the caller says: it is fixed when the namespace is made. */
+export class PartitionsError extends RefusedError {
+  constructor(found, wanted) {
+    super("partitions", `the namespace has ${found} partitions, not ${wanted}`);
+    this.found = found;
+    this.wanted = wanted;
   }
 }
 

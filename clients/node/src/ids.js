@@ -4,6 +4,8 @@ import { InvalidError } from "./errors.js";
 const SESSION_ID_BYTES = 128;
 const NAME_BYTES = 256;
 const TASK_BYTES = 8;
+/** How many hex digits at the end of an id differ from draw to draw. */
+const TAIL = 12;
 
 /**
  * Names one call, so that the same call may be sent again without happening twice. That of an `AmbiguousError` is of a call
@@ -57,6 +59,15 @@ export class OperationId {
     return own;
   }
 
+  /** Ids one after the other, the same for the same call. They differ at the end, and each is as random as one drawn once. */
+  *draws(scheme) {
+    const head = this.sessionId(scheme).slice(0, -TAIL);
+    for (let place = 0; ; place++) {
+      const digits = createHash("sha512").update("draw").update(this.#seed).update(String(place)).digest("hex");
+      for (let at = 0; at + TAIL <= digits.length; at += TAIL) yield head + digits.slice(at, at + TAIL);
+    }
+  }
+
   /** The session id that this call makes: the same when the call is repeated, or it would make another session. */
   sessionId(scheme) {
     if (scheme === "token") return this.#seed.toString("hex");
@@ -67,11 +78,14 @@ export class OperationId {
   }
 }
 
-/** A process that goes by the name of a node, for as long as one lease. */
+/** A process that goes by the name of a node, for as long as one lease: of one partition, or of each of several. */
 export class NodeIdentity {
   #node;
   /** What tells this lease from those that the node had before and will have: who has it writes in the node's name. */
   #lease = randomBytes(8);
+  /** Of several partitions: in which of them it holds a lease, by their tags, and how often one was lost there. */
+  #held = new Set();
+  #lost = new Map();
 
   constructor(node) {
     this.#node = requireName("node", node);
@@ -81,8 +95,27 @@ export class NodeIdentity {
     return this.#node;
   }
 
-  get lease() {
-    return this.#lease;
+  /** The id of its lease in a partition: each of several has its own, and another once one was lost there. */
+  leaseIn({ isOne, tag }) {
+    if (isOne) return this.#lease;
+    const text = `${tag} ${this.#lost.get(tag) ?? 0}`;
+    return createHash("sha512").update(this.#lease).update(text).digest().subarray(0, 8);
+  }
+
+  /** Notes that it holds the lease there, or does no longer. */
+  hold({ tag }, isHeld) {
+    if (isHeld) this.#held.add(tag);
+    else this.#held.delete(tag);
+  }
+
+  holds({ tag }) {
+    return this.#held.has(tag);
+  }
+
+  /** Notes that a lease is lost there: it is never renewed, and the next one has another id. */
+  lose(engine, lease) {
+    this.hold(engine, false);
+    if (this.leaseIn(engine).equals(lease)) this.#lost.set(engine.tag, (this.#lost.get(engine.tag) ?? 0) + 1);
   }
 }
 

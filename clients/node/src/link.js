@@ -1,5 +1,6 @@
+import { once } from "node:events";
 import { setImmediate } from "node:timers/promises";
-import { AbortError, ClientClosedError, ErrorReply, RESP_TYPES } from "@redis/client";
+import { AbortError, ClientClosedError, ClientOfflineError, ErrorReply, RESP_TYPES } from "@redis/client";
 import { NotExecutedError } from "./errors.js";
 import { ServerClock } from "./server-clock.js";
 
@@ -25,6 +26,8 @@ export class Link {
 
   constructor(client) {
     this.#client = client;
+    // Any number of calls wait for it to be ready.
+    client.setMaxListeners(0);
     client.on("error", (error) => (this.#trouble = error));
     client.on("ready", () => {
       this.#trouble = undefined;
@@ -32,6 +35,44 @@ export class Link {
       this.#clock.forget();
       this.#timed.forEach((aborts) => aborts.forEach((abort) => abort.abort()));
     });
+  }
+
+  /** What sends the commands of a tag: all are at this server. */
+  at() {
+    return this;
+  }
+
+  /** One tag of each of the servers that have some. */
+  homes([tag]) {
+    return [tag];
+  }
+
+  get isReady() {
+    return this.#client.isReady;
+  }
+
+  /** Why there is no connection. */
+  get trouble() {
+    return this.#trouble;
+  }
+
+  /** Waits for a connection, no longer than that, and tells whether there is one. */
+  async ready(ms) {
+    if (this.#client.isReady) return true;
+    const abort = new AbortController();
+    const isReady = once(this.#client, "ready", { signal: abort.signal }).then(
+      () => true,
+      () => false,
+    );
+    const found = await within(Math.max(ms, 0), isReady);
+    abort.abort();
+    return found === true;
+  }
+
+  /** Connects beside whoever waits, again and again. */
+  begin() {
+    this.#client.connect().catch(() => {});
+    return this;
   }
 
   /** What is known of the server's clock. */
@@ -143,6 +184,8 @@ async function within(ms, promise) {
 function answerOf({ status, value, reason }) {
   if (status === "fulfilled") return value;
   if (reason instanceof ErrorReply) return reason;
+  // Of a node of a cluster, which is not waited for.
+  if (reason instanceof ClientOfflineError) throw new NotExecutedError("connection", reason);
   if (reason instanceof ClientClosedError) throw new NotExecutedError("closed", reason);
   throw new Lost("connection", reason);
 }

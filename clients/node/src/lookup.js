@@ -5,22 +5,31 @@ import { isSessionId } from "./ids.js";
 import { textOf } from "./layout.js";
 import { decodeRecord, unlessOver } from "./record.js";
 import { Session } from "./session.js";
+import { allOf } from "./together.js";
 
 /** The live session with an id, or with the id that it was rotated to, and the ids of its last changes; or null. */
 export async function lookup(operation, id) {
+  operation.enter(id);
   let found = await read(operation, id);
   // An id that was rotated away twice leads nowhere.
   if (found?.movedTo) found = await read(operation, found.movedTo);
   return found?.session ? found : null;
 }
 
-async function read(operation, id) {
+/** The time, and what is under an id, without what is over; null where that is nothing. */
+export async function current(operation, id) {
   const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id })]);
   if (bytes === null) return null;
   const stored = decodeRecord(bytes);
   if (!stored) throw new CorruptError("record");
-  const record = unlessOver(stored, operation.now(time));
-  if (record?.kind === "live") return exportOf(id, record);
+  const now = operation.now(time);
+  const record = unlessOver(stored, now);
+  return record && { now, record };
+}
+
+async function read(operation, id) {
+  const { record } = (await current(operation, id)) ?? {};
+  if (record?.kind === "live") return { ...exportOf(id, record), changedAt: record.changed_at };
   if (record?.kind === "departed") throw new DepartedError(record);
   return record?.kind === "moved" ? { movedTo: record.new_id } : null;
 }
@@ -30,22 +39,43 @@ export function exportOf(id, record) {
   return { session: new Session(id, record), operations: Buffer.from(record.op_ids) };
 }
 
+/** The live session that has a connection. */
+export async function lookupConnection(operation, connection) {
+  const parts = operation.parts();
+  if (parts.length === 1) return (await inOne(operation, connection, await pointerIn(operation, connection)))?.session ?? null;
+  // A partition knows nothing of a connection's session in another, which it may have left without a word. Of several the
+  // one that was changed last has it.
+  const pointers = await allOf(parts, (part) => pointerIn(part, connection));
+  const found = await allOf(parts, (part, at) => inOne(part, connection, pointers[at]));
+  const newest = found.filter(Boolean).sort((one, other) => other.changedAt - one.changedAt)[0];
+  return newest?.session ?? null;
+}
+
+async function pointerIn(operation, connection) {
+  const [pointer] = await operation.read("connection", ["GET", operation.key("connection", { connection })]);
+  return pointer;
+}
+
 /**
- * The live session that has a connection. A stale pointer is no answer; but between pointer and record the connection
+ * The same in one partition, where the pointer was read already. A stale pointer is no answer; but between pointer and record the connection
  * may have been taken over, and between two looks it may have been there and back. So a pointer is stale only if it
  * leads, read again, to the very version of the session that did not have the connection before.
  */
-export async function lookupConnection(operation, connection) {
+async function inOne(operation, connection, first) {
+  const { partition } = operation.engine;
+  let pointer = first;
   let passed;
   for (;;) {
-    const [pointer] = await operation.read("connection", ["GET", operation.key("connection", { connection })]);
     if (pointer === null) return null;
     const id = idOf(pointer, "connection");
+    // One that leads to another partition was written by nobody of ours.
+    if (operation.partitions.of(id) !== partition) throw new CorruptError("connection");
     const found = await lookup(operation, id);
-    if (found?.session.connection === connection) return found.session;
+    if (found?.session.connection === connection) return found;
     const led = JSON.stringify([id, found?.session.id, found?.session.version]);
     if (led === passed) return null;
     passed = led;
+    pointer = await pointerIn(operation, connection);
   }
 }
 

@@ -13,7 +13,7 @@ const MOST_BYTES = 1024 * 1024;
 /** Begins an operation for each session under an id of its own; the batches are of the call's. */
 export async function createMany(call, begin, given) {
   const answers = [];
-  const batch = [];
+  const batches = new Map();
   const alone = [];
   for (const [place, session] of given.entries()) {
     const id = call.nth(place);
@@ -23,13 +23,20 @@ export async function createMany(call, begin, given) {
       const draft = draftOf(operation, session);
       const isLimited = rules.sessionsPerUser > 0 && draft.user !== "";
       // Nor does the script know of leases.
-      (isLimited || operation.identity ? alone : batch).push({ place, id, draft });
+      const { partition } = operation.engine;
+      if (!batches.has(partition)) batches.set(partition, []);
+      (isLimited || operation.identity ? alone : batches.get(partition)).push({ place, id, draft });
     } catch (error) {
       answers[place] = told(error);
     }
   }
-  while (batch.length > 0) {
-    alone.push(...(await makeBatch(begin(call), batch.splice(0, sizeOf(batch)), answers)));
+  for (const batch of batches.values()) {
+    while (batch.length > 0) {
+      const members = batch.splice(0, sizeOf(batch));
+      const operation = begin(call);
+      operation.enter(members[0].draft.id);
+      alone.push(...(await makeBatch(operation, members, answers)));
+    }
   }
   // In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
   for (const { place, id, draft } of alone) {

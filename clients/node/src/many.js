@@ -4,12 +4,13 @@ import { BATCH, candidates, reap, remove } from "./batch.js";
 import { ContendedError, CorruptError, InvalidError } from "./errors.js";
 import { checkSessionId, isSessionId, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
-import { foundOf, isTold } from "./layout.js";
+import { foundOf, isTold, storedOf } from "./layout.js";
 import { lookup } from "./lookup.js";
 import { decodeRecord, unlessOver } from "./record.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames } from "./rules.js";
 import { Session } from "./session.js";
+import { allOf } from "./together.js";
 
 export { BATCH };
 const LIST_PAGE = 500;
@@ -28,6 +29,33 @@ export async function list(operation, owner, page) {
   const { size = 100, after } = page;
   checkInteger("page size", size, 1, LIST_PAGE);
   const [kind, name] = ownerOf(owner);
+  if (kind === "user") operation.enter(name);
+  const parts = kind === "user" ? [operation] : operation.parts();
+  const pages = await allOf(parts, (part) => listIn(part, [kind, name], size, after));
+  return pages.length === 1 ? pages[0] : merged(pages, size);
+}
+
+/** One page out of several, oldest first: as far as all of them reach, and no more than it may have. */
+function merged(pages, size) {
+  const ends = pages.flatMap(({ next }) => next ?? []).sort(byPlace);
+  const sessions = pages.flatMap((page) => page.sessions).sort(byPlace);
+  const reached = ends.length === 0 ? sessions : sessions.filter((session) => byPlace(session, ends[0]) <= 0);
+  if (reached.length <= size) return { sessions: reached, next: ends[0] ?? null };
+  const { createdAt, id } = reached[size - 1];
+  return { sessions: reached.slice(0, size), next: { createdAt, id, ties: 1 } };
+}
+
+function byPlace(one, other) {
+  return one.createdAt - other.createdAt || compareIds(one.id, other.id);
+}
+
+/** As a server orders them, by their bytes. */
+function compareIds(one, other) {
+  return Buffer.compare(Buffer.from(storedOf(one)), Buffer.from(storedOf(other)));
+}
+
+/** A page of one partition. */
+async function listIn(operation, [kind, name], size, after) {
   const key = operation.key(kind, { [kind]: name });
   for (let round = 0; round < PAGE_ROUNDS; round++) {
     const index = await readPage(operation, key, "owner", size, after);
@@ -96,6 +124,13 @@ function listingOf({ word, last_id, rest }, index, after) {
 
 export async function count(operation, owner) {
   const [kind, name] = ownerOf(owner);
+  if (kind === "user") operation.enter(name);
+  const parts = kind === "user" ? [operation] : operation.parts();
+  const counts = await allOf(parts, (part) => countIn(part, [kind, name]));
+  return counts.reduce((sum, one) => sum + one, 0);
+}
+
+async function countIn(operation, [kind, name]) {
   let total = 0;
   let start = 0;
   do {
@@ -115,9 +150,27 @@ export async function expired(operation, page) {
   checkInteger("page size", limit, 1, EXPIRED_PAGE);
   const before_ms = before === undefined ? "" : checkInteger("before", before, 0, Number.MAX_SAFE_INTEGER);
   checkInteger("skip", skip, 0, Number.MAX_SAFE_INTEGER);
-  const rows = await expiredRows(operation, { before_ms, skip, limit });
+  const rows = operation.engine.isOne
+    ? await expiredRows(operation, { before_ms, skip, limit })
+    : await expiredEverywhere(operation, before_ms, skip, limit);
   // What is no session id is left out, for the reaper to remove.
   return rows.filter(({ id }) => isSessionId(id));
+}
+
+async function expiredEverywhere(operation, before_ms, skip, limit) {
+  const wanted = skip + limit;
+  const pages = await allOf(operation.parts(), async (part) => {
+    const found = [];
+    for (let isLast = false; !isLast && found.length < wanted;) {
+      const size = Math.min(EXPIRED_PAGE, wanted - found.length);
+      const page = await expiredRows(part, { before_ms, skip: found.length, limit: size });
+      found.push(...page);
+      isLast = page.length < size;
+    }
+    return found;
+  });
+  const all = pages.flat().sort((one, other) => one.expiredAt - other.expiredAt || compareIds(one.id, other.id));
+  return all.slice(skip, wanted);
 }
 
 async function expiredRows(operation, values) {
@@ -127,6 +180,19 @@ async function expiredRows(operation, values) {
 
 export async function reapExpired(operation, batch) {
   checkInteger("batch", batch, 1, BATCH);
+  if (operation.engine.isOne) return reapIn(operation, batch);
+  // In the partition where something expired first: a reply that is lost loses the report of one.
+  const parts = operation.parts();
+  const pages = await allOf(parts, (part) => expiredRows(part, { before_ms: "", skip: 0, limit: 1 }));
+  const expired = pages.flatMap(([first], at) => (first ? [{ part: parts[at], expiredAt: first.expiredAt }] : []));
+  if (expired.length === 0) return { sessions: [], dropped: 0, corrupt: [], more: false, unreadable: 0 };
+  const [first, ...others] = expired.sort((one, other) => one.expiredAt - other.expiredAt);
+  const reaped = await reapIn(first.part, batch);
+  return { ...reaped, more: reaped.more || others.length > 0 };
+}
+
+/** The same in one partition. */
+async function reapIn(operation, batch) {
   const page = await expiredRows(operation, { before_ms: "", skip: 0, limit: batch });
   const ids = page.map(({ id }) => id);
   const { removed: sessions, dropped, left, stale, corrupt, unreadable } = await reap(operation, ids);
@@ -139,15 +205,23 @@ export async function reapExpired(operation, batch) {
  * Deletes those sessions that there are when it begins: what is created meanwhile survives, so that it comes to an end.
  * Each batch is an operation with a deadline of its own.
  */
-export async function deleteUser(operationOf, user, options) {
+export async function deleteUser(begin, user, options) {
   checkNames("options", options, ["keep"]);
   requireName("user", user);
+  const operationOf = () => {
+    const operation = begin();
+    operation.enter(user);
+    return operation;
+  };
   const deletion = { user, keep: new Set(), newest: undefined, idle: 0, removed: [], corrupt: [], unreadable: 0 };
   if (options.keep !== undefined) {
     deletion.keep.add(checkSessionId(options.keep));
     const operation = operationOf();
     operation.changes();
-    const found = await lookup(operation, options.keep);
+    // What is in another partition is not this user's.
+    const { partitions, engine } = operation;
+    const isNear = partitions.of(options.keep) === engine.partition;
+    const found = isNear ? await lookup(operation, options.keep) : null;
     if (found) deletion.keep.add(found.session.id);
   }
   while (!(await deleteBatch(operationOf(), deletion)));

@@ -9,6 +9,7 @@ import { exportOf } from "./lookup.js";
 import { checkUntil, declaredOf, expect } from "./one.js";
 import { HEAD_BYTES, decodeHead, decodeRecord } from "./record.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
+import { allOf } from "./together.js";
 
 const HOUR = 3_600_000;
 
@@ -63,6 +64,32 @@ export async function migrations(operation, page) {
   const { skip = 0, limit = BATCH } = page;
   checkInteger("skip", skip, 0, Number.MAX_SAFE_INTEGER);
   checkInteger("page size", limit, 1, BATCH);
+  if (operation.engine.isOne) return pageIn(operation, skip, limit);
+  // The lists of the partitions count one behind the other. A page is of one of them.
+  const parts = operation.parts();
+  const lengths = await allOf(parts, (part) => lengthIn(part));
+  const all = lengths.reduce((sum, one) => sum + one, 0);
+  let before = 0;
+  for (const [at, part] of parts.entries()) {
+    const behind = before + lengths[at];
+    if (skip < behind) {
+      const page = await pageIn(part, skip - before, limit);
+      if (page.next !== null) return { ...page, next: before + page.next };
+      // Those that led nowhere are gone from the list by now, and others may be.
+      return { ...page, next: behind < all ? skip + page.migrations.length : null };
+    }
+    before = behind;
+  }
+  return { migrations: [], next: null };
+}
+
+async function lengthIn(operation) {
+  const [length] = await operation.read("migrations", ["ZCARD", operation.key("migrations", {})]);
+  return length;
+}
+
+/** A page of one partition. */
+async function pageIn(operation, skip, limit) {
   const range = [operation.key("migrations", {}), String(skip), String(skip + limit - 1)];
   const [members] = await operation.read("migrations", ["ZRANGE", ...range]);
   const session = members.map((member) => ({ id: foundOf(member) }));
@@ -102,7 +129,8 @@ function isOnItsWay({ kind, task, freeze }) {
 }
 
 export async function knows(operation, id) {
-  const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id: checkSessionId(id) })]);
+  operation.enter(checkSessionId(id));
+  const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id })]);
   if (bytes === null) return false;
   const record = decodeRecord(bytes);
   if (!record) throw new CorruptError("record");

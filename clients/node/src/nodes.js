@@ -2,13 +2,14 @@
 
 import { BATCH, candidates, toldName } from "./batch.js";
 import { bundle } from "./bundle.js";
-import { CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
-import { NodeIdentity, requireName } from "./ids.js";
+import { CloakroomError, CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
+import { NodeIdentity, OperationId, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
 import { foundOf, isTold, readLayout } from "./layout.js";
 import { count } from "./many.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames, checkWord } from "./rules.js";
+import { allOf, together } from "./together.js";
 
 const DAY = 24 * 3_600_000;
 const TEN_YEARS = 3650 * DAY;
@@ -21,14 +22,47 @@ export async function heartbeat(operation, identity, beat) {
   if (!(identity instanceof NodeIdentity)) throw new InvalidError("identity", "is none");
   checkNames("beat", beat, ["want", "lease", "keep"]);
   const { want = "renew", lease = 15_000, keep = DAY } = beat;
-  const reply = await operation.run("heartbeat", {
-    lease_id: identity.lease,
+  const values = {
     node: identity.node,
     lease_ms: checkInteger("lease", lease, 1, DAY),
     keep_ms: checkInteger("keep", keep, 1000, TEN_YEARS),
     want: checkWord("want", want, ["register", "renew", "release"]),
-  });
-  return expectOk(reply).deadline;
+  };
+  if (operation.engine.isOne) return beatIn(operation, identity, values);
+  const parts = operation.parts();
+  const gained = parts.filter((part) => !identity.holds(part.engine));
+  const outcomes = await together(parts, (part) => beatIn(part, identity, values));
+  const taken = outcomes.filter((outcome) => outcome instanceof LeasedError);
+  if (taken.length > 0) {
+    // Another process goes by this name. What was taken beside it just now is given back.
+    await together(gained.filter((part) => identity.holds(part.engine)), (part) => giveBack(part, identity, values));
+    throw taken.sort((one, other) => other.until - one.until)[0];
+  }
+  const failed = outcomes.find((outcome) => outcome instanceof CloakroomError && !(outcome instanceof FencedError));
+  if (failed) throw failed;
+  const lost = outcomes.flatMap((outcome, at) => (outcome instanceof FencedError ? [at] : []));
+  if (lost.length > 0) throw new FencedError(lost);
+  return Math.min(...outcomes);
+}
+
+/** The same in one partition. */
+async function beatIn(operation, identity, values) {
+  const { engine } = operation;
+  const lease_id = identity.leaseIn(engine);
+  try {
+    const { deadline } = expectOk(await operation.run("heartbeat", { ...values, lease_id }));
+    identity.hold(engine, values.want !== "release");
+    return deadline;
+  } catch (error) {
+    if (error instanceof FencedError) identity.lose(engine, lease_id);
+    throw error;
+  }
+}
+
+async function giveBack(operation, identity, values) {
+  const lease = identity.leaseIn(operation.engine);
+  identity.lose(operation.engine, lease);
+  await operation.run("heartbeat", { ...values, want: "release", lease_id: lease });
 }
 
 /** The reply, if it is ok; of both scripts, what a lease has to do with it if not. */
@@ -39,7 +73,18 @@ function expectOk(reply) {
   return reply;
 }
 
+/** The nodes by name. One holds a lease that it holds in each partition. */
 async function registered(operation) {
+  const found = new Map();
+  for (const node of (await allOf(operation.parts(), registeredIn)).flat()) {
+    const known = found.get(node.name) ?? node;
+    const leaseUntil = Math.min(known.leaseUntil, node.leaseUntil);
+    found.set(node.name, { name: node.name, leaseUntil, isLive: known.isLive && node.isLive });
+  }
+  return [...found.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
+}
+
+async function registeredIn(operation) {
   const found = new Map();
   for (let from = 0; ;) {
     // By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
@@ -54,7 +99,7 @@ async function registered(operation) {
     // A whole page of one millisecond: what else ended in it is not seen this time.
     from = last > from ? last : last + 1;
   }
-  return [...found.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
+  return [...found.values()];
 }
 
 /** How the leases of nodes stand; one that was forgotten meanwhile is left out. */
@@ -115,7 +160,6 @@ export async function recover(operation, node, to, claim) {
     throw new InvalidError("to", "is not the node that makes the call");
   }
   checkInteger("batch", batch, 1, BATCH);
-  operation.changes();
   const values = {
     node,
     new_node: to,
@@ -123,8 +167,44 @@ export async function recover(operation, node, to, claim) {
     reconnect_ms: checkInteger("reconnect", reconnect, 1, TEN_YEARS),
     grace_ms: operation.rules.grace,
   };
-  const page = await readPage(operation, operation.key("node", { node }), "node", batch, after);
-  const claimed = { sessions: [], frozen: [], corrupt: [], stale: [], unreadable: 0, next: page.next(after) };
+  if (operation.engine.isOne) return recoverIn(operation, values, batch, after);
+  // A batch is of one partition, and the cursor leads through all.
+  const { partitions, rules } = operation;
+  const first = after === undefined ? 0 : partitions.of(after.id);
+  let leased;
+  for (const part of operation.parts().slice(first)) {
+    const { partition } = part.engine;
+    try {
+      const claimed = await recoverIn(part, values, batch, partition === first ? after : undefined);
+      if (isEmpty(claimed)) continue;
+      const behind = partition + 1;
+      if (claimed.next === null && behind < partitions.count) {
+        // No session was made so early.
+        claimed.next = { createdAt: 0, id: partitions.newIdIn(behind, new OperationId(), rules.ids), ties: 0 };
+      }
+      return claimed;
+    } catch (error) {
+      if (!(error instanceof LeasedError)) throw error;
+      leased = error;
+    }
+  }
+  if (leased) throw leased;
+  return nothing();
+}
+
+function nothing() {
+  return { sessions: [], frozen: [], corrupt: [], stale: [], unreadable: 0, next: null };
+}
+
+function isEmpty({ sessions, frozen, corrupt, stale, unreadable, next }) {
+  return sessions.length + frozen.length + corrupt.length + stale.length + unreadable === 0 && next === null;
+}
+
+/** The same in one partition. */
+async function recoverIn(operation, values, batch, after) {
+  operation.changes();
+  const page = await readPage(operation, operation.key("node", { node: values.node }), "node", batch, after);
+  const claimed = { ...nothing(), next: page.next(after) };
   const [left] = await take(operation, values, page.ids, claimed);
   // The page ends before those that were left; where nothing there names its end, it is read again.
   if (left !== undefined) claimed.next = page.behind(page.ids.indexOf(left), after) ?? after ?? null;

@@ -3,12 +3,12 @@
 import { toldName } from "./batch.js";
 import { settle } from "./declared.js";
 import { decodeEntries, Entries, jsonOf, pairs } from "./entries.js";
-import { FrozenError, InvalidError, MissingError } from "./errors.js";
+import { FrozenError, InvalidError } from "./errors.js";
 import { checkName, checkSessionId, checkTask, requireName } from "./ids.js";
 import { lookup, lookupConnection } from "./lookup.js";
 import { errorOf } from "./reply.js";
 import { checkedChanges, checkedEntries, checkInteger, checkNames, checkTtl, checkWord } from "./rules.js";
-import { Session, sessionOf } from "./session.js";
+import { Session } from "./session.js";
 
 const STATUSES = ["active", "suspended"];
 
@@ -20,10 +20,14 @@ export async function create(operation, given) {
 export function draftOf(operation, given) {
   checkNames("session", given, ["id", "user", "connection", "node", "status", "ttl", "attributes", "extensions"]);
   const { rules } = operation;
-  const { id = operation.id.sessionId(rules.ids), status = "active", ttl = rules.ttl } = given;
+  const routing = routingOf(given);
+  const { id = operation.partitions.newId(operation.id, rules.ids, routing.user) } = given;
+  const { status = "active", ttl = rules.ttl } = given;
+  operation.partitions.check(checkSessionId(id), routing.user);
+  operation.enter(id);
   return {
-    id: checkSessionId(id),
-    ...routingOf(given),
+    id,
+    ...routing,
     node: nodeOf(operation, given.node),
     op_id: operation.id.bytes,
     status: checkWord("status", status, STATUSES),
@@ -64,6 +68,7 @@ export async function update(operation, session) {
   if (!(session instanceof Session)) throw new InvalidError("session", "is none");
   if (session.status === "migrating") throw new FrozenError();
   const routing = routingOf(session);
+  operation.partitions.check(checkSessionId(session.id), routing.user);
   const { reply, id } = await settle(operation, "update", {
     ...declaredOf(session),
     version: session.version,
@@ -101,30 +106,6 @@ export async function patch(operation, target, changes) {
   });
   expect(reply, "ok", "unchanged");
   return { id, version: reply.version, expiresAt: reply.expires_at, changed: reply.word === "ok" };
-}
-
-export async function rotate(operation, target, rotation) {
-  checkNames("rotation", rotation, ["newId", "user"]);
-  const { rules } = operation;
-  const newId = checkSessionId(rotation.newId ?? operation.id.sessionId(rules.ids));
-  const { reply, evicted } = await settle(operation, "rotate", {
-    ...declaredOf(target),
-    new_id: newId,
-    new_user: checkName("user", rotation.user),
-    grace_ms: rules.grace,
-    rotation_grace_ms: rules.rotationGrace,
-    tombstone_ms: rules.tombstone,
-    ...limitOf(rules),
-  });
-  if (reply.word === "moved") {
-    const found = await lookup(operation, reply.new_id);
-    if (!found) {
-      operation.checkSure();
-      throw new MissingError();
-    }
-    return { session: found.session, evicted: [], byAnother: true };
-  }
-  return { session: sessionOf(newId, expect(reply, "ok").record), evicted, byAnother: false };
 }
 
 export async function bind(operation, target, binding) {
@@ -165,17 +146,29 @@ export async function remove(operation, target) {
 }
 
 export async function exported(operation, id) {
-  return lookup(operation, checkSessionId(id));
+  const found = await lookup(operation, checkSessionId(id));
+  return found && { session: found.session, operations: found.operations };
 }
 
 const IMPORTED = { ok: "imported", unchanged: "unchanged", missing: "missing" };
 
-export async function imported(operation, { session, operations }, options) {
+export async function imported(operation, exported, options) {
   checkNames("import", options, ["replaces", "incoming"]);
   const { incoming, replaces = incoming ? "nothing" : "older" } = options;
-  if (session.status === "migrating") throw new FrozenError();
-  const routing = routingOf(session);
+  if (exported.session.status === "migrating") throw new FrozenError();
   const { reply } = await settle(operation, "import", {
+    ...importOf(operation, exported),
+    replaces: replacedBy(replaces),
+    ...(incoming && incomingOf(incoming, replaces, exported.session)),
+  });
+  return IMPORTED[expect(reply, ...Object.keys(IMPORTED)).word];
+}
+
+/** What the script takes of a session that was exported, once that is checked. */
+export function importOf(operation, { session, operations }) {
+  const routing = routingOf(session);
+  operation.partitions.check(checkSessionId(session.id), routing.user);
+  return {
     // Where the session is here already, its owners are mostly the same.
     ...declaredOf(session),
     version: session.version,
@@ -187,12 +180,9 @@ export async function imported(operation, { session, operations }, options) {
     deadline_ms: session.deadline ?? 0,
     ttl_ms: checkTtl(session.ttl),
     operations,
-    replaces: replacedBy(replaces),
-    ...(incoming && incomingOf(incoming, replaces, routing)),
     grace_ms: operation.rules.grace,
     entries: checkedEntries(operation.rules, session.attributes, session.extensions),
-  });
-  return IMPORTED[expect(reply, ...Object.keys(IMPORTED)).word];
+  };
 }
 
 function replacedBy(replaces) {
@@ -202,7 +192,7 @@ function replacedBy(replaces) {
 }
 
 /** By which migration a session comes. */
-function incomingOf(incoming, replaces, routing) {
+function incomingOf(incoming, replaces, session) {
   checkNames("incoming", incoming, ["task", "until", "place", "node"]);
   if (replaces !== "nothing") throw new InvalidError("replaces", "must be nothing, for what comes by a migration");
   const { task, until, place } = incoming;
@@ -212,7 +202,7 @@ function incomingOf(incoming, replaces, routing) {
     until_ms: checkUntil(until),
     place: checkName("place", place),
     // One that has the node already comes as it is.
-    ...(node !== "" && node !== routing.node && { new_connection: "", new_node: node, hand_over: "yes" }),
+    ...(node !== "" && node !== session.node && { new_connection: "", new_node: node, hand_over: "yes" }),
   };
 }
 
@@ -259,6 +249,6 @@ function renewed({ user, connection, node }) {
   return { new_user: user, new_connection: connection, new_node: node };
 }
 
-function limitOf(rules) {
+export function limitOf(rules) {
   return { limit: rules.sessionsPerUser, policy: rules.onLimit };
 }

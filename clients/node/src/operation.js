@@ -51,6 +51,33 @@ export class Operation {
     return this.#identity;
   }
 
+  /** In which partition it works, with what all its calls share. */
+  get engine() {
+    return this.#engine;
+  }
+
+  get partitions() {
+    return this.#engine.partitions;
+  }
+
+  /** Goes on in the partition of a session's id, or of a user. */
+  enter(text) {
+    this.#engine = this.#engine.of(text);
+  }
+
+  /** Another call of the same operation, in a partition, by the same deadline. */
+  another(partition, id = this.#id) {
+    const another = new Operation(this.#engine.at(partition), id, this.#identity);
+    another.#until = this.#until;
+    return another;
+  }
+
+  /** One for each partition; it alone where there is one. */
+  parts() {
+    if (this.#engine.isOne) return [this];
+    return this.partitions.tags.map((_, partition) => this.another(partition));
+  }
+
   get rules() {
     return this.#engine.rules;
   }
@@ -227,7 +254,7 @@ export class Operation {
       if (now === undefined) this.#history.boundBy(serverClock);
       else this.#history.boundByTestClock(now);
       const op_id = takes("op_id") ? this.id.bytes : undefined;
-      const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.lease };
+      const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.leaseIn(this.#engine) };
       const own = { now_ms: now, op_id, bound_ms: this.#history.bound, ...owner };
       return [...before, commandOf(stem, tag, { ...own, ...values }).map(storedOf)];
     };

@@ -12,6 +12,7 @@ import { Session, sessionOf } from "./session.js";
 
 export async function refresh(operation, target) {
   const declared = declaredOf(target);
+  operation.enter(declared.id);
   operation.changes();
   if (mayBeUntouched(operation, target)) {
     const untouched = await untouchedOf(operation, declared.id);
@@ -25,6 +26,7 @@ export async function refresh(operation, target) {
 
 export async function refreshAndGet(operation, target) {
   const declared = declaredOf(target);
+  operation.enter(declared.id);
   operation.changes();
   if (mayBeUntouched(operation, target)) {
     const session = await look(operation, declared.id);

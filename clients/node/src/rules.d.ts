@@ -1,9 +1,17 @@
-/** Connects to a Redis server: a URL, or the options of node-redis's `createClient`. */
+/**
+ * Connects to a Redis server: a URL, or the options of node-redis's `createClient`. A URL of a cluster is
+ * `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of its nodes.
+ */
 export type Redis = string | { url?: string; username?: string; password?: string; database?: number; socket?: object };
 
 export interface Options {
   /** What all keys begin with: 1 to 64 bytes, no braces. Defaults to `cloakroom`. */
   namespace?: string;
+  /**
+   * Over how many partitions the sessions of the namespace are spread, 1 to 1,024. It is fixed when the namespace is made, 1
+   * unless told; later stores read it there.
+   */
+  partitions?: number;
   rules?: Rules;
   /** How long an operation may take in all, in milliseconds. Defaults to 2000. */
   deadline?: number;

@@ -165,7 +165,10 @@ export interface Claimed {
 export class Cloakroom {
   private constructor();
 
-  /** Throws `ContractError` where clients of a later contract work. */
+  /**
+   * Throws `ContractError` where clients of a later contract work, and `PartitionsError` where the namespace has another
+   * number of partitions than the options say.
+   */
   static connect(redis: Redis, options?: Options): Promise<Cloakroom>;
 
   /**
@@ -173,6 +176,9 @@ export class Cloakroom {
    * that again where what is stored does not tell whether it has happened.
    */
   withOperationId(id: OperationId): Cloakroom;
+
+  /** An id for a new session of a user: one in the partition of that user, as the store makes them. */
+  newId(user?: string | null): string;
 
   /** Makes a session. Refused: Exists, Gone, Moved, Taken, Limit, TooLarge. */
   create(session?: NewSession): Promise<Created>;
@@ -270,6 +276,9 @@ export class Cloakroom {
    * a third of its length, 15 seconds unless told. By the node's own clock it is over when its length has passed since
    * before the last renewal was sent: stop writing, and register with a new `NodeIdentity`. Refused: Leased when another lease
    * of the node is held, Fenced when this one is lost.
+   *
+   * Of several partitions each has a lease, which end together. A `FencedError` names those where it is lost: stop writing to
+   * the sessions there, and register again, with the same identity. That takes a new lease in those, and renews the others.
    */
   heartbeat(
     identity: NodeIdentity,

@@ -1,8 +1,9 @@
 import { createClient } from "@redis/client";
-import { tagOf } from "./call.js";
-import { agree, load } from "./contract.js";
+import { Cluster } from "./cluster.js";
+import { agree } from "./contract.js";
+import { Engine } from "./engine.js";
 import { InvalidError, NotExecutedError } from "./errors.js";
-import { NodeIdentity, isText, OperationId } from "./ids.js";
+import { checkName, NodeIdentity, isText, OperationId } from "./ids.js";
 import { Link, Lost } from "./link.js";
 import { createMany } from "./make.js";
 import * as many from "./many.js";
@@ -10,8 +11,11 @@ import * as migrate from "./migrate.js";
 import * as nodes from "./nodes.js";
 import { Operation } from "./operation.js";
 import * as one from "./one.js";
+import { MOST } from "./partitions.js";
 import * as refresh from "./refresh.js";
+import { rotate } from "./rotate.js";
 import { checkInteger, checkNames, rulesOf } from "./rules.js";
+import { parseCluster } from "./slots.js";
 import { together } from "./together.js";
 
 /** The longest deadline: an hour. */
@@ -32,23 +36,23 @@ export class Cloakroom {
 
   /** Connects, notes the contract of the scripts in the namespace, and loads them. */
   static async connect(redis, options = {}) {
-    checkNames("options", options, ["namespace", "rules", "deadline", "clock"]);
+    checkNames("options", options, ["namespace", "partitions", "rules", "deadline", "clock"]);
     const { namespace = "cloakroom", deadline = 2000, clock } = options;
     checkNamespace(namespace);
     checkInteger("deadline", deadline, 1, LONGEST_WAIT);
     const rules = rulesOf(options.rules);
-    const tag = tagOf(namespace);
-    const link = new Link(clientOf(redis));
+    const wanted = options.partitions;
+    if (wanted !== undefined) checkInteger("partitions", wanted, 1, MOST);
+    const servers = serversOf(redis);
     const until = performance.now() + deadline;
     try {
-      await link.open(until);
-      await load(link, tag, until);
-      await agree(link, `${tag}:contract`, until);
+      await servers.open(until);
+      const partitions = await agree(servers, namespace, wanted, until);
+      return new Cloakroom(new Engine({ servers, partitions, rules, deadline, clock }));
     } catch (error) {
-      await link.close();
+      await servers.close();
       throw error instanceof Lost ? new NotExecutedError(error.reason, error.cause) : error;
     }
-    return new Cloakroom({ link, tag, rules, deadline, clock });
   }
 
   /** The same store, with each call under this operation id: to repeat a call that threw `AmbiguousError`. */
@@ -65,6 +69,12 @@ export class Cloakroom {
 
   #operation() {
     return new Operation(this.#engine, this.#operationId, this.#identity);
+  }
+
+  /** An id for a new session of a user: one in the partition of that user, as the store makes them. */
+  newId(user) {
+    const { partitions, rules } = this.#engine;
+    return partitions.newId(this.#operationId ?? new OperationId(), rules.ids, checkName("user", user));
   }
 
   async create(session = {}) {
@@ -105,7 +115,7 @@ export class Cloakroom {
   }
 
   async rotate(target, rotation = {}) {
-    return one.rotate(this.#operation(), target, rotation);
+    return rotate(this.#operation(), target, rotation);
   }
 
   async bind(target, binding) {
@@ -199,7 +209,7 @@ export class Cloakroom {
 
   /** Lets go of the connection. Calls on their way end by themselves, later ones fail. */
   async close() {
-    await this.#engine.link.close();
+    await this.#engine.servers.close();
   }
 }
 
@@ -207,6 +217,22 @@ function checkNamespace(namespace) {
   if (!isText(namespace) || !/^[^{}]+$/s.test(namespace) || Buffer.byteLength(namespace) > 64) {
     throw new InvalidError("namespace", "must be text of 1 to 64 bytes without braces");
   }
+}
+
+/** The server of a URL, or the nodes of a cluster. */
+function serversOf(redis) {
+  const { url, ...options } = typeof redis === "string" ? { url: redis } : redis;
+  const found = url === undefined ? undefined : parseCluster(url);
+  if (found === undefined) return new Link(clientOf(redis));
+  if (found === null) throw new InvalidError("url", "is no redis+cluster://[user:password@]host[:port],host[:port]");
+  const { seeds, isTls, username, password } = found;
+  const tls = isTls ? { tls: true } : {};
+  return new Cluster(seeds, (address) => {
+    const socket = { ...tls, ...options.socket, ...address };
+    // Each attempt tells at once whether it was sent: a call waits for another owner, not for this one.
+    const client = clientOf({ username, password, ...options, socket, disableOfflineQueue: true });
+    return new Link(client).begin();
+  });
 }
 
 /** A client of node-redis that connects again soon and for ever: the deadline of each call is what ends the waiting. */

@@ -17,3 +17,12 @@ export function told(error) {
   if (error instanceof CloakroomError) return error;
   throw error;
 }
+
+/** The answers of calls that are one operation. */
+export async function allOf(all, call) {
+  const answers = [];
+  for (let at = 0; at < all.length; at += MOST) {
+    answers.push(...(await Promise.all(all.slice(at, at + MOST).map((one, place) => call(one, at + place)))));
+  }
+  return answers;
+}

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { bundle } from "../src/bundle.js";
-import { commandOf, tagOf } from "../src/call.js";
+import { commandOf } from "../src/call.js";
 import { textOf } from "../src/layout.js";
 import { Link } from "../src/link.js";
+import { firstTag } from "../src/partitions.js";
 import { decodeRecord } from "../src/record.js";
 import { readReply } from "../src/reply.js";
 import { startServer } from "./support/server.js";
@@ -28,7 +29,7 @@ for (const file of files) {
   const { operation, defaults, cases } = JSON.parse(readFileSync(new URL(file, CASES), "utf8"));
   for (const { name, before, call, after } of cases) {
     test(`${operation}: ${name}`, async () => {
-      const tag = tagOf(server.namespace());
+      const tag = firstTag(server.namespace());
       for (const step of before) await take(step, tag, defaults);
       await take(call, tag, defaults);
       assert.deepEqual(await stored(tag), filled(after, tag));

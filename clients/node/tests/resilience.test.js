@@ -38,7 +38,7 @@ test("a store starts though its scripts are flushed after it loaded them", async
     }
     return replies;
   };
-  await load({ send }, "{t:0}", Infinity);
+  await load({ at: () => ({ send }) }, "{t:0}", Infinity);
   assert.equal(flushes, 3);
 });
 
@@ -187,7 +187,7 @@ test("what keeps changing ends in an error, not in a spin", async () => {
   let runs = 0;
   const need = { kind: "routing", fields: ["user"], set: ["user"] };
   const run = async () => ({ word: "need", need, user: `user-${(runs += 1)}`, rest: [] });
-  await assert.rejects(settle({ run, checkSure() {} }, "delete", { id: "a" }), ContendedError);
+  await assert.rejects(settle({ run, enter() {}, checkSure() {} }, "delete", { id: "a" }), ContendedError);
   assert.equal(runs, 128);
 });
 
@@ -197,7 +197,7 @@ test("an id that was rotated away is followed once, and no further", async () =>
     asked.push(id);
     return { word: "moved", new_id: `${id}+`, rest: [] };
   };
-  const { reply } = await settle({ run, checkSure() {} }, "patch", { id: "a" });
+  const { reply } = await settle({ run, enter() {}, checkSure() {} }, "patch", { id: "a" });
   assert.deepEqual([asked, reply.word], [["a", "a+"], "missing"]);
 });
 

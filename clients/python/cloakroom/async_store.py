@@ -14,7 +14,9 @@ from redis.asyncio.retry import Retry
 
 from . import changing, clearing, link, making, migrating, nodes, reading, refreshing, starting
 from .bundle import Command
-from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable, Unsent
+from .call import Engine, Lost, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable, Unsent
+from .cluster import Address, Cluster, Errand, parse
+from .errors import Invalid
 from .operation_id import OperationId
 from .partitions import MOST
 from .rules import Rules, check_names, check_range
@@ -37,9 +39,9 @@ def _asynchronous(
 class AsyncStore:
     """Sessions in Redis, for asyncio."""
 
-    def __init__(self, client: redis.asyncio.Redis, engine: Engine, owned: bool) -> None:
+    def __init__(self, servers: Servers, engine: Engine) -> None:
         """Use `connect`."""
-        self._client, self._engine, self._owned = client, engine, owned
+        self._servers, self._engine = servers, engine
         self._clocks = link.Clocks()
 
     @classmethod
@@ -54,7 +56,8 @@ class AsyncStore:
         clock: link.Clock | None = None,
         **options: Any,
     ) -> AsyncStore:
-        """A store at a URL, with the options of redis-py's client; or on a client, of which it takes connections.
+        """A store at a URL, with the options of redis-py's client; or on a client, of which it takes connections. A URL
+        of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of its nodes.
 
         A call whose reply was lost is sent again until the deadline, in seconds; how long each reply is waited for is
         the client's `socket_timeout`. The number of `partitions` is fixed when the namespace is made, 1 unless told;
@@ -62,11 +65,10 @@ class AsyncStore:
         if partitions is not None:
             check_range("partitions", partitions, 1, MOST)
         engine = link.engine(namespace, rules, deadline_s, clock)
-        if isinstance(source, str):
-            options = {**link.TIMEOUTS, "retry": Retry(link.BACKOFF, link.RECONNECTS), **options}
-            store = cls(redis.asyncio.Redis.from_url(source, **options), engine, owned=True)
-        else:
-            store = cls(source, engine, owned=False)
+        servers = Servers(source, options)
+        if servers.cluster:
+            engine = replace(engine, homes=servers.cluster.homes)
+        store = cls(servers, engine)
         try:
             store._engine = await store._run(starting.start(engine, partitions))
         except BaseException:
@@ -76,8 +78,7 @@ class AsyncStore:
 
     async def close(self) -> None:
         """Closes the connections, but not those of a client that was handed in."""
-        if self._owned:
-            await self._client.aclose()
+        await self._servers.close()
 
     async def __aenter__(self) -> AsyncStore:
         return self
@@ -106,37 +107,49 @@ class AsyncStore:
         return store
 
     async def _run(self, steps: Steps[T]) -> T:
-        step: Callable[[Any], Commands] = steps.send
-        answer: Any = None
+        outcomes: Any = None
         try:
             while True:
-                commands = step(answer)
-                try:
-                    step, answer = steps.send, await self._exchange(commands)
-                except (Lost, Unsent, Unreachable) as error:
-                    step, answer = steps.throw, error
+                outcomes = await self._exchange(steps.send(outcomes))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    async def _exchange(self, commands: Commands) -> Replies:
-        if (wait_s := link.left_to_wait(commands)) > 0:
+    async def _exchange(self, parcels: list[Parcel]) -> list[Outcome]:
+        cluster = self._servers.cluster
+        if not cluster:
+            (outcome,) = await self._run_errands([link.errand_of(parcels)])
+            return link.outcomes_of(parcels, outcome)
+        deliveries, became = cluster.deliver(parcels, self._engine.deadline_s), None
+        try:
+            while True:
+                became = await self._run_errands(deliveries.send(became))  # type: ignore[arg-type]
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def _run_errands(self, errands: list[Errand]) -> list[Outcome]:
+        if (wait_s := link.left_to_wait(errands)) > 0:
             await asyncio.sleep(wait_s)
+        if len(errands) == 1:
+            return [await self._run_errand(errands[0])]
+        return await asyncio.gather(*map(self._run_errand, errands))
+
+    async def _run_errand(self, errand: Errand) -> Outcome:
         # Connections, because they tell what was sent from what was not, and give replies as they came.
-        pool: Any = self._client.connection_pool
+        pool = self._servers.pool(errand.address)
         try:
             connection = await pool.get_connection()
         except link.BROKEN as error:
-            raise Unreachable from error
+            return link.because(Unreachable(), error)
         clock, keep = self._clocks.of(connection), False
         try:
-            if link.asks_time(commands, clock):
-                await self._ask_time(connection, clock)
-            sent = link.made(commands, clock)
+            if link.asks_time(errand.commands, clock) and (unsent := await self._ask_time(connection, clock)):
+                return unsent
+            sent = link.made(errand.commands, clock)
             replies = await self._answers(connection, sent)
             link.note_times(clock, sent, replies)
             keep = not any(isinstance(reply, link.WRONG_SERVER) for reply in replies)
         except link.BROKEN as error:
-            raise Lost from error
+            return link.because(Lost(), error)
         finally:
             # Replies that nobody read would be the next call's.
             if not keep:
@@ -144,12 +157,13 @@ class AsyncStore:
             await pool.release(connection)
         return replies
 
-    async def _ask_time(self, connection: Any, clock: ServerClock) -> None:
+    async def _ask_time(self, connection: Any, clock: ServerClock) -> Unsent | None:
         question: list[Command] = [["TIME"]]
         try:
             link.note_times(clock, question, await self._answers(connection, question))
         except link.BROKEN as error:
-            raise Unsent from error
+            return link.because(Unsent(), error)
+        return None
 
     async def _answers(self, connection: Any, commands: list[Command]) -> Replies:
         await connection.send_packed_command(connection.pack_commands(commands))
@@ -194,3 +208,35 @@ class AsyncStore:
     lapsed_nodes = _asynchronous(nodes.lapsed_nodes)
     recover = _asynchronous(nodes.recover)
     nodes = _asynchronous(nodes.nodes)
+
+
+class Servers:
+    """The server or servers of a store, with connections to each."""
+
+    def __init__(self, source: str | redis.asyncio.Redis, options: dict[str, Any]) -> None:
+        self._given = None if isinstance(source, str) else source
+        self._options = {**link.TIMEOUTS, "retry": Retry(link.BACKOFF, link.RECONNECTS), **options}
+        self._own: dict[Address, redis.asyncio.Redis] = {}
+        #: Where there are several.
+        self.cluster: Cluster | None = None
+        if isinstance(source, redis.asyncio.RedisCluster):
+            raise Invalid(link.NO_CLUSTER_CLIENT)
+        if isinstance(source, str):
+            if found := parse(source):
+                seeds, own = found
+                self.cluster, self._options = Cluster(seeds), {**self._options, **own}
+            else:
+                self._own[link.SERVER] = redis.asyncio.Redis.from_url(source, **self._options)
+
+    def pool(self, address: Address) -> Any:
+        """The connections to one."""
+        if self._given is not None:
+            return self._given.connection_pool
+        if address not in self._own:
+            self._own[address] = redis.asyncio.Redis(host=address.host, port=address.port, **self._options)
+        return self._own[address].connection_pool
+
+    async def close(self) -> None:
+        """Closes the connections, but not those of a client that was handed in."""
+        for client in self._own.values():
+            await client.aclose()

@@ -52,7 +52,14 @@ class Timed:
 
 Commands = list[Command | Timed]
 Replies = list[Any]
-Steps = Generator[Commands, Any, T]
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Commands of a call that go to one server in one pipeline: to that which has the keys of a tag."""
+
+    tag: str
+    commands: Commands
 
 
 class Lost(Exception):
@@ -65,6 +72,11 @@ class Unsent(Exception):
 
 class Unreachable(Exception):
     """There is no connection to the server. Nothing was sent."""
+
+
+#: What became of a parcel.
+Outcome = Replies | Lost | Unsent | Unreachable
+Steps = Generator[list[Parcel], list[Outcome], T]
 
 
 @dataclass(frozen=True)
@@ -114,6 +126,8 @@ class Engine:
     told: ServerClock = field(default_factory=ServerClock)
     #: The one in which a call works.
     partition: int = 0
+    #: One partition of each server that has some, of all tags of a namespace.
+    homes: Callable[[list[str]], list[int]] = lambda tags: [0]
 
     @property
     def tag(self) -> str:
@@ -213,7 +227,7 @@ class Call:
             if script.effect == "noted":
                 commands[-1] = replace(call, not_before=self._history.not_before())
             try:
-                reply = (yield commands)[-1]
+                reply = (yield from self._send(commands))[-1]
             except Lost as error:
                 lost = error
                 if script.effect != "reads":
@@ -237,6 +251,12 @@ class Call:
             else:
                 return script.read(reply)
         raise self._failed(script.effect, lost) from lost or unsent
+
+    def _send(self, commands: Commands) -> Steps[Replies]:
+        (outcome,) = yield [Parcel(self.engine.tag, commands)]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     def _timed(self, script: Script, values: dict[str, Any], members: list[dict[str, str]]) -> Timed:
         """The command of a script. Each attempt makes it anew, for it carries a bound."""
@@ -315,7 +335,7 @@ class Call:
         with self.doubting():
             for _ in self._attempts():
                 try:
-                    return (yield list(commands))  # type: ignore[no-any-return]
+                    return (yield from self._send([*commands]))
                 except (Lost, Unsent) as error:
                     lost = error
                 except Unreachable as error:

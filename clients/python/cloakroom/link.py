@@ -5,19 +5,27 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError, ResponseError
 
 from . import bundle
 from .bundle import Command
-from .call import Commands, Engine, Timed
+from .call import Commands, Engine, Outcome, Parcel, Timed
+from .cluster import Address, Errand
 from .partitions import Partitions
 from .rules import Rules
 from .server_clock import ServerClock
 
+#: Why a store takes none.
+NO_CLUSTER_CLIENT = "a cluster client sends scripts again by itself: give a redis+cluster:// URL"
+#: Where an errand goes at one server, whatever its address.
+SERVER = Address("", 0)
+
 Clock = Callable[[], int]
+T = TypeVar("T", bound=Exception)
 
 #: What a client that is made here waits for at most, in seconds, unless it is told otherwise.
 TIMEOUTS = {"socket_timeout": 2.0, "socket_connect_timeout": 1.0}
@@ -52,9 +60,30 @@ class Clocks:
         return clock
 
 
-def left_to_wait(commands: Commands) -> float:
-    """How long to wait before commands are sent, in seconds."""
-    instants = [command.not_before for command in commands if isinstance(command, Timed) and command.not_before]
+def errand_of(parcels: list[Parcel]) -> Errand:
+    """All of them in one pipeline, for the one server that there is."""
+    return Errand(SERVER, [command for parcel in parcels for command in parcel.commands])
+
+
+def outcomes_of(parcels: list[Parcel], outcome: Outcome) -> list[Outcome]:
+    """What became of each of them there."""
+    if not isinstance(outcome, list):
+        return [outcome for _ in parcels]
+    replies = iter(outcome)
+    return [list(islice(replies, len(parcel.commands))) for parcel in parcels]
+
+
+def because(failure: T, error: BaseException) -> T:
+    """A failure with its cause."""
+    failure.__cause__ = error
+    return failure
+
+
+def left_to_wait(errands: list[Errand]) -> float:
+    """How long to wait before errands are begun, in seconds."""
+    instants = [errand.not_before for errand in errands]
+    for errand in errands:
+        instants += [each.not_before for each in errand.commands if isinstance(each, Timed) and each.not_before]
     return max(0.0, max(instants, default=0.0) - time.monotonic())
 
 

@@ -14,7 +14,8 @@ from .rules import check_range, check_text
 
 #: How many there may be.
 MOST = 1024
-_SLOTS = 16384
+#: How many slots a cluster has.
+SLOTS = 16384
 #: How many hex digits at the end of an id differ from draw to draw.
 _TAIL = 12
 
@@ -83,10 +84,15 @@ def _tags(namespace: str, count: int) -> list[str]:
     found: dict[int, str] = {}
     number = 0
     while len(found) < count:
-        slot = _crc(f"{namespace}:{number}") % _SLOTS
-        found.setdefault(slot * count // _SLOTS, f"{{{namespace}:{number}}}")
+        tag = f"{{{namespace}:{number}}}"
+        found.setdefault(slot_of(tag) * count // SLOTS, tag)
         number += 1
     return [found[at] for at in range(count)]
+
+
+def slot_of(tag: str) -> int:
+    """The slot of a cluster in which all keys of a partition are."""
+    return _crc(tag[1:-1]) % SLOTS
 
 
 def _draws(operation: OperationId) -> Iterator[str]:

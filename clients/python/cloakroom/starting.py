@@ -6,14 +6,14 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from redis.exceptions import NoPermissionError, NoScriptError
+from redis.exceptions import NoPermissionError, NoScriptError, TryAgainError
 
 from . import errors
 from .bundle import Command
-from .call import Call, Engine, Steps, check_reply
-from .partitions import MOST, Partitions
+from .call import Call, Engine, Lost, Steps, Unreachable, Unsent, check_reply
+from .partitions import MOST, Partitions, first_tag
 from .rules import LONGEST_MS
-from .together import all_of
+from .together import together
 
 #: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.
 _LOADS = 16
@@ -33,9 +33,18 @@ def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
     count = yield from _note(call, wanted)
     partitions = Partitions(engine.partitions.namespace, count)
     engine = replace(engine, partitions=partitions)
-    rest = [_note(Call(each), count) for each in engine.everywhere() if each.partition != partitions.first]
-    yield from all_of(rest)
+    # Of a cluster one of the masters has to answer. Scripts are loaded by the calls that find another back.
+    homes = engine.homes([first_tag(partitions.namespace), *partitions.tags])[1:]
+    proofs = [_prove(Call(engine.at(place - 1))) for place in homes]
+    notes = [_note(Call(each), count) for each in engine.everywhere() if each.partition != partitions.first]
+    for outcome in (*(yield from together(proofs)), *(yield from together(notes))):
+        if isinstance(outcome, errors.CloakroomError) and not _is_away(outcome):
+            raise outcome
     return engine
+
+
+def _is_away(error: errors.CloakroomError) -> bool:
+    return isinstance(error, errors.NotExecuted) and isinstance(error.__cause__, (Lost, Unsent, Unreachable))
 
 
 def _note(call: Call, wanted: int | None) -> Steps[int]:
@@ -67,6 +76,8 @@ def _prove(call: Call) -> Steps[None]:
         *loaded, forbidden, multi, exec_, _time = yield from call.exchange(*questions)
         if not isinstance(forbidden, NoScriptError):
             break
+    if isinstance(forbidden, TryAgainError):
+        return  # its slot is on its way, where no script on several new keys is served
     for reply in loaded:
         _check_allowed(reply, "+script|load")
     _check_allowed(forbidden, f"~{tag}:*" if " key" in str(forbidden) else "+evalsha")

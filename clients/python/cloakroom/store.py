@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -14,7 +15,9 @@ from redis.retry import Retry
 
 from . import changing, clearing, link, making, migrating, nodes, reading, refreshing, starting
 from .bundle import Command
-from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable, Unsent
+from .call import Engine, Lost, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable, Unsent
+from .cluster import Address, Cluster, Errand, parse
+from .errors import Invalid
 from .operation_id import OperationId
 from .partitions import MOST
 from .rules import Rules, check_names, check_range
@@ -35,9 +38,9 @@ def _plain(operation: Callable[Concatenate[Engine, P], Steps[T]]) -> Callable[Co
 class Store:
     """Sessions in Redis, for threads: any number may use it."""
 
-    def __init__(self, client: redis.Redis, engine: Engine, owned: bool) -> None:
+    def __init__(self, servers: Servers, engine: Engine) -> None:
         """Use `connect`."""
-        self._client, self._engine, self._owned = client, engine, owned
+        self._servers, self._engine = servers, engine
         self._clocks = link.Clocks()
 
     @classmethod
@@ -52,7 +55,8 @@ class Store:
         clock: link.Clock | None = None,
         **options: Any,
     ) -> Store:
-        """A store at a URL, with the options of redis-py's client; or on a client, of which it takes connections.
+        """A store at a URL, with the options of redis-py's client; or on a client, of which it takes connections. A URL
+        of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of its nodes.
 
         A call whose reply was lost is sent again until the deadline, in seconds; how long each reply is waited for is
         the client's `socket_timeout`. The number of `partitions` is fixed when the namespace is made, 1 unless told;
@@ -60,11 +64,10 @@ class Store:
         if partitions is not None:
             check_range("partitions", partitions, 1, MOST)
         engine = link.engine(namespace, rules, deadline_s, clock)
-        if isinstance(source, str):
-            options = {**link.TIMEOUTS, "retry": Retry(link.BACKOFF, link.RECONNECTS), **options}
-            store = cls(redis.Redis.from_url(source, **options), engine, owned=True)
-        else:
-            store = cls(source, engine, owned=False)
+        servers = Servers(source, options)
+        if servers.cluster:
+            engine = replace(engine, homes=servers.cluster.homes)
+        store = cls(servers, engine)
         try:
             store._engine = store._run(starting.start(engine, partitions))
         except BaseException:
@@ -74,8 +77,7 @@ class Store:
 
     def close(self) -> None:
         """Closes the connections, but not those of a client that was handed in."""
-        if self._owned:
-            self._client.close()
+        self._servers.close()
 
     def __enter__(self) -> Store:
         return self
@@ -104,61 +106,35 @@ class Store:
         return store
 
     def _run(self, steps: Steps[T]) -> T:
-        step: Callable[[Any], Commands] = steps.send
-        answer: Any = None
+        outcomes: Any = None
         try:
             while True:
-                commands = step(answer)
-                try:
-                    step, answer = steps.send, self._exchange(commands)
-                except (Lost, Unsent, Unreachable) as error:
-                    step, answer = steps.throw, error
+                outcomes = self._exchange(steps.send(outcomes))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]
 
-    def _exchange(self, commands: Commands) -> Replies:
-        if (wait_s := link.left_to_wait(commands)) > 0:
+    def _exchange(self, parcels: list[Parcel]) -> list[Outcome]:
+        cluster = self._servers.cluster
+        if not cluster:
+            (outcome,) = self._run_errands([link.errand_of(parcels)])
+            return link.outcomes_of(parcels, outcome)
+        deliveries, became = cluster.deliver(parcels, self._engine.deadline_s), None
+        try:
+            while True:
+                became = self._run_errands(deliveries.send(became))  # type: ignore[arg-type]
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _run_errands(self, errands: list[Errand]) -> list[Outcome]:
+        """All of them are sent before a reply is waited for."""
+        if (wait_s := link.left_to_wait(errands)) > 0:
             time.sleep(wait_s)
-        # Connections, because they tell what was sent from what was not, and give replies as they came.
-        pool: Any = self._client.connection_pool
-        try:
-            connection = pool.get_connection()
-        except link.BROKEN as error:
-            raise Unreachable from error
-        clock, keep = self._clocks.of(connection), False
-        try:
-            if link.asks_time(commands, clock):
-                self._ask_time(connection, clock)
-            sent = link.made(commands, clock)
-            replies = self._answers(connection, sent)
-            link.note_times(clock, sent, replies)
-            keep = not any(isinstance(reply, link.WRONG_SERVER) for reply in replies)
-        except link.BROKEN as error:
-            raise Lost from error
-        finally:
-            # Replies that nobody read would be the next call's.
-            if not keep:
-                connection.disconnect()
-            pool.release(connection)
-        return replies
-
-    def _ask_time(self, connection: Any, clock: ServerClock) -> None:
-        question: list[Command] = [["TIME"]]
-        try:
-            link.note_times(clock, question, self._answers(connection, question))
-        except link.BROKEN as error:
-            raise Unsent from error
-
-    def _answers(self, connection: Any, commands: list[Command]) -> Replies:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return [self._reply(connection) for _ in commands]
-
-    @staticmethod
-    def _reply(connection: Any) -> Any:
-        try:
-            return connection.read_response(disable_decoding=True)
-        except link.ANSWERS as error:
-            return error
+        with ExitStack() as open_exchanges:
+            exchanges = [_Exchange(self._servers.pool(errand.address), self._clocks) for errand in errands]
+            for exchange, errand in zip(exchanges, errands, strict=True):
+                open_exchanges.callback(exchange.end)
+                exchange.begin(errand)
+            return [exchange.outcome() for exchange in exchanges]
 
     create = _plain(making.create)
     create_many = _plain(making.create_many)
@@ -192,3 +168,103 @@ class Store:
     lapsed_nodes = _plain(nodes.lapsed_nodes)
     recover = _plain(nodes.recover)
     nodes = _plain(nodes.nodes)
+
+
+class _Exchange:
+    """Commands on their way, over one connection."""
+
+    def __init__(self, pool: Any, clocks: link.Clocks) -> None:
+        self._pool, self._clocks = pool, clocks
+        self._connection: Any = None
+        self._clock = ServerClock()
+        self._sent: list[Command] = []
+        self._failed: Outcome | None = None
+        self._keeps = False
+
+    def begin(self, errand: Errand) -> None:
+        """Sends them. Connections, because they tell what was sent from what was not, and give replies as they came."""
+        try:
+            self._connection = self._pool.get_connection()
+        except link.BROKEN as error:
+            self._failed = link.because(Unreachable(), error)
+            return
+        self._clock = self._clocks.of(self._connection)
+        try:
+            if link.asks_time(errand.commands, self._clock):
+                self._sent = [["TIME"]]
+                self._send()
+                link.note_times(self._clock, self._sent, self._replies())
+        except link.BROKEN as error:
+            self._failed = link.because(Unsent(), error)
+            return
+        self._sent = link.made(errand.commands, self._clock)
+        try:
+            self._send()
+        except link.BROKEN as error:
+            self._failed = link.because(Lost(), error)
+
+    def outcome(self) -> Outcome:
+        """What became of them."""
+        if self._failed is not None:
+            return self._failed
+        try:
+            replies = self._replies()
+        except link.BROKEN as error:
+            return link.because(Lost(), error)
+        link.note_times(self._clock, self._sent, replies)
+        self._keeps = not any(isinstance(reply, link.WRONG_SERVER) for reply in replies)
+        return replies
+
+    def end(self) -> None:
+        """Gives the connection back. Replies that nobody read would be the next call's."""
+        if self._connection is None:
+            return
+        if not self._keeps:
+            self._connection.disconnect()
+        self._pool.release(self._connection)
+
+    def _send(self) -> None:
+        self._connection.send_packed_command(self._connection.pack_commands(self._sent))
+
+    def _replies(self) -> Replies:
+        return [self._reply(self._connection) for _ in self._sent]
+
+    @staticmethod
+    def _reply(connection: Any) -> Any:
+        try:
+            return connection.read_response(disable_decoding=True)
+        except link.ANSWERS as error:
+            return error
+
+
+class Servers:
+    """The server or servers of a store, with connections to each."""
+
+    def __init__(self, source: str | redis.Redis, options: dict[str, Any]) -> None:
+        self._given = None if isinstance(source, str) else source
+        self._options = {**link.TIMEOUTS, "retry": Retry(link.BACKOFF, link.RECONNECTS), **options}
+        self._own: dict[Address, redis.Redis] = {}
+        #: Where there are several.
+        self.cluster: Cluster | None = None
+        if isinstance(source, redis.RedisCluster):
+            raise Invalid(link.NO_CLUSTER_CLIENT)
+        if isinstance(source, str):
+            if found := parse(source):
+                seeds, own = found
+                self.cluster, self._options = Cluster(seeds), {**self._options, **own}
+            else:
+                self._own[link.SERVER] = redis.Redis.from_url(source, **self._options)
+
+    def pool(self, address: Address) -> Any:
+        """The connections to one."""
+        if self._given is not None:
+            return self._given.connection_pool
+        if address not in self._own:
+            client = redis.Redis(host=address.host, port=address.port, **self._options)
+            self._own.setdefault(address, client)
+        return self._own[address].connection_pool
+
+    def close(self) -> None:
+        """Closes the connections, but not those of a client that was handed in."""
+        for client in self._own.values():
+            client.close()

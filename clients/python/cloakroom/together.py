@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, TypeVar
 
-from .call import Commands, Lost, Steps, Unreachable, Unsent
+from .call import Outcome, Parcel, Steps
 from .errors import CloakroomError
 
 T = TypeVar("T")
@@ -37,21 +37,19 @@ def all_of(calls: Iterable[Steps[T]]) -> Steps[list[T]]:
 
 def _batch(calls: list[Steps[T]]) -> Steps[list[T | CloakroomError]]:
     answers: dict[int, T | CloakroomError] = {}
-    # How each call goes on, and what it sent last.
-    going: dict[int, tuple[Callable[[Any], Commands], Any]] = {at: (call.send, None) for at, call in enumerate(calls)}
+    # What each call that goes on is told next.
+    told: dict[int, Any] = dict.fromkeys(range(len(calls)))
     while True:
-        sent: dict[int, Commands] = {}
-        for at, (step, answer) in going.items():
+        sent: dict[int, list[Parcel]] = {}
+        for at, outcomes in told.items():
             try:
-                sent[at] = step(answer)
+                sent[at] = calls[at].send(outcomes)
             except StopIteration as end:
                 answers[at] = end.value
             except CloakroomError as error:
                 answers[at] = error
         if not sent:
             return [answers[at] for at in range(len(calls))]
-        try:
-            replies = iter((yield [command for commands in sent.values() for command in commands]))
-            going = {at: (calls[at].send, list(islice(replies, len(commands)))) for at, commands in sent.items()}
-        except (Lost, Unsent, Unreachable) as error:
-            going = {at: (calls[at].throw, error) for at in sent}
+        became: list[Outcome] = yield [parcel for parcels in sent.values() for parcel in parcels]
+        rest = iter(became)
+        told = {at: list(islice(rest, len(parcels))) for at, parcels in sent.items()}

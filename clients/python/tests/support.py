@@ -35,12 +35,22 @@ def free_port() -> int:
 class Server:
     """A redis-server of our own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *more: str) -> None:
         self._directory = tempfile.TemporaryDirectory()
         # Another process may take the port first: then the server ends at once.
         while True:
             self.port = free_port()
-            options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", self._directory.name]
+            options = [
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--dir",
+                self._directory.name,
+                *more,
+            ]
             self._process = subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL)
             if self._answers():
                 break
@@ -57,6 +67,14 @@ class Server:
             except redis.ConnectionError:
                 continue
         return False
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def stop(self) -> None:
         self.client.close()

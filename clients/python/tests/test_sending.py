@@ -77,14 +77,14 @@ def test_an_expired_session_in_the_way_is_reaped_and_handed_out(store: Any, cloc
 
 def test_a_call_that_others_are_always_faster_than_gives_up(connect: Connector) -> None:
     steps = changing.delete(Engine(bundle.load(), Partitions("x", 1), Rules()), "s")
-    sent = steps.send(None)
+    sent = next(steps)
     rounds = 1
     with pytest.raises(cloakroom.Contended):
         while True:
             user = b"%d" % rounds
-            sent = steps.send([[b"need", b"routing", user, b"", b""]])
-            assert isinstance(sent[0], Timed)
-            assert b"{x:0}:user:%s:sessions" % user in sent[0].make(ServerClock())
+            sent = steps.send([[[b"need", b"routing", user, b"", b""]]])
+            assert isinstance(sent[0].commands[0], Timed)
+            assert b"{x:0}:user:%s:sessions" % user in sent[0].commands[0].make(ServerClock())
             rounds += 1
     assert rounds == 128
 
@@ -276,8 +276,8 @@ def test_a_store_starts_though_its_scripts_are_flushed_after_it_loaded_them(own_
     replies: Any = None
     with contextlib.suppress(StopIteration):
         while True:
-            commands, replies = steps.send(replies), []
-            for command in made(commands, ServerClock()):
+            parcels, replies = next(steps) if replies is None else steps.send([replies]), []
+            for command in made(parcels[0].commands, ServerClock()):
                 if command[0] == "EVALSHA" and flushes < 2:
                     own_server.client.script_flush()
                     flushes += 1

@@ -32,6 +32,8 @@ TOLERATED = (
     cloakroom.Moved,
     cloakroom.Limit,
     cloakroom.Contended,
+    # The id of a session of another user, which may be in another partition.
+    cloakroom.Invalid,
 )
 
 

@@ -1,27 +1,38 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { createClient } from "@redis/client";
 import { Cloakroom } from "../../src/index.js";
 
 /** A Redis server of this test file, stopped when its tests are done. */
-export async function startServer() {
+export async function startServer(...more) {
   const port = await freePort();
-  const options = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
+  const directory = await mkdtemp(join(tmpdir(), "cloakroom-"));
+  const options = ["--port", String(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", directory, ...more];
   const child = spawn("redis-server", options, { stdio: ["ignore", "pipe", "inherit"] });
   const exited = once(child, "exit");
   await ready(child);
   const url = `redis://127.0.0.1:${port}`;
   const admin = createClient({ url, RESP: 2 });
   await admin.connect();
+  // A test may kill it.
+  admin.on("error", () => {});
   const server = new Server(port, url, admin);
+  server.kill = async () => {
+    child.kill("SIGKILL");
+    await exited;
+  };
   after(async () => {
     await Promise.all(server.stores.map((store) => store.close()));
     admin.destroy();
     child.kill();
     await exited;
+    await rm(directory, { recursive: true });
   });
   return server;
 }
@@ -80,5 +91,6 @@ async function freePort() {
   const { port } = server.address();
   server.close();
   await once(server, "close");
-  return port;
+  // The nodes of a cluster hear each other at the port that is 10,000 higher.
+  return port + 10_000 < 65_536 ? port : freePort();
 }

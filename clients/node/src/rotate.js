@@ -1,0 +1,43 @@
+/** A new id for a session, and a user: what a login does. */
+
+import { settle } from "./declared.js";
+import { MissingError } from "./errors.js";
+import { checkName, checkSessionId } from "./ids.js";
+import { logIn } from "./login.js";
+import { lookup } from "./lookup.js";
+import { declaredOf, expect, limitOf } from "./one.js";
+import { checkNames } from "./rules.js";
+import { sessionOf } from "./session.js";
+
+export async function rotate(operation, target, rotation) {
+  checkNames("rotation", rotation, ["newId", "user"]);
+  const { rules, partitions } = operation;
+  const declared = declaredOf(target);
+  const user = checkName("user", rotation.user);
+  const source = partitions.of(declared.id);
+  const home = user === "" ? source : partitions.of(user);
+  const newId = checkSessionId(rotation.newId ?? partitions.newIdIn(home, operation.id, rules.ids));
+  if (home !== source) {
+    partitions.check(newId, user);
+    return logIn(operation, { user: "", connection: "", node: "", ...declared }, { newId, user });
+  }
+  partitions.checkIn(home, newId);
+  const { reply, evicted } = await settle(operation, "rotate", {
+    ...declared,
+    new_id: newId,
+    new_user: user,
+    grace_ms: rules.grace,
+    rotation_grace_ms: rules.rotationGrace,
+    tombstone_ms: rules.tombstone,
+    ...limitOf(rules),
+  });
+  if (reply.word === "moved") {
+    const found = await lookup(operation, reply.new_id);
+    if (!found) {
+      operation.checkSure();
+      throw new MissingError();
+    }
+    return { session: found.session, evicted: [], byAnother: true };
+  }
+  return { session: sessionOf(newId, expect(reply, "ok").record), evicted, byAnother: false };
+}
