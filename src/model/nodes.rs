@@ -265,6 +265,9 @@ pub struct Claimed {
     pub stale: Vec<SessionId>,
     /// How many more were met whose ids are no text; those that were sound were taken.
     pub unreadable: u64,
+    /// How many partitions of the namespace failed, and keep their sessions for another claim: `tracing` is told why. Where
+    /// all do, that is the error of the claim.
+    pub failed: u64,
     /// Where to go on; `None`: the node's sessions are through.
     pub next: Option<Cursor>,
 }
@@ -283,6 +286,7 @@ impl Claimed {
         self.corrupt.extend(other.corrupt);
         self.stale.extend(other.stale);
         self.unreadable += other.unreadable;
+        self.failed += other.failed;
     }
 }
 

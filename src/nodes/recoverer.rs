@@ -31,7 +31,7 @@ struct Counters {
     nodes: AtomicU64,
     recovered: AtomicU64,
     left: AtomicU64,
-    corrupt_nodes: AtomicU64,
+    passed_over: AtomicU64,
 }
 
 /// What a recoverer did so far.
@@ -46,7 +46,7 @@ pub struct RecovererStats {
     pub recovered: u64,
     /// How often it met a session that stays for now: corrupt, being migrated, or changing all the time.
     pub left: u64,
-    /// How many sweeps failed, or passed over a node whose keys are corrupt. The next one tries again.
+    /// How many sweeps failed, or passed over a node whose keys are corrupt, or a partition of one. The next one tries again.
     pub errors: u64,
     /// How often the callback panicked.
     pub callback_panics: u64,
@@ -127,7 +127,7 @@ impl Recoverer {
             nodes: read(&self.counters.nodes),
             recovered: read(&self.counters.recovered),
             left: read(&self.counters.left),
-            errors: self.sweeper.errors() + read(&self.counters.corrupt_nodes),
+            errors: self.sweeper.errors() + read(&self.counters.passed_over),
             callback_panics: self.panics.get(),
         }
     }
@@ -169,7 +169,7 @@ impl Sweep for Recovering {
                 // Its keys are not ours to mend, and the others' are sound.
                 Err(error @ Error::Corrupt { .. }) => {
                     tracing::warn!(%error, node, "the sessions of a node cannot be recovered");
-                    count(&self.counters.corrupt_nodes, 1);
+                    count(&self.counters.passed_over, 1);
                 }
                 taken => taken?,
             }
@@ -203,6 +203,7 @@ impl Recovering {
             let claimed = self.store.recover(claim.clone()).await?;
             count(&self.counters.recovered, claimed.sessions.len());
             count(&self.counters.left, claimed.frozen.len() + claimed.corrupt.len() + claimed.stale.len());
+            self.counters.passed_over.fetch_add(claimed.failed, Ordering::Relaxed);
             claimed.sessions.iter().for_each(|session| self.on_recovered.call(session));
             let Some(next) = claimed.next else {
                 count(&self.counters.nodes, 1);

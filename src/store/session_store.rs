@@ -276,6 +276,18 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `create` under that makes.
     fn new_id(&self, user: &str) -> SessionId;
 
+    /// Refuses an id of the caller's that this store would not take for a session of a user, or of nobody. `from`: the id that
+    /// a rotation leaves, which keeps the user. In a namespace of several
+    /// [partitions](crate::RedisStoreBuilder::partitions) it has to be in that of the user, or of the id that is left. Asks no
+    /// server. Defaults to refusing none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) names both.
+    fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
+        let _ = (id, user, from);
+        Ok(())
+    }
+
     /// Lets go of all connections. Calls on their way end by themselves, later ones fail.
     async fn close(&self);
 

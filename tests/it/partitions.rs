@@ -1,6 +1,7 @@
 //! A namespace of several partitions: what is different from one.
 
 mod login;
+mod one_fails;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
