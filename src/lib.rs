@@ -27,7 +27,12 @@ pub use crate::model::{
     Rules, Selector, Session, SessionId, SessionRef, Status, UserDeleted, Version,
 };
 #[cfg(feature = "redis")]
-pub use crate::redis::{builder::RedisStoreBuilder, credentials::Credentials, store::RedisStore};
+pub use crate::redis::{
+    builder::RedisStoreBuilder,
+    credentials::Credentials,
+    durability::{Applied, Durability},
+    store::RedisStore,
+};
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
 /// The crates whose types the constructors take: redis 1.8, bb8 0.9.

@@ -28,35 +28,44 @@ impl RedisStore {
         join(calls).await.into_iter().collect()
     }
 
-    /// What a script answers in each partition, which may run any number of times: asked in one round trip, and each by itself
-    /// where that fails as a whole, so that one that refuses keeps no other from answering.
+    /// What each partition answers: asked together, and each by itself where that fails as a whole, so that one that refuses
+    /// keeps no other from answering.
+    async fn answers<'a, T: Send + 'a, F>(
+        &'a self,
+        ask: impl Fn(Vec<Partition>) -> F,
+    ) -> Vec<(Partition, Result<T>)>
+    where
+        F: Future<Output = Result<Vec<T>>> + Send + 'a,
+    {
+        let all: Vec<Partition> = self.partitions().all().collect();
+        let answers = match ask(all.clone()).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(_) => {
+                let alone = |partition: &Partition| -> PendingCall<'a, _> {
+                    let asked = ask(vec![*partition]);
+                    Box::pin(async move { asked.await?.pop().ok_or_else(|| Error::corrupt("reply")) })
+                };
+                join(all.iter().map(alone)).await
+            }
+        };
+        all.into_iter().zip(answers).collect()
+    }
+
+    /// What a script answers in each partition, which may run any number of times.
     pub(crate) async fn ask_each(
         &self,
         name: &'static str,
         script: &'static Script,
         cmd: impl Fn(&Call, Partition) -> Cmd + Sync,
     ) -> Vec<(Partition, Result<Reply>)> {
-        let (cmd, all): (_, Vec<Partition>) = (&cmd, self.partitions().all().collect());
-        let ask = |partitions: Vec<Partition>| {
+        let cmd = &cmd;
+        self.answers(|partitions| {
             self.call(name, |call| async move {
                 let cmds: Vec<Cmd> = partitions.into_iter().map(|partition| cmd(&call, partition)).collect();
                 call.run_each(script, &cmds).await
             })
-        };
-        let replies = match ask(all.clone()).await {
-            Ok(replies) => replies.into_iter().map(Ok).collect(),
-            Err(error) if all.len() == 1 => vec![Err(error)],
-            Err(_) => {
-                let alone = |partition: &Partition| -> PendingCall<'_, _> {
-                    let asked = ask(vec![*partition]);
-                    Box::pin(async move {
-                        asked.await?.pop().ok_or_else(|| Error::corrupt("reply to a pipeline"))
-                    })
-                };
-                join(all.iter().map(alone)).await
-            }
-        };
-        all.into_iter().zip(replies).collect()
+        })
+        .await
     }
 
     pub(crate) async fn list_in(
@@ -189,19 +198,19 @@ impl RedisStore {
     /// those that could not be read.
     pub(crate) async fn migrations_everywhere(&self, skip: usize, limit: usize) -> Result<Migrations> {
         check_count("page size", limit, SESSIONS_PER_SCRIPT)?;
-        let body = |call: Arc<Call>| async move {
-            let partitions = call.partitions();
-            let mut pipeline = Pipeline::with_capacity(partitions.count().into());
-            for partition in partitions.all() {
-                pipeline.cmd("ZCARD").arg(partitions.keys(partition).migrations());
-            }
-            pipeline.ignore_errors();
-            let lengths = call.read(&pipeline, "migrations").await?;
-            let length = |value| redis::from_redis_value(value).map_err(|_| Error::corrupt("migrations"));
-            Ok(lengths.into_iter().map(length).collect::<Vec<Result<usize>>>())
+        let lengths = |partitions: Vec<Partition>| {
+            self.call("migrations", |call| async move {
+                let mut pipeline = Pipeline::with_capacity(partitions.len());
+                for partition in partitions {
+                    pipeline.cmd("ZCARD").arg(call.partitions().keys(partition).migrations());
+                }
+                let lengths = call.read(&pipeline, "migrations").await?;
+                let length = |value| redis::from_redis_value(value).map_err(|_| Error::corrupt("migrations"));
+                lengths.into_iter().map(length).collect::<Result<Vec<usize>>>()
+            })
         };
         let (mut lists, mut total, mut failures) = (Vec::new(), 0, Failures::default());
-        for (partition, length) in self.partitions().all().zip(self.call("migrations", body).await?) {
+        for (partition, length) in self.answers(lengths).await {
             match length {
                 Ok(length) => {
                     lists.push((partition, total, length));

@@ -10,8 +10,9 @@ use crate::redis::call::Call;
 use crate::redis::config::StoreConfig;
 use crate::redis::near_cache::NearCache;
 use crate::redis::tidy::Tidying;
-use crate::redis::transport::pool::Pool;
+use crate::redis::transport::lane::Lanes;
 use crate::redis::transport::sender::Sender;
+use crate::redis::transport::servers::Servers;
 use crate::store::call_span;
 use crate::stored::partitions::{Partition, Partitions};
 
@@ -23,6 +24,8 @@ pub struct RedisStore {
     pub(crate) operation_id: Option<OperationId>,
     /// The node that makes all calls through this handle.
     pub(crate) identity: Option<NodeIdentity>,
+    /// What sends all calls through this handle, where that is not what sends those of the store.
+    pub(crate) alone: Option<Arc<Sender>>,
 }
 
 /// What all handles of a store share.
@@ -30,6 +33,7 @@ pub(crate) struct Backend {
     config: Arc<StoreConfig>,
     /// `None` once the store is closed.
     sender: RwLock<Option<Arc<Sender>>>,
+    pub(crate) lanes: Lanes,
     tidying: Tidying,
 }
 
@@ -40,12 +44,14 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    pub(crate) fn new(pool: Pool, config: StoreConfig) -> Self {
-        let sender = RwLock::new(Some(Arc::new(Sender::new(pool))));
+    pub(crate) fn new(servers: Servers, config: StoreConfig) -> Self {
+        let sender = RwLock::new(Some(Arc::new(Sender::new(servers))));
+        let (config, lanes, tidying) = (Arc::new(config), Lanes::default(), Tidying::default());
         Self {
-            backend: Arc::new(Backend { config: Arc::new(config), sender, tidying: Tidying::default() }),
+            backend: Arc::new(Backend { config, sender, lanes, tidying }),
             operation_id: None,
             identity: None,
+            alone: None,
         }
     }
 
@@ -53,15 +59,16 @@ impl RedisStore {
     pub(crate) async fn start(&self) -> Result<()> {
         let config = self.config();
         let until = Instant::now() + config.deadline;
-        let started = config.startup.wait(self.sender()?.pool(), &config.partitions, until).await;
+        let started = config.startup.wait(&self.sender()?, &config.partitions, until).await;
         started.map_err(|error| error.at(&config.server))
     }
 
     /// What sends, until the store is closed.
-    fn sender(&self) -> Result<Arc<Sender>> {
+    pub(crate) fn sender(&self) -> Result<Arc<Sender>> {
         // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
         let sender = self.backend.sender.read().unwrap_or_else(PoisonError::into_inner).clone();
-        sender.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))
+        let sender = sender.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
+        Ok(self.alone.clone().unwrap_or(sender))
     }
 
     pub(crate) fn config(&self) -> &StoreConfig {
@@ -152,5 +159,6 @@ impl RedisStore {
     pub(crate) fn end(&self) {
         self.config().near_cache.iter().for_each(|near_cache| near_cache.close());
         self.backend.sender.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.backend.lanes.close();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cloakroom::{NewSession, RedisStore, RedisStoreBuilder, SessionId};
+use cloakroom::{Durability, NewSession, RedisStore, RedisStoreBuilder, SessionId, SessionStore as _};
 use redis::IntoConnectionInfo as _;
 use tokio::task::JoinSet;
 
@@ -261,4 +261,54 @@ async fn sentinels_and_the_master_may_each_have_their_own_user() {
     assert!(store.get(session.id()).await.unwrap().is_some());
     let list: String = command(&watched.servers[0], &["CLIENT", "LIST", "TYPE", "normal"]).await;
     assert!(list.lines().any(|line| line.contains("user=shop") && line.contains("db=2")), "{list}");
+}
+
+/// Of a failover that is asked for most writes are lost that come between the promotion and the switch. Those are not that were
+/// told to be at both replicas, for the promoted one was one of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_to_be_at_all_replicas_outlives_a_failover() {
+    let watched = Watched::start().await;
+    let store = builder(&watched.url()).build().await.unwrap();
+    let (is_over, replicated) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let (store, is_over, replicated) = (store.clone(), is_over.clone(), replicated.clone());
+        writers.spawn(async move {
+            let (mut kept, mut others) = (Vec::new(), Vec::new());
+            while !is_over.load(Ordering::SeqCst) {
+                let create = async |store: RedisStore| store.create(NewSession::new()).await;
+                let both = Durability::Replicas(2, Duration::from_millis(100));
+                let Ok(created) = store.durably(both, create).await else { continue };
+                let is_kept = created.is_replicated();
+                replicated.fetch_add(u64::from(is_kept), Ordering::SeqCst);
+                let id = created.value.session.id().clone();
+                if is_kept { kept.push(id) } else { others.push(id) }
+            }
+            (kept, others)
+        });
+    }
+    let goes_on = async || {
+        let before = replicated.load(Ordering::SeqCst);
+        eventually("writes get there", async || replicated.load(Ordering::SeqCst) > before + 200).await;
+    };
+    goes_on().await;
+    let mut failover = redis::cmd("SENTINEL");
+    failover.arg("FAILOVER").arg(SERVICE);
+    failover.query_async::<()>(&mut watched.sentinel(0).await).await.unwrap();
+    let promoted = watched.switched().await;
+    goes_on().await;
+    is_over.store(true, Ordering::SeqCst);
+    let told = writers.join_all().await;
+    let at_promoted = store_at(&watched.servers[promoted]).await;
+    let lost = async |ids: Vec<SessionId>| {
+        let mut lost = 0;
+        for found in at_promoted.get_many(&ids).await {
+            lost += usize::from(found.unwrap().is_none());
+        }
+        (lost, ids.len())
+    };
+    let (kept, others): (Vec<_>, Vec<_>) = told.into_iter().unzip();
+    let (of_kept, of_others) = (lost(kept.concat()).await, lost(others.concat()).await);
+    eprintln!("lost: {of_kept:?} of those told to be at both, {of_others:?} of the others");
+    assert_eq!(of_kept.0, 0);
 }

@@ -46,7 +46,7 @@ pub(crate) enum Origin {
     /// Each leads to the master that the sentinels name, and is made as by this dialer.
     Sentinels(Arc<Sentinels>, Dialer, Option<Tracking>),
     /// The service makes them.
-    Manager(Box<dyn Manager>),
+    Manager(Arc<dyn Manager>),
 }
 
 /// Without the dialer, which has the password.
@@ -86,6 +86,15 @@ where
 /// The operation has the deadline.
 const NO_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// Who uses a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// All calls.
+    Shared,
+    /// One caller alone, who waits for replicas on it. The server tells of no changes there.
+    Alone,
+}
+
 /// Makes connections for the pool.
 #[derive(Debug)]
 pub(crate) struct Connector {
@@ -109,31 +118,31 @@ impl Connector {
         &self.siblings
     }
 
-    pub(crate) async fn connect(&self) -> RedisResult<Connection> {
+    pub(crate) async fn connect(&self, of: Use) -> RedisResult<Connection> {
         let late = |_| {
             let told = format!("the server was silent for {:?}", self.timeout);
             Err(timed_out(told))
         };
         // A panic, of what tells credentials or of TLS, is an error as any other, and says what it was.
         let made =
-            AssertUnwindSafe(self.handshakes()).catch_unwind().map(|made| made.unwrap_or_else(panicked));
+            AssertUnwindSafe(self.handshakes(of)).catch_unwind().map(|made| made.unwrap_or_else(panicked));
         tokio::time::timeout(self.timeout, made).await.unwrap_or_else(late)
     }
 
     /// A connection that is cut while it is made is made again. One that is refused is not: the server is down, and
     /// whoever waits is to know at once.
-    async fn handshakes(&self) -> RedisResult<Connection> {
+    async fn handshakes(&self, of: Use) -> RedisResult<Connection> {
         for _ in 1..HANDSHAKES {
-            match self.handshake().await {
+            match self.handshake(of).await {
                 Err(error) if error.is_connection_dropped() && !error.is_connection_refusal() => {}
                 made => return made,
             }
         }
-        self.handshake().await
+        self.handshake(of).await
     }
 
-    async fn handshake(&self) -> RedisResult<Connection> {
-        let Link { mut link, tracked, named } = self.link().await?;
+    async fn handshake(&self, of: Use) -> RedisResult<Connection> {
+        let Link { mut link, tracked, named } = self.link(of).await?;
         let sent = Instant::now();
         // A server that wants a password closes the connection at the first long command, which looks like a lost
         // reply. These short ones it answers.
@@ -146,15 +155,18 @@ impl Connector {
         Ok(connection)
     }
 
-    async fn link(&self) -> RedisResult<Link> {
+    async fn link(&self, of: Use) -> RedisResult<Link> {
         match &self.origin {
             Origin::Dialer(dialer, tracking) => {
-                let (link, tracked) = self.link_by(dialer, tracking.as_ref()).await?;
+                let (link, tracked) =
+                    self.link_by(dialer, tracking.as_ref().filter(|_| of == Use::Shared)).await?;
                 Ok(Link { link, tracked, named: None })
             }
             Origin::Sentinels(sentinels, dialer, tracking) => {
                 let address = sentinels.master(self.timeout / 2).await?;
-                let (link, tracked) = self.link_by(&dialer.at(&address), tracking.as_ref()).await?;
+                let (link, tracked) = self
+                    .link_by(&dialer.at(&address), tracking.as_ref().filter(|_| of == Use::Shared))
+                    .await?;
                 Ok(Link { link, tracked, named: Some(Named::new(sentinels.clone(), address)) })
             }
             Origin::Manager(manager) => Ok(Link { link: manager.make().await?, tracked: None, named: None }),

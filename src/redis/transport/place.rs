@@ -62,12 +62,14 @@ impl Place {
         Some(Turn { pace: self.pace.clone(), not_before })
     }
 
-    /// A connection was made. If the one before answers again, that stays: what was read on it counts.
-    pub(crate) fn put(&self, connection: Connection) {
+    /// A connection was made. If the one before answers again, that stays, and this says false: what was read on it counts.
+    pub(crate) fn put(&self, connection: Connection) -> bool {
         let mut place = self.connection.write().unwrap_or_else(PoisonError::into_inner);
-        if !place.as_ref().is_some_and(Connection::is_sound) {
+        let is_taken = !place.as_ref().is_some_and(Connection::is_sound);
+        if is_taken {
             *place = Some(connection);
         }
+        is_taken
     }
 }
 

@@ -7,14 +7,15 @@
 //! answer.)
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use redis::RedisError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::redis::transport::connection::Connection;
-use crate::redis::transport::connector::Connector;
+use crate::redis::transport::connector::{Connector, Use};
 use crate::redis::transport::delivery::{Unavailable, timed_out};
 use crate::redis::transport::place::{Place, Turn};
 
@@ -24,10 +25,13 @@ pub(crate) struct Pool(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    connector: Connector,
+    connector: Arc<Connector>,
+    of: Use,
     places: Box<[Place]>,
     /// With which place the next search begins.
     next: AtomicUsize,
+    /// How many connections took a place.
+    made: AtomicU64,
     /// The last attempt that failed, told to those who wait; `None` once a connection was made.
     failure: watch::Sender<Option<Failure>>,
 }
@@ -42,9 +46,31 @@ struct Failure {
 impl Pool {
     /// A pool of up to `size` connections, made as they are needed.
     pub(crate) fn new(connector: Connector, size: u32) -> Self {
+        Self::of(Use::Shared, Arc::new(connector), size)
+    }
+
+    fn of(of: Use, connector: Arc<Connector>, size: u32) -> Self {
         let places = (0..size).map(|_| Place::default()).collect();
         let (failure, _) = watch::channel(None);
-        Self(Arc::new(Shared { connector, places, next: AtomicUsize::new(0), failure }))
+        let (next, made) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self(Arc::new(Shared { connector, of, places, next, made, failure }))
+    }
+
+    /// One of a single connection, which leads to where these do.
+    pub(crate) fn alone(&self) -> Self {
+        Self::of(Use::Alone, self.0.connector.clone(), 1)
+    }
+
+    /// The connection in the first place, and how many there were so far.
+    pub(crate) fn first(&self) -> Option<(Connection, u64)> {
+        // In this order, for one that comes between is not taken for the one before.
+        let connection = self.0.places.first()?.connection()?;
+        Some((connection, self.0.made.load(Ordering::Acquire)))
+    }
+
+    /// How long a connection may answer nothing until it is given up.
+    pub(crate) fn silence(&self) -> Duration {
+        self.0.connector.siblings().silence()
     }
 
     /// A connection to send on.
@@ -157,14 +183,16 @@ impl Filling {
         self.turn.wait().await;
         let began = Instant::now();
         let mut attempt = Attempt { began, shared: &self.shared, is_over: false };
-        let made = self.shared.connector.connect().await;
+        let made = self.shared.connector.connect(self.shared.of).await;
         attempt.is_over = true;
         drop(attempt);
         // First the turn, for whoever is told begins the next.
         drop(self.turn);
         match made {
             Ok(connection) => {
-                self.shared.places[self.at].put(connection);
+                if self.shared.places[self.at].put(connection) {
+                    self.shared.made.fetch_add(1, Ordering::Release);
+                }
                 self.shared.failure.send_if_modified(|failure| {
                     *failure = None;
                     false

@@ -1,6 +1,7 @@
 //! What the tests stand on: a real server, a fresh namespace, a look at what is stored.
 
 pub(crate) mod calls;
+pub(crate) mod cluster;
 pub(crate) mod context;
 pub(crate) mod delayed;
 pub(crate) mod expect;
@@ -12,6 +13,7 @@ pub(crate) mod leases;
 pub(crate) mod manager;
 pub(crate) mod proxy;
 pub(crate) mod record;
+pub(crate) mod replicated;
 pub(crate) mod repository;
 pub(crate) mod sentinels;
 pub(crate) mod server;
