@@ -161,6 +161,10 @@ impl Sweep for Recovering {
             if self.is_to_end(signal) {
                 break;
             }
+            // Its own lease is lost in some partitions, and is registered anew there; or it is lost, as its task finds out.
+            if node == self.identity.node() {
+                continue;
+            }
             match self.take_over(&node, signal).await {
                 // It came back, and keeps what it still has.
                 Err(Error::Refused(Refusal::Leased { .. })) => {}
@@ -195,9 +199,6 @@ impl Recovering {
 
     /// A batch after the other, until there are no more.
     async fn take_over(&mut self, node: &str, signal: &ShutdownSignal) -> Result<()> {
-        if node == self.identity.node() {
-            return Err(Error::Refused(Refusal::Fenced));
-        }
         let mut claim = Claim::new(node, self.identity.node()).as_node(&self.identity).batch(self.batch);
         loop {
             let claimed = self.store.recover(claim.clone()).await?;

@@ -14,6 +14,7 @@ mod everywhere;
 pub(crate) mod history;
 mod index_page;
 pub(crate) mod key_plan;
+mod leases;
 mod login;
 pub(crate) mod lookup;
 pub(crate) mod migration_store;

@@ -323,7 +323,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// - `create`, `create_many` and `bind` put sessions only on that node. The session that `bind` takes may be
     ///   another node's, for a client may come from there.
     /// - A write after the lease was lost, or to a session that another node has by now, is refused with
-    ///   [`Fenced`](crate::Refusal::Fenced), even where the node holds a newer lease.
+    ///   [`Fenced`](crate::Refusal::Fenced), even where the node holds a newer lease. Only where a
+    ///   [`Lease`](crate::nodes::Lease) was lost in some partitions of a namespace, and registered anew there, its node
+    ///   goes on with the sessions that it still has.
     /// - A repeated write that had succeeded still returns its first answer.
     /// - All other operations ignore the node.
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore>;

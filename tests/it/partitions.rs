@@ -1,5 +1,6 @@
 //! A namespace of several partitions: what is different from one.
 
+mod leases;
 mod login;
 mod one_fails;
 
