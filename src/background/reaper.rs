@@ -165,9 +165,7 @@ impl Sweep for Reaping {
             self.counters.dropped.fetch_add(reaped.dropped, Ordering::Relaxed);
             count(&self.counters.corrupt, reaped.corrupt.len());
             reaped.sessions.iter().for_each(|session| self.on_removed.call(session));
-            let met = reaped.sessions.len() + reaped.corrupt.len();
-            let progress = met > 0 || reaped.dropped + reaped.unreadable > 0;
-            if !reaped.more || !progress || signal.is_set() {
+            if !reaped.more || !reaped.met_any() || signal.is_set() {
                 return Ok(ControlFlow::Continue(()));
             }
         }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use crate::draining::store::DrainingStore;
 use crate::model::{
-    Binding, Error, Export, Fate, Import, IndexFields, Leaving, Obstacle, OperationId, Refusal, Result,
-    Rotated, Rotation, Session, SessionId, SessionRef, Status, Version, cause, ms,
+    Binding, Error, Export, Fate, Import, IndexFields, Leaving, LoginSteps, Obstacle, OperationId, Refusal,
+    Result, Rotated, Rotation, Session, SessionId, SessionRef, Status, Version, cause, ms,
 };
 use crate::store::session_store::SessionStore;
 
@@ -98,9 +98,10 @@ impl Login<'_> {
             };
             match left {
                 Ok(()) => {
-                    let session =
-                        self.complete(copy, was).await.map_err(|error| happened(self.operation, error))?;
-                    return Ok(Rotated { session, evicted: Vec::new(), by_another: false });
+                    let completed = self.complete(copy, was).await;
+                    let (session, own_changes) =
+                        completed.map_err(|error| happened(self.operation, error))?;
+                    return Ok(Rotated { session, evicted: Vec::new(), by_another: false, own_changes });
                 }
                 // It changed since it was copied.
                 Err(Error::Refused(Refusal::Conflict { .. })) => {}
@@ -125,7 +126,7 @@ impl Login<'_> {
         session.index_fields.connection.clear();
         session.version = Version::new(of.get() + 1);
         session.times.expires_at = session.times.expires_at.min(now + ms(COPY_LIVES));
-        let import = Import::new(Export::new(session.clone(), changes)).operation_id(self.id_of_copy(of));
+        let import = Import::new(Export::new(session.clone(), changes)).operation_id(self.steps().copy(of));
         let mut brought = self.store.new.import(import.clone().if_absent()).await;
         if let Err(Error::Refused(Refusal::Conflict { current })) = brought
             && self.is_own_copy(current).await?
@@ -138,21 +139,20 @@ impl Login<'_> {
             Err(Error::Refused(Refusal::Conflict { .. } | Refusal::Rotated { .. })) => {
                 Err(Error::Refused(Refusal::Exists))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(self.steps().unless_in_doubt(error)),
         }
     }
 
-    /// Under which id the copy of a version is brought in. Each has its own, or a later one would be taken for an earlier.
-    fn id_of_copy(&self, of: Version) -> OperationId {
-        self.operation.nth(usize::try_from(of.get()).unwrap_or(usize::MAX))
+    fn steps(&self) -> LoginSteps {
+        LoginSteps { login: self.operation }
     }
 
     /// Whether what is under the new id is a copy that this login brought in, and at that version.
     async fn is_own_copy(&self, version: Version) -> Result<bool> {
-        let of = self.id_of_copy(Version::new(version.get() - 1));
         let found = self.store.new.export(&self.new_id).await?;
-        Ok(found
-            .is_some_and(|found| found.session.version == version && found.changes.contains(of.as_bytes())))
+        Ok(found.is_some_and(|found| {
+            found.session.version == version && self.steps().is_copy(version, &found.changes)
+        }))
     }
 
     /// Nothing is left for a copy that has expired: one of an earlier attempt, or of a process that stood still.
@@ -176,26 +176,30 @@ impl Login<'_> {
         self.store.old.leave(old, leaving).await
     }
 
-    /// The session with the connection that it had, if that is known, and its whole idle time. A login that is repeated may
-    /// have come so far before.
-    async fn complete(&self, copy: Option<Session>, was: IndexFields) -> Result<Session> {
-        let session = match copy {
-            Some(copy) => Some(copy),
-            None => self.store.new.get(&self.new_id).await?,
+    /// The session with the connection that it had, if that is known, and its whole idle time; and how many versions the
+    /// login made. A login that is repeated may have come so far before: what was changed since it was brought in, by whomever,
+    /// is bound no more.
+    async fn complete(&self, copy: Option<Session>, was: IndexFields) -> Result<(Session, u64)> {
+        let mut own_changes = match copy {
+            Some(_) => 1,
+            None => {
+                let found = self.store.new.export(&self.new_id).await?;
+                let found = found.ok_or(Error::Refused(Refusal::Missing))?;
+                self.steps().own_changes(found.session.version, &found.changes)
+            }
         };
-        let session = session.ok_or(Error::Refused(Refusal::Missing))?;
-        if !was.connection.is_empty() && session.index_fields.connection.is_empty() {
+        if !was.connection.is_empty() && own_changes == 1 {
             let binding = Binding::new(&*was.connection).node(was.node);
-            // Under an id of its own, for a session that was brought in tells of no other call whether it has happened.
-            let bind = self.store.new_calls.with_operation_id(OperationId::random());
+            let bind = self.store.new_calls.with_operation_id(self.steps().binding());
             match bind.bind(&self.new_id, binding).await {
+                Ok(_) => own_changes += 1,
                 // Another session of the new store has it by now, and keeps it.
-                Ok(_) | Err(Error::Refused(Refusal::Taken)) => {}
+                Err(Error::Refused(Refusal::Taken)) => {}
                 Err(error) => return Err(error),
             }
         }
         let session = self.store.new.extend(&self.new_id).await?;
-        session.ok_or(Error::Refused(Refusal::Missing))
+        session.map(|session| (session, own_changes)).ok_or(Error::Refused(Refusal::Missing))
     }
 }
 

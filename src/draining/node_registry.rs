@@ -16,7 +16,9 @@ impl NodeRegistry for DrainingStore {
     async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply> {
         let new = self.new.heartbeat(identity, beat.clone()).await?;
         let old = self.old.heartbeat(identity, beat.clone()).await?;
-        let is_held = |reply: &HeartbeatReply| matches!(reply, HeartbeatReply::Held { .. });
+        let is_held = |reply: &HeartbeatReply| {
+            matches!(reply, HeartbeatReply::Held { .. } | HeartbeatReply::HeldInPart { .. })
+        };
         if beat.want != Want::Release && is_held(&new) != is_held(&old) {
             let held = if is_held(&new) { &self.new } else { &self.old };
             held.heartbeat(identity, Heartbeat { want: Want::Release, ..beat }).await?;
@@ -83,11 +85,13 @@ fn is_leased(error: &Error) -> bool {
     matches!(error, Error::Refused(Refusal::Leased { .. }))
 }
 
+/// Where each is held in part, the new store's sessions count: the old one's are fewer each day.
 fn weaker(one: HeartbeatReply, other: HeartbeatReply) -> HeartbeatReply {
     let strength = |reply: &HeartbeatReply| match reply {
         HeartbeatReply::Lost => (0, 0),
         HeartbeatReply::HeldByAnother { until_ms } => (1, u64::MAX - until_ms),
-        HeartbeatReply::Held { until_ms } => (2, *until_ms),
+        HeartbeatReply::HeldInPart { .. } => (2, 0),
+        HeartbeatReply::Held { until_ms } => (3, *until_ms),
     };
     if strength(&other) < strength(&one) { other } else { one }
 }

@@ -163,6 +163,10 @@ impl SessionStore for DrainingStore {
         self.new_calls.new_id(user)
     }
 
+    fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
+        self.new.check_id(id, user, from)
+    }
+
     async fn close(&self) {
         self.new.close().await;
         self.old.close().await;

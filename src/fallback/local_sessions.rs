@@ -201,6 +201,7 @@ impl LocalSessions {
         store: &dyn SessionStore,
     ) -> Result<Created> {
         let id = new.settle_id(|user| store.new_id(user)).clone();
+        store.check_id(&id, new.wanted_user(), None)?;
         self.adopt(&id)?;
         self.adopt_holder(new.wanted_connection())?;
         let mut ledger = self.ledger();
@@ -241,7 +242,8 @@ impl LocalSessions {
     ) -> Result<Rotated> {
         // One that keeps its user stays where its id is.
         let near = if rotation.user.is_empty() { session.id().as_str() } else { &rotation.user };
-        rotation.new_id.get_or_insert_with(|| store.new_id(near));
+        let new_id = rotation.new_id.get_or_insert_with(|| store.new_id(near));
+        store.check_id(new_id, &rotation.user, Some(session.id()))?;
         let mut ledger = self.ledger();
         let old = self.memory.led_to(session.id());
         let rotated = self.memory.run_as("rotate", operation, |call| rotate::run(call, session, rotation))?;

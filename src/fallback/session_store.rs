@@ -70,6 +70,9 @@ impl SessionStore for FallbackStore {
         let save = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Session>> {
             let mut saved = copy.clone();
             Box::pin(async move {
+                if place == Place::Local {
+                    self.store.check_id(saved.id(), saved.user().unwrap_or_default(), None)?;
+                }
                 self.adopt_holder(place, saved.connection())?;
                 store.update(&mut saved).await.map(|()| saved)
             })
@@ -251,6 +254,10 @@ impl SessionStore for FallbackStore {
 
     fn new_id(&self, user: &str) -> SessionId {
         self.store.new_id(user)
+    }
+
+    fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
+        self.store.check_id(id, user, from)
     }
 
     async fn close(&self) {

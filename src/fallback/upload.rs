@@ -126,17 +126,20 @@ impl Upload {
     async fn rotate(&self, store: &dyn Store, base: &Base) -> Result<Brought> {
         let user = self.session().user().unwrap_or_default();
         let rotation = Rotation::new().new_id(self.id.clone()).user(user);
-        let found = match store.with_operation_id(self.operation).rotate(&base.id, rotation).await {
-            Ok(rotated) if !rotated.by_another => Some(rotated.session),
-            // It may have been this very rotation, long ago.
-            Ok(_) | Err(Error::Refused(Refusal::Missing)) => store.get_fresh(&self.id).await?,
-            Err(error) => return refused(error),
-        };
+        let (found, own_changes) =
+            match store.with_operation_id(self.operation).rotate(&base.id, rotation).await {
+                Ok(rotated) if !rotated.by_another => (Some(rotated.session), rotated.own_changes),
+                // It may have been this very rotation, long ago.
+                Ok(_) | Err(Error::Refused(Refusal::Missing)) => (store.get_fresh(&self.id).await?, 1),
+                Err(error) => return refused(error),
+            };
         let Some(version) = found.map(|found| found.version()) else {
             return Ok(Brought::Missing);
         };
-        if version.get() == base.version.get() + 1 {
-            return Ok(Brought::There(version));
+        if version.get() == base.version.get() + own_changes {
+            // By more than was changed here, it would be older here.
+            let is_one = own_changes == 1;
+            return Ok(if is_one { Brought::There(version) } else { Brought::Ours(version) });
         }
         let ours = self.ours(store, base, base.version.get(), &[self.operation]).await?;
         Ok(ours.map_or(Brought::Changed(version), Brought::Ours))

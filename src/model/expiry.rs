@@ -24,6 +24,13 @@ pub struct Reaped {
     pub more: bool,
 }
 
+impl Reaped {
+    /// Whether it met anything that no later call meets.
+    pub(crate) fn met_any(&self) -> bool {
+        self.sessions.len() + self.corrupt.len() > 0 || self.dropped + self.unreadable > 0
+    }
+}
+
 /// A session that has expired and was not reaped yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

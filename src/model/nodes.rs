@@ -7,6 +7,7 @@ use crate::model::clock::system_time;
 use crate::model::duration::{LONGEST_DURATION, check_count, check_duration};
 use crate::model::error::{Error, Result};
 use crate::model::index_fields::require_name;
+use crate::model::lease_gap::LeaseGap;
 use crate::model::listing::Cursor;
 use crate::model::node_identity::NodeIdentity;
 use crate::model::operation_id::OperationId;
@@ -40,6 +41,9 @@ pub(crate) enum Want {
 }
 
 impl Heartbeat {
+    /// How many times a lease is renewed in its length, so that some may fail.
+    pub(crate) const RENEWALS: u32 = 3;
+
     /// It begins a lease, if nobody else holds one of this node.
     #[must_use]
     pub fn register() -> Self {
@@ -84,13 +88,20 @@ impl Heartbeat {
 }
 
 /// How a lease stands, as a heartbeat is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeartbeatReply {
     /// It is held until then, in milliseconds since the epoch; one that was released until that moment, and no longer.
     Held {
         /// By the server's clock.
         until_ms: u64,
+    },
+    /// In a namespace of several partitions: it is held in some, and not in others, where the next renewal registers it anew.
+    HeldInPart {
+        /// Until when it is held where it was renewed, by the server's clock.
+        until_ms: u64,
+        /// For which sessions it is not.
+        gap: LeaseGap,
     },
     /// Another lease of this node is held until then, in milliseconds since the epoch.
     HeldByAnother {
@@ -265,6 +276,9 @@ pub struct Claimed {
     pub stale: Vec<SessionId>,
     /// How many more were met whose ids are no text; those that were sound were taken.
     pub unreadable: u64,
+    /// How many partitions of the namespace failed, and keep their sessions for another claim: `tracing` is told why. Where
+    /// all do, that is the error of the claim.
+    pub failed: u64,
     /// Where to go on; `None`: the node's sessions are through.
     pub next: Option<Cursor>,
 }
@@ -283,6 +297,7 @@ impl Claimed {
         self.corrupt.extend(other.corrupt);
         self.stale.extend(other.stale);
         self.unreadable += other.unreadable;
+        self.failed += other.failed;
     }
 }
 

@@ -57,6 +57,11 @@ impl OperationId {
         Self { usage: Usage::Repeat, ..self }
     }
 
+    /// The same, for a call that what is stored tells of by more than its id: it goes by a bound of its own.
+    pub(crate) fn of_a_first_call(self) -> Self {
+        Self { made: Some(Instant::now()), usage: Usage::First, ..self }
+    }
+
     /// Whether a call under it may have happened.
     pub(crate) fn is_of_a_repeat(&self) -> bool {
         self.usage == Usage::Repeat

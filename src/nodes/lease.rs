@@ -1,17 +1,18 @@
 //! A node's lease, and the task that renews it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::background::callback::Callback;
 use crate::background::shutdown::{Shutdown, ShutdownSignal, shutdown};
-use crate::model::{Error, Heartbeat, HeartbeatReply, NodeIdentity, Refusal, Result, require_runtime};
+use crate::model::{
+    Error, Heartbeat, HeartbeatReply, LeaseGap, NodeIdentity, Refusal, Result, SessionId, require_runtime,
+};
 use crate::store::node_registry::NodeRegistry;
-
-/// How many times a lease is renewed in its length, so that some may fail.
-const RENEWALS: u32 = 3;
 
 /// How many times in its length a renewal is tried that failed.
 const RETRIES: u32 = 20;
@@ -21,12 +22,13 @@ const RETRIES: u32 = 20;
 pub struct LeaseOptions {
     length: Duration,
     keep: Duration,
+    on_gap: Callback<LeaseGap>,
 }
 
 impl Default for LeaseOptions {
     fn default() -> Self {
         let Heartbeat { lease: length, keep, .. } = Heartbeat::register();
-        Self { length, keep }
+        Self { length, keep, on_gap: Callback::default() }
     }
 }
 
@@ -38,7 +40,8 @@ impl LeaseOptions {
     }
 
     /// How long the lease is held without being renewed, 1 ms to a day: as long the sessions of a node that died wait to
-    /// be recovered. It is renewed three times in it. Defaults to 15 seconds.
+    /// be recovered. It is renewed three times in it, in each partition of the namespace: a length that makes more than 10,000
+    /// renewals in a second is refused. Defaults to 15 seconds.
     #[must_use]
     pub fn length(mut self, length: Duration) -> Self {
         self.length = length;
@@ -50,6 +53,16 @@ impl LeaseOptions {
     #[must_use]
     pub fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
+        self
+    }
+
+    /// Is called when the lease is lost for some sessions while it is held for others, as may be in a namespace of several
+    /// [partitions](crate::RedisStoreBuilder::partitions): part of the servers was away for longer than it is long. For those the lease is
+    /// registered anew afterwards; who has them meanwhile may have been another node, so close their connections or look.
+    /// It runs in the lease's task, so it should hand on and return. Defaults to nothing.
+    #[must_use]
+    pub fn on_gap(mut self, on_gap: impl Fn(&LeaseGap) + Send + Sync + 'static) -> Self {
+        self.on_gap = Callback::new(on_gap);
         self
     }
 
@@ -112,18 +125,21 @@ impl Lease {
         require_runtime()?;
         let identity = NodeIdentity::new(node)?;
         let sent = Instant::now();
-        match store.heartbeat(&identity, options.beat(Heartbeat::register())).await? {
-            HeartbeatReply::Held { .. } => {}
+        let gap = match store.heartbeat(&identity, options.beat(Heartbeat::register())).await? {
+            HeartbeatReply::Held { .. } => None,
+            HeartbeatReply::HeldInPart { gap, .. } => Some(gap),
             HeartbeatReply::HeldByAnother { until_ms } => {
                 return Err(Error::Refused(Refusal::Leased { until_ms }));
             }
             HeartbeatReply::Lost => return Err(Error::Refused(Refusal::Fenced)),
-        }
+        };
         let (shutdown, signal) = shutdown();
         let (report, state) = watch::channel(LeaseState::Held);
-        let held = Arc::new(Held { identity, until: Mutex::new(Some(sent + options.length)) });
+        let until = sent + options.length;
+        let held = Arc::new(Held { identity, until: Mutex::new(Until::new(until)) });
+        let first_gap = held.renewed(until, gap).unwrap_or_default();
         let renewal = Renewal { store, held: held.clone(), options, report, signal };
-        tokio::spawn(renewal.run());
+        tokio::spawn(renewal.run(first_gap));
         Ok(Self { standing: Standing { held, state }, shutdown })
     }
 
@@ -143,7 +159,14 @@ impl Lease {
         self.state() == LeaseState::Held
     }
 
-    /// The same, as a word.
+    /// The same for one session. Of several [partitions](crate::RedisStoreBuilder::partitions) the lease may be lost in
+    /// that of the session and held in others.
+    #[must_use]
+    pub fn is_held_for(&self, id: &SessionId) -> bool {
+        self.is_held() && self.standing.held.covers(id)
+    }
+
+    /// Whether it is held, as a word. In a namespace of several partitions it is lost when it is held in none of them.
     #[must_use]
     pub fn state(&self) -> LeaseState {
         self.standing.state()
@@ -192,24 +215,89 @@ impl Standing {
 #[derive(Debug)]
 struct Held {
     identity: NodeIdentity,
-    /// Until when the lease is certainly held; `None`: somebody looked when that was over, and it is never held again.
-    until: Mutex<Option<Instant>>,
+    until: Mutex<Until>,
+}
+
+/// Until when a lease is certainly held.
+#[derive(Debug)]
+struct Until {
+    /// `None`: somebody looked when that was over, and it is never held again.
+    whole: Option<Instant>,
+    /// What is known of the partitions where that does not hold, if there are any.
+    gap: Option<LeaseGap>,
+    /// Until when it is held in those that did not answer since.
+    silent: BTreeMap<u16, Instant>,
+}
+
+impl Until {
+    fn new(until: Instant) -> Self {
+        Self { whole: Some(until), gap: None, silent: BTreeMap::new() }
+    }
+
+    fn look(&mut self, now: Instant) -> Option<Instant> {
+        self.whole = self.whole.filter(|until| now < *until);
+        self.whole
+    }
+
+    /// Notes a renewal, and tells in which partitions the lease is lost by it that had it before; `None`: in all of them.
+    fn renew(&mut self, now: Instant, until: Instant, gap: Option<LeaseGap>) -> Option<BTreeSet<u16>> {
+        let before = self.look(now).filter(|_| now < until)?;
+        let mut gap = gap;
+        let lost_before = self.gap.take().map(|gap| gap.lost).unwrap_or_default();
+        let silent_before = std::mem::take(&mut self.silent);
+        if let Some(gap) = &mut gap {
+            // Where it was lost, and nobody answered since, it still is.
+            gap.lost.extend(lost_before.intersection(&gap.silent).copied().collect::<Vec<_>>());
+            for partition in gap.silent.difference(&gap.lost.clone()) {
+                let lasts = silent_before.get(partition).copied().unwrap_or(before);
+                if now < lasts {
+                    self.silent.insert(*partition, lasts);
+                } else {
+                    gap.lost.insert(*partition);
+                }
+            }
+        }
+        self.whole = Some(until);
+        let lost = gap.as_ref().map(|gap| &gap.lost - &lost_before).unwrap_or_default();
+        self.gap = gap;
+        Some(lost)
+    }
+
+    fn covers(&self, id: &SessionId, now: Instant) -> bool {
+        self.gap.as_ref().is_none_or(|gap| {
+            let lasts = self.silent.get(&(gap.place)(id, gap.count));
+            !gap.covers(id) && lasts.is_none_or(|lasts| now < *lasts)
+        })
+    }
 }
 
 impl Held {
     /// Until when it is held, if it is.
     fn until(&self) -> Option<Instant> {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        *until = until.filter(|until| Instant::now() < *until);
-        *until
+        self.lock().look(Instant::now())
     }
 
-    /// Notes a renewal, and tells whether the lease is held.
-    fn renewed(&self, until: Instant) -> bool {
-        let mut held = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        *held = held.filter(|old| now < *old && now < until).map(|_| until);
-        held.is_some()
+    fn lock(&self) -> MutexGuard<'_, Until> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn covers(&self, id: &SessionId) -> bool {
+        self.lock().covers(id, Instant::now())
+    }
+
+    /// Notes a renewal, and tells for which sessions the lease is lost by it, if it is held at all.
+    fn renewed(&self, until: Instant, gap: Option<LeaseGap>) -> Option<Option<LeaseGap>> {
+        let mut held = self.lock();
+        let Some(lost) = held.renew(Instant::now(), until, gap) else {
+            held.whole = None;
+            return None;
+        };
+        let gap = held.gap.clone().filter(|_| !lost.is_empty());
+        Some(gap.map(|gap| LeaseGap { lost, ..gap }))
+    }
+
+    fn has_gap(&self) -> bool {
+        self.lock().gap.is_some()
     }
 }
 
@@ -223,9 +311,9 @@ struct Renewal {
 }
 
 impl Renewal {
-    async fn run(mut self) {
+    async fn run(mut self, first_gap: Option<LeaseGap>) {
         let length = self.options.length;
-        let mut pause = length / RENEWALS;
+        let mut pause = self.pause_after(first_gap);
         while let Some(until) = self.held.until() {
             self.signal.pause(pause.min(until.saturating_duration_since(Instant::now()))).await;
             if self.signal.is_set() {
@@ -233,8 +321,8 @@ impl Renewal {
             }
             // Not until the deadline of the call, which may be later than the end of the lease.
             match tokio::time::timeout_at(until.into(), self.renew()).await {
-                Ok(Ok(true)) => pause = length / RENEWALS,
-                Ok(Ok(false)) | Err(_) => break,
+                Ok(Ok(Some(gap))) => pause = self.pause_after(gap),
+                Ok(Ok(None)) | Err(_) => break,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "the lease was not renewed; it is tried again while it lasts");
                     pause = (length / RETRIES).max(Duration::from_millis(1));
@@ -244,13 +332,31 @@ impl Renewal {
         self.lose();
     }
 
-    /// Whether the lease goes on.
-    async fn renew(&self) -> Result<bool> {
+    /// Tells for which sessions the lease was lost, and when it is renewed next: at once, to be registered anew for those.
+    fn pause_after(&self, gap: Option<LeaseGap>) -> Duration {
+        if let Some(gap) = gap {
+            tracing::warn!(
+                node = self.held.identity.node(),
+                ?gap,
+                "the lease is lost in a part of the partitions"
+            );
+            self.options.on_gap.call(&gap);
+            return Duration::ZERO;
+        }
+        let times = if self.held.has_gap() { RETRIES } else { Heartbeat::RENEWALS };
+        (self.options.length / times).max(Duration::from_millis(1))
+    }
+
+    /// For which sessions the lease is lost by now, if it goes on.
+    async fn renew(&self) -> Result<Option<Option<LeaseGap>>> {
         let sent = Instant::now();
         let beat = self.options.beat(Heartbeat::renew());
-        let status = self.store.heartbeat(&self.held.identity, beat).await?;
-        let is_renewed = matches!(status, HeartbeatReply::Held { .. });
-        Ok(is_renewed && self.held.renewed(sent + self.options.length))
+        let until = sent + self.options.length;
+        Ok(match self.store.heartbeat(&self.held.identity, beat).await? {
+            HeartbeatReply::Held { .. } => self.held.renewed(until, None),
+            HeartbeatReply::HeldInPart { gap, .. } => self.held.renewed(until, Some(gap)),
+            HeartbeatReply::HeldByAnother { .. } | HeartbeatReply::Lost => None,
+        })
     }
 
     fn lose(self) {

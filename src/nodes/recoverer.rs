@@ -31,7 +31,7 @@ struct Counters {
     nodes: AtomicU64,
     recovered: AtomicU64,
     left: AtomicU64,
-    corrupt_nodes: AtomicU64,
+    passed_over: AtomicU64,
 }
 
 /// What a recoverer did so far.
@@ -46,7 +46,7 @@ pub struct RecovererStats {
     pub recovered: u64,
     /// How often it met a session that stays for now: corrupt, being migrated, or changing all the time.
     pub left: u64,
-    /// How many sweeps failed, or passed over a node whose keys are corrupt. The next one tries again.
+    /// How many sweeps failed, or passed over a node whose keys are corrupt, or a partition of one. The next one tries again.
     pub errors: u64,
     /// How often the callback panicked.
     pub callback_panics: u64,
@@ -127,7 +127,7 @@ impl Recoverer {
             nodes: read(&self.counters.nodes),
             recovered: read(&self.counters.recovered),
             left: read(&self.counters.left),
-            errors: self.sweeper.errors() + read(&self.counters.corrupt_nodes),
+            errors: self.sweeper.errors() + read(&self.counters.passed_over),
             callback_panics: self.panics.get(),
         }
     }
@@ -161,6 +161,10 @@ impl Sweep for Recovering {
             if self.is_to_end(signal) {
                 break;
             }
+            // Its own lease is lost in some partitions, and is registered anew there; or it is lost, as its task finds out.
+            if node == self.identity.node() {
+                continue;
+            }
             match self.take_over(&node, signal).await {
                 // It came back, and keeps what it still has.
                 Err(Error::Refused(Refusal::Leased { .. })) => {}
@@ -169,7 +173,7 @@ impl Sweep for Recovering {
                 // Its keys are not ours to mend, and the others' are sound.
                 Err(error @ Error::Corrupt { .. }) => {
                     tracing::warn!(%error, node, "the sessions of a node cannot be recovered");
-                    count(&self.counters.corrupt_nodes, 1);
+                    count(&self.counters.passed_over, 1);
                 }
                 taken => taken?,
             }
@@ -195,14 +199,12 @@ impl Recovering {
 
     /// A batch after the other, until there are no more.
     async fn take_over(&mut self, node: &str, signal: &ShutdownSignal) -> Result<()> {
-        if node == self.identity.node() {
-            return Err(Error::Refused(Refusal::Fenced));
-        }
         let mut claim = Claim::new(node, self.identity.node()).as_node(&self.identity).batch(self.batch);
         loop {
             let claimed = self.store.recover(claim.clone()).await?;
             count(&self.counters.recovered, claimed.sessions.len());
             count(&self.counters.left, claimed.frozen.len() + claimed.corrupt.len() + claimed.stale.len());
+            self.counters.passed_over.fetch_add(claimed.failed, Ordering::Relaxed);
             claimed.sessions.iter().for_each(|session| self.on_recovered.call(session));
             let Some(next) = claimed.next else {
                 count(&self.counters.nodes, 1);

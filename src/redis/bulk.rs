@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::Pipeline;
+use redis::{Cmd, Pipeline};
 
 use crate::model::{IndexFields, Removed, Result, Session, ms};
 use crate::redis::call::Call;
@@ -106,24 +106,21 @@ pub(crate) async fn expired(
     Ok(page)
 }
 
-/// In which partitions something has expired, and since when.
-pub(crate) async fn first_expired(call: &Call) -> Result<Vec<(Partition, u64)>> {
-    let partitions = call.partitions();
-    let command = |partition| {
-        let mut cmd = call.evalsha(&script::EXPIRED, &[partitions.keys(partition).expiry()]);
-        cmd.arg("").arg(0).arg(1);
-        cmd
-    };
-    let cmds: Vec<_> = partitions.all().map(command).collect();
-    let mut found = Vec::new();
-    for (partition, reply) in partitions.all().zip(call.run_each(&script::EXPIRED, &cmds).await?) {
-        let mut reply = reply.expect_ok()?;
-        if !reply.is_empty() {
-            let (_, at) = (reply.bytes()?, reply.number()?);
-            found.push((partition, at));
-        }
+/// Asks what has expired first in a partition.
+pub(crate) fn ask_first_expired(call: &Call, partition: Partition) -> Cmd {
+    let mut cmd = call.evalsha(&script::EXPIRED, &[call.partitions().keys(partition).expiry()]);
+    cmd.arg("").arg(0).arg(1);
+    cmd
+}
+
+/// Since when something has expired there, if anything has.
+pub(crate) fn first_expired(reply: Reply) -> Result<Option<u64>> {
+    let mut reply = reply.expect_ok()?;
+    if reply.is_empty() {
+        return Ok(None);
     }
-    Ok(found)
+    let _id = reply.bytes()?;
+    reply.number().map(Some)
 }
 
 /// A session that has expired, with its whole record, which does not change any more.

@@ -146,9 +146,14 @@ impl Call {
     /// The two arguments that name it.
     pub(crate) fn fence_arguments(&self, cmd: &mut Cmd) {
         match self.identity() {
-            Some(identity) => cmd.arg(identity.node()).arg(identity.lease()),
+            Some(identity) => cmd.arg(identity.node()).arg(&self.lease_of(identity)),
             None => cmd.arg("").arg(""),
         };
+    }
+
+    /// The lease that a node has in the call's partition.
+    pub(crate) fn lease_of(&self, identity: &NodeIdentity) -> [u8; 8] {
+        self.partitions().lease_of(identity, self.partition())
     }
 
     /// Notes which session it is about, by a hash: ids are secrets. One that knew no partition yet is in the session's.

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use redis::Pipeline;
+use redis::{Cmd, Pipeline};
 
 use crate::model::{
     Claim, Claimed, Cursor, Error, Expired, Migrations, OperationId, Page, PageRequest, Reaped, Refusal,
     Result, SESSIONS_PER_SCRIPT, Selector, Session, SessionId, check_count,
 };
 use crate::redis::call::Call;
+use crate::redis::reply::Reply;
+use crate::redis::script::{self, Script};
 use crate::redis::store::RedisStore;
 use crate::redis::{bulk, commands, lookup};
 use crate::store::join::{PendingCall, join};
@@ -24,6 +26,46 @@ impl RedisStore {
         let calls =
             self.partitions().all().map(|partition| -> PendingCall<'a, _> { Box::pin(ask(partition)) });
         join(calls).await.into_iter().collect()
+    }
+
+    /// What each partition answers: asked together, and each by itself where that fails as a whole, so that one that refuses
+    /// keeps no other from answering.
+    async fn answers<'a, T: Send + 'a, F>(
+        &'a self,
+        ask: impl Fn(Vec<Partition>) -> F,
+    ) -> Vec<(Partition, Result<T>)>
+    where
+        F: Future<Output = Result<Vec<T>>> + Send + 'a,
+    {
+        let all: Vec<Partition> = self.partitions().all().collect();
+        let answers = match ask(all.clone()).await {
+            Ok(answers) => answers.into_iter().map(Ok).collect(),
+            Err(_) => {
+                let alone = |partition: &Partition| -> PendingCall<'a, _> {
+                    let asked = ask(vec![*partition]);
+                    Box::pin(async move { asked.await?.pop().ok_or_else(|| Error::corrupt("reply")) })
+                };
+                join(all.iter().map(alone)).await
+            }
+        };
+        all.into_iter().zip(answers).collect()
+    }
+
+    /// What a script answers in each partition, which may run any number of times.
+    pub(crate) async fn ask_each(
+        &self,
+        name: &'static str,
+        script: &'static Script,
+        cmd: impl Fn(&Call, Partition) -> Cmd + Sync,
+    ) -> Vec<(Partition, Result<Reply>)> {
+        let cmd = &cmd;
+        self.answers(|partitions| {
+            self.call(name, |call| async move {
+                let cmds: Vec<Cmd> = partitions.into_iter().map(|partition| cmd(&call, partition)).collect();
+                call.run_each(script, &cmds).await
+            })
+        })
+        .await
     }
 
     pub(crate) async fn list_in(
@@ -111,17 +153,33 @@ impl RedisStore {
         self.call_in(partition, "reap", self.operation_id, body).await
     }
 
-    /// Reaps in the partition where something expired first: a reply that is lost loses the report of one.
+    /// Reaps in the partition where something expired first: a reply that is lost loses the report of one. A partition that
+    /// refuses, or where nothing can be removed now, keeps no other waiting: its error is told when the others have nothing
+    /// left.
     pub(crate) async fn reap_somewhere(&self, batch: usize) -> Result<Reaped> {
         check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
-        let body = |call: Arc<Call>| async move { bulk::first_expired(&call).await };
-        let mut expired = self.call("reap", body).await?;
-        expired.sort_by_key(|(_, at)| *at);
-        let Some((partition, _)) = expired.first() else {
-            return Ok(Reaped::default());
-        };
-        let reaped = self.reap_in(*partition, batch).await?;
-        Ok(Reaped { more: reaped.more || expired.len() > 1, ..reaped })
+        let (mut expired, mut failures, mut more) = (Vec::new(), Failures::default(), false);
+        for (partition, reply) in self.ask_each("reap", &script::EXPIRED, bulk::ask_first_expired).await {
+            match reply.and_then(bulk::first_expired) {
+                Ok(at) => expired.extend(at.map(|at| (at, partition))),
+                Err(error) => failures.note("what has expired is not reaped", error),
+            }
+        }
+        expired.sort();
+        let mut expired = expired.into_iter();
+        while let Some((_, partition)) = expired.next() {
+            match self.reap_in(partition, batch).await {
+                Ok(reaped) if reaped.met_any() => {
+                    let more = more || reaped.more || expired.len() > 0 || failures.any();
+                    return Ok(Reaped { more, ..reaped });
+                }
+                Ok(reaped) => more |= reaped.more,
+                // What it reaped is reported to nobody else.
+                Err(error @ Error::Ambiguous { .. }) => return Err(error),
+                Err(error) => failures.note("what has expired is not reaped", error),
+            }
+        }
+        failures.worst().map_or_else(|| Ok(Reaped { more, ..Reaped::default() }), Err)
     }
 
     pub(crate) async fn migrations_in(
@@ -134,35 +192,50 @@ impl RedisStore {
         self.call_in(partition, "migrations", self.operation_id, body).await
     }
 
-    /// A page of what is on its way, of one partition: their lists count one behind the other.
+    /// A page of what is on its way, of one partition: their lists count one behind the other. Behind the last is the error of
+    /// those that could not be read.
     pub(crate) async fn migrations_everywhere(&self, skip: usize, limit: usize) -> Result<Migrations> {
         check_count("page size", limit, SESSIONS_PER_SCRIPT)?;
-        let body = |call: Arc<Call>| async move {
-            let partitions = call.partitions();
-            let mut pipeline = Pipeline::with_capacity(partitions.count().into());
-            for partition in partitions.all() {
-                pipeline.cmd("ZCARD").arg(partitions.keys(partition).migrations());
-            }
-            let lengths = call.read(&pipeline, "migrations").await?;
-            let length = |value| redis::from_redis_value(value).map_err(|_| Error::corrupt("migrations"));
-            lengths.into_iter().map(length).collect::<Result<Vec<usize>>>()
+        let lengths = |partitions: Vec<Partition>| {
+            self.call("migrations", |call| async move {
+                let mut pipeline = Pipeline::with_capacity(partitions.len());
+                for partition in partitions {
+                    pipeline.cmd("ZCARD").arg(call.partitions().keys(partition).migrations());
+                }
+                let lengths = call.read(&pipeline, "migrations").await?;
+                let length = |value| redis::from_redis_value(value).map_err(|_| Error::corrupt("migrations"));
+                lengths.into_iter().map(length).collect::<Result<Vec<usize>>>()
+            })
         };
-        let lengths = self.call("migrations", body).await?;
-        let mut before = 0;
-        for (partition, length) in self.partitions().all().zip(&lengths) {
+        let (mut lists, mut total, mut failures) = (Vec::new(), 0, Failures::default());
+        for (partition, length) in self.answers(lengths).await {
+            match length {
+                Ok(length) => {
+                    lists.push((partition, total, length));
+                    total += length;
+                }
+                Err(error) => failures.note("what is on its way is not found", error),
+            }
+        }
+        for (partition, before, length) in lists {
             if skip >= before + length {
-                before += length;
                 continue;
             }
-            let page = self.migrations_in(partition, skip - before, limit).await?;
-            let behind = before + length;
-            let has_more = behind < lengths.iter().sum();
+            let from = skip.max(before);
+            let page = match self.migrations_in(partition, from - before, limit).await {
+                Ok(page) => page,
+                Err(error) => {
+                    failures.note("what is on its way is not found", error);
+                    continue;
+                }
+            };
+            let has_more = before + length < total || failures.any();
             // Those that led nowhere are gone from the list by now, and others may be.
-            let read = skip + page.migrations.len();
+            let read = from + page.migrations.len();
             let next = page.next.map(|next| before + next).or(has_more.then_some(read));
             return Ok(Migrations { next, ..page });
         }
-        Ok(Migrations { migrations: Vec::new(), next: None })
+        failures.worst().map_or_else(|| Ok(Migrations { migrations: Vec::new(), next: None }), Err)
     }
 
     /// How many sessions the expiry indexes have, without the notes of their own TTLs.
@@ -196,21 +269,26 @@ impl RedisStore {
         }
         let first = claim.after.as_ref().map(|after| self.partitions().of(after.id.as_str()));
         let mut rest = self.partitions().all().skip_while(|at| first.is_some_and(|first| *at != first));
-        let (mut after, mut leased) = (claim.after.clone(), None);
+        let (mut after, mut failures, mut is_answered) = (claim.after.clone(), Failures::default(), false);
         while let Some(partition) = rest.next() {
             let batch = Claim { after: after.take(), ..claim.clone() };
             match self.recover_in(partition, batch).await {
-                Ok(claimed) if claimed.is_empty() && claimed.next.is_none() => {}
+                Ok(claimed) if claimed.is_empty() && claimed.next.is_none() => is_answered = true,
                 Ok(mut claimed) => {
                     let behind = || rest.next().map(|next| self.beginning_of(next));
                     claimed.next = claimed.next.take().or_else(behind);
+                    claimed.failed = failures.count;
                     return Ok(claimed);
                 }
-                Err(error @ Error::Refused(Refusal::Leased { .. })) => leased = Some(error),
-                Err(error) => return Err(error),
+                // It may have taken some, and is to be repeated.
+                Err(error @ Error::Ambiguous { .. }) => return Err(error),
+                Err(error) => failures.note(NOT_RECOVERED, error),
             }
         }
-        leased.map_or_else(|| Ok(Claimed::default()), Err)
+        if is_answered {
+            return Ok(Claimed { failed: failures.count, ..Claimed::default() });
+        }
+        failures.worst().map_or_else(|| Ok(Claimed::default()), Err)
     }
 
     async fn recover_in(&self, partition: Partition, claim: Claim) -> Result<Claimed> {
@@ -221,7 +299,7 @@ impl RedisStore {
 
     /// Takes the sessions that are named, a partition after the other.
     async fn recover_only(&self, ids: Vec<SessionId>, claim: &Claim) -> Result<Claimed> {
-        let mut all = Claimed::default();
+        let (mut all, mut failures, mut is_answered) = (Claimed::default(), Failures::default(), false);
         for partition in self.partitions().all() {
             let here: Vec<SessionId> =
                 ids.iter().filter(|id| self.partitions().of(id.as_str()) == partition).cloned().collect();
@@ -229,13 +307,18 @@ impl RedisStore {
                 continue;
             }
             match self.recover_in(partition, claim.clone().only(here)).await {
-                Ok(claimed) => all.add(claimed),
+                Ok(claimed) => {
+                    is_answered = true;
+                    all.add(claimed);
+                }
                 // What was taken before is told.
-                Err(Error::Refused(_)) if !all.sessions.is_empty() => break,
-                Err(error) => return Err(error),
+                Err(error @ Error::Ambiguous { .. }) if all.sessions.is_empty() => return Err(error),
+                Err(error) => failures.note(NOT_RECOVERED, error),
             }
         }
-        Ok(all)
+        all.failed = failures.count;
+        let error = failures.worst().filter(|_| !is_answered);
+        error.map_or(Ok(all), Err)
     }
 
     /// A cursor before all sessions of a partition: no session was made so early.
@@ -244,4 +327,45 @@ impl RedisStore {
         let id = self.partitions().new_id_in(partition, scheme, &OperationId::random());
         Cursor { created_at: 0, id, ties: 0 }
     }
+}
+
+const NOT_RECOVERED: &str = "a node's sessions are not recovered";
+
+/// The partitions that failed where others go on.
+#[derive(Default)]
+struct Failures {
+    /// Without those that only say that a lease is held.
+    count: u64,
+    worst: Option<Error>,
+}
+
+impl Failures {
+    /// Notes one, which is told here, for it may be that no caller is told.
+    fn note(&mut self, what: &str, error: Error) {
+        if !is_leased(&error) {
+            tracing::warn!(%error, "{what} in one partition, the others go on");
+            self.count += 1;
+        }
+        // A claimer whose own lease is over everywhere is told so; else that is not what the caller has to know.
+        let weight = |error: &Error| match error {
+            error if is_leased(error) => 2,
+            Error::Refused(Refusal::Fenced) => 0,
+            _ => 1,
+        };
+        if self.worst.as_ref().is_none_or(|worst| weight(worst) < weight(&error)) {
+            self.worst = Some(error);
+        }
+    }
+
+    fn any(&self) -> bool {
+        self.worst.is_some()
+    }
+
+    fn worst(self) -> Option<Error> {
+        self.worst
+    }
+}
+
+fn is_leased(error: &Error) -> bool {
+    matches!(error, Error::Refused(Refusal::Leased { .. }))
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::{
-    Binding, Error, Export, Import, IndexFields, Obstacle, OperationId, RecentChanges, Refusal, Removed,
-    Result, Rotated, Rotation, Session, SessionId, SessionRef, Version, cause, ms,
+    Binding, Error, Export, Import, IndexFields, LoginSteps, Obstacle, OperationId, RecentChanges, Refusal,
+    Removed, Result, Rotated, Rotation, Session, SessionId, SessionRef, Version, cause, ms,
 };
 use crate::redis::call::Call;
 use crate::redis::store::RedisStore;
@@ -62,6 +62,7 @@ impl RedisStore {
             new_id,
             user,
             operation,
+            steps: LoginSteps { login: operation },
             deadline: Instant::now() + self.config().deadline,
         };
         login.run().await.map_err(|error| error.under(operation))
@@ -76,6 +77,7 @@ struct Login<'a> {
     new_id: SessionId,
     user: String,
     operation: OperationId,
+    steps: LoginSteps,
     deadline: Instant,
 }
 
@@ -108,8 +110,9 @@ impl Login<'_> {
             };
             match left {
                 Ok(()) => {
-                    let session = self.complete(copy, was).await.map_err(|error| self.happened(error))?;
-                    return Ok(Rotated { session, evicted, by_another: false });
+                    let completed = self.complete(copy, was).await;
+                    let (session, own_changes) = completed.map_err(|error| self.happened(error))?;
+                    return Ok(Rotated { session, evicted, by_another: false, own_changes });
                 }
                 // It changed since it was copied.
                 Err(Error::Refused(Refusal::Conflict { .. })) => {}
@@ -169,12 +172,8 @@ impl Login<'_> {
 
     async fn import(&self, import: Import, of: Version) -> Result<Vec<Removed>> {
         let body = |call: Arc<Call>| async move { commands::import::admit(&call, import).await };
-        self.step(self.to, self.id_of_copy(of), body).await
-    }
-
-    /// Under which id the copy of a version is brought in. Each has its own, or a later one would be taken for an earlier.
-    fn id_of_copy(&self, of: Version) -> OperationId {
-        self.operation.nth(usize::try_from(of.get()).unwrap_or(usize::MAX))
+        let imported = self.step(self.to, self.steps.copy(of), body).await;
+        imported.map_err(|error| self.steps.unless_in_doubt(error))
     }
 
     /// Whether what is under the new id is a copy that this login brought in, and at that version.
@@ -182,9 +181,9 @@ impl Login<'_> {
         let id = &self.new_id;
         let body = |call: Arc<Call>| async move { lookup::with_changes(&call, id).await };
         let found = self.step(self.to, self.operation, body).await?;
-        let of = self.id_of_copy(Version::new(version.get() - 1));
-        Ok(found
-            .is_some_and(|(session, changes)| session.version == version && changes.contains(of.as_bytes())))
+        Ok(found.is_some_and(|(session, changes)| {
+            session.version == version && self.steps.is_copy(version, &changes)
+        }))
     }
 
     /// A login that is repeated after long may be told of a copy that has expired since, or was logged out. Nothing is left
@@ -209,25 +208,30 @@ impl Login<'_> {
         self.step(self.from, self.operation, body).await
     }
 
-    /// The session with the connection that it had, if that is known, and its whole idle time. A login that is repeated may
-    /// have come so far before.
-    async fn complete(&self, copy: Option<Session>, was: IndexFields) -> Result<Session> {
+    /// The session with the connection that it had, if that is known, and its whole idle time; and how many versions the
+    /// login made. A login that is repeated may have come so far before: what was changed since it was brought in, by whomever,
+    /// is bound no more.
+    async fn complete(&self, copy: Option<Session>, was: IndexFields) -> Result<(Session, u64)> {
         let id = &self.new_id;
-        let read = |call: Arc<Call>| async move { lookup::session(&call, id).await };
-        let mut session = match copy {
-            Some(copy) => copy,
+        let read = |call: Arc<Call>| async move { lookup::with_changes(&call, id).await };
+        let (mut session, mut own_changes) = match copy {
+            Some(copy) => (copy, 1),
             None => {
-                self.step(self.to, self.operation, read).await?.ok_or(Error::Refused(Refusal::Missing))?
+                let found = self.step(self.to, self.operation, read).await?;
+                let (session, changes) = found.ok_or(Error::Refused(Refusal::Missing))?;
+                let own_changes = self.steps.own_changes(session.version, &changes);
+                (session, own_changes)
             }
         };
-        if !was.connection.is_empty() && session.index_fields.connection.is_empty() {
+        if !was.connection.is_empty() && own_changes == 1 {
             let (binding, session_ref) = (Binding::new(&*was.connection).node(was.node), &session);
             let body =
                 |call: Arc<Call>| async move { commands::bind::run(&call, session_ref, binding).await };
-            // Under an id of its own, for a session that was brought in tells of no other call whether it has happened. And
-            // what has no connection was not bound.
-            match self.step(self.to, OperationId::random(), body).await {
-                Ok(_) => session.index_fields.connection = was.connection,
+            match self.step(self.to, self.steps.binding(), body).await {
+                Ok(_) => {
+                    session.index_fields.connection = was.connection;
+                    own_changes += 1;
+                }
                 // Another session of this partition has it by now, and keeps it.
                 Err(Error::Refused(Refusal::Taken)) => {}
                 Err(error) => return Err(error),
@@ -236,7 +240,7 @@ impl Login<'_> {
         let session = &session;
         let body = |call: Arc<Call>| async move { commands::refresh::extend(&call, session).await };
         let session = self.step(self.to, self.operation, body).await?;
-        session.ok_or(Error::Refused(Refusal::Missing))
+        session.map(|session| (session, own_changes)).ok_or(Error::Refused(Refusal::Missing))
     }
 
     /// An error after the login has happened: it is to be repeated, before the session ends; unless that is gone again.
@@ -251,6 +255,6 @@ impl Login<'_> {
         let body = |call: Arc<Call>| async move { lookup::session(&call, &to).await };
         let session = self.step(self.from, self.operation, body).await?;
         let session = session.ok_or(Error::Refused(Refusal::Missing))?;
-        Ok(Rotated { session, evicted: Vec::new(), by_another: true })
+        Ok(Rotated { session, evicted: Vec::new(), by_another: true, own_changes: 0 })
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod history;
 mod hosts_url;
 mod index_page;
 pub(crate) mod key_plan;
+mod leases;
 mod login;
 pub(crate) mod lookup;
 pub(crate) mod migration_store;

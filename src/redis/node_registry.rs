@@ -15,6 +15,9 @@ use crate::store::node_registry::NodeRegistry;
 #[async_trait]
 impl NodeRegistry for RedisStore {
     async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply> {
+        if !self.partitions().is_one() {
+            return self.heartbeat_everywhere(identity, &beat).await;
+        }
         self.call("heartbeat", |call| async move { commands::heartbeat::run(&call, identity, &beat).await })
             .await
     }

@@ -156,6 +156,15 @@ impl SessionStore for RedisStore {
         self.partitions().new_id(self.config().rules.id_scheme, &operation, user)
     }
 
+    fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
+        match from {
+            Some(from) if user.is_empty() => {
+                self.partitions().check_in(self.partitions().of(from.as_str()), id)
+            }
+            _ => self.partitions().check(id, user),
+        }
+    }
+
     async fn close(&self) {
         self.end();
     }

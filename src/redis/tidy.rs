@@ -80,7 +80,18 @@ pub(crate) async fn step(call: &Call, tidying: &Tidying) -> Result<()> {
         redis::from_redis_value(page).map_err(|_| Error::corrupt("reply to SCAN"))?;
     let of_partition = |key: Vec<u8>| Some((call.partitions().of_key(&key)?, key));
     let indexes: Vec<_> = indexes.into_iter().filter_map(of_partition).collect();
-    count_indexes(call, &indexes).await?;
+    match count_indexes(call, &indexes).await {
+        // The others' are tidied without those.
+        Err(Error::Corrupt { .. }) => {
+            for index in &indexes {
+                match count_indexes(call, std::slice::from_ref(index)).await {
+                    Err(error @ Error::Corrupt { .. }) => tracing::debug!(%error, "an index is not tidied"),
+                    counted => drop(counted?),
+                }
+            }
+        }
+        counted => drop(counted?),
+    }
     match next.as_slice() {
         b"0" if nth + 1 < call.servers() => tidying.go_on(beginning(nth + 1)),
         b"0" => tidying.end(),

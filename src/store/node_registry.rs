@@ -19,6 +19,7 @@ pub trait NodeRegistry: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. A lease that another holds, or that was lost, is an answer and no error.
+    /// In a namespace of several partitions, what some of them refuse is no error either.
     ///
     /// # Atomicity
     /// `heartbeat.lua`: the lease, and the list of the nodes.

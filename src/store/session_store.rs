@@ -276,6 +276,18 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `create` under that makes.
     fn new_id(&self, user: &str) -> SessionId;
 
+    /// Refuses an id of the caller's that this store would not take for a session of a user, or of nobody. `from`: the id that
+    /// a rotation leaves, which keeps the user. In a namespace of several
+    /// [partitions](crate::RedisStoreBuilder::partitions) it has to be in that of the user, or of the id that is left. Asks no
+    /// server. Defaults to refusing none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) names both.
+    fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
+        let _ = (id, user, from);
+        Ok(())
+    }
+
     /// Lets go of all connections. Calls on their way end by themselves, later ones fail.
     async fn close(&self);
 
@@ -311,7 +323,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// - `create`, `create_many` and `bind` put sessions only on that node. The session that `bind` takes may be
     ///   another node's, for a client may come from there.
     /// - A write after the lease was lost, or to a session that another node has by now, is refused with
-    ///   [`Fenced`](crate::Refusal::Fenced), even where the node holds a newer lease.
+    ///   [`Fenced`](crate::Refusal::Fenced), even where the node holds a newer lease. Only where a
+    ///   [`Lease`](crate::nodes::Lease) was lost in some partitions of a namespace, and registered anew there, its node
+    ///   goes on with the sessions that it still has.
     /// - A repeated write that had succeeded still returns its first answer.
     /// - All other operations ignore the node.
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore>;

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::model::id_draw::IdDraw;
-use crate::model::{Error, IdScheme, OperationId, Result, Selector, SessionId};
+use crate::model::{Error, IdScheme, NodeIdentity, OperationId, Result, Selector, SessionId};
 use crate::stored::keys::Keys;
 use crate::stored::slot::{CRC, SLOTS, Slot};
 
@@ -75,12 +75,22 @@ impl Partitions {
         &self.all[usize::from(partition.0)]
     }
 
+    /// By which it is told from all others, of other namespaces too.
+    pub(crate) fn tag(&self, partition: Partition) -> &str {
+        self.keys(partition).hashed()
+    }
+
+    /// The lease of a node in a partition.
+    pub(crate) fn lease_of(&self, identity: &NodeIdentity, partition: Partition) -> [u8; 8] {
+        if self.is_one() { *identity.lease() } else { identity.lease_in(self.tag(partition)) }
+    }
+
     /// That of a session's id, or of a user.
     pub(crate) fn of(&self, text: impl AsRef<[u8]>) -> Partition {
         if self.is_one() {
             return Partition::default();
         }
-        self.of_crc(CRC.checksum(text.as_ref()))
+        Partition(partition_of(text, self.count()))
     }
 
     fn of_crc(&self, crc: u16) -> Partition {
@@ -175,6 +185,17 @@ impl Partitions {
         let id = key.get(end + 1..)?.strip_prefix(b":session:")?;
         self.keys(self.of(id)).id_of_session(key)
     }
+}
+
+impl Partition {
+    pub(crate) fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// The number of the partition that a text is in, of so many.
+pub(crate) fn partition_of(text: impl AsRef<[u8]>, count: u16) -> u16 {
+    CRC.checksum(text.as_ref()) % count
 }
 
 /// The slot of a cluster in which all keys of a partition are.

@@ -48,10 +48,24 @@ impl World {
         rules: Rules,
         tune: impl FnOnce(FallbackStoreBuilder) -> FallbackStoreBuilder,
     ) -> Self {
-        let context = Context::own(&[]).await;
+        Self::over(Context::own(&[]).await, policy, rules, tune).await
+    }
+
+    /// Over a store of several partitions.
+    async fn spread(policy: FallbackPolicy) -> Self {
+        Self::over(Context::own(&[]).await.spread(), policy, Rules::new(), |builder| builder).await
+    }
+
+    async fn over(
+        context: Context,
+        policy: FallbackPolicy,
+        rules: Rules,
+        tune: impl FnOnce(FallbackStoreBuilder) -> FallbackStoreBuilder,
+    ) -> Self {
         let proxy = Proxy::start(context.server().address()).await;
         let inner = RedisStore::builder(&proxy.url)
             .namespace(&context.namespace)
+            .partitions(context.partitions().count)
             .rules(rules.clone())
             .clock(context.clock.clone())
             .deadline(Duration::from_secs(20)) // a busy machine is no failure

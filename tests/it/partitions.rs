@@ -1,6 +1,8 @@
 //! A namespace of several partitions: what is different from one.
 
+mod leases;
 mod login;
+mod one_fails;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

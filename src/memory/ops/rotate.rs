@@ -22,11 +22,12 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) 
                 session: record.session(&new_id, call.now),
                 evicted: call.removed,
                 by_another: false,
+                own_changes: 1,
             })
         }
         Err(Error::Refused(Refusal::Rotated { to })) => {
             let session = get::run(&call, &to)?.ok_or(Error::Refused(Refusal::Missing))?;
-            Ok(Rotated { session, evicted: Vec::new(), by_another: true })
+            Ok(Rotated { session, evicted: Vec::new(), by_another: true, own_changes: 0 })
         }
         Err(error) => Err(error),
     }

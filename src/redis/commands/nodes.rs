@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use redis::{Pipeline, Value};
 
 use crate::model::{Error, Node, NodeFilter, Result, is_held};
@@ -18,12 +18,27 @@ type StoredName = Vec<u8>;
 const NODES_PER_SCRIPT: usize = 500;
 
 /// The nodes by name, without their sessions, which is another operation. A node holds a lease that it holds in each
-/// partition.
+/// partition. Those to be recovered are found in all partitions that can be asked.
 pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
     let partitions = call.partitions();
     let read = |partition| in_one(call, partitions.keys(partition));
     let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
-    for node in try_join_all(partitions.all().map(read)).await?.into_iter().flatten() {
+    let (mut answers, mut failed) = (Vec::new(), None);
+    for answer in join_all(partitions.all().map(read)).await {
+        match answer {
+            Ok(nodes) => answers.push(nodes),
+            Err(error) => {
+                tracing::warn!(%error, "the nodes of a partition cannot be read");
+                failed.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(error) = failed
+        && (which == NodeFilter::All || answers.is_empty())
+    {
+        return Err(error);
+    }
+    for node in answers.into_iter().flatten() {
         let known = nodes.entry(node.name.clone()).or_insert_with(|| node.clone());
         known.is_live &= node.is_live;
         known.lease_until_ms = known.lease_until_ms.min(node.lease_until_ms);

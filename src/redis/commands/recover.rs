@@ -80,7 +80,10 @@ async fn take_once(
         let mut cmd = call.evalsha(&script::RECOVER, &names);
         call.operation_arguments(&mut cmd);
         cmd.arg(&claim.node).arg(&claim.to);
-        cmd.arg(claim.identity.as_ref().map_or(&[][..], |identity| identity.lease()));
+        match &claim.identity {
+            Some(identity) => cmd.arg(&call.lease_of(identity)),
+            None => cmd.arg(""),
+        };
         cmd.arg(if claim.always { "always" } else { "lapsed" });
         cmd.arg(ms(claim.reconnect)).arg(ms(call.rules().grace));
         for Candidate { id, index_fields, .. } in candidates {

@@ -20,12 +20,12 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotatio
         "ok" => {
             let session = reply.session(&new_id)?;
             let evicted = plan.evicted(&mut reply)?;
-            Ok(Rotated { session, evicted, by_another: false })
+            Ok(Rotated { session, evicted, by_another: false, own_changes: 1 })
         }
         "moved" => {
             let session = lookup::session(call, &reply.session_id()?).await?;
             let session = session.ok_or(Error::Refused(Refusal::Missing))?;
-            Ok(Rotated { session, evicted: Vec::new(), by_another: true })
+            Ok(Rotated { session, evicted: Vec::new(), by_another: true, own_changes: 0 })
         }
         _ => Err(reply.into_error()),
     }

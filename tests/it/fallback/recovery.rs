@@ -6,6 +6,7 @@ mod callback;
 mod connections;
 mod interrupted;
 mod logouts;
+mod partitions;
 mod rotated_meanwhile;
 mod rotations;
 mod unsure;

@@ -234,6 +234,48 @@ async fn a_login_that_is_repeated_after_its_copy_expired_leaves_the_visitor_with
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_is_repeated_after_its_session_changed_takes_the_change_with_it() {
+    let (context, store) = spread(Rules::new()).await;
+    for changes in [1, 5] {
+        let old = visitor(&context, &store).await;
+        let login = || Rotation::new().user("ann");
+        // The reply to the reading comes, that to the import does not.
+        let (_proxy, proxied) = dying(&context, 1).await;
+        let Err(Error::Ambiguous { operation_id, .. }) = proxied.rotate(&old, login()).await else {
+            panic!("it was answered");
+        };
+        let read_back = operation_id.to_string().parse::<OperationId>().unwrap();
+        for number in 0..changes {
+            context.clock.advance(Duration::from_secs(1));
+            store.patch(&old, Patch::new().set("cart", &number).unwrap()).await.unwrap();
+        }
+        for id in [operation_id, read_back] {
+            let rotated = store.with_operation_id(id).rotate(&old, login()).await.unwrap();
+            assert_eq!(rotated.session.get::<u32>("cart").unwrap(), Some(changes - 1));
+            assert_eq!(rotated.session.connection(), old.connection());
+        }
+        assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1);
+        store.delete_user("ann", None).await.unwrap();
+        context.check().await;
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_is_repeated_does_not_bind_again_what_was_unbound_since() {
+    let (context, store) = spread(Rules::new()).await;
+    let old = visitor(&context, &store).await;
+    let connection = old.connection().unwrap();
+    let login = store.with_operation_id(OperationId::random());
+    let new = login.rotate(&old, Rotation::new().user("ann")).await.unwrap().session;
+    assert_eq!(new.connection(), Some(connection));
+    assert!(store.unbind(&new, connection).await.unwrap());
+    let again = login.rotate(&old, Rotation::new().user("ann")).await.unwrap().session;
+    assert_eq!((again.id(), again.connection()), (new.id(), None));
+    assert_eq!(store.session_by_connection(connection).await.unwrap(), None);
+    context.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_races_changes_deletions_and_other_logins_ends_with_one_session() {
     let (context, store) = spread(Rules::new()).await;
     let far = context.partitions().far("bob", "ann");

@@ -334,6 +334,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
         self.inner.new_id(user)
     }
 
+    fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
+        self.inner.check_id(id, user, from)
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }
