@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionInfo};
+use redis::{Client, ConnectionAddr, ConnectionInfo};
 
 use crate::model::{Error, Result, Rules, TestClock, check_duration, require_runtime};
 use crate::redis::config::StoreConfig;
@@ -251,8 +251,7 @@ impl RedisStoreBuilder {
             Source::Url(ref url) => match SentinelUrl::parse(url) {
                 Some(url) => {
                     let SentinelUrl { sentinels, service, server } = url?;
-                    let sentinels = sentinels.into_iter().map(|sentinel| self.secured(sentinel));
-                    self.by_sentinels(sentinels.collect::<Result<_>>()?, &service, server, tracking)?
+                    self.by_sentinels(sentinels, &service, server, tracking)?
                 }
                 None => self.own(server_url::read(url)?, tracking)?,
             },
@@ -298,7 +297,11 @@ impl RedisStoreBuilder {
         if sentinels.is_empty() {
             return Err(Error::invalid("sentinels", "are none"));
         }
-        let sentinels = sentinels.into_iter().map(kept_alive).collect();
+        let sentinel = |sentinel: ConnectionInfo| match sentinel.addr() {
+            ConnectionAddr::TcpTls { .. } => self.secured(kept_alive(sentinel)),
+            _ => Ok(kept_alive(sentinel)),
+        };
+        let sentinels = sentinels.into_iter().map(sentinel).collect::<Result<_>>()?;
         let sentinels = Sentinels::new(sentinels, service.to_owned())
             .map_err(|_| Error::invalid("sentinels", "have an address that cannot be used"))?;
         let origin = Origin::Sentinels(Arc::new(sentinels), self.dialer(server)?, tracking);

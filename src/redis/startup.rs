@@ -20,6 +20,9 @@ use crate::stored::partitions::Partitions;
 /// Between two attempts of a store that starts: at first, each next one twice as long, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
 
+/// How long an attempt may take. Those who wait for it have deadlines of their own, which end nobody else's start.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(60);
+
 /// How an attempt ended, once it has.
 type Outcome = Option<Result<()>>;
 
@@ -43,13 +46,16 @@ impl Startup {
             return Ok(());
         }
         loop {
-            let mut attempt = self.attempt(pool, partitions, until);
+            let mut attempt = self.attempt(pool, partitions);
             let ended = tokio::time::timeout_at(until, attempt.wait_for(Option::is_some)).await;
             match ended {
                 Ok(Ok(outcome)) => return outcome.clone().unwrap_or(Ok(())),
                 // The runtime of the task was shut down.
-                Ok(Err(_)) if Instant::now() < until => self.end(),
-                _ => return Err(Error::obstacle(Obstacle::Deadline, cause("no answer to the start"))),
+                Ok(Err(_)) if Instant::now() < until => {}
+                _ if pool.is_connected() => {
+                    return Err(Error::obstacle(Obstacle::Deadline, cause("no answer to the start")));
+                }
+                _ => return Err(pool.late().into()),
             }
         }
     }
@@ -78,30 +84,22 @@ impl Startup {
         }
     }
 
-    fn attempt(
-        self: &Arc<Self>,
-        pool: &Arc<Pool>,
-        partitions: &Arc<Partitions>,
-        until: Instant,
-    ) -> watch::Receiver<Outcome> {
+    fn attempt(self: &Arc<Self>, pool: &Arc<Pool>, partitions: &Arc<Partitions>) -> watch::Receiver<Outcome> {
         let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(attempt) = &*attempt {
+        // Whose task is gone tells nothing any more.
+        if let Some(attempt) = attempt.as_ref().filter(|attempt| attempt.has_changed().is_ok()) {
             return attempt.clone();
         }
         let (tell, told) = watch::channel(None);
         let (startup, pool, partitions) = (self.clone(), pool.clone(), partitions.clone());
         tokio::spawn(async move {
-            let outcome = prepare(&pool, &partitions, until).await;
+            let outcome = prepare(&pool, &partitions, Instant::now() + LONGEST_ATTEMPT).await;
             startup.is_done.fetch_or(outcome.is_ok(), Ordering::AcqRel);
-            startup.end();
+            startup.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
             tell.send_replace(Some(outcome));
         });
         *attempt = Some(told.clone());
         told
-    }
-
-    fn end(&self) {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Sentinels agree on a number with each new master, its epoch, and tell each other within seconds. So all are asked, and the
 //! newest epoch counts. One that was cut off, or has not heard of it yet, sends nobody to an old master; and at first only the
-//! one that leads a failover knows of the new. Once most have answered, the others have a moment more.
+//! one that leads a failover knows of the new. Once most have answered, the others have a moment more. Where those are slow
+//! that know of the newest, it stands: an older epoch counts only if all sentinels answer and none knows a newer, so that
+//! somebody has set them up anew.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,8 +25,8 @@ pub(crate) struct Sentinels {
     service: String,
     /// What was told last.
     told: watch::Sender<Told>,
-    /// The master that they named last.
-    named: Mutex<Option<Address>>,
+    /// The master that they named last, and of which epoch.
+    named: Mutex<Option<(u64, Address)>>,
     is_asking: AtomicBool,
 }
 
@@ -108,7 +110,7 @@ impl Sentinels {
     /// Whether they named another last.
     fn named_another_than(&self, address: &Address) -> bool {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named.as_ref().is_some_and(|named| named != address)
+        named.as_ref().is_some_and(|(_, named)| named != address)
     }
 
     /// One task asks for all who want to know.
@@ -145,7 +147,20 @@ impl Sentinels {
                 until = Instant::now() + MOMENT;
             }
         }
-        newest.map(|(_, address)| address).ok_or(failure)
+        let (epoch, address) = newest.ok_or(failure)?;
+        Ok(self.unless_outdated(epoch, address, count))
+    }
+
+    /// The master that they name, or the one that they named before, if that is of a newer epoch and not all have been heard.
+    fn unless_outdated(&self, epoch: u64, address: Address, heard: usize) -> Address {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*named {
+            Some((newer, named)) if *newer > epoch && heard < self.sentinels.len() => named.clone(),
+            _ => {
+                *named = Some((epoch, address.clone()));
+                address
+            }
+        }
     }
 }
 
@@ -166,9 +181,6 @@ impl Drop for Question {
     fn drop(&mut self) {
         let broken_off = || Err(error("the task that asks the sentinels was broken off"));
         let master = self.master.take().unwrap_or_else(broken_off);
-        if let Ok(address) = &master {
-            *self.sentinels.named.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
-        }
         // First this, for whoever is told begins the next.
         self.sentinels.is_asking.store(false, Ordering::Release);
         self.sentinels.told.send_replace(Told { asked: Some(self.asked), master });
