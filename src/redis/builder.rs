@@ -298,7 +298,8 @@ impl RedisStoreBuilder {
             return Err(Error::invalid("sentinels", "are none"));
         }
         let sentinel = |sentinel: ConnectionInfo| match sentinel.addr() {
-            ConnectionAddr::TcpTls { .. } => self.secured(kept_alive(sentinel)),
+            ConnectionAddr::TcpTls { tls_params: None, .. } => self.secured(kept_alive(sentinel)),
+            // Not over TLS, or with certificates of its own.
             _ => Ok(kept_alive(sentinel)),
         };
         let sentinels = sentinels.into_iter().map(sentinel).collect::<Result<_>>()?;
@@ -386,6 +387,7 @@ impl RedisStore {
 
     /// Configures a store on the master with a master name, as sentinels report it, where a URL does not say all: sentinels with
     /// a password, or certificates of their own. `server` is how the master is connected to, whatever its address: the host and port in it are not used.
+    /// The [`root_certificate`](RedisStoreBuilder::root_certificate) and the like are also those of sentinels over TLS that have none.
     ///
     /// All sentinels are asked whenever a connection is made, and every 200 ms while calls are made; the newest master counts
     /// that any of them names. So a switch is followed without a restart. (redis-rs's own client takes the word of the first
