@@ -6,8 +6,12 @@ use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result};
 use crate::store::Store;
 
+/// How the scheme of a URL ends that names several servers.
+const OF_SEVERAL: [&str; 4] = ["+sentinel", "-sentinel", "+cluster", "-cluster"];
+
 /// A store by its URL, with the defaults of its builder: `memory://`, or `redis://[user:password@]host[:port][/db]`, or
-/// with the feature `tls` `rediss://`, or the master that sentinels name: `redis+sentinel://host,host/service[/db]`. What is configured goes through [`MemoryStore::builder`] and
+/// with the feature `tls` `rediss://`, or the master that sentinels name: `redis+sentinel://host,host/service[/db]`, or the nodes of a
+/// cluster: `redis+cluster://host,host`. What is configured goes through [`MemoryStore::builder`] and
 /// `RedisStore::builder`.
 ///
 /// ```
@@ -34,9 +38,7 @@ pub async fn connect(url: &str) -> Result<Arc<dyn Store>> {
         Some(("redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix", _)) => {
             redis(url).await
         }
-        Some((scheme, _)) if scheme.ends_with("+sentinel") || scheme.ends_with("-sentinel") => {
-            redis(url).await
-        }
+        Some((scheme, _)) if OF_SEVERAL.iter().any(|kind| scheme.ends_with(kind)) => redis(url).await,
         // Without the URL, which may have a password.
         _ => Err(Error::invalid("url", "begins neither with memory:// nor with redis:// or rediss://")),
     }

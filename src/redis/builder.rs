@@ -8,6 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Client, ConnectionAddr, ConnectionInfo};
 
 use crate::model::{Error, Result, Rules, TestClock, check_duration, require_runtime};
+use crate::redis::cluster_url;
 use crate::redis::config::StoreConfig;
 use crate::redis::credentials::{Credentials, CredentialsSource};
 use crate::redis::near_cache::NearCache;
@@ -16,10 +17,14 @@ use crate::redis::server_url;
 use crate::redis::store::RedisStore;
 #[cfg(feature = "tls")]
 use crate::redis::tls::{self, Certificates};
+use crate::redis::transport::address::Address;
+use crate::redis::transport::cluster::{Cluster, Reach};
 use crate::redis::transport::connector::{Connector, Manager, Origin, kept_alive};
 use crate::redis::transport::dialer::Dialer;
+use crate::redis::transport::node::Node;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sentinels::Sentinels;
+use crate::redis::transport::servers::Servers;
 use crate::redis::transport::tracking::Tracking;
 use crate::stored::partitions::Partitions;
 
@@ -52,7 +57,8 @@ enum Source {
     Url(String),
     Client(Box<Client>),
     Sentinels { sentinels: Vec<ConnectionInfo>, service: String, server: Box<ConnectionInfo> },
-    Manager(Box<dyn Manager>),
+    Cluster { seeds: Vec<ConnectionInfo> },
+    Manager(Arc<dyn Manager>),
 }
 
 /// Without the URL and the client, which have the password.
@@ -62,6 +68,7 @@ impl fmt::Debug for Source {
             Self::Url(_) => "Url",
             Self::Client(_) => "Client",
             Self::Sentinels { .. } => "Sentinels",
+            Self::Cluster { .. } => "Cluster",
             Self::Manager(_) => "Manager",
         })
     }
@@ -94,8 +101,8 @@ impl RedisStoreBuilder {
     }
 
     /// Over how many partitions the sessions of the namespace are spread, 1 to 1,024. It is fixed when the namespace is made,
-    /// and a store of another number does not start in it. Defaults to 1, and then any session may have any id. Today the
-    /// store reaches all partitions at one address.
+    /// and a store of another number does not start in it. Defaults to 1, and then any session may have any id. In a
+    /// cluster each partition is in a slot of its own, and so at any of the masters.
     ///
     /// With more, the id of a session with a user is in the partition of that user. The store makes such ids, also by
     /// [`new_id`](crate::SessionStore::new_id), and refuses any other with [`Error::Invalid`]. docs/partitions.md says what
@@ -247,6 +254,18 @@ impl RedisStoreBuilder {
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));
         let tracking = near_cache.clone().map(|near_cache| Tracking::new(near_cache, self.staleness));
         let of_connections = self.of_connections();
+        let seeds = match &self.source {
+            Source::Cluster { seeds } => Some(seeds.clone()),
+            Source::Url(url) => cluster_url::parse(url).transpose()?,
+            _ => None,
+        };
+        if let Some(seeds) = seeds {
+            let (cluster, server) = self.by_cluster(&seeds, near_cache.clone())?;
+            return Ok(RedisStore::new(
+                Servers::Cluster(cluster),
+                self.config(server, partitions, near_cache),
+            ));
+        }
         let (origin, server) = match self.source {
             Source::Url(ref url) => match SentinelUrl::parse(url) {
                 Some(url) => {
@@ -259,15 +278,26 @@ impl RedisStoreBuilder {
             Source::Sentinels { ref sentinels, ref service, ref server } => {
                 self.by_sentinels(sentinels.clone(), service, (**server).clone(), tracking)?
             }
-            Source::Manager(manager) => {
+            Source::Cluster { .. } => return Err(Error::invalid("cluster", "has no nodes")),
+            Source::Manager(ref manager) => {
                 if let Some(field) = of_connections {
                     return Err(Error::invalid(field, "needs connections that the store makes itself"));
                 }
-                (Origin::Manager(manager), "the server of the manager".to_owned())
+                (Origin::Manager(manager.clone()), "the server of the manager".to_owned())
             }
         };
         let pool = Pool::new(Connector::new(origin, self.connect_timeout), self.pool_size);
-        let config = StoreConfig {
+        let servers = Servers::One(Arc::new(Node::new(None, pool)));
+        Ok(RedisStore::new(servers, self.config(server, partitions, near_cache)))
+    }
+
+    fn config(
+        self,
+        server: String,
+        partitions: Arc<Partitions>,
+        near_cache: Option<Arc<NearCache>>,
+    ) -> StoreConfig {
+        StoreConfig {
             server: server.into(),
             partitions,
             rules: self.rules,
@@ -275,8 +305,31 @@ impl RedisStoreBuilder {
             deadline: self.deadline,
             near_cache,
             startup: Arc::default(),
+        }
+    }
+
+    /// The nodes of a cluster, of which the service named some.
+    fn by_cluster(
+        &self,
+        seeds: &[ConnectionInfo],
+        near_cache: Option<Arc<NearCache>>,
+    ) -> Result<(Arc<Cluster>, String)> {
+        let Some(first) = seeds.first() else { return Err(Error::invalid("cluster", "has no nodes")) };
+        if first.redis_settings().db() != 0 {
+            return Err(Error::invalid("cluster", "has one database, 0"));
+        }
+        let address = |seed: &ConnectionInfo| match seed.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Ok(Address { host: host.clone(), port: *port })
+            }
+            _ => Err(Error::invalid("cluster", "has a node without host and port")),
         };
-        Ok(RedisStore::new(pool, config))
+        let addresses = seeds.iter().map(address).collect::<Result<Vec<_>>>()?;
+        let near_cache = near_cache.map(|near_cache| (near_cache, self.staleness));
+        let dialer = self.dialer(first.clone())?;
+        let server = format!("the cluster of {}", dialer.server());
+        let reach = Reach { dialer, timeout: self.connect_timeout, pool_size: self.pool_size, near_cache };
+        Ok((Arc::new(Cluster::new(reach, addresses)), server))
     }
 
     /// Connections that the store makes, and the server that they lead to.
@@ -373,7 +426,8 @@ impl RedisStore {
     /// feature `tls`, or `redis+unix:///path[?db=database&user=user&pass=password]`. `?protocol=resp3` is understood too;
     /// anything else is refused. Or on the master that sentinels name:
     /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, or `rediss+sentinel://` with the feature
-    /// `tls`, where user and password are the master's, and `service` is its master name.
+    /// `tls`, where user and password are the master's, and `service` is its master name. Or on a cluster, of which the URL
+    /// names some nodes: `redis+cluster://[user:password@]host[:port],host[:port]`, or `rediss+cluster://`.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Url(url.into()))
@@ -418,6 +472,17 @@ impl RedisStore {
         })
     }
 
+    /// Configures a store on a Redis Cluster, where a URL does not say all. Any nodes of it will do, of which one has to answer;
+    /// the user, password and certificates of the first are those for all.
+    ///
+    /// Each partition of the namespace is at the master that owns its slot, with one partition all of it is at one. The
+    /// store reads which master that is from the nodes, again when one of them sends a call on, and every 30 seconds. It sends
+    /// to masters alone, each with a pool of its own.
+    #[must_use]
+    pub fn builder_with_cluster(seeds: impl IntoIterator<Item = ConnectionInfo>) -> RedisStoreBuilder {
+        RedisStoreBuilder::new(Source::Cluster { seeds: seeds.into_iter().collect() })
+    }
+
     /// Configures a store on connections that the service makes. The store calls only
     /// [`connect`](bb8::ManageConnection::connect) of the manager; it checks and replaces connections itself. A near cache,
     /// credentials and certificates are for connections that the store makes, and are refused here. A pool of the service's
@@ -428,6 +493,6 @@ impl RedisStore {
         M: bb8::ManageConnection<Connection = MultiplexedConnection>,
         M::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        RedisStoreBuilder::new(Source::Manager(Box::new(manager)))
+        RedisStoreBuilder::new(Source::Manager(Arc::new(manager)))
     }
 }

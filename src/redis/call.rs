@@ -210,7 +210,7 @@ impl Call {
     pub(crate) fn known_time(&self) -> Option<u64> {
         match &self.config.clock {
             Some(test) => Some(test.now_ms()),
-            None => self.sender.known_time(),
+            None => self.sender.known_time(|| self.keys().expiry()),
         }
     }
 
@@ -274,7 +274,8 @@ impl Call {
         let send = async || {
             let clock =
                 if script.effect == Effect::Noted { self.history.clock_use() } else { ClockUse::Known };
-            self.sender.script(script, &make, clock, self.deadline, || self.count_round_trip()).await
+            let key = || self.keys().expiry();
+            self.sender.script(script, &make, key, clock, self.deadline, || self.count_round_trip()).await
         };
         if script.effect != Effect::Reads {
             self.changes();
@@ -320,6 +321,20 @@ impl Call {
         self.deliver(Work::Read(what), send).await
     }
 
+    /// How many servers there are that have keys.
+    pub(crate) fn servers(&self) -> usize {
+        self.sender.servers().count()
+    }
+
+    /// Sends a command that reads at one of the servers. `None`: there is none of that number.
+    pub(crate) async fn read_at(&self, nth: usize, cmd: &Cmd) -> Result<Option<Value>> {
+        let send = || async {
+            self.count_round_trip();
+            self.sender.at_master(nth, cmd, self.deadline).await
+        };
+        self.deliver(Work::Read("keys"), send).await
+    }
+
     /// What commands that only read answer at one instant: the time first, then the commands. `None`: the server refuses that.
     /// It does so where a key is of a foreign type, and where its memory is full, though it would run each by itself.
     ///
@@ -348,11 +363,14 @@ impl Call {
     }
 
     /// Sends commands that each read a string: nothing where there is none, or a foreign type.
-    pub(crate) async fn read_strings(&self, mut pipeline: Pipeline) -> Result<Vec<Vec<u8>>> {
+    pub(crate) async fn read_strings(&self, pipeline: Pipeline) -> Result<Vec<Vec<u8>>> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
-        pipeline.ignore_errors();
+        let send = || async {
+            self.count_round_trip();
+            self.sender.replies(&pipeline, self.deadline).await
+        };
         let string = |value| match value {
             Value::BulkString(bytes) => Ok(bytes),
             Value::ServerError(error) if error.code() != "WRONGTYPE" => {
@@ -360,7 +378,7 @@ impl Call {
             }
             _ => Ok(Vec::new()),
         };
-        self.read(&pipeline, "record").await?.into_iter().map(string).collect()
+        self.deliver(Work::Read("record"), send).await?.into_iter().map(string).collect()
     }
 
     /// What is stored under the key `what`, if anything is, and the time at which it was.
@@ -401,7 +419,7 @@ impl Call {
     {
         let effect = work.effect();
         let StoreConfig { startup, partitions, .. } = &*self.config;
-        startup.done(self.sender.pool(), partitions, self.deadline).await?;
+        startup.done(&self.sender, partitions, self.deadline).await?;
         let (mut lost, mut refused) = (None::<RedisError>, None);
         for _ in 0..ATTEMPTS {
             if effect == Effect::Noted {

@@ -8,8 +8,8 @@ use redis::{Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
 use crate::model::{Error, LONGEST_DURATION, Refusal, Result, ms};
-use crate::redis::transport::connection::Connection;
 use crate::redis::transport::failure;
+use crate::redis::transport::sender::Sender;
 use crate::redis::transport::server_error::server_code;
 use crate::stored::keys::Keys;
 use crate::stored::partitions::{Partition, Partitions};
@@ -43,19 +43,29 @@ pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Resul
 ///
 /// Atomicity: of two clients that start at once, one writes and both read what it wrote. The partition of the tag 0 comes
 /// first, which namespaces of all numbers have: who is refused there has noted nothing anywhere.
-pub(crate) async fn note(connection: &Connection, partitions: &Partitions, until: Instant) -> Result<()> {
+pub(crate) async fn note(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
     let (first, others): (Vec<_>, Vec<_>) =
         partitions.all().partition(|partition| *partition == partitions.first());
-    for group in [first, others] {
-        if !group.is_empty() {
-            note_in(connection, partitions, &group, until).await?;
-        }
+    note_in(sender, partitions, &first, until).await?;
+    if others.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    unless_away(note_in(sender, partitions, &others, until).await)
+}
+
+/// A node of a cluster that is away keeps nobody from the others.
+pub(crate) fn unless_away(prepared: Result<()>) -> Result<()> {
+    match prepared {
+        Err(error) if error.is_transient() => {
+            tracing::warn!(%error, "a node of the cluster is away: its partitions are not prepared");
+            Ok(())
+        }
+        prepared => prepared,
+    }
 }
 
 async fn note_in(
-    connection: &Connection,
+    sender: &Sender,
     partitions: &Partitions,
     group: &[Partition],
     until: Instant,
@@ -67,8 +77,11 @@ async fn note_in(
         ask(&mut pipeline, keys);
         keep(&mut pipeline, keys);
     }
-    pipeline.ignore_errors();
-    let mut results = connection.replies(&pipeline, until).await.or_not_executed()?.into_iter();
+    let replies = sender.replies(&pipeline, until).await.or_not_executed()?.into_iter();
+    let mut results = replies.map(|reply| match reply {
+        Value::ServerError(error) => Err(error.into()),
+        reply => Ok(reply),
+    });
     while let Some(set) = results.next() {
         let (Some(noted), Some(renewed)) = (results.next(), results.next()) else {
             return Err(Error::corrupt("reply to the note of the contract"));

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::model::{Error, check_count, check_duration, require_runtime};
 use crate::redis::contract;
 use crate::redis::store::RedisStore;
+use crate::redis::transport::lane::pool_of;
 
 /// The most replicas and the longest time that a call waits for.
 const MOST_REPLICAS: usize = 1000;
@@ -70,7 +71,7 @@ impl RedisStore {
     /// ```
     ///
     /// # Errors
-    /// Those of the calls. Before they are made: [`Error::Invalid`] for a count or a time out of bounds,
+    /// Those of the calls. Before they are made: [`Error::Invalid`] for a count or a time out of bounds, or on a cluster,
     /// [`Error::NotExecuted`] where no connection can be had, and
     /// [`Refusal::Forbidden`](crate::Refusal::Forbidden) where the user may not run `WAIT`.
     pub async fn durably<T, E: From<Error>>(
@@ -85,7 +86,7 @@ impl RedisStore {
         require_runtime()?;
         let (sender, lanes) = (self.sender()?, &self.backend.lanes);
         let deadline = Instant::now() + self.config().deadline;
-        let lane = lanes.take(sender.pool(), deadline).await;
+        let lane = lanes.take(pool_of(&sender)?, deadline).await;
         let lane = lane.map_err(|error| error.at(&self.config().server))?;
         let made = calls(Self { alone: Some(lane.sender().clone()), ..self.clone() }).await;
         let value = match made {

@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod bulk;
 pub(crate) mod bulk_create;
 pub(crate) mod call;
+mod cluster_url;
 pub(crate) mod commands;
 pub(crate) mod config;
 pub(crate) mod contract;

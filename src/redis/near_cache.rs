@@ -160,7 +160,7 @@ impl NearCache {
         SessionId::new(id).ok()
     }
 
-    fn forget_all(&self) {
+    pub(crate) fn forget_all(&self) {
         let _locks: Vec<MutexGuard<'_, ()>> = self.places.iter().map(Place::lock).collect();
         self.kept.clear();
         let now = self.next();

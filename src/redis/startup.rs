@@ -11,11 +11,15 @@ use tokio::time::Instant;
 
 use crate::model::{Error, Obstacle, Result, cause};
 use crate::redis::transport::connection::Connection;
-use crate::redis::transport::pool::Pool;
-use crate::redis::transport::sender::LOADS;
+use crate::redis::transport::delivery::Unavailable;
+use crate::redis::transport::node::Node;
+use crate::redis::transport::redirect::Redirect;
+use crate::redis::transport::sender::{LOADS, Sender};
 use crate::redis::transport::server_error::is_no_script;
 use crate::redis::{contract, permission, server_version};
-use crate::stored::partitions::Partitions;
+use crate::stored::keys::Keys;
+use crate::stored::partitions::{Partition, Partitions};
+use crate::stored::slot::Slot;
 
 /// Between two attempts of a store that starts: at first, each next one twice as long, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
@@ -38,7 +42,7 @@ impl Startup {
     /// the call that comes after it failed begins another.
     pub(crate) async fn done(
         self: &Arc<Self>,
-        pool: &Arc<Pool>,
+        sender: &Arc<Sender>,
         partitions: &Arc<Partitions>,
         until: Instant,
     ) -> Result<()> {
@@ -46,16 +50,13 @@ impl Startup {
             return Ok(());
         }
         loop {
-            let mut attempt = self.attempt(pool, partitions);
+            let mut attempt = self.attempt(sender, partitions);
             let ended = tokio::time::timeout_at(until, attempt.wait_for(Option::is_some)).await;
             match ended {
                 Ok(Ok(outcome)) => return outcome.clone().unwrap_or(Ok(())),
                 // The runtime of the task was shut down.
                 Ok(Err(_)) if Instant::now() < until => {}
-                _ if pool.is_connected() => {
-                    return Err(Error::obstacle(Obstacle::Deadline, cause("no answer to the start")));
-                }
-                _ => return Err(pool.late().into()),
+                _ => return Err(late(sender, partitions)),
             }
         }
     }
@@ -63,14 +64,14 @@ impl Startup {
     /// Tries again while the server is away or loads its data, until the deadline.
     pub(crate) async fn wait(
         self: &Arc<Self>,
-        pool: &Arc<Pool>,
+        sender: &Arc<Sender>,
         partitions: &Arc<Partitions>,
         until: Instant,
     ) -> Result<()> {
         let [mut pause, longest] = PAUSES;
         let mut why = None;
         loop {
-            let error = match self.done(pool, partitions, until).await {
+            let error = match self.done(sender, partitions, until).await {
                 Err(error) if error.is_transient() => error,
                 outcome => return outcome,
             };
@@ -84,16 +85,20 @@ impl Startup {
         }
     }
 
-    fn attempt(self: &Arc<Self>, pool: &Arc<Pool>, partitions: &Arc<Partitions>) -> watch::Receiver<Outcome> {
+    fn attempt(
+        self: &Arc<Self>,
+        sender: &Arc<Sender>,
+        partitions: &Arc<Partitions>,
+    ) -> watch::Receiver<Outcome> {
         let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
         // Whose task is gone tells nothing any more.
         if let Some(attempt) = attempt.as_ref().filter(|attempt| attempt.has_changed().is_ok()) {
             return attempt.clone();
         }
         let (tell, told) = watch::channel(None);
-        let (startup, pool, partitions) = (self.clone(), pool.clone(), partitions.clone());
+        let (startup, sender, partitions) = (self.clone(), sender.clone(), partitions.clone());
         tokio::spawn(async move {
-            let outcome = prepare(&pool, &partitions, Instant::now() + LONGEST_ATTEMPT).await;
+            let outcome = prepare(&sender, &partitions, Instant::now() + LONGEST_ATTEMPT).await;
             startup.is_done.fetch_or(outcome.is_ok(), Ordering::AcqRel);
             startup.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
             tell.send_replace(Some(outcome));
@@ -103,17 +108,66 @@ impl Startup {
     }
 }
 
-/// Loads all scripts and proves that they will run, agrees on the contract, and warns of a server that evicts keys, in two
-/// round trips, or three where there are several partitions.
-async fn prepare(pool: &Pool, partitions: &Partitions, until: Instant) -> Result<()> {
-    let connection = pool.connection(until).await.map_err(permission::unless_forbidden)?;
-    let mut results = ask(&connection, partitions, until).await?;
+/// Why the server was not prepared in time.
+fn late(sender: &Sender, partitions: &Partitions) -> Error {
+    match sender.servers().known(|| slot(partitions, partitions.first())) {
+        Some(node) if !node.pool.is_connected() => node.pool.late().into(),
+        _ => Error::obstacle(Obstacle::Deadline, cause("no answer to the start")),
+    }
+}
+
+/// Where all keys of a partition are.
+fn slot(partitions: &Partitions, partition: Partition) -> Slot {
+    Slot::of_key(&partitions.keys(partition).expiry())
+}
+
+/// Prepares each server that has partitions, in two round trips, or three where there are several partitions. Of a cluster
+/// the node has to answer that has the partition with the tag 0; another one that is away is prepared by the calls that
+/// find it back.
+async fn prepare(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
+    let mut homes = homes(sender, partitions, until).await.map_err(permission::unless_forbidden)?.into_iter();
+    if let Some((node, partition)) = homes.next() {
+        prepare_at(&node, partitions, partition, until).await?;
+    }
+    let others = homes.map(async |(node, partition)| prepare_at(&node, partitions, partition, until).await);
+    for prepared in futures_util::future::join_all(others).await {
+        contract::unless_away(prepared)?;
+    }
+    contract::note(sender, partitions, until).await
+}
+
+/// The servers, with a partition of each. First the one that has the tag 0.
+async fn homes(
+    sender: &Sender,
+    partitions: &Partitions,
+    until: Instant,
+) -> std::result::Result<Vec<(Arc<Node>, Partition)>, Unavailable> {
+    let mut homes: Vec<(Arc<Node>, Partition)> = Vec::new();
+    for partition in std::iter::once(partitions.first()).chain(partitions.all()) {
+        let owner = sender.servers().owner(|| slot(partitions, partition), until).await?;
+        if !homes.iter().any(|(home, _)| Arc::ptr_eq(home, &owner)) {
+            homes.push((owner, partition));
+        }
+    }
+    Ok(homes)
+}
+
+/// Loads all scripts and proves that they will run, and warns of a server that evicts keys.
+async fn prepare_at(
+    node: &Node,
+    partitions: &Partitions,
+    partition: Partition,
+    until: Instant,
+) -> Result<()> {
+    let keys = partitions.keys(partition);
+    let connection = node.pool.connection(until).await.map_err(permission::unless_forbidden)?;
+    let mut results = ask(&connection, keys, until).await?;
     for _ in 1..LOADS {
         // Somebody flushes the scripts just now.
         if !results.iter().any(|result| result.as_ref().is_err_and(is_no_script)) {
             break;
         }
-        results = ask(&connection, partitions, until).await?;
+        results = ask(&connection, keys, until).await?;
     }
     if results.len() < 2 {
         return Err(Error::corrupt("reply to the start"));
@@ -124,19 +178,25 @@ async fn prepare(pool: &Pool, partitions: &Partitions, until: Instant) -> Result
     // Where INFO is forbidden nothing is known.
     let info = info.and_then(|info| Ok(redis::from_redis_value::<String>(info)?)).unwrap_or_default();
     server_version::check(&info)?;
-    permission::judge(of_permission, partitions.keys(partitions.first()))?;
-    contract::judge(noted, partitions)?;
+    // Of a slot on its way the node tells nothing; the note of the contract follows it.
+    let is_on_its_way = |result: &RedisResult<Value>| {
+        result.as_ref().is_err_and(|error| {
+            matches!(Redirect::of_error(error), Some(Redirect::Moved(_) | Redirect::Ask(_) | Redirect::Later))
+        })
+    };
+    if !of_permission.iter().any(is_on_its_way) {
+        permission::judge(of_permission, keys)?;
+    }
+    if !is_on_its_way(&noted) {
+        contract::judge(noted, partitions)?;
+    }
     warn_of_eviction(&info);
-    contract::note(&connection, partitions, until).await
+    Ok(())
 }
 
 /// What the server says of itself, which contract is noted, and what the user may.
-async fn ask(
-    connection: &Connection,
-    partitions: &Partitions,
-    until: Instant,
-) -> Result<Vec<RedisResult<Value>>> {
-    let (mut questions, keys) = (Pipeline::new(), partitions.keys(partitions.first()));
+async fn ask(connection: &Connection, keys: &Keys, until: Instant) -> Result<Vec<RedisResult<Value>>> {
+    let mut questions = Pipeline::new();
     questions.cmd("INFO");
     contract::ask(&mut questions, keys);
     permission::ask(&mut questions, keys);

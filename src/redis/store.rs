@@ -11,8 +11,8 @@ use crate::redis::config::StoreConfig;
 use crate::redis::near_cache::NearCache;
 use crate::redis::tidy::Tidying;
 use crate::redis::transport::lane::Lanes;
-use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sender::Sender;
+use crate::redis::transport::servers::Servers;
 use crate::store::call_span;
 use crate::stored::partitions::{Partition, Partitions};
 
@@ -44,8 +44,8 @@ impl fmt::Debug for RedisStore {
 }
 
 impl RedisStore {
-    pub(crate) fn new(pool: Pool, config: StoreConfig) -> Self {
-        let sender = RwLock::new(Some(Arc::new(Sender::new(pool))));
+    pub(crate) fn new(servers: Servers, config: StoreConfig) -> Self {
+        let sender = RwLock::new(Some(Arc::new(Sender::new(servers))));
         let (config, lanes, tidying) = (Arc::new(config), Lanes::default(), Tidying::default());
         Self {
             backend: Arc::new(Backend { config, sender, lanes, tidying }),
@@ -59,7 +59,7 @@ impl RedisStore {
     pub(crate) async fn start(&self) -> Result<()> {
         let config = self.config();
         let until = Instant::now() + config.deadline;
-        let started = config.startup.wait(self.sender()?.pool(), &config.partitions, until).await;
+        let started = config.startup.wait(&self.sender()?, &config.partitions, until).await;
         started.map_err(|error| error.at(&config.server))
     }
 

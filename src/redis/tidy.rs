@@ -4,8 +4,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use redis::{Pipeline, Value};
-
 use crate::model::{Error, Result};
 use crate::redis::call::Call;
 use crate::redis::commands::count::count_indexes;
@@ -19,8 +17,8 @@ pub(crate) struct Tidying(Mutex<Walk>);
 
 #[derive(Debug, Default)]
 struct Walk {
-    /// The cursor of the server, if a walk is on.
-    cursor: Option<Vec<u8>>,
+    /// At which of the servers it is, and the cursor there, if a walk is on.
+    cursor: Option<(usize, Vec<u8>)>,
     /// Another walk is to follow: a gap was met while this one was on its way.
     again: bool,
 }
@@ -34,7 +32,7 @@ impl Tidying {
     pub(crate) fn begin(&self) {
         let mut walk = self.walk();
         if walk.cursor.is_none() {
-            walk.cursor = Some(b"0".to_vec());
+            walk.cursor = Some(beginning(0));
         } else {
             walk.again = true;
         }
@@ -45,33 +43,48 @@ impl Tidying {
         self.walk().cursor.is_some()
     }
 
-    fn cursor(&self) -> Option<Vec<u8>> {
+    fn cursor(&self) -> Option<(usize, Vec<u8>)> {
         self.walk().cursor.clone()
     }
 
-    fn go_on(&self, next: Vec<u8>) {
-        let mut walk = self.walk();
-        let is_over = next == b"0";
-        walk.cursor = (!is_over || std::mem::take(&mut walk.again)).then_some(next);
+    fn go_on(&self, next: (usize, Vec<u8>)) {
+        self.walk().cursor = Some(next);
     }
+
+    /// All servers are behind it.
+    fn end(&self) {
+        let mut walk = self.walk();
+        walk.cursor = std::mem::take(&mut walk.again).then(|| beginning(0));
+    }
+}
+
+fn beginning(nth: usize) -> (usize, Vec<u8>) {
+    (nth, b"0".to_vec())
 }
 
 /// Goes on with a walk by one step.
 ///
 /// Several reapers may each be on a walk of their own; what one has dropped the others do not find.
 pub(crate) async fn step(call: &Call, tidying: &Tidying) -> Result<()> {
-    let Some(cursor) = tidying.cursor() else {
+    let Some((nth, cursor)) = tidying.cursor() else {
         return Ok(());
     };
-    let mut pipeline = Pipeline::with_capacity(1);
-    pipeline.cmd("SCAN").arg(cursor).arg("MATCH").arg(call.partitions().indexes_pattern());
-    pipeline.arg("COUNT").arg(KEYS_PER_STEP).arg("TYPE").arg("zset");
-    let page = call.read(&pipeline, "keys").await?.pop().unwrap_or(Value::Nil);
+    let mut scan = redis::cmd("SCAN");
+    scan.arg(cursor).arg("MATCH").arg(call.partitions().indexes_pattern());
+    scan.arg("COUNT").arg(KEYS_PER_STEP).arg("TYPE").arg("zset");
+    let Some(page) = call.read_at(nth, &scan).await? else {
+        tidying.end();
+        return Ok(());
+    };
     let (next, indexes): (Vec<u8>, Vec<Vec<u8>>) =
         redis::from_redis_value(page).map_err(|_| Error::corrupt("reply to SCAN"))?;
     let of_partition = |key: Vec<u8>| Some((call.partitions().of_key(&key)?, key));
     let indexes: Vec<_> = indexes.into_iter().filter_map(of_partition).collect();
     count_indexes(call, &indexes).await?;
-    tidying.go_on(next);
+    match next.as_slice() {
+        b"0" if nth + 1 < call.servers() => tidying.go_on(beginning(nth + 1)),
+        b"0" => tidying.end(),
+        _ => tidying.go_on((nth, next)),
+    }
     Ok(())
 }

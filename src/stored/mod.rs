@@ -8,3 +8,5 @@ pub(crate) mod lease;
 pub(crate) mod partitions;
 #[cfg(any(test, feature = "redis"))]
 pub(crate) mod record;
+#[cfg(feature = "redis")]
+pub(crate) mod slot;

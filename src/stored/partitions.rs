@@ -5,20 +5,13 @@
 
 use std::fmt;
 
-use crc::{CRC_16_XMODEM, Crc};
-
 use crate::model::id_draw::IdDraw;
 use crate::model::{Error, IdScheme, OperationId, Result, Selector, SessionId};
 use crate::stored::keys::Keys;
+use crate::stored::slot::{CRC, SLOTS, Slot};
 
 /// How many there may be.
 const MOST: u16 = 1024;
-
-/// The one by which Redis Cluster finds the slot of a key.
-static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
-
-/// How many slots a cluster has.
-const SLOTS: usize = 16384;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,7 +43,7 @@ impl Partitions {
         let mut tag = 0;
         while left > 0 {
             let keys = Keys::tagged(namespace, tag)?;
-            let place = &mut found[slot_of(&keys) * slices / SLOTS];
+            let place = &mut found[slot_of(&keys) * slices / usize::from(SLOTS)];
             if place.is_none() {
                 *place = Some(keys);
                 left -= 1;
@@ -186,7 +179,7 @@ impl Partitions {
 
 /// The slot of a cluster in which all keys of a partition are.
 fn slot_of(keys: &Keys) -> usize {
-    usize::from(CRC.checksum(keys.hashed().as_bytes())) % SLOTS
+    usize::from(Slot::of_key(&keys.expiry()).0)
 }
 
 #[cfg(test)]
@@ -237,7 +230,7 @@ mod tests {
         for count in [1, 2, 3, 16, 100, 256, 1000, 1024] {
             let partitions = shop(count);
             for (at, keys) in partitions.all.iter().enumerate() {
-                assert_eq!(slot_of(keys) * usize::from(count) / SLOTS, at);
+                assert_eq!(slot_of(keys) * usize::from(count) / usize::from(SLOTS), at);
             }
             // The tag 0 is in one of them, whatever their number.
             assert!(tags(count).contains(&"shop:0".to_owned()));
@@ -251,7 +244,7 @@ mod tests {
             for keys in &shop(count).all {
                 // As redis-cli deals the slots.
                 let master = (0..masters).find(|master| {
-                    slot_of(keys) < (SLOTS as f64 / masters as f64 * (master + 1) as f64).round() as usize
+                    slot_of(keys) < (f64::from(SLOTS) / masters as f64 * (master + 1) as f64).round() as usize
                 });
                 *held.entry(master.unwrap()).or_default() += 1;
             }

@@ -35,6 +35,7 @@ mod architecture;
 mod bad_input;
 mod callers;
 mod clocks;
+mod cluster;
 mod conformance;
 mod connect;
 mod contract;

@@ -6,6 +6,7 @@ replies, a server's error in the place of a reply; or `Lost`, `Unsent` or `Unrea
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -19,7 +20,8 @@ from . import errors
 from .bundle import Bundle, Command, Reply, Script, Values
 from .history import History
 from .operation_id import OperationId
-from .rules import Rules, check_required
+from .partitions import Partitions
+from .rules import Rules, check_id, check_required
 from .server_clock import ServerClock, time_ms
 from .server_errors import commands_at, may_have_written
 
@@ -67,14 +69,30 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True)
 class NodeIdentity:
-    """A process that goes by the name of a node, for as long as one lease."""
+    """A process that goes by the name of a node, for as long as one lease: of one partition, or of each of several."""
 
     node: str
     #: What tells this lease from those that the node had before and will have.
     lease: bytes = field(default_factory=lambda: os.urandom(8), repr=False)
+    #: Of several partitions: in which of them it holds a lease, and how often one was lost there.
+    held: set[str] = field(default_factory=set, repr=False, compare=False)
+    lost: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_required(node=self.node)
+
+    def lease_in(self, engine: Engine) -> bytes:
+        """The id of its lease in a partition: each of several has its own, and another once one was lost there."""
+        if engine.is_one:
+            return self.lease
+        text = f"{engine.tag} {self.lost.get(engine.tag, 0)}"
+        return hashlib.sha256(self.lease + text.encode()).digest()[:8]
+
+    def lose(self, engine: Engine, lease: bytes) -> None:
+        """Notes that a lease is lost: it is never renewed, and the next one there has another id."""
+        self.held.discard(engine.tag)
+        if lease == self.lease_in(engine):
+            self.lost[engine.tag] = self.lost.get(engine.tag, 0) + 1
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,7 @@ class Engine:
     """What all calls of a store share."""
 
     bundle: Bundle
-    tag: str
+    partitions: Partitions
     rules: Rules
     #: Until when a call is sent again, in seconds.
     deadline_s: float = 2.0
@@ -94,6 +112,36 @@ class Engine:
     identity: NodeIdentity | None = None
     #: What reads told of the server's clock, by whatever connection.
     told: ServerClock = field(default_factory=ServerClock)
+    #: The one in which a call works.
+    partition: int = 0
+
+    @property
+    def tag(self) -> str:
+        """What all keys of a call begin with."""
+        return self.partitions.tags[self.partition]
+
+    @property
+    def is_one(self) -> bool:
+        """Whether there is one partition, in which all is."""
+        return self.partitions.count == 1
+
+    def at(self, partition: int) -> Engine:
+        """The same in a partition."""
+        return self if partition == self.partition else replace(self, partition=partition)
+
+    def of_session(self, id: str) -> Engine:
+        """The same in the partition of a session, by its id."""
+        check_id(id)
+        return self.at(self.partitions.of(id))
+
+    def of_user(self, user: str) -> Engine:
+        """The same in that of a user."""
+        check_required(user=user)
+        return self.at(self.partitions.of(user))
+
+    def everywhere(self) -> list[Engine]:
+        """The same in each."""
+        return [self.at(partition) for partition in range(self.partitions.count)]
 
     def named(self, node: str) -> str:
         """Where a session comes that is put at a node, or at none in particular."""
@@ -193,7 +241,9 @@ class Call:
     def _timed(self, script: Script, values: dict[str, Any], members: list[dict[str, str]]) -> Timed:
         """The command of a script. Each attempt makes it anew, for it carries a bound."""
         test_clock, identity, history = self.engine.clock, self.engine.identity, self._history
-        owner: Values = {"as_node": identity.node, "lease_id": identity.lease} if identity else {}
+        owner: Values = {}
+        if identity:
+            owner = {"as_node": identity.node, "lease_id": identity.lease_in(self.engine)}
 
         def make(clock: ServerClock) -> Command:
             now = test_clock() if test_clock else None

@@ -5,6 +5,7 @@ A target is a session in hand or only its id: with the session a change takes on
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -12,7 +13,9 @@ from . import errors
 from .bundle import Reply
 from .call import Engine, Steps
 from .errors import CloakroomError
+from .login import Login
 from .operation import Operation, told_name
+from .operation_id import OperationId
 from .reading import get
 from .record import Entry
 from .results import Bound, Patched, Rotated, Unbound
@@ -29,6 +32,11 @@ def values_of(target: Target) -> dict[str, Any]:
         return {"id": target.id, **target.stored._asdict()}
     check_id(target)
     return {"id": target, "user": "", "connection": "", "node": ""}
+
+
+def at_target(engine: Engine, target: Target) -> Engine:
+    """The partition that a session is in."""
+    return engine.of_session(target.id if isinstance(target, Session) else target)
 
 
 def id_since(reply: Reply, values: dict[str, Any]) -> str:
@@ -48,8 +56,9 @@ def update(engine: Engine, session: Session) -> Steps[None]:
         "ttl_ms": session.ttl_ms,
         "entries": session.check(engine.bundle.layout, engine.rules),
     }
+    engine.partitions.check(session.id, session.user)
     saved_routing = session.routing
-    reply, _ = yield from Operation(engine).settle("update", values)
+    reply, _ = yield from Operation(at_target(engine, session)).settle("update", values)
     saved = reply.ok().fields
     session.id, session.stored, session.version = id_since(reply, values), saved_routing, saved["version"]
     session.last_active_ms, session.expires_at_ms = saved["last_active"], saved["expires_at"]
@@ -78,7 +87,7 @@ def patch(
     check_range("changes", len(changes), 0, engine.rules.entries_most)
     encoded = engine.bundle.layout.encode_entries([check_entry(engine.rules, change) for change in changes])
     values = {**values_of(target), "version": version, "status": status, "ttl_ms": ttl_ms, "changes": encoded}
-    reply, _ = yield from Operation(engine).settle("patch", values)
+    reply, _ = yield from Operation(at_target(engine, target)).settle("patch", values)
     patched = reply.one_of("ok", "unchanged").fields
     return Patched(id_since(reply, values), patched["version"], patched["expires_at"], reply.word == "ok")
 
@@ -86,12 +95,18 @@ def patch(
 def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None = None) -> Steps[Rotated]:
     """Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
     login does. For a while the old id leads to the session, but not when the user changes. Two rotations at once end
-    with one new id, which both callers learn; of two logins at once the second is refused with `Missing`.
+    with one new id, which both callers learn; of two logins at once the second is refused with `Missing`. A login of a
+    user who is in another partition takes several steps, see docs/partitions.md.
     Raises `Missing`, `Exists` for the new id, `Limit`, `Frozen`."""
-    operation = Operation(engine)
     check_names(user=user)
-    new_id = operation.id.session_id() if new_id is None else new_id
+    engine, partitions = at_target(engine, target), engine.partitions
+    home = partitions.of(user) if user else engine.partition
+    if home != engine.partition:
+        return (yield from _log_in_elsewhere(engine, target, user, new_id))
+    operation = Operation(engine)
+    new_id = partitions.new_id_in(home, operation.id) if new_id is None else new_id
     check_id(new_id)
+    partitions.check_in(home, new_id)
     values = {**values_of(target), "new_id": new_id, "new_user": user}
     reply, victims = yield from operation.settle("rotate", values)
     if reply.word == "moved":
@@ -104,13 +119,30 @@ def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None
     return Rotated(session, operation.evicted(reply.rest[0], victims), by_another=False)
 
 
+def _log_in_elsewhere(engine: Engine, target: Target, user: str, new_id: str | None) -> Steps[Rotated]:
+    id, partitions = engine.operation_id or OperationId.random(), engine.partitions
+    new_id = partitions.new_id(id, user) if new_id is None else new_id
+    check_id(new_id)
+    partitions.check(new_id, user)
+    login = Login(
+        source=engine,
+        target=engine.of_user(user),
+        old=values_of(target),
+        new_id=new_id,
+        user=user,
+        operation=id,
+        deadline=time.monotonic() + engine.deadline_s,
+    )
+    return (yield from login.run())
+
+
 def bind(engine: Engine, target: Target, connection: str, *, node: str = "", take_over: bool = False) -> Steps[Bound]:
     """Attaches a connection, and the node that holds it, to a live session, which becomes active. Another session's is
     taken over if asked. Raises `Missing`, `Taken`, `Frozen`."""
     check_required(connection=connection)
     check_names(node=node)
     node = engine.named(node)
-    operation = Operation(engine)
+    operation = Operation(at_target(engine, target))
     policy = "takeover" if take_over else "refuse"
     values = {**values_of(target), "new_connection": connection, "new_node": node, "policy": policy}
     reply, _ = yield from operation.settle("bind", values)
@@ -133,7 +165,7 @@ def unbind(engine: Engine, target: Target, connection: str) -> Steps[Unbound]:
     that connection, so the late disconnect of an old one does nothing. Raises `Frozen`."""
     check_required(connection=connection)
     values = {**values_of(target), "connection": connection}
-    reply, _ = yield from Operation(engine).settle("unbind", values)
+    reply, _ = yield from Operation(at_target(engine, target)).settle("unbind", values)
     outcomes = {"ok": Unbound.DETACHED, "unchanged": Unbound.NOT_BOUND, "missing": Unbound.MISSING}
     return outcomes[reply.one_of(*outcomes).word]
 
@@ -141,7 +173,7 @@ def unbind(engine: Engine, target: Target, connection: str) -> Steps[Unbound]:
 def delete(engine: Engine, target: Target) -> Steps[bool]:
     """Deletes a live session with every index entry, and tells whether there was one. For a while its id cannot be
     created again."""
-    reply, _ = yield from Operation(engine).settle("delete", values_of(target))
+    reply, _ = yield from Operation(at_target(engine, target)).settle("delete", values_of(target))
     return reply.one_of("ok", "missing").word == "ok"
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from . import errors
 from .bundle import is_text
 from .call import KEPT_CHANGING, Engine, Steps
 from .operation import Operation
 from .reading import expired_page, look_up, page_of_user
 from .results import Reaped, UserDeleted
-from .rules import check_range, check_required
+from .rules import check_range
+from .together import all_of
 
 #: How many sessions one script handles at most.
 _BATCH = 200
@@ -19,11 +22,16 @@ _ROUNDS = 12
 def delete_user(engine: Engine, user: str, *, keep: str | None = None) -> Steps[UserDeleted]:
     """Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
     created meanwhile survives. 200 at one instant; after an error some may be deleted: call it again."""
-    check_required(user=user)
+    engine = engine.of_user(user)
     operation, done = Operation(engine), UserDeleted()
     operation.changes()
     kept = set() if keep is None else {keep}
-    if keep is not None and (found := (yield from look_up(operation, keep))):
+    # What is in another partition is not this user's.
+    if (
+        keep is not None
+        and engine.of_session(keep).partition == engine.partition
+        and (found := (yield from look_up(operation, keep)))
+    ):
         kept.add(found[0])
     corrupt: set[str] = set()
     newest, idle_rounds = None, 0
@@ -57,6 +65,20 @@ def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
     processes may: each expired session is returned to one of them. After `Ambiguous` the sessions may be removed and
     their list is lost: the one call that does not answer the same when it is repeated."""
     check_range("batch", batch, 1, _BATCH)
+    if engine.is_one:
+        return (yield from _reap_in(engine, batch))
+    # In the partition where something expired first: a reply that is lost loses the report of one.
+    firsts = yield from all_of(expired_page(each, None, 0, 1) for each in engine.everywhere())
+    expired = [(page[0][1], each) for each, page in zip(engine.everywhere(), firsts, strict=True) if page]
+    if not expired:
+        return Reaped([], 0, [], more=False)
+    _, first = min(expired, key=lambda one: one[0])
+    reaped = yield from _reap_in(first, batch)
+    return replace(reaped, more=reaped.more or len(expired) > 1)
+
+
+def _reap_in(engine: Engine, batch: int) -> Steps[Reaped]:
+    """The same in one partition."""
     page = yield from expired_page(engine, None, 0, batch)
     outcome = yield from Operation(engine).reap([id for id, _ in page])
     told = [id for id in outcome.corrupt if is_text(id)]

@@ -34,6 +34,7 @@ class Ambiguous(CloakroomError):
 
     def __init__(self, operation_id: OperationId, why: str = NO_REPLY) -> None:
         super().__init__(f"{why}: it may have happened")
+        self.why = why
         self.operation_id = operation_id
 
 
@@ -134,10 +135,12 @@ class Leased(Refused):
 
 
 class Fenced(Refused):
-    """The node does not hold its lease, or not the session: it must not write to it any more."""
+    """The node does not hold its lease, or not the session: it must not write to it any more. Of several partitions a
+    `heartbeat` names those in `partitions` where the lease is lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, partitions: list[int] | None = None) -> None:
         super().__init__("the node does not hold its lease, or not the session")
+        self.partitions = partitions or []
 
 
 class LaterContract(Refused):
@@ -147,6 +150,15 @@ class LaterContract(Refused):
         super().__init__(f"the namespace is at contract {found}, this client knows contract {known}")
         self.found = found
         self.known = known
+
+
+class OtherPartitions(Refused):
+    """The namespace has another number of partitions than the caller says: the store does not start."""
+
+    def __init__(self, found: int, wanted: int) -> None:
+        super().__init__(f"the namespace has {found} partitions, not {wanted}: their number is fixed when it is made")
+        self.found = found
+        self.wanted = wanted
 
 
 class Forbidden(Refused):

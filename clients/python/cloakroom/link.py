@@ -13,7 +13,8 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyErro
 from . import bundle
 from .bundle import Command
 from .call import Commands, Engine, Timed
-from .rules import Rules, hash_tag
+from .partitions import Partitions
+from .rules import Rules
 from .server_clock import ServerClock
 
 Clock = Callable[[], int]
@@ -33,7 +34,7 @@ BROKEN = (RedisError, OSError)
 
 def engine(namespace: str, rules: Rules | None, deadline_s: float, clock: Clock | None) -> Engine:
     """What the calls of a store share."""
-    return Engine(bundle.load(), hash_tag(namespace), rules or Rules(), deadline_s, clock)
+    return Engine(bundle.load(), Partitions(namespace, 1), rules or Rules(), deadline_s, clock)
 
 
 class Clocks:

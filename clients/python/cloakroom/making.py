@@ -96,13 +96,13 @@ def create(
 
 
 def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Created | CloakroomError]]:
-    """Makes any number of sessions, 100 at one instant, and answers for each in order: what `create` would return, or
-    the error that it would raise. Where users have a limit of sessions, theirs are made one after the other, and so is
-    what a node makes under its lease. An
-    `Ambiguous` has that session's own operation id, under which `create` makes it alone."""
+    """Makes any number of sessions, 100 of a partition at one instant, and answers for each in order: what `create`
+    would return, or the error that it would raise. Where users have a limit of sessions, theirs are made one after the
+    other, and so is what a node makes under its lease. An `Ambiguous` has that session's own operation id, under which
+    `create` makes it alone."""
     call = Operation(engine)
     answers: dict[int, Created | CloakroomError] = {}
-    batch: list[tuple[int, _Draft]] = []
+    batches: dict[int, list[tuple[int, _Draft]]] = {}
     alone: list[tuple[int, _Draft]] = []
     for place, new in enumerate(sessions):
         try:
@@ -111,17 +111,21 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
             answers[place] = error
         else:
             is_limited = engine.rules.limit and draft.session.user
-            (alone if is_limited or engine.identity else batch).append((place, draft))
-    while batch:
-        size = _batch_size(batch)
-        made, left = yield from _make_batch(call, batch[:size])
-        batch = batch[size:]
-        answers |= made
-        alone += left
+            of_partition = batches.setdefault(draft.operation.engine.partition, [])
+            (alone if is_limited or engine.identity else of_partition).append((place, draft))
+    calls = {at: call if engine.is_one else _begin(engine.at(at), call.id) for at in batches}
+    for at, batch in batches.items():
+        while batch:
+            size = _batch_size(batch)
+            made, left = yield from _make_batch(calls[at], batch[:size])
+            del batch[:size]
+            answers |= made
+            alone += left
     # In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
     for place, draft in alone:
         try:
-            operation = _begin(engine, call.id_of_part(draft.operation.id))
+            drafted = draft.operation.engine
+            operation = _begin(drafted, calls[drafted.partition].id_of_part(draft.operation.id))
             answers[place] = yield from _make(draft, operation)
         except CloakroomError as error:
             answers[place] = error
@@ -156,8 +160,9 @@ def _draft(
 ) -> _Draft:
     operation_id, engine = operation.id, operation.engine
     node = engine.named(node)
+    check_names(user=user)
     session = Session(
-        id=operation_id.session_id() if id is None else id,
+        id=engine.partitions.new_id(operation_id, user) if id is None else id,
         user=user,
         connection=connection,
         node=node,
@@ -168,6 +173,8 @@ def _draft(
         stored=Routing(user, connection, node),
     )
     check_id(session.id)
+    engine.partitions.check(session.id, user)
+    operation.enter(session.id)
     values = {
         "op_id": operation_id.stored,
         "id": session.id,
@@ -220,15 +227,27 @@ def import_(
     place of an older version; with `replaces` only in the place of that version, and with 0 of none. With `incoming` it
     comes by a migration, and replaces nothing: a copy that is frozen until it is thawed. One that has expired by now is
     not brought in. Raises `Conflict`, `Gone`, `Moved`, `Departed`, `Taken`, `TooLarge`, `Frozen`."""
-    session = export.session
-    check_id(session.id)
     if incoming:
         if replaces:
             raise Invalid("replaces is of no use to what comes by a migration, and replaces nothing")
         replaces = 0
     if replaces is not None:
         check_range("replaces", replaces, 0, 2**53)
-    values = {
+    values = import_values(engine, export, replaces)
+    if incoming:
+        values |= _arrival(incoming, export.session)
+    reply, _ = yield from Operation(engine.of_session(export.session.id)).settle("import", values)
+    outcomes = {"ok": Imported.IMPORTED, "unchanged": Imported.UNCHANGED, "missing": Imported.MISSING}
+    return outcomes[reply.one_of(*outcomes).word]
+
+
+def import_values(engine: Engine, export: Export, replaces: int | None) -> dict[str, Any]:
+    """What the script takes of a session that was exported, once that is checked."""
+    session = export.session
+    check_id(session.id)
+    entries = session.check(engine.bundle.layout, engine.rules)
+    engine.partitions.check(session.id, session.user)
+    return {
         "id": session.id,
         # Where the session is here already, its owners are mostly the same.
         **session.stored._asdict(),
@@ -242,12 +261,8 @@ def import_(
         "ttl_ms": session.ttl_ms,
         "operations": export.operations,
         "replaces": replaces,
-        **(_arrival(incoming, session) if incoming else {}),
-        "entries": session.check(engine.bundle.layout, engine.rules),
+        "entries": entries,
     }
-    reply, _ = yield from Operation(engine).settle("import", values)
-    outcomes = {"ok": Imported.IMPORTED, "unchanged": Imported.UNCHANGED, "missing": Imported.MISSING}
-    return outcomes[reply.one_of(*outcomes).word]
 
 
 def _arrival(incoming: Incoming, session: Session) -> dict[str, Any]:

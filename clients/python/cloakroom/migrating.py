@@ -12,12 +12,13 @@ from typing import Literal
 from . import errors
 from .bundle import found, is_text, stored
 from .call import Call, Engine, Steps
-from .changing import Target, values_of
+from .changing import Target, at_target, values_of
 from .operation import Operation
 from .record import Record
 from .results import Export, Migration, Migrations, Outgoing, Thawed
-from .rules import check_id, check_names, check_range, check_task
+from .rules import check_names, check_range, check_task
 from .session import Session
+from .together import all_of
 
 #: How many sessions one script reads at most.
 _BATCH = 200
@@ -35,7 +36,7 @@ def freeze(
     check_names(place=place, node=node)
     check_range("freeze_ms", freeze_ms, 1, _HOUR_MS)
     values = {**values_of(target), "task": task, "place": place, "new_node": node, "freeze_ms": freeze_ms}
-    reply, _ = yield from Operation(engine).settle("freeze", values)
+    reply, _ = yield from Operation(at_target(engine, target)).settle("freeze", values)
     if reply.one_of("ok", "missing").word == "missing":
         return None
     record = reply.fields["record"]
@@ -49,7 +50,7 @@ def depart(engine: Engine, target: Target, task: bytes, until_ms: int) -> Steps[
     check_task(task)
     check_range("until_ms", until_ms, 0, 2**53)
     values = {**values_of(target), "task": task, "until_ms": until_ms}
-    reply, _ = yield from Operation(engine).settle("depart", values)
+    reply, _ = yield from Operation(at_target(engine, target)).settle("depart", values)
     return reply.one_of("ok", "missing").word == "ok"
 
 
@@ -59,7 +60,7 @@ def thaw(engine: Engine, target: Target, task: bytes, direction: Literal["outgoi
     `Moved`, `Departed`."""
     check_task(task)
     values = {**values_of(target), "task": task, "direction": direction}
-    reply, _ = yield from Operation(engine).settle("thaw", values)
+    reply, _ = yield from Operation(at_target(engine, target)).settle("thaw", values)
     outcomes = {"ok": Thawed.THAWED, "unchanged": Thawed.UNCHANGED, "missing": Thawed.MISSING}
     return outcomes[reply.one_of(*outcomes).word]
 
@@ -84,7 +85,7 @@ def clean(
     if until_ms is not None:
         check_range("until_ms", until_ms, 0, 2**53)
     values = {**values_of(target), "task": task, "what": what, "until_ms": until_ms}
-    reply, _ = yield from Operation(engine).settle("clean", values)
+    reply, _ = yield from Operation(at_target(engine, target)).settle("clean", values)
     return reply.one_of("ok", "unchanged").word == "ok"
 
 
@@ -93,6 +94,30 @@ def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[M
     freeze; passes over `skip` of them. Those that have expired are left out."""
     check_range("skip", skip, 0, 2**53)
     check_range("limit", limit, 1, _BATCH)
+    if engine.is_one:
+        return (yield from _page(engine, skip, limit))
+    # The lists of the partitions count one behind the other. A page is of one of them.
+    lengths = yield from all_of(_length(each) for each in engine.everywhere())
+    before = 0
+    for each, length in zip(engine.everywhere(), lengths, strict=True):
+        if skip < before + length:
+            page = yield from _page(each, skip - before, limit)
+            if page.next is not None:
+                return Migrations(page.migrations, before + page.next)
+            # Those that led nowhere are gone from the list by now, and others may be.
+            read = skip + len(page.migrations)
+            return Migrations(page.migrations, read if before + length < sum(lengths) else None)
+        before += length
+    return Migrations([], None)
+
+
+def _length(engine: Engine) -> Steps[int]:
+    (length,) = yield from Call(engine).read("migrations", ["ZCARD", engine.key("migrations")])
+    return int(length)
+
+
+def _page(engine: Engine, skip: int, limit: int) -> Steps[Migrations]:
+    """A page of one partition."""
     call = Call(engine)
     (raw,) = yield from call.read("migrations", ["ZRANGE", engine.key("migrations"), skip, skip + limit - 1])
     ids = [found(id) for id in raw]
@@ -140,7 +165,7 @@ def knows(engine: Engine, id: str) -> Steps[bool]:
     session of which a copy may wait in another store leaves word for as long as that could be stored. So of a session
     that was to leave from here, `False` means that this store has lost what it knew, and the copy may be all that is
     left of it."""
-    check_id(id)
+    engine = engine.of_session(id)
     call = Call(engine)
     time, raw = yield from call.read("record", ["TIME"], ["GET", engine.key("session", id=id)])
     if raw is None:

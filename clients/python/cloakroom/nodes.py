@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any, Literal
 
 from . import errors
 from .bundle import Command, is_text, stored
 from .call import Call, Engine, NodeIdentity, Steps
+from .errors import CloakroomError
 from .index_page import entries_from, read_page
 from .operation import Members, Operation, told_name
+from .operation_id import OperationId
 from .reading import count
 from .results import Claimed, Cursor, Node, Recovered
 from .rules import LONGEST_MS, check_range, check_required
+from .together import all_of, together
 
 #: How many sessions one script handles at most.
 _BATCH = 200
@@ -33,20 +37,65 @@ def heartbeat(
     """Registers a node under a lease, renews that, or releases it, and tells until when it is held. Renew it in a third
     of its time. By the node's own clock it is over when its length has passed since before the last renewal was sent;
     it is never renewed then: stop writing, and register with a new `NodeIdentity`. Raises `Leased` when another lease
-    of the node is held, and `Fenced` when this one is lost."""
+    of the node is held, and `Fenced` when this one is lost.
+
+    Of several partitions each has a lease, which end together at the time that is told. A `Fenced` names those where it
+    is lost: stop writing to the sessions there, and register again, with the same identity. That takes a new lease in
+    those, and renews the others."""
     check_range("lease_ms", lease_ms, 1, _DAY_MS)
     check_range("keep_ms", keep_ms, 1000, LONGEST_MS)
-    values = {"lease_id": identity.lease, "node": identity.node, "lease_ms": lease_ms, "keep_ms": keep_ms, "want": want}
-    reply = yield from Call(engine).run("heartbeat", values)
+    values = {"node": identity.node, "lease_ms": lease_ms, "keep_ms": keep_ms, "want": want}
+    if engine.is_one:
+        return (yield from _beat(engine, identity, values))
+    parts, held = engine.everywhere(), set(identity.held)
+    outcomes = yield from together(_beat(each, identity, values) for each in parts)
+    refused = [error for error in outcomes if isinstance(error, CloakroomError)]
+    taken = [error for error in refused if isinstance(error, errors.Leased)]
+    if taken:
+        # Another process goes by this name. What was taken beside it just now is given back.
+        gained = [each for each in parts if each.tag in identity.held - held]
+        yield from together(_beat(each, identity, {**values, "want": "release"}) for each in gained)
+        for each in gained:
+            identity.lose(each, identity.lease_in(each))
+        raise max(taken, key=lambda error: error.until_ms)
+    lost = [at for at, error in enumerate(outcomes) if isinstance(error, errors.Fenced)]
+    for error in refused:
+        if not isinstance(error, errors.Fenced):
+            raise error
+    if lost:
+        raise errors.Fenced(lost)
+    return min(until_ms for until_ms in outcomes if isinstance(until_ms, int))
+
+
+def _beat(engine: Engine, identity: NodeIdentity, values: dict[str, Any]) -> Steps[int]:
+    """The same in one partition."""
+    lease = identity.lease_in(engine)
+    reply = yield from Call(engine).run("heartbeat", {**values, "lease_id": lease})
     if reply.word == "taken":
         raise errors.Leased(**reply.fields)
     if reply.word == "missing":
+        identity.lose(engine, lease)
         raise errors.Fenced
     until_ms: int = reply.ok().fields["deadline"]
+    if values["want"] == "release":
+        identity.held.discard(engine.tag)
+    else:
+        identity.held.add(engine.tag)
     return until_ms
 
 
 def _registered(engine: Engine) -> Steps[list[Node]]:
+    """The nodes by name. One holds a lease that it holds in each partition."""
+    found: dict[str, Node] = {}
+    parts = yield from all_of(_registered_in(each) for each in engine.everywhere())
+    for node in chain.from_iterable(parts):
+        known = found.setdefault(node.name, node)
+        until_ms = min(known.lease_until_ms, node.lease_until_ms)
+        found[node.name] = Node(node.name, until_ms, known.is_live and node.is_live, 0)
+    return [found[name] for name in sorted(found)]
+
+
+def _registered_in(engine: Engine) -> Steps[list[Node]]:
     call, found, start = Call(engine), dict[str, Node](), 0
     while True:
         # By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
@@ -57,7 +106,7 @@ def _registered(engine: Engine) -> Steps[list[Node]]:
             if is_text(node.name):
                 found[node.name] = node
         if len(page) < _PAGE:
-            return [found[name] for name in sorted(found)]
+            return list(found.values())
         last = page[-1][1]
         # A whole page of one millisecond: what else ended in it is not seen this time.
         start = last if last > start else last + 1
@@ -129,12 +178,37 @@ def recover(
         raise errors.Invalid("the node is the one that it is to go to")
     if engine.identity and engine.identity.node != to:
         raise errors.Invalid("node is not that of the node that makes the call")
-    operation, claimed = Operation(engine), Claimed()
-    operation.changes()
-    page = yield from read_page(operation, engine.key("node", node=node), "node", batch, after)
-    claimed.next = page.next(after)
     when = "always" if drain else "lapsed"
     values = {"node": node, "new_node": to, "when": when, "reconnect_ms": reconnect_ms}
+    if engine.is_one:
+        return (yield from _recover_in(engine, values, batch, after))
+    # A batch is of one partition, and the cursor leads through all.
+    partitions = engine.partitions
+    from_partition, leased = partitions.of(after.id) if after else 0, None
+    for each in engine.everywhere()[from_partition:]:
+        try:
+            claimed = yield from _recover_in(each, values, batch, after)
+        except errors.Leased as error:
+            leased = error
+        else:
+            if claimed != Claimed():
+                behind = each.partition + 1
+                if claimed.next is None and behind < partitions.count:
+                    # No session was made so early.
+                    claimed.next = Cursor(0, partitions.new_id_in(behind, OperationId.random()), 0)
+                return claimed
+        after = None
+    if leased:
+        raise leased
+    return Claimed()
+
+
+def _recover_in(engine: Engine, values: dict[str, Any], batch: int, after: Cursor | None) -> Steps[Claimed]:
+    """The same in one partition."""
+    operation, claimed = Operation(engine), Claimed()
+    operation.changes()
+    page = yield from read_page(operation, engine.key("node", node=values["node"]), "node", batch, after)
+    claimed.next = page.next(after)
     left = yield from _take(operation, values, page.ids, claimed)
     if left:
         # The page ends before those that were left; where nothing there names its end, it is read again.

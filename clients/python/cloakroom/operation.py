@@ -48,12 +48,18 @@ class Operation(Call):
         #: It had happened already: what its reply tells of before is what was declared.
         self.is_again = False
 
+    def enter(self, id: str) -> None:
+        """Goes on in the partition of a session."""
+        self.engine = self.engine.of_session(id)
+
     def settle(self, stem: str, values: dict[str, Any]) -> Steps[tuple[Reply, Members]]:
         """Runs a script until it has all that it needs: its answer, and the members of its group that were declared.
         What it needed is set in the values, and so is the id under which the session was found."""
         script = self.engine.bundle.scripts[stem]
         members: Members = []
         doubt_before: Exception | None = None  # why an attempt may have happened that declared otherwise
+        # A deletion that names a new id is the end of the old one alone.
+        follows = script.follows_moved and not values.get("new_id")
         followed, rounds = False, 0
         while rounds < _ROUNDS:
             reply = yield from self.run(stem, values, members)
@@ -72,12 +78,14 @@ class Operation(Call):
                     raise self.ambiguous() from doubt_before
                 self.is_again = True
                 return replace(reply, word="ok"), members
-            elif reply.word == "moved" and script.follows_moved:
+            elif reply.word == "moved" and follows:
                 # An id that was rotated away twice leads nowhere.
                 if followed:
                     self.check_sure()
                     return Reply("missing", {}, []), members
                 values["id"], followed = reply.fields["new_id"], True
+                # It went to another partition, if it was by a login.
+                self.enter(values["id"])
             else:
                 return reply, members
         with self.doubting():

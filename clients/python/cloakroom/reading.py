@@ -15,12 +15,14 @@ from .record import Record
 from .results import Cursor, Expired, Export, Page
 from .rules import check_id, check_range, check_required
 from .session import Session
-from .together import together
+from .together import all_of, together
 
 #: How often a page is read again that changed before its records were read, until its beginning will do.
 _WHOLE_PAGE_ROUNDS = 16
 #: How often in all.
 _PAGE_ROUNDS = 128
+#: How many expired sessions one script tells.
+_EXPIRED = 1000
 #: How many bytes of records a page has at most, but for one record.
 _PAGE_BYTES = 2 * 1024 * 1024
 
@@ -36,7 +38,7 @@ class _Unread(Enum):
 
 def get(engine: Engine, id: str) -> Steps[Session | None]:
     """Reads a live session. An id that was rotated away a moment ago leads to the session under its new id."""
-    found = yield from look_up(Call(engine), id)
+    found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Session.of_record(*found)
 
 
@@ -47,50 +49,79 @@ def get_many(engine: Engine, ids: Iterable[str]) -> Steps[list[Session | Cloakro
 
 def export(engine: Engine, id: str) -> Steps[Export | None]:
     """Reads a live session, to be imported into another store: with what it remembers of its last changes."""
-    found = yield from look_up(Call(engine), id)
+    found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Export(Session.of_record(*found), found[1].op_ids)
 
 
 def session_by_connection(engine: Engine, connection: str) -> Steps[Session | None]:
     """Reads the live session that has a connection."""
     check_required(connection=connection)
+    if engine.is_one:
+        found = yield from _by_connection(engine, connection, None)
+    else:
+        # A partition knows nothing of a connection's session in another, which it may have left without a word. Of
+        # several the one that was changed last has it.
+        pointers = yield from all_of(_pointer(Call(each), connection) for each in engine.everywhere())
+        led = [(each, raw) for each, raw in zip(engine.everywhere(), pointers, strict=True) if raw is not None]
+        several = yield from all_of(_by_connection(each, connection, raw) for each, raw in led)
+        found = max(filter(None, several), key=lambda one: one[1].changed_at, default=None)
+    return found and Session.of_record(*found)
+
+
+def _pointer(call: Call, connection: str) -> Steps[bytes | None]:
+    (raw,) = yield from call.read("connection", ["GET", call.engine.key("connection", connection=connection)])
+    return raw  # type: ignore[no-any-return]
+
+
+def _by_connection(engine: Engine, connection: str, raw: bytes | None) -> Steps[tuple[str, Record] | None]:
+    """The same in one partition, where the pointer may have been read already."""
     call, passed = Call(engine), None
     # The pointer and the record must agree. But between the two the connection may have been taken over, and between
     # two looks it may have been there and back. So a pointer is stale only if it leads, read again, to the very version
     # of the session that did not have the connection before.
     while True:
-        (raw,) = yield from call.read("connection", ["GET", engine.key("connection", connection=connection)])
+        raw = (yield from _pointer(call, connection)) if raw is None else raw
         if raw is None:
             return None
         found = yield from look_up(call, id_of(raw, "connection"))
         if found and found[1].connection == connection:
-            return Session.of_record(*found)
+            return found
         led = (raw, found and (found[0], found[1].version))
         if led == passed:
             return None
-        passed = led
+        raw, passed = None, led
 
 
 def look_up(call: Call, id: str) -> Steps[tuple[str, Record] | None]:
     """The record of a live session, and the id that it has now."""
-    check_id(id)
     for _ in range(2):
-        time, raw = yield from call.read("record", ["TIME"], ["GET", call.engine.key("session", id=id)])
-        if raw is None:
+        found = yield from current(call, id)
+        if found is None:
             return None
-        record = call.engine.bundle.layout.decode(raw)
-        if record is None:
-            raise errors.Corrupt("record")
-        record = record.unless_over(call.engine.now(time))
-        if record and record.kind == "live":
+        _, record = found
+        if record.kind == "live":
             return id, record
-        if record and record.kind == "departed":
+        if record.kind == "departed":
             raise errors.Departed(record.place)
-        if record is None or record.kind != "moved":
+        if record.kind != "moved":
             return None
         id = record.new_id
     # An id that was rotated away twice leads nowhere.
     return None
+
+
+def current(call: Call, id: str) -> Steps[tuple[int, Record] | None]:
+    """The time, and what is under an id, without what is over."""
+    check_id(id)
+    time, raw = yield from call.read("record", ["TIME"], ["GET", call.engine.key("session", id=id)])
+    if raw is None:
+        return None
+    record = call.engine.bundle.layout.decode(raw)
+    if record is None:
+        raise errors.Corrupt("record")
+    now = call.engine.now(time)
+    record = record.unless_over(now)
+    return (now, record) if record else None
 
 
 def list_(
@@ -98,9 +129,30 @@ def list_(
 ) -> Steps[Page]:
     """Reads a page, of at most 500, of the live sessions of a user or node, oldest first, as they all were at one
     instant; several pages are several. It ends before its size where its records would be larger than 2 MiB, or where
-    it kept changing. One whose record is corrupt is left out."""
+    it kept changing. One whose record is corrupt is left out. Of a node, each partition has an instant of its own."""
     owner = _owner(user, node)
     check_range("page size", size, 1, 500)
+    if user or engine.is_one:
+        return (yield from _page_in(engine.of_user(user) if user else engine, owner, size, after))
+    pages = yield from all_of(_page_in(each, owner, size, after) for each in engine.everywhere())
+    return _merged(pages, size)
+
+
+def _merged(pages: list[Page], size: int) -> Page:
+    """One page out of several, oldest first: as far as all of them reach, and no more than it may have."""
+    ends = [page.next for page in pages if page.next]
+    end = min(ends, key=lambda end: (end.created_at_ms, end.id), default=None)
+    all = [((session.created_at_ms, session.id), session) for page in pages for session in page.sessions]
+    reached = [(place, session) for place, session in all if end is None or place <= (end.created_at_ms, end.id)]
+    reached.sort(key=lambda placed: placed[0])
+    if len(reached) > size:
+        reached = reached[:size]
+        end = Cursor(*reached[-1][0], ties=1)
+    return Page([session for _, session in reached], end)
+
+
+def _page_in(engine: Engine, owner: dict[str, str], size: int, after: Cursor | None) -> Steps[Page]:
+    """A page of one partition."""
     call = Call(engine)
     key = engine.key(owner["kind"], **{owner["kind"]: owner["owner"]})
     for round in range(_PAGE_ROUNDS):
@@ -180,7 +232,14 @@ def _owner(user: str, node: str) -> dict[str, str]:
 
 def count(engine: Engine, *, user: str = "", node: str = "") -> Steps[int]:
     """Counts the live sessions of a user or node: 1,000 at one instant."""
-    values: dict[str, Any] = {**_owner(user, node), "start": 0}
+    owner = _owner(user, node)
+    if user or engine.is_one:
+        return (yield from _count_in(engine.of_user(user) if user else engine, owner))
+    return sum((yield from all_of(_count_in(each, owner) for each in engine.everywhere())))
+
+
+def _count_in(engine: Engine, owner: dict[str, str]) -> Steps[int]:
+    values: dict[str, Any] = {**owner, "start": 0}
     call = Call(engine)
     total: int = 0
     while True:
@@ -198,11 +257,28 @@ def count(engine: Engine, *, user: str = "", node: str = "") -> Steps[int]:
 def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limit: int = 1000) -> Steps[list[Expired]]:
     """Reads which sessions expired before a time, by default now, and were not reaped, oldest first; passes over `skip`
     of them. At most 1,000."""
-    check_range("limit", limit, 1, 1000)
+    check_range("limit", limit, 1, _EXPIRED)
     check_range("skip", skip, 0, 2**53)
     # What is no session id is left out, for the reaper to remove.
-    page = yield from expired_page(engine, before_ms, skip, limit)
+    if engine.is_one:
+        page = yield from expired_page(engine, before_ms, skip, limit)
+    else:
+        pages = yield from all_of(_first_expired(each, before_ms, skip + limit) for each in engine.everywhere())
+        all_expired = [one for page in pages for one in page]
+        page = sorted(all_expired, key=lambda one: (one[1], one[0]))[skip : skip + limit]
     return [Expired(id, expired_at) for id, expired_at in page if is_id(id)]
+
+
+def _first_expired(engine: Engine, before_ms: int | None, wanted: int) -> Steps[list[tuple[str, int]]]:
+    """So many of one partition."""
+    found: list[tuple[str, int]] = []
+    while len(found) < wanted:
+        size = min(_EXPIRED, wanted - len(found))
+        page = yield from expired_page(engine, before_ms, len(found), size)
+        found += page
+        if len(page) < size:
+            break
+    return found
 
 
 def expired_page(engine: Engine, before_ms: int | None, skip: int, limit: int) -> Steps[list[tuple[str, int]]]:

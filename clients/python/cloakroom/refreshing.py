@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from .bundle import Command, Reply
 from .call import Engine, Steps
-from .changing import Target, values_of
+from .changing import Target, at_target, values_of
 from .errors import CloakroomError
 from .operation import Operation
 from .results import Refreshed
@@ -22,7 +22,7 @@ from .together import together
 def refresh(engine: Engine, target: Target) -> Steps[Refreshed | None]:
     """Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no live
     session. Raises `Frozen`."""
-    operation = Operation(engine)
+    operation = Operation(at_target(engine, target))
     operation.changes()
     if _may_be_untouched(engine, target):
         untouched = yield from _untouched(operation, _id_of(target))
@@ -44,7 +44,7 @@ def refresh_many(engine: Engine, targets: Iterable[Target]) -> Steps[list[Refres
 def refresh_and_get(engine: Engine, target: Target) -> Steps[Session | None]:
     """Refreshes a session and returns it: what a web request begins with. It takes one round trip with the session in
     hand, and within the touch interval; else two. Raises `Frozen`."""
-    operation = Operation(engine)
+    operation = Operation(at_target(engine, target))
     operation.changes()
     if _may_be_untouched(engine, target):
         is_clear, session = yield from _look(operation, _id_of(target))

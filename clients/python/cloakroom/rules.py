@@ -108,11 +108,3 @@ def check_task(task: bytes) -> None:
     """What names a migration in what is stored, where zeros stand for none."""
     if not isinstance(task, bytes) or len(task) != 8 or task == bytes(8):
         raise Invalid("task must be eight bytes, not all zero")
-
-
-def hash_tag(namespace: str) -> str:
-    """What all keys of a namespace begin with, in the one partition that there is."""
-    check_text("namespace", namespace, 1, 64)
-    if "{" in namespace or "}" in namespace:
-        raise Invalid("namespace has a brace, which would change the hash tag")
-    return f"{{{namespace}:0}}"

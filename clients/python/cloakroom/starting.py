@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from redis.exceptions import NoPermissionError, NoScriptError
@@ -10,7 +11,9 @@ from redis.exceptions import NoPermissionError, NoScriptError
 from . import errors
 from .bundle import Command
 from .call import Call, Engine, Steps, check_reply
+from .partitions import MOST, Partitions
 from .rules import LONGEST_MS
+from .together import all_of
 
 #: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.
 _LOADS = 16
@@ -18,19 +21,39 @@ _LOADS = 16
 _log = logging.getLogger("cloakroom")
 
 
-def start(engine: Engine) -> Steps[None]:
-    """Loads the scripts, proves that the user may run all that they do, and notes their contract in the namespace.
-    Raises `Forbidden` where it may not, and `LaterContract` where clients of a later one work."""
-    call, key, known = Call(engine), engine.key("contract"), engine.bundle.contract
+def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
+    """Loads the scripts, proves that the user may run all that they do, and notes their contract in each partition of
+    the namespace, with the number of those where it is not 1. Returns the engine with the partitions that there are.
+    Raises `Forbidden` where it may not, `LaterContract` where clients of a later one work, and `OtherPartitions` where
+    there is another number of them than is `wanted`."""
+    call = Call(engine)
     yield from _prove(call)
-    noted, stored = yield from call.exchange(["SET", key, known, "NX", "PX", LONGEST_MS], ["GET", key])
+    # The partition of the tag 0 comes first, which namespaces of all numbers have: who is refused there has noted
+    # nothing anywhere.
+    count = yield from _note(call, wanted)
+    partitions = Partitions(engine.partitions.namespace, count)
+    engine = replace(engine, partitions=partitions)
+    rest = [_note(Call(each), count) for each in engine.everywhere() if each.partition != partitions.first]
+    yield from all_of(rest)
+    return engine
+
+
+def _note(call: Call, wanted: int | None) -> Steps[int]:
+    """Notes the contract in a partition where none is, and tells how many partitions there are."""
+    key, known = call.engine.key("contract"), call.engine.bundle.contract
+    count = wanted or 1
+    note = known if count == 1 else f"{known} {count}"
+    noted, stored = yield from call.exchange(["SET", key, note, "NX", "PX", LONGEST_MS], ["GET", key])
     check_reply("contract", stored)
     if stored is None:
         # A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
         _log.warning("the contract cannot be noted, a client of a later one would not know of this one: %s", noted)
-    else:
-        _check(stored, known)
-        yield from call.exchange(["PEXPIRE", key, LONGEST_MS])
+        return count
+    found = _read(stored, known)
+    if wanted is not None and found != wanted:
+        raise errors.OtherPartitions(found, wanted)
+    yield from call.exchange(["PEXPIRE", key, LONGEST_MS])
+    return found
 
 
 def _prove(call: Call) -> Steps[None]:
@@ -64,9 +87,14 @@ def _is_forbidden(reply: Any) -> bool:
     return isinstance(reply, NoPermissionError) or (isinstance(reply, Exception) and "NOPERM" in str(reply))
 
 
-def _check(stored: bytes, known: int) -> None:
-    found = int(stored) if stored.isdigit() else 0
-    if found > known:
-        raise errors.LaterContract(found, known)
-    if found != known:
+def _read(stored: bytes, known: int) -> int:
+    """How many partitions are noted, under the contract that is known."""
+    contract, *rest = stored.split(b" ")
+    if not contract.isdigit() or len(rest) > 1 or not all(number.isdigit() for number in rest):
         raise errors.Corrupt("contract")
+    if int(contract) > known:
+        raise errors.LaterContract(int(contract), known)
+    count = int(rest[0]) if rest else 1
+    if int(contract) != known or not 1 <= count <= MOST:
+        raise errors.Corrupt("contract")
+    return count

@@ -16,7 +16,8 @@ from . import changing, clearing, link, making, migrating, nodes, reading, refre
 from .bundle import Command
 from .call import Commands, Engine, Lost, NodeIdentity, Replies, Steps, Unreachable, Unsent
 from .operation_id import OperationId
-from .rules import Rules
+from .partitions import MOST
+from .rules import Rules, check_names, check_range
 from .server_clock import ServerClock
 
 P = ParamSpec("P")
@@ -45,6 +46,7 @@ class Store:
         source: str | redis.Redis,
         *,
         namespace: str = "cloakroom",
+        partitions: int | None = None,
         rules: Rules | None = None,
         deadline_s: float = 2.0,
         clock: link.Clock | None = None,
@@ -53,7 +55,10 @@ class Store:
         """A store at a URL, with the options of redis-py's client; or on a client, of which it takes connections.
 
         A call whose reply was lost is sent again until the deadline, in seconds; how long each reply is waited for is
-        the client's `socket_timeout`. A clock stands in for the server's, for tests of an application."""
+        the client's `socket_timeout`. The number of `partitions` is fixed when the namespace is made, 1 unless told;
+        later clients read it there. A clock stands in for the server's, for tests of an application."""
+        if partitions is not None:
+            check_range("partitions", partitions, 1, MOST)
         engine = link.engine(namespace, rules, deadline_s, clock)
         if isinstance(source, str):
             options = {**link.TIMEOUTS, "retry": Retry(link.BACKOFF, link.RECONNECTS), **options}
@@ -61,7 +66,7 @@ class Store:
         else:
             store = cls(source, engine, owned=False)
         try:
-            store._run(starting.start(engine))
+            store._engine = store._run(starting.start(engine, partitions))
         except BaseException:
             store.close()
             raise
@@ -77,6 +82,11 @@ class Store:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def new_id(self, user: str = "") -> str:
+        """An id for a new session of a user: one in the partition of that user, as the store makes them."""
+        check_names(user=user)
+        return self._engine.partitions.new_id(self._engine.operation_id or OperationId.random(), user)
 
     def with_operation_id(self, operation_id: OperationId) -> Store:
         """The same store, with each call under this operation id: to repeat a call that ended in `Ambiguous`, with the

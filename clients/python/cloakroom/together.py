@@ -25,6 +25,16 @@ def together(calls: Iterable[Steps[T]]) -> Steps[list[T | CloakroomError]]:
     return answers
 
 
+def all_of(calls: Iterable[Steps[T]]) -> Steps[list[T]]:
+    """The answers of calls that are one operation: the first error is its own."""
+    answers: list[T] = []
+    for answer in (yield from together(calls)):
+        if isinstance(answer, CloakroomError):
+            raise answer
+        answers.append(answer)
+    return answers
+
+
 def _batch(calls: list[Steps[T]]) -> Steps[list[T | CloakroomError]]:
     answers: dict[int, T | CloakroomError] = {}
     # How each call goes on, and what it sent last.

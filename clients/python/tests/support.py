@@ -156,6 +156,9 @@ class Plainly:
     def as_node(self, identity: NodeIdentity) -> Plainly:
         return Plainly(self._loop, self._store.as_node(identity))
 
+    def new_id(self, user: str = "") -> str:
+        return self._store.new_id(user)
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
         return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))

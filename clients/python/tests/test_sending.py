@@ -17,6 +17,7 @@ import cloakroom
 from cloakroom import OperationId, Rules, bundle, changing, starting
 from cloakroom.call import Engine, Timed
 from cloakroom.link import made
+from cloakroom.partitions import Partitions
 from cloakroom.server_clock import ServerClock
 
 
@@ -75,7 +76,7 @@ def test_an_expired_session_in_the_way_is_reaped_and_handed_out(store: Any, cloc
 
 
 def test_a_call_that_others_are_always_faster_than_gives_up(connect: Connector) -> None:
-    steps = changing.delete(Engine(bundle.load(), "{x:0}", Rules()), "s")
+    steps = changing.delete(Engine(bundle.load(), Partitions("x", 1), Rules()), "s")
     sent = steps.send(None)
     rounds = 1
     with pytest.raises(cloakroom.Contended):
@@ -271,7 +272,7 @@ def test_operation_ids_make_the_same_session_id_and_do_not_show_it() -> None:
 
 
 def test_a_store_starts_though_its_scripts_are_flushed_after_it_loaded_them(own_server: Server) -> None:
-    steps, flushes = starting.start(Engine(bundle.load(), "{t:0}", Rules(), 2.0, None)), 0
+    steps, flushes = starting.start(Engine(bundle.load(), Partitions("t", 1), Rules(), 2.0, None), None), 0
     replies: Any = None
     with contextlib.suppress(StopIteration):
         while True:

@@ -46,7 +46,7 @@ pub(crate) enum Origin {
     /// Each leads to the master that the sentinels name, and is made as by this dialer.
     Sentinels(Arc<Sentinels>, Dialer, Option<Tracking>),
     /// The service makes them.
-    Manager(Box<dyn Manager>),
+    Manager(Arc<dyn Manager>),
 }
 
 /// Without the dialer, which has the password.

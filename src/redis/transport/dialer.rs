@@ -6,7 +6,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ProtocolVersion, RedisResult};
 
 use crate::redis::credentials::CredentialsSource;
-use crate::redis::transport::sentinels::Address;
+use crate::redis::transport::address::Address;
 
 /// How a server is reached.
 #[derive(Clone, Debug)]

@@ -13,9 +13,11 @@ use tokio::time::Instant;
 
 use crate::model::{Error, Obstacle, Refusal, Result, cause, ms};
 use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::node::Node;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::sender::Sender;
 use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::servers::Servers;
 
 /// How many callers have one at once: the server's connections are limited.
 const AT_ONCE: usize = 64;
@@ -56,8 +58,10 @@ impl Lanes {
         let place = place.map_err(|_| full())?.map_err(|_| full())?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(Vec::pop);
         let is_new = idle.is_none();
-        let sender = idle.unwrap_or_else(|| Arc::new(Sender::new(pool.alone())));
-        let connection = sender.pool().connection(deadline).await?;
+        let alone = || Sender::new(Servers::One(Arc::new(Node::new(None, pool.alone()))));
+        let sender = idle.unwrap_or_else(|| Arc::new(alone()));
+        let pool = pool_of(&sender)?;
+        let connection = pool.connection(deadline).await?;
         if is_new {
             // Before anything is changed. It waits for none.
             let (mut link, mut wait) = (connection.link.clone(), redis::cmd("WAIT"));
@@ -65,7 +69,7 @@ impl Lanes {
             let asked = connection.outcome(pin!(wait.query_async::<Value>(&mut link)), deadline).await;
             may_wait(asked)?;
         }
-        let made = sender.pool().first().map_or(0, |(_, made)| made);
+        let made = pool.first().map_or(0, |(_, made)| made);
         Ok(Lane { sender, made, _place: place })
     }
 
@@ -82,6 +86,14 @@ impl Lanes {
 
     pub(crate) fn close(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// The connections to the only server.
+pub(crate) fn pool_of(sender: &Sender) -> Result<&Pool> {
+    match sender.servers() {
+        Servers::One(node) => Ok(&node.pool),
+        Servers::Cluster(_) => Err(Error::invalid("durability", "is not offered on a cluster")),
     }
 }
 
@@ -106,7 +118,8 @@ impl Lane {
     /// connection that has sent nothing from nothing. A call that is repeated may have happened on another connection, and
     /// write nothing. So a `write` comes first, whose last reply is 1 if it was one.
     pub(crate) async fn replicas(&self, write: Pipeline, count: u32, timeout: Duration) -> Option<usize> {
-        let (connection, made) = self.sender.pool().first()?;
+        let pool = pool_of(&self.sender).ok()?;
+        let (connection, made) = pool.first()?;
         if made != self.made {
             tracing::debug!("the connection was lost: nobody knows which server has what was sent before");
             return None;
@@ -116,7 +129,7 @@ impl Lane {
         let mut link = connection.link.clone();
         // Past what else a connection is asked for its health: its server is silent on purpose.
         let asked = pipeline.query_async::<Vec<RedisResult<Value>>>(&mut link);
-        let asked = tokio::time::timeout(timeout + self.sender.pool().silence(), asked).await.ok()?;
+        let asked = tokio::time::timeout(timeout + pool.silence(), asked).await.ok()?;
         let mut answers = asked.inspect_err(|error| tracing::debug!(%error, "no word of replicas")).ok()?;
         match (answers.pop()?, answers.pop()?) {
             (Ok(Value::Int(replicas)), Ok(Value::Int(1))) => usize::try_from(replicas).ok(),

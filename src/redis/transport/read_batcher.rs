@@ -168,6 +168,28 @@ async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> D
     }
 }
 
+/// Reads at a node that does not own the slot yet: it serves the one command that follows ASKING.
+pub(crate) async fn read_asked(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
+    let connection = match pool.connection(deadline).await {
+        Ok(connection) => connection,
+        Err(unavailable) => return Delivery::Unsent(unavailable),
+    };
+    let mut pipeline = Pipeline::with_capacity(3);
+    pipeline.cmd("TIME").cmd("ASKING");
+    let part = if matches!(part, Part::Kept) { Part::Whole } else { part };
+    part.read(&mut pipeline, key, &connection);
+    let (mut link, sent) = (connection.link.clone(), Instant::now());
+    let replies = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
+    match connection.outcome(replies, deadline).await {
+        Delivery::Answered(values) => {
+            let mut values = values.into_iter();
+            let time_ms = values.next().and_then(|time| connection.told_time(sent, &time));
+            stamped(time_ms, &mut values.skip(1), 0, &connection)
+        }
+        delivery => delivery.map(|_| Stamped { time_ms: None, value: Value::Nil, read_on: None }),
+    }
+}
+
 /// The replies to a read, which may be the server's error.
 fn stamped(
     time_ms: Option<u64>,

@@ -19,6 +19,8 @@ use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisError, RedisResu
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::redis::transport::address::Address;
+
 /// The sentinels of one master.
 pub(crate) struct Sentinels {
     sentinels: Vec<Sentinel>,
@@ -35,13 +37,6 @@ impl fmt::Debug for Sentinels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sentinels").field("service", &self.service).finish_non_exhaustive()
     }
-}
-
-/// Where a master is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) host: String,
-    pub(crate) port: u16,
 }
 
 /// For so long the word of sentinels counts, while the server that they named is in use.

@@ -69,12 +69,17 @@ fn what_the_store_sends_by_itself_is_proved_at_its_start_or_by_it() {
     let mut sent = BTreeSet::new();
     sent_by(&root().join("src/redis"), &mut sent);
     let besides: Vec<String> = sent.difference(&commands()).cloned().collect();
-    // SENTINEL is for sentinels. Without INFO nothing warns of eviction, and without SCAN no reaper tidies indexes. Without CLIENT a near cache keeps
+    // SENTINEL is for sentinels. CLUSTER is for clusters, and so is ASKING, without which calls are refused while their slot moves.
+    // WAIT is proved when a call first waits for replicas.
+    // Without INFO nothing warns of eviction, and without SCAN no reaper tidies indexes. Without CLIENT a near cache keeps
     // nothing, and HELLO is for all users. Without ROLE it is INFO that tells the role, and without both no connection is
     // made.
     assert_eq!(
         besides,
-        ["CLIENT", "EVALSHA", "EXEC", "HELLO", "INFO", "MULTI", "ROLE", "SCAN", "SCRIPT", "SENTINEL"]
+        [
+            "ASKING", "CLIENT", "CLUSTER", "EVALSHA", "EXEC", "HELLO", "INFO", "MULTI", "ROLE", "SCAN",
+            "SCRIPT", "SENTINEL", "WAIT"
+        ]
     );
     assert!(sent.contains("PING"));
 }

@@ -1,6 +1,7 @@
 //! What the tests stand on: a real server, a fresh namespace, a look at what is stored.
 
 pub(crate) mod calls;
+pub(crate) mod cluster;
 pub(crate) mod context;
 pub(crate) mod delayed;
 pub(crate) mod expect;

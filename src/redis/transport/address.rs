@@ -1,0 +1,17 @@
+//! Where a server listens.
+
+/// A host, by name or number, and a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl Address {
+    /// As a node of a cluster writes it, `host:port`. Without a host it means the node's own.
+    pub(crate) fn told_by(told: &str, node: &Self) -> Option<Self> {
+        let (host, port) = told.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        Some(Self { host: if host.is_empty() { node.host.clone() } else { host.to_owned() }, port })
+    }
+}

@@ -1,0 +1,247 @@
+//! The nodes of a Redis Cluster, each with connections of its own, and which of them owns which slot.
+//!
+//! redis-rs has a client of its own for clusters. It sends again by itself what a cut connection may have executed (16 times
+//! by default), loads a script at one node of its choice, and has one deadline for all nodes; so the store keeps its own
+//! connections, as tested with one server, and adds the map.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use redis::{AsyncConnectionConfig, RedisError, RedisResult, Value};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::model::random;
+use crate::redis::near_cache::NearCache;
+use crate::redis::transport::address::Address;
+use crate::redis::transport::connector::{Connector, Origin};
+use crate::redis::transport::dialer::Dialer;
+use crate::redis::transport::node::Node;
+use crate::redis::transport::pool::Pool;
+use crate::redis::transport::slot_map::{Range, SlotMap};
+use crate::redis::transport::tracking::Tracking;
+use crate::stored::slot::Slot;
+
+/// For so long a map counts unless a node says otherwise.
+const COUNTS_FOR: Duration = Duration::from_secs(30);
+
+/// For so long other nodes are waited for when one has told its map.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// How many known nodes are asked at once, and as many of those that the service named.
+const ASKED_AT_ONCE: usize = 6;
+
+/// How the nodes of a cluster are reached.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    pub(crate) dialer: Dialer,
+    pub(crate) timeout: Duration,
+    pub(crate) pool_size: u32,
+    /// What is told of changes, and how old it may be.
+    pub(crate) near_cache: Option<(Arc<NearCache>, Duration)>,
+}
+
+impl Reach {
+    fn node(&self, address: Address) -> Arc<Node> {
+        let near_cache = self.near_cache.clone();
+        let tracking = near_cache.map(|(near_cache, staleness)| Tracking::new(near_cache, staleness));
+        let origin = Origin::Dialer(self.dialer.at(&address), tracking);
+        let pool = Pool::new(Connector::new(origin, self.timeout), self.pool_size);
+        Arc::new(Node::new(Some(address), pool))
+    }
+}
+
+/// The nodes of a cluster.
+pub(crate) struct Cluster {
+    reach: Reach,
+    /// Those that the service named.
+    seeds: Vec<Address>,
+    nodes: Mutex<HashMap<Address, Arc<Node>>>,
+    map: RwLock<Arc<SlotMap>>,
+    told: watch::Sender<Told>,
+    is_asking: AtomicBool,
+}
+
+/// When the nodes were asked last, and why none of them told its map, if none did.
+#[derive(Clone, Debug)]
+struct Told {
+    asked: Option<Instant>,
+    failure: Option<RedisError>,
+}
+
+/// Without the nodes, which are many.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("seeds", &self.seeds).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new(reach: Reach, seeds: Vec<Address>) -> Self {
+        let (told, _) = watch::channel(Told { asked: None, failure: None });
+        let (nodes, map) = (Mutex::default(), RwLock::default());
+        Self { reach, seeds, nodes, map, told, is_asking: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn map(self: &Arc<Self>) -> Arc<SlotMap> {
+        let is_old = self.told.borrow().asked.is_some_and(|asked| asked.elapsed() > COUNTS_FOR);
+        if is_old {
+            self.begin_to_ask();
+        }
+        self.map.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The owner of a slot, if one is known.
+    pub(crate) fn owner(self: &Arc<Self>, slot: Slot) -> Option<Arc<Node>> {
+        self.map().owner(slot).cloned()
+    }
+
+    /// A node, whether it owns a slot or not.
+    pub(crate) fn node(&self, address: Address) -> Arc<Node> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.entry(address.clone()).or_insert_with(|| self.reach.node(address)).clone()
+    }
+
+    /// A node says that another one owns a slot. The map is read again, for others will have moved too.
+    pub(crate) fn moved(self: &Arc<Self>, slot: Slot, owner: Arc<Node>) {
+        self.change(|map| map.set(slot, owner));
+        self.begin_to_ask();
+    }
+
+    /// What was read at an owner of before counts no more.
+    fn change(&self, change: impl FnOnce(&mut SlotMap)) {
+        {
+            let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
+            change(Arc::make_mut(&mut map));
+        }
+        if let Some((near_cache, _)) = &self.reach.near_cache {
+            near_cache.forget_all();
+        }
+    }
+
+    /// Waits until the nodes have been asked, not before now. An error if none of them told its map.
+    pub(crate) async fn read_map(self: &Arc<Self>) -> RedisResult<()> {
+        let (mut told, now) = (self.told.subscribe(), Instant::now());
+        loop {
+            {
+                let told = told.borrow_and_update();
+                if told.asked.is_some_and(|asked| asked >= now) {
+                    return told.failure.clone().map_or(Ok(()), Err);
+                }
+            }
+            self.begin_to_ask();
+            // The sender lives as long as this.
+            let _ = told.changed().await;
+        }
+    }
+
+    /// One task asks for all who want to know.
+    pub(crate) fn begin_to_ask(self: &Arc<Self>) {
+        if !self.is_asking.swap(true, Ordering::AcqRel) {
+            let broken_off = std::io::Error::other("the task that asks the cluster's nodes was broken off");
+            let question =
+                Question { cluster: self.clone(), asked: Instant::now(), failure: Some(broken_off.into()) };
+            tokio::spawn(question.ask());
+        }
+    }
+
+    fn addresses(&self) -> Vec<Address> {
+        let mut addresses: Vec<Address> = self
+            .map
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .masters()
+            .iter()
+            .filter_map(|node| node.address.clone())
+            .collect();
+        // Others each time, so that the load of it and what one knows are spread.
+        let first = usize::from(random::<1>()[0]) % addresses.len().max(1);
+        addresses.rotate_left(first);
+        addresses.truncate(ASKED_AT_ONCE);
+        let others: Vec<Address> =
+            self.seeds.iter().filter(|seed| !addresses.contains(seed)).cloned().collect();
+        addresses.extend(others.into_iter().take(ASKED_AT_ONCE));
+        addresses
+    }
+
+    /// The map of the node that knows the newest epoch. A node that was cut off tells the map of before.
+    async fn ask(&self) -> RedisResult<Vec<Range>> {
+        let mut answers: FuturesUnordered<_> =
+            self.addresses().into_iter().map(|address| self.ask_one(address)).collect();
+        let (mut newest, mut until) = (None::<(u64, Vec<Range>)>, Instant::now() + self.reach.timeout);
+        let mut failure = std::io::Error::other("no node of the cluster answered in time").into();
+        while let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await {
+            match answer {
+                Ok((epoch, ranges)) => {
+                    if newest.is_none() {
+                        until = until.min(Instant::now() + MOMENT);
+                    }
+                    if newest.as_ref().is_none_or(|(newest, _)| *newest < epoch) {
+                        newest = Some((epoch, ranges));
+                    }
+                }
+                Err(error) => failure = error,
+            }
+        }
+        newest.map(|(_, ranges)| ranges).ok_or(failure)
+    }
+
+    async fn ask_one(&self, address: Address) -> RedisResult<(u64, Vec<Range>)> {
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let mut link = self.reach.dialer.at(&address).connect(&config).await?;
+        let mut both = redis::Pipeline::with_capacity(2);
+        both.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
+        let (info, slots): (String, Value) = both.query_async(&mut link).await?;
+        let epoch = info.lines().find_map(|line| line.strip_prefix("cluster_current_epoch:"));
+        let epoch = epoch.and_then(|epoch| epoch.trim().parse().ok()).unwrap_or(0);
+        let ranges = Range::all_of(slots, &address)?;
+        if ranges.is_empty() {
+            return Err(std::io::Error::other("a node of the cluster knows no owner of any slot").into());
+        }
+        Ok((epoch, ranges))
+    }
+
+    fn put(&self, ranges: Vec<Range>) {
+        let new = SlotMap::new(ranges, |address| self.node(address));
+        if self.map.read().unwrap_or_else(PoisonError::into_inner).is_same_as(&new) {
+            return;
+        }
+        let masters: Vec<Option<Address>> = new.masters().iter().map(|node| node.address.clone()).collect();
+        self.change(|map| *map = new);
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.retain(|address, _| masters.iter().flatten().any(|master| master == address));
+    }
+}
+
+/// A question that is being asked. Whatever becomes of it, those who wait are told.
+struct Question {
+    cluster: Arc<Cluster>,
+    asked: Instant,
+    failure: Option<RedisError>,
+}
+
+impl Question {
+    async fn ask(mut self) {
+        self.failure = match self.cluster.ask().await {
+            Ok(ranges) => {
+                self.cluster.put(ranges);
+                None
+            }
+            Err(error) => Some(error),
+        };
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // First this, for whoever is told begins the next.
+        self.cluster.is_asking.store(false, Ordering::Release);
+        let told = Told { asked: Some(self.asked), failure: self.failure.take() };
+        self.cluster.told.send_replace(told);
+    }
+}
