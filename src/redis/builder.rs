@@ -276,8 +276,7 @@ impl RedisStoreBuilder {
                 match SentinelUrl::parse(url) {
                     Some(url) => {
                         let SentinelUrl { sentinels, service, server } = url?;
-                        let sentinels = sentinels.into_iter().map(|sentinel| self.secured(sentinel));
-                        self.by_sentinels(sentinels.collect::<Result<_>>()?, &service, server, tracking)?
+                        self.by_sentinels(sentinels, &service, server, tracking)?
                     }
                     None => self.own(server_url::read(url)?, tracking)?,
                 }
@@ -340,7 +339,12 @@ impl RedisStoreBuilder {
         if sentinels.is_empty() {
             return Err(Error::invalid("sentinels", "are none"));
         }
-        let sentinels = sentinels.into_iter().map(kept_alive).collect();
+        let sentinel = |sentinel: ConnectionInfo| match sentinel.addr() {
+            ConnectionAddr::TcpTls { tls_params: None, .. } => self.secured(kept_alive(sentinel)),
+            // Not over TLS, or with certificates of its own.
+            _ => Ok(kept_alive(sentinel)),
+        };
+        let sentinels = sentinels.into_iter().map(sentinel).collect::<Result<_>>()?;
         let sentinels = Sentinels::new(sentinels, service.to_owned())
             .map_err(|_| Error::invalid("sentinels", "have an address that cannot be used"))?;
         let origin = Origin::Sentinels(Arc::new(sentinels), self.dialer(server)?, tracking);
@@ -426,6 +430,7 @@ impl RedisStore {
 
     /// Configures a store on the master with a master name, as sentinels report it, where a URL does not say all: sentinels with
     /// a password, or certificates of their own. `server` is how the master is connected to, whatever its address: the host and port in it are not used.
+    /// The [`root_certificate`](RedisStoreBuilder::root_certificate) and the like are also those of sentinels over TLS that have none.
     ///
     /// All sentinels are asked whenever a connection is made, and every 200 ms while calls are made; the newest master counts
     /// that any of them names. So a switch is followed without a restart. (redis-rs's own client takes the word of the first

@@ -25,6 +25,9 @@ use crate::stored::slot::Slot;
 /// Between two attempts of a store that starts: at first, each next one twice as long, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
 
+/// How long an attempt may take. Those who wait for it have deadlines of their own, which end nobody else's start.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(60);
+
 /// How an attempt ended, once it has.
 type Outcome = Option<Result<()>>;
 
@@ -48,13 +51,13 @@ impl Startup {
             return Ok(());
         }
         loop {
-            let mut attempt = self.attempt(sender, partitions, until);
+            let mut attempt = self.attempt(sender, partitions);
             let ended = tokio::time::timeout_at(until, attempt.wait_for(Option::is_some)).await;
             match ended {
                 Ok(Ok(outcome)) => return outcome.clone().unwrap_or(Ok(())),
                 // The runtime of the task was shut down.
-                Ok(Err(_)) if Instant::now() < until => self.end(),
-                _ => return Err(Error::obstacle(Obstacle::Deadline, cause("no answer to the start"))),
+                Ok(Err(_)) if Instant::now() < until => {}
+                _ => return Err(late(sender, partitions)),
             }
         }
     }
@@ -87,27 +90,36 @@ impl Startup {
         self: &Arc<Self>,
         sender: &Arc<Sender>,
         partitions: &Arc<Partitions>,
-        until: Instant,
     ) -> watch::Receiver<Outcome> {
         let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(attempt) = &*attempt {
+        // Whose task is gone tells nothing any more.
+        if let Some(attempt) = attempt.as_ref().filter(|attempt| attempt.has_changed().is_ok()) {
             return attempt.clone();
         }
         let (tell, told) = watch::channel(None);
         let (startup, sender, partitions) = (self.clone(), sender.clone(), partitions.clone());
         tokio::spawn(async move {
-            let outcome = prepare(&sender, &partitions, until).await;
+            let outcome = prepare(&sender, &partitions, Instant::now() + LONGEST_ATTEMPT).await;
             startup.is_done.fetch_or(outcome.is_ok(), Ordering::AcqRel);
-            startup.end();
+            startup.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
             tell.send_replace(Some(outcome));
         });
         *attempt = Some(told.clone());
         told
     }
+}
 
-    fn end(&self) {
-        self.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
+/// Why the server was not prepared in time.
+fn late(sender: &Sender, partitions: &Partitions) -> Error {
+    match sender.servers().known(|| slot(partitions, partitions.first())) {
+        Some(node) if !node.pool.is_connected() => node.pool.late().into(),
+        _ => Error::obstacle(Obstacle::Deadline, cause("no answer to the start")),
     }
+}
+
+/// Where all keys of a partition are.
+fn slot(partitions: &Partitions, partition: Partition) -> Slot {
+    Slot::of_key(&partitions.keys(partition).expiry())
 }
 
 /// Prepares each server that has partitions, in two round trips, or three where there are several partitions. Of a cluster
@@ -133,8 +145,7 @@ async fn homes(
 ) -> std::result::Result<Vec<(Arc<Node>, Partition)>, Unavailable> {
     let mut homes: Vec<(Arc<Node>, Partition)> = Vec::new();
     for partition in std::iter::once(partitions.first()).chain(partitions.all()) {
-        let slot = || Slot::of_key(&partitions.keys(partition).expiry());
-        let owner = sender.servers().owner(slot, until).await?;
+        let owner = sender.servers().owner(|| slot(partitions, partition), until).await?;
         if !homes.iter().any(|(home, _)| Arc::ptr_eq(home, &owner)) {
             homes.push((owner, partition));
         }

@@ -8,6 +8,7 @@ use cloakroom::fallback::{BreakerState, FallbackStore};
 use cloakroom::migration::MigrationManager;
 use cloakroom::nodes::{Lease, LeaseOptions};
 use cloakroom::{Error, MemoryStore, NewSession, RedisStore, Rules, SessionStore as _};
+use futures::FutureExt as _;
 use futures::executor::block_on;
 use futures::future::join_all;
 use tokio::runtime::{Builder, Runtime};
@@ -84,6 +85,34 @@ fn a_runtime_that_ends_under_a_call_strands_no_other() {
         proxy.silence(false);
         other.block_on(use_it(&store, 20));
     }
+}
+
+/// The task that is to make the connection waits for its turn, and a call of another runtime for the task.
+#[test]
+fn a_runtime_that_ends_between_two_attempts_to_connect_strands_no_other() {
+    let servers = runtime();
+    let context = servers.block_on(Context::own(&[]));
+    let proxy = servers.block_on(Proxy::start(context.server().address()));
+    let (first, other) = (runtime(), runtime());
+    let builder = RedisStore::builder(&proxy.url).namespace(&context.namespace).deadline(LONG);
+    let store = first.block_on(builder.connect_timeout(LONG).pool_size(1).build()).unwrap();
+    let id = session_id("none");
+    proxy.cut_off(true);
+    first.block_on(async {
+        // Each is made half a second after the one before at last.
+        for _ in 0..10 {
+            assert!(store.get(&id).await.is_err());
+        }
+        assert!(store.get(&id).now_or_never().is_none());
+    });
+    let mut call = Box::pin(store.get(&id));
+    {
+        let _other = other.enter();
+        assert!((&mut call).now_or_never().is_none());
+    }
+    proxy.cut_off(false);
+    first.shutdown_background();
+    assert!(other.block_on(call).unwrap().is_none());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use redis::IntoConnectionInfo as _;
 use tokio::task::JoinSet;
 
 use crate::support::context::{Store, build, eventually};
-use crate::support::sentinels::{SERVICE, Watched, command, try_command};
+use crate::support::sentinels::{SERVICE, Sentinel, Watched, command, try_command};
 use crate::support::server::Server;
 
 const WRITERS: usize = 8;
@@ -186,22 +186,31 @@ async fn a_failover_that_is_asked_for_is_followed() {
     nothing_is_lost_that_was_replicated("SENTINEL FAILOVER", &all, &watched.servers[promoted]).await;
 }
 
-/// The sentinels may not log in at the old master any more: they take it for down, and cannot demote it. The store, which may,
-/// finds a sound master there.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_master_that_does_not_know_that_there_is_another_is_left_with_the_switch() {
-    let watched = Watched::start().await;
+/// All servers know a user of the store's own, by whom it comes to the master that the sentinels of the URL name.
+async fn own_user(watched: &Watched, url: &str) -> RedisStoreBuilder {
     for server in &watched.servers {
         command::<()>(server, &["ACL", "SETUSER", "own", "on", ">p", "~*", "+@all"]).await;
     }
-    let store = build(builder(&watched.url().replace("://", "://own:p@"))).await;
+    builder(&url.replace("://", "://own:p@"))
+}
+
+/// The sentinels may not log in at the first server any more: they take it for down, and cannot demote it.
+async fn shut_sentinels_out(old: &mut redis::aio::MultiplexedConnection) {
+    for shut_out in [["SETUSER", "watch", "off"], ["SETUSER", "default", "off"]] {
+        redis::cmd("ACL").arg(&shut_out).query_async::<()>(old).await.unwrap();
+    }
+    redis::cmd("CLIENT").arg(&["KILL", "USER", "watch"]).query_async::<i64>(old).await.unwrap();
+}
+
+/// The store, which may log in at the old master, finds a sound one there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_does_not_know_that_there_is_another_is_left_with_the_switch() {
+    let watched = Watched::start().await;
+    let store = build(own_user(&watched, &watched.url()).await).await;
     let witness = store.create(NewSession::new()).await.unwrap().session;
     let load = Load::begin(&store, &watched.servers[0]).await;
     let mut old = watched.servers[0].connect().await;
-    for shut_out in [["SETUSER", "watch", "off"], ["SETUSER", "default", "off"]] {
-        redis::cmd("ACL").arg(&shut_out).query_async::<()>(&mut old).await.unwrap();
-    }
-    redis::cmd("CLIENT").arg(&["KILL", "USER", "watch"]).query_async::<i64>(&mut old).await.unwrap();
+    shut_sentinels_out(&mut old).await;
     let promoted = watched.switched().await;
     store_at(&watched.servers[promoted]).await.delete(&witness).await.unwrap();
     let role: redis::Value = redis::cmd("ROLE").query_async(&mut old).await.unwrap();
@@ -311,4 +320,31 @@ async fn what_was_told_to_be_at_all_replicas_outlives_a_failover() {
     let (of_kept, of_others) = (lost(kept.concat()).await, lost(others.concat()).await);
     eprintln!("lost: {of_kept:?} of those told to be at both, {of_others:?} of the others");
     assert_eq!(of_kept.0, 0);
+}
+
+/// One sentinel has never heard of the switch, and those that have do not answer any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_that_names_an_older_master_is_not_followed_back_to_it() {
+    let watched = Watched::start().await;
+    let of_first = own_user(&watched, watched.servers[0].url()).await;
+    let witness = build(of_first).await.create(NewSession::new()).await.unwrap().session;
+    shut_sentinels_out(&mut watched.servers[0].connect().await).await;
+    let (_, port) = watched.servers[0].url().trim_end_matches('/').rsplit_once(':').unwrap();
+    let outdated = Sentinel::start(port, "wrong").await;
+    let promoted = watched.switched().await;
+    store_at(&watched.servers[promoted]).await.delete(&witness).await.unwrap();
+    let hosts = watched.url().replace("://", &format!("://own:p@127.0.0.1:{},", outdated.port));
+    let store = build(builder(&hosts)).await;
+    assert!(store.get(witness.id()).await.unwrap().is_none());
+    watched.freeze_sentinels().await;
+    let mut asked = outdated.connect().await;
+    let (before, own) = (Sentinel::commands(&mut asked).await, AtomicU64::new(0));
+    eventually("it was asked often", async || {
+        let found = store.get(witness.id()).await;
+        assert!(!matches!(found, Ok(Some(_))), "read at the old master");
+        let own = own.fetch_add(1, Ordering::SeqCst) + 1;
+        Sentinel::commands(&mut asked.clone()).await > before + own + 20
+    })
+    .await;
+    assert!(matches!(store.get(witness.id()).await, Ok(None)), "the last word of the sentinels counts");
 }

@@ -10,6 +10,7 @@ use rstest::rstest;
 
 use crate::support::Context;
 use crate::support::context::{Store, build, eventually};
+use crate::support::delayed::Delayed;
 use crate::support::expect::causes;
 use crate::support::proxy::Proxy;
 
@@ -174,4 +175,32 @@ async fn a_fallback_store_on_a_peer_that_fell_silent_closes_its_breaker_again() 
     behind.proxy.silence(false);
     eventually("the breaker closes", async || store.stats().breaker == BreakerState::Closed).await;
     assert!(store.get(&behind.id).await.unwrap().is_some());
+}
+
+/// A number out of INFO.
+async fn told(context: &Context, section: &str, before: &str) -> u64 {
+    let info: String = context.command(&["INFO", section]).await;
+    let number = info.lines().find_map(|line| line.strip_prefix(before));
+    number.map_or(0, |number| number.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_server_that_is_far_away_is_not_taken_for_a_silent_one() {
+    let context = Context::own(&[]).await;
+    let delayed = Delayed::start(context.server().address(), Duration::from_millis(150)).await;
+    let connections = || told(&context, "stats", "total_connections_received:");
+    let before = connections().await;
+    let builder = RedisStore::builder(&delayed.url).namespace(&context.namespace).pool_size(CONNECTIONS);
+    let store = build(builder).await;
+    let pings = || told(&context, "commandstats", "cmdstat_ping:calls=");
+    let pings_before = pings().await;
+    let session = store.create(NewSession::new()).await.unwrap().session;
+    for _ in 0..8 {
+        let calls = join_all((0..32).map(|_| store.get(session.id()))).await;
+        assert!(calls.into_iter().all(|found| found.unwrap().is_some()));
+        store.patch(session.id(), Patch::new().set("a", &1).unwrap()).await.unwrap();
+    }
+    let (made, asked) = (connections().await - before, pings().await - pings_before);
+    assert!(made <= u64::from(CONNECTIONS), "{made} connections were made");
+    assert!(asked <= u64::from(CONNECTIONS), "{asked} times they were asked whether they are alive");
 }

@@ -137,6 +137,23 @@ async fn the_first_calls_of_a_lazy_store_share_one_start() {
     assert!(exec.starts_with("cmdstat_exec:calls=1,"), "{exec}");
 }
 
+/// The second call comes two seconds later, which is what is tested, and no wait for something to settle.
+#[tokio::test]
+async fn a_call_whose_deadline_is_over_ends_no_start_that_a_later_one_waits_for() {
+    let mut context = Context::own(&[]).await;
+    let builder = context.builder(Rules::new()).deadline(Duration::from_secs(4)).connect_timeout(LONG);
+    let store = builder.build_lazy().unwrap();
+    context.server_mut().freeze().await;
+    let (first, second) = (store.clone(), store);
+    let first = tokio::spawn(async move { first.get(&session_id("a")).await });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let second = tokio::spawn(async move { second.get(&session_id("a")).await });
+    let error = first.await.unwrap().unwrap_err();
+    assert!(error.is_not_executed(), "{error}");
+    context.server_mut().thaw().await;
+    assert!(second.await.unwrap().unwrap().is_none());
+}
+
 #[tokio::test]
 async fn a_server_that_refuses_the_start_of_a_lazy_store_refuses_each_call_until_it_takes_it() {
     let context = Context::own(&[]).await;

@@ -8,7 +8,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use cloakroom::{Error, NewSession, Obstacle, RedisStore, RedisStoreBuilder, SessionStore as _};
+use cloakroom::clients::redis::IntoConnectionInfo as _;
+use cloakroom::{Durability, Error, NewSession, Obstacle, RedisStore, RedisStoreBuilder, SessionStore as _};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -51,7 +52,7 @@ impl Authority {
 
 /// A redis-server that speaks TLS alone, stopped when it is dropped.
 struct Server {
-    _child: Child,
+    child: Child,
     port: u16,
     _directory: TempDir,
 }
@@ -73,7 +74,7 @@ impl Server {
             let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut child = launch(port, [&certificate, &key, &authority], directory.path(), options);
             if is_ready(&mut child, port).await {
-                return Self { _child: child, port, _directory: directory };
+                return Self { child, port, _directory: directory };
             }
         }
     }
@@ -125,6 +126,83 @@ fn launch(port: u16, [certificate, key, authority]: [&Path; 3], directory: &Path
         .kill_on_drop(true)
         .spawn()
         .expect("there is no redis-server: ./tests/run installs one")
+}
+
+/// A sentinel that speaks TLS alone, to servers and to other sentinels too. It is stopped when it is dropped.
+struct Sentinel {
+    _child: Child,
+    port: u16,
+    _directory: TempDir,
+}
+
+/// What the master is called.
+const SERVICE: &str = "shop";
+
+impl Sentinel {
+    /// It shows a certificate to whoever it meets, and trusts whom that authority has certified.
+    async fn start(master: u16, shown: &Certified, authority: &Authority, clients: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        for (name, text) in
+            [("s.pem", &shown.certificate), ("s.key", &shown.key), ("authority.pem", &authority.pem)]
+        {
+            std::fs::write(path(name), text).unwrap();
+        }
+        loop {
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let settings = format!(
+                "port 0\ntls-port {port}\nbind 127.0.0.1\ndir {0}\ntls-cert-file {0}/s.pem\n\
+                 tls-key-file {0}/s.key\ntls-ca-cert-file {0}/authority.pem\ntls-replication yes\n\
+                 tls-auth-clients {clients}\nsentinel monitor {SERVICE} 127.0.0.1 {master} 2\n\
+                 sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 3000\n",
+                directory.path().display()
+            );
+            std::fs::write(path("sentinel.conf"), settings).unwrap();
+            let mut child = Command::new("redis-server")
+                .arg(path("sentinel.conf"))
+                .arg("--sentinel")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap();
+            if is_ready(&mut child, port).await {
+                return Self { _child: child, port, _directory: directory };
+            }
+        }
+    }
+}
+
+/// A master and a replica, and three sentinels that watch them, all over TLS.
+struct Watched {
+    master: Server,
+    _replica: Server,
+    sentinels: Vec<Sentinel>,
+}
+
+impl Watched {
+    async fn start(authority: &Authority, clients: &str) -> Self {
+        let shown = authority.certify("127.0.0.1");
+        let options = ["--tls-auth-clients", clients, "--tls-replication", "yes"];
+        let master = Server::start(&shown, authority, &options).await;
+        let port = master.port.to_string();
+        let of_replica = [&options[..], &["--replicaof", "127.0.0.1", &port]].concat();
+        let replica = Server::start(&shown, authority, &of_replica).await;
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(Sentinel::start(master.port, &shown, authority, clients).await);
+        }
+        Self { master, _replica: replica, sentinels }
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = String> {
+        self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port))
+    }
+
+    fn builder(&self) -> RedisStoreBuilder {
+        let hosts = self.hosts().collect::<Vec<_>>().join(",");
+        RedisStore::builder(format!("rediss+sentinel://{hosts}/{SERVICE}")).deadline(LONG)
+    }
 }
 
 const NO_CLIENT_CERTIFICATES: &[&str] = &["--tls-auth-clients", "no"];
@@ -263,4 +341,53 @@ async fn a_key_that_is_not_the_certificates_is_told_as_that() {
     let error = builder.client_certificate(one.certificate, other.key).build().await.unwrap_err();
     assert!(matches!(error, Error::NotExecuted { reason: Obstacle::Config, .. }), "{error:?}");
     assert!(!format!("{error:?}").contains("PRIVATE"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_store_works_by_sentinels_over_tls_and_follows_a_failover() {
+    let authority = Authority::new("private");
+    let mut watched = Watched::start(&authority, "no").await;
+    let root = authority.pem.as_str();
+    works(watched.builder().root_certificate(root)).await;
+    works(watched.builder().root_certificate(root).near_cache(100)).await;
+    let given = watched.hosts().map(|host| format!("rediss://{host}/").into_connection_info().unwrap());
+    let server = "rediss://wherever/".into_connection_info().unwrap();
+    let by_hand = RedisStore::builder_with_sentinels(given, SERVICE, server).deadline(LONG);
+    works(by_hand.root_certificate(root)).await;
+
+    let store = watched.builder().root_certificate(root).build().await.unwrap();
+    let create = async |store: RedisStore| store.create(NewSession::new()).await;
+    let created = store.durably(Durability::Replicas(1, LONG), create).await.unwrap();
+    assert!(created.is_replicated(), "there is a replica to go to");
+    watched.master.child.kill().await.unwrap();
+    let end = tokio::time::Instant::now() + LONG;
+    loop {
+        match store.get(created.value.session.id()).await {
+            Ok(found) => break assert!(found.is_some()),
+            Err(error) => assert!(tokio::time::Instant::now() < end, "{error}"),
+        }
+    }
+    store.delete(&created.value.session).await.unwrap();
+}
+
+#[tokio::test]
+async fn sentinels_and_the_master_may_want_to_know_who_a_store_is() {
+    let authority = Authority::new("private");
+    let watched = Watched::start(&authority, "yes").await;
+    let builder = || watched.builder().root_certificate(authority.pem.as_str());
+    let Certified { certificate, key } = authority.certify("shop");
+    works(builder().client_certificate(certificate, key)).await;
+    let error = builder().build().await.unwrap_err();
+    assert!(matches!(error, Error::NotExecuted { reason: Obstacle::Config, .. }), "{error:?}");
+    assert!(error.to_string().contains("no TLS with the server"), "{error}");
+}
+
+#[tokio::test]
+async fn sentinels_of_an_authority_that_is_not_trusted_are_not_believed() {
+    let (authority, other) = (Authority::new("private"), Authority::new("other"));
+    let watched = Watched::start(&authority, "no").await;
+    let error = watched.builder().root_certificate(other.pem.as_str()).build().await.unwrap_err();
+    assert!(matches!(error, Error::NotExecuted { reason: Obstacle::Config, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("invalid peer certificate: UnknownIssuer (the master shop)"), "{text}");
 }

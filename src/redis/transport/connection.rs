@@ -18,9 +18,6 @@ use crate::redis::transport::server_error::server_code;
 use crate::redis::transport::siblings::Siblings;
 use crate::redis::transport::tracked::{Held, Tracked};
 
-/// How long a reply may take before its connection is suspect.
-const PATIENCE: Duration = Duration::from_millis(200);
-
 /// Between two PINGs of a check.
 const PING_AGAIN: Duration = Duration::from_secs(1);
 
@@ -119,6 +116,16 @@ impl Connection {
         self.health.condition() == Condition::Asked
     }
 
+    /// A reply took so long.
+    pub(crate) fn took(&self, round_trip: Duration) {
+        self.health.took(round_trip);
+    }
+
+    /// How long a reply may take before it is suspect.
+    fn patience(&self) -> Duration {
+        self.health.patience(self.siblings.silence())
+    }
+
     /// How many calls wait for a reply on it.
     pub(crate) fn calls(&self) -> usize {
         self.health.calls()
@@ -171,7 +178,7 @@ impl Connection {
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
         // Asked meanwhile.
-        let still_named = self.named.as_ref().map(|named| named.ask(PATIENCE, deadline));
+        let still_named = self.named.as_ref().map(|named| named.ask(self.patience(), deadline));
         let mut link = self.link.clone();
         let mut asked = pin!(self.role.ask(&mut link));
         let mut answer = pin!(self.answer(sent, deadline));
@@ -220,15 +227,19 @@ impl Connection {
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
         let began = Instant::now();
-        let soon = deadline.min(began + PATIENCE);
+        let soon = deadline.min(began + self.patience());
         if let Ok(answer) = tokio::time::timeout_at(soon, &mut sent).await {
+            self.health.took(began.elapsed());
             return Some(answer);
         }
         self.suspect(began);
         let late = async {
             tokio::select! {
                 biased;
-                answer = &mut sent => Some(answer),
+                answer = &mut sent => {
+                    self.health.took(began.elapsed());
+                    Some(answer)
+                }
                 error = self.death(began) => Some(Err(error)),
                 () = tokio::time::sleep_until(deadline) => None,
             }
@@ -323,7 +334,7 @@ async fn check(connection: Connection, silent_since: Instant, found: Arc<watch::
     loop {
         // Replies to something else may come while the answer to this waits behind them.
         silent_since = silent_since.max(connection.health.heard());
-        let suspect_at = silent_since + PATIENCE;
+        let suspect_at = silent_since + connection.patience();
         let alarms = connection.siblings.alarms();
         let (mut link, ping) = (connection.link.clone(), redis::cmd("PING"));
         let mut answer = pin!(ping.query_async::<()>(&mut link));

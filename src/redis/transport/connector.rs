@@ -147,10 +147,12 @@ impl Connector {
         // A server that wants a password closes the connection at the first long command, which looks like a lost
         // reply. These short ones it answers.
         let (role, time) = Role::find_out(&mut link).await?;
+        let round_trip = sent.elapsed();
         let mut connection = Connection::new(link, role, self.siblings.clone()).named(named);
         if let Some(tracked) = tracked {
             connection = keep_heard(connection, tracked);
         }
+        connection.took(round_trip);
         connection.told_time(sent, &time);
         Ok(connection)
     }

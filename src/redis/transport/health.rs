@@ -30,6 +30,12 @@ impl Condition {
     }
 }
 
+/// How long a reply may take at least before its connection is suspect.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(200);
+
+/// And how many times as long as replies took lately.
+const PATIENCE: u32 = 3;
+
 /// What is known of a connection.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -39,6 +45,8 @@ pub(crate) struct Health {
     made: Instant,
     /// When a reply came last, in milliseconds since it was made.
     heard: AtomicU64,
+    /// How long replies took lately, in microseconds.
+    round_trip: AtomicU64,
     /// How many calls wait for a reply on it.
     calls: AtomicUsize,
     /// The task that checks it.
@@ -55,6 +63,7 @@ impl Health {
             alarms: AtomicU64::new(alarms),
             made: Instant::now(),
             heard: AtomicU64::new(0),
+            round_trip: AtomicU64::new(0),
             calls: AtomicUsize::new(0),
             check: Mutex::default(),
             death: OnceLock::new(),
@@ -100,6 +109,23 @@ impl Health {
         self.made + Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }
 
+    /// A reply took so long: an eighth of what is known of that, as TCP has it.
+    pub(crate) fn took(&self, round_trip: Duration) {
+        let latest = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
+        let known = match self.round_trip.load(Ordering::Relaxed) {
+            0 => latest,
+            known => known - known / 8 + latest / 8,
+        };
+        self.round_trip.store(known, Ordering::Relaxed);
+    }
+
+    /// How long a reply may take before the connection is suspect: so that neither a network that is far away nor a server that
+    /// has much to do looks like a dead one.
+    pub(crate) fn patience(&self, silence: Duration) -> Duration {
+        let usual = Duration::from_micros(self.round_trip.load(Ordering::Relaxed));
+        usual.saturating_mul(PATIENCE).min(silence).max(SHORTEST_PATIENCE)
+    }
+
     pub(crate) fn calls(&self) -> usize {
         self.calls.load(Ordering::Relaxed)
     }
@@ -140,5 +166,27 @@ pub(crate) struct Waits<'a>(&'a Health);
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn patience_follows_what_replies_take_between_its_bounds() {
+        let (health, silence) = (Health::new(0), Duration::from_secs(1));
+        assert_eq!(health.patience(silence), SHORTEST_PATIENCE);
+        health.took(Duration::from_millis(250));
+        assert_eq!(health.patience(silence), Duration::from_millis(750));
+        for _ in 0..100 {
+            health.took(Duration::from_secs(2));
+        }
+        assert_eq!(health.patience(silence), silence);
+        for _ in 0..100 {
+            health.took(Duration::from_micros(100));
+        }
+        assert_eq!(health.patience(silence), SHORTEST_PATIENCE);
+        assert_eq!(health.patience(Duration::from_millis(1)), SHORTEST_PATIENCE);
     }
 }

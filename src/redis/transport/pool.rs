@@ -82,6 +82,17 @@ impl Pool {
         }
     }
 
+    /// Why there was no connection in time.
+    pub(crate) fn late(&self) -> Unavailable {
+        self.0.late()
+    }
+
+    /// Whether a connection was made that is not known to be broken.
+    pub(crate) fn is_connected(&self) -> bool {
+        let is_there = |connection: Option<&Connection>| connection.is_some_and(|it| !it.is_broken());
+        self.0.places.iter().any(|place| place.look(is_there))
+    }
+
     /// A time that the server's clock has passed, as far as that is known without asking.
     pub(crate) fn known_time(&self) -> Option<u64> {
         let now = std::time::Instant::now();
@@ -129,8 +140,13 @@ impl Shared {
     /// Begins to make a connection for a place, unless somebody does.
     fn fill(self: &Arc<Self>, at: usize) {
         if let Some(turn) = self.places[at].turn() {
-            tokio::spawn(Filling { shared: self.clone(), at, turn }.run());
+            tokio::spawn(Filling { shared: self.clone(), at, turn: Some(turn), is_over: false }.run());
         }
+    }
+
+    fn late(&self) -> Unavailable {
+        let known = self.failure.borrow().clone().map(|failure| failure.cause);
+        Unavailable::late(known.unwrap_or_else(|| Arc::new(timed_out(SILENT))))
     }
 
     fn failed(&self, began: Instant, error: RedisError) {
@@ -160,8 +176,7 @@ impl Shared {
                     }
                 }
                 () = tokio::time::sleep_until(deadline) => {
-                    let known = failure.borrow().clone().map(|failure| failure.cause);
-                    return Err(Unavailable::late(known.unwrap_or_else(|| Arc::new(timed_out(SILENT)))));
+                    return Err(self.late());
                 }
             }
         }
@@ -175,19 +190,20 @@ const SILENT: &str =
 struct Filling {
     shared: Arc<Shared>,
     at: usize,
-    turn: Turn,
+    turn: Option<Turn>,
+    is_over: bool,
 }
 
 impl Filling {
     async fn run(mut self) {
-        self.turn.wait().await;
+        if let Some(turn) = &mut self.turn {
+            turn.wait().await;
+        }
         let began = Instant::now();
-        let mut attempt = Attempt { began, shared: &self.shared, is_over: false };
         let made = self.shared.connector.connect(self.shared.of).await;
-        attempt.is_over = true;
-        drop(attempt);
+        self.is_over = true;
         // First the turn, for whoever is told begins the next.
-        drop(self.turn);
+        self.turn = None;
         match made {
             Ok(connection) => {
                 if self.shared.places[self.at].put(connection) {
@@ -207,18 +223,13 @@ impl Filling {
     }
 }
 
-/// An attempt that a panic or the end of its runtime breaks off is a failure to those who wait.
-struct Attempt<'a> {
-    began: Instant,
-    shared: &'a Shared,
-    is_over: bool,
-}
-
-impl Drop for Attempt<'_> {
+/// One that the end of its runtime breaks off, in its turn or before, is begun again by those who wait in another.
+impl Drop for Filling {
     fn drop(&mut self) {
+        // First the turn.
+        self.turn = None;
         if !self.is_over {
-            let told = "the task that makes a connection was broken off";
-            self.shared.failed(self.began, std::io::Error::other(told).into());
+            self.shared.connector.siblings().wake();
         }
     }
 }

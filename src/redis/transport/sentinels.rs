@@ -2,7 +2,9 @@
 //!
 //! Sentinels agree on a number with each new master, its epoch, and tell each other within seconds. So all are asked, and the
 //! newest epoch counts. One that was cut off, or has not heard of it yet, sends nobody to an old master; and at first only the
-//! one that leads a failover knows of the new. Once most have answered, the others have a moment more.
+//! one that leads a failover knows of the new. Once most have answered, the others have a moment more. Where those are slow
+//! that know of the newest, it stands: an older epoch counts only if all sentinels answer and none knows a newer, so that
+//! somebody has set them up anew.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,8 +25,8 @@ pub(crate) struct Sentinels {
     sentinels: Vec<Sentinel>,
     service: String,
     survey: Arc<Survey<Address>>,
-    /// The master that they named last.
-    named: Mutex<Option<Address>>,
+    /// The master that they named last, and of which epoch.
+    named: Mutex<Option<(u64, Address)>>,
 }
 
 /// Without the users and their passwords.
@@ -81,7 +83,7 @@ impl Sentinels {
     /// Whether they named another last.
     fn named_another_than(&self, address: &Address) -> bool {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        named.as_ref().is_some_and(|named| named != address)
+        named.as_ref().is_some_and(|(_, named)| named != address)
     }
 
     fn begin_to_ask(self: &Arc<Self>, patience: Duration) {
@@ -113,9 +115,20 @@ impl Sentinels {
                 until = Instant::now() + MOMENT;
             }
         }
-        let (_, address) = newest.ok_or(failure)?;
-        *self.named.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
-        Ok(address)
+        let (epoch, address) = newest.ok_or(failure)?;
+        Ok(self.unless_outdated(epoch, address, count))
+    }
+
+    /// The master that they name, or the one that they named before, if that is of a newer epoch and not all have been heard.
+    fn unless_outdated(&self, epoch: u64, address: Address, heard: usize) -> Address {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*named {
+            Some((newer, named)) if *newer > epoch && heard < self.sentinels.len() => named.clone(),
+            _ => {
+                *named = Some((epoch, address.clone()));
+                address
+            }
+        }
     }
 }
 

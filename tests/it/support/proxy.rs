@@ -8,6 +8,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// What a store sends by itself, and no call sends.
+const OF_THE_STORE: [&[u8]; 5] = [b"HELLO", b"CLIENT", b"SCRIPT", b"ROLE", b"PING"];
+
 /// A TCP proxy before a server.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -48,7 +51,8 @@ impl Proxy {
         Self { url, switch, task }
     }
 
-    /// The next `count` replies do not arrive: the server has executed, the connection is cut instead.
+    /// The next `count` replies to calls do not arrive: the server has executed, the connection is cut instead. What a store
+    /// asks by itself, to connect or to check a connection, is answered: it does so at any time.
     pub(crate) fn cut_replies(&self, count: u64) {
         self.cut_replies_after(0, count);
     }
@@ -95,8 +99,7 @@ impl Proxy {
 
     /// Waits until what is kept back has this in it.
     pub(crate) async fn holds(&self, text: &[u8]) {
-        let has = |kept: &Vec<u8>| kept.windows(text.len()).any(|window| window == text);
-        self.switch.kept_back.subscribe().wait_for(has).await.unwrap();
+        self.switch.kept_back.subscribe().wait_for(|kept| contains(kept, text)).await.unwrap();
     }
 
     /// How many replies were swallowed.
@@ -114,6 +117,10 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }
 
 async fn accept(listener: TcpListener, address: String, switch: Arc<Switch>) {
@@ -138,12 +145,17 @@ async fn pipe(client: TcpStream, server: TcpStream, nth: u64, switch: Arc<Switch
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let mut cut_off = switch.cut_off.subscribe();
+    // Whether a call was passed on and not answered yet.
+    let called = AtomicBool::new(false);
     let requests = async {
         let mut buffer = vec![0; 64 * 1024];
         while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
             let is_forgotten = nth < switch.forgotten.load(Ordering::SeqCst);
             if !is_forgotten && to_server.write_all(&buffer[..length]).await.is_err() {
                 return;
+            }
+            if !OF_THE_STORE.iter().any(|command| contains(&buffer[..length], command)) {
+                called.store(true, Ordering::SeqCst);
             }
         }
     };
@@ -164,7 +176,7 @@ async fn pipe(client: TcpStream, server: TcpStream, nth: u64, switch: Arc<Switch
             let take_one = |left: u64| left.checked_sub(1);
             let take =
                 |left: &AtomicU64| left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok();
-            if !take(&switch.skips) && take(&switch.cuts) {
+            if called.swap(false, Ordering::SeqCst) && !take(&switch.skips) && take(&switch.cuts) {
                 switch.swallowed.send_modify(|swallowed| *swallowed += 1);
                 return;
             }

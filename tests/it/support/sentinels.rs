@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::context::eventually;
-use super::server::{Server, free_port};
+use super::server::{Server, free_port, signal};
 
 /// What the master is called.
 pub(crate) const SERVICE: &str = "shop";
@@ -24,9 +24,9 @@ pub(crate) struct Watched {
 }
 
 #[derive(Debug)]
-struct Sentinel {
-    port: u16,
-    _child: Child,
+pub(crate) struct Sentinel {
+    pub(crate) port: u16,
+    child: Child,
     _directory: TempDir,
 }
 
@@ -45,7 +45,7 @@ impl Watched {
         }
         let mut sentinels = Vec::new();
         for _ in 0..3 {
-            sentinels.push(Sentinel::start(port).await);
+            sentinels.push(Sentinel::start(port, "w").await);
         }
         let watched = Self { servers, sentinels };
         for at in 0..3 {
@@ -67,8 +67,14 @@ impl Watched {
 
     /// A connection to one of the sentinels.
     pub(crate) async fn sentinel(&self, at: usize) -> redis::aio::MultiplexedConnection {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.sentinels[at].port)).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        self.sentinels[at].connect().await
+    }
+
+    /// SIGSTOP: none of the sentinels answers any more.
+    pub(crate) async fn freeze_sentinels(&self) {
+        for sentinel in &self.sentinels {
+            signal(&sentinel.child, "STOP").await;
+        }
     }
 
     async fn master_as_told_by(&self, at: usize) -> HashMap<String, String> {
@@ -96,14 +102,15 @@ impl Watched {
 }
 
 impl Sentinel {
-    async fn start(master: &str) -> Self {
+    /// One that has another password than the servers' never hears of the others, nor of their masters.
+    pub(crate) async fn start(master: &str, password: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (file, port) = (directory.path().join("sentinel.conf"), free_port());
         let settings = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {SERVICE} 127.0.0.1 {master} 2\n\
              sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER_MS}\n\
              sentinel failover-timeout {SERVICE} 3000\nsentinel auth-user {SERVICE} watch\n\
-             sentinel auth-pass {SERVICE} w\n",
+             sentinel auth-pass {SERVICE} {password}\n",
             directory.path().display()
         );
         std::fs::write(&file, settings).unwrap();
@@ -118,7 +125,21 @@ impl Sentinel {
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
         eventually("a sentinel answers", async || client.get_multiplexed_async_connection().await.is_ok())
             .await;
-        Self { port, _child: child, _directory: directory }
+        Self { port, child, _directory: directory }
+    }
+
+    /// How many commands it has got, this one included.
+    pub(crate) async fn commands(connection: &mut redis::aio::MultiplexedConnection) -> u64 {
+        let mut info = redis::cmd("INFO");
+        info.arg("stats");
+        let stats: String = info.query_async(connection).await.unwrap();
+        let count = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:"));
+        count.unwrap().parse().unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> redis::aio::MultiplexedConnection {
+        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
     }
 }
 

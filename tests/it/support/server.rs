@@ -131,10 +131,7 @@ impl Server {
     }
 
     async fn signal(&mut self, name: &str) {
-        let id = self.spawned().child.id().unwrap();
-        let command = format!("kill -{name} {id}");
-        let sent = Command::new("sh").args(["-c", &command]).status().await.unwrap();
-        assert!(sent.success(), "{command}");
+        signal(&self.spawned().child, name).await;
     }
 
     /// A new server in the place of a killed one, with what it has on disk.
@@ -175,6 +172,13 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// Sends a signal to a process.
+pub(crate) async fn signal(child: &Child, name: &str) {
+    let command = format!("kill -{name} {}", child.id().unwrap());
+    let sent = Command::new("sh").args(["-c", &command]).status().await.unwrap();
+    assert!(sent.success(), "{command}");
 }
 
 fn on_path() -> bool {

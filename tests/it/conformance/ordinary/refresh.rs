@@ -9,6 +9,9 @@ use crate::conformance::case::Arguments;
 use crate::conformance::exported;
 use crate::support::Context;
 
+/// Far enough from 0 for a clock that only goes back.
+const BEGIN_MS: u64 = 1_000_000_000;
+
 /// A refresh of the session at any time, with whatever a call may say.
 fn any_refresh(now: u64, user: &str, node: &str) -> Arguments {
     let threshold = fastrand::choice([1, 500, 1000, 1000, 1000, 1001]).unwrap();
@@ -62,13 +65,13 @@ async fn random_refreshes_answer_and_leave_the_same_with_the_ordinary_way_and_wi
         let entries = (0..fastrand::usize(..4)).map(
             |at| json!({ "kind": "attribute", "key": at.to_string(), "json": format!("\"{}\"", "x".repeat(at * 90)) }),
         );
-        let made = json!({ "now_ms": 1_000_000, "op_id": "0000000000000001", "id": "s", "user": user,
+        let made = json!({ "now_ms": BEGIN_MS, "op_id": "0000000000000001", "id": "s", "user": user,
             "connection": "c", "node": node, "status": fastrand::choice(["active", "suspended"]),
             "ttl_ms": 1_800_000, "lifetime_ms": fastrand::choice([0, 3_000_000]), "grace_ms": 7_200_000,
             "tombstone_ms": 30_000, "limit": 0, "policy": "reject", "entries": entries.collect::<Vec<_>>() });
         let made: Arguments = serde_json::from_value(made).unwrap();
         assert!(twins.both("create", [&create, &create], &made).await.iter().all(Result::is_ok));
-        let mut now = 1_000_000;
+        let mut now = BEGIN_MS;
         for _ in 0..12 {
             if one_in(25) {
                 plant(&twins).await;
