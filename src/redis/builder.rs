@@ -232,7 +232,8 @@ impl RedisStoreBuilder {
     /// reached in time, or does not take the user; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's
     /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace,
-    /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions.
+    /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions,
+    /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids.
     pub async fn build(self) -> Result<RedisStore> {
         let store = self.build_lazy()?;
         store.start().await?;
@@ -248,7 +249,8 @@ impl RedisStoreBuilder {
     pub fn build_lazy(self) -> Result<RedisStore> {
         self.check()?;
         require_runtime()?;
-        let partitions = Arc::new(Partitions::new(&self.namespace, self.partitions)?);
+        let partitions = Partitions::new(&self.namespace, self.partitions)?;
+        let partitions = Arc::new(partitions.with_ids(self.rules.id_scheme));
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));
