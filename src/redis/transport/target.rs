@@ -274,8 +274,8 @@ impl Target {
     }
 }
 
-/// From so many bytes on a request holds up what is sent behind it.
-const LARGE: usize = 64 * 1024;
+/// From so many bytes on a request holds up what is sent behind it. Scripts for 200 sessions with usual names take less.
+const LARGE: usize = 256 * 1024;
 
 fn is_large(cmd: &Cmd) -> bool {
     let bytes = cmd.args_iter().map(|argument| match argument {
