@@ -203,11 +203,16 @@ async fn work_together(store: &Store, url: &str, namespace: &str) {
 }
 
 async fn read_the_same(store: &Store, url: &str, namespace: &str, ids: &[SessionId]) {
-    let input: String = ids.iter().map(|id| format!("{}\n", id.as_str())).collect();
-    let mut expected = Vec::new();
+    let (mut input, mut expected) = (String::new(), Vec::new());
     for id in ids {
-        expected.push(with_empty_for_none(shown(store.get(id).await.unwrap())));
+        let session = store.get(id).await.unwrap();
+        // One that lives 50 ms may end before the next language reads it.
+        if session.as_ref().is_none_or(|session| session.ttl() > Duration::from_secs(1)) {
+            input.push_str(&format!("{}\n", id.as_str()));
+            expected.push(with_empty_for_none(shown(session)));
+        }
     }
+    assert!(expected.iter().any(Value::is_object));
     for client in &Client::all() {
         let read = client.run(["read", url, namespace], input.clone()).await;
         let read: Vec<Value> = read.into_iter().map(with_empty_for_none).collect();
