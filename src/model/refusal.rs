@@ -67,6 +67,12 @@ pub enum Refusal {
         /// The number that the store was to have.
         wanted: u16,
     },
+    /// The namespace was made with events and the store is without, or the other way round: what one of them changes would
+    /// be told and what the other changes not, so the store does not start.
+    Events {
+        /// Whether the namespace is noted to have events.
+        found: bool,
+    },
     /// The server is older than Redis 6.2, so the store does not start.
     ServerTooOld {
         /// What it says it is.
@@ -107,6 +113,10 @@ impl fmt::Display for Refusal {
             }
             Self::Partitions { found, wanted } => {
                 write!(f, "the namespace has {found} partitions, and not {wanted}")
+            }
+            Self::Events { found: true } => f.write_str("the namespace has events, and the store tells none"),
+            Self::Events { found: false } => {
+                f.write_str("the namespace has no events, and the store tells some")
             }
             Self::ServerTooOld { found } => {
                 write!(f, "the server is {found}, the store needs redis 6.2 or later, or valkey")

@@ -232,7 +232,9 @@ impl RedisStoreBuilder {
     /// reached in time, or does not take the user; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's
     /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace,
-    /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions.
+    /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions,
+    /// [`Refusal::Events`](crate::Refusal::Events) when its other clients tell events and this one does not, or the other way
+    /// round.
     pub async fn build(self) -> Result<RedisStore> {
         let store = self.build_lazy()?;
         store.start().await?;
@@ -248,7 +250,8 @@ impl RedisStoreBuilder {
     pub fn build_lazy(self) -> Result<RedisStore> {
         self.check()?;
         require_runtime()?;
-        let partitions = Arc::new(Partitions::new(&self.namespace, self.partitions)?);
+        let partitions = Partitions::new(&self.namespace, self.partitions)?.keeping(self.rules.events);
+        let partitions = Arc::new(partitions);
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));
@@ -267,7 +270,8 @@ impl RedisStoreBuilder {
 
     /// The servers of the store, and how errors name them.
     fn servers(&self, near_cache: Option<&Arc<NearCache>>) -> Result<(Servers, String)> {
-        let tracking = near_cache.cloned().map(|near_cache| Tracking::new(near_cache, self.staleness));
+        let tracking =
+            near_cache.cloned().map(|near_cache| Tracking::new(near_cache, self.staleness));
         let (origin, server) = match &self.source {
             Source::Url(url) => {
                 if let Some(seeds) = cluster_url::parse(url) {

@@ -1,6 +1,6 @@
 //! The contract that the clients of a namespace share: what the scripts take, answer and store. Its number is noted in
-//! the namespace, so that a client of an older one is told before it works by rules that no longer hold; and so is the
-//! number of partitions, which no client may take for another.
+//! the namespace, so that a client of an older one is told before it works by rules that no longer hold; and so are the
+//! number of partitions, which no client may take for another, and whether events are told, which all clients do or none.
 
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     pipeline.cmd("GET").arg(keys.contract());
 }
 
-/// Refuses to work where a later one is noted, or another number of partitions.
+/// Refuses to work where a later one is noted, another number of partitions, or otherwise whether there are events.
 pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
     match noted {
         Ok(Value::Nil) => Ok(()),
-        Ok(Value::BulkString(bytes)) => check(&bytes, partitions.count()),
+        Ok(Value::BulkString(bytes)) => check(&bytes, partitions),
         Ok(_) => Err(Error::corrupt("contract")),
         Err(error) if server_code(&error).as_deref() == Some("WRONGTYPE") => Err(Error::corrupt("contract")),
         Err(error) => Err(failure::not_executed(error)),
@@ -73,7 +73,7 @@ async fn note_in(
     let mut pipeline = Pipeline::with_capacity(3 * group.len());
     for partition in group {
         let keys = partitions.keys(*partition);
-        set(&mut pipeline, keys, partitions.count());
+        set(&mut pipeline, keys, partitions);
         ask(&mut pipeline, keys);
         keep(&mut pipeline, keys);
     }
@@ -97,8 +97,8 @@ async fn note_in(
     Ok(())
 }
 
-fn set(pipeline: &mut Pipeline, keys: &Keys, count: u16) {
-    pipeline.cmd("SET").arg(keys.contract()).arg(noted_for(count)).arg("NX").arg("PX").arg(ms(KEPT));
+fn set(pipeline: &mut Pipeline, keys: &Keys, partitions: &Partitions) {
+    pipeline.cmd("SET").arg(keys.contract()).arg(noted_for(partitions)).arg("NX").arg("PX").arg(ms(KEPT));
 }
 
 fn keep(pipeline: &mut Pipeline, keys: &Keys) {
@@ -109,14 +109,19 @@ fn keep(pipeline: &mut Pipeline, keys: &Keys) {
 /// if it was one: it is none where memory is full and the note was lost.
 pub(crate) fn write(partitions: &Partitions) -> Pipeline {
     let (mut pipeline, keys) = (Pipeline::with_capacity(3), partitions.keys(partitions.first()));
-    set(&mut pipeline, keys, partitions.count());
+    set(&mut pipeline, keys, partitions);
     keep(&mut pipeline, keys);
     pipeline
 }
 
-/// What is noted: the contract, and the number of partitions if there are several.
-fn noted_for(count: u16) -> String {
-    if count == 1 { CONTRACT.to_string() } else { format!("{CONTRACT} {count}") }
+/// What is noted: the contract, the number of partitions if there are several or something follows, and how many events are
+/// kept, if there are any. Who makes the namespace says that for clients that are not told; another number does no harm.
+fn noted_for(partitions: &Partitions) -> String {
+    match (partitions.count(), partitions.events()) {
+        (1, 0) => CONTRACT.to_string(),
+        (count, 0) => format!("{CONTRACT} {count}"),
+        (count, events) => format!("{CONTRACT} {count} {events}"),
+    }
 }
 
 /// A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
@@ -126,18 +131,23 @@ fn not_noted(set: RedisResult<Value>) {
     }
 }
 
-fn check(noted: &[u8], count: u16) -> Result<()> {
+fn check(noted: &[u8], partitions: &Partitions) -> Result<()> {
     let corrupt = || Error::corrupt("contract");
     let text = std::str::from_utf8(noted).map_err(|_| corrupt())?;
-    let (contract, found) = text.split_once(' ').unwrap_or((text, "1"));
+    let (contract, rest) = text.split_once(' ').unwrap_or((text, "1"));
     let contract: u64 = contract.parse().map_err(|_| corrupt())?;
     if contract > CONTRACT {
         return Err(Error::Refused(Refusal::Contract { found: contract, known: CONTRACT }));
     }
-    let found: u16 = found.parse().map_err(|_| corrupt())?;
+    let (found, events) = rest.split_once(' ').unwrap_or((rest, "0"));
+    let (found, wanted): (u16, u16) = (found.parse().map_err(|_| corrupt())?, partitions.count());
+    let has_events = events.parse::<u32>().map_err(|_| corrupt())? > 0;
     match contract {
-        CONTRACT if found == count => Ok(()),
-        CONTRACT => Err(Error::Refused(Refusal::Partitions { found, wanted: count })),
+        CONTRACT if found != wanted => Err(Error::Refused(Refusal::Partitions { found, wanted })),
+        CONTRACT if has_events != (partitions.events() > 0) => {
+            Err(Error::Refused(Refusal::Events { found: has_events }))
+        }
+        CONTRACT => Ok(()),
         _ => Err(corrupt()),
     }
 }

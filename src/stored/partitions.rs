@@ -20,6 +20,8 @@ pub(crate) struct Partition(u16);
 /// All of them, with their keys.
 pub(crate) struct Partitions {
     all: Box<[Keys]>,
+    /// How many events each keeps; 0: none.
+    events: u32,
 }
 
 impl fmt::Debug for Partitions {
@@ -50,7 +52,19 @@ impl Partitions {
             }
             tag += 1;
         }
-        Ok(Self { all: found.into_iter().flatten().collect() })
+        Ok(Self { all: found.into_iter().flatten().collect(), events: 0 })
+    }
+
+    /// The same, which keep so many events; 0: none.
+    #[cfg(feature = "redis")]
+    pub(crate) fn keeping(self, events: u32) -> Self {
+        Self { events, ..self }
+    }
+
+    /// How many events each keeps.
+    #[cfg(feature = "redis")]
+    pub(crate) fn events(&self) -> u32 {
+        self.events
     }
 
     pub(crate) fn count(&self) -> u16 {
