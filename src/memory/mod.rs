@@ -6,6 +6,7 @@
 pub(crate) mod builder;
 pub(crate) mod call;
 pub(crate) mod capacity;
+pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod halt;
 pub(crate) mod index;

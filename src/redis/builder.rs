@@ -271,7 +271,7 @@ impl RedisStoreBuilder {
     /// The servers of the store, and how errors name them.
     fn servers(&self, near_cache: Option<&Arc<NearCache>>) -> Result<(Servers, String)> {
         let tracking =
-            near_cache.cloned().map(|near_cache| Tracking::new(near_cache, self.staleness));
+            near_cache.cloned().map(|near_cache| Arc::new(Tracking::new(near_cache, self.staleness)));
         let (origin, server) = match &self.source {
             Source::Url(url) => {
                 if let Some(seeds) = cluster_url::parse(url) {
@@ -326,7 +326,7 @@ impl RedisStoreBuilder {
     }
 
     /// Connections that the store makes, and the server that they lead to.
-    fn own(&self, info: ConnectionInfo, tracking: Option<Tracking>) -> Result<(Origin, String)> {
+    fn own(&self, info: ConnectionInfo, tracking: Option<Arc<Tracking>>) -> Result<(Origin, String)> {
         let dialer = self.dialer(info)?;
         let server = dialer.server();
         Ok((Origin::Dialer(dialer, tracking), server))
@@ -338,7 +338,7 @@ impl RedisStoreBuilder {
         sentinels: Vec<ConnectionInfo>,
         service: &str,
         server: ConnectionInfo,
-        tracking: Option<Tracking>,
+        tracking: Option<Arc<Tracking>>,
     ) -> Result<(Origin, String)> {
         if sentinels.is_empty() {
             return Err(Error::invalid("sentinels", "are none"));

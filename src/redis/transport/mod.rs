@@ -9,6 +9,7 @@ pub(crate) mod dialer;
 pub(crate) mod failure;
 mod health;
 pub(crate) mod lane;
+pub(crate) mod listener;
 pub(crate) mod node;
 mod place;
 pub(crate) mod pool;

@@ -1,8 +1,9 @@
 //! A server that a store sends to: its connections, and the reads that share pipelines on them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::redis::transport::address::Address;
+use crate::redis::transport::listener::Listener;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::read_batcher::ReadBatcher;
 
@@ -13,10 +14,22 @@ pub(crate) struct Node {
     pub(crate) address: Option<Address>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) reads: Arc<ReadBatcher>,
+    /// Who reads events there, if anybody does.
+    listener: Mutex<Weak<Listener>>,
 }
 
 impl Node {
     pub(crate) fn new(address: Option<Address>, pool: Pool) -> Self {
-        Self { address, pool: Arc::new(pool), reads: Arc::default() }
+        Self { address, pool: Arc::new(pool), reads: Arc::default(), listener: Mutex::default() }
+    }
+
+    /// The connection on which all readers of a store read events there.
+    pub(crate) fn listener(&self) -> Arc<Listener> {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        listener.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Listener::new(&self.pool));
+            *listener = Arc::downgrade(&new);
+            new
+        })
     }
 }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::connector::{Connector, Use};
 use crate::redis::transport::delivery::{Unavailable, timed_out};
+use crate::redis::transport::listener::Ear;
 use crate::redis::transport::place::{Place, Turn};
 
 /// The connections of a store.
@@ -59,6 +60,11 @@ impl Pool {
     /// One of a single connection, which leads to where these do.
     pub(crate) fn alone(&self) -> Self {
         Self::of(Use::Alone, self.0.connector.clone(), 1)
+    }
+
+    /// One of a single connection, on which the server tells of changes.
+    pub(crate) fn listening(&self, ear: Arc<Ear>) -> Self {
+        Self::of(Use::Alone, Arc::new(self.0.connector.listening(ear)), 1)
     }
 
     /// The connection in the first place, and how many there were so far.
