@@ -1,23 +1,14 @@
 //! What became of sessions, kept in order: of all partitions and nodes in one list, for there is one process.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::memory::call::{Call, Memory};
-use crate::memory::record::Record;
-use crate::memory::store::MemoryStore;
-use crate::model::{
-    EntryId, Error, Event, EventKind, EventsFrom, EventsPosition, Result, SessionId, Told, Version,
-    require_name, require_runtime, some,
-};
-use crate::store::event_store::{EventStore, EventStream, Part};
+use crate::model::Event;
 
 /// How many a reader takes at once.
-const AT_ONCE: usize = 256;
+pub(crate) const AT_ONCE: usize = 256;
 
 /// The events of a store. A call tells while it holds the shards of the session, so they are in the order of the changes.
 #[derive(Debug)]
@@ -46,7 +37,7 @@ impl Events {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, event: Event, before: String, keep: usize) {
+    pub(crate) fn tell(&self, event: Event, before: String, keep: usize) {
         let mut kept = self.kept();
         kept.told.push_back((event, before));
         while kept.told.len() > keep {
@@ -57,6 +48,16 @@ impl Events {
         self.count.send_replace(kept.count);
     }
 
+    /// How many there were so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.kept().count
+    }
+
+    /// Changes with that.
+    pub(crate) fn counts(&self) -> watch::Receiver<u64> {
+        self.count.subscribe()
+    }
+
     /// Lets readers look whether the store is closed.
     pub(crate) fn wake(&self) {
         self.count.send_modify(|_| {});
@@ -64,7 +65,7 @@ impl Events {
 
     /// Those behind so many, up to a number of them: whether some of them are gone, how many were told with the last, and
     /// those that concern a node, each with its place.
-    fn behind(&self, read: u64, node: Option<&str>) -> Batch {
+    pub(crate) fn behind(&self, read: u64, node: Option<&str>) -> Batch {
         let kept = self.kept();
         let first = kept.count - kept.told.len() as u64;
         let has_lagged = read < first || read > kept.count;
@@ -83,104 +84,9 @@ impl Events {
     }
 }
 
-struct Batch {
-    has_lagged: bool,
-    read: u64,
-    events: Vec<(u64, Event)>,
-}
-
-impl Call<'_> {
-    /// Tells what becomes of a session that is locked, by what it has or had.
-    pub(crate) fn tell(&self, kind: EventKind, id: &SessionId, record: &Record, version: u64) {
-        self.tell_from(kind, id, record, version, "");
-    }
-
-    /// The same of one that was at a node before.
-    pub(crate) fn tell_from(
-        &self,
-        kind: EventKind,
-        id: &SessionId,
-        record: &Record,
-        version: u64,
-        before: &str,
-    ) {
-        let Some(keep) = usize::try_from(self.rules.events).ok().filter(|keep| *keep > 0) else { return };
-        let [user, connection, node] =
-            [&record.user, &record.connection, &record.node].map(|name| some(name.as_str()).map(Into::into));
-        let version = Version::new(version);
-        let event = Event { kind, id: id.clone(), user, connection, node, version };
-        self.memory.events.tell(event, before.to_owned(), keep);
-    }
-}
-
-#[async_trait]
-impl EventStore for MemoryStore {
-    async fn events(&self, from: EventsFrom) -> Result<EventStream> {
-        read(self, from, None)
-    }
-
-    async fn events_of_node(&self, node: &str, from: EventsFrom) -> Result<EventStream> {
-        require_name("node id", node)?;
-        read(self, from, Some(node.to_owned()))
-    }
-}
-
-fn read(store: &MemoryStore, from: EventsFrom, node: Option<String>) -> Result<EventStream> {
-    if store.rules.events == 0 {
-        return Err(Error::invalid("events", "are not told by the rules of this store"));
-    }
-    require_runtime()?;
-    let read = match &from {
-        EventsFrom::Beginning => 0,
-        EventsFrom::Now => store.memory.events.kept().count,
-        EventsFrom::Position(EventsPosition(places)) => match places.as_slice() {
-            [place] => place.map_or(0, |place| place.count),
-            _ => return Err(Error::invalid("events position", "is of several partitions")),
-        },
-    };
-    let (tell, told) = mpsc::channel(AT_ONCE);
-    let count = store.memory.events.count.subscribe();
-    let reader = tokio::spawn(walk(store.memory.clone(), read, node, count, tell));
-    Ok(EventStream::new(told, EventsPosition(vec![entry(read)]), vec![reader.abort_handle()]))
-}
-
-fn entry(place: u64) -> Option<EntryId> {
-    (place > 0).then_some(EntryId { ms: 0, count: place })
-}
-
-async fn walk(
-    memory: Arc<Memory>,
-    mut read: u64,
-    node: Option<String>,
-    mut count: watch::Receiver<u64>,
-    tell: mpsc::Sender<Part>,
-) {
-    loop {
-        count.mark_unchanged();
-        let batch = memory.events.behind(read, node.as_deref());
-        let lagged = batch.has_lagged.then_some(Part {
-            partition: 0,
-            at: entry(read),
-            told: Some(Told::Lagged { partition: 0 }),
-        });
-        let events = batch.events.into_iter().map(|(place, event)| Part {
-            partition: 0,
-            at: entry(place),
-            told: Some(Told::Event(event)),
-        });
-        if memory.closed.load(Ordering::SeqCst) {
-            return;
-        }
-        let is_at_the_end = batch.read == read && !batch.has_lagged;
-        read = batch.read;
-        let end = Part { partition: 0, at: entry(read), told: None };
-        for part in lagged.into_iter().chain(events).chain((!is_at_the_end).then_some(end)) {
-            if tell.send(part).await.is_err() {
-                return;
-            }
-        }
-        if is_at_the_end && count.changed().await.is_err() {
-            return;
-        }
-    }
+/// What a reader finds.
+pub(crate) struct Batch {
+    pub(crate) has_lagged: bool,
+    pub(crate) read: u64,
+    pub(crate) events: Vec<(u64, Event)>,
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::timed_out;
 use crate::redis::transport::dialer::Dialer;
-use crate::redis::transport::listener::Ear;
+use crate::redis::transport::ear::Ear;
 use crate::redis::transport::role::Role;
 use crate::redis::transport::sentinels::{Named, Sentinels};
 use crate::redis::transport::siblings::Siblings;

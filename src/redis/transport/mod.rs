@@ -6,6 +6,7 @@ pub(crate) mod connection;
 pub(crate) mod connector;
 pub(crate) mod delivery;
 pub(crate) mod dialer;
+pub(crate) mod ear;
 pub(crate) mod failure;
 mod health;
 pub(crate) mod lane;

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::connector::{Connector, Use};
 use crate::redis::transport::delivery::{Unavailable, timed_out};
-use crate::redis::transport::listener::Ear;
+use crate::redis::transport::ear::Ear;
 use crate::redis::transport::place::{Place, Turn};
 
 /// The connections of a store.

@@ -1,18 +1,19 @@
 //! Random operations, whose events give exactly the sessions that are there.
 
-use std::collections::BTreeSet;
-
 use super::picture::Picture;
 use super::*;
 
 /// How many, if `CLOAKROOM_EVENT_OPS` does not say.
 const OPERATIONS: usize = 3_000;
 
+/// Of how many ids an operation takes one.
+const LATELY: usize = 60;
+
 struct Random {
     context: Context,
     store: Store,
     /// All ids that there ever were.
-    ids: BTreeSet<SessionId>,
+    ids: Vec<SessionId>,
 }
 
 fn one_of(names: &str, count: usize) -> String {
@@ -21,9 +22,9 @@ fn one_of(names: &str, count: usize) -> String {
 
 impl Random {
     fn any(&self) -> Option<SessionId> {
-        let nth = fastrand::usize(..self.ids.len().max(1));
-        // Mostly one that is there.
-        self.ids.iter().nth(nth).cloned()
+        // Some of those made lately are there.
+        let lately = self.ids.len().min(LATELY);
+        self.ids.iter().rev().nth(fastrand::usize(..lately.max(1))).cloned()
     }
 
     async fn create(&mut self) {
@@ -35,7 +36,7 @@ impl Random {
             new = new.connection(one_of("connection", 30)).node(one_of("node", 3));
         }
         if let Ok(created) = self.store.create(new).await {
-            self.ids.insert(created.session.id().clone());
+            self.ids.push(created.session.id().clone());
         }
     }
 
@@ -62,7 +63,7 @@ impl Random {
                 let rotation = Rotation::new();
                 let rotation = if fastrand::bool() { rotation.user(one_of("user", 8)) } else { rotation };
                 if let Ok(rotated) = store.rotate(&id, rotation).await {
-                    self.ids.insert(rotated.session.id().clone());
+                    self.ids.push(rotated.session.id().clone());
                 }
             }
             9..11 => {
@@ -120,7 +121,7 @@ async fn replayed_events_give_exactly_the_sessions_that_are_there(#[values(Redis
     let store = context.store_at(rules.clone()).await;
     let reader = context.event_store_at(rules).await;
     register(&store, "node-to").await;
-    let mut random = Random { context, store, ids: BTreeSet::new() };
+    let mut random = Random { context, store, ids: Vec::new() };
     let operations = std::env::var("CLOAKROOM_EVENT_OPS").ok().and_then(|count| count.parse().ok());
     let mut events = reader.events(EventsFrom::Beginning).await.unwrap();
     let mut replayed = Picture::default();
