@@ -3,6 +3,7 @@
 mod measured;
 mod picture;
 mod replay;
+mod servers;
 
 use std::time::Duration;
 

@@ -50,11 +50,11 @@ async fn two_hundred_gateways_hear_of_their_sessions(#[values(1, 16)] partitions
     let took = hear(&context, &store, &mut streams).await;
     let (before, began) = (context.count().await, Instant::now());
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let idle: u64 = context.cost_since(&before).await.commands.values().sum();
-    let per_second = idle as f64 / began.elapsed().as_secs_f64();
+    let commands = context.cost_since(&before).await.commands;
+    let per_second = commands.values().sum::<u64>() as f64 / began.elapsed().as_secs_f64();
     println!(
         "{GATEWAYS} gateways, {partitions} partitions, {connected}: {:?} p50, {:?} p99 from the call of a delete on; \
-         {per_second:.0} commands a second while nothing happens",
+         {per_second:.0} commands a second while nothing happens: {commands:?}",
         percentile(&took, 50),
         percentile(&took, 99),
     );
