@@ -2,6 +2,7 @@
 //! server.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use crate::model::{
 use crate::redis::event_entry::Entry;
 use crate::redis::store::RedisStore;
 use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::listener::Listener;
 use crate::redis::transport::redirect::Redirect;
 use crate::redis::transport::server_error::server_code;
 use crate::store::event_store::{EventStore, EventStream, Part};
@@ -65,6 +67,7 @@ impl RedisStore {
                 key: self.partitions().keys(partition).events_of(node),
                 next: next.clone(),
                 tell: tell.clone(),
+                listener: None,
             };
             tokio::spawn(reader.run()).abort_handle()
         });
@@ -177,6 +180,8 @@ struct Reader {
     key: Vec<u8>,
     next: Next,
     tell: mpsc::Sender<Part>,
+    /// Where it looked last: the connection lives for as long as somebody has it.
+    listener: Option<Arc<Listener>>,
 }
 
 /// What a look at the stream came to.
@@ -220,7 +225,7 @@ impl Reader {
         let Ok(owner) = sender.servers().owner(|| Slot::of_key(&self.key), until).await else {
             return Ok(false);
         };
-        let listener = owner.listener();
+        let listener = self.listener.insert(owner.listener()).clone();
         // It is told of what happens from before the look on.
         let changed = listener.ear.of(&self.key);
         let mut changed = pin!(changed.notified());

@@ -255,7 +255,9 @@ async fn a_reader_asks_nothing_while_nothing_happens_and_hears_at_once_when_some
         let session = store.create(NewSession::new()).await.unwrap().session;
         assert_eq!(next(&mut events).await.id, *session.id());
     }
-    let reads = context.cost_since(&before).await.commands["xrange"];
+    let commands = context.cost_since(&before).await.commands;
+    assert!(!commands.contains_key("hello"), "the connection stays: {commands:?}");
+    let reads = commands["xrange"];
     // One for each, or two where word of it came while it was read; and one that looks whether the connection lives.
     assert!(reads <= 22, "{reads} reads");
 }
