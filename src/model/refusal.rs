@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::model::id_scheme::IdScheme;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
@@ -67,6 +68,13 @@ pub enum Refusal {
         /// The number that the store was to have.
         wanted: u16,
     },
+    /// The namespace was made with another scheme of ids: a store that would give its clients something else does not start.
+    IdScheme {
+        /// The scheme that is noted in the namespace.
+        found: IdScheme,
+        /// The scheme that the store was to have.
+        wanted: IdScheme,
+    },
     /// The namespace was made with events and the store is without, or the other way round: what one of them changes would
     /// be told and what the other changes not, so the store does not start.
     Events {
@@ -113,6 +121,9 @@ impl fmt::Display for Refusal {
             }
             Self::Partitions { found, wanted } => {
                 write!(f, "the namespace has {found} partitions, and not {wanted}")
+            }
+            Self::IdScheme { found, wanted } => {
+                write!(f, "the namespace has ids of the scheme {}, and not {}", found.word(), wanted.word())
             }
             Self::Events { found: true } => f.write_str("the namespace has events, and the store tells none"),
             Self::Events { found: false } => {

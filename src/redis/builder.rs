@@ -233,6 +233,7 @@ impl RedisStoreBuilder {
     /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace,
     /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions,
+    /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids,
     /// [`Refusal::Events`](crate::Refusal::Events) when its other clients tell events and this one does not, or the other way
     /// round.
     pub async fn build(self) -> Result<RedisStore> {
@@ -251,7 +252,7 @@ impl RedisStoreBuilder {
         self.check()?;
         require_runtime()?;
         let partitions = Partitions::new(&self.namespace, self.partitions)?.keeping(self.rules.events);
-        let partitions = Arc::new(partitions);
+        let partitions = Arc::new(partitions.with_ids(self.rules.id_scheme));
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));

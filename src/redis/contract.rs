@@ -1,13 +1,14 @@
 //! The contract that the clients of a namespace share: what the scripts take, answer and store. Its number is noted in
 //! the namespace, so that a client of an older one is told before it works by rules that no longer hold; and so are the
-//! number of partitions, which no client may take for another, and whether events are told, which all clients do or none.
+//! number of partitions and the scheme of ids, which no client may take for another, and whether events are told, which all
+//! clients do or none.
 
 use std::time::Duration;
 
 use redis::{Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
-use crate::model::{Error, LONGEST_DURATION, Refusal, Result, ms};
+use crate::model::{Error, IdScheme, LONGEST_DURATION, Refusal, Result, ms};
 use crate::redis::transport::failure;
 use crate::redis::transport::sender::Sender;
 use crate::redis::transport::server_error::server_code;
@@ -28,7 +29,8 @@ pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     pipeline.cmd("GET").arg(keys.contract());
 }
 
-/// Refuses to work where a later one is noted, another number of partitions, or otherwise whether there are events.
+/// Refuses to work where a later one is noted, another number of partitions or scheme of ids, or otherwise whether there are
+/// events.
 pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
     match noted {
         Ok(Value::Nil) => Ok(()),
@@ -114,14 +116,16 @@ pub(crate) fn write(partitions: &Partitions) -> Pipeline {
     pipeline
 }
 
-/// What is noted: the contract, the number of partitions if there are several or something follows, and how many events are
-/// kept, if there are any. Who makes the namespace says that for clients that are not told; another number does no harm.
+/// What is noted: the contract, then the number of partitions, the scheme of ids and how many events are kept, as far as they
+/// are not the default. Who makes the namespace says how many for clients that are not told; another number does no harm.
 fn noted_for(partitions: &Partitions) -> String {
-    match (partitions.count(), partitions.events()) {
-        (1, 0) => CONTRACT.to_string(),
-        (count, 0) => format!("{CONTRACT} {count}"),
-        (count, events) => format!("{CONTRACT} {count} {events}"),
-    }
+    let (count, scheme, events) = (partitions.count(), partitions.id_scheme(), partitions.events());
+    let scheme = Some(scheme).filter(|scheme| *scheme != IdScheme::Uuid).map(IdScheme::word);
+    let events = (events > 0).then(|| events.to_string());
+    let is_more = scheme.is_some() || events.is_some();
+    let count = (count > 1 || is_more).then(|| count.to_string());
+    let words = [Some(CONTRACT.to_string()), count, scheme.map(str::to_owned), events];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
@@ -134,20 +138,32 @@ fn not_noted(set: RedisResult<Value>) {
 fn check(noted: &[u8], partitions: &Partitions) -> Result<()> {
     let corrupt = || Error::corrupt("contract");
     let text = std::str::from_utf8(noted).map_err(|_| corrupt())?;
-    let (contract, rest) = text.split_once(' ').unwrap_or((text, "1"));
+    let mut words = text.split(' ');
+    let (contract, found) = (words.next().unwrap_or_default(), words.next().unwrap_or("1"));
     let contract: u64 = contract.parse().map_err(|_| corrupt())?;
     if contract > CONTRACT {
         return Err(Error::Refused(Refusal::Contract { found: contract, known: CONTRACT }));
     }
-    let (found, events) = rest.split_once(' ').unwrap_or((rest, "0"));
-    let (found, wanted): (u16, u16) = (found.parse().map_err(|_| corrupt())?, partitions.count());
-    let has_events = events.parse::<u32>().map_err(|_| corrupt())? > 0;
-    match contract {
-        CONTRACT if found != wanted => Err(Error::Refused(Refusal::Partitions { found, wanted })),
-        CONTRACT if has_events != (partitions.events() > 0) => {
-            Err(Error::Refused(Refusal::Events { found: has_events }))
-        }
-        CONTRACT => Ok(()),
-        _ => Err(corrupt()),
+    let found: u16 = found.parse().map_err(|_| corrupt())?;
+    let mut next = words.next();
+    let scheme = next.and_then(IdScheme::of_word);
+    if scheme.is_some() {
+        next = words.next();
     }
+    let events: u32 = next.map_or(Ok(0), str::parse).map_err(|_| corrupt())?;
+    if contract != CONTRACT || words.next().is_some() {
+        return Err(corrupt());
+    }
+    let (count, scheme, wanted) =
+        (partitions.count(), scheme.unwrap_or(IdScheme::Uuid), partitions.id_scheme());
+    if found != count {
+        return Err(Error::Refused(Refusal::Partitions { found, wanted: count }));
+    }
+    if scheme != wanted {
+        return Err(Error::Refused(Refusal::IdScheme { found: scheme, wanted }));
+    }
+    if (events > 0) != (partitions.events() > 0) {
+        return Err(Error::Refused(Refusal::Events { found: events > 0 }));
+    }
+    Ok(())
 }

@@ -154,12 +154,16 @@ fn sort_in(state: &mut State, rest: String, kept: Kept, found: &mut Vec<String>)
             state.owners.insert(rest, members.into_iter().collect());
         }
         Kept::String(bytes) if rest == "contract" => {
-            let note = String::from_utf8_lossy(&bytes);
-            let mut words = note.split(' ');
-            let contract = (words.next(), words.next().unwrap_or("1"));
-            let has_events = words.next().is_none_or(|keep| keep.parse::<u32>().is_ok());
-            if ![(Some("1"), "1"), (Some("1"), "16")].contains(&contract) || !has_events {
-                found.push(format!("contract is {bytes:?}"));
+            let noted = String::from_utf8_lossy(&bytes);
+            let is_right = match noted.split(' ').collect::<Vec<_>>().as_slice() {
+                ["1"] | ["1", "16"] | ["1", "1" | "16", "token"] => true,
+                ["1", "1" | "16", events] | ["1", "1" | "16", "token", events] => {
+                    events.parse::<u32>().is_ok()
+                }
+                _ => false,
+            };
+            if !is_right {
+                found.push(format!("contract is {noted:?}"));
             }
         }
         Kept::String(bytes) if lease_of(&rest).is_some() => match bytes.get(8..16).map(<[u8; 8]>::try_from) {
