@@ -41,11 +41,18 @@
     {"need", "reap", id}                                      run reap for it: it has expired, and is in the way
     {"corrupt", key}
   Writes: all of the keys, or nothing.
+  Events: taken_over, of who lost the connection; bound.
   Again:  same op_id → again, with what the session had before as it is declared now.
-  Uses:   args, clock, permission, typed, freeze, record, index, session, lease
+  Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
-if #KEYS ~= 8 or #ARGV ~= 14 then return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV') end
+local events = #ARGV == 15
+if #ARGV ~= 14 and not events or #KEYS ~= (events and 12 or 8) then
+  return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(9) end
+if untold then return untold end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
@@ -102,7 +109,10 @@ local old = { user = record.user, connection = pointer == id and connection or '
 record.connection, record.node, record.status = new_connection, new_node, RECORD_ACTIVE
 record_change(record, op_id, now)
 permission_ask(index_pointer)
-if holder then session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now) end
+if holder then
+  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 12, 'taken_over')
+end
 session_reroute(keys, new_keys, id, old, record, grace, now)
+if tell then tell(11, 10, 'bound', '', id, record.user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, connection, node, lost and holder_id or '' }

@@ -25,11 +25,18 @@
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: all of the keys, or nothing.
+  Events: ended (withdrawn), of a copy.
   Again:  the same state.
-  Uses:   args, clock, permission, typed, freeze, record, index, session, migration
+  Uses:   event, args, clock, permission, typed, freeze, record, index, session, migration
 ]]
 
-if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV') end
+local events = #ARGV == 10
+if #ARGV ~= 9 and not events or #KEYS ~= (events and 8 or 6) then
+  return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(7) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
@@ -50,7 +57,7 @@ if what == RECORD_LIVE then
   local refusal = session_need(record, user, connection, node)
   if refusal then return refusal end
   if foreign then return { 'corrupt', foreign } end
-  refusal = session_erase(record_key, keys, id, record, pointer, now)
+  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, 8, 'withdrawn')
   if refusal then return refusal end
   redis.call('ZREM', migrations_key, id)
 else

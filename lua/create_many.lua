@@ -20,15 +20,23 @@
       something is in their way, or foreign, or they are here already, or the call comes too late to tell. Run
       create for each of those, with its op_id, which answers what it is. A session expires its ttl after created_at, or its lifetime if that is shorter.
       How many sessions a user has is not looked at: where that has a limit, run create.
+    {"corrupt", key}  a stream of events is of a foreign type
   Writes: all of the keys of each session that it makes.
+  Events: created.
   Again:  the same state; it names all that it made, and create knows those by op_id.
-  Uses:   args, clock, permission, typed, freeze, record, entries, index, session
+  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session
 ]]
 
-if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 3 then
+local count = (#KEYS - 1) / 4
+local events = #ARGV ~= #KEYS * 2 + 3
+if events then count = (#KEYS - 2) / 5 end
+if count % 1 ~= 0 or count < 0 or count > 100 or events and #ARGV ~= count * 8 + 6 then
   return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
 end
-local expiry_key, count = KEYS[1], (#KEYS - 1) / 4
+local expiry_key, stream_at = KEYS[1], count * 4 + 2
+local tell, untold
+if events then tell, untold = event_teller(stream_at) end
+if untold then return untold end
 local now_ms, bound_ms, lifetime_ms, grace_ms, tombstone_ms = unpack(ARGV, 1, 5)
 
 -- Ordinarily: nothing is in the way of any of them, an earlier one neither, and no key is foreign. Whatever is not sure
@@ -120,8 +128,12 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
           redis.call('PEXPIRE', owner, rest + grace)
         end
       end
-      for _, session in ipairs(sessions) do
+      for place, session in ipairs(sessions) do
         local id, rest, record_key, record, connection_key = unpack(session, 1, 5)
+        if tell then
+          local _, user, connection, node = unpack(arguments, place * 8 - 2, place * 8 + 1)
+          tell(stream_at + place, nil, 'created', '', id, user, connection, node, '1')
+        end
         if rest ~= earlier_rest then earlier_rest, rest_text = rest, ('%.0f'):format(rest) end
         redis.call('SET', record_key, record, 'PX', rest_text)
         if connection_key then redis.call('SET', connection_key, id, 'PX', rest_text) end
@@ -160,6 +172,6 @@ for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record
   -- What an earlier one of the batch wrote is in the way too.
   local vacant, fresh = session_vacant(record_key, keys, record.node)
-  if not vacant or session.stale or session_make(record_key, keys, id, record, grace, now, fresh) then reply[#reply + 1] = place end
+  if not vacant or session.stale or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + place) then reply[#reply + 1] = place end
 end
 return reply

@@ -18,13 +18,20 @@
       the group were not looked at, for those before were large; call again for them.
     {"corrupt", key}
   Writes: all of the keys of each session that it removes.
+  Events: ended (deleted).
   Again:  same op_id → same reply, while the tombstones last.
-  Uses:   args, clock, permission, typed, freeze, record, index, session, bulk
+  Uses:   event, args, clock, permission, typed, freeze, record, index, session, bulk
 ]]
 
-if #KEYS < 2 or #KEYS % 3 ~= 2 or #KEYS > 602 or #ARGV ~= #KEYS + 2 then
+local count = (#KEYS - 2) / 3
+local events = #ARGV ~= #KEYS + 2
+if events then count = (#KEYS - 3) / 4 end
+if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 5 then
   return redis.error_reply('ERR cloakroom delete_user: 2 KEYS and 4 ARGV, and 3 of each a session, at most 200')
 end
+local tell, untold
+if events then tell, untold = event_teller(count * 3 + 3) end
+if untold then return untold end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
 local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3])
@@ -34,7 +41,8 @@ if index_foreign(user_key) then return { 'corrupt', 'user' } end
 
 permission_ask()
 local removed, stale, corrupt, left, freed = {}, {}, {}, 0, 0
-for at = 3, #KEYS, 3 do
+for place = 1, count do
+  local at = place * 3
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
   local id, connection, node = unpack(ARGV, at + 2, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -48,11 +56,12 @@ for at = 3, #KEYS, 3 do
   elseif session_need(record, user, connection, node) then
     stale[#stale + 1] = id
   elseif bulk_full(freed, record.size, BULK_FREED) then
-    left = (#KEYS - at + 1) / 3
+    left = count - place + 1
     break
   elseif session_remove(record_key, keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
+    session_tell(tell, count * 3 + 3 + place, 'ended', 'deleted', id, record, record.version + 1)
     record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)
     removed[#removed + 1] = id
     freed = freed + record.size

@@ -64,13 +64,21 @@
     {"need", "remove", id...}                   run delete_user of <new_user> for these: there are far too many
     {"corrupt", key}
   Writes: all of the keys, or nothing.
+  Events: arrived; of one that was here, updated, if user, connection, node or status are others; ended (evicted).
   Again:  same op_id → same reply, with those that it evicted among the victims that are declared now; same task → same reply, until it is thawed.
-  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, migration
+  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, migration
 ]]
 
-if #KEYS < 10 or #KEYS % 3 ~= 1 or #KEYS > 610 or #ARGV ~= #KEYS + 19 then
+local victim_count = (#KEYS - 10) / 3
+local events = #ARGV ~= #KEYS + 19
+if events then victim_count = (#KEYS - 13) / 4 end
+if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 30 then
   return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each a victim, at most 200')
 end
+local stream_at = victim_count * 3 + 12
+local tell, untold
+if events then tell, untold = event_teller(stream_at - 1) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -94,7 +102,7 @@ local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over',
 args_stored(place, '', '', '')
 local limit, evict = args_integer(ARGV[27], 'login_limit', 0, LIMIT_MOST), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
 local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
-local declared = limit_declared(11, 30, new_user_key, expiry_key)
+local declared = limit_declared(victim_count, 11, 30, stream_at + 2, new_user_key, expiry_key)
 new.op_ids, new.copies_until = operations, 0
 record_set_entries(new, entries, listed)
 record_arrive(new, now)
@@ -161,6 +169,12 @@ new.copies_until = copies_until
 if #victims == 0 then permission_ask(index_pointer, limit_evict) else permission_ask(index_pointer) end
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
+if not old then
+  session_tell(tell, stream_at + 1, 'arrived', '', id, new, new.version)
+elseif tell and (old.user ~= new.user or old.connection ~= new.connection or old.node ~= new.node
+  or old.status ~= new.status) then
+  tell(stream_at + 1, stream_at, 'updated', '', id, new.user, new.connection, new.node, new.version)
+end
 record_store(record_key, new, now)
 if task ~= '' then migration_note(migrations_key, id, new, grace, now) end
-return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', new.version })
+return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', new.version }, tell)

@@ -35,14 +35,22 @@
     {"taken"}                                          as_node does not hold its lease, or not the session
     {"conflict", version}                              the session moved on
     {"limit", bytes, entries}                          the entries would take that many bytes, and be so many
-    {"need", "routing", user, connection, node}        asked only where a new ttl touches the indexes
+    {"need", "routing", user, connection, node}        asked only where a new ttl touches the indexes, or
+                                                       a new status is told
     {"corrupt", key}
   Writes: record; with a new ttl all of the keys; or nothing.
+  Events: updated, if the status is another.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, lease
+  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease
 ]]
 
-if #KEYS ~= 6 or #ARGV ~= 16 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV') end
+local events = #ARGV == 17
+if #ARGV ~= 16 and not events or #KEYS ~= (events and 8 or 6) then
+  return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(7) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, grace_ms, entries_bytes, entries_most,
   as_node, lease_id, changes = unpack(ARGV)
@@ -128,8 +136,9 @@ end
 local changed, bytes, entries = entries_change(record, changes, count, most_bytes, most)
 if changed == nil then return { 'corrupt', 'record' } end
 if not changed then return { 'limit', bytes, entries } end
-if new_ttl then
-  refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
+local differs = tell and wanted and wanted ~= record.status
+if new_ttl or differs then
+  refusal = session_need(record, user, connection, node) or new_ttl and session_foreign(keys, record)
   if refusal then return refusal end
 end
 
@@ -140,5 +149,6 @@ if new_ttl then
   record_set_ttl(record, ttl, now)
   session_reschedule(keys, id, record, grace, now)
 end
+if differs then tell(8, nil, 'updated', '', id, user, connection, node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

@@ -21,39 +21,50 @@
       under its record's key is under aside now, and its entries are gone, but for the foreign.
     {"corrupt", key}
   Writes: all of the keys of each session that it removes or sets aside.
+  Events: ended: expired, corrupt, or lost, of what nothing but an entry of the expiry index was left.
   Again:  the same state; what was removed is reported once.
-  Uses:   args, clock, permission, typed, freeze, record, index, session, bulk
+  Uses:   event, args, clock, permission, typed, freeze, record, index, session, bulk
 ]]
 
-if #KEYS % 5 ~= 1 or #KEYS > 1001 or #ARGV ~= #KEYS + 1 then
+local count = (#KEYS - 1) / 5
+local events = #ARGV ~= #KEYS + 1
+if events then count = (#KEYS - 2) / 6 end
+if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 5 + 3 then
   return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
 end
+local tell, untold
+if events then tell, untold = event_teller(count * 5 + 2) end
+if untold then return untold end
 local expiry_key = KEYS[1]
 local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
 local expires_at = {}
-for at = 7, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
+for place = 1, count do expires_at[place] = args_integer(ARGV[place * 5 + 2], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 
 permission_ask()
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
-for at = 2, #KEYS, 5 do
+for place = 1, count do
+  local at, stream = place * 5 - 3, count * 5 + 2 + place
   local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
   local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
   local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
   if foreign == 'record' then
-    session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
+    session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now, tell, stream)
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE then
+    if tell and not record and redis.call('ZSCORE', expiry_key, id) then
+      tell(nil, nil, 'ended', 'lost', id, '', '', '', '0')
+    end
     dropped = dropped + redis.call('ZREM', expiry_key, id)
   elseif record.expires_at <= now then
-    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[at + 5] then
+    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[place] then
       stale[#stale + 1] = id
     elseif bulk_full(freed, record.size, BULK_FREED) then
-      left = (#KEYS - at + 1) / 5
+      left = count - place + 1
       break
-    elseif foreign or session_erase(record_key, keys, id, record, pointer, now) then
-      session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
+    elseif foreign or session_erase(record_key, keys, id, record, pointer, now, tell, stream, 'expired') then
+      session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now, tell, stream)
       corrupt[#corrupt + 1] = id
     else
       removed[#removed + 1] = id

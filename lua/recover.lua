@@ -33,13 +33,21 @@
     {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
   Writes: all of the keys of each session that it moves; nodes, kept and lease when the node has no session left.
+  Events: recovered.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, freeze, record, index, session, bulk, lease
+  Uses:   event, args, clock, permission, typed, freeze, record, index, session, bulk, lease
 ]]
 
-if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 2 then
+local count = (#KEYS - 7) / 3
+local events = #ARGV ~= #KEYS + 2
+if events then count = (#KEYS - 10) / 3 end
+if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 10 then
   return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each a session, at most 200')
 end
+local stream_at = count * 3 + 9
+local tell, untold
+if events then tell, untold = event_teller(stream_at - 1) end
+if untold then return untold end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
@@ -68,7 +76,8 @@ if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 
 local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
 local left, written = 0, 0
-for at = 8, #KEYS, 3 do
+for place = 1, count do
+  local at = place * 3 + 5
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
   local id, user, connection = unpack(ARGV, at + 2, at + 4)
   local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
@@ -87,7 +96,7 @@ for at = 8, #KEYS, 3 do
     elseif session_need(record, user, connection, node) then
       stale[#stale + 1] = id
     elseif bulk_full(written, record.size, BULK_WRITTEN) then
-      left = (#KEYS - at + 1) / 3
+      left = count - place + 1
       break
     else
       written = written + record.size
@@ -132,7 +141,11 @@ if #entries > 0 then
   index_keep(new_node_key, longest - now, grace)
 end
 if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
-for _, claim in ipairs(moved) do record_store(claim.record_key, claim.record, now) end
+for _, claim in ipairs(moved) do
+  local record = claim.record
+  if tell then tell(stream_at + 1, stream_at, 'recovered', '', claim.id, record.user, '', new_node, record.version) end
+  record_store(claim.record_key, record, now)
+end
 if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
 if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)

@@ -44,14 +44,22 @@
     {"need", "remove", id...}         run delete_user of <new_user> for these: there are far too many
     {"corrupt", key}
   Writes: all of the keys, or nothing.
+  Events: rotated, with the new id; why: login, if the user is another; ended (evicted).
   Again:  same op_id → again, with those that it evicted among the victims that are declared now, while the
           record stays under the old id.
-  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
+  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
 ]]
 
-if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
+local victim_count = (#KEYS - 8) / 3
+local events = #ARGV ~= #KEYS + 7
+if events then victim_count = (#KEYS - 10) / 4 end
+if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 16 then
   return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 15 ARGV, and 3 of each a victim, at most 200')
 end
+local stream_at = victim_count * 3 + 10
+local tell, untold
+if events then tell, untold = event_teller(stream_at - 1) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
 local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit, policy,
@@ -59,7 +67,7 @@ local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rot
 
 -- Ordinarily: the user stays, and nothing is under the new id. Whatever is not sure here, and each argument that is not
 -- plainly right, is for what comes below.
-if #KEYS == 8 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+if victim_count == 0 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
   and (new_user == '' or new_user == user) and (policy == 'reject' or policy == 'evict')
   and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= LIMIT_MOST
@@ -128,6 +136,7 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op
         local written = struct.pack(RECORD_CHANGED, body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
           version)
         local new = raw:sub(1, RECORD_CHANGED_OFFSET) .. written .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1)
+        if tell then tell(stream_at, nil, 'rotated', '', id, user, connection, node, version, new_id) end
         redis.call('SET', new_record_key, new, 'PX', rest)
         if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
         redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_MOVED, state, 0, 0, 0, 0, #new_id, 0,
@@ -156,7 +165,7 @@ local limit = args_integer(limit, 'limit', 0, LIMIT_MOST)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')
-local declared = limit_declared(9, 16, new_user_key, expiry_key)
+local declared = limit_declared(victim_count, 9, 16, stream_at + 1, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 
@@ -194,8 +203,9 @@ record.copies_until, record.stored_until = copies_until, math.max(record.stored_
 refusal = session_index(new_keys, new_id, record, grace, now, {})
 if refusal then return refusal end
 session_unindex(keys, id, old, now)
+session_tell(tell, stream_at, 'rotated', login and 'login' or '', id, record, record.version, new_id)
 record_store(new_record_key, record, now)
 if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
 -- Who planted the id of a session before its login must not follow it: then the old id answers as if deleted.
 record_leave(record_key, old, op_id, login and RECORD_DELETED or RECORD_MOVED, new_id, rotation_grace, now)
-return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) })
+return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) }, tell)

@@ -27,11 +27,18 @@
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: all of the keys, or nothing.
+  Events: unbound.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, freeze, record, index, session, lease
+  Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
-if #KEYS ~= 4 or #ARGV ~= 8 then return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 8 ARGV') end
+local events = #ARGV == 9
+if #ARGV ~= 8 and not events or #KEYS ~= (events and 6 or 4) then
+  return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 8 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(5) end
+if untold then return untold end
 local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
@@ -54,5 +61,5 @@ if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
 
 permission_ask()
 if pointer == id then redis.call('DEL', connection_key) end
-session_detach(record_key, node_key, id, record, op_id, now)
+session_detach(record_key, node_key, id, record, op_id, now, tell, 6, 'unbound')
 return { 'ok', record.version }

@@ -45,11 +45,18 @@
     {"need", "reap", id}                               run reap for it: it has expired, and is in the way
     {"corrupt", key}
   Writes: all of the keys, or nothing.
+  Events: updated, if user, connection, node or status are others.
   Again:  same op_id → same reply.
-  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, lease
+  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease
 ]]
 
-if #KEYS ~= 10 or #ARGV ~= 18 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV') end
+local events = #ARGV == 19
+if #ARGV ~= 18 and not events or #KEYS ~= (events and 13 or 10) then
+  return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(11) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -88,6 +95,7 @@ if refusal then return refusal end
 
 if rerouted or ttl ~= record.ttl then permission_ask(index_pointer) end
 record_set_entries(record, entries, listed)
+local differs = rerouted or record.status ~= status
 record.status = status
 record_change(record, op_id, now)
 if ttl ~= record.ttl then
@@ -95,5 +103,6 @@ if ttl ~= record.ttl then
   session_reschedule(new_keys, id, record, grace, now)
 end
 if rerouted then session_reroute(keys, new_keys, id, old, record, grace, now) end
+if tell and differs then tell(13, 12, 'updated', '', id, new_user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

@@ -35,6 +35,12 @@ pub use crate::redis::{
 };
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
+/// What becomes of sessions, read as it is told: docs/events.md.
+pub mod events {
+    pub use crate::model::{Ending, Event, EventKind, EventsFrom, EventsPosition, Told};
+    pub use crate::store::event_store::{EventStore, EventStream};
+}
+
 /// The crates whose types the constructors take: redis 1.8, bb8 0.9.
 #[cfg(feature = "redis")]
 pub mod clients {

@@ -74,7 +74,8 @@ impl Place {
 
     /// Each operation once for each session.
     async fn round(&mut self, sessions: usize) {
-        let ids = Arc::new((0..sessions).map(|number| self.store.new_id(&user(number)).id).collect::<Vec<_>>());
+        let ids =
+            Arc::new((0..sessions).map(|number| self.store.new_id(&user(number)).id).collect::<Vec<_>>());
         for ((_, operation), busy) in OPERATIONS.iter().zip(&mut self.busy) {
             let before = read(&self.nodes, *operation).await;
             all(&self.store, *operation, &ids, CALLERS * self.nodes.len()).await;

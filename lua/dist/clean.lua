@@ -1,3 +1,45 @@
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -217,6 +259,9 @@ local function session_try(record_key)
   local tried = redis.pcall('SET', record_key, '', 'NX')
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
 end
+local function session_tell(tell, stream, what, why, id, record, version, new_id)
+  if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
+end
 local function session_remove(record_key, keys, id, record, pointer, now)
   session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
@@ -225,14 +270,18 @@ local function session_remove(record_key, keys, id, record, pointer, now)
   end
   return refusal
 end
-local function session_erase(record_key, keys, id, record, pointer, now)
+local function session_erase(record_key, keys, id, record, pointer, now, tell, stream, why)
   if freeze_waits(record, now) then
     local refusal = session_remove(record_key, keys, id, record, pointer, now)
-    if not refusal then record_leave_word(record_key, record, now) end
+    if not refusal then
+      session_tell(tell, stream, 'ended', why, id, record, record.version)
+      record_leave_word(record_key, record, now)
+    end
     return refusal
   end
   local refusal = session_unindex(keys, id, record, now)
   if refusal then return refusal end
+  session_tell(tell, stream, 'ended', why, id, record, record.version)
   if record.connection ~= '' and pointer == id then
     session_delete(keys, id, record, now, record_key, keys.connection)
   else
@@ -251,7 +300,13 @@ local function migration_departed(record)
   if not record or record.kind ~= 4 then return nil end
   return record.body:sub(1, 8)
 end
-if #KEYS ~= 6 or #ARGV ~= 9 then return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV') end
+local events = #ARGV == 10
+if #ARGV ~= 9 and not events or #KEYS ~= (events and 8 or 6) then
+  return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(7) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
@@ -270,7 +325,7 @@ if what == 1 then
   local refusal = session_need(record, user, connection, node)
   if refusal then return refusal end
   if foreign then return { 'corrupt', foreign } end
-  refusal = session_erase(record_key, keys, id, record, pointer, now)
+  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, 8, 'withdrawn')
   if refusal then return refusal end
   redis.call('ZREM', migrations_key, id)
 else

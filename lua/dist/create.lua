@@ -1,10 +1,59 @@
-if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 11 then
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
+local victim_count = (#KEYS - 7) / 3
+local events = #ARGV ~= #KEYS + 11
+if events then victim_count = (#KEYS - 9) / 4 end
+if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 19 then
   return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each a victim, at most 200')
 end
+local stream_at = victim_count * 3 + 9
+local tell, untold
+if events then tell, untold = event_teller(stream_at - 1) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
 local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms, tombstone_ms,
   limit, policy, as_node, lease_id, entries = unpack(ARGV, 1, 18)
-if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+if victim_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
   and (status == 'active' or status == 'suspended') and (policy == 'reject' or policy == 'evict')
   and (now_ms .. bound_ms .. ttl_ms .. lifetime_ms .. grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and ttl_ms ~= '' and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= ''
@@ -58,6 +107,7 @@ if #KEYS == 7 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_
       if node ~= '' and (present % 4 < 2 or redis.call('PTTL', node_key) < rest) then
         redis.call('PEXPIRE', node_key, rest + grace)
       end
+      if tell then tell(stream_at, nil, 'created', '', id, user, connection, node, '1') end
       rest = ('%.0f'):format(rest)
       redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 1,
         status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed,
@@ -412,10 +462,13 @@ local function session_index(keys, id, record, grace, now, fresh)
   if node then index_keep(keys.node, ttl, grace, fresh.node) end
   return nil
 end
-local function session_make(record_key, keys, id, record, grace, now, fresh)
+local function session_make(record_key, keys, id, record, grace, now, fresh, tell, stream)
   record_keep(record, grace)
   local refusal = session_index(keys, id, record, grace, now, fresh)
   if refusal then return refusal end
+  if tell then
+    tell(stream, nil, 'created', '', id, record.user, record.connection, record.node, record.version)
+  end
   record_store(record_key, record, now)
   if record.connection ~= '' then redis.call('SET', keys.connection, id, 'PX', record.stored_until - now) end
   return nil
@@ -443,6 +496,9 @@ local function session_try(record_key)
   if redis.acl_check_cmd then return end
   local tried = redis.pcall('SET', record_key, '', 'NX')
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
+end
+local function session_tell(tell, stream, what, why, id, record, version, new_id)
+  if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
 end
 local function session_clear(keys, id, record, pointer, now)
   typed_call('ZREM', keys.expiry, id)
@@ -495,14 +551,14 @@ local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   if excess > 200 then return nil, limit_need('remove', live) end
   return limit_first(live, excess)
 end
-local function limit_declared(key_at, arg_at, user_key, expiry_key)
+local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry_key)
   local declared = {}
-  for at = 0, #KEYS - key_at, 3 do
+  for at = 0, count * 3 - 1, 3 do
     local id, connection, node = unpack(ARGV, arg_at + at, arg_at + at + 2)
     local record_key, connection_key, node_key = unpack(KEYS, key_at + at, key_at + at + 2)
     declared[#declared + 1] = id
     declared[id] = {
-      record_key = record_key, connection = connection, node = node,
+      record_key = record_key, connection = connection, node = node, stream = stream_at + at / 3,
       keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
     }
   end
@@ -526,12 +582,13 @@ local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, 
   end
   return victims
 end
-local function limit_evict(victims, declared, op_id, tombstone, now, reply)
+local function limit_evict(victims, declared, op_id, tombstone, now, reply, tell)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
       session_try(victim.record_key)
       session_clear(victim.keys, id, victim.live, victim.pointer, now)
+      session_tell(tell, victim.stream, 'ended', 'evicted', id, victim.live, victim.live.version + 1)
       record_leave(victim.record_key, victim.live, op_id, 3, '', tombstone, now)
       reply[#reply + 1] = id
     else
@@ -575,7 +632,7 @@ local evict = args_choice(policy, 'policy', 'evict', 'reject')
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')
 local _, listed = entries_argument(entries, 'entries')
-local declared = limit_declared(8, 19, user_key, expiry_key)
+local declared = limit_declared(victim_count, 8, 19, stream_at + 1, user_key, expiry_key)
 local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
 if not vacant then
@@ -602,7 +659,7 @@ if refusal or in_the_way then return refusal or in_the_way end
 record = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0
 if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
-refusal = session_make(record_key, keys, id, record, grace, now, fresh)
+refusal = session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at)
 if refusal then return refusal end
 return limit_evict(victims, declared, op_id, tombstone, now,
-  { 'ok', record.version, record.created_at, record.expires_at })
+  { 'ok', record.version, record.created_at, record.expires_at }, tell)

@@ -1,7 +1,55 @@
-if #KEYS % 4 ~= 1 or #KEYS > 401 or #ARGV ~= #KEYS * 2 + 3 then
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
+local count = (#KEYS - 1) / 4
+local events = #ARGV ~= #KEYS * 2 + 3
+if events then count = (#KEYS - 2) / 5 end
+if count % 1 ~= 0 or count < 0 or count > 100 or events and #ARGV ~= count * 8 + 6 then
   return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
 end
-local expiry_key, count = KEYS[1], (#KEYS - 1) / 4
+local expiry_key, stream_at = KEYS[1], count * 4 + 2
+local tell, untold
+if events then tell, untold = event_teller(stream_at) end
+if untold then return untold end
 local now_ms, bound_ms, lifetime_ms, grace_ms, tombstone_ms = unpack(ARGV, 1, 5)
 if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms):find('^%d*$')
   and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= '' then
@@ -82,8 +130,12 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
           redis.call('PEXPIRE', owner, rest + grace)
         end
       end
-      for _, session in ipairs(sessions) do
+      for place, session in ipairs(sessions) do
         local id, rest, record_key, record, connection_key = unpack(session, 1, 5)
+        if tell then
+          local _, user, connection, node = unpack(arguments, place * 8 - 2, place * 8 + 1)
+          tell(stream_at + place, nil, 'created', '', id, user, connection, node, '1')
+        end
         if rest ~= earlier_rest then earlier_rest, rest_text = rest, ('%.0f'):format(rest) end
         redis.call('SET', record_key, record, 'PX', rest_text)
         if connection_key then redis.call('SET', connection_key, id, 'PX', rest_text) end
@@ -282,10 +334,13 @@ local function session_index(keys, id, record, grace, now, fresh)
   if node then index_keep(keys.node, ttl, grace, fresh.node) end
   return nil
 end
-local function session_make(record_key, keys, id, record, grace, now, fresh)
+local function session_make(record_key, keys, id, record, grace, now, fresh, tell, stream)
   record_keep(record, grace)
   local refusal = session_index(keys, id, record, grace, now, fresh)
   if refusal then return refusal end
+  if tell then
+    tell(stream, nil, 'created', '', id, record.user, record.connection, record.node, record.version)
+  end
   record_store(record_key, record, now)
   if record.connection ~= '' then redis.call('SET', keys.connection, id, 'PX', record.stored_until - now) end
   return nil
@@ -315,6 +370,6 @@ local reply = { 'ok', now }
 for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record
   local vacant, fresh = session_vacant(record_key, keys, record.node)
-  if not vacant or session.stale or session_make(record_key, keys, id, record, grace, now, fresh) then reply[#reply + 1] = place end
+  if not vacant or session.stale or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + place) then reply[#reply + 1] = place end
 end
 return reply

@@ -1,4 +1,52 @@
-if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom delete: 6 KEYS and 11 ARGV') end
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
+local events = #ARGV == 12
+if #ARGV ~= 11 and not events or #KEYS ~= (events and 8 or 6) then
+  return redis.error_reply('ERR cloakroom delete: 6 KEYS and 11 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(7) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, op_id, id, user, connection, node, tombstone_ms, version_wanted, new_id, as_node, lease_id = unpack(ARGV)
 local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tombstone_ms)
@@ -36,6 +84,7 @@ if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == 8
         local since = 0
         if now > changed_at then since, changed_at = now - changed_at, now end
         if since > 65534 then since = 65534 end
+        if tell then tell(8, nil, 'ended', 'deleted', id, user, connection, node, version + 1) end
         redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 3, state, 0, 0, 0, 0, 0, 0,
           op_id .. op_ids, changed_at, since, gap, second_gap, version + 1, created_at, ttl, deadline, last_active,
           expires_at, now + tombstone), 'PX', tombstone_ms)
@@ -301,6 +350,9 @@ local function session_try(record_key)
   local tried = redis.pcall('SET', record_key, '', 'NX')
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
 end
+local function session_tell(tell, stream, what, why, id, record, version, new_id)
+  if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
+end
 local function session_remove(record_key, keys, id, record, pointer, now)
   session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
@@ -352,5 +404,7 @@ if foreign then return { 'corrupt', foreign } end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('SET', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'SET', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
+session_tell(tell, 8, 'ended', new_id == '' and 'deleted' or 'login', id, record, record.version + 1,
+  new_id ~= '' and new_id or nil)
 record_leave(record_key, record, op_id, 3, new_id, tombstone, now)
 return { 'ok', record.version }

@@ -1,3 +1,45 @@
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -199,6 +241,9 @@ local function session_try(record_key)
   local tried = redis.pcall('SET', record_key, '', 'NX')
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
 end
+local function session_tell(tell, stream, what, why, id, record, version, new_id)
+  if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
+end
 local function session_remove(record_key, keys, id, record, pointer, now)
   session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
@@ -226,7 +271,13 @@ local function migration_depart(record_key, record, now)
   record.speaks_until = record.stored_until
   record_store(record_key, record, now)
 end
-if #KEYS ~= 5 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom depart: 5 KEYS and 7 ARGV') end
+local events = #ARGV == 8
+if #ARGV ~= 7 and not events or #KEYS ~= (events and 7 or 5) then
+  return redis.error_reply('ERR cloakroom depart: 5 KEYS and 7 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(6) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
@@ -245,5 +296,6 @@ if foreign then return { 'corrupt', foreign } end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('SET', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'SET', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
+session_tell(tell, 7, 'departed', '', id, record, record.version)
 migration_depart(record_key, record, now)
 return { 'ok', record.version }

@@ -1,3 +1,45 @@
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -387,6 +429,9 @@ local function session_try(record_key)
   local tried = redis.pcall('SET', record_key, '', 'NX')
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
 end
+local function session_tell(tell, stream, what, why, id, record, version, new_id)
+  if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
+end
 local function session_clear(keys, id, record, pointer, now)
   typed_call('ZREM', keys.expiry, id)
   if record.user ~= '' then typed_call('ZREM', keys.user, id) end
@@ -489,14 +534,14 @@ local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   if excess > 200 then return nil, limit_need('remove', live) end
   return limit_first(live, excess)
 end
-local function limit_declared(key_at, arg_at, user_key, expiry_key)
+local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry_key)
   local declared = {}
-  for at = 0, #KEYS - key_at, 3 do
+  for at = 0, count * 3 - 1, 3 do
     local id, connection, node = unpack(ARGV, arg_at + at, arg_at + at + 2)
     local record_key, connection_key, node_key = unpack(KEYS, key_at + at, key_at + at + 2)
     declared[#declared + 1] = id
     declared[id] = {
-      record_key = record_key, connection = connection, node = node,
+      record_key = record_key, connection = connection, node = node, stream = stream_at + at / 3,
       keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
     }
   end
@@ -520,12 +565,13 @@ local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, 
   end
   return victims
 end
-local function limit_evict(victims, declared, op_id, tombstone, now, reply)
+local function limit_evict(victims, declared, op_id, tombstone, now, reply, tell)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
       session_try(victim.record_key)
       session_clear(victim.keys, id, victim.live, victim.pointer, now)
+      session_tell(tell, victim.stream, 'ended', 'evicted', id, victim.live, victim.live.version + 1)
       record_leave(victim.record_key, victim.live, op_id, 3, '', tombstone, now)
       reply[#reply + 1] = id
     else
@@ -560,9 +606,16 @@ local function migration_departed(record)
   if not record or record.kind ~= 4 then return nil end
   return record.body:sub(1, 8)
 end
-if #KEYS < 10 or #KEYS % 3 ~= 1 or #KEYS > 610 or #ARGV ~= #KEYS + 19 then
+local victim_count = (#KEYS - 10) / 3
+local events = #ARGV ~= #KEYS + 19
+if events then victim_count = (#KEYS - 13) / 4 end
+if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 30 then
   return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each a victim, at most 200')
 end
+local stream_at = victim_count * 3 + 12
+local tell, untold
+if events then tell, untold = event_teller(stream_at - 1) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -586,7 +639,7 @@ local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over',
 args_stored(place, '', '', '')
 local limit, evict = args_integer(ARGV[27], 'login_limit', 0, 500), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
 local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
-local declared = limit_declared(11, 30, new_user_key, expiry_key)
+local declared = limit_declared(victim_count, 11, 30, stream_at + 2, new_user_key, expiry_key)
 new.op_ids, new.copies_until = operations, 0
 record_set_entries(new, entries, listed)
 record_arrive(new, now)
@@ -647,6 +700,12 @@ new.copies_until = copies_until
 if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
+if not old then
+  session_tell(tell, stream_at + 1, 'arrived', '', id, new, new.version)
+elseif tell and (old.user ~= new.user or old.connection ~= new.connection or old.node ~= new.node
+  or old.status ~= new.status) then
+  tell(stream_at + 1, stream_at, 'updated', '', id, new.user, new.connection, new.node, new.version)
+end
 record_store(record_key, new, now)
 if task ~= '' then migration_note(migrations_key, id, new, grace, now) end
-return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', new.version })
+return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', new.version }, tell)

@@ -1,4 +1,52 @@
-if #KEYS ~= 6 or #ARGV ~= 16 then return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV') end
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
+local events = #ARGV == 17
+if #ARGV ~= 16 and not events or #KEYS ~= (events and 8 or 6) then
+  return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(7) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, grace_ms, entries_bytes, entries_most,
   as_node, lease_id, changes = unpack(ARGV)
@@ -417,8 +465,9 @@ end
 local changed, bytes, entries = entries_change(record, changes, count, most_bytes, most)
 if changed == nil then return { 'corrupt', 'record' } end
 if not changed then return { 'limit', bytes, entries } end
-if new_ttl then
-  refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
+local differs = tell and wanted and wanted ~= record.status
+if new_ttl or differs then
+  refusal = session_need(record, user, connection, node) or new_ttl and session_foreign(keys, record)
   if refusal then return refusal end
 end
 record.status = wanted or record.status
@@ -428,5 +477,6 @@ if new_ttl then
   record_set_ttl(record, ttl, now)
   session_reschedule(keys, id, record, grace, now)
 end
+if differs then tell(8, nil, 'updated', '', id, user, connection, node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

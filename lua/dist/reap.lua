@@ -1,3 +1,45 @@
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -197,6 +239,9 @@ local function session_try(record_key)
   local tried = redis.pcall('SET', record_key, '', 'NX')
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
 end
+local function session_tell(tell, stream, what, why, id, record, version, new_id)
+  if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
+end
 local function session_remove(record_key, keys, id, record, pointer, now)
   session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
@@ -205,14 +250,18 @@ local function session_remove(record_key, keys, id, record, pointer, now)
   end
   return refusal
 end
-local function session_erase(record_key, keys, id, record, pointer, now)
+local function session_erase(record_key, keys, id, record, pointer, now, tell, stream, why)
   if freeze_waits(record, now) then
     local refusal = session_remove(record_key, keys, id, record, pointer, now)
-    if not refusal then record_leave_word(record_key, record, now) end
+    if not refusal then
+      session_tell(tell, stream, 'ended', why, id, record, record.version)
+      record_leave_word(record_key, record, now)
+    end
     return refusal
   end
   local refusal = session_unindex(keys, id, record, now)
   if refusal then return refusal end
+  session_tell(tell, stream, 'ended', why, id, record, record.version)
   if record.connection ~= '' and pointer == id then
     session_delete(keys, id, record, now, record_key, keys.connection)
   else
@@ -225,12 +274,14 @@ local function session_clear(keys, id, record, pointer, now)
   if record.node ~= '' then typed_call('ZREM', keys.node, id) end
   if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
 end
-local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now)
+local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now, tell, stream)
   local expires_at = redis.call('ZSCORE', keys.expiry, id)
   if not expires_at or tonumber(expires_at) > now then return end
+  record = record or { user = '', connection = '', node = '', version = 0 }
+  session_tell(tell, stream, 'ended', 'corrupt', id, record, record.version)
   redis.call('RENAME', record_key, aside_key)
   redis.call('PEXPIRE', aside_key, ttl)
-  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer, now)
+  session_clear(keys, id, record, pointer, now)
 end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
@@ -239,34 +290,44 @@ end
 local function bulk_full(total, size, most)
   return total > 0 and total + size > most
 end
-if #KEYS % 5 ~= 1 or #KEYS > 1001 or #ARGV ~= #KEYS + 1 then
+local count = (#KEYS - 1) / 5
+local events = #ARGV ~= #KEYS + 1
+if events then count = (#KEYS - 2) / 6 end
+if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 5 + 3 then
   return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
 end
+local tell, untold
+if events then tell, untold = event_teller(count * 5 + 2) end
+if untold then return untold end
 local expiry_key = KEYS[1]
 local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
 local expires_at = {}
-for at = 7, #ARGV, 5 do expires_at[at] = args_integer(ARGV[at], 'expires_at_ms', 0) end
+for place = 1, count do expires_at[place] = args_integer(ARGV[place * 5 + 2], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('EXISTS', key) and may('GET', key) and may('GETRANGE', key) and may('PEXPIRE', key) and may('PTTL', key) and may('RENAME', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key) and may('ZSCORE', key)) then for _, command in ipairs({ 'DEL', 'EXISTS', 'GET', 'GETRANGE', 'PEXPIRE', 'PTTL', 'RENAME', 'SET', 'ZADD', 'ZREM', 'ZSCORE' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
-for at = 2, #KEYS, 5 do
+for place = 1, count do
+  local at, stream = place * 5 - 3, count * 5 + 2 + place
   local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
   local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
   local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
   if foreign == 'record' then
-    session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
+    session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now, tell, stream)
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= 1 then
+    if tell and not record and redis.call('ZSCORE', expiry_key, id) then
+      tell(nil, nil, 'ended', 'lost', id, '', '', '', '0')
+    end
     dropped = dropped + redis.call('ZREM', expiry_key, id)
   elseif record.expires_at <= now then
-    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[at + 5] then
+    if session_need(record, user, connection, node) or record.expires_at ~= expires_at[place] then
       stale[#stale + 1] = id
     elseif bulk_full(freed, record.size, 33554432) then
-      left = (#KEYS - at + 1) / 5
+      left = count - place + 1
       break
-    elseif foreign or session_erase(record_key, keys, id, record, pointer, now) then
-      session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now)
+    elseif foreign or session_erase(record_key, keys, id, record, pointer, now, tell, stream, 'expired') then
+      session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now, tell, stream)
       corrupt[#corrupt + 1] = id
     else
       removed[#removed + 1] = id

@@ -1,3 +1,45 @@
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -263,9 +305,16 @@ local function lease_read(key, now)
   local id, deadline, length = struct.unpack('>c8I8I8', raw)
   return id, deadline, deadline > now and deadline - now <= length, false
 end
-if #KEYS < 7 or #KEYS % 3 ~= 1 or #KEYS > 607 or #ARGV ~= #KEYS + 2 then
+local count = (#KEYS - 7) / 3
+local events = #ARGV ~= #KEYS + 2
+if events then count = (#KEYS - 10) / 3 end
+if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 10 then
   return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each a session, at most 200')
 end
+local stream_at = count * 3 + 9
+local tell, untold
+if events then tell, untold = event_teller(stream_at - 1) end
+if untold then return untold end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
@@ -292,7 +341,8 @@ if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
 local left, written = 0, 0
-for at = 8, #KEYS, 3 do
+for place = 1, count do
+  local at = place * 3 + 5
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
   local id, user, connection = unpack(ARGV, at + 2, at + 4)
   local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
@@ -311,7 +361,7 @@ for at = 8, #KEYS, 3 do
     elseif session_need(record, user, connection, node) then
       stale[#stale + 1] = id
     elseif bulk_full(written, record.size, 1048576) then
-      left = (#KEYS - at + 1) / 3
+      left = count - place + 1
       break
     else
       written = written + record.size
@@ -352,7 +402,11 @@ if #entries > 0 then
   index_keep(new_node_key, longest - now, grace)
 end
 if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
-for _, claim in ipairs(moved) do record_store(claim.record_key, claim.record, now) end
+for _, claim in ipairs(moved) do
+  local record = claim.record
+  if tell then tell(stream_at + 1, stream_at, 'recovered', '', claim.id, record.user, '', new_node, record.version) end
+  record_store(claim.record_key, record, now)
+end
 if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end
 if not held and redis.call('EXISTS', node_key) == 0 then
   redis.call('ZREM', nodes_key, node)

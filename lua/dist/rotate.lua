@@ -1,11 +1,60 @@
-if #KEYS < 8 or #KEYS % 3 ~= 2 or #KEYS > 608 or #ARGV ~= #KEYS + 7 then
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
+local victim_count = (#KEYS - 8) / 3
+local events = #ARGV ~= #KEYS + 7
+if events then victim_count = (#KEYS - 10) / 4 end
+if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 16 then
   return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 15 ARGV, and 3 of each a victim, at most 200')
 end
+local stream_at = victim_count * 3 + 10
+local tell, untold
+if events then tell, untold = event_teller(stream_at - 1) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
 local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit, policy,
   as_node, lease_id = unpack(ARGV, 1, 15)
-if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+if victim_count == 0 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
   and (new_user == '' or new_user == user) and (policy == 'reject' or policy == 'evict')
   and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= 500
@@ -71,6 +120,7 @@ if #KEYS == 8 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0
         local written = struct.pack('>I3I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
           version)
         local new = raw:sub(1, 12) .. written .. raw:sub(12 + #written + 1)
+        if tell then tell(stream_at, nil, 'rotated', '', id, user, connection, node, version, new_id) end
         redis.call('SET', new_record_key, new, 'PX', rest)
         if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
         redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 2, state, 0, 0, 0, 0, #new_id, 0,
@@ -423,6 +473,9 @@ local function session_try(record_key)
   local tried = redis.pcall('SET', record_key, '', 'NX')
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
 end
+local function session_tell(tell, stream, what, why, id, record, version, new_id)
+  if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
+end
 local function session_clear(keys, id, record, pointer, now)
   typed_call('ZREM', keys.expiry, id)
   if record.user ~= '' then typed_call('ZREM', keys.user, id) end
@@ -471,14 +524,14 @@ local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
   if excess > 200 then return nil, limit_need('remove', live) end
   return limit_first(live, excess)
 end
-local function limit_declared(key_at, arg_at, user_key, expiry_key)
+local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry_key)
   local declared = {}
-  for at = 0, #KEYS - key_at, 3 do
+  for at = 0, count * 3 - 1, 3 do
     local id, connection, node = unpack(ARGV, arg_at + at, arg_at + at + 2)
     local record_key, connection_key, node_key = unpack(KEYS, key_at + at, key_at + at + 2)
     declared[#declared + 1] = id
     declared[id] = {
-      record_key = record_key, connection = connection, node = node,
+      record_key = record_key, connection = connection, node = node, stream = stream_at + at / 3,
       keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
     }
   end
@@ -502,12 +555,13 @@ local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, 
   end
   return victims
 end
-local function limit_evict(victims, declared, op_id, tombstone, now, reply)
+local function limit_evict(victims, declared, op_id, tombstone, now, reply, tell)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
       session_try(victim.record_key)
       session_clear(victim.keys, id, victim.live, victim.pointer, now)
+      session_tell(tell, victim.stream, 'ended', 'evicted', id, victim.live, victim.live.version + 1)
       record_leave(victim.record_key, victim.live, op_id, 3, '', tombstone, now)
       reply[#reply + 1] = id
     else
@@ -550,7 +604,7 @@ local limit = args_integer(limit, 'limit', 0, 500)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')
-local declared = limit_declared(9, 16, new_user_key, expiry_key)
+local declared = limit_declared(victim_count, 9, 16, stream_at + 1, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
@@ -584,7 +638,8 @@ record.copies_until, record.stored_until = copies_until, math.max(record.stored_
 refusal = session_index(new_keys, new_id, record, grace, now, {})
 if refusal then return refusal end
 session_unindex(keys, id, old, now)
+session_tell(tell, stream_at, 'rotated', login and 'login' or '', id, record, record.version, new_id)
 record_store(new_record_key, record, now)
 if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
 record_leave(record_key, old, op_id, login and 3 or 2, new_id, rotation_grace, now)
-return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) })
+return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) }, tell)

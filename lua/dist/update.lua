@@ -1,3 +1,45 @@
+local function event_teller(first)
+  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+  if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
+  local may, key = redis.acl_check_cmd, partition
+  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
+    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
+  end
+  for at = first, #KEYS do
+    local stream = KEYS[at]
+    if not state[stream] then
+      local kind = redis.call('TYPE', stream).ok
+      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
+      state[stream] = kind
+    end
+  end
+  local function put(stream, what, why, id, user, connection, node, version, new_id)
+    local known = state[stream]
+    if known == 'none' then
+      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+        'version', '0')
+    end
+    if new_id then
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+    else
+      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+        'connection', connection, 'node', node, 'version', version)
+    end
+    if known ~= 'told' then
+      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
+      state[stream] = 'told'
+    end
+  end
+  return function(at, other, what, why, id, user, connection, node, version, new_id)
+    put(partition, what, why, id, user, connection, node, version, new_id)
+    local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
+    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
+    if before ~= partition and before ~= here then
+      put(before, what, why, id, user, connection, node, version, new_id)
+    end
+  end
+end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
   local number = not text:find('%D') and tonumber(text)
@@ -346,7 +388,13 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-if #KEYS ~= 10 or #ARGV ~= 18 then return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV') end
+local events = #ARGV == 19
+if #ARGV ~= 18 and not events or #KEYS ~= (events and 13 or 10) then
+  return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV')
+end
+local tell, untold
+if events then tell, untold = event_teller(11) end
+if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -383,6 +431,7 @@ end
 if refusal then return refusal end
 if rerouted or ttl ~= record.ttl then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 record_set_entries(record, entries, listed)
+local differs = rerouted or record.status ~= status
 record.status = status
 record_change(record, op_id, now)
 if ttl ~= record.ttl then
@@ -390,5 +439,6 @@ if ttl ~= record.ttl then
   session_reschedule(new_keys, id, record, grace, now)
 end
 if rerouted then session_reroute(keys, new_keys, id, old, record, grace, now) end
+if tell and differs then tell(13, 12, 'updated', '', id, new_user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

@@ -39,15 +39,15 @@ local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
 end
 
 -- The sessions that the caller declared for eviction, in order and by id: record, connection and node key from
--- KEYS[key_at] on, id, connection and node from ARGV[arg_at] on.
-local function limit_declared(key_at, arg_at, user_key, expiry_key)
+-- KEYS[key_at] on, id, connection and node from ARGV[arg_at] on, the streams of their nodes from KEYS[stream_at] on.
+local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry_key)
   local declared = {}
-  for at = 0, #KEYS - key_at, 3 do
+  for at = 0, count * 3 - 1, 3 do
     local id, connection, node = unpack(ARGV, arg_at + at, arg_at + at + 2)
     local record_key, connection_key, node_key = unpack(KEYS, key_at + at, key_at + at + 2)
     declared[#declared + 1] = id
     declared[id] = {
-      record_key = record_key, connection = connection, node = node,
+      record_key = record_key, connection = connection, node = node, stream = stream_at + at / 3,
       keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },
     }
   end
@@ -76,13 +76,14 @@ local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, 
   return victims
 end
 
--- Evicts, and appends the ids to the reply. A dead entry is only dropped.
-local function limit_evict(victims, declared, op_id, tombstone, now, reply)
+-- Evicts, tells it, and appends the ids to the reply. A dead entry is only dropped.
+local function limit_evict(victims, declared, op_id, tombstone, now, reply, tell)
   for _, id in ipairs(victims) do
     local victim = declared[id]
     if victim.live then
       session_try(victim.record_key)
       session_clear(victim.keys, id, victim.live, victim.pointer, now)
+      session_tell(tell, victim.stream, 'ended', 'evicted', id, victim.live, victim.live.version + 1)
       record_leave(victim.record_key, victim.live, op_id, RECORD_DELETED, '', tombstone, now)
       reply[#reply + 1] = id
     else

@@ -39,12 +39,16 @@ local function session_index(keys, id, record, grace, now, fresh)
   return nil
 end
 
--- Puts in a whole new session, which nothing is in the way of; `fresh` as above.
+-- Puts in a whole new session, which nothing is in the way of; `fresh` as above. `tell` tells it in the stream of its node,
+-- which is KEYS[stream].
 -- Returns the reply for a foreign type, with all taken back.
-local function session_make(record_key, keys, id, record, grace, now, fresh)
+local function session_make(record_key, keys, id, record, grace, now, fresh, tell, stream)
   record_keep(record, grace)
   local refusal = session_index(keys, id, record, grace, now, fresh)
   if refusal then return refusal end
+  if tell then
+    tell(stream, nil, 'created', '', id, record.user, record.connection, record.node, record.version)
+  end
   record_store(record_key, record, now)
   if record.connection ~= '' then redis.call('SET', keys.connection, id, 'PX', record.stored_until - now) end
   return nil
@@ -121,6 +125,11 @@ local function session_try(record_key)
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
 end
 
+-- Tells what ends a session, or takes it from here, with what it had; `tell` and the stream of its node as above.
+local function session_tell(tell, stream, what, why, id, record, version, new_id)
+  if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
+end
+
 -- Takes out the index entries, and the pointer if it is still this session's; the caller sets the record to what stays.
 -- Returns the reply for a foreign type, with all put back.
 local function session_remove(record_key, keys, id, record, pointer, now)
@@ -132,15 +141,19 @@ local function session_remove(record_key, keys, id, record, pointer, now)
   return refusal
 end
 
--- The same with the record, of which nothing stays, but for the sake of copies.
-local function session_erase(record_key, keys, id, record, pointer, now)
+-- The same with the record, of which nothing stays, but for the sake of copies; it tells why.
+local function session_erase(record_key, keys, id, record, pointer, now, tell, stream, why)
   if freeze_waits(record, now) then
     local refusal = session_remove(record_key, keys, id, record, pointer, now)
-    if not refusal then record_leave_word(record_key, record, now) end
+    if not refusal then
+      session_tell(tell, stream, 'ended', why, id, record, record.version)
+      record_leave_word(record_key, record, now)
+    end
     return refusal
   end
   local refusal = session_unindex(keys, id, record, now)
   if refusal then return refusal end
+  session_tell(tell, stream, 'ended', why, id, record, record.version)
   if record.connection ~= '' and pointer == id then
     session_delete(keys, id, record, now, record_key, keys.connection)
   else
@@ -158,12 +171,14 @@ end
 
 -- Sets aside what is under the key of a corrupt session, with its TTL, and takes out its entries; `record` as far as it
 -- can be read. Not before its time is over, which its entry in the expiry index says where nothing else does.
-local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now)
+local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now, tell, stream)
   local expires_at = redis.call('ZSCORE', keys.expiry, id)
   if not expires_at or tonumber(expires_at) > now then return end
+  record = record or { user = '', connection = '', node = '', version = 0 }
+  session_tell(tell, stream, 'ended', 'corrupt', id, record, record.version)
   redis.call('RENAME', record_key, aside_key)
   redis.call('PEXPIRE', aside_key, ttl)
-  session_clear(keys, id, record or { user = '', connection = '', node = '' }, pointer, now)
+  session_clear(keys, id, record, pointer, now)
 end
 
 -- Nil when the caller named the session's user, connection and node rightly, else the reply that names them.
@@ -256,9 +271,11 @@ local function session_put(old_keys, new_keys, id, old, record, grace, now)
   return nil
 end
 
--- Leaves a session without connection and node. The pointer is the caller's to delete or to hand on.
-local function session_detach(record_key, node_key, id, record, op_id, now)
+-- Leaves a session without connection and node, and tells what happened. The pointer is the caller's to delete or to hand
+-- on.
+local function session_detach(record_key, node_key, id, record, op_id, now, tell, stream, what)
   if record.node ~= '' then redis.call('ZREM', node_key, id) end
+  session_tell(tell, stream, what, '', id, record, record.version + 1)
   record.connection, record.node, record.status = '', '', RECORD_SUSPENDED
   record_change(record, op_id, now)
   record_store(record_key, record, now)

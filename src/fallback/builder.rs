@@ -151,7 +151,8 @@ impl FallbackStoreBuilder {
             }
             FallbackPolicy::LocalOnly { ttl } => {
                 short("ttl", ttl)?;
-                let rules = Rules { idle_cap: Some(ttl), ..self.store.rules().clone() };
+                // Nobody reads events here.
+                let rules = Rules { idle_cap: Some(ttl), events: 0, ..self.store.rules().clone() };
                 let memory = MemoryStore::builder()
                     .rules(rules)
                     .max_sessions(self.max_local)

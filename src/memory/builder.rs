@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use crate::memory::call::Memory;
+use crate::memory::events::Events;
 use crate::memory::reach::MOST_SHARDS;
 use crate::memory::shards::Shards;
 use crate::memory::store::MemoryStore;
@@ -63,6 +64,7 @@ impl MemoryStoreBuilder {
             shards: Shards::new(MOST_SHARDS),
             capacity: self.max_sessions,
             clock: self.clock,
+            events: Events::default(),
             closed: AtomicBool::new(false),
         };
         Ok(MemoryStore::new(memory, self.rules))

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use crate::memory::events::Events;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::reach::Reach;
@@ -19,6 +20,7 @@ pub(crate) struct Memory {
     pub(crate) capacity: usize,
     pub(crate) clock: Option<TestClock>,
     pub(crate) closed: AtomicBool,
+    pub(crate) events: Events,
 }
 
 /// What a call answers that ends something: whether there was anything to end.

@@ -4,7 +4,7 @@ use crate::memory::call::Call;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::removal;
-use crate::model::{OnLimit, Refusal, Removed, SESSIONS_PER_SCRIPT, Selector, SessionId};
+use crate::model::{Ending, OnLimit, Refusal, Removed, SESSIONS_PER_SCRIPT, Selector, SessionId};
 
 /// Index entries looked at in one call.
 const SCAN: usize = 1000;
@@ -47,5 +47,5 @@ pub(crate) fn admit(call: &Call<'_>, locked: &LockedShards<'_>, user: &str) -> R
 
 /// Evicts those whom [`admit`] named.
 pub(crate) fn evict(call: &Call<'_>, locked: &mut LockedShards<'_>, victims: Vec<SessionId>) -> Vec<Removed> {
-    victims.into_iter().map(|id| removal::remove_one(call, locked, id)).collect()
+    victims.into_iter().map(|id| removal::remove_one(call, locked, id, Ending::Evicted)).collect()
 }

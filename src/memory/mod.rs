@@ -6,6 +6,8 @@
 pub(crate) mod builder;
 pub(crate) mod call;
 pub(crate) mod capacity;
+pub(crate) mod event_store;
+pub(crate) mod events;
 pub(crate) mod fence;
 pub(crate) mod halt;
 pub(crate) mod index;
@@ -31,3 +33,4 @@ pub(crate) mod shared_name;
 pub(crate) mod snapshot;
 pub(crate) mod store;
 pub(crate) mod sync;
+pub(crate) mod telling;

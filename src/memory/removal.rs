@@ -3,25 +3,38 @@
 use crate::memory::call::Call;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
-use crate::model::{Removed, Session, SessionId, ms, some};
+use crate::model::{Ending, EventKind, Removed, Session, SessionId, ms, some};
 
 impl Call<'_> {
     /// Removes one session if it has expired.
     pub(crate) fn reap_one(self, id: &SessionId) -> Option<Session> {
         let now = self.now;
-        self.remove_if(id, |record, now| record.expires_at <= now).map(|record| record.session(id, now))
+        self.expire_if(id, |record, now| record.expires_at <= now).map(|record| record.session(id, now))
     }
 
     /// Where nobody reaps, a session goes when its grace is over, as its key would in Redis: each that is made sees to one
     /// of its shard.
     pub(crate) fn reap_lapsed_near(&self, made: &SessionId) {
         if let Some(id) = self.memory.shards.first_expired_near(made.as_str(), self.now) {
-            self.another().remove_if(&id, |record, now| record.stored_until <= now);
+            self.another().expire_if(&id, |record, now| record.stored_until <= now);
         }
     }
 
-    /// Removes one session, live or expired, if it is as asked for.
-    pub(crate) fn remove_if(self, id: &SessionId, is_due: impl Fn(&Record, u64) -> bool) -> Option<Record> {
+    fn expire_if(self, id: &SessionId, is_due: impl Fn(&Record, u64) -> bool) -> Option<Record> {
+        self.remove_if(id, is_due, make_way)
+    }
+
+    /// Lets go of one session, live or expired, if it is as asked for.
+    pub(crate) fn forget_if(self, id: &SessionId, is_so: impl Fn(&Record) -> bool) -> Option<Record> {
+        self.remove_if(id, |record, _| is_so(record), |_, locked, id| locked.discard(id))
+    }
+
+    fn remove_if(
+        self,
+        id: &SessionId,
+        is_due: impl Fn(&Record, u64) -> bool,
+        remove: impl Fn(&Call<'_>, &mut LockedShards<'_>, &SessionId) -> Record,
+    ) -> Option<Record> {
         let removed = self.reaching([id.as_str()]).settle(|call, locked| {
             let record =
                 locked.record(id, call.now).filter(|record| record.is_session() && is_due(record, call.now));
@@ -29,7 +42,7 @@ impl Call<'_> {
                 return Ok(None);
             };
             locked.need_session(id, record)?;
-            Ok(Some(locked.discard(id)))
+            Ok(Some(remove(call, locked, id)))
         });
         // It is never refused.
         removed.ok().flatten()
@@ -45,15 +58,28 @@ impl Call<'_> {
             for id in &found {
                 locked.record(id, call.now).map_or(Ok(()), |record| locked.need_session(id, record))?;
             }
-            Ok(found.into_iter().map(|id| remove_one(call, locked, id)).collect())
+            Ok(found.into_iter().map(|id| remove_one(call, locked, id, Ending::Deleted)).collect())
         });
         removed.unwrap_or_default()
     }
 }
 
+/// Removes one that has expired and is locked with all it has.
+pub(crate) fn make_way(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Record {
+    let record = locked.discard(id);
+    call.tell(EventKind::Ended(Ending::Expired), id, &record, record.version);
+    record
+}
+
 /// Removes a session that is locked with all it has, and leaves a tombstone.
-pub(crate) fn remove_one(call: &Call<'_>, locked: &mut LockedShards<'_>, id: SessionId) -> Removed {
+pub(crate) fn remove_one(
+    call: &Call<'_>,
+    locked: &mut LockedShards<'_>,
+    id: SessionId,
+    ending: Ending,
+) -> Removed {
     let record = locked.take(&id);
+    call.tell(EventKind::Ended(ending), &id, &record, record.version + 1);
     let removed = Removed {
         id: id.clone(),
         connection: some(record.connection.as_str()).map(Into::into),

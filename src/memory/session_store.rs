@@ -99,6 +99,7 @@ impl SessionStore for MemoryStore {
 
     async fn close(&self) {
         self.memory.closed.store(true, Ordering::SeqCst);
+        self.memory.events.wake();
     }
 
     fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore> {

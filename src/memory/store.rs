@@ -146,6 +146,6 @@ impl MemoryStore {
 
     /// Lets go of a session as if it had never been here, if it is as asked for.
     pub(crate) fn forget(&self, id: &SessionId, is_so: impl Fn(&Record) -> bool) -> bool {
-        self.call(None).remove_if(id, |record, _| is_so(record)).is_some()
+        self.call(None).forget_if(id, is_so).is_some()
     }
 }

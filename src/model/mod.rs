@@ -11,6 +11,8 @@ pub(crate) mod duration;
 pub(crate) mod entries;
 pub(crate) mod entry_codec;
 pub(crate) mod error;
+pub(crate) mod event;
+pub(crate) mod event_position;
 pub(crate) mod expiry;
 #[cfg(feature = "redis")]
 pub(crate) mod id_draw;
@@ -54,6 +56,9 @@ pub(crate) use entry_codec::{changed_entries, count_entries, decode_entries};
 pub(crate) use error::Cause;
 pub(crate) use error::cause;
 pub use error::{Error, Obstacle, Result};
+pub use event::{Ending, Event, EventKind, Told};
+pub(crate) use event_position::EntryId;
+pub use event_position::{EventsFrom, EventsPosition};
 pub use expiry::{Expired, Reaped};
 pub use id_scheme::IdScheme;
 pub(crate) use index_fields::{IndexFields, require_name, some};

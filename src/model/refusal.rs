@@ -75,6 +75,12 @@ pub enum Refusal {
         /// The scheme that the store was to have.
         wanted: IdScheme,
     },
+    /// The namespace was made with events and the store is without, or the other way round: what one of them changes would
+    /// be told and what the other changes not, so the store does not start.
+    Events {
+        /// Whether the namespace is noted to have events.
+        found: bool,
+    },
     /// The server is older than Redis 6.2, so the store does not start.
     ServerTooOld {
         /// What it says it is.
@@ -118,6 +124,10 @@ impl fmt::Display for Refusal {
             }
             Self::IdScheme { found, wanted } => {
                 write!(f, "the namespace has ids of the scheme {}, and not {}", found.word(), wanted.word())
+            }
+            Self::Events { found: true } => f.write_str("the namespace has events, and the store tells none"),
+            Self::Events { found: false } => {
+                f.write_str("the namespace has no events, and the store tells some")
             }
             Self::ServerTooOld { found } => {
                 write!(f, "the server is {found}, the store needs redis 6.2 or later, or valkey")

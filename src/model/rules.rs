@@ -16,6 +16,9 @@ const MOST_SESSIONS: u32 = 500;
 /// hundred bytes may stand before the entries.
 const MOST_BYTES: usize = 15 * 1024 * 1024;
 
+/// How many events a stream may keep.
+const MOST_EVENTS: u32 = 999_999_999;
+
 /// How many entries a session may have at most.
 const MOST_ENTRIES: usize = 1_000_000;
 
@@ -53,6 +56,8 @@ pub struct Rules {
     pub(crate) value_bytes: usize,
     pub(crate) session_bytes: usize,
     pub(crate) session_entries: usize,
+    /// How many events a stream keeps; 0: none are told.
+    pub(crate) events: u32,
     /// What a session lives unused at most, whatever its ttl: for sessions that are kept while Redis is away.
     pub(crate) idle_cap: Option<Duration>,
 }
@@ -82,6 +87,7 @@ impl Default for Rules {
             value_bytes: 256 * 1024,
             session_bytes: 256 * 1024,
             session_entries: 1024,
+            events: 0,
             idle_cap: None,
         }
     }
@@ -200,6 +206,15 @@ impl Rules {
         self
     }
 
+    /// Tells events, in the same step that changes a session, and keeps about so many of each partition and each node: up
+    /// to 999,999,999. Whether a namespace has events is noted there, and a store that was told otherwise does not start.
+    /// Defaults to 0: none are told.
+    #[must_use]
+    pub fn events(mut self, keep: u32) -> Self {
+        self.events = keep;
+        self
+    }
+
     /// How long a session lives without being used.
     #[must_use]
     pub fn get_ttl(&self) -> Duration {
@@ -272,6 +287,12 @@ impl Rules {
         self.session_entries
     }
 
+    /// How many events are kept of each partition and each node; 0 if none are told.
+    #[must_use]
+    pub fn get_events(&self) -> u32 {
+        self.events
+    }
+
     /// Checks the rules, as a store does when it is built.
     ///
     /// # Errors
@@ -300,6 +321,9 @@ impl Rules {
             if !(1..=MOST_BYTES).contains(&bytes) {
                 return Err(Error::invalid(field, format!("is {bytes}, must be 1 to {MOST_BYTES}")));
             }
+        }
+        if self.events > MOST_EVENTS {
+            return Err(Error::invalid("events", format!("is {}, must be 0 to {MOST_EVENTS}", self.events)));
         }
         check_count("session_entries", self.session_entries, MOST_ENTRIES)
     }
@@ -351,6 +375,7 @@ mod tests {
             (Rules::new().value_bytes(MOST_BYTES + 1), "value_bytes"),
             (Rules::new().session_bytes(MOST_BYTES + 1), "session_bytes"),
             (Rules::new().session_entries(0), "session_entries"),
+            (Rules::new().events(MOST_EVENTS + 1), "events"),
             (Rules::new().session_entries(MOST_ENTRIES + 1), "session_entries"),
         ] {
             let error = rules.validate().unwrap_err();

@@ -234,7 +234,9 @@ impl RedisStoreBuilder {
     /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace,
     /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions,
-    /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids.
+    /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids,
+    /// [`Refusal::Events`](crate::Refusal::Events) when its other clients tell events and this one does not, or the other way
+    /// round.
     pub async fn build(self) -> Result<RedisStore> {
         let store = self.build_lazy()?;
         store.start().await?;
@@ -250,7 +252,7 @@ impl RedisStoreBuilder {
     pub fn build_lazy(self) -> Result<RedisStore> {
         self.check()?;
         require_runtime()?;
-        let partitions = Partitions::new(&self.namespace, self.partitions)?;
+        let partitions = Partitions::new(&self.namespace, self.partitions)?.keeping(self.rules.events);
         let partitions = Arc::new(partitions.with_ids(self.rules.id_scheme));
         let near_cache = self
             .near_cache
@@ -270,7 +272,8 @@ impl RedisStoreBuilder {
 
     /// The servers of the store, and how errors name them.
     fn servers(&self, near_cache: Option<&Arc<NearCache>>) -> Result<(Servers, String)> {
-        let tracking = near_cache.cloned().map(|near_cache| Tracking::new(near_cache, self.staleness));
+        let tracking =
+            near_cache.cloned().map(|near_cache| Arc::new(Tracking::new(near_cache, self.staleness)));
         let (origin, server) = match &self.source {
             Source::Url(url) => {
                 if let Some(seeds) = cluster_url::parse(url) {
@@ -325,7 +328,7 @@ impl RedisStoreBuilder {
     }
 
     /// Connections that the store makes, and the server that they lead to.
-    fn own(&self, info: ConnectionInfo, tracking: Option<Tracking>) -> Result<(Origin, String)> {
+    fn own(&self, info: ConnectionInfo, tracking: Option<Arc<Tracking>>) -> Result<(Origin, String)> {
         let dialer = self.dialer(info)?;
         let server = dialer.server();
         Ok((Origin::Dialer(dialer, tracking), server))
@@ -337,7 +340,7 @@ impl RedisStoreBuilder {
         sentinels: Vec<ConnectionInfo>,
         service: &str,
         server: ConnectionInfo,
-        tracking: Option<Tracking>,
+        tracking: Option<Arc<Tracking>>,
     ) -> Result<(Origin, String)> {
         if sentinels.is_empty() {
             return Err(Error::invalid("sentinels", "are none"));

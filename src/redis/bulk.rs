@@ -176,12 +176,14 @@ pub(crate) async fn reap(call: &Call, ids: &[StoredId]) -> Result<BatchResult<Se
             call.keys().of_session(&candidate.id, &candidate.index_fields);
         keys.extend([record, user, connection, node, call.keys().aside(&candidate.id)]);
     }
-    let mut cmd = call.evalsha(&script::REAP, &keys);
+    let nodes = expired.iter().map(|expired| &expired.candidate.index_fields.node);
+    let mut cmd = call.evalsha_telling(&script::REAP, &keys, nodes);
     cmd.arg(ms(KEPT_ASIDE));
     for Expired { candidate: Candidate { id, index_fields, expires_at }, .. } in &expired {
         cmd.arg(id).arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
         cmd.arg(expires_at);
     }
+    call.events_argument(&mut cmd);
     let mut reply = call.run(&script::REAP, || cmd.clone()).await?.expect_ok()?;
     let counts = [reply.number()?, reply.number()?, reply.number()?];
     let (dropped, left) = (reply.number()?, reply.count()?);
@@ -204,11 +206,13 @@ pub(crate) async fn remove(
         let [record, _, _, connection, node] = call.keys().of_session(&candidate.id, &candidate.index_fields);
         keys.extend([record, connection, node]);
     }
-    let mut cmd = call.evalsha(&script::DELETE_USER, &keys);
+    let nodes = candidates.iter().map(|candidate| &candidate.index_fields.node);
+    let mut cmd = call.evalsha_telling(&script::DELETE_USER, &keys, nodes);
     cmd.arg(call.id().as_bytes()).arg(user).arg(ms(call.rules().tombstone));
     for Candidate { id, index_fields, .. } in candidates {
         cmd.arg(id).arg(&index_fields.connection).arg(&index_fields.node);
     }
+    call.events_argument(&mut cmd);
     let mut reply = call.run(&script::DELETE_USER, || cmd.clone()).await?.expect_ok()?;
     let counts = [reply.number()?, reply.number()?, reply.number()?];
     let left = reply.count()?;

@@ -247,14 +247,40 @@ impl Call {
 
     /// An EVALSHA of a script with its keys; the caller adds the arguments, without the clock, which is the first.
     pub(crate) fn evalsha<'k>(&self, script: &Script, keys: impl IntoIterator<Item = &'k Vec<u8>>) -> Cmd {
-        let keys: Vec<&Vec<u8>> = keys.into_iter().collect();
+        self.evalsha_of(script, &keys.into_iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    fn evalsha_of(&self, script: &Script, keys: &[&[u8]]) -> Cmd {
         let mut cmd = redis::cmd("EVALSHA");
-        cmd.arg(script.sha()).arg(keys.len());
-        for key in keys {
-            cmd.arg(key);
-        }
-        cmd.arg(self.now_argument());
+        cmd.arg(script.sha()).arg(keys.len()).arg(keys).arg(self.now_argument());
         cmd
+    }
+
+    /// The same of a script that tells events, if the namespace has some: with the streams of the partition and of nodes, in
+    /// the order in which the script takes their indexes. The caller ends with `events_argument`.
+    pub(crate) fn evalsha_telling<'k, T: AsRef<[u8]>>(
+        &self,
+        script: &Script,
+        keys: impl IntoIterator<Item = &'k Vec<u8>>,
+        nodes: impl IntoIterator<Item = T>,
+    ) -> Cmd {
+        if self.rules().events == 0 {
+            return self.evalsha(script, keys);
+        }
+        let streams: Vec<Vec<u8>> = std::iter::once(self.keys().events())
+            .chain(nodes.into_iter().map(|node| self.keys().events_of(node)))
+            .collect();
+        let mut names: Vec<&[u8]> = Vec::new();
+        keys.into_iter().for_each(|key| names.push(key));
+        streams.iter().for_each(|stream| names.push(stream));
+        self.evalsha_of(script, &names)
+    }
+
+    /// The last argument of a script that tells events: how many a stream keeps.
+    pub(crate) fn events_argument(&self, cmd: &mut Cmd) {
+        if self.rules().events > 0 {
+            cmd.arg(self.rules().events);
+        }
     }
 
     /// Runs a script. Each attempt makes its command anew, for it carries a bound.

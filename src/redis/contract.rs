@@ -1,6 +1,7 @@
 //! The contract that the clients of a namespace share: what the scripts take, answer and store. Its number is noted in
 //! the namespace, so that a client of an older one is told before it works by rules that no longer hold; and so are the
-//! number of partitions and the scheme of ids, which no client may take for another.
+//! number of partitions and the scheme of ids, which no client may take for another, and whether events are told, which all
+//! clients do or none.
 
 use std::time::Duration;
 
@@ -28,7 +29,8 @@ pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     pipeline.cmd("GET").arg(keys.contract());
 }
 
-/// Refuses to work where a later one is noted, or another number of partitions or scheme of ids.
+/// Refuses to work where a later one is noted, another number of partitions or scheme of ids, or otherwise whether there are
+/// events.
 pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
     match noted {
         Ok(Value::Nil) => Ok(()),
@@ -114,13 +116,16 @@ pub(crate) fn write(partitions: &Partitions) -> Pipeline {
     pipeline
 }
 
-/// What is noted: the contract, then the number of partitions and the scheme of ids, as far as they are not the default.
+/// What is noted: the contract, then the number of partitions, the scheme of ids and how many events are kept, as far as they
+/// are not the default. Who makes the namespace says how many for clients that are not told; another number does no harm.
 fn noted_for(partitions: &Partitions) -> String {
-    match (partitions.count(), partitions.id_scheme()) {
-        (1, IdScheme::Uuid) => CONTRACT.to_string(),
-        (count, IdScheme::Uuid) => format!("{CONTRACT} {count}"),
-        (count, scheme) => format!("{CONTRACT} {count} {}", scheme.word()),
-    }
+    let (count, scheme, events) = (partitions.count(), partitions.id_scheme(), partitions.events());
+    let scheme = Some(scheme).filter(|scheme| *scheme != IdScheme::Uuid).map(IdScheme::word);
+    let events = (events > 0).then(|| events.to_string());
+    let is_more = scheme.is_some() || events.is_some();
+    let count = (count > 1 || is_more).then(|| count.to_string());
+    let words = [Some(CONTRACT.to_string()), count, scheme.map(str::to_owned), events];
+    words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 /// A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
@@ -135,19 +140,30 @@ fn check(noted: &[u8], partitions: &Partitions) -> Result<()> {
     let text = std::str::from_utf8(noted).map_err(|_| corrupt())?;
     let mut words = text.split(' ');
     let (contract, found) = (words.next().unwrap_or_default(), words.next().unwrap_or("1"));
-    let scheme = words.next().map_or(Some(IdScheme::Uuid), IdScheme::of_word);
     let contract: u64 = contract.parse().map_err(|_| corrupt())?;
     if contract > CONTRACT {
         return Err(Error::Refused(Refusal::Contract { found: contract, known: CONTRACT }));
     }
     let found: u16 = found.parse().map_err(|_| corrupt())?;
-    let scheme = scheme.filter(|_| contract == CONTRACT && words.next().is_none()).ok_or_else(corrupt)?;
-    let (count, wanted) = (partitions.count(), partitions.id_scheme());
+    let mut next = words.next();
+    let scheme = next.and_then(IdScheme::of_word);
+    if scheme.is_some() {
+        next = words.next();
+    }
+    let events: u32 = next.map_or(Ok(0), str::parse).map_err(|_| corrupt())?;
+    if contract != CONTRACT || words.next().is_some() {
+        return Err(corrupt());
+    }
+    let (count, scheme, wanted) =
+        (partitions.count(), scheme.unwrap_or(IdScheme::Uuid), partitions.id_scheme());
     if found != count {
         return Err(Error::Refused(Refusal::Partitions { found, wanted: count }));
     }
     if scheme != wanted {
         return Err(Error::Refused(Refusal::IdScheme { found: scheme, wanted }));
+    }
+    if (events > 0) != (partitions.events() > 0) {
+        return Err(Error::Refused(Refusal::Events { found: events > 0 }));
     }
     Ok(())
 }

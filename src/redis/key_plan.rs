@@ -195,6 +195,11 @@ impl KeyPlan {
         self.victims.iter().flat_map(keys_of).collect()
     }
 
+    /// The node of each victim.
+    pub(crate) fn victim_nodes(&self) -> impl Iterator<Item = &[u8]> {
+        self.victims.iter().map(|victim| victim.index_fields.node.as_slice())
+    }
+
     /// Three arguments of each victim.
     pub(crate) fn victim_arguments(&self, cmd: &mut Cmd) {
         for victim in &self.victims {

@@ -10,6 +10,8 @@ pub(crate) mod config;
 pub(crate) mod contract;
 pub(crate) mod credentials;
 pub(crate) mod durability;
+mod event_entry;
+mod events;
 mod everywhere;
 pub(crate) mod history;
 mod hosts_url;

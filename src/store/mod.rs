@@ -1,6 +1,7 @@
 //! The traits that every store implements, and what is built on them.
 
 pub(crate) mod call_span;
+pub(crate) mod event_store;
 pub(crate) mod join;
 pub(crate) mod migration_store;
 pub(crate) mod modify;

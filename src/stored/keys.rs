@@ -83,6 +83,17 @@ impl Keys {
         self.named("node", node.as_ref(), ":lease")
     }
 
+    /// The stream of all events.
+    pub(crate) fn events(&self) -> Vec<u8> {
+        self.of_all("events")
+    }
+
+    /// The stream of the events that concern a node. That of all stands in for that of no node.
+    pub(crate) fn events_of(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
+        let node = node.as_ref();
+        if node.is_empty() { self.events() } else { self.named("node", node, ":events") }
+    }
+
     /// The list of the sessions that are on their way to or from another store.
     pub(crate) fn migrations(&self) -> Vec<u8> {
         self.of_all("migrations")
@@ -94,7 +105,7 @@ impl Keys {
     }
 
     /// One key of each kind, for the proof that all may be touched. Of the first nothing is stored: no id is empty.
-    pub(crate) fn one_of_each(&self) -> [Vec<u8>; 11] {
+    pub(crate) fn one_of_each(&self) -> [Vec<u8>; 13] {
         [
             self.session(""),
             self.user(""),
@@ -107,6 +118,8 @@ impl Keys {
             self.kept(),
             self.aside(""),
             self.lease(""),
+            self.events(),
+            self.named("node", b"", ":events"),
         ]
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Partition(u16);
 pub(crate) struct Partitions {
     all: Box<[Keys]>,
     id_scheme: IdScheme,
+    /// How many events each keeps; 0: none.
+    events: u32,
 }
 
 impl fmt::Debug for Partitions {
@@ -51,7 +53,8 @@ impl Partitions {
             }
             tag += 1;
         }
-        Ok(Self { all: found.into_iter().flatten().collect(), id_scheme: IdScheme::default() })
+        let all = found.into_iter().flatten().collect();
+        Ok(Self { all, id_scheme: IdScheme::default(), events: 0 })
     }
 
     /// The same, with ids of a scheme.
@@ -61,6 +64,18 @@ impl Partitions {
 
     pub(crate) fn id_scheme(&self) -> IdScheme {
         self.id_scheme
+    }
+
+    /// The same, which keep so many events; 0: none.
+    #[cfg(feature = "redis")]
+    pub(crate) fn keeping(self, events: u32) -> Self {
+        Self { events, ..self }
+    }
+
+    /// How many events each keeps.
+    #[cfg(feature = "redis")]
+    pub(crate) fn events(&self) -> u32 {
+        self.events
     }
 
     pub(crate) fn count(&self) -> u16 {

@@ -46,6 +46,7 @@ mod deadlines;
 mod draining;
 mod durability;
 mod errors;
+mod events;
 mod fallback;
 mod faults;
 mod fencing;

@@ -8,7 +8,7 @@ import { LONGEST } from "./rules.js";
 
 /**
  * Notes the contract of the scripts in each partition where none is noted, with the number of those where it is not 1, and
- * returns the partitions that there are. Refuses to work where a later one is noted, or another number than is wanted. Of two
+ * returns the partitions that there are, and how many events they keep. Refuses to work where a later one is noted, or another number than is wanted. Of two
  * clients that start at once, one writes and both read what it wrote. A server that takes no writes gets no note, and still
  * serves reads and logouts.
  */
@@ -17,12 +17,13 @@ export async function agree(servers, namespace, wanted, until) {
   // anywhere.
   const first = firstTag(namespace);
   await load(servers, first, until);
-  const count = await noteIn(servers, first, wanted, until);
-  const partitions = new Partitions(namespace, count);
+  const [count, events] = await noteIn(servers, first, wanted, 0, until);
+  const partitions = new Partitions(namespace, count, events);
   // Of a cluster one of the masters has to answer. Scripts are loaded by the calls that find another back.
   const homes = servers.homes([first, ...partitions.tags]).filter((tag) => tag !== first);
   const rest = partitions.tags.filter((tag) => tag !== first);
-  const all = [...homes.map((tag) => load(servers, tag, until)), ...rest.map((tag) => noteIn(servers, tag, count, until))];
+  const notes = rest.map((tag) => noteIn(servers, tag, count, events, until));
+  const all = [...homes.map((tag) => load(servers, tag, until)), ...notes];
   await Promise.all(all.map((one) => one.catch(unlessAway)));
   return partitions;
 }
@@ -32,12 +33,13 @@ function unlessAway(error) {
   if (!isAway && !(error instanceof Lost)) throw error;
 }
 
-/** Notes it in a partition, and tells how many there are. */
-async function noteIn(servers, tag, wanted, until) {
+/** Notes it in a partition, and tells how many there are, and how many events each keeps. */
+async function noteIn(servers, tag, wanted, events, until) {
   const link = servers.at(tag);
   const key = keyOf(bundle.keys.contract, tag, {});
   const count = wanted ?? 1;
-  const note = count === 1 ? String(bundle.contract) : `${bundle.contract} ${count}`;
+  const words = events > 0 ? [count, events] : count === 1 ? [] : [count];
+  const note = [bundle.contract, ...words].join(" ");
   const [, noted] = await link.send(
     [
       ["SET", key, note, "NX", "PX", String(LONGEST)],
@@ -47,21 +49,22 @@ async function noteIn(servers, tag, wanted, until) {
   );
   if (codeOf(noted) === "WRONGTYPE") throw new CorruptError("contract");
   if (codeOf(noted)) throw new NotExecutedError("server", noted);
-  if (noted === null) return count;
-  const found = read(noted);
+  if (noted === null) return [count, events];
+  const [found, kept] = read(noted);
   if (wanted !== undefined && found !== wanted) throw new PartitionsError(found, wanted);
   await link.send([["PEXPIRE", key, String(LONGEST)]], until);
-  return found;
+  return [found, kept];
 }
 
-/** How many partitions are noted, under the contract that is known. */
+/** How many partitions are noted, and how many events, under the contract that is known. */
 function read(bytes) {
-  const [, contract, , count = "1", , scheme = "uuid"] = /^(\d+)( (\d+)( (uuid|token))?)?$/.exec(bytes.toString("latin1")) ?? [];
+  const words = /^(\d+)(?: (\d+)(?: (uuid|token))?(?: (\d+))?)?$/.exec(bytes.toString("latin1")) ?? [];
+  const [, contract, count = "1", scheme = "uuid", events = "0"] = words;
   if (Number(contract) > bundle.contract) throw new ContractError(Number(contract), bundle.contract);
   const found = Number(count);
   if (Number(contract) !== bundle.contract || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
   if (scheme !== "uuid") throw new IdSchemeError(scheme);
-  return found;
+  return [found, Number(events)];
 }
 
 /** What makes one. */

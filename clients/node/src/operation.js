@@ -248,14 +248,14 @@ export class Operation {
   async #send(stem, values, before) {
     const { effect, arguments: parameters } = bundle.operations[stem];
     const takes = (argument) => parameters.some(({ name }) => name === argument);
-    const { link, tag, clock: testClock } = this.#engine;
+    const { link, tag, clock: testClock, partitions } = this.#engine;
     const make = (serverClock) => {
       const now = testClock?.();
       if (now === undefined) this.#history.boundBy(serverClock);
       else this.#history.boundByTestClock(now);
       const op_id = takes("op_id") ? this.id.bytes : undefined;
       const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.leaseIn(this.#engine) };
-      const own = { now_ms: now, op_id, bound_ms: this.#history.bound, ...owner };
+      const own = { now_ms: now, op_id, bound_ms: this.#history.bound, events: partitions.events, ...owner };
       return [...before, commandOf(stem, tag, { ...own, ...values }).map(storedOf)];
     };
     if (testClock || !takes("bound_ms")) return link.send(make(link.clock), this.#until);

@@ -36,9 +36,11 @@ export function firstTag(namespace) {
  * the partition of that user.
  */
 export class Partitions {
-  constructor(namespace, count) {
+  constructor(namespace, count, events = 0) {
     this.namespace = namespace;
     this.count = count;
+    /** How many events each keeps; 0: none are told. */
+    this.events = events;
     /** What the keys of each begin with. */
     this.tags = tagsOf(namespace, count);
   }

@@ -57,7 +57,7 @@ function valueOf(type, value) {
 
 async function evaluate(stem, command) {
   const keys = command.slice(3, 3 + Number(command[2]));
-  const nameless = keys.filter((key) => /:(user|connection|node)::(sessions?|lease)$/.test(key));
+  const nameless = keys.filter((key) => /:(user|connection|node)::(sessions?|lease|events)$/.test(key));
   assert.deepEqual(nameless, [], "no key of an empty name is sent");
   const [, reply] = await send(["SCRIPT", "LOAD", bundle.operations[stem].source], command);
   return reply;
@@ -89,6 +89,10 @@ async function heldBy(key, tag) {
       .map((member, at) => [textOf(member), Number(items[2 * at + 1])]);
     return { zset: Object.fromEntries(pairs) };
   }
+  if (type === "stream") {
+    const [entries] = await send(["XRANGE", key, "-", "+"]);
+    return { stream: entries.map(([, fields]) => toldBy(fields.map(textOf))) };
+  }
   if (type !== "string") return { other: type };
   const [bytes] = await send(["GET", key]);
   const isRecord = key.startsWith(`${tag}:session:`) || key.startsWith(`${tag}:aside:`);
@@ -98,6 +102,12 @@ async function heldBy(key, tag) {
   } catch {
     return { hex: bytes.toString("hex") };
   }
+}
+
+/** An event, by its fields that are not empty. */
+function toldBy(fields) {
+  const pairs = fields.filter((_, at) => at % 2 === 0).map((name, at) => [name, fields[2 * at + 1]]);
+  return Object.fromEntries(pairs.filter(([, value]) => value !== ""));
 }
 
 /** The fields of a record that the cases name: all but the sizes, which the texts show. */

@@ -75,7 +75,7 @@ test("the number is noted in each partition, and read by the next", async () => 
     await assert.rejects(refused, (error) => error instanceof errors.PartitionsError && error.found === 16);
   }
   for (const count of [0, 1025]) await assert.rejects(server.store({ namespace, partitions: count }), errors.InvalidError);
-  for (const foreign of ["1 x", "1 0", "1 1025", "1 2 3", "1 "]) {
+  for (const foreign of ["1 x", "1 0", "1 1025", "1 2 3 4", "1 2 x", "1 "]) {
     await server.admin.set(`{${namespace}:0}:contract`, foreign);
     await assert.rejects(server.store({ namespace }), errors.CorruptError);
   }

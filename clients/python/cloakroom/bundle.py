@@ -46,7 +46,7 @@ class Reply:
 class Script:
     """One operation."""
 
-    def __init__(self, stem: str, spec: dict[str, Any], layout: Layout, unnamed: str) -> None:
+    def __init__(self, stem: str, spec: dict[str, Any], layout: Layout, unnamed: str, unnamed_events: str) -> None:
         self.stem = stem
         self.sha1: str = spec["sha1"]
         self.source: str = spec["source"]
@@ -61,20 +61,31 @@ class Script:
         self._group = spec.get("group", {"keys": [], "arguments": []})
         self._layout = layout
         self._unnamed = unnamed
+        self._events: dict[str, Any] | None = spec.get("events")
+        self._unnamed_events = unnamed_events
 
     def command(self, tag: str, values: Values, members: Iterable[Values] = ()) -> Command:
-        """The EVALSHA of this script; `members` are those of its group."""
-        keys = [self._key(pattern, tag, values) for pattern in self._keys]
+        """The EVALSHA of this script; `members` are those of its group. With `events` it asks for them: of so many a
+        stream keeps, behind all else, with the streams of the partition and of each node."""
+        members = list(members)
+        keys = [self._key(pattern, tag, values, self._unnamed) for pattern in self._keys]
         arguments = [_argument(argument, values) for argument in self._arguments]
         for member in members:
-            keys += [self._key(pattern, tag, member) for pattern in self._group["keys"]]
+            keys += [self._key(pattern, tag, member, self._unnamed) for pattern in self._group["keys"]]
             arguments += [_argument(argument, member) for argument in self._group["arguments"]]
+        if (keep := values.get("events")) and self._events:
+            streams = [(pattern, values) for pattern in self._events["keys"]]
+            streams += [(pattern, member) for member in members for pattern in self._events.get("of_member", ())]
+            keys += [self._key(pattern, tag, names, self._unnamed_events) for pattern, names in streams]
+            arguments.append(keep)
         return ["EVALSHA", self.sha1, len(keys), *map(stored, keys), *map(stored, arguments)]
 
-    def _key(self, pattern: str, tag: str, values: Values) -> str:
-        """A key as it is sent: there is none of an empty name, and the record of the session keeps its position."""
+    @staticmethod
+    def _key(pattern: str, tag: str, values: Values, unnamed: str) -> str:
+        """A key as it is sent: there is none of an empty name, and another keeps its position: the record of the
+        session, or the stream of the partition."""
         is_named = all(any(map(values.get, names.split("|"))) for names in _NAMES.findall(pattern))
-        return name_key(pattern if is_named else self._unnamed, tag, values)
+        return name_key(pattern if is_named else unnamed, tag, values)
 
     def read(self, raw: Any) -> Reply:
         """A reply, by the fields that the bundle says it has."""
@@ -155,7 +166,7 @@ class Bundle:
         self.layout = Layout(spec["record"], spec["record_format"])
         self.lease = LeaseLayout(spec["lease"])
         self.scripts = {
-            stem: Script(stem, operation, self.layout, spec["unnamed"])
+            stem: Script(stem, operation, self.layout, spec["unnamed"], spec["unnamed_events"])
             for stem, operation in spec["operations"].items()
         }
         self.start = Start(**spec["start"])

@@ -272,6 +272,7 @@ class Call:
             else:
                 history.bound_by_test_clock(now)
             own: Values = {"now_ms": now, "op_id": self.id.stored, "bound_ms": history.bound_ms, **owner}
+            own = {**own, "events": self.engine.partitions.events}
             return script.command(self.engine.tag, {**self.engine.rules.arguments(), **own, **values}, members)
 
         def asks(clock: ServerClock) -> bool:

@@ -24,11 +24,13 @@ class Partitions:
     """Those of a namespace that has so many. A session lives in the partition of its id, and the id of a session with a
     user is in the partition of that user."""
 
-    def __init__(self, namespace: str, count: int) -> None:
+    def __init__(self, namespace: str, count: int, events: int = 0) -> None:
         check_namespace(namespace)
         check_range("partitions", count, 1, MOST)
         self.namespace = namespace
         self.count = count
+        #: How many events each keeps; 0: none are told.
+        self.events = events
         #: What the keys of each begin with.
         self.tags = _tags(namespace, count)
 

@@ -23,20 +23,21 @@ _log = logging.getLogger("cloakroom")
 
 def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
     """Loads the scripts, proves that the user may run all that they do, and notes their contract in each partition of
-    the namespace, with the number of those where it is not 1. Returns the engine with the partitions that there are.
+    the namespace, with the number of those where it is not 1. Returns the engine with the partitions that there are,
+    which tells events where those of the namespace are told.
     Raises `Forbidden` where it may not, `LaterContract` where clients of a later one work, and `OtherPartitions` where
     there is another number of them than is `wanted`."""
     call = Call(engine)
     yield from _prove(call)
     # The partition of the tag 0 comes first, which namespaces of all numbers have: who is refused there has noted
     # nothing anywhere.
-    count = yield from _note(call, wanted)
-    partitions = Partitions(engine.partitions.namespace, count)
+    count, events = yield from _note(call, wanted, 0)
+    partitions = Partitions(engine.partitions.namespace, count, events)
     engine = replace(engine, partitions=partitions)
     # Of a cluster one of the masters has to answer. Scripts are loaded by the calls that find another back.
     homes = engine.homes([first_tag(partitions.namespace), *partitions.tags])[1:]
     proofs = [_prove(Call(engine.at(place - 1))) for place in homes]
-    notes = [_note(Call(each), count) for each in engine.everywhere() if each.partition != partitions.first]
+    notes = [_note(Call(each), count, events) for each in engine.everywhere() if each.partition != partitions.first]
     for outcome in (*(yield from together(proofs)), *(yield from together(notes))):
         if isinstance(outcome, errors.CloakroomError) and not _is_away(outcome):
             raise outcome
@@ -47,22 +48,23 @@ def _is_away(error: errors.CloakroomError) -> bool:
     return isinstance(error, errors.NotExecuted) and isinstance(error.__cause__, (Lost, Unsent, Unreachable))
 
 
-def _note(call: Call, wanted: int | None) -> Steps[int]:
-    """Notes the contract in a partition where none is, and tells how many partitions there are."""
+def _note(call: Call, wanted: int | None, events: int) -> Steps[tuple[int, int]]:
+    """Notes the contract in a partition where none is, and tells how many partitions there are, and how many events
+    each keeps."""
     key, known = call.engine.key("contract"), call.engine.bundle.contract
     count = wanted or 1
-    note = known if count == 1 else f"{known} {count}"
+    note = f"{known} {count} {events}" if events else known if count == 1 else f"{known} {count}"
     noted, stored = yield from call.exchange(["SET", key, note, "NX", "PX", LONGEST_MS], ["GET", key])
     check_reply("contract", stored)
     if stored is None:
         # A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
         _log.warning("the contract cannot be noted, a client of a later one would not know of this one: %s", noted)
-        return count
-    found = _read(stored, known)
+        return count, events
+    found, events = _read(stored, known)
     if wanted is not None and found != wanted:
         raise errors.OtherPartitions(found, wanted)
     yield from call.exchange(["PEXPIRE", key, LONGEST_MS])
-    return found
+    return found, events
 
 
 def _prove(call: Call) -> Steps[None]:
@@ -98,14 +100,14 @@ def _is_forbidden(reply: Any) -> bool:
     return isinstance(reply, NoPermissionError) or (isinstance(reply, Exception) and "NOPERM" in str(reply))
 
 
-def _read(stored: bytes, known: int) -> int:
-    """How many partitions are noted, under the contract that is known."""
+def _read(stored: bytes, known: int) -> tuple[int, int]:
+    """How many partitions are noted, and how many events, under the contract that is known."""
     contract, *rest = stored.split(b" ")
-    scheme = rest.pop() if len(rest) == 2 else b"uuid"
+    scheme = rest.pop(1) if len(rest) > 1 and not rest[1].isdigit() else b"uuid"
     if (
         scheme not in (b"uuid", b"token")
         or not contract.isdigit()
-        or len(rest) > 1
+        or len(rest) > 2
         or not all(number.isdigit() for number in rest)
     ):
         raise errors.Corrupt("contract")
@@ -116,4 +118,4 @@ def _read(stored: bytes, known: int) -> int:
         raise errors.Corrupt("contract")
     if scheme != b"uuid":
         raise errors.OtherIdScheme(scheme.decode())
-    return count
+    return count, int(rest[1]) if len(rest) > 1 else 0

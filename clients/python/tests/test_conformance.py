@@ -18,7 +18,7 @@ from cloakroom.record import Entry, Record
 
 DIRECTORY = Path(__file__).parents[3] / "lua" / "conformance"
 BUNDLE = bundle.load()
-NAMELESS = re.compile(rb":(user|connection|node)::(sessions?|lease)$")
+NAMELESS = re.compile(rb":(user|connection|node)::(sessions?|lease|events)$")
 SPEC = json.loads((DIRECTORY.parent / "bundle.json").read_text())
 
 
@@ -45,6 +45,7 @@ class Namespace:
         given = defaults | step["with"]
         values = {argument["name"]: given.get(argument["name"], "") for argument in spec["arguments"]}
         values |= {name: given.get(name, "") for name in spec["names"]}
+        values["events"] = given.get("events")
         for argument in spec["arguments"]:
             values[argument["name"]] = encoded(argument["type"], values[argument["name"]])
         members = given.get(spec["group"]["name"], []) if "group" in spec else []
@@ -78,6 +79,8 @@ class Namespace:
             return {
                 "zset": {member.decode(): score for member, score in self.client.zrange(key, 0, -1, withscores=True)}
             }
+        if kind == "stream":
+            return {"stream": [told(fields) for _, fields in self.client.xrange(key)]}
         if kind != "string":
             return {"other": kind}
         raw = self.client.get(key)
@@ -88,6 +91,11 @@ class Namespace:
             return {"string": raw.decode()}
         except UnicodeDecodeError:
             return {"hex": raw.hex()}
+
+
+def told(fields: dict[bytes, bytes]) -> dict[str, str]:
+    """An event, by its fields that are not empty."""
+    return {name.decode(): value.decode() for name, value in fields.items() if value}
 
 
 def encoded(kind: str, value: Any) -> Any:

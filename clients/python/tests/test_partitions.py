@@ -76,7 +76,7 @@ def test_the_number_is_noted_in_each_partition_and_read_by_the_next(
             connect(partitions=count)
     with pytest.raises(cloakroom.Invalid):
         connect(partitions=0)
-    for foreign in ("1 x", "1 0", "1 1025", "1 2 3", "1 "):
+    for foreign in ("1 x", "1 0", "1 1025", "1 2 3 4", "1 2 x", "1 "):
         server.client.set(f"{connect.tag}:contract", foreign)
         with pytest.raises(cloakroom.Corrupt, match="contract"):
             connect()

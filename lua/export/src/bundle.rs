@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::commands::commands;
 use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
-use crate::keys::{KEYS, UNNAMED, names};
+use crate::keys::{EVENTS, KEYS, UNNAMED, names, node_stream};
 use crate::layout::{Layout, Lease, record_format};
 use crate::script::{Script, read};
 use crate::start::Start;
@@ -46,6 +46,8 @@ struct Bundle<'a> {
     lease: Lease,
     keys: BTreeMap<&'static str, &'static str>,
     unnamed: &'static str,
+    /// What is sent in the place of the stream of a node whose name is empty.
+    unnamed_events: &'static str,
     start: &'a Start,
     nothing_written: [&'static str; 17],
     operations: BTreeMap<&'a str, Operation<'a>>,
@@ -66,12 +68,24 @@ struct Operation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     moved: Option<&'static str>,
     writes: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<Events<'a>>,
     effect: &'static str,
     again: &'a str,
     /// Those that it may run.
     commands: BTreeSet<String>,
     sha1: String,
     source: &'a str,
+}
+
+/// What a call that asks for events passes behind all else: these keys, and how many events a stream keeps.
+#[derive(Debug, Serialize)]
+struct Events<'a> {
+    keys: Vec<String>,
+    /// For each member of the group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    of_member: Vec<String>,
+    told: &'a str,
 }
 
 /// A kind of `need`, and how to meet it.
@@ -109,6 +123,7 @@ pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<St
         lease: Lease::read(&read(&lua.join("lib/lease.lua"))?)?,
         keys: BTreeMap::from(KEYS),
         unnamed: UNNAMED,
+        unnamed_events: EVENTS,
         start,
         nothing_written: NOTHING_WRITTEN,
         operations,
@@ -129,6 +144,7 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
         needs: header.needs.iter().map(|need| supply(header, need)).collect(),
         moved: moved(header),
         writes: header.writes != "nothing.",
+        events: events(header),
         effect: effect(header),
         again: &header.again,
         commands: commands(source)?,
@@ -136,6 +152,18 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
         source,
     };
     Ok((header.stem.as_str(), operation))
+}
+
+/// The streams of the partition and of each node whose index it declares.
+fn events(header: &Header) -> Option<Events<'_>> {
+    let told = header.events.as_deref()?;
+    let own = header.keys.iter().filter_map(|key| node_stream(&key.pattern));
+    let of_member = header.group.iter().flat_map(|group| &group.keys);
+    Some(Events {
+        keys: std::iter::once(EVENTS.to_owned()).chain(own).collect(),
+        of_member: of_member.filter_map(|pattern| node_stream(pattern)).collect(),
+        told,
+    })
 }
 
 fn is_argument(header: &Header, name: &str) -> bool {

@@ -13,6 +13,8 @@ pub struct Header {
     pub replies: Vec<Reply>,
     pub needs: Vec<Need>,
     pub writes: String,
+    /// Which events it tells, if it tells any.
+    pub events: Option<String>,
     pub again: String,
     pub uses: Vec<String>,
 }
@@ -106,6 +108,10 @@ impl Header {
         let rest = rest.trim_start().strip_prefix("Replies\n").ok_or("no replies")?;
         let (replies, rest) = rest.split_once("  Writes:").ok_or("no line Writes:")?;
         let (writes, rest) = rest.split_once("  Again:").ok_or("no line Again:")?;
+        let (writes, events) = match writes.split_once("  Events:") {
+            Some((writes, events)) => (writes, Some(one_line(events))),
+            None => (writes, None),
+        };
         let (again, uses) = rest.split_once("  Uses:").ok_or("no line Uses:")?;
         let summary = one_line(summary);
         let summary = summary.strip_prefix(&format!("{stem}: ")).ok_or("does not begin with its stem")?;
@@ -121,6 +127,7 @@ impl Header {
             replies: Vec::new(),
             needs: Vec::new(),
             writes: one_line(writes),
+            events,
             again: one_line(again),
             uses: list(&one_line(uses)),
         };

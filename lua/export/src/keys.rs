@@ -1,7 +1,7 @@
 //! The keys of a partition, and the names in their patterns.
 
 /// Every key of a partition. Those that the scripts take are told by their headers; these are all that there are.
-pub const KEYS: [(&str, &str); 11] = [
+pub const KEYS: [(&str, &str); 13] = [
     ("session", "{ns:p}:session:<id>"),
     ("user", "{ns:p}:user:<user>:sessions"),
     ("connection", "{ns:p}:connection:<connection>:session"),
@@ -13,7 +13,18 @@ pub const KEYS: [(&str, &str); 11] = [
     ("kept", "{ns:p}:nodes:kept"),
     ("aside", "{ns:p}:aside:<id>"),
     ("lease", "{ns:p}:node:<node>:lease"),
+    ("events", EVENTS),
+    ("node_events", "{ns:p}:node:<node>:events"),
 ];
+
+/// The stream of all events of a partition. It stands in for the stream of a node whose name is empty.
+pub const EVENTS: &str = "{ns:p}:events";
+
+/// The stream of the node whose index has this pattern, if it is that of a node.
+pub fn node_stream(pattern: &str) -> Option<String> {
+    let node = pattern.strip_prefix("{ns:p}:node:")?.strip_suffix(":sessions")?;
+    Some(format!("{{ns:p}}:node:{node}:events"))
+}
 
 /// What is sent in the place of a key whose name is empty: the record of the session that it would be a key of.
 pub const UNNAMED: &str = KEYS[0].1;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::commands::with_questions;
 use crate::header::Header;
-use crate::minify::minify;
+use crate::minify::{minify, parts, pieces};
 
 /// A script.
 #[derive(Debug)]
@@ -31,16 +31,17 @@ impl Script {
     fn read(lua: &Path, stem: &str) -> Result<Self, String> {
         let own = read(&lua.join(format!("{stem}.lua")))?;
         let header = Header::parse(stem, &own)?;
-        let mut fragments = String::new();
-        for fragment in &header.uses {
-            fragments += &read(&lua.join(format!("lib/{fragment}.lua")))?;
-        }
         let [binding, ordinary, rest] = in_three(&own);
+        let (mut front, mut fragments) = (String::new(), String::new());
+        for fragment in &header.uses {
+            let fragment = read(&lua.join(format!("lib/{fragment}.lua")))?;
+            *(if is_used(&fragment, binding) { &mut front } else { &mut fragments }) += &fragment;
+        }
         let composed = |code: String| {
             with_questions(&minify(&code)).map_err(|reason| format!("lua/{stem}.lua: {reason}"))
         };
-        let source = composed([binding, ordinary, &fragments, rest].concat())?;
-        let general = composed([binding, &fragments, rest].concat())?;
+        let source = composed([&front, binding, ordinary, &fragments, rest].concat())?;
+        let general = composed([&front, binding, &fragments, rest].concat())?;
         Ok(Self { header, source, general })
     }
 }
@@ -51,6 +52,12 @@ const ORDINARILY: &str = "\n-- Ordinarily:";
 /// The line from which on it does anything else. The fragments are put in here, so that their functions are made only
 /// then: of the functions of its fragments each costs a script as much as a comparison, and there are dozens.
 const OTHERWISE: &str = "\n-- Otherwise:";
+
+/// Whether code names a function of a fragment.
+fn is_used(fragment: &str, code: &str) -> bool {
+    let words: Vec<&str> = code.lines().flat_map(pieces).collect();
+    parts(fragment).iter().filter_map(|part| part.name).any(|name| words.contains(&name))
+}
 
 /// What is in front of the ordinary form, that form, and the rest. A script without one is all rest.
 fn in_three(own: &str) -> [&str; 3] {

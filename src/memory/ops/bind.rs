@@ -5,7 +5,9 @@ use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::shared_name::SharedName;
-use crate::model::{Binding, Bound, Refusal, Result, SessionId, SessionRef, Status, Version, some};
+use crate::model::{
+    Binding, Bound, EventKind, Refusal, Result, SessionId, SessionRef, Status, Version, some,
+};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, binding: &Binding) -> Result<Bound> {
     let binding = &binding.clone().at(call.identity)?;
@@ -73,6 +75,7 @@ fn attempt(
 
     if let Some(holder) = &holder {
         let mut record = locked.take(holder);
+        call.tell(EventKind::TakenOver, holder, &record, record.version + 1);
         record.detach(call.operation, call.now);
         locked.put(holder.clone(), record);
     }
@@ -82,6 +85,7 @@ fn attempt(
     record.status = Status::Active;
     record.change(call.operation, call.now);
     let version = record.version;
+    call.tell_from(EventKind::Bound, id, &record, version, node.as_str());
     locked.put(id.clone(), record);
     Ok(Answer { version, connection, node, holder, changed: true })
 }

@@ -4,7 +4,7 @@ use crate::memory::call::Call;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
-use crate::model::{Direction, Leftover, Result, SessionId, SessionRef, TaskId, ms};
+use crate::model::{Direction, Ending, EventKind, Leftover, Result, SessionId, SessionRef, TaskId, ms};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
     let id = session.id();
@@ -34,7 +34,8 @@ fn attempt(
     };
     if matches!(what, Leftover::Copy { .. }) {
         locked.need_session(id, record)?;
-        locked.discard(id);
+        let copy = locked.discard(id);
+        call.tell(EventKind::Ended(Ending::Withdrawn), id, &copy, copy.version);
         return Ok(true);
     }
     let mut left = record.clone();

@@ -7,10 +7,10 @@ use crate::memory::locked_shards::LockedShards;
 use crate::memory::noted_changes::NotedChanges;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::SharedName;
-use crate::memory::{capacity, limit};
+use crate::memory::{capacity, limit, removal};
 use crate::model::{
-    Created, NewSession, NodeIdentity, Refusal, Removed, Result, Session, SessionId, Times, ValidatedSession,
-    Version, ms,
+    Created, EventKind, NewSession, NodeIdentity, Refusal, Removed, Result, Session, SessionId, Times,
+    ValidatedSession, Version, ms,
 };
 
 pub(crate) fn run(call: Call<'_>, new: NewSession) -> Result<Created> {
@@ -62,9 +62,10 @@ fn attempt(
     }
     let oldest = if victims.is_empty() { capacity::find(call, locked)? } else { None };
 
-    let evicted = limit::evict(call, locked, victims);
-    let way_of = oldest.map(|oldest| locked.discard(&oldest).session(&oldest, call.now));
     let record = record(call, validated, call.now);
+    call.tell(EventKind::Created, id, &record, record.version);
+    let evicted = limit::evict(call, locked, victims);
+    let way_of = oldest.map(|oldest| removal::make_way(call, locked, &oldest).session(&oldest, call.now));
     let times = record.times();
     locked.put(id.clone(), record);
     Ok(Made { version: 1, times, evicted, way_of })

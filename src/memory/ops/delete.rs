@@ -6,7 +6,7 @@ use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Kind;
 use crate::memory::removal;
-use crate::model::{Leaving, Refusal, Result, SessionId, SessionRef, Version, ms};
+use crate::model::{Ending, EventKind, Leaving, Refusal, Result, SessionId, SessionRef, Version, ms};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<bool> {
     let hint = session.hint().index_fields();
@@ -30,7 +30,7 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Re
     let record = locked.live(id, call.now)?;
     fence(call, locked, record.node.as_str())?;
     locked.need_session(id, record)?;
-    removal::remove_one(call, locked, id.clone());
+    removal::remove_one(call, locked, id.clone(), Ending::Deleted);
     Ok(())
 }
 
@@ -62,6 +62,8 @@ fn attempt_to_leave(
     }
     locked.need_session(id, record)?;
     let old = locked.take(id);
+    let ending = Ending::Login(leaving.new_id.clone());
+    call.tell(EventKind::Ended(ending), id, &old, old.version + 1);
     let kind = Kind::Deleted(Some(leaving.new_id.clone()));
     let until = call.now + ms(call.rules.rotation_grace);
     let leftover = old.into_leftover(kind, call.operation, until, call.now);

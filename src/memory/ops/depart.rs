@@ -4,7 +4,7 @@ use crate::memory::call::{Call, was_there};
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Kind;
-use crate::model::{Direction, Refusal, Result, SessionId, SessionRef, TaskId, Version};
+use crate::model::{Direction, EventKind, Refusal, Result, SessionId, SessionRef, TaskId, Version};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, task: TaskId, until: u64) -> Result<bool> {
     let id = session.id();
@@ -32,7 +32,9 @@ fn attempt(
     }
     locked.need_session(id, record)?;
 
-    let departed = locked.take(id).into_departed();
+    let old = locked.take(id);
+    call.tell(EventKind::Departed, id, &old, old.version);
+    let departed = old.into_departed();
     locked.leave(id.clone(), departed);
     Ok(())
 }

@@ -3,16 +3,16 @@
 use std::cmp::Ordering;
 
 use crate::memory::call::Call;
-use crate::memory::capacity;
 use crate::memory::halt::{Halt, departed, missing};
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::noted_changes::NotedChanges;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shared_name::SharedName;
+use crate::memory::{capacity, removal};
 use crate::model::{
-    Direction, Export, Freeze, Import, Incoming, Refusal, Replaces, Result, Session, SessionId, Status,
-    Version, changed_entries, ms,
+    Direction, EventKind, Export, Freeze, Import, Incoming, Refusal, Replaces, Result, Session, SessionId,
+    Status, Version, changed_entries, ms,
 };
 
 pub(crate) fn export(call: &Call<'_>, id: &SessionId) -> Result<Option<Export>> {
@@ -143,10 +143,18 @@ fn attempt(
     }
     if replaced {
         let old = locked.take(id);
+        if (&old.user, &old.connection, &old.node, old.status)
+            != (&new.user, &new.connection, &new.node, new.status)
+        {
+            call.tell_from(EventKind::Updated, id, &new, new.version, old.node.as_str());
+        }
         (new.stored_until, new.copies_until) = (old.stored_until, old.copies_until);
     }
+    if !replaced {
+        call.tell(EventKind::Arrived, id, &new, new.version);
+    }
     if let Some(oldest) = oldest {
-        locked.discard(&oldest);
+        removal::make_way(call, locked, &oldest);
     }
     new.reschedule(call.rules);
     locked.put(id.clone(), new);

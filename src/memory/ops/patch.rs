@@ -6,7 +6,8 @@ use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
 use crate::model::{
-    Patch, Patched, Refusal, Result, SessionId, SessionRef, Version, changed_entries, count_entries, ms,
+    EventKind, Patch, Patched, Refusal, Result, SessionId, SessionRef, Version, changed_entries,
+    count_entries, ms,
 };
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, patch: &Patch) -> Result<Patched> {
@@ -48,6 +49,7 @@ fn attempt(
         return Err(Halt::Refused(Refusal::TooLarge { bytes, entries }));
     }
 
+    let is_told = status != record.status;
     let record = locked.edit(id, |record: &mut Record| {
         record.body = body.into();
         record.status = status;
@@ -56,5 +58,8 @@ fn attempt(
             record.set_ttl(ttl, call.now, call.rules);
         }
     });
+    if is_told {
+        call.tell(EventKind::Updated, id, record, record.version);
+    }
     Ok((record.version, record.expires_at, true))
 }

@@ -3,6 +3,7 @@
 use crate::memory::call::Call;
 use crate::memory::ops::expired;
 use crate::memory::record::Record;
+use crate::memory::removal;
 use crate::model::{Reaped, Result, SESSIONS_PER_SCRIPT, SessionId, check_count};
 
 pub(crate) fn run(call: Call<'_>, batch: usize) -> Result<Reaped> {
@@ -12,7 +13,7 @@ pub(crate) fn run(call: Call<'_>, batch: usize) -> Result<Reaped> {
         let ids: Vec<SessionId> =
             expired::oldest(locked, call.now).take(batch).map(|(_, id)| id.clone()).collect();
         let remove = |id: SessionId| {
-            let record = locked.discard(&id);
+            let record = removal::make_way(call, locked, &id);
             (id, record)
         };
         Ok(ids.into_iter().map(remove).collect())

@@ -6,8 +6,8 @@ use crate::memory::halt::fenced;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
 use crate::model::{
-    Claim, Claimed, Cursor, IndexEntry, RecoveredSession, Refusal, Result, Selector, SessionId, Version, ms,
-    some,
+    Claim, Claimed, Cursor, EventKind, IndexEntry, RecoveredSession, Refusal, Result, Selector, SessionId,
+    Version, ms, some,
 };
 
 pub(crate) fn run(call: Call<'_>, claim: &Claim) -> Result<Claimed> {
@@ -72,6 +72,7 @@ fn take(call: &Call<'_>, locked: &mut LockedShards<'_>, claim: &Claim, id: Sessi
     record.hand_over(&claim.to, call.operation, call.now);
     record.prolong(call.now + ms(claim.reconnect), call.rules);
     let version = Version::new(record.version);
+    call.tell_from(EventKind::Recovered, &id, &record, record.version, &claim.node);
     let user = some(record.user.as_str()).map(Into::into);
     locked.put(id.clone(), record);
     RecoveredSession { id, from: claim.node.clone(), version, user, connection }

@@ -7,7 +7,9 @@ use crate::memory::limit;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
-use crate::model::{Error, NewId, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms};
+use crate::model::{
+    Error, EventKind, NewId, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms,
+};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
     rotation.check()?;
@@ -62,6 +64,7 @@ fn attempt(
         record.user.set(new_user);
     }
     record.change(call.operation, call.now);
+    call.tell(EventKind::Rotated(new_id.clone()), id, &record, record.version);
     // Copies that may wait are of the old id.
     record.copies_until = 0;
     locked.put(new_id.clone(), record.clone());

@@ -3,7 +3,7 @@
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
-use crate::model::{Error, Refusal, Result, SessionRef, require_name};
+use crate::model::{Error, EventKind, Refusal, Result, SessionRef, require_name};
 
 /// Whether the connection was detached; `None`: there is no live session.
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, connection: &str) -> Result<Option<bool>> {
@@ -24,6 +24,7 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, connection: &str) ->
         locked.need_session(id, record)?;
 
         let mut record = locked.take(id);
+        call.tell(EventKind::Unbound, id, &record, record.version + 1);
         record.detach(call.operation, call.now);
         locked.put(id.clone(), record);
         Ok(true)

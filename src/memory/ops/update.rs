@@ -4,7 +4,8 @@ use crate::memory::call::Call;
 use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
-use crate::model::{Refusal, Result, Session, SessionId, Version, ms};
+use crate::memory::shared_name::SharedName;
+use crate::model::{EventKind, Refusal, Result, Session, SessionId, Version, ms};
 
 pub(crate) fn run(call: Call<'_>, session: &mut Session) -> Result<()> {
     let entries = session.check(call.rules)?;
@@ -45,6 +46,9 @@ fn attempt(
     }
 
     let mut record = locked.take(id);
+    let was = [record.user.clone(), record.connection.clone(), record.node.clone()];
+    let is_told = was.each_ref().map(SharedName::as_str) != [&*new.user, &*new.connection, &*new.node]
+        || record.status != session.status;
     record.user.set(&new.user);
     record.connection.set(&new.connection);
     record.node.set(&new.node);
@@ -53,6 +57,9 @@ fn attempt(
     record.change(call.operation, call.now);
     if ms(session.ttl) != record.ttl {
         record.set_ttl(ms(session.ttl), call.now, call.rules);
+    }
+    if is_told {
+        call.tell_from(EventKind::Updated, id, &record, record.version, was[2].as_str());
     }
     let answer = (record.version, record.last_active, record.expires_at);
     locked.put(id.clone(), record);

@@ -55,7 +55,13 @@ impl World {
         let clock = TestClock::new();
         clock.set_ms(1_000_000);
         let shards = Shards::new(thread_rng().gen_range(2..=4));
-        let memory = Memory { shards, capacity, clock: Some(clock.clone()), closed: false.into() };
+        let memory = Memory {
+            shards,
+            capacity,
+            clock: Some(clock.clone()),
+            closed: false.into(),
+            events: Default::default(),
+        };
         Self { memory, rules: rules.ttl(TTL), clock, export: None }
     }
 

@@ -10,11 +10,12 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, task: TaskId, wha
     let cmd = |plan: &KeyPlan| {
         let mut keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields).to_vec();
         keys.push(call.keys().migrations());
-        let mut cmd = call.evalsha(&script::CLEAN, keys.iter());
+        let mut cmd = call.evalsha_telling(&script::CLEAN, keys.iter(), [&plan.index_fields.node]);
         cmd.arg(task.as_bytes()).arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
         let until_ms = if let Leftover::Copy { until_ms } = what { until_ms } else { 0 };
         cmd.arg(what.word()).arg(until_ms).arg(ms(call.rules().tombstone));
+        call.events_argument(&mut cmd);
         cmd
     };
     let reply = plan.settle(call, &script::CLEAN, cmd).await?;

@@ -33,7 +33,8 @@ fn command(call: &Call, plan: &KeyPlan, session: &ValidatedSession) -> redis::Cm
     let lease = call.fence_key(&keys[0]);
     let keys = keys.iter().chain([&holder_key, &lease]).chain(&victim_keys);
     let (limit, policy) = rules.limit_arguments();
-    let mut cmd = call.evalsha(&script::CREATE, keys);
+    let nodes = std::iter::once(plan.index_fields.node.as_slice()).chain(plan.victim_nodes());
+    let mut cmd = call.evalsha_telling(&script::CREATE, keys, nodes);
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());
     cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
@@ -43,5 +44,6 @@ fn command(call: &Call, plan: &KeyPlan, session: &ValidatedSession) -> redis::Cm
     call.fence_arguments(&mut cmd);
     cmd.arg(&session.entries);
     plan.victim_arguments(&mut cmd);
+    call.events_argument(&mut cmd);
     cmd
 }

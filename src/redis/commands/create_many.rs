@@ -95,8 +95,9 @@ async fn make(call: &Call, batch: &[BatchMember]) -> Result<Reply> {
             call.keys().of_session(session.id.as_str(), &session.index_fields);
         keys.extend([record, user, connection, node]);
     }
+    let nodes = || batch.iter().map(|member| &member.session.index_fields.node);
     let cmd = || {
-        let mut cmd = call.evalsha(&script::CREATE_MANY, keys.iter());
+        let mut cmd = call.evalsha_telling(&script::CREATE_MANY, keys.iter(), nodes());
         call.bound_argument(&mut cmd);
         cmd.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace)).arg(ms(rules.tombstone));
         for BatchMember { operation_id, session, .. } in batch {
@@ -105,6 +106,7 @@ async fn make(call: &Call, batch: &[BatchMember]) -> Result<Reply> {
             cmd.arg(&index_fields.user).arg(&index_fields.connection).arg(&index_fields.node);
             cmd.arg(operation_id.as_bytes()).arg(status.word()).arg(ms(*ttl)).arg(entries);
         }
+        call.events_argument(&mut cmd);
         cmd
     };
     call.run(&script::CREATE_MANY, cmd).await

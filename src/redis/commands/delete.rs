@@ -38,7 +38,8 @@ async fn settle(
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
         let lease = call.fence_key(&keys[0]);
-        let mut cmd = call.evalsha(&script::DELETE, keys.iter().chain([&lease]));
+        let nodes = [&plan.index_fields.node];
+        let mut cmd = call.evalsha_telling(&script::DELETE, keys.iter().chain([&lease]), nodes);
         cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
         cmd.arg(tombstone_ms);
@@ -47,6 +48,7 @@ async fn settle(
             None => cmd.arg("").arg(""),
         };
         call.fence_arguments(&mut cmd);
+        call.events_argument(&mut cmd);
         cmd
     };
     plan.settle(call, &script::DELETE, cmd).await

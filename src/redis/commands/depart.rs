@@ -9,9 +9,10 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, task: TaskId, unt
     let mut plan = KeyPlan::of(session, OnRotated::Answer);
     let cmd = |plan: &KeyPlan| {
         let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
-        let mut cmd = call.evalsha(&script::DEPART, keys.iter());
+        let mut cmd = call.evalsha_telling(&script::DEPART, keys.iter(), [&plan.index_fields.node]);
         cmd.arg(task.as_bytes()).arg(until_ms).arg(plan.id.as_str());
         cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
+        call.events_argument(&mut cmd);
         cmd
     };
     let reply = plan.settle(call, &script::DEPART, cmd).await?;

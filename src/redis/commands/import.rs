@@ -56,7 +56,8 @@ fn command(
     let new_keys = [new_user, new_connection, new_node, holder, call.keys().migrations()];
     let victim_keys = plan.victim_keys(call);
     let keys = keys.iter().chain(&new_keys).chain(&victim_keys);
-    let mut cmd = call.evalsha(&script::IMPORT, keys);
+    let nodes = [old.node.as_slice(), new.node.as_bytes()].into_iter().chain(plan.victim_nodes());
+    let mut cmd = call.evalsha_telling(&script::IMPORT, keys, nodes);
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());
     cmd.arg(&old.user).arg(&old.connection).arg(&old.node).arg(session.version.get());
@@ -76,5 +77,6 @@ fn command(
     cmd.arg(if is_handed_over { "yes" } else { "no" });
     cmd.arg(limit).arg(policy).arg(ms(call.rules().tombstone));
     plan.victim_arguments(&mut cmd);
+    call.events_argument(&mut cmd);
     cmd
 }

@@ -27,7 +27,12 @@ fn command(call: &Call, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis:
     let rules = call.rules();
     let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
     let lease = call.fence_key(&keys[0]);
-    let mut cmd = call.evalsha(&script::PATCH, keys.iter().chain([&lease]));
+    let keys = keys.iter().chain([&lease]);
+    // Only a new status is told.
+    let mut cmd = match patch.status {
+        Some(_) => call.evalsha_telling(&script::PATCH, keys, [&plan.index_fields.node]),
+        None => call.evalsha(&script::PATCH, keys),
+    };
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());
     cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
@@ -37,5 +42,8 @@ fn command(call: &Call, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis:
     cmd.arg(ms(rules.grace)).arg(rules.session_bytes).arg(rules.session_entries);
     call.fence_arguments(&mut cmd);
     cmd.arg(changes);
+    if patch.status.is_some() {
+        call.events_argument(&mut cmd);
+    }
     cmd
 }

@@ -77,7 +77,7 @@ async fn take_once(
         names.extend([record, user, connection]);
     }
     let cmd = || {
-        let mut cmd = call.evalsha(&script::RECOVER, &names);
+        let mut cmd = call.evalsha_telling(&script::RECOVER, &names, [&claim.node, &claim.to]);
         call.operation_arguments(&mut cmd);
         cmd.arg(&claim.node).arg(&claim.to);
         match &claim.identity {
@@ -89,6 +89,7 @@ async fn take_once(
         for Candidate { id, index_fields, .. } in candidates {
             cmd.arg(id).arg(&index_fields.user).arg(&index_fields.connection);
         }
+        call.events_argument(&mut cmd);
         cmd
     };
     let mut reply = call.run(&script::RECOVER, cmd).await?;

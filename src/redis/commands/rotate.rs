@@ -42,11 +42,13 @@ fn command(call: &Call, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> r
     let lease = call.fence_key(&keys[0]);
     let keys = keys.iter().chain([&new_record, &new_user_key, &lease]).chain(&victim_keys);
     let (limit, policy) = rules.limit_arguments();
-    let mut cmd = call.evalsha(&script::ROTATE, keys);
+    let nodes = std::iter::once(old.node.as_slice()).chain(plan.victim_nodes());
+    let mut cmd = call.evalsha_telling(&script::ROTATE, keys, nodes);
     cmd.arg(call.id().as_bytes()).arg(plan.id.as_str());
     cmd.arg(&old.user).arg(&old.connection).arg(&old.node).arg(new_id.as_str()).arg(new_user);
     cmd.arg(ms(rules.grace)).arg(ms(rules.rotation_grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy);
     call.fence_arguments(&mut cmd);
     plan.victim_arguments(&mut cmd);
+    call.events_argument(&mut cmd);
     cmd
 }

@@ -15,10 +15,11 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, connection: &str)
         let (connection_key, node_key) = (keys.connection(connection), keys.node(node));
         let lease = call.fence_key(&keys.record);
         let names = [keys.record, connection_key, node_key, lease];
-        let mut cmd = call.evalsha(&script::UNBIND, names.iter());
+        let mut cmd = call.evalsha_telling(&script::UNBIND, names.iter(), [node]);
         call.operation_arguments(&mut cmd);
         cmd.arg(plan.id.as_str()).arg(connection).arg(node);
         call.fence_arguments(&mut cmd);
+        call.events_argument(&mut cmd);
         cmd
     };
     let reply = plan.settle(call, &script::UNBIND, cmd).await?;

@@ -24,7 +24,7 @@ fn command(call: &Call, plan: &KeyPlan, session: &Session, entries: &[u8]) -> re
     let [_, _, new_user, new_connection, new_node] = call.keys().of_session(plan.id.as_str(), new);
     let (holder, lease) = (plan.holder_key(call), call.fence_key(&keys[0]));
     let keys = keys.iter().chain([&new_user, &new_connection, &new_node, &holder, &lease]);
-    let mut cmd = call.evalsha(&script::UPDATE, keys);
+    let mut cmd = call.evalsha_telling(&script::UPDATE, keys, [old.node.as_slice(), new.node.as_bytes()]);
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str());
     cmd.arg(&old.user).arg(&old.connection).arg(&old.node).arg(session.version.get());
@@ -32,5 +32,6 @@ fn command(call: &Call, plan: &KeyPlan, session: &Session, entries: &[u8]) -> re
     cmd.arg(session.status.word()).arg(ms(session.ttl)).arg(ms(call.rules().grace));
     call.fence_arguments(&mut cmd);
     cmd.arg(entries);
+    call.events_argument(&mut cmd);
     cmd
 }

@@ -48,7 +48,8 @@ pub(crate) struct Reach {
 impl Reach {
     fn node(&self, address: Address) -> Arc<Node> {
         let near_cache = self.near_cache.clone();
-        let tracking = near_cache.map(|(near_cache, staleness)| Tracking::new(near_cache, staleness));
+        let tracking =
+            near_cache.map(|(near_cache, staleness)| Arc::new(Tracking::new(near_cache, staleness)));
         let origin = Origin::Dialer(self.dialer.at(&address), tracking);
         let pool = Pool::new(Connector::new(origin, self.timeout), self.pool_size);
         Arc::new(Node::new(Some(address), pool))

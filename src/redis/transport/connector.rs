@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::timed_out;
 use crate::redis::transport::dialer::Dialer;
+use crate::redis::transport::ear::Ear;
 use crate::redis::transport::role::Role;
 use crate::redis::transport::sentinels::{Named, Sentinels};
 use crate::redis::transport::siblings::Siblings;
@@ -40,11 +41,12 @@ const KEEPALIVES: u32 = 3;
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Where connections come from.
+#[derive(Clone)]
 pub(crate) enum Origin {
     /// The store makes them, tracked if that is asked for and the server can.
-    Dialer(Dialer, Option<Tracking>),
+    Dialer(Dialer, Option<Arc<Tracking>>),
     /// Each leads to the master that the sentinels name, and is made as by this dialer.
-    Sentinels(Arc<Sentinels>, Dialer, Option<Tracking>),
+    Sentinels(Arc<Sentinels>, Dialer, Option<Arc<Tracking>>),
     /// The service makes them.
     Manager(Arc<dyn Manager>),
 }
@@ -91,7 +93,7 @@ const NO_TIMEOUT: Duration = Duration::from_secs(3600);
 pub(crate) enum Use {
     /// All calls.
     Shared,
-    /// One caller alone, who waits for replicas on it. The server tells of no changes there.
+    /// One caller alone, who waits for replicas on it, or reads events. The near cache keeps nothing that is read there.
     Alone,
 }
 
@@ -102,6 +104,8 @@ pub(crate) struct Connector {
     config: AsyncConnectionConfig,
     timeout: Duration,
     siblings: Arc<Siblings>,
+    /// Who is told by the server of changes of what was read on its connections.
+    ear: Option<Arc<Ear>>,
 }
 
 impl Connector {
@@ -111,7 +115,12 @@ impl Connector {
             .set_connection_timeout(None) // that of the whole handshake is ours
             .set_response_timeout(None) // the operation has the deadline
             .set_pipeline_buffer_size(WRITE_QUEUE);
-        Self { origin, config, timeout, siblings: Arc::new(Siblings::new(timeout)) }
+        Self { origin, config, timeout, siblings: Arc::new(Siblings::new(timeout)), ear: None }
+    }
+
+    /// One that leads to where this one does.
+    pub(crate) fn listening(&self, ear: Arc<Ear>) -> Self {
+        Self { ear: Some(ear), ..Self::new(self.origin.clone(), self.timeout) }
     }
 
     pub(crate) fn siblings(&self) -> &Siblings {
@@ -160,15 +169,14 @@ impl Connector {
     async fn link(&self, of: Use) -> RedisResult<Link> {
         match &self.origin {
             Origin::Dialer(dialer, tracking) => {
-                let (link, tracked) =
-                    self.link_by(dialer, tracking.as_ref().filter(|_| of == Use::Shared)).await?;
+                let tracking = tracking.as_deref().filter(|_| of == Use::Shared);
+                let (link, tracked) = self.link_by(dialer, tracking).await?;
                 Ok(Link { link, tracked, named: None })
             }
             Origin::Sentinels(sentinels, dialer, tracking) => {
                 let address = sentinels.master(self.timeout / 2).await?;
-                let (link, tracked) = self
-                    .link_by(&dialer.at(&address), tracking.as_ref().filter(|_| of == Use::Shared))
-                    .await?;
+                let tracking = tracking.as_deref().filter(|_| of == Use::Shared);
+                let (link, tracked) = self.link_by(&dialer.at(&address), tracking).await?;
                 Ok(Link { link, tracked, named: Some(Named::new(sentinels.clone(), address)) })
             }
             Origin::Manager(manager) => Ok(Link { link: manager.make().await?, tracked: None, named: None }),
@@ -184,6 +192,11 @@ impl Connector {
             && let Some(tracked) = tracking.connect(dialer, &self.config).await?
         {
             return Ok(tracked);
+        }
+        if let Some(ear) = &self.ear
+            && let Some(link) = ear.connect(dialer, &self.config).await?
+        {
+            return Ok((link, None));
         }
         Ok((dialer.connect(&self.config).await?, None))
     }

@@ -1,8 +1,9 @@
 //! A server that a store sends to: its connections, and the reads that share pipelines on them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::redis::transport::address::Address;
+use crate::redis::transport::listener::Listener;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::read_batcher::ReadBatcher;
 
@@ -15,11 +16,24 @@ pub(crate) struct Node {
     /// For what is large. Where one caller has a connection alone, the same.
     pub(crate) large: Arc<Pool>,
     pub(crate) reads: Arc<ReadBatcher>,
+    /// Who reads events there, if anybody does.
+    listener: Mutex<Weak<Listener>>,
 }
 
 impl Node {
     pub(crate) fn new(address: Option<Address>, pool: Pool) -> Self {
         let pool = Arc::new(pool);
-        Self { address, large: pool.for_large(), pool, reads: Arc::default() }
+        let (large, reads, listener) = (pool.for_large(), Arc::default(), Mutex::default());
+        Self { address, large, pool, reads, listener }
+    }
+
+    /// The connection on which all readers of a store read events there.
+    pub(crate) fn listener(&self) -> Arc<Listener> {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        listener.upgrade().unwrap_or_else(|| {
+            let new = Arc::new(Listener::new(&self.pool));
+            *listener = Arc::downgrade(&new);
+            new
+        })
     }
 }

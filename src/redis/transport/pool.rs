@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::connector::{Connector, Use};
 use crate::redis::transport::delivery::{Unavailable, timed_out};
+use crate::redis::transport::ear::Ear;
 use crate::redis::transport::place::{Place, Turn};
 
 /// How many connections there are beside the others for what is large.
@@ -71,6 +72,11 @@ impl Pool {
             Use::Shared => Arc::new(Self::of(Use::Shared, self.0.connector.clone(), FOR_LARGE)),
             Use::Alone => self.clone(),
         }
+    }
+
+    /// One of a single connection, on which the server tells of changes.
+    pub(crate) fn listening(&self, ear: Arc<Ear>) -> Self {
+        Self::of(Use::Alone, Arc::new(self.0.connector.listening(ear)), 1)
     }
 
     /// The connection in the first place, and how many there were so far.

@@ -87,7 +87,7 @@ impl Tracking {
 }
 
 /// redis-rs knows this only by the words of one version.
-fn speaks_no_resp3(error: &RedisError) -> bool {
+pub(crate) fn speaks_no_resp3(error: &RedisError) -> bool {
     let detail = server_detail(error).unwrap_or_default();
     error.kind() == ErrorKind::RESP3NotSupported
         || server_code(error).as_deref() == Some("NOPROTO")
@@ -97,7 +97,7 @@ fn speaks_no_resp3(error: &RedisError) -> bool {
 /// Whether a server puts invalidations between replies. Before 6.2.14 (some earlier ones of 6.2 may, and were not tried) they
 /// could come within the reply to MGET or EXEC, and all replies after that would go to the wrong callers; and before 7.0.9
 /// a full table of tracked keys could end the server.
-fn is_in_order(hello: &[(Value, Value)]) -> bool {
+pub(crate) fn is_in_order(hello: &[(Value, Value)]) -> bool {
     let text = |value: &Value| redis::from_redis_value_ref::<String>(value).ok();
     let version = hello.iter().find(|(field, _)| text(field).as_deref() == Some("version"));
     let version = version.and_then(|(_, version)| text(version)).unwrap_or_default();

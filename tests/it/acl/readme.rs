@@ -70,15 +70,28 @@ fn what_the_store_sends_by_itself_is_proved_at_its_start_or_by_it() {
     sent_by(&root().join("src/redis"), &mut sent);
     let besides: Vec<String> = sent.difference(&commands()).cloned().collect();
     // SENTINEL is for sentinels. CLUSTER is for clusters, and so is ASKING, without which calls are refused while their slot moves.
-    // WAIT is proved when a call first waits for replicas.
+    // WAIT is proved when a call first waits for replicas, XRANGE and XREVRANGE when somebody first reads events.
     // Without INFO nothing warns of eviction, and without SCAN no reaper tidies indexes. Without CLIENT a near cache keeps
     // nothing, and HELLO is for all users. Without ROLE it is INFO that tells the role, and without both no connection is
     // made.
     assert_eq!(
         besides,
         [
-            "ASKING", "CLIENT", "CLUSTER", "EVALSHA", "EXEC", "HELLO", "INFO", "MULTI", "ROLE", "SCAN",
-            "SCRIPT", "SENTINEL", "WAIT"
+            "ASKING",
+            "CLIENT",
+            "CLUSTER",
+            "EVALSHA",
+            "EXEC",
+            "HELLO",
+            "INFO",
+            "MULTI",
+            "ROLE",
+            "SCAN",
+            "SCRIPT",
+            "SENTINEL",
+            "WAIT",
+            "XRANGE",
+            "XREVRANGE"
         ]
     );
     assert!(sent.contains("PING"));

@@ -9,6 +9,7 @@ pub(crate) struct Bundle {
     pub(crate) record: Layout,
     /// What is sent in the place of a key whose name is empty. `None` in a test that sends such keys all the same.
     pub(crate) unnamed: Option<String>,
+    pub(crate) unnamed_events: String,
     pub(crate) operations: BTreeMap<String, Operation>,
 }
 
@@ -55,6 +56,7 @@ pub(crate) struct Operation {
     pub(crate) replies: Vec<Form>,
     pub(crate) needs: Vec<Need>,
     pub(crate) writes: bool,
+    pub(crate) events: Option<Events>,
     pub(crate) commands: BTreeSet<String>,
     pub(crate) sha1: String,
     pub(crate) source: String,
@@ -79,6 +81,14 @@ pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) keys: Vec<String>,
     pub(crate) arguments: Vec<Argument>,
+}
+
+/// What a call that asks for events passes behind all else.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Events {
+    pub(crate) keys: Vec<String>,
+    #[serde(default)]
+    pub(crate) of_member: Vec<String>,
 }
 
 /// A form of reply.

@@ -31,8 +31,29 @@ impl Sent {
                 arguments.extend(group.arguments.iter().map(|argument| bytes(argument, &values)));
             }
         }
+        if let Some(keep) = values.get("events") {
+            keys.extend(streams(bundle, operation, tag, values));
+            arguments.push(keep.to_string().into_bytes());
+        }
         Self { keys, arguments }
     }
+}
+
+/// The streams of a call that asks for events. That of the partition stands in for that of no node.
+fn streams(bundle: &Bundle, operation: &Operation, tag: &str, values: &Arguments) -> Vec<String> {
+    let events = operation.events.as_ref().expect("the operation tells events");
+    let members = operation.group.as_ref().and_then(|group| values.get(&group.name));
+    let members = members.and_then(Value::as_array).into_iter().flatten();
+    let members: Vec<Arguments> =
+        members.map(|member| serde_json::from_value(member.clone()).unwrap()).collect();
+    let own = events.keys.iter().map(|pattern| (pattern, values));
+    let of_members =
+        members.iter().flat_map(|member| events.of_member.iter().map(move |pattern| (pattern, member)));
+    let key = |(pattern, values): (&String, &Arguments)| {
+        let is_named = is_named(pattern, values);
+        filled(if is_named { pattern } else { &bundle.unnamed_events }, tag, values)
+    };
+    own.chain(of_members).map(key).collect()
 }
 
 fn text_of<'a>(values: &'a Arguments, name: &str) -> &'a str {
@@ -41,10 +62,13 @@ fn text_of<'a>(values: &'a Arguments, name: &str) -> &'a str {
 
 /// A key as its pattern makes it, or where a name in it is empty, what stands in for it.
 fn key_of(bundle: &Bundle, pattern: &str, tag: &str, values: &Arguments) -> String {
-    let mut holes = pattern.split('<').skip(1).map(|rest| rest.split('>').next().unwrap());
-    let is_named = holes.all(|hole| hole.split('|').any(|name| !text_of(values, name).is_empty()));
-    let pattern = bundle.unnamed.as_deref().filter(|_| !is_named).unwrap_or(pattern);
+    let pattern = bundle.unnamed.as_deref().filter(|_| !is_named(pattern, values)).unwrap_or(pattern);
     filled(pattern, tag, values)
+}
+
+fn is_named(pattern: &str, values: &Arguments) -> bool {
+    let mut holes = pattern.split('<').skip(1).map(|rest| rest.split('>').next().unwrap());
+    holes.all(|hole| hole.split('|').any(|name| !text_of(values, name).is_empty()))
 }
 
 /// A pattern, filled: `<id>` is the value of that name, `<holder_id|id>` the first that is not empty.

@@ -47,6 +47,14 @@ fn at_every_key_of_every_operation_a_case_plants_a_foreign_type() {
         for (at, key) in keys.iter().enumerate() {
             assert!(covered.contains(&at), "no case of {} has a foreign type at {key}", file.operation);
         }
+        if operation.events.is_some() {
+            let is_told = |case: &&Case| case.call.reply == ["corrupt", "events"];
+            assert!(
+                file.cases.iter().any(|case| is_told(&case)),
+                "no case of {} has a foreign stream",
+                file.operation
+            );
+        }
     }
 }
 
@@ -66,6 +74,7 @@ fn each_operation_has_its_file_of_cases_which_name_what_there_is_and_say_the_tim
                 let patterns = operation.keys.iter().map(|key| key.pattern.as_str()).collect::<String>();
                 for name in call.with.keys() {
                     let known = operation.arguments.iter().any(|argument| argument.name == *name)
+                        || (name == "events" && operation.events.is_some())
                         || operation.group.as_ref().is_some_and(|group| group.name == *name)
                         || patterns.contains(&format!("<{name}>"));
                     assert!(known, "{}: {} has no {name}", case.name, call.operation);

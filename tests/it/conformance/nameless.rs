@@ -7,8 +7,8 @@ use super::{exported, run_all};
 use crate::support::Context;
 
 /// How the keys of an empty user, connection and node end.
-const ENDINGS: [&str; 4] =
-    [":user::sessions\"", ":connection::session\"", ":node::sessions\"", ":node::lease\""];
+const ENDINGS: [&str; 5] =
+    [":user::sessions\"", ":connection::session\"", ":node::sessions\"", ":node::lease\"", ":node::events\""];
 
 const END: &str = "every case was run";
 

@@ -7,6 +7,7 @@ use redis::aio::MultiplexedConnection;
 
 use super::bundle::Operation;
 use super::case::{Call, Case, File};
+use super::state::without_repeats;
 use super::{Runner, exported, files, same};
 use crate::support::Context;
 use crate::support::invariants::violations;
@@ -88,7 +89,7 @@ impl Runner<'_> {
         let mended = format!("after {command} was refused and the call sent again");
         if !is_half || !answers_otherwise(&case.call) {
             self.answer(&case.call).await.map_err(|error| format!("{mended}, {error}"))?;
-            same(&mended, &case.after, &self.state().await)?;
+            same(&mended, &case.after, &without_repeats(self.state().await))?;
         } else {
             self.send(&case.call).await?;
         }

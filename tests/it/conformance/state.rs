@@ -23,9 +23,33 @@ pub(crate) async fn state(context: &Context, layout: &Layout) -> State {
                 string(layout, &name, bytes)
             }
             "zset" => json!({ "zset": context.members(&key).await }),
+            "stream" => json!({ "stream": events(context, &key).await }),
             other => json!({ "other": other }),
         };
         state.insert(name, value);
+    }
+    state
+}
+
+/// The events of a stream, each by its fields that are not empty.
+async fn events(context: &Context, key: &str) -> Vec<BTreeMap<String, String>> {
+    let entries: Vec<(String, BTreeMap<String, String>)> = context.command(&["XRANGE", key, "-", "+"]).await;
+    let told = |(_, mut fields): (_, BTreeMap<String, String>)| {
+        fields.retain(|_, value| !value.is_empty());
+        fields
+    };
+    entries.into_iter().map(told).collect()
+}
+
+/// The same with each event once: who repeats a call that was refused a command tells some twice.
+pub(crate) fn without_repeats(mut state: State) -> State {
+    for stream in state.values_mut().filter_map(|value| value.get_mut("stream")?.as_array_mut()) {
+        let mut seen = Vec::new();
+        stream.retain(|event| {
+            let is_new = !seen.contains(event);
+            seen.push(event.clone());
+            is_new
+        });
     }
     state
 }

@@ -10,7 +10,7 @@ use cloakroom::{
     Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId,
 };
 use cloakroom_export::header::Argument;
-use cloakroom_export::keys::{UNNAMED, names};
+use cloakroom_export::keys::{EVENTS, UNNAMED, names, node_stream};
 use futures::StreamExt as _;
 
 use super::nameless::exercise_nameless;
@@ -48,6 +48,7 @@ async fn exercise(store: &Store) {
     session.set("a", &1).unwrap();
     store.update(&mut session).await.unwrap();
     store.patch(&session, Patch::new().set("b", &2).unwrap()).await.unwrap();
+    store.patch(&session, Patch::new().suspend()).await.unwrap();
     store.refresh(&session).await.unwrap().unwrap();
     let session = store.rotate(&session, Rotation::new()).await.unwrap().session;
     store.bind(&session, Binding::new("d").node("n")).await.unwrap();
@@ -127,6 +128,8 @@ async fn exercise_needs(store: &Store, strict: &Store) {
 
 /// A script call as the server saw it.
 struct Call<'a> {
+    /// How many events are kept, if it asks for events.
+    keep: Option<String>,
     script: &'a Script,
     keys: Vec<String>,
     arguments: Vec<String>,
@@ -169,7 +172,11 @@ fn call_of<'a>(line: &str, by_sha: &'a BTreeMap<String, Script>) -> Option<Call<
     let script = by_sha.get(&sha).unwrap_or_else(|| panic!("not made of what its header names: {line}"));
     let count = texts.next().unwrap().parse().unwrap();
     let keys = texts.by_ref().take(count).collect();
-    Some(Call { script, keys, arguments: texts.collect() })
+    let mut arguments: Vec<String> = texts.collect();
+    let behind = arguments.len() - script.header.arguments.len();
+    let of_member = script.header.group.as_ref().map_or(usize::MAX, |group| group.arguments.len());
+    let keep = if behind % of_member == 1 { arguments.pop() } else { None };
+    Some(Call { script, keys, arguments, keep })
 }
 
 impl Call<'_> {
@@ -194,6 +201,18 @@ impl Call<'_> {
         let patterns = header.group.iter().flat_map(|group| &group.keys).collect::<Vec<_>>();
         for values in self.members() {
             keys.extend(patterns.iter().map(|pattern| filled(pattern, tag, &values)));
+        }
+        if self.keep.is_some() {
+            keys.push(EVENTS.replace("{ns:p}", tag));
+            let own = header.keys.iter().map(|key| (key.pattern.as_str(), self.values()));
+            let members = self.members().into_iter();
+            let of_members = members
+                .flat_map(|values| patterns.iter().map(move |pattern| (pattern.as_str(), values.clone())));
+            for (pattern, values) in own.chain(of_members) {
+                let Some(stream) = node_stream(pattern) else { continue };
+                let is_named = names(pattern).any(|name| !values[name].is_empty());
+                keys.push(filled(if is_named { &stream } else { EVENTS }, tag, &values));
+            }
         }
         keys
     }
@@ -278,9 +297,21 @@ async fn read_by_scripts(context: &Context, store: &Store) {
 
 #[tokio::test]
 async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
+    check_what_is_sent(0).await;
+}
+
+#[tokio::test]
+async fn in_a_namespace_with_events_the_crate_names_the_streams_that_the_headers_say_and_how_many_are_kept() {
+    let telling = check_what_is_sent(1000).await;
+    let expected = scripts().into_iter().filter(|script| script.header.events.is_some());
+    assert_eq!(telling, expected.map(|script| script.stem().to_owned()).collect::<BTreeSet<_>>());
+}
+
+/// Holds each call against its header, and returns the scripts that were asked for events.
+async fn check_what_is_sent(events: u32) -> BTreeSet<String> {
     let context = Context::own(&[]).await;
-    let store = context.store_at(Rules::new()).await;
-    let strict = context.store_at(rules_that_evict()).await;
+    let store = context.store_at(Rules::new().events(events)).await;
+    let strict = context.store_at(rules_that_evict().events(events)).await;
     let monitor = redis::Client::open(context.server().url()).unwrap().get_async_monitor().await.unwrap();
     let mut lines = monitor.into_on_message::<String>();
     do_each_operation(&context.clock, &store, &strict).await;
@@ -294,6 +325,7 @@ async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
     }
     let (mut seen, mut groups) = (BTreeSet::new(), BTreeSet::new());
     let (mut holders, mut owners) = (BTreeSet::new(), BTreeSet::new());
+    let mut telling = BTreeSet::new();
     while let Some(line) = lines.next().await {
         if line.contains("exercised") {
             break;
@@ -304,6 +336,10 @@ async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
         let stem = call.script.stem();
         assert_eq!(call.keys, call.expected_keys(&format!("{{{}:0}}", context.namespace)), "{stem}");
         call.check_arguments();
+        if let Some(keep) = &call.keep {
+            assert_eq!(*keep, events.to_string(), "{stem}");
+            telling.insert(stem.to_owned());
+        }
         if seen.insert(stem.to_owned()) {
             call.check_defaults();
         }
@@ -329,6 +365,7 @@ async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
     let fenced = ["bind", "create", "delete", "patch", "refresh", "rotate", "unbind", "update"];
     assert_eq!(owners.into_iter().collect::<Vec<_>>(), fenced);
     assert_eq!(holders.into_iter().collect::<Vec<_>>(), ["bind", "create"]);
+    telling
 }
 
 #[tokio::test]

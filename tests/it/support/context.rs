@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use cloakroom::events::EventStore;
 use cloakroom::testing::{Stored as Kept, TestClock};
 use cloakroom::{MemoryStore, RedisStore, RedisStoreBuilder, Rules, Session, SessionId};
 use redis::Value;
@@ -157,6 +158,16 @@ impl Context {
         match &self.place {
             Place::Redis { .. } => build(self.builder(rules).clock(self.clock.clone())).await,
             Place::Memory(_) => self.store(rules).await,
+        }
+    }
+
+    /// The same, to read events.
+    pub(crate) async fn event_store_at(&self, rules: Rules) -> Arc<dyn EventStore> {
+        match &self.place {
+            Place::Redis { .. } => {
+                Arc::new(self.builder(rules).clock(self.clock.clone()).build().await.unwrap())
+            }
+            Place::Memory(store) => Arc::new(store.with_rules(rules).unwrap()),
         }
     }
 

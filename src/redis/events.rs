@@ -1,0 +1,292 @@
+//! What became of sessions, read from the streams of a namespace: a task for each partition, all over one connection per
+//! server.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Cmd, Pipeline, Value};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::model::{
+    EntryId, Error, EventsFrom, EventsPosition, Refusal, Result, Told, require_name, require_runtime,
+};
+use crate::redis::event_entry::Entry;
+use crate::redis::store::RedisStore;
+use crate::redis::transport::delivery::Delivery;
+use crate::redis::transport::listener::Listener;
+use crate::redis::transport::redirect::Redirect;
+use crate::redis::transport::server_error::server_code;
+use crate::store::event_store::{EventStore, EventStream, Part};
+use crate::stored::partitions::Partition;
+use crate::stored::slot::Slot;
+
+/// How many entries are read at once.
+const AT_ONCE: usize = 256;
+
+/// How long a reader waits for word of changes: then it looks, for a connection may have fallen silent.
+const LOOKED_AFTER: Duration = Duration::from_secs(5);
+
+/// How often it looks where the server does not tell.
+const POLLED_EVERY: Duration = Duration::from_millis(25);
+
+/// Between two attempts while the server is away: at first, and at most.
+const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
+
+/// Where a reader goes on that has missed some: for so long two masters may both have taken writes, and given their entries
+/// times.
+const GOES_BACK_MS: u64 = 10_000;
+
+#[async_trait]
+impl EventStore for RedisStore {
+    async fn events(&self, from: EventsFrom) -> Result<EventStream> {
+        self.read_events("", from).await
+    }
+
+    async fn events_of_node(&self, node: &str, from: EventsFrom) -> Result<EventStream> {
+        require_name("node id", node)?;
+        self.read_events(node, from).await
+    }
+}
+
+impl RedisStore {
+    /// Those of a node, or of all.
+    async fn read_events(&self, node: &str, from: EventsFrom) -> Result<EventStream> {
+        if self.config().rules.events == 0 {
+            return Err(Error::invalid("events", "are not told by the rules of this store"));
+        }
+        require_runtime()?;
+        let position = self.position(node, from).await.map_err(|error| error.at(&self.config().server))?;
+        let (tell, told) = mpsc::channel(AT_ONCE);
+        let readers = self.partitions().all().zip(&position).map(|(partition, next)| {
+            let reader = Reader {
+                store: self.clone(),
+                partition,
+                key: self.partitions().keys(partition).events_of(node),
+                next: next.clone(),
+                tell: tell.clone(),
+                listener: None,
+            };
+            tokio::spawn(reader.run()).abort_handle()
+        });
+        let readers = readers.collect();
+        let entries = position.iter().map(|next| next.entry()).collect();
+        Ok(EventStream::new(told, EventsPosition(entries), readers))
+    }
+
+    /// Where each partition is read from. It proves that the user may read there.
+    async fn position(&self, node: &str, from: EventsFrom) -> Result<Vec<Next>> {
+        let next = |entry: Option<EntryId>| entry.map_or(Next::Begin, |at| Next::Behind { at, fields: None });
+        let count = usize::from(self.partitions().count());
+        let newest = self.newest(node).await?;
+        match from {
+            EventsFrom::Now => Ok(newest.into_iter().map(next).collect()),
+            EventsFrom::Beginning => Ok(vec![Next::Begin; count]),
+            EventsFrom::Position(EventsPosition(entries)) if entries.len() == count => {
+                Ok(entries.into_iter().map(next).collect())
+            }
+            EventsFrom::Position(_) => {
+                Err(Error::invalid("events position", format!("is not of {count} partitions")))
+            }
+        }
+    }
+
+    /// The newest entry of each partition, if there is one.
+    async fn newest(&self, node: &str) -> Result<Vec<Option<EntryId>>> {
+        self.start().await?;
+        let mut pipeline = Pipeline::new();
+        let key = |partition| self.partitions().keys(partition).events_of(node);
+        for partition in self.partitions().all() {
+            pipeline.cmd("XREVRANGE").arg(key(partition)).arg("+").arg("-").arg("COUNT").arg(1);
+        }
+        pipeline.cmd("XRANGE").arg(key(self.partitions().first())).arg("-").arg("+").arg("COUNT").arg(1);
+        let until = Instant::now() + self.config().deadline;
+        let mut newest = match self.sender()?.pipeline(&pipeline, until).await {
+            Delivery::Refused(error) if server_code(&error).as_deref() == Some("NOPERM") => {
+                let lacking = ["+xrange", "+xrevrange"].map(str::to_owned).into();
+                return Err(Error::Refused(Refusal::Forbidden { lacking }));
+            }
+            Delivery::Refused(error) if server_code(&error).as_deref() == Some("WRONGTYPE") => {
+                return Err(Error::corrupt("events"));
+            }
+            newest => newest.or_not_executed()?,
+        };
+        newest.pop();
+        let first = |reply: &Value| {
+            let entries = Entry::all(reply).ok_or_else(|| Error::corrupt("events"))?;
+            Ok(entries.first().map(|entry| entry.id))
+        };
+        newest.iter().map(first).collect()
+    }
+}
+
+/// Where a reader goes on.
+#[derive(Clone, Debug)]
+enum Next {
+    /// At the first entry, before which nothing was if that says so.
+    Begin,
+    /// Behind this one, if it is still there: else some were missed. What it told is known if it was read here: another
+    /// master may have given the same id to something else.
+    Behind { at: EntryId, fields: Option<Value> },
+    /// Here, for some were missed.
+    At(EntryId),
+}
+
+impl Next {
+    fn entry(&self) -> Option<EntryId> {
+        match self {
+            Self::Begin => None,
+            Self::Behind { at, .. } | Self::At(at) => Some(*at),
+        }
+    }
+
+    fn start(&self) -> String {
+        self.entry().map_or_else(|| "-".to_owned(), |entry| entry.to_string())
+    }
+
+    /// Of entries that were read from here on, those that are news; `None`: some were missed.
+    fn news(&self, mut entries: Vec<Entry>) -> Option<Vec<Entry>> {
+        match self {
+            Self::At(_) => {}
+            Self::Begin if entries.first().is_none_or(Entry::is_the_beginning) => {}
+            Self::Behind { at, fields } => {
+                let first = entries.first().filter(|first| first.id == *at)?;
+                if fields.as_ref().is_some_and(|fields| *fields != first.fields) {
+                    return None;
+                }
+                entries.remove(0);
+            }
+            Self::Begin => return None,
+        }
+        Some(entries)
+    }
+
+    /// Where to go on after some were missed, though nothing be there any more.
+    fn after_a_gap(&self, is_empty: bool) -> Self {
+        match self.entry() {
+            Some(at) if !is_empty => Self::At(EntryId { ms: at.ms.saturating_sub(GOES_BACK_MS), count: 0 }),
+            _ if is_empty => Self::Begin,
+            _ => Self::At(EntryId { ms: 0, count: 0 }),
+        }
+    }
+}
+
+/// Reads the stream of a partition, until its store is closed.
+struct Reader {
+    store: RedisStore,
+    partition: Partition,
+    key: Vec<u8>,
+    next: Next,
+    tell: mpsc::Sender<Part>,
+    /// Where it looked last: the connection lives for as long as somebody has it.
+    listener: Option<Arc<Listener>>,
+}
+
+/// What a look at the stream came to.
+enum Look {
+    /// There may be more.
+    More,
+    /// Nothing more for now.
+    UpToDate,
+}
+
+/// Nobody listens any more.
+struct Over;
+
+impl Reader {
+    async fn run(mut self) {
+        let [mut pause, longest] = PAUSES;
+        loop {
+            let wait = match self.turn().await {
+                Ok(true) => {
+                    pause = PAUSES[0];
+                    continue;
+                }
+                Ok(false) => {
+                    let wait = pause;
+                    pause = (pause * 2).min(longest);
+                    wait
+                }
+                Err(Over) => return,
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Looks, and waits for word where there is nothing more. False: the server is away.
+    async fn turn(&mut self) -> Result<bool, Over> {
+        let sender = self.store.sender().map_err(|_| Over)?;
+        let until = Instant::now() + self.store.config().deadline;
+        if self.store.start().await.is_err() {
+            return Ok(false);
+        }
+        let Ok(owner) = sender.servers().owner(|| Slot::of_key(&self.key), until).await else {
+            return Ok(false);
+        };
+        let listener = self.listener.insert(owner.listener()).clone();
+        // It is told of what happens from before the look on.
+        let changed = listener.ear.of(&self.key);
+        let mut changed = pin!(changed.notified());
+        changed.as_mut().enable();
+        let Ok(connection) = listener.pool.connection(until).await else { return Ok(false) };
+        let (mut link, cmd) = (connection.link.clone(), self.range());
+        let answer = connection.outcome(pin!(cmd.query_async::<Value>(&mut link)), until).await;
+        let (answer, is_led_on) = match Redirect::of(&answer) {
+            // It follows where the slot went, and notes that.
+            Some(_) => {
+                let mut pipeline = Pipeline::with_capacity(1);
+                pipeline.add_command(cmd);
+                let answer = sender.pipeline(&pipeline, until).await;
+                (answer.map(|mut replies| replies.pop().unwrap_or(Value::Nil)), true)
+            }
+            None => (answer, false),
+        };
+        let answer = match answer.or_not_executed() {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::debug!(%error, "events cannot be read just now");
+                return Ok(false);
+            }
+        };
+        let Some(entries) = Entry::all(&answer) else { return Ok(false) };
+        match self.take(entries).await? {
+            Look::More => Ok(true),
+            Look::UpToDate if is_led_on => Ok(false),
+            Look::UpToDate => {
+                let most = if listener.ear.is_told() { LOOKED_AFTER } else { POLLED_EVERY };
+                let _ = tokio::time::timeout(most, changed).await;
+                Ok(true)
+            }
+        }
+    }
+
+    fn range(&self) -> Cmd {
+        let mut cmd = redis::cmd("XRANGE");
+        cmd.arg(&self.key).arg(self.next.start()).arg("+").arg("COUNT").arg(AT_ONCE + 1);
+        cmd
+    }
+
+    /// Tells what was read.
+    async fn take(&mut self, entries: Vec<Entry>) -> Result<Look, Over> {
+        let (count, is_empty) = (entries.len(), entries.is_empty());
+        let Some(news) = self.next.news(entries) else {
+            let lagged = Told::Lagged { partition: self.partition.number() };
+            self.next = self.next.after_a_gap(is_empty);
+            self.tell(Some(lagged)).await?;
+            return Ok(if is_empty { Look::UpToDate } else { Look::More });
+        };
+        for entry in news {
+            let told = entry.event().map(Told::Event);
+            self.next = Next::Behind { at: entry.id, fields: Some(entry.fields) };
+            self.tell(told).await?;
+        }
+        Ok(if count > AT_ONCE { Look::More } else { Look::UpToDate })
+    }
+
+    async fn tell(&self, told: Option<Told>) -> Result<(), Over> {
+        let part = Part { partition: self.partition.number(), at: self.next.entry(), told };
+        self.tell.send(part).await.map_err(|_| Over)
+    }
+}
