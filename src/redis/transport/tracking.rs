@@ -147,8 +147,9 @@ async fn probe(connection: Connection, tracked: Arc<Tracked>, mut unused: onesho
         let sent = Instant::now();
         // One that is forgotten in the queue is followed by another.
         let deadline = sent + tracked.staleness();
-        if let Delivery::Answered(answers) = connection.replies(&question, deadline).await
-            && let Some((Ok(time), answers)) = answers.split_first()
+        let Delivery::Answered(answers) = connection.replies(&question, deadline).await else { continue };
+        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| connection.note(error));
+        if let Some((Ok(time), answers)) = answers.split_first()
             && let Some(time_ms) = time_ms(time)
         {
             tracked.answered(sent.into_std(), time_ms);

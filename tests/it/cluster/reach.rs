@@ -5,7 +5,6 @@ use cloakroom::RedisStore;
 use super::{builder, created, serves};
 use crate::support::cluster::{Cluster, tell};
 use crate::support::context::{build, eventually};
-use crate::support::proxy::Proxy;
 use crate::support::repository::root;
 
 /// The line of the README, for its namespace, and what it adds for a cluster and for a near cache.
@@ -63,28 +62,12 @@ async fn the_user_and_password_of_the_url_are_those_at_all_nodes() {
 /// As behind a router: the service knows some nodes by other addresses than they tell.
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_reached_where_they_say_that_they_are_and_not_where_they_were_asked() {
-    let cluster = Cluster::of_masters(&[]).await;
-    let mut proxies = Vec::new();
-    for node in &cluster.nodes {
-        let proxy = Proxy::start(node.address()).await;
-        let (_, port) = proxy.url.trim_end_matches('/').rsplit_once(':').unwrap();
-        let port = port.to_owned();
-        tell::<()>(node, &["CONFIG", "SET", "cluster-announce-port", &port]).await.unwrap();
-        proxies.push((proxy, port));
-    }
-    for node in &cluster.nodes {
-        eventually("all nodes know what each announces", async || {
-            let told: redis::Value = tell(node, &["CLUSTER", "SLOTS"]).await.unwrap();
-            let told = format!("{told:?}");
-            proxies.iter().all(|(_, port)| told.contains(&format!("int({port})")))
-        })
-        .await;
-    }
+    let (cluster, proxies) = Cluster::behind_proxies().await;
     let store = build(builder(&cluster, "announced").partitions(16)).await;
     for user in ["ann", "bob", "cid", "dan", "eve", "fay", "gil", "hal"] {
         serves(&store, user).await;
     }
-    assert!(proxies.iter().all(|(proxy, _)| proxy.accepted() > 0));
+    assert!(proxies.iter().all(|proxy| proxy.accepted() > 0));
     let slot = cluster.slot("{announced:0}:expiry").await;
     let from = cluster.owner(slot).await;
     let to = (from + 1) % 3;
@@ -92,7 +75,7 @@ async fn nodes_are_reached_where_they_say_that_they_are_and_not_where_they_were_
     while cluster.move_keys(slot, from, to, 10).await > 0 {}
     cluster.end_move(slot, to, from).await;
     serves(&store, "ann").await;
-    for (proxy, _) in &proxies {
+    for proxy in &proxies {
         proxy.cut_off(true);
     }
     let refused = async || store.count(&cloakroom::Selector::user("ann")).await.is_err();

@@ -6,7 +6,8 @@ use tokio::sync::Mutex;
 
 use super::bus::Bus;
 use super::context::eventually;
-use super::server::Server;
+use super::proxy::Proxy;
+use super::server::{Server, free_port};
 
 /// How many slots there are.
 const SLOTS: u16 = 16384;
@@ -30,18 +31,34 @@ pub(crate) async fn tell<T: redis::FromRedisValue>(node: &Server, command: &[&st
 impl Cluster {
     /// With a replica of each master.
     pub(crate) async fn start() -> Self {
-        Self::of(2 * MASTERS, &[], None).await
+        Self::of(2 * MASTERS, |_| Vec::new(), None).await
     }
 
     /// The same, with more options, and the nodes meet over a bus that can be cut.
     pub(crate) async fn over_a_bus(options: &[&str]) -> Self {
         let bus = Bus::start(2 * MASTERS).await;
-        Self::of(2 * MASTERS, options, Some(bus)).await
+        let all = |at| {
+            let announced = ["--cluster-announce-bus-port".to_owned(), bus.port(at).to_string()];
+            announced.into_iter().chain(options.iter().map(|&option| option.to_owned())).collect()
+        };
+        Self::of(2 * MASTERS, all, Some(&bus)).await.with(bus)
     }
 
     /// Masters without replicas.
     pub(crate) async fn of_masters(options: &[&str]) -> Self {
-        Self::of(MASTERS, options, None).await
+        Self::of(MASTERS, |_| options.iter().map(|&option| option.to_owned()).collect(), None).await
+    }
+
+    /// The same behind proxies, one before each node, at which the nodes say that they are.
+    pub(crate) async fn behind_proxies() -> (Self, Vec<Proxy>) {
+        let ports: Vec<u16> = (0..MASTERS).map(|_| free_port()).collect();
+        let announced = |at: usize| vec!["--cluster-announce-port".to_owned(), ports[at].to_string()];
+        let cluster = Self::of(MASTERS, announced, None).await;
+        let mut proxies = Vec::new();
+        for (node, port) in cluster.nodes.iter().zip(ports) {
+            proxies.push(Proxy::start_at(port, node.address()).await);
+        }
+        (cluster, proxies)
     }
 
     /// One of masters that the tests of this process share. It is stopped with the last of them that has it.
@@ -58,13 +75,12 @@ impl Cluster {
     }
 
     /// Masters with the slots in as many ranges, and replicas of them if there are more nodes.
-    async fn of(count: usize, options: &[&str], bus: Option<Bus>) -> Self {
+    async fn of(count: usize, options: impl Fn(usize) -> Vec<String>, bus: Option<&Bus>) -> Self {
         let spawned = |at| {
-            let announced = bus.as_ref().map(|bus| bus.port(at).to_string());
+            let own = options(at);
             async move {
                 let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-                all.extend(announced.iter().flat_map(|port| ["--cluster-announce-bus-port", port]));
-                all.extend(options);
+                all.extend(own.iter().map(String::as_str));
                 Server::spawn(&all).await
             }
         };
@@ -72,7 +88,7 @@ impl Cluster {
         let mut ids = Vec::new();
         for (at, node) in nodes.iter().enumerate() {
             let id: String = tell(node, &["CLUSTER", "MYID"]).await.unwrap();
-            bus.iter().for_each(|bus| bus.is_at(at, &id, &node.address()));
+            bus.into_iter().for_each(|bus| bus.is_at(at, &id, &node.address()));
             ids.push(id);
             if at < MASTERS {
                 let slots: Vec<String> = (0..SLOTS)
@@ -85,12 +101,12 @@ impl Cluster {
                 tell::<()>(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]).await.unwrap();
             }
         }
-        let cluster = Self { nodes, ids, bus };
+        let cluster = Self { nodes, ids, bus: None };
         for (at, node) in cluster.nodes.iter().enumerate().skip(1) {
             let address = node.address();
             let (host, port) = address.rsplit_once(':').unwrap();
             let mut meet = vec!["CLUSTER", "MEET", host, port];
-            let bus = cluster.bus.as_ref().map(|bus| bus.port(at).to_string());
+            let bus = bus.map(|bus| bus.port(at).to_string());
             meet.extend(bus.as_deref());
             tell::<()>(&cluster.nodes[0], &meet).await.unwrap();
         }
@@ -101,6 +117,10 @@ impl Cluster {
         }
         cluster.is_whole().await;
         cluster
+    }
+
+    fn with(self, bus: Bus) -> Self {
+        Self { bus: Some(bus), ..self }
     }
 
     /// Which of so many masters has a slot, before any moves.
