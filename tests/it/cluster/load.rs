@@ -79,8 +79,8 @@ impl Seen {
     fn floor(&mut self) -> Version {
         let now = Instant::now();
         let late = if self.is_own { Duration::ZERO } else { STALENESS };
-        while let Some((_, version)) = self.acknowledged.pop_front_if(|(at, _)| *at + late <= now) {
-            self.floor = version;
+        while self.acknowledged.front().is_some_and(|(at, _)| *at + late <= now) {
+            self.floor = self.acknowledged.pop_front().unwrap().1;
         }
         self.floor
     }
