@@ -22,9 +22,9 @@ pub mod testing;
 pub use crate::connect::connect;
 pub use crate::memory::{builder::MemoryStoreBuilder, store::MemoryStore};
 pub use crate::model::{
-    Binding, Bound, Created, Cursor, Entries, Error, IdScheme, Invalid, NewSession, Obstacle, OnLimit,
+    Binding, Bound, Created, Cursor, Entries, Error, IdScheme, Invalid, NewId, NewSession, Obstacle, OnLimit,
     OperationId, Page, PageRequest, Patch, Patched, Refreshed, Refusal, Removed, Result, Rotated, Rotation,
-    Rules, Selector, Session, SessionId, SessionRef, Status, UserDeleted, Version,
+    Rules, Selector, Session, SessionId, SessionRef, Status, Token, UserDeleted, Version,
 };
 #[cfg(feature = "redis")]
 pub use crate::redis::{
@@ -40,3 +40,8 @@ pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionSto
 pub mod clients {
     pub use {::bb8, ::redis};
 }
+
+/// The pages whose examples run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tokens.md")]
+mod pages {}

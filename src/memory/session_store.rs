@@ -11,7 +11,7 @@ use crate::memory::ops::{
 };
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
+    Binding, Bound, Created, Expired, NewId, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
     Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
     UserDeleted,
 };
@@ -29,8 +29,8 @@ impl SessionStore for MemoryStore {
         made.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect())
     }
 
-    async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
-        self.run("get", |call| get::run(&call, id)).await
+    async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.run("get", |call| get::run(&call, session.id())).await
     }
 
     async fn update(&self, session: &mut Session) -> Result<()> {
@@ -93,7 +93,7 @@ impl SessionStore for MemoryStore {
         &self.rules
     }
 
-    fn new_id(&self, _user: &str) -> SessionId {
+    fn new_id(&self, _user: &str) -> NewId {
         self.call(self.operation_id).new_id()
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::model::id_scheme::IdScheme;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
@@ -67,6 +68,13 @@ pub enum Refusal {
         /// The number that the store was to have.
         wanted: u16,
     },
+    /// The namespace was made with another scheme of ids: a store that would give its clients something else does not start.
+    IdScheme {
+        /// The scheme that is noted in the namespace.
+        found: IdScheme,
+        /// The scheme that the store was to have.
+        wanted: IdScheme,
+    },
     /// The server is older than Redis 6.2, so the store does not start.
     ServerTooOld {
         /// What it says it is.
@@ -107,6 +115,9 @@ impl fmt::Display for Refusal {
             }
             Self::Partitions { found, wanted } => {
                 write!(f, "the namespace has {found} partitions, and not {wanted}")
+            }
+            Self::IdScheme { found, wanted } => {
+                write!(f, "the namespace has ids of the scheme {}, and not {}", found.word(), wanted.word())
             }
             Self::ServerTooOld { found } => {
                 write!(f, "the server is {found}, the store needs redis 6.2 or later, or valkey")

@@ -120,7 +120,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How many connections there are at most, 1 to 1,000. Each carries any number of calls at once. Defaults to 4.
+    /// How many connections there are at most, 1 to 1,000, on a cluster to each master. Each carries any number of calls at
+    /// once. Two more may come for what is large, and those of [`durably`](RedisStore::durably). Defaults to 4.
     #[must_use]
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;
@@ -232,7 +233,8 @@ impl RedisStoreBuilder {
     /// reached in time, or does not take the user; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's
     /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace,
-    /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions.
+    /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions,
+    /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids.
     pub async fn build(self) -> Result<RedisStore> {
         let store = self.build_lazy()?;
         store.start().await?;
@@ -248,7 +250,8 @@ impl RedisStoreBuilder {
     pub fn build_lazy(self) -> Result<RedisStore> {
         self.check()?;
         require_runtime()?;
-        let partitions = Arc::new(Partitions::new(&self.namespace, self.partitions)?);
+        let partitions = Partitions::new(&self.namespace, self.partitions)?;
+        let partitions = Arc::new(partitions.with_ids(self.rules.id_scheme));
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));

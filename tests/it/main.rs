@@ -27,6 +27,7 @@ mod recover;
 mod refresh;
 mod rotate;
 mod thaw;
+mod tokens;
 mod unbind;
 mod update;
 
@@ -70,5 +71,6 @@ mod role;
 mod runtimes;
 mod sentinel;
 mod silent_peer;
+mod soak;
 mod start;
 mod testing;

@@ -13,6 +13,7 @@ pub(crate) mod hooked;
 pub(crate) mod invariants;
 pub(crate) mod leases;
 pub(crate) mod manager;
+pub(crate) mod narrow;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod record;
