@@ -324,7 +324,7 @@ impl RedisStoreBuilder {
         let dialer = self.dialer(first.clone())?;
         let server = format!("the cluster of {}", dialer.server());
         let reach = Reach { dialer, timeout: self.connect_timeout, pool_size: self.pool_size, near_cache };
-        Ok((Servers::Cluster(Arc::new(Cluster::new(reach, addresses))), server))
+        Ok((Servers::Cluster(Cluster::new(reach, addresses)), server))
     }
 
     /// Connections that the store makes, and the server that they lead to.

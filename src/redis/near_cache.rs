@@ -83,6 +83,10 @@ impl NearCache {
         }
     }
 
+    pub(crate) fn partitions(&self) -> &Partitions {
+        &self.partitions
+    }
+
     /// A session, if it can be told without asking.
     pub(crate) fn get(&self, id: &SessionId) -> Option<Session> {
         self.find(id).map(|(kept, _)| kept.session.clone())
@@ -228,7 +232,7 @@ mod tests {
 
     /// A connection on which the server told 1000 seconds.
     fn tracked() -> Arc<Tracked> {
-        let tracked = Tracked::new(HOUR);
+        let tracked = Tracked::new(HOUR, None);
         heard(&tracked, 1000);
         Arc::new(tracked)
     }

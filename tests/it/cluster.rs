@@ -1,15 +1,19 @@
 //! A real cluster: the store finds each key wherever its slot is, and follows it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+mod cut_off;
+mod load;
+mod reach;
+
 use std::time::Duration;
 
 use cloakroom::{NewSession, Patch, RedisStore, RedisStoreBuilder, Rotation, Selector, Session};
 use redis::IntoConnectionInfo as _;
-use tokio::task::JoinSet;
 
+use self::load::Load;
+use crate::support::acknowledged::{self, nothing_is_lost_that_was_replicated};
 use crate::support::cluster::{Cluster, tell};
-use crate::support::context::{Store, build, eventually};
+use crate::support::context::{Store, build};
+use crate::support::spread::{Spread, slot};
 
 const PATIENT: Duration = Duration::from_secs(20);
 
@@ -69,70 +73,20 @@ async fn a_flush_of_the_scripts_of_one_node_stays_invisible() {
     }
 }
 
-/// Calls of all kinds until they are told to end: how many were answered, and what went wrong.
-struct Load {
-    callers: JoinSet<Counts>,
-    is_over: Arc<AtomicBool>,
-    writes: Arc<AtomicU64>,
+/// A store that writes, and one that reads: of a process that answers from memory, or the same.
+async fn two_stores(cluster: &Cluster, namespace: &str, near_cache: Option<usize>) -> [Store; 2] {
+    let store = build(builder(cluster, namespace).deadline(PATIENT)).await;
+    let Some(sessions) = near_cache else { return [store.clone(), store] };
+    let near = builder(cluster, namespace).deadline(PATIENT).near_cache(sessions);
+    [store, build(near.near_cache_staleness(load::STALENESS)).await]
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    reads: u64,
-    writes: u64,
-    failed_reads: Vec<String>,
-    failed_writes: Vec<String>,
-}
-
-impl Load {
-    fn begin(store: &Store, sessions: &[Session]) -> Self {
-        let (mut callers, is_over, writes) = (JoinSet::new(), Arc::<AtomicBool>::default(), Arc::default());
-        for session in sessions {
-            callers.spawn(call(store.clone(), session.clone(), is_over.clone(), Arc::clone(&writes)));
-        }
-        Self { callers, is_over, writes }
+async fn some_sessions(store: &Store) -> Vec<Session> {
+    let mut sessions = Vec::new();
+    for at in 0..8 {
+        sessions.push(created(store, &format!("user-{at}")).await);
     }
-
-    async fn goes_on(&self) {
-        let before = self.writes.load(Ordering::SeqCst);
-        eventually("writes are answered", async || self.writes.load(Ordering::SeqCst) > before + 50).await;
-    }
-
-    async fn end(self) -> Counts {
-        self.is_over.store(true, Ordering::SeqCst);
-        let mut all = Counts::default();
-        for counts in self.callers.join_all().await {
-            all.reads += counts.reads;
-            all.writes += counts.writes;
-            all.failed_reads.extend(counts.failed_reads);
-            all.failed_writes.extend(counts.failed_writes);
-        }
-        all
-    }
-}
-
-async fn call(store: Store, session: Session, is_over: Arc<AtomicBool>, writes: Arc<AtomicU64>) -> Counts {
-    let mut counts = Counts::default();
-    let mut newest = session.version();
-    while !is_over.load(Ordering::SeqCst) {
-        match store.patch(session.id(), Patch::new().set("n", &counts.writes).unwrap()).await {
-            Ok(patched) => {
-                counts.writes += 1;
-                newest = patched.version;
-                writes.fetch_add(1, Ordering::SeqCst);
-            }
-            Err(error) => counts.failed_writes.push(error.to_string()),
-        }
-        match store.get(session.id()).await {
-            Ok(Some(found)) => {
-                assert!(found.version() >= newest, "an older state was read");
-                counts.reads += 1;
-            }
-            Ok(None) => counts.failed_reads.push("missing".to_owned()),
-            Err(error) => counts.failed_reads.push(error.to_string()),
-        }
-    }
-    counts
+    sessions
 }
 
 #[rstest::rstest]
@@ -141,16 +95,8 @@ async fn call(store: Store, session: Session, is_over: Arc<AtomicBool>, writes: 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_slot_moves_reads_never_fail_and_writes_wait(#[case] near_cache: Option<usize>) {
     let cluster = Cluster::start().await;
-    let mut builder = builder(&cluster, "moving").deadline(PATIENT);
-    if let Some(sessions) = near_cache {
-        builder = builder.near_cache(sessions);
-    }
-    let store = build(builder).await;
-    let mut sessions = Vec::new();
-    for at in 0..8 {
-        sessions.push(created(&store, &format!("user-{at}")).await);
-    }
-    let load = Load::begin(&store, &sessions);
+    let [store, reads] = two_stores(&cluster, "moving", near_cache).await;
+    let load = Load::begin(&store, &reads, &some_sessions(&store).await);
     load.goes_on().await;
     let slot = cluster.slot("{moving:0}:expiry").await;
     let from = cluster.owner(slot).await;
@@ -161,8 +107,32 @@ async fn while_a_slot_moves_reads_never_fail_and_writes_wait(#[case] near_cache:
         cluster.end_move(slot, to, from).await;
         load.goes_on().await;
     }
-    let counts = load.end().await;
-    assert!(counts.failed_reads.is_empty() && counts.failed_writes.is_empty(), "{counts:?}");
+    load.ends_without_an_error().await;
+    serves(&store, "ann").await;
+}
+
+#[rstest::rstest]
+#[case::plain(None)]
+#[case::near(Some(100))]
+#[tokio::test(flavor = "multi_thread")]
+async fn while_slots_are_migrated_atomically_no_call_fails(#[case] near_cache: Option<usize>) {
+    let cluster = Cluster::of_masters(&[]).await;
+    if let Err(error) = tell::<redis::Value>(&cluster.nodes[0], &["CLUSTER", "GETSLOTMIGRATIONS"]).await {
+        assert!(error.to_string().to_lowercase().contains("unknown"), "{error}");
+        eprintln!("left out: this server knows no CLUSTER MIGRATESLOTS, which Valkey 9 does");
+        return;
+    }
+    let [store, reads] = two_stores(&cluster, "moving", near_cache).await;
+    let load = Load::begin(&store, &reads, &some_sessions(&store).await);
+    load.goes_on().await;
+    let slot = cluster.slot("{moving:0}:expiry").await;
+    let from = cluster.owner(slot).await;
+    for step in 0..4 {
+        let (from, to) = ((from + step) % 3, (from + step + 1) % 3);
+        cluster.migrate(slot, from, to).await;
+        load.goes_on().await;
+    }
+    load.ends_without_an_error().await;
     serves(&store, "ann").await;
 }
 
@@ -183,33 +153,41 @@ async fn a_store_starts_and_reads_while_its_slot_moves() {
     serves(&store, "bob").await;
 }
 
+/// Users whose sessions are at a master of a cluster whose slots have not moved.
+fn users_at(master: usize, namespace: &str) -> Vec<String> {
+    let partitions = Spread::new(namespace, 16);
+    let is_there = |user: &String| {
+        let tag = partitions.tag(partitions.of(user));
+        Cluster::master_of(slot(tag.trim_matches(['{', '}'])), 3) == master
+    };
+    (0..).map(|at| format!("user-{at}")).filter(is_there).take(8).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn the_replica_of_a_killed_master_takes_over_and_keeps_what_it_had() {
+async fn the_replica_of_a_killed_master_takes_over_and_keeps_all_that_it_had() {
     let mut cluster = Cluster::start().await;
     let store = build(builder(&cluster, "killed").partitions(16)).await;
-    let mut sessions = Vec::new();
-    for at in 0..16 {
-        sessions.push(created(&store, &format!("user-{at}")).await);
-    }
-    let load = Load::begin(&store, &sessions);
-    load.goes_on().await;
-    // What was written before is at the replica.
-    let waited: i64 = tell(&cluster.nodes[0], &["WAIT", "1", "10000"]).await.unwrap();
-    assert_eq!(waited, 1);
+    let elsewhere: Vec<Session> =
+        futures::future::join_all(users_at(1, "killed").iter().map(async |user| created(&store, user).await))
+            .await;
+    let users = users_at(0, "killed");
+    let others = Load::begin(&store, &store, &elsewhere);
+    let load = acknowledged::Load::begin(&store, &cluster.nodes[0], &users).await;
     cluster.nodes[0].kill().await;
     cluster.promoted(0).await;
-    for user in 0..16 {
-        let user = format!("user-{user}");
-        let is_served = async || store.count(&Selector::user(&*user)).await.is_ok();
-        eventually("each partition is served", is_served).await;
-    }
     load.goes_on().await;
-    load.is_over.store(true, Ordering::SeqCst);
-    for session in &sessions {
-        assert!(store.get(session.id()).await.unwrap().is_some());
-    }
-    for user in ["ann", "bob", "cid", "dan", "eve"] {
-        serves(&store, user).await;
+    let all = load.end().await;
+    others.goes_on().await;
+    let counts = others.end().await;
+    eprintln!(
+        "in slots of others {} writes were answered, {} failed",
+        counts.writes,
+        counts.failed_writes.len()
+    );
+    nothing_is_lost_that_was_replicated("a master of a cluster, kill -9", &all, &cluster.nodes[3], &store)
+        .await;
+    for user in users.iter().chain(&users_at(1, "killed")).chain(&users_at(2, "killed")) {
+        serves(&store, &format!("{user}-")).await;
     }
 }
 

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use bundle::Bundle;
 use call::Sent;
 use case::{Arguments, Call, Case, File, Step, unhex};
-use redis::aio::MultiplexedConnection;
+use redis::aio::ConnectionLike;
 use serde_json::Value;
 use state::{State, differences, state};
 
@@ -63,7 +63,7 @@ impl Runner<'_> {
     /// The same on a connection, with a form of the script.
     async fn send_to(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut impl ConnectionLike,
         sha: &str,
         call: &Call,
     ) -> Result<Vec<Value>, String> {

@@ -110,7 +110,7 @@ async fn the_store_makes_ids_for_a_caller() {
 #[tokio::test]
 async fn a_store_of_another_number_of_partitions_does_not_start_and_notes_nothing() {
     for (first, second) in [(16, 1), (1, 16), (16, 8)] {
-        let context = Context::redis().await;
+        let context = Context::own(&[]).await;
         context.builder(Rules::new()).partitions(first).build().await.unwrap();
         let keys = context.command::<Vec<String>>(&["KEYS", &format!("{{{}:*", context.namespace)]).await;
         assert_eq!(keys.len(), usize::from(first));

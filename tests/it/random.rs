@@ -74,8 +74,7 @@ async fn random_operations_leave_no_invariant_broken(#[values(Redis, Near, Sprea
     let context = match on {
         Redis => Context::own(&[]).await,
         Near => Context::own(&[]).await.near(),
-        Spread => Context::own(&[]).await.spread(),
-        Memory => Context::on(on).await,
+        Spread | Memory => Context::on(on).await,
     };
     let context = Arc::new(context);
     let pace = Arc::new(Pace {

@@ -87,6 +87,34 @@ fn a_runtime_that_ends_under_a_call_strands_no_other() {
     }
 }
 
+/// A call that finds its connection gone begins to make another, in a runtime that takes no more tasks.
+#[test]
+fn a_runtime_that_ends_while_calls_are_made_ends() {
+    let servers = runtime();
+    let context = servers.block_on(Context::own(&[]));
+    let id = session_id("none");
+    for _ in 0..100 {
+        let ending = runtime();
+        let store = ending.block_on(context.builder(Rules::new()).build()).unwrap();
+        ending.block_on(async { store.get(&id).await.unwrap() });
+        for _ in 0..8 {
+            let (store, id) = (store.clone(), id.clone());
+            ending.spawn(async move {
+                loop {
+                    let _ = store.get_fresh(&id).await;
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let (ended, end) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            drop(ending);
+            ended.send(())
+        });
+        end.recv_timeout(LONG).expect("the runtime does not end");
+    }
+}
+
 /// The task that is to make the connection waits for its turn, and a call of another runtime for the task.
 #[test]
 fn a_runtime_that_ends_between_two_attempts_to_connect_strands_no_other() {

@@ -8,6 +8,7 @@ use cloakroom::{Durability, NewSession, RedisStore, RedisStoreBuilder, SessionId
 use redis::IntoConnectionInfo as _;
 use tokio::task::JoinSet;
 
+use crate::support::acknowledged::{Acknowledged, Load, nothing_is_lost_that_was_replicated};
 use crate::support::context::{Store, build, eventually};
 use crate::support::sentinels::{SERVICE, Sentinel, Watched, command, try_command};
 use crate::support::server::Server;
@@ -22,101 +23,8 @@ async fn store_at(server: &Server) -> Store {
     build(builder(server.url()).deadline(Duration::from_secs(20))).await
 }
 
-/// A session whose creation was acknowledged.
-struct Acknowledged {
-    id: SessionId,
-    began: Instant,
-    at: Instant,
-    /// What the first master had written by then, its own write included. `None`: it did not tell.
-    offset: Option<u64>,
-}
-
-/// Writers that note what was acknowledged.
-struct Load {
-    writers: JoinSet<Vec<Acknowledged>>,
-    is_over: Arc<AtomicBool>,
-    count: Arc<AtomicU64>,
-}
-
-impl Load {
-    async fn begin(store: &Store, first: &Server) -> Self {
-        let load = Self { writers: JoinSet::new(), is_over: Arc::default(), count: Arc::default() };
-        let Load { mut writers, is_over, count } = load;
-        for _ in 0..WRITERS {
-            let raw = first.connect().await;
-            writers.spawn(write(store.clone(), raw, is_over.clone(), count.clone()));
-        }
-        let load = Self { writers, is_over, count };
-        load.goes_on().await;
-        load
-    }
-
-    /// Waits until more was acknowledged.
-    async fn goes_on(&self) {
-        let before = self.count.load(Ordering::SeqCst);
-        eventually("writes are acknowledged", async || self.count.load(Ordering::SeqCst) > before + 500)
-            .await;
-    }
-
-    /// All that was acknowledged, in the order in which it was.
-    async fn end(self) -> Vec<Acknowledged> {
-        self.is_over.store(true, Ordering::SeqCst);
-        let mut all: Vec<Acknowledged> = self.writers.join_all().await.into_iter().flatten().collect();
-        all.sort_by_key(|one| one.at);
-        all
-    }
-}
-
-async fn write(
-    store: Store,
-    mut first: redis::aio::MultiplexedConnection,
-    is_over: Arc<AtomicBool>,
-    count: Arc<AtomicU64>,
-) -> Vec<Acknowledged> {
-    let mut acknowledged = Vec::new();
-    while !is_over.load(Ordering::SeqCst) {
-        let began = Instant::now();
-        let Ok(created) = store.create(NewSession::new().user("ann")).await else { continue };
-        let (id, at) = (created.session.id().clone(), Instant::now());
-        let role = redis::cmd("ROLE");
-        let told =
-            tokio::time::timeout(Duration::from_millis(100), role.query_async::<redis::Value>(&mut first));
-        let offset = match told.await {
-            Ok(Ok(redis::Value::Array(parts))) => match parts.get(1) {
-                Some(redis::Value::Int(offset)) => u64::try_from(*offset).ok(),
-                _ => None,
-            },
-            _ => None,
-        };
-        acknowledged.push(Acknowledged { id, began, at, offset });
-        count.fetch_add(1, Ordering::SeqCst);
-    }
-    acknowledged
-}
-
-/// Up to which offset of the first master a promoted replica has what that wrote.
-async fn taken_over_at(promoted: &Server) -> u64 {
-    let info: String = command(promoted, &["INFO", "replication"]).await;
-    let offset = info.lines().find_map(|line| line.strip_prefix("second_repl_offset:")).unwrap();
-    // It tells the first that it has not.
-    offset.trim().parse::<u64>().unwrap() - 1
-}
-
-/// Holds what was acknowledged against what is there: all that the promoted replica had, and the rest is counted.
-async fn nothing_is_lost_that_was_replicated(name: &str, all: &[Acknowledged], promoted: &Server) {
-    let (store, had) = (store_at(promoted).await, taken_over_at(promoted).await);
-    let mut lost = 0;
-    for ids in all.chunks(200) {
-        let names: Vec<SessionId> = ids.iter().map(|one| one.id.clone()).collect();
-        for (one, found) in ids.iter().zip(store.get_many(&names).await) {
-            if found.unwrap().is_none() {
-                lost += 1;
-                assert!(one.offset.is_none_or(|offset| offset > had), "{name}: a replicated write is lost");
-            }
-        }
-    }
-    let gap = all.windows(2).map(|two| two[1].at - two[0].at).max().unwrap();
-    eprintln!("{name}: {} acknowledged, {lost} of them lost, {gap:?} without service", all.len());
+async fn nothing_is_lost(name: &str, all: &[Acknowledged], promoted: &Server) {
+    nothing_is_lost_that_was_replicated(name, all, promoted, &store_at(promoted).await).await;
 }
 
 /// Once a store has read at the new master, where this session was deleted, nothing that it reads is the old one's.
@@ -133,7 +41,7 @@ async fn never_again(store: &Store, deleted: &SessionId) {
 async fn a_master_that_is_killed_and_comes_back_costs_no_replicated_write_and_no_restart() {
     let mut watched = Watched::start().await;
     let store = build(builder(&watched.url())).await;
-    let load = Load::begin(&store, &watched.servers[0]).await;
+    let load = Load::begin(&store, &watched.servers[0], &["ann"]).await;
     watched.servers[0].kill().await;
     let promoted = watched.switched().await;
     // It has nothing, and takes itself for the master until the sentinels demote it.
@@ -146,7 +54,7 @@ async fn a_master_that_is_killed_and_comes_back_costs_no_replicated_write_and_no
     .await;
     load.goes_on().await;
     let all = load.end().await;
-    nothing_is_lost_that_was_replicated("kill -9", &all, &watched.servers[promoted]).await;
+    nothing_is_lost("kill -9", &all, &watched.servers[promoted]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +62,7 @@ async fn a_master_that_is_stopped_and_goes_on_serves_nobody_any_more() {
     let mut watched = Watched::start().await;
     let store = build(builder(&watched.url())).await;
     let witness = store.create(NewSession::new()).await.unwrap().session;
-    let load = Load::begin(&store, &watched.servers[0]).await;
+    let load = Load::begin(&store, &watched.servers[0], &["ann"]).await;
     watched.servers[0].freeze().await;
     let promoted = watched.switched().await;
     load.goes_on().await;
@@ -165,7 +73,7 @@ async fn a_master_that_is_stopped_and_goes_on_serves_nobody_any_more() {
     }
     load.goes_on().await;
     let all = load.end().await;
-    nothing_is_lost_that_was_replicated("SIGSTOP", &all, &watched.servers[promoted]).await;
+    nothing_is_lost("SIGSTOP", &all, &watched.servers[promoted]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +81,7 @@ async fn a_failover_that_is_asked_for_is_followed() {
     let watched = Watched::start().await;
     let store = build(builder(&watched.url())).await;
     let witness = store.create(NewSession::new()).await.unwrap().session;
-    let load = Load::begin(&store, &watched.servers[0]).await;
+    let load = Load::begin(&store, &watched.servers[0], &["ann"]).await;
     let mut failover = redis::cmd("SENTINEL");
     failover.arg("FAILOVER").arg(SERVICE);
     failover.query_async::<()>(&mut watched.sentinel(0).await).await.unwrap();
@@ -183,7 +91,7 @@ async fn a_failover_that_is_asked_for_is_followed() {
     never_again(&store, witness.id()).await;
     load.goes_on().await;
     let all = load.end().await;
-    nothing_is_lost_that_was_replicated("SENTINEL FAILOVER", &all, &watched.servers[promoted]).await;
+    nothing_is_lost("SENTINEL FAILOVER", &all, &watched.servers[promoted]).await;
 }
 
 /// All servers know a user of the store's own, by whom it comes to the master that the sentinels of the URL name.
@@ -208,7 +116,7 @@ async fn a_master_that_does_not_know_that_there_is_another_is_left_with_the_swit
     let watched = Watched::start().await;
     let store = build(own_user(&watched, &watched.url()).await).await;
     let witness = store.create(NewSession::new()).await.unwrap().session;
-    let load = Load::begin(&store, &watched.servers[0]).await;
+    let load = Load::begin(&store, &watched.servers[0], &["ann"]).await;
     let mut old = watched.servers[0].connect().await;
     shut_sentinels_out(&mut old).await;
     let promoted = watched.switched().await;

@@ -4,6 +4,8 @@
 // A test that unwraps a wrong answer has found something.
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
+
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -19,8 +19,10 @@ use crate::redis::near_cache::NearCache;
 use crate::redis::transport::address::Address;
 use crate::redis::transport::connector::{Connector, Origin};
 use crate::redis::transport::dialer::Dialer;
+use crate::redis::transport::epochs::{Epochs, Heard};
 use crate::redis::transport::node::Node;
 use crate::redis::transport::pool::Pool;
+use crate::redis::transport::serving::{Holding, Serving};
 use crate::redis::transport::slot_map::{Range, SlotMap};
 use crate::redis::transport::survey::Survey;
 use crate::redis::transport::tracking::Tracking;
@@ -46,23 +48,58 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
-    fn node(&self, address: Address) -> Arc<Node> {
-        let near_cache = self.near_cache.clone();
-        let tracking =
-            near_cache.map(|(near_cache, staleness)| Arc::new(Tracking::new(near_cache, staleness)));
+    fn node(&self, address: Address, cluster: &Weak<Cluster>) -> Arc<Node> {
+        let tracking = self.near_cache.clone().map(|(near_cache, staleness)| {
+            let held =
+                Held { near_cache: near_cache.clone(), cluster: cluster.clone(), node: address.clone() };
+            Arc::new(Tracking::new(near_cache, staleness).at_node(Serving::new(held)))
+        });
         let origin = Origin::Dialer(self.dialer.at(&address), tracking);
         let pool = Pool::new(Connector::new(origin, self.timeout), self.pool_size);
         Arc::new(Node::new(Some(address), pool))
     }
 }
 
+/// The partitions that a node has.
+struct Held {
+    near_cache: Arc<NearCache>,
+    cluster: Weak<Cluster>,
+    node: Address,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Holding for Held {
+    fn keys(&self) -> Vec<Vec<u8>> {
+        let Some(cluster) = self.cluster.upgrade() else { return Vec::new() };
+        let (map, partitions) = (cluster.last_map(), self.near_cache.partitions());
+        let keys = partitions.all().map(|partition| partitions.keys(partition).contract());
+        let is_here = |key: &Vec<u8>| {
+            let owner = map.owner(Slot::of_key(key));
+            owner.is_some_and(|owner| owner.address.as_ref() == Some(&self.node))
+        };
+        keys.filter(is_here).collect()
+    }
+
+    fn is_outdated(&self) {
+        self.cluster.upgrade().iter().for_each(Cluster::begin_to_ask);
+    }
+}
+
 /// The nodes of a cluster.
 pub(crate) struct Cluster {
+    /// Itself, for what its nodes ask it.
+    own: Weak<Self>,
     reach: Reach,
     /// Those that the service named.
     seeds: Vec<Address>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     map: RwLock<Arc<SlotMap>>,
+    epochs: Mutex<Epochs>,
     survey: Arc<Survey<()>>,
 }
 
@@ -74,9 +111,10 @@ impl fmt::Debug for Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(reach: Reach, seeds: Vec<Address>) -> Self {
-        let (nodes, map, survey) = (Mutex::default(), RwLock::default(), Arc::new(Survey::new()));
-        Self { reach, seeds, nodes, map, survey }
+    pub(crate) fn new(reach: Reach, seeds: Vec<Address>) -> Arc<Self> {
+        let (nodes, map, epochs) = (Mutex::default(), RwLock::default(), Mutex::default());
+        let survey = Arc::new(Survey::new());
+        Arc::new_cyclic(|own| Self { own: own.clone(), reach, seeds, nodes, map, epochs, survey })
     }
 
     pub(crate) fn map(self: &Arc<Self>) -> Arc<SlotMap> {
@@ -98,7 +136,7 @@ impl Cluster {
     /// A node, whether it owns a slot or not.
     pub(crate) fn node(&self, address: Address) -> Arc<Node> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        nodes.entry(address.clone()).or_insert_with(|| self.reach.node(address)).clone()
+        nodes.entry(address.clone()).or_insert_with(|| self.reach.node(address, &self.own)).clone()
     }
 
     /// A node says that another one owns a slot. The map is read again, for others will have moved too.
@@ -132,7 +170,11 @@ impl Cluster {
     }
 
     async fn ask_and_put(self: Arc<Self>) -> RedisResult<()> {
-        self.put(self.ask().await?);
+        let told = self.ask().await?;
+        let mut epochs = self.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        if epochs.admits(told.epoch, told.heard, Instant::now()) {
+            self.put(told.ranges);
+        }
         Ok(())
     }
 
@@ -149,16 +191,17 @@ impl Cluster {
         addresses
     }
 
-    /// The map of the newest epoch that one of the nodes knows that answer in time. A node that was cut off tells the map of
-    /// before.
-    async fn ask(&self) -> RedisResult<Vec<Range>> {
+    /// The map of the newest epoch that one of the nodes knows that answer in time.
+    async fn ask(&self) -> RedisResult<Told> {
         let mut answers: FuturesUnordered<_> =
             self.addresses().into_iter().map(|address| self.ask_one(address)).collect();
+        let (asked, mut heard) = (answers.len(), 0);
         let (mut newest, mut until) = (None::<(u64, Vec<Range>)>, Instant::now() + self.reach.timeout);
         let mut failure = std::io::Error::other("no node of the cluster answered in time").into();
         while let Ok(Some(answer)) = tokio::time::timeout_at(until, answers.next()).await {
             match answer {
                 Ok((epoch, ranges)) => {
+                    heard += 1;
                     if newest.is_none() {
                         until = until.min(Instant::now() + MOMENT);
                     }
@@ -169,7 +212,8 @@ impl Cluster {
                 Err(error) => failure = error,
             }
         }
-        newest.map(|(_, ranges)| ranges).ok_or(failure)
+        let (epoch, ranges) = newest.ok_or(failure)?;
+        Ok(Told { epoch, ranges, heard: if heard == asked { Heard::All } else { Heard::Some } })
     }
 
     async fn ask_one(&self, address: Address) -> RedisResult<(u64, Vec<Range>)> {
@@ -197,4 +241,12 @@ impl Cluster {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.retain(|address, _| masters.iter().flatten().any(|master| master == address));
     }
+}
+
+/// What nodes told that were asked at once.
+struct Told {
+    /// The newest.
+    epoch: u64,
+    ranges: Vec<Range>,
+    heard: Heard,
 }

@@ -182,7 +182,9 @@ impl Shared {
             }
             tokio::select! {
                 biased;
-                () = woken => {}
+                // A runtime that ends drops at once what is spawned, and that wakes this: without a pause the call would go on
+                // for ever, and hold up the end.
+                () = woken => tokio::task::yield_now().await,
                 Ok(()) = failure.changed() => {
                     // One that began before says nothing of now.
                     let told = failure.borrow_and_update().clone().filter(|failure| failure.began >= came);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::redis::transport::server_clock::DRIFT;
+use crate::redis::transport::serving::Serving;
 
 /// What is known of such a connection.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Tracked {
     /// What the server's clock showed at most when it was made, by that answer.
     clock_ms: AtomicU64,
     has_ended: AtomicBool,
+    /// Of the node that it leads to, in a cluster.
+    serving: Option<Arc<Serving>>,
 }
 
 /// Such a connection, for as long as anybody has it.
@@ -39,18 +42,23 @@ impl Held {
 }
 
 impl Tracked {
-    pub(crate) fn new(staleness: Duration) -> Self {
+    pub(crate) fn new(staleness: Duration, serving: Option<Arc<Serving>>) -> Self {
         Self {
             made: Instant::now(),
             staleness,
             heard: AtomicU64::new(0),
             clock_ms: AtomicU64::new(0),
             has_ended: AtomicBool::new(false),
+            serving,
         }
     }
 
     pub(crate) fn staleness(&self) -> Duration {
         self.staleness
+    }
+
+    pub(crate) fn serving(&self) -> Option<&Serving> {
+        self.serving.as_deref()
     }
 
     /// The server told its time in the answer to something that was sent then.
@@ -72,14 +80,22 @@ impl Tracked {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    /// A time that the server's clock has not passed yet. `None` when the connection has ended, or was silent for too long.
+    /// A time that the server's clock has not passed yet. `None` when the connection has ended, or was silent for too long, or
+    /// its node is not known to serve.
     pub(crate) fn server_time(&self) -> Option<u64> {
         let since = self.made.elapsed();
         let heard = Duration::from_nanos(self.heard.load(Ordering::Acquire));
         let silent = since.saturating_sub(heard);
-        let counts = !heard.is_zero() && silent < self.staleness && !self.has_ended();
+        let counts = !heard.is_zero()
+            && silent < self.staleness
+            && !self.has_ended()
+            && self.is_of_a_node_that_serves();
         let time_ms = self.clock_ms.load(Ordering::Acquire) + whole_ms(since + silent / DRIFT);
         counts.then_some(time_ms)
+    }
+
+    fn is_of_a_node_that_serves(&self) -> bool {
+        self.serving.as_ref().is_none_or(|serving| serving.is_known_for(self.staleness))
     }
 }
 
@@ -99,7 +115,7 @@ mod tests {
 
     #[test]
     fn it_counts_from_its_first_answer_until_it_ends() {
-        let tracked = Tracked::new(HOUR);
+        let tracked = Tracked::new(HOUR, None);
         assert_eq!(tracked.server_time(), None);
         let sent = Instant::now();
         tracked.answered(sent, 1_000_000);
@@ -112,7 +128,7 @@ mod tests {
 
     #[test]
     fn an_answer_counts_from_when_it_was_asked_for_and_not_from_when_it_came() {
-        let mut tracked = Tracked::new(HOUR);
+        let mut tracked = Tracked::new(HOUR, None);
         tracked.made -= 3 * HOUR;
         tracked.answered(Instant::now() - HOUR, 100_000_000);
         assert_eq!(tracked.server_time(), None, "an hour ago");
@@ -124,7 +140,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_overtaken_changes_nothing_and_a_clock_that_jumps_is_believed() {
-        let tracked = Tracked::new(HOUR);
+        let tracked = Tracked::new(HOUR, None);
         let first = Instant::now();
         tracked.answered(Instant::now(), 1_000_000);
         tracked.answered(first, 9_000_000);

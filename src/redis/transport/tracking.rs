@@ -1,6 +1,5 @@
 //! Makes connections on which the server tells of changes: RESP3, client tracking with OPTIN.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::server_clock::time_ms;
 use crate::redis::transport::server_error::{server_code, server_detail};
+use crate::redis::transport::serving::Serving;
 use crate::redis::transport::tracked::{Held, Tracked};
 
 /// So many times within the staleness a connection is asked for the time.
@@ -26,13 +26,20 @@ const PROBES: u32 = 4;
 pub(crate) struct Tracking {
     near_cache: Arc<NearCache>,
     staleness: Duration,
+    /// Of the node that they lead to, in a cluster.
+    serving: Option<Arc<Serving>>,
     /// Whether it was said that the server does not track.
     is_said: AtomicBool,
 }
 
 impl Tracking {
     pub(crate) fn new(near_cache: Arc<NearCache>, staleness: Duration) -> Self {
-        Self { near_cache, staleness, is_said: AtomicBool::new(false) }
+        Self { near_cache, staleness, serving: None, is_said: AtomicBool::new(false) }
+    }
+
+    /// They lead to a node of a cluster.
+    pub(crate) fn at_node(self, serving: Serving) -> Self {
+        Self { serving: Some(Arc::new(serving)), ..self }
     }
 
     /// Makes a connection, tracked if the server can. `None`: it speaks no RESP3.
@@ -41,7 +48,7 @@ impl Tracking {
         dialer: &Dialer,
         config: &AsyncConnectionConfig,
     ) -> RedisResult<Option<(MultiplexedConnection, Option<Arc<Tracked>>)>> {
-        let tracked = Arc::new(Tracked::new(self.staleness));
+        let tracked = Arc::new(Tracked::new(self.staleness, self.serving.clone()));
         let (near_cache, told_on) = (self.near_cache.clone(), tracked.clone());
         // It runs where the connection is read, before the next reply is handed out.
         let heed = move |told: PushInfo| -> Result<(), redis::aio::SendError> {
@@ -119,25 +126,42 @@ pub(crate) fn keep_heard(connection: Connection, tracked: Arc<Tracked>) -> Conne
 }
 
 /// Asks for the time again and again, so that a connection which carries nothing else is heard of too, and with that for
-/// the server's role: what was read from one that is no longer the master does not count.
+/// the server's role: what was read from one that is no longer the master does not count. A node of a cluster is asked besides
+/// whether it serves.
 async fn probe(connection: Connection, tracked: Arc<Tracked>, mut unused: oneshot::Receiver<()>) {
+    let interval = tracked.staleness() / PROBES;
+    // Until a node is known to serve, nothing that was read there counts.
+    let mut pause = if due(&tracked, interval).is_some() { Duration::ZERO } else { interval };
     while !tracked.has_ended() && !connection.is_broken() {
         tokio::select! {
             _ = &mut unused => break,
-            () = tokio::time::sleep(tracked.staleness() / PROBES) => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        let (mut link, sent) = (connection.link.clone(), Instant::now());
-        let time = redis::cmd("TIME");
+        pause = interval;
+        let (mut question, serving) = (Pipeline::with_capacity(1), due(&tracked, interval));
+        question.cmd("TIME");
+        for key in serving.map(Serving::keys).unwrap_or_default() {
+            question.cmd("GET").arg(key);
+        }
+        question.ignore_errors();
+        let sent = Instant::now();
         // One that is forgotten in the queue is followed by another.
         let deadline = sent + tracked.staleness();
-        let answer = connection.outcome(pin!(time.query_async::<Value>(&mut link)), deadline).await;
-        if let Delivery::Answered(time) = answer
-            && let Some(time_ms) = time_ms(&time)
+        let Delivery::Answered(answers) = connection.replies(&question, deadline).await else { continue };
+        answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| connection.note(error));
+        if let Some((Ok(time), answers)) = answers.split_first()
+            && let Some(time_ms) = time_ms(time)
         {
             tracked.answered(sent.into_std(), time_ms);
+            serving.iter().for_each(|serving| serving.answered(sent.into_std(), answers));
         }
     }
     tracked.end();
+}
+
+/// The node, if it is to be asked whether it serves: one connection to it does so for all.
+fn due(tracked: &Tracked, interval: Duration) -> Option<&Serving> {
+    tracked.serving().filter(|serving| !serving.is_known_for(interval))
 }
 
 #[cfg(test)]

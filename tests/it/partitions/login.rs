@@ -58,6 +58,13 @@ async fn spread(rules: Rules) -> (Context, Store) {
     (context, store)
 }
 
+/// On one server, which a proxy can stand before.
+async fn alone() -> (Context, Store) {
+    let context = Context::own(&[]).await.spread();
+    let store = context.store_at(Rules::new().ttl(TTL)).await;
+    (context, store)
+}
+
 #[tokio::test]
 async fn a_login_across_partitions_takes_the_session_over_whole() {
     let (context, store) = spread(Rules::new().max_lifetime(10 * TTL)).await;
@@ -171,7 +178,7 @@ async fn dying(context: &Context, answered: u64) -> (Proxy, Store) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_reply_of_a_login_is_the_last_nobody_has_the_data_twice_and_the_old_id_never_has_the_user() {
-    let (context, store) = spread(Rules::new()).await;
+    let (context, store) = alone().await;
     for answered in 0..5 {
         for is_repeated in [false, true] {
             let old = visitor(&context, &store).await;
@@ -215,7 +222,7 @@ async fn whatever_reply_of_a_login_is_the_last_nobody_has_the_data_twice_and_the
 /// Nothing removes an expired copy while the server is away, and what is stored still says that it was brought in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_is_repeated_after_its_copy_expired_leaves_the_visitor_with_the_session() {
-    let (context, store) = spread(Rules::new()).await;
+    let (context, store) = alone().await;
     let old = visitor(&context, &store).await;
     let login = || Rotation::new().user("ann");
     // The reply to the reading comes, that to the import does not.
@@ -235,7 +242,7 @@ async fn a_login_that_is_repeated_after_its_copy_expired_leaves_the_visitor_with
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_is_repeated_after_its_session_changed_takes_the_change_with_it() {
-    let (context, store) = spread(Rules::new()).await;
+    let (context, store) = alone().await;
     for changes in [1, 5] {
         let old = visitor(&context, &store).await;
         let login = || Rotation::new().user("ann");

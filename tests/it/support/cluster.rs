@@ -1,17 +1,25 @@
-//! A real cluster: three masters, and a replica of each.
+//! A real cluster: three masters, mostly with a replica of each.
 
+use std::sync::{Arc, Weak};
+
+use tokio::sync::Mutex;
+
+use super::bus::Bus;
 use super::context::eventually;
-use super::server::Server;
+use super::proxy::Proxy;
+use super::server::{Server, free_port};
 
 /// How many slots there are.
-const SLOTS: usize = 16384;
+const SLOTS: u16 = 16384;
 
 const MASTERS: usize = 3;
 
-/// The nodes: masters first, then the replica of each.
+/// The nodes: masters first, then the replica of each. All are stopped when this is dropped.
+#[derive(Debug)]
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Server>,
     ids: Vec<String>,
+    bus: Option<Bus>,
 }
 
 /// What a node answers to a command, or its error.
@@ -21,38 +29,108 @@ pub(crate) async fn tell<T: redis::FromRedisValue>(node: &Server, command: &[&st
 }
 
 impl Cluster {
+    /// With a replica of each master.
     pub(crate) async fn start() -> Self {
-        let options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
-        let starts = (0..2 * MASTERS).map(|_| Server::spawn(&options));
-        let nodes = futures::future::join_all(starts).await;
+        Self::of(2 * MASTERS, |_| Vec::new(), None).await
+    }
+
+    /// The same, with more options, and the nodes meet over a bus that can be cut.
+    pub(crate) async fn over_a_bus(options: &[&str]) -> Self {
+        let bus = Bus::start(2 * MASTERS).await;
+        let all = |at| {
+            let announced = ["--cluster-announce-bus-port".to_owned(), bus.port(at).to_string()];
+            announced.into_iter().chain(options.iter().map(|&option| option.to_owned())).collect()
+        };
+        Self::of(2 * MASTERS, all, Some(&bus)).await.with(bus)
+    }
+
+    /// Masters without replicas.
+    pub(crate) async fn of_masters(options: &[&str]) -> Self {
+        Self::of(MASTERS, |_| options.iter().map(|&option| option.to_owned()).collect(), None).await
+    }
+
+    /// The same behind proxies, one before each node, at which the nodes say that they are.
+    pub(crate) async fn behind_proxies() -> (Self, Vec<Proxy>) {
+        let ports: Vec<u16> = (0..MASTERS).map(|_| free_port()).collect();
+        let announced = |at: usize| vec!["--cluster-announce-port".to_owned(), ports[at].to_string()];
+        let cluster = Self::of(MASTERS, announced, None).await;
+        let mut proxies = Vec::new();
+        for (node, port) in cluster.nodes.iter().zip(ports) {
+            proxies.push(Proxy::start_at(port, node.address()).await);
+        }
+        (cluster, proxies)
+    }
+
+    /// One of masters that the tests of this process share. It is stopped with the last of them that has it.
+    pub(crate) async fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Cluster>> = Mutex::const_new(Weak::new());
+        let mut shared = SHARED.lock().await;
+        if let Some(there) = shared.upgrade() {
+            return there;
+        }
+        // However busy the machine is, no master is taken for dead.
+        let started = Arc::new(Self::of_masters(&["--cluster-node-timeout", "60000"]).await);
+        *shared = Arc::downgrade(&started);
+        started
+    }
+
+    /// Masters with the slots in as many ranges, and replicas of them if there are more nodes.
+    async fn of(count: usize, options: impl Fn(usize) -> Vec<String>, bus: Option<&Bus>) -> Self {
+        let spawned = |at| {
+            let own = options(at);
+            async move {
+                let mut all = vec!["--cluster-enabled", "yes", "--cluster-node-timeout", "1000"];
+                all.extend(own.iter().map(String::as_str));
+                Server::spawn(&all).await
+            }
+        };
+        let nodes = futures::future::join_all((0..count).map(spawned)).await;
         let mut ids = Vec::new();
         for (at, node) in nodes.iter().enumerate() {
-            ids.push(tell::<String>(node, &["CLUSTER", "MYID"]).await.unwrap());
+            let id: String = tell(node, &["CLUSTER", "MYID"]).await.unwrap();
+            bus.into_iter().for_each(|bus| bus.is_at(at, &id, &node.address()));
+            ids.push(id);
             if at < MASTERS {
-                let (first, last) = (SLOTS * at / MASTERS, SLOTS * (at + 1) / MASTERS - 1);
-                let slots: Vec<String> = (first..=last).map(|slot| slot.to_string()).collect();
+                let slots: Vec<String> = (0..SLOTS)
+                    .filter(|slot| Self::master_of(*slot, MASTERS) == at)
+                    .map(|slot| slot.to_string())
+                    .collect();
                 let mut command = vec!["CLUSTER", "ADDSLOTS"];
                 command.extend(slots.iter().map(String::as_str));
                 tell::<()>(node, &command).await.unwrap();
                 tell::<()>(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]).await.unwrap();
             }
         }
-        let cluster = Self { nodes, ids };
-        for node in &cluster.nodes[1..] {
-            let (host, port) = node
-                .address()
-                .rsplit_once(':')
-                .map(|(host, port)| (host.to_owned(), port.to_owned()))
-                .unwrap();
-            tell::<()>(&cluster.nodes[0], &["CLUSTER", "MEET", &host, &port]).await.unwrap();
+        let cluster = Self { nodes, ids, bus: None };
+        for (at, node) in cluster.nodes.iter().enumerate().skip(1) {
+            let address = node.address();
+            let (host, port) = address.rsplit_once(':').unwrap();
+            let mut meet = vec!["CLUSTER", "MEET", host, port];
+            let bus = bus.map(|bus| bus.port(at).to_string());
+            meet.extend(bus.as_deref());
+            tell::<()>(&cluster.nodes[0], &meet).await.unwrap();
         }
-        for at in 0..MASTERS {
-            let (replica, master) = (&cluster.nodes[MASTERS + at], &*cluster.ids[at]);
+        for at in MASTERS..count {
+            let (replica, master) = (&cluster.nodes[at], &*cluster.ids[at - MASTERS]);
             let follows = async || tell::<()>(replica, &["CLUSTER", "REPLICATE", master]).await.is_ok();
             eventually("the replica knows its master", follows).await;
         }
         cluster.is_whole().await;
         cluster
+    }
+
+    fn with(self, bus: Bus) -> Self {
+        Self { bus: Some(bus), ..self }
+    }
+
+    /// Which of so many masters has a slot, before any moves.
+    pub(crate) fn master_of(slot: u16, masters: usize) -> usize {
+        usize::from(slot) * masters / usize::from(SLOTS)
+    }
+
+    /// Keeps a node from all others, while clients still reach it.
+    pub(crate) fn cut_off(&self, node: usize) {
+        self.bus.as_ref().expect("started over a bus").cut_off(&self.ids[node]);
     }
 
     /// Waits until each node knows all, and each replica has what its master has.
@@ -65,7 +143,7 @@ impl Cluster {
                     role.get(3).is_none_or(|state| *state == redis::Value::BulkString(b"connected".into()));
                 let slots: Vec<redis::Value> = tell(node, &["CLUSTER", "SLOTS"]).await.unwrap();
                 info.contains("cluster_state:ok")
-                    && info.contains("cluster_known_nodes:6")
+                    && info.contains(&format!("cluster_known_nodes:{}\r", self.nodes.len()))
                     && is_linked
                     && slots.len() >= MASTERS
             };
@@ -80,7 +158,11 @@ impl Cluster {
 
     /// Which node is the master of a slot, as the last node says.
     pub(crate) async fn owner(&self, slot: u64) -> usize {
-        let ranges: Vec<Vec<redis::Value>> = tell(&self.nodes[5], &["CLUSTER", "SLOTS"]).await.unwrap();
+        self.owner_as_told_by(self.nodes.last().unwrap(), slot).await
+    }
+
+    async fn owner_as_told_by(&self, node: &Server, slot: u64) -> usize {
+        let ranges: Vec<Vec<redis::Value>> = tell(node, &["CLUSTER", "SLOTS"]).await.unwrap();
         let number = |value: &redis::Value| redis::from_redis_value_ref::<u64>(value).unwrap();
         let range = ranges.iter().find(|range| (number(&range[0])..=number(&range[1])).contains(&slot));
         let redis::Value::Array(master) = &range.unwrap()[2] else { panic!("{range:?}") };
@@ -130,6 +212,17 @@ impl Cluster {
             tell::<()>(&self.nodes[node], &["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]])
                 .await
                 .unwrap();
+        }
+    }
+
+    /// Has a slot migrated as a whole, as Valkey 9 does it, and waits until all nodes know.
+    pub(crate) async fn migrate(&self, slot: u64, from: usize, to: usize) {
+        let slot_text = slot.to_string();
+        let command =
+            ["CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", &slot_text, &slot_text, "NODE", &self.ids[to]];
+        tell::<()>(&self.nodes[from], &command).await.unwrap();
+        for node in &self.nodes {
+            eventually("the slot is migrated", async || self.owner_as_told_by(node, slot).await == to).await;
         }
     }
 

@@ -10,17 +10,19 @@ use cloakroom::events::EventStore;
 use cloakroom::testing::{Stored as Kept, TestClock};
 use cloakroom::{MemoryStore, RedisStore, RedisStoreBuilder, Rules, Session, SessionId};
 use redis::Value;
-use redis::aio::MultiplexedConnection;
 
+use super::cluster::Cluster;
 use super::expect::ms;
 #[cfg(target_os = "linux")]
 use super::faketime::FakeTime;
 use super::invariants;
+use super::raw::Raw;
 use super::record::Stored;
 use super::server::Server;
 use super::spread::Spread;
 
-/// Which store a test is about. Most are about both, by `#[values(Redis, Memory)] on: On`.
+/// Which store a test is about. Most are about both, by `#[values(Redis, Memory)] on: On`. With `CLOAKROOM_TEST_SERVER=cluster`
+/// all but the last are on a cluster.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum On {
     Redis,
@@ -53,11 +55,18 @@ pub(crate) struct Context {
 enum Place {
     Redis {
         server: Box<Server>,
-        raw: MultiplexedConnection,
+        raw: Raw,
+    },
+    /// One that the tests of this process share.
+    Cluster {
+        cluster: Arc<Cluster>,
+        raw: Raw,
     },
     /// By the context's clock.
     Memory(MemoryStore),
 }
+
+const NO_SERVER: &str = "a test of one server, run on a cluster or in memory";
 
 /// The whole stored state of a namespace: each key with its type and value. TTLs stand apart, since they run.
 pub(crate) type Dump = BTreeMap<String, (String, Vec<u8>)>;
@@ -88,6 +97,11 @@ impl Context {
     }
 
     pub(crate) async fn redis() -> Self {
+        if std::env::var("CLOAKROOM_TEST_SERVER").is_ok_and(|server| server == "cluster") {
+            let cluster = Cluster::shared().await;
+            let raw = Raw::to_cluster(&cluster).await;
+            return Self::in_place(TestClock::new(), Place::Cluster { cluster, raw });
+        }
         Self::at(Server::start().await).await
     }
 
@@ -119,7 +133,7 @@ impl Context {
     }
 
     async fn at(server: Server) -> Self {
-        let raw = server.connect().await;
+        let raw = Raw::to_server(server.connect().await);
         Self::in_place(TestClock::new(), Place::Redis { server: Box::new(server), raw })
     }
 
@@ -148,7 +162,7 @@ impl Context {
     /// A store by the server's clock; in memory by the context's.
     pub(crate) async fn store(&self, rules: Rules) -> Store {
         match &self.place {
-            Place::Redis { .. } => build(self.builder(rules)).await,
+            Place::Redis { .. } | Place::Cluster { .. } => build(self.builder(rules)).await,
             Place::Memory(store) => Arc::new(store.with_rules(rules).unwrap()),
         }
     }
@@ -156,7 +170,9 @@ impl Context {
     /// A store by the context's clock, which the test moves.
     pub(crate) async fn store_at(&self, rules: Rules) -> Store {
         match &self.place {
-            Place::Redis { .. } => build(self.builder(rules).clock(self.clock.clone())).await,
+            Place::Redis { .. } | Place::Cluster { .. } => {
+                build(self.builder(rules).clock(self.clock.clone())).await
+            }
             Place::Memory(_) => self.store(rules).await,
         }
     }
@@ -164,7 +180,7 @@ impl Context {
     /// The same, to read events.
     pub(crate) async fn event_store_at(&self, rules: Rules) -> Arc<dyn EventStore> {
         match &self.place {
-            Place::Redis { .. } => {
+            Place::Redis { .. } | Place::Cluster { .. } => {
                 Arc::new(self.builder(rules).clock(self.clock.clone()).build().await.unwrap())
             }
             Place::Memory(store) => Arc::new(store.with_rules(rules).unwrap()),
@@ -172,7 +188,7 @@ impl Context {
     }
 
     pub(crate) fn builder(&self, rules: Rules) -> RedisStoreBuilder {
-        let builder = RedisStore::builder(self.server().url())
+        let builder = RedisStore::builder(self.url())
             .namespace(&self.namespace)
             .partitions(self.partitions)
             .rules(rules)
@@ -184,24 +200,31 @@ impl Context {
         }
     }
 
+    fn url(&self) -> String {
+        match &self.place {
+            Place::Cluster { cluster, .. } => cluster.url(),
+            _ => self.server().url().to_owned(),
+        }
+    }
+
     pub(crate) fn server(&self) -> &Server {
         match &self.place {
             Place::Redis { server, .. } => server,
-            Place::Memory(_) => panic!("a test of Redis, run in memory"),
+            Place::Cluster { .. } | Place::Memory(_) => panic!("{NO_SERVER}"),
         }
     }
 
     pub(crate) fn server_mut(&mut self) -> &mut Server {
         match &mut self.place {
             Place::Redis { server, .. } => server,
-            Place::Memory(_) => panic!("a test of Redis, run in memory"),
+            Place::Cluster { .. } | Place::Memory(_) => panic!("{NO_SERVER}"),
         }
     }
 
     /// A connection past the stores.
-    pub(crate) fn raw(&self) -> MultiplexedConnection {
+    pub(crate) fn raw(&self) -> Raw {
         match &self.place {
-            Place::Redis { raw, .. } => raw.clone(),
+            Place::Redis { raw, .. } | Place::Cluster { raw, .. } => raw.clone(),
             Place::Memory(_) => panic!("a test of Redis, run in memory"),
         }
     }
@@ -210,7 +233,7 @@ impl Context {
     pub(crate) async fn reconnect(&mut self) {
         let connection = self.server().connect().await;
         if let Place::Redis { raw, .. } = &mut self.place {
-            *raw = connection;
+            *raw = Raw::to_server(connection);
         }
     }
 
@@ -250,7 +273,7 @@ impl Context {
     /// What the store in memory has, in the words of Redis. `None`: the test is on Redis.
     pub(crate) fn snapshot(&self) -> Option<BTreeMap<String, Kept>> {
         match &self.place {
-            Place::Redis { .. } => None,
+            Place::Redis { .. } | Place::Cluster { .. } => None,
             Place::Memory(store) => Some(store.snapshot(&self.namespace).unwrap()),
         }
     }
@@ -313,19 +336,24 @@ impl Context {
             1 => format!("{{{}:0}}:*", self.namespace),
             _ => format!("{{{}:*}}:*", self.namespace),
         };
-        let mut cursor = "0".to_owned();
         let mut keys = Vec::new();
-        loop {
-            let (next, page): (String, Vec<String>) =
-                self.command(&["SCAN", &cursor, "MATCH", &pattern, "COUNT", "1000"]).await;
-            keys.extend(page);
-            cursor = next;
-            if cursor == "0" {
-                keys.sort();
-                keys.dedup();
-                return keys;
+        for server in self.raw().all() {
+            let mut cursor = "0".to_owned();
+            loop {
+                let mut scan = redis::cmd("SCAN");
+                scan.arg(&cursor).arg(&["MATCH", &pattern, "COUNT", "1000"]);
+                let (next, page): (String, Vec<String>) =
+                    scan.query_async(&mut server.clone()).await.unwrap();
+                keys.extend(page);
+                cursor = next;
+                if cursor == "0" {
+                    break;
+                }
             }
         }
+        keys.sort();
+        keys.dedup();
+        keys
     }
 
     /// The names of all keys but the expiry index's, which in Redis stays with the note of its own TTL.

@@ -1,5 +1,7 @@
 //! What the tests stand on: a real server, a fresh namespace, a look at what is stored.
 
+pub(crate) mod acknowledged;
+pub(crate) mod bus;
 pub(crate) mod calls;
 pub(crate) mod cluster;
 pub(crate) mod context;
@@ -13,6 +15,7 @@ pub(crate) mod leases;
 pub(crate) mod manager;
 pub(crate) mod narrow;
 pub(crate) mod proxy;
+pub(crate) mod raw;
 pub(crate) mod record;
 pub(crate) mod replicated;
 pub(crate) mod repository;

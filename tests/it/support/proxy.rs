@@ -44,7 +44,12 @@ struct Switch {
 
 impl Proxy {
     pub(crate) async fn start(address: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at(0, address).await
+    }
+
+    /// At a port that was free; 0 for any.
+    pub(crate) async fn start_at(port: u16, address: String) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let url = format!("redis://{}/", listener.local_addr().unwrap());
         let switch = Arc::new(Switch::default());
         let task = tokio::spawn(accept(listener, address, switch.clone()));

@@ -51,7 +51,9 @@ impl Server {
             Ok("url") => Self::from_url().expect("CLOAKROOM_TEST_SERVER=url needs REDIS_URL"),
             Ok("spawn") => Self::spawn(&[]).await,
             Ok("container") => Self::container().await,
-            Ok(other) => panic!("CLOAKROOM_TEST_SERVER is {other:?}, must be url, spawn or container"),
+            Ok(other) => {
+                panic!("CLOAKROOM_TEST_SERVER is {other:?}, must be url, spawn, container or cluster")
+            }
             Err(_) => match Self::from_url() {
                 Some(server) => server,
                 None if on_path() => Self::spawn(&[]).await,

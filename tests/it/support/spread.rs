@@ -17,6 +17,11 @@ fn crc(text: &str) -> u16 {
     text.bytes().fold(0, |crc, byte| (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| step(crc)))
 }
 
+/// The slot of a key with that tag.
+pub(crate) fn slot(tag: &str) -> u16 {
+    crc(tag) % 16384
+}
+
 impl Spread {
     pub(crate) fn new(namespace: &str, count: u16) -> Self {
         Self { namespace: namespace.to_owned(), count }
@@ -30,7 +35,7 @@ impl Spread {
     pub(crate) fn tag(&self, partition: u16) -> String {
         let slice = |slot: u16| u32::from(slot) * u32::from(self.count) / 16384;
         let lies_there =
-            |tag: &u32| slice(crc(&format!("{}:{tag}", self.namespace)) % 16384) == u32::from(partition);
+            |tag: &u32| slice(slot(&format!("{}:{tag}", self.namespace))) == u32::from(partition);
         format!("{{{}:{}}}", self.namespace, (0..).find(lies_there).unwrap())
     }
 
