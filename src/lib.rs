@@ -22,9 +22,10 @@ pub mod testing;
 pub use crate::connect::connect;
 pub use crate::memory::{builder::MemoryStoreBuilder, store::MemoryStore};
 pub use crate::model::{
-    Binding, Bound, Created, Cursor, Entries, Error, IdScheme, Invalid, NewSession, Obstacle, OnLimit,
-    OperationId, Page, PageRequest, Patch, Patched, Refreshed, Refusal, Removed, Result, Rotated, Rotation,
-    Rules, Selector, Session, SessionId, SessionRef, Status, UserDeleted, Version,
+    Binding, Bound, Created, Cursor, Entries, Error, Health, IdScheme, Invalid, NewSession, Obstacle,
+    OnLimit, OperationId, Page, PageRequest, Patch, Patched, Readiness, Refreshed, Refusal, Removed, Result,
+    Rotated, Rotation, Rules, Selector, ServerHealth, ServerRole, Session, SessionId, SessionRef, Status,
+    UserDeleted, Version,
 };
 #[cfg(feature = "redis")]
 pub use crate::redis::{

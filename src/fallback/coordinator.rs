@@ -217,6 +217,15 @@ impl Coordinator {
         }
     }
 
+    /// Whether some calls are answered while an error keeps the store from answering.
+    pub(crate) fn goes_on_without(&self, error: Option<&Error>) -> bool {
+        let is_away = error.is_some_and(|error| {
+            is_outage(error) == Some(true)
+                || matches!(error, Error::NotExecuted { reason: Obstacle::CircuitOpen, .. })
+        });
+        is_away && (self.local.is_some() || self.stale_cache.is_some())
+    }
+
     /// Makes sure that there is a task that sees to the breaker and to what is kept here.
     pub(crate) fn awaken(self: &Arc<Self>) {
         // Without a runtime there is no task. The next call that is made in one begins it.

@@ -11,9 +11,9 @@ use crate::memory::ops::{
 };
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
-    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
-    UserDeleted,
+    Binding, Bound, Created, Expired, Health, NewSession, NodeIdentity, OperationId, Page, PageRequest,
+    Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId,
+    SessionRef, UserDeleted,
 };
 use crate::store::session_store::SessionStore;
 
@@ -95,6 +95,10 @@ impl SessionStore for MemoryStore {
 
     fn new_id(&self, _user: &str) -> SessionId {
         self.call(self.operation_id).new_id()
+    }
+
+    async fn health(&self) -> Health {
+        Health::of(self.run("health", |_| Ok(())).await)
     }
 
     async fn close(&self) {

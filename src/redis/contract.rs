@@ -28,6 +28,12 @@ pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     pipeline.cmd("GET").arg(keys.contract());
 }
 
+/// The contract that is noted.
+pub(crate) fn number(noted: &Value) -> Option<u64> {
+    let Value::BulkString(bytes) = noted else { return None };
+    std::str::from_utf8(bytes).ok()?.split(' ').next()?.parse().ok()
+}
+
 /// Refuses to work where a later one is noted, or another number of partitions.
 pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
     match noted {

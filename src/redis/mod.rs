@@ -22,6 +22,7 @@ pub(crate) mod migration_store;
 pub(crate) mod near_cache;
 pub(crate) mod node_registry;
 pub(crate) mod permission;
+mod probe;
 pub(crate) mod reply;
 pub(crate) mod script;
 pub(crate) mod script_error;

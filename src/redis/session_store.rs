@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
-    Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector, Session, SessionId,
-    SessionRef, UserDeleted,
+    Binding, Bound, Created, Error, Expired, Health, NewSession, NodeIdentity, OperationId, Page,
+    PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector,
+    Session, SessionId, SessionRef, UserDeleted,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
@@ -163,6 +163,10 @@ impl SessionStore for RedisStore {
             }
             _ => self.partitions().check(id, user),
         }
+    }
+
+    async fn health(&self) -> Health {
+        self.probe().await
     }
 
     async fn close(&self) {

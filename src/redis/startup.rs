@@ -138,7 +138,7 @@ async fn prepare(sender: &Sender, partitions: &Partitions, until: Instant) -> Re
 }
 
 /// The servers, with a partition of each. First the one that has the tag 0.
-async fn homes(
+pub(crate) async fn homes(
     sender: &Sender,
     partitions: &Partitions,
     until: Instant,

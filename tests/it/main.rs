@@ -48,6 +48,7 @@ mod errors;
 mod fallback;
 mod faults;
 mod fencing;
+mod health;
 mod interop;
 mod large;
 mod lease;
