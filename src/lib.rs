@@ -34,6 +34,8 @@ pub use crate::redis::{
     durability::{Applied, Durability},
     store::RedisStore,
 };
+#[cfg(feature = "metrics")]
+pub use crate::store::meter::describe_metrics;
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
 /// The crates whose types the constructors take: redis 1.8, bb8 0.9.

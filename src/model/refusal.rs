@@ -85,6 +85,32 @@ pub enum Refusal {
     },
 }
 
+impl Refusal {
+    /// One word for it, which does not change: for metrics and logs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Exists => "exists",
+            Self::Gone => "gone",
+            Self::Conflict { .. } => "conflict",
+            Self::Rotated { .. } => "rotated",
+            Self::Departed { .. } => "departed",
+            Self::Limit { .. } => "limit",
+            Self::TooLarge { .. } => "too_large",
+            Self::Frozen => "frozen",
+            Self::Taken => "taken",
+            Self::Leased { .. } => "leased",
+            Self::Fenced => "fenced",
+            Self::Contract { .. } => "contract",
+            Self::Partitions { .. } => "partitions",
+            Self::ServerTooOld { .. } => "server_too_old",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Full { .. } => "full",
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
