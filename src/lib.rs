@@ -24,8 +24,8 @@ pub use crate::memory::{builder::MemoryStoreBuilder, store::MemoryStore};
 pub use crate::model::{
     Binding, Bound, Created, Cursor, Entries, Error, Health, IdScheme, Invalid, NewSession, Obstacle,
     OnLimit, OperationId, Page, PageRequest, Patch, Patched, Readiness, Refreshed, Refusal, Removed, Result,
-    Rotated, Rotation, Rules, Selector, ServerHealth, ServerRole, Session, SessionId, SessionRef, Status,
-    UserDeleted, Version,
+    Rotated, Rotation, Rules, Selector, ServerHealth, ServerMemory, ServerRole, Session, SessionId,
+    SessionRef, Status, UserDeleted, Version,
 };
 #[cfg(feature = "redis")]
 pub use crate::redis::{
@@ -37,6 +37,12 @@ pub use crate::redis::{
 #[cfg(feature = "metrics")]
 pub use crate::store::meter::describe_metrics;
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
+
+/// What whoever operates a namespace goes through it by: [`RedisStore::walk`] and [`RedisStore::users`].
+#[cfg(feature = "redis")]
+pub mod operating {
+    pub use crate::redis::walk::{Passed, Position, Scan, Stretch, Users};
+}
 
 /// The crates whose types the constructors take: redis 1.8, bb8 0.9.
 #[cfg(feature = "redis")]

@@ -45,8 +45,20 @@ pub struct ServerHealth {
     /// How many of the scripts it has not loaded; a call that needs one loads it. `None`: its user may not ask
     /// (`+script|exists`), or it did not answer.
     pub scripts_missing: Option<usize>,
+    /// How much memory it uses. `None`: its user may not ask (`+info`), or it did not answer.
+    pub memory: Option<ServerMemory>,
     /// Why it does not serve.
     pub error: Option<Error>,
+}
+
+/// How much memory a server uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerMemory {
+    /// For all that it stores, in bytes.
+    pub used: u64,
+    /// How much it may use (`maxmemory`), if that is bounded.
+    pub most: Option<u64>,
 }
 
 /// What a server is to its replicas or master.
@@ -93,6 +105,7 @@ impl ServerHealth {
     /// One of which nothing is known yet.
     pub(crate) fn of(server: impl Into<String>) -> Self {
         let server = server.into();
-        Self { server, role: None, latency: None, contract: None, scripts_missing: None, error: None }
+        let (role, latency, contract, scripts_missing, memory, error) = Default::default();
+        Self { server, role, latency, contract, scripts_missing, memory, error }
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod entries;
 pub(crate) mod entry_codec;
 pub(crate) mod error;
 pub(crate) mod expiry;
+mod export_text;
 mod health;
 #[cfg(feature = "redis")]
 pub(crate) mod id_draw;
@@ -52,7 +53,7 @@ pub(crate) use error::Cause;
 pub(crate) use error::cause;
 pub use error::{Error, Obstacle, Result};
 pub use expiry::{Expired, Reaped};
-pub use health::{Health, Readiness, ServerHealth, ServerRole};
+pub use health::{Health, Readiness, ServerHealth, ServerMemory, ServerRole};
 pub(crate) use index_fields::{IndexFields, require_name, some};
 pub use invalid::Invalid;
 pub use lease_gap::LeaseGap;

@@ -67,6 +67,8 @@ pub enum Refusal {
         /// The number that the store was to have.
         wanted: u16,
     },
+    /// There is no such namespace, and the store was to make [none](crate::RedisStoreBuilder::existing).
+    NoNamespace,
     /// The server is older than Redis 6.2, so the store does not start.
     ServerTooOld {
         /// What it says it is.
@@ -104,6 +106,7 @@ impl Refusal {
             Self::Fenced => "fenced",
             Self::Contract { .. } => "contract",
             Self::Partitions { .. } => "partitions",
+            Self::NoNamespace => "no_namespace",
             Self::ServerTooOld { .. } => "server_too_old",
             Self::Forbidden { .. } => "forbidden",
             Self::Full { .. } => "full",
@@ -134,6 +137,7 @@ impl fmt::Display for Refusal {
             Self::Partitions { found, wanted } => {
                 write!(f, "the namespace has {found} partitions, and not {wanted}")
             }
+            Self::NoNamespace => f.write_str("there is no such namespace at the server"),
             Self::ServerTooOld { found } => {
                 write!(f, "the server is {found}, the store needs redis 6.2 or later, or valkey")
             }

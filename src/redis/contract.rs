@@ -28,6 +28,16 @@ pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     pipeline.cmd("GET").arg(keys.contract());
 }
 
+/// Refuses a namespace in which none is noted.
+pub(crate) async fn require(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
+    let mut question = Pipeline::with_capacity(1);
+    ask(&mut question, partitions.keys(partitions.first()));
+    match sender.replies(&question, until).await.or_not_executed()?.as_slice() {
+        [Value::Nil] => Err(Error::Refused(Refusal::NoNamespace)),
+        _ => Ok(()),
+    }
+}
+
 /// The contract that is noted.
 pub(crate) fn number(noted: &Value) -> Option<u64> {
     let Value::BulkString(bytes) = noted else { return None };

@@ -37,3 +37,4 @@ pub(crate) mod tidy;
 #[cfg(feature = "tls")]
 mod tls;
 pub(crate) mod transport;
+pub(crate) mod walk;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use redis::{Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
-use crate::model::{Error, Health, Result, ServerHealth, ServerRole};
+use crate::model::{Error, Health, Result, ServerHealth, ServerMemory, ServerRole};
 use crate::redis::script::ALL;
 use crate::redis::store::RedisStore;
 use crate::redis::transport::address::Address;
@@ -80,17 +80,19 @@ async fn ask(
             return Err(unavailable.into());
         }
     };
-    let mut questions = Pipeline::with_capacity(3);
+    let mut questions = Pipeline::with_capacity(4);
     questions.cmd("ROLE");
     contract::ask(&mut questions, partitions.keys(partition));
     questions.cmd("SCRIPT").arg("EXISTS").arg(ALL.iter().map(|script| script.sha()).collect::<Vec<_>>());
+    questions.cmd("INFO").arg("memory");
     questions.ignore_errors();
     let sent = Instant::now();
     let answers = connection.replies(&questions, until).await.or_not_executed()?;
     health.latency = Some(sent.elapsed());
-    let [role, noted, scripts] =
-        <[RedisResult<Value>; 3]>::try_from(answers).map_err(|_| Error::corrupt("reply to a probe"))?;
+    let [role, noted, scripts, memory] =
+        <[RedisResult<Value>; 4]>::try_from(answers).map_err(|_| Error::corrupt("reply to a probe"))?;
     health.scripts_missing = scripts.ok().and_then(missing);
+    health.memory = memory.ok().and_then(memory_of);
     health.contract = noted.as_ref().ok().and_then(contract::number);
     // Where ROLE is not to be had, it is INFO that was asked when the connection was made, and a second ago at most.
     if let Some(Err(error)) = role.ok().map(require_master) {
@@ -99,6 +101,13 @@ async fn ask(
     }
     health.role = Some(ServerRole::Master);
     contract::judge(noted, partitions)
+}
+
+/// What INFO says of it.
+fn memory_of(info: Value) -> Option<ServerMemory> {
+    let info: String = redis::from_redis_value(info).ok()?;
+    let number = |field: &str| info.lines().find_map(|line| line.strip_prefix(field)?.trim().parse().ok());
+    Some(ServerMemory { used: number("used_memory:")?, most: number("maxmemory:").filter(|most| *most > 0) })
 }
 
 /// How many of the scripts are not there.

@@ -76,6 +76,12 @@ impl RedisStore {
         &self.backend.config
     }
 
+    /// Over how many partitions its sessions are spread.
+    #[must_use]
+    pub fn partition_count(&self) -> u16 {
+        self.partitions().count()
+    }
+
     pub(crate) fn partitions(&self) -> &Partitions {
         &self.config().partitions
     }

@@ -59,6 +59,7 @@ mod migration;
 mod model;
 mod modify;
 mod near_cache;
+mod operating;
 mod partitions;
 mod public_face;
 mod races;

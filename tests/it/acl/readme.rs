@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use cloakroom::RedisStore;
+use cloakroom::{RedisStore, SessionStore as _};
 use rstest::rstest;
 
 use super::commands;
@@ -37,6 +37,12 @@ async fn a_user_by_the_line_of_the_readme_may_do_all_that_a_store_does(#[case] d
     let store: Store = Arc::new(builder().build().await.unwrap());
     let strict: Store = Arc::new(builder().rules(rules_that_evict()).build().await.unwrap());
     do_each_operation(&context.clock, &store, &strict).await;
+    // And what the command line does besides.
+    let operator = builder().existing().build().await.unwrap();
+    operator.walk(None, 10).await.unwrap();
+    operator.users(None, 10).await.unwrap();
+    let health = operator.health().await;
+    assert!(health.servers[0].memory.is_some() && health.servers[0].scripts_missing == Some(0));
 }
 
 #[tokio::test]
