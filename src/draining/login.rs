@@ -9,25 +9,15 @@
 //!
 //! `redis/login.rs` does the same between two partitions, where the limit is kept by the first step.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::draining::store::DrainingStore;
+use crate::model::login_steps::{COPY_LIVES, LoginSteps, ROUNDS, TIME_TO_LEAVE, copy_of, require_copy};
 use crate::model::{
-    Binding, Error, Export, Fate, Import, IndexFields, Leaving, LoginSteps, Obstacle, OperationId, Refusal,
-    Result, Rotated, Rotation, Session, SessionId, SessionRef, Status, Version, cause, ms,
+    Binding, Error, Export, Fate, Import, IndexFields, Leaving, Obstacle, OperationId, Refusal, Result,
+    Rotated, Rotation, Session, SessionId, SessionRef, Status, Version,
 };
 use crate::store::session_store::SessionStore;
-
-/// How long a copy lives at most that does not become the session.
-const COPY_LIVES: Duration = Duration::from_secs(60);
-
-/// How long a copy has to live on at least for the old id to be left.
-const TIME_TO_LEAVE: Duration = Duration::from_secs(10);
-
-const COPY_IS_GONE: &str = "the copy of an earlier attempt has expired: log in under another operation id";
-
-/// How often a session may change between the copy and the login.
-const ROUNDS: u32 = 32;
 
 impl DrainingStore {
     pub(crate) async fn log_in(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
@@ -59,7 +49,9 @@ impl DrainingStore {
         };
         if !rotated.by_another {
             let evicted = store.evict(&user, rotated.session.id()).await;
-            rotated.evicted.extend(evicted.map_err(|error| happened(operation, error))?);
+            rotated.evicted.extend(
+                evicted.map_err(|error| LoginSteps { login: operation }.happened(error).under(operation))?,
+            );
         }
         Ok(rotated)
     }
@@ -99,8 +91,7 @@ impl Login<'_> {
             match left {
                 Ok(()) => {
                     let completed = self.complete(copy, was).await;
-                    let (session, own_changes) =
-                        completed.map_err(|error| happened(self.operation, error))?;
+                    let (session, own_changes) = completed.map_err(|error| self.steps().happened(error))?;
                     return Ok(Rotated { session, evicted: Vec::new(), by_another: false, own_changes });
                 }
                 // It changed since it was copied.
@@ -118,15 +109,11 @@ impl Login<'_> {
 
     /// Brings the copy of a version in. It takes the place of nothing but an earlier copy of this login.
     async fn bring(&self, export: Export) -> Result<Session> {
-        let Export { mut session, changes } = export;
-        let of = session.version;
+        let Export { session: copied, changes } = export;
         let now = self.store.new.now().await?;
-        session.id = self.new_id.clone();
-        session.index_fields.user.clone_from(&self.rotation.user);
-        session.index_fields.connection.clear();
-        session.version = Version::new(of.get() + 1);
-        session.times.expires_at = session.times.expires_at.min(now + ms(COPY_LIVES));
-        let import = Import::new(Export::new(session.clone(), changes)).operation_id(self.steps().copy(of));
+        let session = copy_of(&copied, &self.new_id, &self.rotation.user, now);
+        let import = Import::new(Export::new(session.clone(), changes))
+            .operation_id(self.steps().copy(copied.version));
         let mut brought = self.store.new.import(import.clone().if_absent()).await;
         if let Err(Error::Refused(Refusal::Conflict { current })) = brought
             && self.is_own_copy(current).await?
@@ -160,9 +147,7 @@ impl Login<'_> {
         if self.store.is_repeat() {
             let copy = self.store.new.get(&self.new_id).await?;
             let now = self.store.new.now().await?;
-            if copy.is_none_or(|copy| copy.times.expires_at <= now + ms(TIME_TO_LEAVE)) {
-                return Err(Error::obstacle(Obstacle::Contended, cause(COPY_IS_GONE)));
-            }
+            require_copy(copy.map(|copy| copy.times.expires_at), now)?;
         }
         if began.elapsed() > COPY_LIVES - TIME_TO_LEAVE {
             return Err(Error::obstacle(Obstacle::Deadline, None));
@@ -200,13 +185,5 @@ impl Login<'_> {
         }
         let session = self.store.new.extend(&self.new_id).await?;
         session.map(|session| (session, own_changes)).ok_or(Error::Refused(Refusal::Missing))
-    }
-}
-
-/// An error after a login has happened: it is to be repeated, before the session ends; unless that is gone again.
-fn happened(operation: OperationId, error: Error) -> Error {
-    match error {
-        Error::Refused(Refusal::Missing) => error,
-        error => Error::ambiguous(operation, cause(error)),
     }
 }

@@ -1,13 +1,10 @@
 //! A new id for a session, and the login that goes with it.
 
 use crate::model::deletion::Removed;
-use crate::model::error::{Error, Result, cause};
+use crate::model::error::Result;
 use crate::model::index_fields::check_name;
-use crate::model::operation_id::OperationId;
-use crate::model::recent_changes::RecentChanges;
 use crate::model::session::Session;
 use crate::model::session_id::SessionId;
-use crate::model::version::Version;
 
 /// How to rotate a session.
 ///
@@ -61,55 +58,4 @@ pub struct Rotated {
     /// How many versions it made, if no others came in between; 0: nobody knows. A login in steps makes two of a session that
     /// has a connection.
     pub(crate) own_changes: u64,
-}
-
-/// The operation ids of the calls that a login makes which no one script can do: a copy is brought in, the old id is left
-/// under the id of the login, and the copy gets the connection.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LoginSteps {
-    pub(crate) login: OperationId,
-}
-
-/// In the place of a version, which no session has.
-const BINDING: usize = usize::MAX;
-
-impl LoginSteps {
-    /// Under which the copy of a version is brought in. Each has its own, or a later one would be taken for an earlier. That
-    /// what is there is its own earlier copy the login looks up, so the call needs no bound from before the login: by such a
-    /// one a copy that was brought in since could not tell of it.
-    pub(crate) fn copy(&self, of: Version) -> OperationId {
-        self.login.nth(usize::try_from(of.get()).unwrap_or(BINDING - 1)).of_a_first_call()
-    }
-
-    /// Under which the copy gets the connection, after a look whether it did.
-    pub(crate) fn binding(&self) -> OperationId {
-        self.login.nth(BINDING).of_a_first_call()
-    }
-
-    /// Whether a session is a copy that the login brought in, as it was then.
-    pub(crate) fn is_copy(&self, version: Version, changes: &RecentChanges) -> bool {
-        // The change before it is that of the session that was copied.
-        self.is_noted(version, changes, 1)
-    }
-
-    fn is_noted(&self, version: Version, changes: &RecentChanges, age: usize) -> bool {
-        let of = version.get().checked_sub(age as u64).map(Version::new);
-        of.is_some_and(|of| changes[age] == *self.copy(of).as_bytes())
-    }
-
-    /// How many versions the login made, if it made all since the one that was copied; else 0.
-    pub(crate) fn own_changes(&self, version: Version, changes: &RecentChanges) -> u64 {
-        let is_bound = changes[0] == *self.binding().as_bytes() && self.is_noted(version, changes, 2);
-        if self.is_copy(version, changes) { 1 } else { u64::from(is_bound) * 2 }
-    }
-
-    /// An error before the old id is left. A login that may have happened stays in doubt where nobody can be asked.
-    pub(crate) fn unless_in_doubt(&self, error: Error) -> Error {
-        match error {
-            Error::NotExecuted { .. } if self.login.is_of_a_repeat() => {
-                Error::ambiguous(self.login, cause(error))
-            }
-            error => error,
-        }
-    }
 }

@@ -10,30 +10,19 @@
 //! Whatever dies between two of them, the old id never has the user's rights, and what nobody knows is gone in a minute.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::model::login_steps::{LoginSteps, ROUNDS, copy_of, require_copy};
 use crate::model::{
-    Binding, Error, Export, Import, IndexFields, LoginSteps, Obstacle, OperationId, RecentChanges, Refusal,
-    Removed, Result, Rotated, Rotation, Session, SessionId, SessionRef, Version, cause, ms,
+    Binding, Error, Export, Import, IndexFields, Obstacle, OperationId, RecentChanges, Refusal, Removed,
+    Result, Rotated, Rotation, Session, SessionId, SessionRef, Version,
 };
 use crate::redis::call::Call;
 use crate::redis::store::RedisStore;
 use crate::redis::{commands, lookup};
 use crate::stored::partitions::Partition;
 use crate::stored::record::Record;
-
-/// How long a copy lives at most that does not become the session.
-const COPY_LIVES: Duration = Duration::from_secs(60);
-
-/// How long a copy has to live on at least for the old id to be left.
-const TIME_TO_LEAVE: Duration = Duration::from_secs(10);
-
-const COPY_IS_GONE: &str = "the copy of an earlier attempt has expired: log in under another operation id";
-
-/// How often a session may change between the copy and the login.
-const ROUNDS: u32 = 32;
 
 impl RedisStore {
     /// Whether a rotation takes a session to another partition.
@@ -94,7 +83,7 @@ impl Login<'_> {
                 }
                 Some((now, Record::Session { session, changes, .. })) => {
                     was = session.index_fields.clone();
-                    let copy = copy.insert(self.copy_of(&session, now));
+                    let copy = copy.insert(copy_of(&session, &self.new_id, &self.user, now));
                     evicted.extend(self.bring(copy.clone(), changes, session.version).await?);
                     if self.store.operation_id.is_some() {
                         self.require_copy().await?;
@@ -111,7 +100,7 @@ impl Login<'_> {
             match left {
                 Ok(()) => {
                     let completed = self.complete(copy, was).await;
-                    let (session, own_changes) = completed.map_err(|error| self.happened(error))?;
+                    let (session, own_changes) = completed.map_err(|error| self.steps.happened(error))?;
                     return Ok(Rotated { session, evicted, by_another: false, own_changes });
                 }
                 // It changed since it was copied.
@@ -138,17 +127,6 @@ impl Login<'_> {
         // Its reads too: if the login may have happened before, a server that cannot be asked proves nothing.
         call.changes();
         self.store.observe(call, body).await
-    }
-
-    /// The session as it will be, but for its connection and its short life.
-    fn copy_of(&self, session: &Session, now: u64) -> Session {
-        let mut copy = session.clone();
-        copy.id = self.new_id.clone();
-        copy.index_fields.user.clone_from(&self.user);
-        copy.index_fields.connection.clear();
-        copy.version = Version::new(session.version.get() + 1);
-        copy.times.expires_at = copy.times.expires_at.min(now + ms(COPY_LIVES));
-        copy
     }
 
     /// Brings the copy of a version in, and returns those that the user has too many of. It takes the place of nothing but an
@@ -186,18 +164,12 @@ impl Login<'_> {
         }))
     }
 
-    /// A login that is repeated after long may be told of a copy that has expired since, or was logged out. Nothing is left
-    /// for that.
     async fn require_copy(&self) -> Result<()> {
         let id = &self.new_id;
         let read = |call: Arc<Call>| async move { lookup::current(&call, id).await };
         match self.step(self.to, self.operation, read).await? {
-            Some((now, Record::Session { session, .. }))
-                if session.times.expires_at > now + ms(TIME_TO_LEAVE) =>
-            {
-                Ok(())
-            }
-            _ => Err(Error::obstacle(Obstacle::Contended, cause(COPY_IS_GONE))),
+            Some((now, Record::Session { session, .. })) => require_copy(Some(session.times.expires_at), now),
+            _ => require_copy(None, 0),
         }
     }
 
@@ -241,14 +213,6 @@ impl Login<'_> {
         let body = |call: Arc<Call>| async move { commands::refresh::extend(&call, session).await };
         let session = self.step(self.to, self.operation, body).await?;
         session.map(|session| (session, own_changes)).ok_or(Error::Refused(Refusal::Missing))
-    }
-
-    /// An error after the login has happened: it is to be repeated, before the session ends; unless that is gone again.
-    fn happened(&self, error: Error) -> Error {
-        match error {
-            Error::Refused(Refusal::Missing) | Error::Ambiguous { .. } => error,
-            error => Error::ambiguous(self.operation, cause(error)),
-        }
     }
 
     async fn rotated_by_another(&self, to: SessionId) -> Result<Rotated> {
