@@ -22,10 +22,10 @@ pub mod testing;
 pub use crate::connect::connect;
 pub use crate::memory::{builder::MemoryStoreBuilder, store::MemoryStore};
 pub use crate::model::{
-    Binding, Bound, Created, Cursor, Entries, Error, Health, IdScheme, Invalid, NewSession, Obstacle,
+    Binding, Bound, Created, Cursor, Entries, Error, Health, IdScheme, Invalid, NewId, NewSession, Obstacle,
     OnLimit, OperationId, Page, PageRequest, Patch, Patched, Readiness, Refreshed, Refusal, Removed, Result,
     Rotated, Rotation, Rules, Selector, ServerHealth, ServerMemory, ServerRole, Session, SessionId,
-    SessionRef, Status, UserDeleted, Version,
+    SessionRef, Status, Token, UserDeleted, Version,
 };
 #[cfg(feature = "redis")]
 pub use crate::redis::{
@@ -49,3 +49,8 @@ pub mod operating {
 pub mod clients {
     pub use {::bb8, ::redis};
 }
+
+/// The pages whose examples run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tokens.md")]
+mod pages {}

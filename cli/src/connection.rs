@@ -1,6 +1,6 @@
 //! The store of the namespace, with as many partitions as that has.
 
-use cloakroom::{Error, RedisStore, RedisStoreBuilder, Refusal};
+use cloakroom::{Error, IdScheme, RedisStore, RedisStoreBuilder, Refusal, Rules};
 
 use crate::arguments::Common;
 use crate::failure::Failure;
@@ -31,12 +31,17 @@ async fn build(
     partitions: u16,
     kind: impl Fn(RedisStoreBuilder) -> RedisStoreBuilder,
 ) -> Result<RedisStore, Failure> {
-    let of = |partitions| Ok::<_, Failure>(kind(builder(common)?.partitions(partitions)));
-    match of(partitions)?.build().await {
-        // The namespace notes how many it has.
-        Err(Error::Refused(Refusal::Partitions { found, .. })) => Ok(of(found)?.build().await?),
-        built => Ok(built?),
+    let (mut partitions, mut scheme) = (partitions, IdScheme::default());
+    // The namespace notes both.
+    for _ in 0..2 {
+        let rules = Rules::new().id_scheme(scheme);
+        match kind(builder(common)?.partitions(partitions).rules(rules)).build().await {
+            Err(Error::Refused(Refusal::Partitions { found, .. })) => partitions = found,
+            Err(Error::Refused(Refusal::IdScheme { found, .. })) => scheme = found,
+            built => return Ok(built?),
+        }
     }
+    Ok(kind(builder(common)?.partitions(partitions).rules(Rules::new().id_scheme(scheme))).build().await?)
 }
 
 fn builder(common: &Common) -> Result<RedisStoreBuilder, Failure> {

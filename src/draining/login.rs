@@ -14,8 +14,8 @@ use std::time::Instant;
 use crate::draining::store::DrainingStore;
 use crate::model::login_steps::{COPY_LIVES, LoginSteps, ROUNDS, TIME_TO_LEAVE, copy_of, require_copy};
 use crate::model::{
-    Binding, Error, Export, Fate, Import, IndexFields, Leaving, Obstacle, OperationId, Refusal, Result,
-    Rotated, Rotation, Session, SessionId, SessionRef, Status, Version,
+    Binding, Error, Export, Fate, Import, IndexFields, Leaving, NewId, Obstacle, OperationId, Refusal,
+    Result, Rotated, Rotation, Session, SessionId, SessionRef, Status, Token, Version,
 };
 use crate::store::session_store::SessionStore;
 
@@ -42,7 +42,8 @@ impl DrainingStore {
         let mut rotated = match here {
             Err(_) if is_elsewhere => {
                 let new_id = rotation.new_id.clone().unwrap_or_else(|| store.new_calls.new_id(&user));
-                let login = Login { store: &store, old: session, new_id, rotation, operation };
+                let NewId { id: new_id, token } = new_id;
+                let login = Login { store: &store, old: session, new_id, token, rotation, operation };
                 login.run().await.map_err(|error| error.under(operation).under_given(Some(operation)))?
             }
             here => here?,
@@ -61,6 +62,7 @@ struct Login<'a> {
     store: &'a DrainingStore,
     old: &'a dyn SessionRef,
     new_id: SessionId,
+    token: Option<Token>,
     rotation: Rotation,
     operation: OperationId,
 }
@@ -92,7 +94,8 @@ impl Login<'_> {
                 Ok(()) => {
                     let completed = self.complete(copy, was).await;
                     let (session, own_changes) = completed.map_err(|error| self.steps().happened(error))?;
-                    return Ok(Rotated { session, evicted: Vec::new(), by_another: false, own_changes });
+                    let (token, evicted) = (self.token.clone(), Vec::new());
+                    return Ok(Rotated { session, token, evicted, by_another: false, own_changes });
                 }
                 // It changed since it was copied.
                 Err(Error::Refused(Refusal::Conflict { .. })) => {}

@@ -77,7 +77,7 @@ impl NodeRegistry for DrainingStore {
 impl DrainingStore {
     /// A cursor before all sessions: none was made so early.
     fn beginning(&self) -> Cursor {
-        Cursor { created_at: 0, id: self.new.new_id(""), ties: 0 }
+        Cursor { created_at: 0, id: self.new.new_id("").id, ties: 0 }
     }
 }
 

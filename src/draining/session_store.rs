@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use crate::draining::store::{DrainingStore, is_false, is_missing, is_none};
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, Fate, Health, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules,
-    Selector, Session, SessionId, SessionRef, UserDeleted, cause,
+    Binding, Bound, Created, Error, Expired, Fate, Health, NewId, NewSession, NodeIdentity, OperationId,
+    Page, PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Refusal, Result, Rotated, Rotation,
+    Rules, Selector, Session, SessionId, SessionRef, UserDeleted, cause,
 };
 use crate::store::join::{PendingCall, join};
 use crate::store::session_store::SessionStore;
@@ -17,7 +17,7 @@ use crate::store::session_store::SessionStore;
 impl SessionStore for DrainingStore {
     async fn create(&self, new: NewSession) -> Result<Created> {
         if let Some(id) = &new.id {
-            self.require_unused(id).await?;
+            self.require_unused(&id.id).await?;
         }
         let (user, operation) =
             (new.wanted_user().to_owned(), self.operation_id.unwrap_or_else(OperationId::random));
@@ -52,12 +52,12 @@ impl SessionStore for DrainingStore {
         answers
     }
 
-    async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
-        self.by_id(is_none, |store| Box::pin(store.get(id))).await
+    async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.by_id(is_none, |store| Box::pin(store.get(session))).await
     }
 
-    async fn get_fresh(&self, id: &SessionId) -> Result<Option<Session>> {
-        self.by_id(is_none, |store| Box::pin(store.get_fresh(id))).await
+    async fn get_fresh(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.by_id(is_none, |store| Box::pin(store.get_fresh(session))).await
     }
 
     async fn update(&self, session: &mut Session) -> Result<()> {
@@ -159,7 +159,7 @@ impl SessionStore for DrainingStore {
         self.new.rules()
     }
 
-    fn new_id(&self, user: &str) -> SessionId {
+    fn new_id(&self, user: &str) -> NewId {
         self.new_calls.new_id(user)
     }
 

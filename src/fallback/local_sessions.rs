@@ -243,7 +243,7 @@ impl LocalSessions {
         // One that keeps its user stays where its id is.
         let near = if rotation.user.is_empty() { session.id().as_str() } else { &rotation.user };
         let new_id = rotation.new_id.get_or_insert_with(|| store.new_id(near));
-        store.check_id(new_id, &rotation.user, Some(session.id()))?;
+        store.check_id(&new_id.id, &rotation.user, Some(session.id()))?;
         let mut ledger = self.ledger();
         let old = self.memory.led_to(session.id());
         let rotated = self.memory.run_as("rotate", operation, |call| rotate::run(call, session, rotation))?;

@@ -62,7 +62,7 @@ async fn reconcile(mut turn: Turn) {
 
 /// The same for all probes of one outage until one works, so at most one session of theirs is left.
 fn probe_id() -> SessionId {
-    let id = IdScheme::default().random();
+    let id = IdScheme::default().random().id;
     SessionId::new(format!("cloakroom-probe-{}", id.as_str())).unwrap_or(id)
 }
 

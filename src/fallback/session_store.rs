@@ -9,7 +9,7 @@ use crate::fallback::breaker::Access;
 use crate::fallback::place::{Adopt, Place, open};
 use crate::fallback::store::FallbackStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewSession, NodeIdentity, OperationId, Origin, Page,
+    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Origin, Page,
     PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector,
     Session, SessionId, SessionRef, UserDeleted, require_name,
 };
@@ -55,11 +55,13 @@ impl SessionStore for FallbackStore {
         answers.into_iter().map(|answer| Ok(self.created(answer?, place, began))).collect()
     }
 
-    async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
+    async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        let id = session.id();
         self.read(Access::Read, Adopt::No, id, |_, store| Box::pin(async move { store.get(id).await })).await
     }
 
-    async fn get_fresh(&self, id: &SessionId) -> Result<Option<Session>> {
+    async fn get_fresh(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        let id = session.id();
         self.read(Access::Read, Adopt::No, id, |_, store| Box::pin(async move { store.get_fresh(id).await }))
             .await
     }
@@ -252,7 +254,7 @@ impl SessionStore for FallbackStore {
         self.coordinator.store.rules()
     }
 
-    fn new_id(&self, user: &str) -> SessionId {
+    fn new_id(&self, user: &str) -> NewId {
         self.store.new_id(user)
     }
 

@@ -8,7 +8,7 @@ use crate::memory::reach::Reach;
 use crate::memory::record::{Kind, Record};
 use crate::memory::shards::Shards;
 use crate::model::{
-    Error, NodeIdentity, OperationId, Refusal, Removed, Result, Rules, Session, SessionId, SessionRef,
+    Error, NewId, NodeIdentity, OperationId, Refusal, Removed, Result, Rules, Session, SessionId, SessionRef,
     TestClock, ms,
 };
 
@@ -85,7 +85,7 @@ impl<'a> Call<'a> {
     }
 
     /// The id of a session that was given none.
-    pub(crate) fn new_id(&self) -> SessionId {
+    pub(crate) fn new_id(&self) -> NewId {
         let scheme = self.rules.id_scheme;
         self.operation.map_or_else(|| scheme.random(), |operation| scheme.generate(&operation))
     }

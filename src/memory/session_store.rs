@@ -12,9 +12,9 @@ use crate::memory::ops::{
 };
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewSession, NodeIdentity, OperationId, Page, PageRequest,
-    Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId,
-    SessionRef, UserDeleted,
+    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
+    PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
+    SessionId, SessionRef, UserDeleted,
 };
 use crate::store::session_store::SessionStore;
 
@@ -30,8 +30,8 @@ impl SessionStore for MemoryStore {
         made.unwrap_or_else(|error| (0..count).map(|_| Err(error.clone())).collect())
     }
 
-    async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
-        self.search("get", |call| get::run(&call, id)).await
+    async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.search("get", |call| get::run(&call, session.id())).await
     }
 
     async fn update(&self, session: &mut Session) -> Result<()> {
@@ -95,7 +95,7 @@ impl SessionStore for MemoryStore {
         &self.rules
     }
 
-    fn new_id(&self, _user: &str) -> SessionId {
+    fn new_id(&self, _user: &str) -> NewId {
         self.call(self.operation_id).new_id()
     }
 

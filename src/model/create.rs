@@ -10,15 +10,18 @@ use crate::model::entries::Entries;
 use crate::model::entry_codec::{EntryKind, EntryWriter};
 use crate::model::error::Result;
 use crate::model::index_fields::IndexFields;
+use crate::model::new_id::NewId;
 use crate::model::rules::Rules;
 use crate::model::session::{Origin, Session, Status, Times};
 use crate::model::session_id::SessionId;
+use crate::model::token::Token;
 use crate::model::version::Version;
 
 /// A new session whose fields are checked, with its entries as they are stored.
 #[derive(Debug)]
 pub(crate) struct ValidatedSession {
     pub(crate) id: SessionId,
+    pub(crate) token: Option<Token>,
     pub(crate) index_fields: IndexFields,
     pub(crate) status: Status,
     pub(crate) ttl: Duration,
@@ -55,7 +58,7 @@ impl ValidatedSession {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct NewSession {
-    pub(crate) id: Option<SessionId>,
+    pub(crate) id: Option<NewId>,
     index_fields: IndexFields,
     status: Status,
     ttl: Option<Duration>,
@@ -70,10 +73,10 @@ impl NewSession {
         Self::default()
     }
 
-    /// Its id. Defaults to one that the engine makes.
+    /// Its id, or the token whose hash that is. Defaults to one that the engine makes.
     #[must_use]
-    pub fn id(mut self, id: SessionId) -> Self {
-        self.id = Some(id);
+    pub fn id(mut self, id: impl Into<NewId>) -> Self {
+        self.id = Some(id.into());
         self
     }
 
@@ -138,8 +141,8 @@ impl NewSession {
 
 impl NewSession {
     /// Its id; the one that `make` makes for its user, if it was given none.
-    pub(crate) fn settle_id(&mut self, make: impl FnOnce(&str) -> SessionId) -> &SessionId {
-        self.id.get_or_insert_with(|| make(&self.index_fields.user))
+    pub(crate) fn settle_id(&mut self, make: impl FnOnce(&str) -> NewId) -> &SessionId {
+        &self.id.get_or_insert_with(|| make(&self.index_fields.user)).id
     }
 
     pub(crate) fn wanted_user(&self) -> &str {
@@ -154,7 +157,7 @@ impl NewSession {
     pub(crate) fn check(
         self,
         rules: &Rules,
-        made_id: impl FnOnce(&str) -> SessionId,
+        made_id: impl FnOnce(&str) -> NewId,
     ) -> Result<ValidatedSession> {
         let Self { id, index_fields, status, ttl, attributes, extensions } = self;
         index_fields.validate()?;
@@ -164,8 +167,8 @@ impl NewSession {
         entries.add_all(EntryKind::Attribute, &attributes)?;
         entries.add_all(EntryKind::Extension, &extensions)?;
         let entries = entries.finish_whole()?;
-        let id = id.unwrap_or_else(|| made_id(&index_fields.user));
-        Ok(ValidatedSession { id, index_fields, status, ttl, entries, attributes, extensions })
+        let NewId { id, token } = id.unwrap_or_else(|| made_id(&index_fields.user));
+        Ok(ValidatedSession { id, token, index_fields, status, ttl, entries, attributes, extensions })
     }
 }
 
@@ -175,6 +178,8 @@ impl NewSession {
 pub struct Created {
     /// The new session.
     pub session: Session,
+    /// What its client is to hold, if its id is the hash of that.
+    pub token: Option<Token>,
     /// Sessions of the same user that were deleted to stay within the limit. Close their connections.
     pub evicted: Vec<Removed>,
     /// Expired sessions that were in the way, reaped by this call: no reaper will report them.

@@ -2,9 +2,11 @@
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
+use zeroize::Zeroizing;
 
 use crate::model::operation_id::OperationId;
-use crate::model::session_id::{IdScheme, SessionId};
+use crate::model::session_id::SessionId;
+use crate::model::token::{Token, hash_of, text_of};
 
 /// How many hex digits at the end differ from draw to draw.
 const TAIL: usize = 12;
@@ -19,11 +21,11 @@ pub(crate) struct IdDraw {
 }
 
 impl IdDraw {
-    pub(crate) fn new(scheme: IdScheme, operation: &OperationId) -> Self {
+    pub(crate) fn new(operation: &OperationId) -> Self {
         let mut random = ChaCha12Rng::from_seed(*operation.seed());
         let mut seed = [0; 32];
         random.fill_bytes(&mut seed);
-        Self { text: scheme.of_seed(&seed).as_str().into(), random }
+        Self { text: SessionId::uuid_of(&seed).as_str().into(), random }
     }
 
     /// What all of them begin with.
@@ -50,29 +52,36 @@ impl IdDraw {
     }
 }
 
+/// The first token of those that a call may make whose id suits: the same when the call is repeated.
+pub(crate) fn token(operation: &OperationId, suits: impl Fn(&[u8]) -> bool) -> Token {
+    let mut random = ChaCha12Rng::from_seed(*operation.seed());
+    let mut seed = Zeroizing::new([0; 32]);
+    loop {
+        random.fill_bytes(&mut *seed);
+        if suits(&hash_of(&*text_of(&seed))) {
+            return Token::of_seed(&seed);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn draws_are_ids_of_their_scheme_and_the_same_again_for_the_same_call() {
+    fn draws_are_uuids_and_the_same_again_for_the_same_call() {
         let operation = OperationId::random();
-        for (scheme, length) in [(IdScheme::Uuid, 36), (IdScheme::Token, 64)] {
-            let drawn = |count: usize| {
-                let mut draw = IdDraw::new(scheme, &operation);
-                let head = draw.head().to_owned();
-                (0..count).for_each(|_| drop(draw.next_tail().to_owned()));
-                (head, draw.into_id())
-            };
-            let (head, id) = drawn(3);
-            assert_eq!(drawn(3), (head.clone(), id.clone()));
-            assert_ne!(drawn(4).1, id);
-            assert_eq!(id.as_str().len(), length);
-            assert!(id.as_str().as_bytes().starts_with(&head));
-            if scheme == IdScheme::Uuid {
-                let uuid = uuid::Uuid::parse_str(id.as_str()).unwrap();
-                assert_eq!(uuid.get_version_num(), 4);
-            }
-        }
+        let drawn = |count: usize| {
+            let mut draw = IdDraw::new(&operation);
+            let head = draw.head().to_owned();
+            (0..count).for_each(|_| drop(draw.next_tail().to_owned()));
+            (head, draw.into_id())
+        };
+        let (head, id) = drawn(3);
+        assert_eq!(drawn(3), (head.clone(), id.clone()));
+        assert_ne!(drawn(4).1, id);
+        assert!(id.as_str().as_bytes().starts_with(&head));
+        let uuid = uuid::Uuid::parse_str(id.as_str()).unwrap();
+        assert_eq!(uuid.get_version_num(), 4);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::model::id_scheme::IdScheme;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
@@ -67,6 +68,13 @@ pub enum Refusal {
         /// The number that the store was to have.
         wanted: u16,
     },
+    /// The namespace was made with another scheme of ids: a store that would give its clients something else does not start.
+    IdScheme {
+        /// The scheme that is noted in the namespace.
+        found: IdScheme,
+        /// The scheme that the store was to have.
+        wanted: IdScheme,
+    },
     /// There is no such namespace, and the store was to make [none](crate::RedisStoreBuilder::existing).
     NoNamespace,
     /// The server is older than Redis 6.2, so the store does not start.
@@ -106,6 +114,7 @@ impl Refusal {
             Self::Fenced => "fenced",
             Self::Contract { .. } => "contract",
             Self::Partitions { .. } => "partitions",
+            Self::IdScheme { .. } => "id_scheme",
             Self::NoNamespace => "no_namespace",
             Self::ServerTooOld { .. } => "server_too_old",
             Self::Forbidden { .. } => "forbidden",
@@ -136,6 +145,9 @@ impl fmt::Display for Refusal {
             }
             Self::Partitions { found, wanted } => {
                 write!(f, "the namespace has {found} partitions, and not {wanted}")
+            }
+            Self::IdScheme { found, wanted } => {
+                write!(f, "the namespace has ids of the scheme {}, and not {}", found.word(), wanted.word())
             }
             Self::NoNamespace => f.write_str("there is no such namespace at the server"),
             Self::ServerTooOld { found } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::duration::{LONGEST_DURATION, check_count, check_duration, check_ttl, ms};
 use crate::model::error::{Error, Result};
-use crate::model::session_id::IdScheme;
+use crate::model::id_scheme::IdScheme;
 
 /// How many sessions one script call handles at most.
 pub(crate) const SESSIONS_PER_SCRIPT: usize = 200;

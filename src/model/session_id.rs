@@ -1,15 +1,16 @@
-//! The id of a session, and how the engine makes one.
+//! The id of a session.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::model::invalid::Invalid;
-use crate::model::operation_id::OperationId;
-use crate::model::random::{hex, random};
 use crate::model::serde_text::serde_as_text;
 
 /// The longest session id, in bytes.
 pub(crate) const SESSION_ID_BYTES: usize = 128;
+
+/// How every token begins, so that one is known where it does not belong: in a log, or in a repository.
+pub(crate) const TOKEN_PREFIX: &str = "ckt_";
 
 /// A session's id: the ticket. Text of 1 to 128 bytes.
 ///
@@ -32,11 +33,17 @@ impl SessionId {
     /// Takes an id that the caller chose, or got from a client.
     ///
     /// # Errors
-    /// [`Invalid`] when the text is empty or longer than 128 bytes.
+    /// [`Invalid`] when the text is empty, longer than 128 bytes, or a [`Token`](crate::Token).
     pub fn new(text: impl Into<String>) -> Result<Self, Invalid> {
         let text = text.into();
         if text.is_empty() {
             return Err(Invalid::new("session id", "is empty"));
+        }
+        if text.starts_with(TOKEN_PREFIX) {
+            return Err(Invalid::new(
+                "session id",
+                "is a token: whoever holds one is asked for it by Token::parse",
+            ));
         }
         if text.len() > SESSION_ID_BYTES {
             return Err(Invalid::new(
@@ -47,10 +54,22 @@ impl SessionId {
         Ok(Self(text.into()))
     }
 
-    /// The id itself, for the cookie or the client. Keep it out of logs.
+    /// The id itself, for the cookie or the client. Keep it out of logs, unless it is the id of a [`Token`](crate::Token).
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn uuid_of(seed: &[u8; 32]) -> Self {
+        let bytes = *seed.first_chunk().expect("32 bytes have 16");
+        let uuid = uuid::Builder::from_random_bytes(bytes).into_uuid();
+        let mut text = uuid::Uuid::encode_buffer();
+        Self((&*uuid.hyphenated().encode_lower(&mut text)).into())
+    }
+
+    /// The hash of a token.
+    pub(crate) fn of_hash(text: &str) -> Self {
+        Self(text.into())
     }
 
     /// Eight hex digits that stand for the id in logs and spans.
@@ -82,41 +101,6 @@ impl std::str::FromStr for SessionId {
     }
 }
 
-/// How the engine makes ids for sessions that were given none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum IdScheme {
-    /// A random UUID (version 4): 122 random bits in 36 characters.
-    #[default]
-    Uuid,
-    /// A token of 256 random bits, 64 hex digits.
-    Token,
-}
-
-impl IdScheme {
-    /// The id that a call makes: the same when the call is repeated, or its retry would make another session.
-    pub(crate) fn generate(self, operation: &OperationId) -> SessionId {
-        self.of_seed(operation.seed())
-    }
-
-    /// The id that a call makes that nobody repeats.
-    pub(crate) fn random(self) -> SessionId {
-        self.of_seed(&random())
-    }
-
-    pub(crate) fn of_seed(self, seed: &[u8; 32]) -> SessionId {
-        match self {
-            Self::Uuid => {
-                let bytes = *seed.first_chunk().expect("32 bytes have 16");
-                let uuid = uuid::Builder::from_random_bytes(bytes).into_uuid();
-                let mut text = uuid::Uuid::encode_buffer();
-                SessionId((&*uuid.hyphenated().encode_lower(&mut text)).into())
-            }
-            Self::Token => SessionId(hex(seed).into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,37 +110,5 @@ mod tests {
         assert!(SessionId::new("x".repeat(128)).is_ok());
         let error = SessionId::new("x".repeat(129)).unwrap_err();
         assert_eq!(error.to_string(), "session id is 129 bytes, at most 128");
-    }
-
-    #[test]
-    fn generated_ids_have_the_length_of_their_scheme_and_differ() {
-        let (one, two) = (OperationId::random(), OperationId::random());
-        for (scheme, length) in [(IdScheme::Uuid, 36), (IdScheme::Token, 64)] {
-            assert_eq!(scheme.generate(&one).as_str().len(), length);
-            assert_ne!(scheme.generate(&one), scheme.generate(&two));
-        }
-    }
-
-    #[test]
-    fn each_session_of_a_call_has_an_operation_id_of_its_own_and_the_same_again() {
-        let operation = OperationId::random();
-        assert_eq!(operation.nth(0), operation);
-        let all: std::collections::HashSet<_> = (0..100).map(|place| operation.nth(place)).collect();
-        assert_eq!(all.len(), 100);
-        assert_eq!(operation.nth(7), operation.nth(7));
-        assert_ne!(operation.nth(7), OperationId::random().nth(7));
-        let seeds: std::collections::HashSet<_> = all.iter().map(|id| *id.seed()).collect();
-        assert_eq!(seeds.len(), 100);
-    }
-
-    #[test]
-    fn a_call_that_is_repeated_makes_the_same_id_and_shows_it_nowhere() {
-        let operation = OperationId::random();
-        for scheme in [IdScheme::Uuid, IdScheme::Token] {
-            let id = scheme.generate(&operation);
-            assert_eq!(scheme.generate(&operation), id);
-            assert!(!format!("{operation:?}").contains(&id.as_str()[..8]));
-        }
-        assert_eq!(format!("{operation:?}"), format!("OperationId({})", hex(operation.as_bytes())));
     }
 }

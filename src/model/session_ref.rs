@@ -4,10 +4,11 @@ use std::fmt::Debug;
 
 use crate::model::index_fields::IndexFields;
 use crate::model::session_id::SessionId;
+use crate::model::token::Token;
 
-/// What an operation acts on: a [`Session`](crate::Session) in hand, or only its [`SessionId`].
+/// What an operation acts on: a [`Session`](crate::Session) in hand, or only its [`SessionId`] or [`Token`](crate::Token).
 ///
-/// Both work alike. With the session in hand the call knows its user, connection and node, and takes one round trip;
+/// All work alike. With the session in hand the call knows its user, connection and node, and takes one round trip;
 /// with the id it may take two. The trait is sealed.
 pub trait SessionRef: Debug + Sync {
     /// The session's id.
@@ -45,5 +46,25 @@ impl SessionRef for SessionId {
 
     fn hint(&self) -> Hint<'_> {
         Hint(None)
+    }
+}
+
+impl SessionRef for Token {
+    fn id(&self) -> &SessionId {
+        self.id()
+    }
+
+    fn hint(&self) -> Hint<'_> {
+        Hint(None)
+    }
+}
+
+impl<T: SessionRef + ?Sized> SessionRef for &T {
+    fn id(&self) -> &SessionId {
+        (**self).id()
+    }
+
+    fn hint(&self) -> Hint<'_> {
+        (**self).hint()
     }
 }

@@ -244,6 +244,7 @@ impl RedisStoreBuilder {
     /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace,
     /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions,
+    /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids,
     /// [`Refusal::NoNamespace`](crate::Refusal::NoNamespace) when it has to [exist](Self::existing) and does not.
     pub async fn build(self) -> Result<RedisStore> {
         let store = self.build_lazy()?;
@@ -260,7 +261,8 @@ impl RedisStoreBuilder {
     pub fn build_lazy(self) -> Result<RedisStore> {
         self.check()?;
         require_runtime()?;
-        let partitions = Arc::new(Partitions::new(&self.namespace, self.partitions)?);
+        let partitions = Partitions::new(&self.namespace, self.partitions)?;
+        let partitions = Arc::new(partitions.with_ids(self.rules.id_scheme));
         let near_cache = self
             .near_cache
             .map(|sessions| Arc::new(NearCache::new(sessions, partitions.clone(), self.clock.clone())));

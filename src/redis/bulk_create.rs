@@ -25,7 +25,7 @@ impl RedisStore {
         let (mut groups, mut alone) = (BTreeMap::<Partition, Vec<BatchMember>>::new(), Vec::new());
         for (place, new) in new.into_iter().enumerate() {
             let operation_id = call.nth(place);
-            let made_id = |user: &str| partitions.new_id(rules.id_scheme, &operation_id, user);
+            let made_id = |user: &str| partitions.new_id(&operation_id, user);
             let checked = new.check(rules, made_id).and_then(|session| {
                 partitions.check(&session.id, &session.index_fields.user)?;
                 Ok(session)
@@ -67,8 +67,7 @@ impl RedisStore {
             Ok(made) => {
                 let (made, left) = made.split(batch, &self.config().rules);
                 alone.extend(left);
-                let created = |session| Created { session, evicted: Vec::new(), reaped: Vec::new() };
-                made.into_iter().map(|(place, session)| (place, Ok(created(session)))).collect()
+                made.into_iter().map(|(place, created)| (place, Ok(created))).collect()
             }
             Err(error) => {
                 let of = |member: &BatchMember| (member.place, Err(error.clone().under(member.operation_id)));

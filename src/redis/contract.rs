@@ -1,13 +1,13 @@
 //! The contract that the clients of a namespace share: what the scripts take, answer and store. Its number is noted in
-//! the namespace, so that a client of an older one is told before it works by rules that no longer hold; and so is the
-//! number of partitions, which no client may take for another.
+//! the namespace, so that a client of an older one is told before it works by rules that no longer hold; and so are the
+//! number of partitions and the scheme of ids, which no client may take for another.
 
 use std::time::Duration;
 
 use redis::{Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
-use crate::model::{Error, LONGEST_DURATION, Refusal, Result, ms};
+use crate::model::{Error, IdScheme, LONGEST_DURATION, Refusal, Result, ms};
 use crate::redis::transport::failure;
 use crate::redis::transport::sender::Sender;
 use crate::redis::transport::server_error::server_code;
@@ -44,11 +44,11 @@ pub(crate) fn number(noted: &Value) -> Option<u64> {
     std::str::from_utf8(bytes).ok()?.split(' ').next()?.parse().ok()
 }
 
-/// Refuses to work where a later one is noted, or another number of partitions.
+/// Refuses to work where a later one is noted, or another number of partitions or scheme of ids.
 pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
     match noted {
         Ok(Value::Nil) => Ok(()),
-        Ok(Value::BulkString(bytes)) => check(&bytes, partitions.count()),
+        Ok(Value::BulkString(bytes)) => check(&bytes, partitions),
         Ok(_) => Err(Error::corrupt("contract")),
         Err(error) if server_code(&error).as_deref() == Some("WRONGTYPE") => Err(Error::corrupt("contract")),
         Err(error) => Err(failure::not_executed(error)),
@@ -89,7 +89,7 @@ async fn note_in(
     let mut pipeline = Pipeline::with_capacity(3 * group.len());
     for partition in group {
         let keys = partitions.keys(*partition);
-        set(&mut pipeline, keys, partitions.count());
+        set(&mut pipeline, keys, partitions);
         ask(&mut pipeline, keys);
         keep(&mut pipeline, keys);
     }
@@ -113,8 +113,8 @@ async fn note_in(
     Ok(())
 }
 
-fn set(pipeline: &mut Pipeline, keys: &Keys, count: u16) {
-    pipeline.cmd("SET").arg(keys.contract()).arg(noted_for(count)).arg("NX").arg("PX").arg(ms(KEPT));
+fn set(pipeline: &mut Pipeline, keys: &Keys, partitions: &Partitions) {
+    pipeline.cmd("SET").arg(keys.contract()).arg(noted_for(partitions)).arg("NX").arg("PX").arg(ms(KEPT));
 }
 
 fn keep(pipeline: &mut Pipeline, keys: &Keys) {
@@ -125,14 +125,18 @@ fn keep(pipeline: &mut Pipeline, keys: &Keys) {
 /// if it was one: it is none where memory is full and the note was lost.
 pub(crate) fn write(partitions: &Partitions) -> Pipeline {
     let (mut pipeline, keys) = (Pipeline::with_capacity(3), partitions.keys(partitions.first()));
-    set(&mut pipeline, keys, partitions.count());
+    set(&mut pipeline, keys, partitions);
     keep(&mut pipeline, keys);
     pipeline
 }
 
-/// What is noted: the contract, and the number of partitions if there are several.
-fn noted_for(count: u16) -> String {
-    if count == 1 { CONTRACT.to_string() } else { format!("{CONTRACT} {count}") }
+/// What is noted: the contract, then the number of partitions and the scheme of ids, as far as they are not the default.
+fn noted_for(partitions: &Partitions) -> String {
+    match (partitions.count(), partitions.id_scheme()) {
+        (1, IdScheme::Uuid) => CONTRACT.to_string(),
+        (count, IdScheme::Uuid) => format!("{CONTRACT} {count}"),
+        (count, scheme) => format!("{CONTRACT} {count} {}", scheme.word()),
+    }
 }
 
 /// A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
@@ -142,18 +146,24 @@ fn not_noted(set: RedisResult<Value>) {
     }
 }
 
-fn check(noted: &[u8], count: u16) -> Result<()> {
+fn check(noted: &[u8], partitions: &Partitions) -> Result<()> {
     let corrupt = || Error::corrupt("contract");
     let text = std::str::from_utf8(noted).map_err(|_| corrupt())?;
-    let (contract, found) = text.split_once(' ').unwrap_or((text, "1"));
+    let mut words = text.split(' ');
+    let (contract, found) = (words.next().unwrap_or_default(), words.next().unwrap_or("1"));
+    let scheme = words.next().map_or(Some(IdScheme::Uuid), IdScheme::of_word);
     let contract: u64 = contract.parse().map_err(|_| corrupt())?;
     if contract > CONTRACT {
         return Err(Error::Refused(Refusal::Contract { found: contract, known: CONTRACT }));
     }
     let found: u16 = found.parse().map_err(|_| corrupt())?;
-    match contract {
-        CONTRACT if found == count => Ok(()),
-        CONTRACT => Err(Error::Refused(Refusal::Partitions { found, wanted: count })),
-        _ => Err(corrupt()),
+    let scheme = scheme.filter(|_| contract == CONTRACT && words.next().is_none()).ok_or_else(corrupt)?;
+    let (count, wanted) = (partitions.count(), partitions.id_scheme());
+    if found != count {
+        return Err(Error::Refused(Refusal::Partitions { found, wanted: count }));
     }
+    if scheme != wanted {
+        return Err(Error::Refused(Refusal::IdScheme { found: scheme, wanted }));
+    }
+    Ok(())
 }

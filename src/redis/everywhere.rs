@@ -326,8 +326,7 @@ impl RedisStore {
 
     /// A cursor before all sessions of a partition: no session was made so early.
     fn beginning_of(&self, partition: Partition) -> Cursor {
-        let scheme = self.config().rules.id_scheme;
-        let id = self.partitions().new_id_in(partition, scheme, &OperationId::random());
+        let id = self.partitions().new_id_in(partition, &OperationId::random()).id;
         Cursor { created_at: 0, id, ties: 0 }
     }
 }

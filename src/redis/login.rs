@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::model::login_steps::{LoginSteps, ROUNDS, copy_of, require_copy};
 use crate::model::{
-    Binding, Error, Export, Import, IndexFields, Obstacle, OperationId, RecentChanges, Refusal, Removed,
-    Result, Rotated, Rotation, Session, SessionId, SessionRef, Version,
+    Binding, Error, Export, Import, IndexFields, NewId, Obstacle, OperationId, RecentChanges, Refusal,
+    Removed, Result, Rotated, Rotation, Session, SessionId, SessionRef, Token, Version,
 };
 use crate::redis::call::Call;
 use crate::redis::store::RedisStore;
@@ -40,8 +40,7 @@ impl RedisStore {
         let Rotation { new_id, user } = rotation;
         let (partitions, operation) =
             (self.partitions(), self.operation_id.unwrap_or_else(OperationId::random));
-        let scheme = self.config().rules.id_scheme;
-        let new_id = new_id.unwrap_or_else(|| partitions.new_id(scheme, &operation, &user));
+        let NewId { id: new_id, token } = new_id.unwrap_or_else(|| partitions.new_id(&operation, &user));
         partitions.check(&new_id, &user)?;
         let login = Login {
             store: self,
@@ -49,6 +48,7 @@ impl RedisStore {
             from: partitions.of(session.id().as_str()),
             to: partitions.of(&user),
             new_id,
+            token,
             user,
             operation,
             steps: LoginSteps { login: operation },
@@ -64,6 +64,7 @@ struct Login<'a> {
     from: Partition,
     to: Partition,
     new_id: SessionId,
+    token: Option<Token>,
     user: String,
     operation: OperationId,
     steps: LoginSteps,
@@ -101,7 +102,8 @@ impl Login<'_> {
                 Ok(()) => {
                     let completed = self.complete(copy, was).await;
                     let (session, own_changes) = completed.map_err(|error| self.steps.happened(error))?;
-                    return Ok(Rotated { session, evicted, by_another: false, own_changes });
+                    let token = self.token.clone();
+                    return Ok(Rotated { session, token, evicted, by_another: false, own_changes });
                 }
                 // It changed since it was copied.
                 Err(Error::Refused(Refusal::Conflict { .. })) => {}
@@ -219,6 +221,6 @@ impl Login<'_> {
         let body = |call: Arc<Call>| async move { lookup::session(&call, &to).await };
         let session = self.step(self.from, self.operation, body).await?;
         let session = session.ok_or(Error::Refused(Refusal::Missing))?;
-        Ok(Rotated { session, evicted: Vec::new(), by_another: true, own_changes: 0 })
+        Ok(Rotated::by_another(session))
     }
 }

@@ -231,7 +231,7 @@ mod tests {
 
     fn session(name: &str, version: u64) -> Session {
         let times = Times { expires_at: 2_000_000, ..Times::default() };
-        let new = NewSession::new().id(id(name)).check(&Rules::new(), |_| id("none")).unwrap();
+        let new = NewSession::new().id(id(name)).check(&Rules::new(), |_| id("none").into()).unwrap();
         new.into_session(Version::new(version), times)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, Health, NewSession, NodeIdentity, OperationId, Page,
+    Binding, Bound, Created, Error, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
     PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector,
     Session, SessionId, SessionRef, UserDeleted,
 };
@@ -26,14 +26,16 @@ impl SessionStore for RedisStore {
         self.make_many(new).await
     }
 
-    async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
+    async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        let id = session.id();
         match self.answer("get", id, |near_cache| near_cache.get(id)) {
             Some(session) => Ok(Some(session)),
             None => self.get_fresh(id).await,
         }
     }
 
-    async fn get_fresh(&self, id: &SessionId) -> Result<Option<Session>> {
+    async fn get_fresh(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        let id = session.id();
         self.search("get", |call| async move { commands::get::run(&call, id).await }).await
     }
 
@@ -151,9 +153,9 @@ impl SessionStore for RedisStore {
         &self.config().rules
     }
 
-    fn new_id(&self, user: &str) -> SessionId {
+    fn new_id(&self, user: &str) -> NewId {
         let operation = self.operation_id.unwrap_or_else(OperationId::random);
-        self.partitions().new_id(self.config().rules.id_scheme, &operation, user)
+        self.partitions().new_id(&operation, user)
     }
 
     fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewSession, NodeIdentity, OperationId, Page, PageRequest,
-    Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId,
-    SessionRef, UserDeleted,
+    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
+    PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
+    SessionId, SessionRef, UserDeleted,
 };
 use crate::store::join::join;
 
@@ -72,15 +72,15 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// Only those of all operations.
-    async fn get(&self, id: &SessionId) -> Result<Option<Session>>;
+    async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>>;
 
     /// The same, and never from memory where the store has a
     /// [near cache](crate::RedisStoreBuilder::near_cache).
     ///
     /// # Errors
     /// Only those of all operations.
-    async fn get_fresh(&self, id: &SessionId) -> Result<Option<Session>> {
-        self.get(id).await
+    async fn get_fresh(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.get(session).await
     }
 
     /// Reads any number of sessions together, and answers for each in order, as [`get`](Self::get) would.
@@ -271,10 +271,11 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// What holds for all sessions of this store.
     fn rules(&self) -> &Rules;
 
-    /// Makes an id for a session of a user, or of nobody: one that this store takes. In a namespace of several
+    /// Makes an id for a session of a user, or of nobody, with its [`Token`](crate::Token) where the
+    /// [scheme](crate::Rules::id_scheme) has them: one that this store takes. In a namespace of several
     /// [partitions](crate::RedisStoreBuilder::partitions) it is in that user's. Under an operation id it is the one that a
     /// `create` under that makes.
-    fn new_id(&self, user: &str) -> SessionId;
+    fn new_id(&self, user: &str) -> NewId;
 
     /// Refuses an id of the caller's that this store would not take for a session of a user, or of nobody. `from`: the id that
     /// a rotation leaves, which keeps the user. In a namespace of several

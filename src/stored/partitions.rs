@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use crate::model::id_draw::IdDraw;
-use crate::model::{Error, IdScheme, NodeIdentity, OperationId, Result, Selector, SessionId};
+use crate::model::id_draw::{self, IdDraw};
+use crate::model::{Error, IdScheme, NewId, NodeIdentity, OperationId, Result, Selector, SessionId};
 use crate::stored::keys::Keys;
 use crate::stored::slot::{CRC, SLOTS, Slot};
 
@@ -17,9 +17,10 @@ const MOST: u16 = 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Partition(u16);
 
-/// All of them, with their keys.
+/// All of them, with their keys, and how ids are made that fit.
 pub(crate) struct Partitions {
     all: Box<[Keys]>,
+    id_scheme: IdScheme,
 }
 
 impl fmt::Debug for Partitions {
@@ -50,7 +51,16 @@ impl Partitions {
             }
             tag += 1;
         }
-        Ok(Self { all: found.into_iter().flatten().collect() })
+        Ok(Self { all: found.into_iter().flatten().collect(), id_scheme: IdScheme::default() })
+    }
+
+    /// The same, with ids of a scheme.
+    pub(crate) fn with_ids(self, id_scheme: IdScheme) -> Self {
+        Self { id_scheme, ..self }
+    }
+
+    pub(crate) fn id_scheme(&self) -> IdScheme {
+        self.id_scheme
     }
 
     pub(crate) fn count(&self) -> u16 {
@@ -124,24 +134,29 @@ impl Partitions {
     }
 
     /// An id for a new session of a user, or of nobody: the same when the call is repeated.
-    pub(crate) fn new_id(&self, scheme: IdScheme, operation: &OperationId, user: &str) -> SessionId {
+    pub(crate) fn new_id(&self, operation: &OperationId, user: &str) -> NewId {
         if user.is_empty() {
-            return scheme.generate(operation);
+            return self.id_scheme.generate(operation);
         }
-        self.new_id_in(self.of(user), scheme, operation)
+        self.new_id_in(self.of(user), operation)
     }
 
     /// An id in a partition.
-    pub(crate) fn new_id_in(
-        &self,
-        partition: Partition,
-        scheme: IdScheme,
-        operation: &OperationId,
-    ) -> SessionId {
+    pub(crate) fn new_id_in(&self, partition: Partition, operation: &OperationId) -> NewId {
         if self.is_one() {
-            return scheme.generate(operation);
+            return self.id_scheme.generate(operation);
         }
-        let mut draw = IdDraw::new(scheme, operation);
+        match self.id_scheme {
+            IdScheme::Uuid => self.draw_id(partition, operation).into(),
+            IdScheme::Token => {
+                let fits = |id: &[u8]| self.of(id) == partition;
+                id_draw::token(operation, fits).into()
+            }
+        }
+    }
+
+    fn draw_id(&self, partition: Partition, operation: &OperationId) -> SessionId {
+        let mut draw = IdDraw::new(operation);
         let mut head = CRC.digest();
         head.update(draw.head());
         loop {
@@ -208,6 +223,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::model::Token;
 
     /// By another implementation of CRC-16/XMODEM, as are the tags below.
     const KNOWN: [(&str, u16); 5] = [
@@ -284,13 +300,17 @@ mod tests {
     #[test]
     fn an_id_that_is_made_fits_its_user_and_is_the_same_again() {
         for count in [1, 2, 16, 256, 1000] {
-            let partitions = shop(count);
             for scheme in [IdScheme::Uuid, IdScheme::Token] {
+                let partitions = shop(count).with_ids(scheme);
                 for user in ["", "ann", "ünï", "{x}:y"] {
                     let operation = OperationId::random();
-                    let id = partitions.new_id(scheme, &operation, user);
-                    partitions.check(&id, user).unwrap();
-                    assert_eq!(partitions.new_id(scheme, &operation, user), id);
+                    let new = partitions.new_id(&operation, user);
+                    partitions.check(&new.id, user).unwrap();
+                    assert_eq!(
+                        new.token.as_ref().map(Token::id),
+                        (scheme == IdScheme::Token).then_some(&new.id)
+                    );
+                    assert_eq!(partitions.new_id(&operation, user), new);
                 }
             }
         }

@@ -75,7 +75,7 @@ async fn a_server_that_stalls_is_probed_once_per_connection_however_many_calls_w
     tokio::time::resume();
     assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(cloakroom::Error::is_ambiguous)));
     proxy.silence(false);
-    let pings = async || context.cost_since(&before).await.commands.get("ping").copied().unwrap_or(0);
+    let pings = async || context.cost_since(&before).await.checks;
     eventually("a probe to reach the server", async || pings().await > 0).await;
     // After 200 ms, and a second later.
     assert!(pings().await <= 2, "{} probes", pings().await);

@@ -27,6 +27,7 @@ mod recover;
 mod refresh;
 mod rotate;
 mod thaw;
+mod tokens;
 mod unbind;
 mod update;
 

@@ -103,7 +103,7 @@ async fn a_callers_id_that_does_not_fit_its_user_is_refused_and_both_are_named()
 #[tokio::test]
 async fn the_store_makes_ids_for_a_caller() {
     let (_context, store) = spread().await;
-    let id = store.new_id("ann");
+    let id = store.new_id("ann").id;
     assert_eq!(store.create(NewSession::new().id(id.clone()).user("ann")).await.unwrap().session.id(), &id);
 }
 

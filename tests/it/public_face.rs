@@ -215,6 +215,7 @@ async fn a_store_tells_its_rules_and_a_fallback_store_those_of_the_store_behind_
     assert_eq!(SessionStore::rules(&fallback), &rules());
     assert_eq!(store.with_operation_id(OperationId::random()).rules(), &rules());
     // The defaults, where none were set.
+    let context = Context::on(on).await;
     assert_eq!(context.store(Rules::new()).await.rules(), &Rules::default());
 }
 

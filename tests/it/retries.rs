@@ -259,9 +259,9 @@ async fn a_reply_that_does_not_come_in_time_makes_a_write_ambiguous_and_a_read_n
 
 #[tokio::test]
 async fn a_create_that_is_repeated_makes_one_session_with_an_id_of_the_engine_too() {
-    let context = Context::redis().await;
-    let proxy = Proxy::start(context.server().address()).await;
     for scheme in [IdScheme::Uuid, IdScheme::Token] {
+        let context = Context::redis().await;
+        let proxy = Proxy::start(context.server().address()).await;
         let store = RedisStore::builder(&proxy.url)
             .namespace(&context.namespace)
             .rules(Rules::new().id_scheme(scheme))
@@ -283,8 +283,8 @@ async fn a_create_that_is_repeated_makes_one_session_with_an_id_of_the_engine_to
         assert_eq!(created.session.version().get(), 1);
         let users = context.members(&context.key(format!("user:{user}:sessions"))).await;
         assert_eq!(users.keys().collect::<Vec<_>>(), [created.session.id().as_str()]);
+        context.check().await;
     }
-    context.check().await;
 }
 
 #[tokio::test]

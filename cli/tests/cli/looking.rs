@@ -1,10 +1,10 @@
 //! stats, users, list, show, completions.
 
-use cloakroom::SessionStore as _;
 use cloakroom::nodes::{Heartbeat, NodeIdentity, NodeRegistry as _};
+use cloakroom::{IdScheme, NewSession, RedisStore, Rules, SessionStore as _};
 use serde_json::{Value, json};
 
-use crate::world::{World, is_discreet};
+use crate::world::{Ended, World, is_discreet};
 
 #[tokio::test]
 async fn stats_tells_sessions_nodes_and_servers() {
@@ -102,4 +102,21 @@ async fn each_shell_gets_its_completions_without_a_server() {
         let output = command.args(["completions", shell]).output().unwrap();
         assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("kick"));
     }
+}
+
+#[tokio::test]
+async fn a_namespace_of_tokens_and_of_partitions_is_found_out() {
+    let world = World::new().await;
+    let builder = RedisStore::builder(world.server.url()).namespace("tokens").partitions(16);
+    let store = builder.rules(Rules::new().id_scheme(IdScheme::Token)).build().await.unwrap();
+    let created = store.create(NewSession::new().user("ann")).await.unwrap();
+    let run = |arguments: &[&str]| Ended::of(world.program_for("tokens", arguments).output().unwrap());
+    assert_eq!(run(&["stats", "--json"]).told()[0]["partitions"], 16);
+    let id = created.session.id().as_str();
+    assert_eq!(run(&["list", "ann", "--json", "--reveal"]).told()[0]["id"], id);
+    // Where an id is wanted, a token is refused, and not told.
+    let token = created.token.unwrap();
+    let refused = run(&["kick", token.expose(), "--yes"]).failed(2);
+    assert!(!refused.error.contains(token.expose()), "{}", refused.error);
+    assert_eq!(run(&["kick", id, "--yes"]).done(), "1 session ended\n");
 }

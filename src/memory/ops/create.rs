@@ -24,8 +24,9 @@ pub(crate) fn run(call: Call<'_>, new: NewSession) -> Result<Created> {
     call.removed.append(&mut made.evicted);
     call.reaped.extend(made.way_of);
     call.reap_lapsed_near(&id);
+    let token = validated.token.take();
     let session = validated.into_session(Version::new(made.version), made.times);
-    Ok(Created { session, evicted: call.removed, reaped: call.reaped })
+    Ok(Created { session, token, evicted: call.removed, reaped: call.reaped })
 }
 
 struct Made {

@@ -7,12 +7,12 @@ use crate::memory::limit;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
-use crate::model::{Error, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms};
+use crate::model::{Error, NewId, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms};
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
     rotation.check()?;
     let Rotation { new_id, user } = rotation;
-    let new_id = new_id.unwrap_or_else(|| call.new_id());
+    let NewId { id: new_id, token } = new_id.unwrap_or_else(|| call.new_id());
     let id = session.id();
     let mut call = call.reaching([id.as_str(), new_id.as_str(), &user]);
     match call.settle(|call, locked| attempt(call, locked, id, &new_id, &user)) {
@@ -20,6 +20,7 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) 
             call.removed.append(&mut evicted);
             Ok(Rotated {
                 session: record.session(&new_id, call.now),
+                token,
                 evicted: call.removed,
                 by_another: false,
                 own_changes: 1,
@@ -27,7 +28,7 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) 
         }
         Err(Error::Refused(Refusal::Rotated { to })) => {
             let session = get::run(&call, &to)?.ok_or(Error::Refused(Refusal::Missing))?;
-            Ok(Rotated { session, evicted: Vec::new(), by_another: true, own_changes: 0 })
+            Ok(Rotated::by_another(session))
         }
         Err(error) => Err(error),
     }

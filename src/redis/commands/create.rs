@@ -7,7 +7,7 @@ use crate::redis::script;
 
 pub(crate) async fn run(call: &Call, new: NewSession) -> Result<Created> {
     let rules = call.rules();
-    let made_id = |user: &str| call.partitions().new_id(rules.id_scheme, &call.id(), user);
+    let made_id = |user: &str| call.partitions().new_id(&call.id(), user);
     make(call, new.check(rules, made_id)?).await
 }
 
@@ -22,7 +22,8 @@ pub(crate) async fn make(call: &Call, mut session: ValidatedSession) -> Result<C
     let evicted = plan.evicted(&mut reply)?;
     let deadline = call.rules().max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
     let times = Times { created_at, last_active: created_at, expires_at, deadline };
-    Ok(Created { session: session.into_session(version, times), evicted, reaped: plan.reaped })
+    let token = session.token.take();
+    Ok(Created { session: session.into_session(version, times), token, evicted, reaped: plan.reaped })
 }
 
 fn command(call: &Call, plan: &KeyPlan, session: &ValidatedSession) -> redis::Cmd {

@@ -1,6 +1,6 @@
 //! create_many: many sessions by one script, each as create makes it, but for those that something is in the way of.
 
-use crate::model::{OperationId, Result, Rules, Session, Times, ValidatedSession, Version, ms};
+use crate::model::{Created, OperationId, Result, Rules, Times, ValidatedSession, Version, ms};
 use crate::redis::call::Call;
 use crate::redis::reply::{Reply, another_session};
 use crate::redis::script;
@@ -46,7 +46,7 @@ impl CreatedBatch {
         self,
         batch: Vec<BatchMember>,
         rules: &Rules,
-    ) -> (Vec<(usize, Session)>, Vec<BatchMember>) {
+    ) -> (Vec<(usize, Created)>, Vec<BatchMember>) {
         let (mut made, mut alone) = (Vec::with_capacity(batch.len()), Vec::new());
         for (at, member) in batch.into_iter().enumerate() {
             if self.alone.contains(&at) {
@@ -61,12 +61,14 @@ impl CreatedBatch {
 
 impl BatchMember {
     /// The session as the script made it: with the times that create would answer.
-    fn made(self, created_at: u64, rules: &Rules) -> Session {
+    fn made(mut self, created_at: u64, rules: &Rules) -> Created {
         let deadline = rules.max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
         let idle = created_at + ms(self.session.ttl);
         let expires_at = if deadline > 0 { idle.min(deadline) } else { idle };
         let times = Times { created_at, last_active: created_at, expires_at, deadline };
-        self.session.into_session(Version::new(1), times)
+        let token = self.session.token.take();
+        let session = self.session.into_session(Version::new(1), times);
+        Created { session, token, evicted: Vec::new(), reaped: Vec::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! rotate: a new id for a live session, and a login in the same step.
 
-use crate::model::{Error, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, ms};
+use crate::model::{Error, NewId, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::{lookup, script};
@@ -10,8 +10,8 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotatio
     let Rotation { new_id, user } = rotation;
     call.about(session.id());
     let (partitions, partition) = (call.partitions(), call.partition());
-    let make_id = || partitions.new_id_in(partition, call.rules().id_scheme, &call.id());
-    let new_id = new_id.unwrap_or_else(make_id);
+    let make_id = || partitions.new_id_in(partition, &call.id());
+    let NewId { id: new_id, token } = new_id.unwrap_or_else(make_id);
     partitions.check_in(partition, &new_id)?;
     let mut plan = KeyPlan::of(session, OnRotated::Answer).for_user(&user);
     let cmd = |plan: &KeyPlan| command(call, plan, &new_id, &user);
@@ -20,12 +20,12 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotatio
         "ok" => {
             let session = reply.session(&new_id)?;
             let evicted = plan.evicted(&mut reply)?;
-            Ok(Rotated { session, evicted, by_another: false, own_changes: 1 })
+            Ok(Rotated { session, token, evicted, by_another: false, own_changes: 1 })
         }
         "moved" => {
             let session = lookup::session(call, &reply.session_id()?).await?;
             let session = session.ok_or(Error::Refused(Refusal::Missing))?;
-            Ok(Rotated { session, evicted: Vec::new(), by_another: true, own_changes: 0 })
+            Ok(Rotated::by_another(session))
         }
         _ => Err(reply.into_error()),
     }

@@ -89,7 +89,7 @@ async fn whatever_reply_is_the_last_the_data_is_there_once_and_the_old_id_never_
             old_proxy.silence_after(answered_by_old);
             new_proxy.silence_after(answered_by_new);
             let operation = OperationId::random();
-            let new_id = store.with_operation_id(operation).new_id("ann");
+            let new_id = store.with_operation_id(operation).new_id("ann").id;
             let login = || Rotation::new().user("ann").new_id(new_id.clone());
             let ended = dying.with_operation_id(operation).rotate(&old, login()).await;
             let told = format!("{answered_by_old} {answered_by_new}: {ended:?}");

@@ -176,7 +176,7 @@ async fn whatever_reply_of_a_login_is_the_last_nobody_has_the_data_twice_and_the
         for is_repeated in [false, true] {
             let old = visitor(&context, &store).await;
             let operation = OperationId::random();
-            let new_id = store.new_id("ann");
+            let new_id = store.new_id("ann").id;
             let login = || Rotation::new().user("ann").new_id(new_id.clone());
             let (_proxy, proxied) = dying(&context, answered).await;
             let ended = proxied.with_operation_id(operation).rotate(&old, login()).await;

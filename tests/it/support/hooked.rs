@@ -12,8 +12,8 @@ use cloakroom::migration::{
 };
 use cloakroom::nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, NodeRegistry};
 use cloakroom::{
-    Binding, Bound, Created, Error, Health, NewSession, Obstacle, OperationId, Page, PageRequest, Patch,
-    Patched, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
+    Binding, Bound, Created, Error, Health, NewId, NewSession, Obstacle, OperationId, Page, PageRequest,
+    Patch, Patched, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
     SessionStore, Store, UserDeleted,
 };
 use tokio::sync::Semaphore;
@@ -266,8 +266,8 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
         }
     }
 
-    async fn get(&self, id: &SessionId) -> Result<Option<Session>> {
-        self.call("get", self.inner.get(id)).await
+    async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
+        self.call("get", self.inner.get(session)).await
     }
 
     async fn update(&self, session: &mut Session) -> Result<()> {
@@ -330,7 +330,7 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
         self.inner.rules()
     }
 
-    fn new_id(&self, user: &str) -> SessionId {
+    fn new_id(&self, user: &str) -> NewId {
         self.inner.new_id(user)
     }
 

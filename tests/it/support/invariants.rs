@@ -147,8 +147,9 @@ fn sort_in(state: &mut State, rest: String, kept: Kept, found: &mut Vec<String>)
             state.owners.insert(rest, members.into_iter().collect());
         }
         Kept::String(bytes) if rest == "contract" => {
-            if bytes != b"1" && bytes != b"1 16" {
-                found.push(format!("contract is {bytes:?}"));
+            let noted = String::from_utf8_lossy(&bytes);
+            if !["1", "1 16", "1 1 token", "1 16 token"].contains(&&*noted) {
+                found.push(format!("contract is {noted:?}"));
             }
         }
         Kept::String(bytes) if lease_of(&rest).is_some() => match bytes.get(8..16).map(<[u8; 8]>::try_from) {
