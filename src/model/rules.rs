@@ -185,6 +185,7 @@ impl Rules {
 
     /// What all attributes and extensions of a session may take, in bytes, with their keys and five bytes each: 1 to
     /// 15 MiB. Defaults to 256 KiB, with which no script holds the server for 10 ms. A change of a session of 4 MiB takes 14 to 20 ms.
+    /// Where more is allowed than that, a read of a session takes one round trip more if it has 64 KiB, or is not there.
     #[must_use]
     pub fn session_bytes(mut self, bytes: usize) -> Self {
         self.session_bytes = bytes;

@@ -131,7 +131,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How many connections there are at most, 1 to 1,000. Each carries any number of calls at once. Defaults to 4.
+    /// How many connections there are at most, 1 to 1,000, on a cluster to each master. Each carries any number of calls at
+    /// once. Two more may come for what is large, and those of [`durably`](RedisStore::durably). Defaults to 4.
     #[must_use]
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;

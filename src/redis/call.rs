@@ -32,6 +32,12 @@ use crate::store::outcome::Outcome;
 use crate::stored::keys::Keys;
 use crate::stored::partitions::{Partition, Partitions};
 
+/// What was read: the server's time, the bytes, and where the server tells of their next change.
+type TrackedRead = (u64, Vec<u8>, Option<Arc<Tracked>>);
+
+/// Sessions of up to so many bytes, as large as they get by default, are read at once.
+const USUAL_BYTES: usize = 256 * 1024;
+
 /// How often one call is sent at most, when its connection breaks under it. It is safe, so the deadline is what ends
 /// it; but a call that has seen so many connections break is more likely to be the reason.
 const ATTEMPTS: u32 = 10;
@@ -414,13 +420,28 @@ impl Call {
         Ok(read.map(|(now, bytes, _)| (now, bytes)))
     }
 
-    /// The same, and where the server tells of its next change, if it was asked to.
-    pub(crate) async fn read_and_track(
+    /// The record of a session, or a part of it, and where the server tells of its next change, if it was asked to.
+    ///
+    /// Where sessions may be large, no more of one is read at first than goes with others. What has more is then read whole,
+    /// by itself.
+    pub(crate) async fn read_record(&self, key: &[u8], part: Part) -> Result<Option<TrackedRead>> {
+        if self.rules().get_session_bytes() <= USUAL_BYTES {
+            return self.read_and_track(key, part, "record").await;
+        }
+        let share = self.read_and_track(key, part.share(), "record").await?;
+        let bytes = share.as_ref().map_or(0, |(_, bytes, _)| bytes.len());
+        match part.behind_share(bytes) {
+            Some(whole) => self.read_and_track(key, whole, "record").await,
+            None => Ok(share),
+        }
+    }
+
+    async fn read_and_track(
         &self,
         key: &[u8],
         part: Part,
         what: &'static str,
-    ) -> Result<Option<(u64, Vec<u8>, Option<Arc<Tracked>>)>> {
+    ) -> Result<Option<TrackedRead>> {
         let send = || async {
             self.count_round_trip();
             self.sender.read(key, part, self.deadline).await

@@ -72,8 +72,8 @@ type Stored = (u64, Option<Record>);
 /// What is stored under an id.
 async fn stored(call: &Call, id: &SessionId) -> Result<Option<Stored>> {
     let key = call.keys().session(id.as_str());
-    let read = call.read_string(&key, Part::Whole, "record").await?;
-    Ok(read.map(|(now, bytes)| (now, Record::decode(id, &bytes))))
+    let read = call.read_record(&key, Part::WHOLE).await?;
+    Ok(read.map(|(now, bytes, _)| (now, Record::decode(id, &bytes))))
 }
 
 /// The same. A session that is not frozen is kept in memory where the store does that: a freeze ends by the clock, and nobody
@@ -84,7 +84,7 @@ pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option
     };
     let key = call.keys().session(id.as_str());
     let began = near_cache.begin();
-    let Some((now, bytes, read_on)) = call.read_and_track(&key, Part::Kept, "record").await? else {
+    let Some((now, bytes, read_on)) = call.read_record(&key, Part::KEPT).await? else {
         near_cache.forget(id);
         return Ok(None);
     };
@@ -102,7 +102,7 @@ pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option
 pub(crate) async fn changed_at(call: &Call, id: &SessionId) -> Result<Option<u64>> {
     call.about(id);
     let key = call.keys().session(id.as_str());
-    let read = call.read_string(&key, Part::Beginning(Usage::BYTES), "record").await?;
+    let read = call.read_string(&key, Part::beginning(Usage::BYTES), "record").await?;
     Ok(read.and_then(|(_, bytes)| changed_at_of(&bytes)))
 }
 
@@ -134,6 +134,6 @@ pub(crate) async fn fate(call: &Call, id: &SessionId) -> Result<Fate> {
 
 /// The time of the server that has the call's partition.
 pub(crate) async fn time(call: &Call) -> Result<u64> {
-    let read = call.read_string(&call.keys().contract(), Part::Beginning(1), "contract").await?;
+    let read = call.read_string(&call.keys().contract(), Part::beginning(1), "contract").await?;
     read.map(|(now, _)| now).ok_or_else(|| Error::corrupt("reply to GETRANGE"))
 }

@@ -1,6 +1,7 @@
 //! Large sessions: what removes them never reads them, what returns or rewrites them stops at a number of bytes, and says
 //! that there is more.
 
+mod beside;
 mod measured;
 
 use std::collections::BTreeSet;

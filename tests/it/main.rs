@@ -73,5 +73,6 @@ mod role;
 mod runtimes;
 mod sentinel;
 mod silent_peer;
+mod soak;
 mod start;
 mod testing;

@@ -1,6 +1,6 @@
 import { bundle } from "./bundle.js";
 import { keyOf } from "./call.js";
-import { ContractError, CorruptError, ForbiddenError, NotExecutedError, PartitionsError } from "./errors.js";
+import { ContractError, CorruptError, ForbiddenError, IdSchemeError, NotExecutedError, PartitionsError } from "./errors.js";
 import { codeOf, Lost } from "./link.js";
 import { LOADS } from "./operation.js";
 import { firstTag, MOST, Partitions } from "./partitions.js";
@@ -56,10 +56,11 @@ async function noteIn(servers, tag, wanted, until) {
 
 /** How many partitions are noted, under the contract that is known. */
 function read(bytes) {
-  const [, contract, , count = "1"] = /^(\d+)( (\d+))?$/.exec(bytes.toString("latin1")) ?? [];
+  const [, contract, , count = "1", , scheme = "uuid"] = /^(\d+)( (\d+)( (uuid|token))?)?$/.exec(bytes.toString("latin1")) ?? [];
   if (Number(contract) > bundle.contract) throw new ContractError(Number(contract), bundle.contract);
   const found = Number(count);
   if (Number(contract) !== bundle.contract || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
+  if (scheme !== "uuid") throw new IdSchemeError(scheme);
   return found;
 }
 

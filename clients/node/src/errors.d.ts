@@ -70,6 +70,10 @@ export class PartitionsError extends RefusedError {
   readonly found: number;
   readonly wanted: number;
 }
+/** The namespace has ids of another scheme than this client makes: the hashes of tokens. */
+export class IdSchemeError extends RefusedError {
+  readonly found: string;
+}
 /** The server's ACL forbids the user something that a store needs, so it does not start. */
 export class ForbiddenError extends RefusedError {
   readonly lacking: readonly string[];

@@ -176,6 +176,14 @@ export class PartitionsError extends RefusedError {
   }
 }
 
+/** The namespace has ids of another scheme than this client makes: the hashes of tokens. */
+export class IdSchemeError extends RefusedError {
+  constructor(found) {
+    super("scheme", `the namespace has ids of the scheme ${found}, and this client makes uuid`);
+    this.found = found;
+  }
+}
+
 /**
  * The server's ACL forbids the user something that a store needs, so it does not start. `lacking` has that in the words of
  * an ACL, such as `+del`.

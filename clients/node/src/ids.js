@@ -60,8 +60,8 @@ export class OperationId {
   }
 
   /** Ids one after the other, the same for the same call. They differ at the end, and each is as random as one drawn once. */
-  *draws(scheme) {
-    const head = this.sessionId(scheme).slice(0, -TAIL);
+  *draws() {
+    const head = this.sessionId().slice(0, -TAIL);
     for (let place = 0; ; place++) {
       const digits = createHash("sha512").update("draw").update(this.#seed).update(String(place)).digest("hex");
       for (let at = 0; at + TAIL <= digits.length; at += TAIL) yield head + digits.slice(at, at + TAIL);
@@ -69,8 +69,7 @@ export class OperationId {
   }
 
   /** The session id that this call makes: the same when the call is repeated, or it would make another session. */
-  sessionId(scheme) {
-    if (scheme === "token") return this.#seed.toString("hex");
+  sessionId() {
     const bytes = Buffer.from(this.#seed.subarray(0, 16));
     bytes[6] = (bytes[6] & 0x0f) | 0x40;
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
@@ -124,11 +123,15 @@ export function shortHash(id) {
   return createHash("sha1").update(id).digest("hex").slice(0, 8);
 }
 
+/** How the tokens of other clients begin: docs/tokens.md. */
+const TOKEN_PREFIX = "ckt_";
+
 export function isSessionId(id) {
   return isText(id) && id !== "" && Buffer.byteLength(id) <= SESSION_ID_BYTES;
 }
 
 export function checkSessionId(id) {
+  if (isText(id) && id.startsWith(TOKEN_PREFIX)) throw new InvalidError("session id", "is a token, whose hash is the id");
   if (!isSessionId(id)) throw new InvalidError("session id", `must be text of 1 to ${SESSION_ID_BYTES} bytes`);
   return id;
 }

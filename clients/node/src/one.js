@@ -21,7 +21,7 @@ export function draftOf(operation, given) {
   checkNames("session", given, ["id", "user", "connection", "node", "status", "ttl", "attributes", "extensions"]);
   const { rules } = operation;
   const routing = routingOf(given);
-  const { id = operation.partitions.newId(operation.id, rules.ids, routing.user) } = given;
+  const { id = operation.partitions.newId(operation.id, routing.user) } = given;
   const { status = "active", ttl = rules.ttl } = given;
   operation.partitions.check(checkSessionId(id), routing.user);
   operation.enter(id);

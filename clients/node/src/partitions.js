@@ -49,14 +49,14 @@ export class Partitions {
   }
 
   /** An id for a new session of a user, or of nobody: the same when the call is repeated. */
-  newId(operationId, scheme, user) {
-    return user === "" ? operationId.sessionId(scheme) : this.newIdIn(this.of(user), operationId, scheme);
+  newId(operationId, user) {
+    return user === "" ? operationId.sessionId() : this.newIdIn(this.of(user), operationId);
   }
 
   /** An id in a partition: the same when the call is repeated. */
-  newIdIn(partition, operationId, scheme) {
-    if (this.count === 1) return operationId.sessionId(scheme);
-    for (const id of operationId.draws(scheme)) if (this.of(id) === partition) return id;
+  newIdIn(partition, operationId) {
+    if (this.count === 1) return operationId.sessionId();
+    for (const id of operationId.draws()) if (this.of(id) === partition) return id;
     throw new TypeError("there is no end of draws");
   }
 

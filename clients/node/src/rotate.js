@@ -16,7 +16,7 @@ export async function rotate(operation, target, rotation) {
   const user = checkName("user", rotation.user);
   const source = partitions.of(declared.id);
   const home = user === "" ? source : partitions.of(user);
-  const newId = checkSessionId(rotation.newId ?? partitions.newIdIn(home, operation.id, rules.ids));
+  const newId = checkSessionId(rotation.newId ?? partitions.newIdIn(home, operation.id));
   if (home !== source) {
     partitions.check(newId, user);
     return logIn(operation, { user: "", connection: "", node: "", ...declared }, { newId, user });

@@ -43,8 +43,6 @@ export interface Rules {
   sessionsPerUser?: number;
   /** At the limit: refuse, or delete the user's oldest. Defaults to `reject`. */
   onLimit?: "reject" | "evict";
-  /** How ids are made: a UUID v4, or 64 hex digits. Defaults to `uuid`. */
-  ids?: "uuid" | "token";
   /** The largest JSON text of one attribute or extension, in bytes: at most 15 MiB. Defaults to 256 KiB. */
   valueBytes?: number;
   /** What all of a session's entries may take, with their keys and five bytes each: at most 15 MiB. Defaults to 256 KiB. */

@@ -19,7 +19,6 @@ const DEFAULTS = {
   tombstone: 30_000,
   sessionsPerUser: 0,
   onLimit: "reject",
-  ids: "uuid",
   valueBytes: 256 * 1024,
   sessionBytes: 256 * 1024,
   sessionEntries: 1024,
@@ -43,7 +42,6 @@ export function rulesOf(given = {}) {
     throw new InvalidError("refreshThreshold", "must be above 0 and at most 1");
   }
   checkWord("onLimit", rules.onLimit, ["reject", "evict"]);
-  checkWord("ids", rules.ids, ["uuid", "token"]);
   return rules;
 }
 

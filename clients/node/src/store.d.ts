@@ -166,8 +166,8 @@ export class Cloakroom {
   private constructor();
 
   /**
-   * Throws `ContractError` where clients of a later contract work, and `PartitionsError` where the namespace has another
-   * number of partitions than the options say.
+   * Throws `ContractError` where clients of a later contract work, `PartitionsError` where the namespace has another
+   * number of partitions than the options say, and `IdSchemeError` where its ids are the hashes of tokens.
    */
   static connect(redis: Redis, options?: Options): Promise<Cloakroom>;
 

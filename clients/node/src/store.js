@@ -74,7 +74,7 @@ export class Cloakroom {
   /** An id for a new session of a user: one in the partition of that user, as the store makes them. */
   newId(user) {
     const { partitions, rules } = this.#engine;
-    return partitions.newId(this.#operationId ?? new OperationId(), rules.ids, checkName("user", user));
+    return partitions.newId(this.#operationId ?? new OperationId(), checkName("user", user));
   }
 
   async create(session = {}) {

@@ -161,6 +161,15 @@ class OtherPartitions(Refused):
         self.wanted = wanted
 
 
+class OtherIdScheme(Refused):
+    """The namespace has ids of another scheme than this client makes, the hashes of tokens: the store does not
+    start."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"the namespace has ids of the scheme {found}, and this client makes uuid")
+        self.found = found
+
+
 class Forbidden(Refused):
     """The server's ACL forbids the user something that a store needs: it does not start. `lacking` has that in the
     words of an ACL, such as `+del`."""

@@ -90,6 +90,8 @@ def check_text(field: str, text: str, least: int, most: int) -> None:
 def check_id(id: str) -> None:
     """A session id."""
     check_text("session id", id, 1, 128)
+    if id.startswith("ckt_"):
+        raise Invalid("session id is a token, whose hash is the id")
 
 
 def check_names(**names: str) -> None:

@@ -101,11 +101,19 @@ def _is_forbidden(reply: Any) -> bool:
 def _read(stored: bytes, known: int) -> int:
     """How many partitions are noted, under the contract that is known."""
     contract, *rest = stored.split(b" ")
-    if not contract.isdigit() or len(rest) > 1 or not all(number.isdigit() for number in rest):
+    scheme = rest.pop() if len(rest) == 2 else b"uuid"
+    if (
+        scheme not in (b"uuid", b"token")
+        or not contract.isdigit()
+        or len(rest) > 1
+        or not all(number.isdigit() for number in rest)
+    ):
         raise errors.Corrupt("contract")
     if int(contract) > known:
         raise errors.LaterContract(int(contract), known)
     count = int(rest[0]) if rest else 1
     if int(contract) != known or not 1 <= count <= MOST:
         raise errors.Corrupt("contract")
+    if scheme != b"uuid":
+        raise errors.OtherIdScheme(scheme.decode())
     return count

@@ -80,6 +80,10 @@ def test_the_number_is_noted_in_each_partition_and_read_by_the_next(
         server.client.set(f"{connect.tag}:contract", foreign)
         with pytest.raises(cloakroom.Corrupt, match="contract"):
             connect()
+    for noted in ("1 1 token", "1 16 token"):
+        server.client.set(f"{connect.tag}:contract", noted)
+        with pytest.raises(cloakroom.OtherIdScheme, match="scheme token"):
+            connect()
 
 
 def test_a_namespace_that_was_made_with_one_stays_so(connect: Connector, server: Server) -> None:

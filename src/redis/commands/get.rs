@@ -49,7 +49,7 @@ pub(crate) async fn by_connection(
 
 async fn read_pointer(call: &Call, connection: &str) -> Result<Option<SessionId>> {
     let key = call.keys().connection(connection);
-    let pointer = call.read_string(&key, Part::Whole, "connection").await?;
+    let pointer = call.read_string(&key, Part::WHOLE, "connection").await?;
     pointer.map(|(_, bytes)| told(&bytes).ok_or_else(|| Error::corrupt("connection"))).transpose()
 }
 

@@ -81,7 +81,7 @@ async fn untouched(call: &Call, id: &SessionId) -> Result<Option<Refreshed>> {
     }
     call.about(id);
     let key = call.keys().session(id.as_str());
-    let beginning = call.read_string(&key, Part::Beginning(Usage::BYTES), "record").await?;
+    let beginning = call.read_string(&key, Part::beginning(Usage::BYTES), "record").await?;
     let Some((now, usage)) = beginning.and_then(|(now, bytes)| Some((now, Usage::decode(&bytes)?))) else {
         return Ok(None);
     };

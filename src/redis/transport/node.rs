@@ -12,11 +12,14 @@ pub(crate) struct Node {
     /// `None`: the only server, wherever it is.
     pub(crate) address: Option<Address>,
     pub(crate) pool: Arc<Pool>,
+    /// For what is large. Where one caller has a connection alone, the same.
+    pub(crate) large: Arc<Pool>,
     pub(crate) reads: Arc<ReadBatcher>,
 }
 
 impl Node {
     pub(crate) fn new(address: Option<Address>, pool: Pool) -> Self {
-        Self { address, pool: Arc::new(pool), reads: Arc::default() }
+        let pool = Arc::new(pool);
+        Self { address, large: pool.for_large(), pool, reads: Arc::default() }
     }
 }

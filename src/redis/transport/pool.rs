@@ -20,6 +20,9 @@ use crate::redis::transport::delivery::{Unavailable, timed_out};
 use crate::redis::transport::place::{Place, Turn};
 use crate::store::meter;
 
+/// How many connections there are beside the others for what is large.
+const FOR_LARGE: u32 = 2;
+
 /// The connections of a store.
 #[derive(Debug)]
 pub(crate) struct Pool(Arc<Shared>);
@@ -60,6 +63,15 @@ impl Pool {
     /// One of a single connection, which leads to where these do.
     pub(crate) fn alone(&self) -> Self {
         Self::of(Use::Alone, self.0.connector.clone(), 1)
+    }
+
+    /// The connections for what is large. Replies come one after another on a connection, and so do requests: one of some
+    /// megabytes would hold up all that is sent behind it. Who has a connection alone keeps to it.
+    pub(crate) fn for_large(self: &Arc<Self>) -> Arc<Self> {
+        match self.0.of {
+            Use::Shared => Arc::new(Self::of(Use::Shared, self.0.connector.clone(), FOR_LARGE)),
+            Use::Alone => self.clone(),
+        }
     }
 
     /// The connection in the first place, and how many there were so far.

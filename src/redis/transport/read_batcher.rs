@@ -35,29 +35,63 @@ pub(crate) struct Stamped {
     pub(crate) read_on: Option<Arc<Tracked>>,
 }
 
+/// How much of a string comes in a pipeline with others where strings may be large: the replies to a pipeline are handed out
+/// when the last is here.
+const SHARE: usize = 64 * 1024;
+
 /// What of a string is read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Part {
-    Whole,
-    /// The same, and the server is asked to tell of its next change.
-    Kept,
-    /// So many bytes, or as many as there are: none of a key that is absent.
-    Beginning(usize),
+pub(crate) struct Part {
+    /// So many bytes, or as many as there are: none of a key that is absent. `None`: all of it.
+    bytes: Option<usize>,
+    /// Whether the server is asked to tell of its next change.
+    is_kept: bool,
+    /// Whether it is known to be large.
+    is_large: bool,
 }
 
 impl Part {
+    pub(crate) const WHOLE: Self = Self { bytes: None, is_kept: false, is_large: false };
+
+    /// All of it, and the server is asked to tell of its next change.
+    pub(crate) const KEPT: Self = Self { is_kept: true, ..Self::WHOLE };
+
+    pub(crate) fn beginning(bytes: usize) -> Self {
+        Self { bytes: Some(bytes), ..Self::WHOLE }
+    }
+
+    /// As much of it as goes with others.
+    pub(crate) fn share(self) -> Self {
+        Self { bytes: Some(SHARE), ..self }
+    }
+
+    /// What is read behind its share, which had so many bytes. `None`: that was all of it.
+    pub(crate) fn behind_share(self, bytes: usize) -> Option<Self> {
+        match bytes {
+            // Absent, or empty.
+            0 => Some(self),
+            1..SHARE => None,
+            _ => Some(Self { is_large: true, ..self }),
+        }
+    }
+
+    /// Whether it would hold up what goes with it.
+    pub(crate) fn is_large(self) -> bool {
+        self.is_large
+    }
+
     /// Adds the read, and tells how many replies come before its own.
     fn read(self, pipeline: &mut Pipeline, key: &[u8], connection: &Connection) -> usize {
-        let is_kept = matches!(self, Self::Kept) && connection.tracking().is_some();
+        let is_kept = self.is_kept && connection.tracking().is_some();
         if is_kept {
             // It holds for one command, so for no other read of the pipeline.
             pipeline.cmd("CLIENT").arg("CACHING").arg("YES");
         }
         // Of the size that it will have, for it would grow with each argument.
         let mut cmd = Cmd::with_capacity(ARGUMENTS, ARGUMENT_BYTES + key.len());
-        match self {
-            Self::Whole | Self::Kept => cmd.arg("GET").arg(key),
-            Self::Beginning(bytes) => cmd.arg("GETRANGE").arg(key).arg(0).arg(bytes - 1),
+        match self.bytes {
+            None => cmd.arg("GET").arg(key),
+            Some(bytes) => cmd.arg("GETRANGE").arg(key).arg(0).arg(bytes - 1),
         };
         pipeline.add_command(cmd);
         usize::from(is_kept)
@@ -148,7 +182,7 @@ impl Drop for OnItsWay<'_> {
     }
 }
 
-async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
+pub(crate) async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
     let connection = match pool.connection(deadline).await {
         Ok(connection) => connection,
         Err(unavailable) => return Delivery::Unsent(unavailable),
@@ -168,8 +202,7 @@ pub(crate) async fn read_asked(pool: &Pool, key: &[u8], part: Part, deadline: In
     };
     let mut pipeline = Pipeline::with_capacity(3);
     pipeline.cmd("TIME").cmd("ASKING");
-    let part = if matches!(part, Part::Kept) { Part::Whole } else { part };
-    part.read(&mut pipeline, key, &connection);
+    Part { is_kept: false, ..part }.read(&mut pipeline, key, &connection);
     let answered = with_time(&connection, &pipeline, deadline).await;
     answered.and_then(|(time_ms, values)| stamped(time_ms, &mut values.skip(1), 0, &connection))
 }

@@ -3,14 +3,15 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use redis::{Cmd, Pipeline, RedisError, Value};
+use redis::{Arg, Cmd, Pipeline, RedisError, Value};
 use tokio::time::Instant;
 
 use crate::redis::script::Script;
 use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::{Delivery, Unavailable, timed_out};
 use crate::redis::transport::node::Node;
-use crate::redis::transport::read_batcher::{Part, Stamped, read_asked};
+use crate::redis::transport::pool::Pool;
+use crate::redis::transport::read_batcher::{Part, Stamped, read_alone, read_asked};
 use crate::redis::transport::redirect::Redirect;
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::is_no_script;
@@ -106,11 +107,11 @@ impl Target {
 
     /// What is stored under a key, and the server's time. Others' reads may go with it.
     pub(crate) async fn read(&self, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
-        let Node { pool, reads, .. } = &*self.node;
-        if self.is_asked {
-            read_asked(pool, key, part, deadline).await
-        } else {
-            reads.read(pool, key, part, deadline).await
+        let Node { pool, large, reads, .. } = &*self.node;
+        match (self.is_asked, part.is_large()) {
+            (true, _) => read_asked(pool, key, part, deadline).await,
+            (false, true) => read_alone(large, key, part, deadline).await,
+            (false, false) => reads.read(pool, key, part, deadline).await,
         }
     }
 
@@ -123,15 +124,10 @@ impl Target {
         deadline: Instant,
         sent: &impl Fn(),
     ) -> Delivery<Value> {
-        let connection = match clock {
-            ClockUse::Known => self.node.pool.connection(deadline).await,
-            ClockUse::Ask => self.connection_that_told_time(deadline, sent).await,
-        };
-        let connection = match connection {
-            Ok(connection) => connection,
+        let (connection, cmd) = match self.with_connection(call, clock, deadline, sent).await {
+            Ok(connected) => connected,
             Err(unavailable) => return Delivery::Unsent(unavailable),
         };
-        let cmd = call(connection.clock());
         if !self.is_asked {
             sent();
             let mut link = connection.link.clone();
@@ -144,15 +140,48 @@ impl Target {
         delivery.map(|answers| answers.into_iter().last().unwrap_or(Value::Nil))
     }
 
+    /// A connection for a script call, and the call as it is made by the clock there: that is known once it is made how large it
+    /// is.
+    async fn with_connection(
+        &self,
+        call: &(impl Fn(&ServerClock) -> Cmd + ?Sized),
+        clock: ClockUse,
+        deadline: Instant,
+        sent: &impl Fn(),
+    ) -> Result<(Connection, Cmd), Unavailable> {
+        let connection = self.connection(&self.node.pool, clock, deadline, sent).await?;
+        let cmd = call(connection.clock());
+        if !is_large(&cmd) {
+            return Ok((connection, cmd));
+        }
+        let connection = self.connection(&self.node.large, clock, deadline, sent).await?;
+        let cmd = call(connection.clock());
+        Ok((connection, cmd))
+    }
+
+    async fn connection(
+        &self,
+        pool: &Pool,
+        clock: ClockUse,
+        deadline: Instant,
+        sent: &impl Fn(),
+    ) -> Result<Connection, Unavailable> {
+        match clock {
+            ClockUse::Known => pool.connection(deadline).await,
+            ClockUse::Ask => self.connection_that_told_time(pool, deadline, sent).await,
+        }
+    }
+
     /// A connection to a server that told its time just now. Whatever becomes of the question, no call was sent.
     async fn connection_that_told_time(
         &self,
+        pool: &Pool,
         deadline: Instant,
         sent: &impl Fn(),
     ) -> Result<Connection, Unavailable> {
         let mut lost = 0;
         loop {
-            let connection = self.node.pool.connection(deadline).await?;
+            let connection = pool.connection(deadline).await?;
             sent();
             match connection.ask_time(deadline).await {
                 Delivery::Answered(()) => return Ok(connection),
@@ -243,6 +272,17 @@ impl Target {
     fn without_asking(&self, replies: Vec<Value>) -> Vec<Value> {
         if self.is_asked { replies.into_iter().skip(1).step_by(2).collect() } else { replies }
     }
+}
+
+/// From so many bytes on a request holds up what is sent behind it. Scripts for 200 sessions with usual names take less.
+const LARGE: usize = 256 * 1024;
+
+fn is_large(cmd: &Cmd) -> bool {
+    let bytes = cmd.args_iter().map(|argument| match argument {
+        Arg::Simple(bytes) => bytes.len(),
+        _ => 0,
+    });
+    bytes.sum::<usize>() >= LARGE
 }
 
 /// Commands as one pipeline.

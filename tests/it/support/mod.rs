@@ -11,6 +11,7 @@ pub(crate) mod hooked;
 pub(crate) mod invariants;
 pub(crate) mod leases;
 pub(crate) mod manager;
+pub(crate) mod narrow;
 pub(crate) mod proxy;
 pub(crate) mod record;
 pub(crate) mod replicated;
