@@ -22,9 +22,10 @@ pub mod testing;
 pub use crate::connect::connect;
 pub use crate::memory::{builder::MemoryStoreBuilder, store::MemoryStore};
 pub use crate::model::{
-    Binding, Bound, Created, Cursor, Entries, Error, IdScheme, Invalid, NewId, NewSession, Obstacle, OnLimit,
-    OperationId, Page, PageRequest, Patch, Patched, Refreshed, Refusal, Removed, Result, Rotated, Rotation,
-    Rules, Selector, Session, SessionId, SessionRef, Status, Token, UserDeleted, Version,
+    Binding, Bound, Created, Cursor, Entries, Error, Health, IdScheme, Invalid, NewId, NewSession, Obstacle,
+    OnLimit, OperationId, Page, PageRequest, Patch, Patched, Readiness, Refreshed, Refusal, Removed, Result,
+    Rotated, Rotation, Rules, Selector, ServerHealth, ServerMemory, ServerRole, Session, SessionId,
+    SessionRef, Status, Token, UserDeleted, Version,
 };
 #[cfg(feature = "redis")]
 pub use crate::redis::{
@@ -33,12 +34,20 @@ pub use crate::redis::{
     durability::{Applied, Durability},
     store::RedisStore,
 };
+#[cfg(feature = "metrics")]
+pub use crate::store::meter::describe_metrics;
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
 /// What becomes of sessions, read as it is told: docs/events.md.
 pub mod events {
     pub use crate::model::{Ending, Event, EventKind, EventsFrom, EventsPosition, Told};
     pub use crate::store::event_store::{EventStore, EventStream};
+}
+
+/// What whoever operates a namespace goes through it by: [`RedisStore::walk`] and [`RedisStore::users`].
+#[cfg(feature = "redis")]
+pub mod operating {
+    pub use crate::redis::walk::{Passed, Position, Scan, Stretch, Users};
 }
 
 /// The crates whose types the constructors take: redis 1.8, bb8 0.9.

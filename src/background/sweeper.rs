@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use crate::background::shutdown::{Shutdown, ShutdownSignal, jittered, shutdown};
 use crate::model::{Result, check_duration, require_runtime};
+use crate::store::meter;
 
 /// The longest pause between two sweeps: a week.
 const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a task does again and again.
 pub(crate) trait Sweep: Send + 'static {
-    /// What it is called in logs.
+    /// What it is called in logs and metrics.
     const NAME: &'static str;
 
     /// Goes through all that is due, a batch after the other, until there is no more or the task is to end. After an error
@@ -51,7 +52,10 @@ impl Sweeper {
             // The signal goes last: whoever stops the task waits for that, and then nothing of the sweep is left.
             let (mut signal, mut sweep) = (signal, sweep);
             while !signal.is_set() {
-                match sweep.sweep(&signal).await {
+                let swept = sweep.sweep(&signal).await;
+                let outcome = if swept.is_ok() { "ok" } else { "error" };
+                meter::SWEEPS.add(1, &[(meter::TASK, S::NAME), (meter::OUTCOME, outcome)]);
+                match swept {
                     Ok(ControlFlow::Continue(())) => counted.sweeps.fetch_add(1, Ordering::Relaxed),
                     Ok(ControlFlow::Break(())) => return,
                     Err(error) => {

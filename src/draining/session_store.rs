@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use crate::draining::store::{DrainingStore, is_false, is_missing, is_none};
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, Fate, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector,
-    Session, SessionId, SessionRef, UserDeleted, cause,
+    Binding, Bound, Created, Error, Expired, Fate, Health, NewId, NewSession, NodeIdentity, OperationId,
+    Page, PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Refusal, Result, Rotated, Rotation,
+    Rules, Selector, Session, SessionId, SessionRef, UserDeleted, cause,
 };
 use crate::store::join::{PendingCall, join};
 use crate::store::session_store::SessionStore;
@@ -165,6 +165,17 @@ impl SessionStore for DrainingStore {
 
     fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
         self.new.check_id(id, user, from)
+    }
+
+    /// Without the new store no call is served: each asks that first.
+    async fn health(&self) -> Health {
+        let (old, mut both) = futures_util::future::join(self.old.health(), self.new.health()).await;
+        if both.is_ready() {
+            both.readiness = both.readiness.min(old.readiness.max(Readiness::Degraded));
+        }
+        both.servers.extend(old.servers);
+        both.error = both.error.or(old.error);
+        both
     }
 
     async fn close(&self) {

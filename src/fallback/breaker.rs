@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::store::meter::{self, Held};
+
 /// Whether calls go to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,11 +37,37 @@ struct Inner {
     reads: u32,
     writes: u32,
     opened: u64,
+    /// While it is not closed.
+    counted: Option<Held>,
+}
+
+impl Inner {
+    fn enter(&mut self, state: BreakerState) {
+        if self.state != state {
+            meter::TRANSITIONS.add(1, &[(meter::STATE, state.name())]);
+        }
+        self.state = state;
+        if state == BreakerState::Closed {
+            self.counted = None;
+        } else {
+            self.counted.get_or_insert_with(|| meter::OPEN.hold());
+        }
+    }
+}
+
+impl BreakerState {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
 }
 
 impl Breaker {
     pub(crate) fn new(threshold: u32) -> Self {
-        let inner = Inner { state: BreakerState::Closed, reads: 0, writes: 0, opened: 0 };
+        let inner = Inner { state: BreakerState::Closed, reads: 0, writes: 0, opened: 0, counted: None };
         Self { threshold, inner: Mutex::new(inner) }
     }
 
@@ -83,14 +111,14 @@ impl Breaker {
         if *row < self.threshold {
             return false;
         }
-        inner.state = BreakerState::Open;
+        inner.enter(BreakerState::Open);
         inner.opened += 1;
         true
     }
 
     pub(crate) fn set(&self, state: BreakerState) {
         let mut inner = self.inner();
-        inner.state = state;
+        inner.enter(state);
         (inner.reads, inner.writes) = (0, 0);
     }
 }

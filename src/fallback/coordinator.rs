@@ -13,7 +13,7 @@ use crate::fallback::policy::FallbackStats;
 use crate::fallback::reconciliation::Reconciled;
 use crate::fallback::stale_cache::StaleCache;
 use crate::model::{Error, Obstacle, Result, Session, SessionId, require_runtime};
-use crate::store::Store;
+use crate::store::{Store, meter};
 
 /// What all handles of a fallback store share.
 pub(crate) struct Coordinator {
@@ -40,15 +40,38 @@ pub(crate) struct ReconcilerOptions {
     pub(crate) reconcile: fn(&Arc<Coordinator>),
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
-    pub(crate) rejected: AtomicU64,
-    pub(crate) probes: AtomicU64,
-    pub(crate) stale: AtomicU64,
-    pub(crate) revoked: AtomicU64,
-    pub(crate) imported: AtomicU64,
-    pub(crate) dropped: AtomicU64,
-    pub(crate) conflicts: AtomicU64,
+    pub(crate) rejected: Tally,
+    pub(crate) probes: Tally,
+    pub(crate) stale: Tally,
+    pub(crate) revoked: Tally,
+    pub(crate) imported: Tally,
+    pub(crate) dropped: Tally,
+    pub(crate) conflicts: Tally,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        let [rejected, probes, stale, revoked, imported, dropped, conflicts] =
+            ["rejected", "probe", "stale", "revoked", "imported", "dropped", "conflict"]
+                .map(|what| Tally { count: AtomicU64::new(0), what });
+        Self { rejected, probes, stale, revoked, imported, dropped, conflicts }
+    }
+}
+
+/// How often something was done, and its name among the metrics.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    count: AtomicU64,
+    what: &'static str,
+}
+
+impl Tally {
+    pub(crate) fn add_one(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        meter::FALLBACK.add(1, &[(meter::RESULT, self.what)]);
+    }
 }
 
 fn closed() -> Error {
@@ -150,7 +173,7 @@ impl Coordinator {
         }
         // The task that sees to the breaker ends with its runtime.
         self.awaken();
-        self.counters.rejected.fetch_add(1, Ordering::Relaxed);
+        self.counters.rejected.add_one();
         open()
     }
 
@@ -210,11 +233,20 @@ impl Coordinator {
             || matches!(&error, Error::NotExecuted { reason: Obstacle::CircuitOpen, .. });
         match self.stale_cache.as_deref().filter(|_| is_away).and_then(find) {
             Some(session) => {
-                self.counters.stale.fetch_add(1, Ordering::Relaxed);
+                self.counters.stale.add_one();
                 Ok(Some(session))
             }
             None => Err(error),
         }
+    }
+
+    /// Whether some calls are answered while an error keeps the store from answering.
+    pub(crate) fn goes_on_without(&self, error: Option<&Error>) -> bool {
+        let is_away = error.is_some_and(|error| {
+            is_outage(error) == Some(true)
+                || matches!(error, Error::NotExecuted { reason: Obstacle::CircuitOpen, .. })
+        });
+        is_away && (self.local.is_some() || self.stale_cache.is_some())
     }
 
     /// Makes sure that there is a task that sees to the breaker and to what is kept here.
@@ -244,7 +276,7 @@ impl Coordinator {
     }
 
     pub(crate) fn stats(&self) -> FallbackStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let read = |tally: &Tally| tally.count.load(Ordering::Relaxed);
         let Counters { rejected, probes, stale, revoked, imported, dropped, conflicts } = &self.counters;
         FallbackStats {
             breaker: self.breaker.state(),

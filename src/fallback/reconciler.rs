@@ -1,6 +1,5 @@
 //! The task that finds out when the store is back, and brings it what was kept meanwhile.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -71,7 +70,7 @@ impl Coordinator {
     /// Probes, and closes the breaker when the store is back and has been told of all logouts.
     async fn half_open(self: &Arc<Self>, probe: &mut SessionId, summary: &mut Reconciled) {
         self.breaker.set(BreakerState::HalfOpen);
-        self.counters.probes.fetch_add(1, Ordering::Relaxed);
+        self.counters.probes.add_one();
         let back = match tokio::time::timeout(self.options.probe_timeout, self.probe(probe)).await {
             Ok(Ok(())) => self.tell_and_close(summary).await,
             Ok(Err(error)) => Err(error),
@@ -130,7 +129,7 @@ impl Coordinator {
             }
             local.forget(&revocation);
             summary.revoked += 1;
-            self.counters.revoked.fetch_add(1, Ordering::Relaxed);
+            self.counters.revoked.add_one();
         }
         Ok(())
     }
@@ -181,12 +180,12 @@ impl Coordinator {
     }
 
     fn note(&self, fate: &Fate) {
-        let counter: &AtomicU64 = match fate {
+        let tally = match fate {
             Fate::Imported => &self.counters.imported,
             Fate::Dropped | Fate::Expired => &self.counters.dropped,
             Fate::Conflict(_) => &self.counters.conflicts,
         };
-        counter.fetch_add(1, Ordering::Relaxed);
+        tally.add_one();
     }
 
     /// Where sessions wait for each other's connections, one that was changed twice gives its own back first.

@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 
 use crate::fallback::breaker::Access;
-use crate::fallback::place::{Adopt, Place};
+use crate::fallback::place::{Adopt, Place, open};
 use crate::fallback::store::FallbackStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, NewId, NewSession, NodeIdentity, OperationId, Origin, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
-    SessionId, SessionRef, UserDeleted, require_name,
+    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Origin, Page,
+    PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector,
+    Session, SessionId, SessionRef, UserDeleted, require_name,
 };
 use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
@@ -260,6 +260,20 @@ impl SessionStore for FallbackStore {
 
     fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
         self.store.check_id(id, user, from)
+    }
+
+    /// While the store is away, what the policy has of its own is still served.
+    async fn health(&self) -> Health {
+        let coordinator = &self.coordinator;
+        let health = if coordinator.is_closed() || coordinator.breaker.is_closed() {
+            self.store.health().await
+        } else {
+            Health::of(Err(open()))
+        };
+        if health.is_ready() || !coordinator.goes_on_without(health.error.as_ref()) {
+            return health;
+        }
+        Health { readiness: Readiness::Degraded, ..health }
     }
 
     async fn close(&self) {

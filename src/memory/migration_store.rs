@@ -13,7 +13,7 @@ use crate::store::migration_store::MigrationStore;
 #[async_trait]
 impl MigrationStore for MemoryStore {
     async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
-        self.run("export", |call| import::export(&call, id)).await
+        self.search("export", |call| import::export(&call, id)).await
     }
 
     async fn import(&self, import: Import) -> Result<bool> {
@@ -26,7 +26,7 @@ impl MigrationStore for MemoryStore {
     }
 
     async fn depart(&self, session: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<bool> {
-        self.run("depart", |call| depart::run(call, session, task, until_ms)).await
+        self.end_one("depart", |call| depart::run(call, session, task, until_ms)).await
     }
 
     async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
@@ -34,7 +34,7 @@ impl MigrationStore for MemoryStore {
     }
 
     async fn clean(&self, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
-        self.run("clean", |call| clean::run(call, session, task, what)).await
+        self.end_one("clean", |call| clean::run(call, session, task, what)).await
     }
 
     async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
@@ -42,7 +42,7 @@ impl MigrationStore for MemoryStore {
     }
 
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
-        self.run("migration", |call| Ok(migrations::one(&call, id))).await
+        self.search("migration", |call| Ok(migrations::one(&call, id))).await
     }
 
     async fn knows(&self, id: &SessionId) -> Result<bool> {
@@ -55,7 +55,7 @@ impl MigrationStore for MemoryStore {
     }
 
     async fn extend(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
-        self.run("extend", |call| refresh::extend(call, session)).await
+        self.search("extend", |call| refresh::extend(call, session)).await
     }
 
     async fn fate(&self, id: &SessionId) -> Result<Fate> {

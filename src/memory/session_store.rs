@@ -5,15 +5,16 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 
+use crate::memory::call::Call;
 use crate::memory::ops::{
     bind, count, create, create_many, delete, delete_user, expired, get, list, patch, reap, refresh, rotate,
     unbind, update,
 };
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, NewId, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
-    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
-    UserDeleted,
+    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
+    PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
+    SessionId, SessionRef, UserDeleted,
 };
 use crate::store::session_store::SessionStore;
 
@@ -30,7 +31,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
-        self.run("get", |call| get::run(&call, session.id())).await
+        self.search("get", |call| get::run(&call, session.id())).await
     }
 
     async fn update(&self, session: &mut Session) -> Result<()> {
@@ -42,11 +43,11 @@ impl SessionStore for MemoryStore {
     }
 
     async fn refresh(&self, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
-        self.run("refresh", |call| refresh::run(call, session)).await
+        self.search("refresh", |call| refresh::run(call, session)).await
     }
 
     async fn refresh_and_get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
-        self.run("refresh", |call| refresh::run_and_get(call, session)).await
+        self.search("refresh", |call| refresh::run_and_get(call, session)).await
     }
 
     async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
@@ -58,11 +59,12 @@ impl SessionStore for MemoryStore {
     }
 
     async fn unbind(&self, session: &dyn SessionRef, connection: &str) -> Result<bool> {
-        Ok(self.run("unbind", |call| unbind::run(call, session, connection)).await?.unwrap_or(false))
+        let unbind = |call: Call<'_>| Ok(unbind::run(call, session, connection)?.unwrap_or(false));
+        self.end_one("unbind", unbind).await
     }
 
     async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
-        self.run("delete", |call| delete::run(call, session)).await
+        self.end_one("delete", |call| delete::run(call, session)).await
     }
 
     async fn list(&self, of: &Selector, page: &PageRequest) -> Result<Page> {
@@ -74,7 +76,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn session_by_connection(&self, connection: &str) -> Result<Option<Session>> {
-        self.run("session_by_connection", |call| get::by_connection(call, connection)).await
+        self.search("session_by_connection", |call| get::by_connection(call, connection)).await
     }
 
     async fn delete_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
@@ -95,6 +97,10 @@ impl SessionStore for MemoryStore {
 
     fn new_id(&self, _user: &str) -> NewId {
         self.call(self.operation_id).new_id()
+    }
+
+    async fn health(&self) -> Health {
+        Health::of(self.run("health", |_| Ok(())).await)
     }
 
     async fn close(&self) {

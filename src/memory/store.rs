@@ -8,7 +8,8 @@ use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
 use crate::model::{Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId, Version};
-use crate::store::call_span as span;
+use crate::store::outcome::Outcome;
+use crate::store::{call_span, outcome};
 
 /// Sessions in the memory of one process: the same operations with the same meaning as in Redis, without a server. They
 /// end with the process. A clone is another handle of the same store.
@@ -68,6 +69,26 @@ impl MemoryStore {
         self.run_now(name, call)
     }
 
+    /// Runs a call that asks for a session.
+    pub(crate) async fn search<T>(
+        &self,
+        name: &'static str,
+        call: impl FnOnce(Call<'_>) -> Result<Option<T>>,
+    ) -> Result<Option<T>> {
+        tokio::task::coop::consume_budget().await;
+        self.run_by(name, self.operation_id, outcome::of_search, call)
+    }
+
+    /// Runs a call that ends something, and tells whether there was anything to end.
+    pub(crate) async fn end_one(
+        &self,
+        name: &'static str,
+        call: impl FnOnce(Call<'_>) -> Result<bool>,
+    ) -> Result<bool> {
+        tokio::task::coop::consume_budget().await;
+        self.run_by(name, self.operation_id, outcome::of_ending, call)
+    }
+
     /// The same without a word to the runtime.
     pub(crate) fn run_now<T>(
         &self,
@@ -83,12 +104,23 @@ impl MemoryStore {
         operation: Option<OperationId>,
         call: impl FnOnce(Call<'_>) -> Result<T>,
     ) -> Result<T> {
-        span::observe(name, || {
+        self.run_by(name, operation, outcome::of, call)
+    }
+
+    fn run_by<T>(
+        &self,
+        name: &'static str,
+        operation: Option<OperationId>,
+        outcome_of: fn(&Result<T>) -> Outcome,
+        call: impl FnOnce(Call<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let run = || {
             if self.memory.closed.load(Ordering::SeqCst) {
                 return Err(Error::obstacle(Obstacle::Closed, None));
             }
             call(self.call(operation))
-        })
+        };
+        call_span::observe(name, run, outcome_of)
     }
 
     pub(crate) fn call(&self, operation: Option<OperationId>) -> Call<'_> {

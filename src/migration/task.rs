@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use crate::background::callback::Callback;
 use crate::migration::transfer::Outcome;
 use crate::model::{Error, Obstacle, OperationId, Result, SessionId, TaskId, cause, require_name};
+use crate::store::meter::{self, Beginning, Held};
+use crate::store::outcome;
 
 /// Where a session is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,7 +144,10 @@ impl Future for Submitted {
 pub(crate) struct Job {
     task: Option<MigrationTask>,
     told: Option<oneshot::Sender<Report>>,
-    has_begun: bool,
+    /// While it waits.
+    queued: Option<Held>,
+    /// Since when its session may be on its way.
+    begun: Option<Beginning>,
     /// Of all tasks of a manager.
     on_report: Callback<Report>,
 }
@@ -152,7 +157,16 @@ impl Job {
         task.on_report.count_with(&on_report);
         let (told, submitted) = oneshot::channel();
         let submitted = Submitted(submitted, task.id);
-        (Self { task: Some(task), told: Some(told), has_begun: false, on_report }, submitted)
+        (
+            Self {
+                task: Some(task),
+                told: Some(told),
+                queued: Some(meter::QUEUED.hold()),
+                begun: None,
+                on_report,
+            },
+            submitted,
+        )
     }
 
     pub(crate) fn task(&self) -> Option<&MigrationTask> {
@@ -161,7 +175,8 @@ impl Job {
 
     /// From here on its session may be on its way.
     pub(crate) fn begin(&mut self) {
-        self.has_begun = true;
+        self.queued = None;
+        self.begun = Some(Beginning::now());
     }
 
     /// Gives the task back, and tells nobody but who awaits it, who sees that it was not done.
@@ -176,6 +191,10 @@ impl Job {
 
     fn tell(&mut self, session: SessionId, outcome: Result<Outcome>) {
         let Some(task) = self.task.take() else { return };
+        if let Some(begun) = &self.begun {
+            let outcome = outcome::of(&outcome);
+            meter::MIGRATION.record(begun, &[(meter::OUTCOME, outcome.word)]);
+        }
         let report = Report { task: task.id, session, outcome };
         task.on_report.call(&report);
         self.on_report.call(&report);
@@ -187,7 +206,8 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         let Some(MigrationTask { session, .. }) = self.task.clone() else { return };
-        let error = if self.has_begun { interrupted() } else { Error::obstacle(Obstacle::Closed, None) };
+        let error =
+            if self.begun.is_some() { interrupted() } else { Error::obstacle(Obstacle::Closed, None) };
         self.tell(session, Err(error));
     }
 }

@@ -185,6 +185,26 @@ impl fmt::Display for Obstacle {
 }
 
 impl Obstacle {
+    /// One word for it, which does not change: for metrics and logs.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Deadline => "deadline",
+            Self::ConnectionLost => "connection_lost",
+            Self::Auth => "auth",
+            Self::Config => "config",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Unavailable => "unavailable",
+            Self::Server => "server",
+            Self::Contended => "contended",
+            Self::Closed => "closed",
+            Self::QueueFull => "queue_full",
+            Self::CircuitOpen => "circuit_open",
+            Self::Reconciling => "reconciling",
+        }
+    }
+
     /// Whether it is of a server or of the way to it.
     fn is_of_server(self) -> bool {
         match self {
@@ -252,6 +272,20 @@ impl Error {
             *operation_id = id.of_a_repeat();
         }
         self
+    }
+
+    /// One word for what happened, which does not change: for metrics and logs. A refusal says [which](Refusal::code), and of
+    /// what was not executed the [obstacle](Obstacle::code) says why.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::Value { .. } => "value",
+            Self::NotExecuted { .. } => "not_executed",
+            Self::Ambiguous { .. } => "ambiguous",
+            Self::Refused(refusal) => refusal.code(),
+            Self::Corrupt { .. } => "corrupt",
+        }
     }
 
     /// There is no live session with this id: log in again.

@@ -14,6 +14,8 @@ pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod event_position;
 pub(crate) mod expiry;
+mod export_text;
+mod health;
 #[cfg(feature = "redis")]
 pub(crate) mod id_draw;
 pub(crate) mod id_scheme;
@@ -60,6 +62,7 @@ pub use event::{Ending, Event, EventKind, Told};
 pub(crate) use event_position::EntryId;
 pub use event_position::{EventsFrom, EventsPosition};
 pub use expiry::{Expired, Reaped};
+pub use health::{Health, Readiness, ServerHealth, ServerMemory, ServerRole};
 pub use id_scheme::IdScheme;
 pub(crate) use index_fields::{IndexFields, require_name, some};
 pub use invalid::Invalid;

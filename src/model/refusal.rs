@@ -78,9 +78,11 @@ pub enum Refusal {
     /// The namespace was made with events and the store is without, or the other way round: what one of them changes would
     /// be told and what the other changes not, so the store does not start.
     Events {
-        /// Whether the namespace is noted to have events.
-        found: bool,
+        /// How many events the namespace is noted to keep in a stream, 0 for none.
+        found: u32,
     },
+    /// There is no such namespace, and the store was to make [none](crate::RedisStoreBuilder::existing).
+    NoNamespace,
     /// The server is older than Redis 6.2, so the store does not start.
     ServerTooOld {
         /// What it says it is.
@@ -97,6 +99,35 @@ pub enum Refusal {
         /// How many.
         sessions: u64,
     },
+}
+
+impl Refusal {
+    /// One word for it, which does not change: for metrics and logs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Exists => "exists",
+            Self::Gone => "gone",
+            Self::Conflict { .. } => "conflict",
+            Self::Rotated { .. } => "rotated",
+            Self::Departed { .. } => "departed",
+            Self::Limit { .. } => "limit",
+            Self::TooLarge { .. } => "too_large",
+            Self::Frozen => "frozen",
+            Self::Taken => "taken",
+            Self::Leased { .. } => "leased",
+            Self::Fenced => "fenced",
+            Self::Contract { .. } => "contract",
+            Self::Partitions { .. } => "partitions",
+            Self::IdScheme { .. } => "id_scheme",
+            Self::Events { .. } => "events",
+            Self::NoNamespace => "no_namespace",
+            Self::ServerTooOld { .. } => "server_too_old",
+            Self::Forbidden { .. } => "forbidden",
+            Self::Full { .. } => "full",
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -125,10 +156,9 @@ impl fmt::Display for Refusal {
             Self::IdScheme { found, wanted } => {
                 write!(f, "the namespace has ids of the scheme {}, and not {}", found.word(), wanted.word())
             }
-            Self::Events { found: true } => f.write_str("the namespace has events, and the store tells none"),
-            Self::Events { found: false } => {
-                f.write_str("the namespace has no events, and the store tells some")
-            }
+            Self::Events { found: 0 } => f.write_str("the namespace has no events, and the store tells some"),
+            Self::Events { .. } => f.write_str("the namespace has events, and the store tells none"),
+            Self::NoNamespace => f.write_str("there is no such namespace at the server"),
             Self::ServerTooOld { found } => {
                 write!(f, "the server is {found}, the store needs redis 6.2 or later, or valkey")
             }

@@ -12,6 +12,7 @@ use crate::background::shutdown::{Shutdown, ShutdownSignal, shutdown};
 use crate::model::{
     Error, Heartbeat, HeartbeatReply, LeaseGap, NodeIdentity, Refusal, Result, SessionId, require_runtime,
 };
+use crate::store::meter;
 use crate::store::node_registry::NodeRegistry;
 
 /// How many times in its length a renewal is tried that failed.
@@ -340,6 +341,7 @@ impl Renewal {
                 ?gap,
                 "the lease is lost in a part of the partitions"
             );
+            meter::LEASES_LOST.add(1, &[(meter::RESULT, "part")]);
             self.options.on_gap.call(&gap);
             return Duration::ZERO;
         }
@@ -361,6 +363,7 @@ impl Renewal {
 
     fn lose(self) {
         tracing::warn!(node = self.held.identity.node(), "the lease is lost");
+        meter::LEASES_LOST.add(1, &[(meter::RESULT, "whole")]);
         self.report.send_replace(LeaseState::Lost);
     }
 

@@ -13,6 +13,7 @@ use crate::model::{
     Claim, Error, NodeIdentity, RecoveredSession, Refusal, Result, SESSIONS_PER_SCRIPT, check_count,
 };
 use crate::nodes::lease::{Lease, LeaseState, Standing};
+use crate::store::meter;
 use crate::store::node_registry::NodeRegistry;
 
 /// A task that watches the leases of all nodes, and takes over the sessions of those whose lease ran out, for the node
@@ -203,6 +204,7 @@ impl Recovering {
         loop {
             let claimed = self.store.recover(claim.clone()).await?;
             count(&self.counters.recovered, claimed.sessions.len());
+            meter::RECOVERED.add(claimed.sessions.len() as u64, &[]);
             count(&self.counters.left, claimed.frozen.len() + claimed.corrupt.len() + claimed.stale.len());
             self.counters.passed_over.fetch_add(claimed.failed, Ordering::Relaxed);
             claimed.sessions.iter().for_each(|session| self.on_recovered.call(session));

@@ -14,6 +14,7 @@ use crate::redis::credentials::{Credentials, CredentialsSource};
 use crate::redis::near_cache::NearCache;
 use crate::redis::sentinel_url::SentinelUrl;
 use crate::redis::server_url;
+use crate::redis::startup::Startup;
 use crate::redis::store::RedisStore;
 #[cfg(feature = "tls")]
 use crate::redis::tls::{self, Certificates};
@@ -48,6 +49,7 @@ pub struct RedisStoreBuilder {
     near_cache: Option<usize>,
     staleness: Duration,
     credentials: Option<CredentialsSource>,
+    must_exist: bool,
     #[cfg(feature = "tls")]
     certificates: Certificates,
 }
@@ -88,6 +90,7 @@ impl RedisStoreBuilder {
             near_cache: None,
             staleness: Duration::from_secs(1),
             credentials: None,
+            must_exist: false,
             #[cfg(feature = "tls")]
             certificates: Certificates::default(),
         }
@@ -97,6 +100,14 @@ impl RedisStoreBuilder {
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
+        self
+    }
+
+    /// Starts only in a namespace that is there, and makes none: for a tool, whose user may mistype its name. It is there once
+    /// a store has started in it. Defaults to making it.
+    #[must_use]
+    pub fn existing(mut self) -> Self {
+        self.must_exist = true;
         self
     }
 
@@ -237,6 +248,7 @@ impl RedisStoreBuilder {
     /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids,
     /// [`Refusal::Events`](crate::Refusal::Events) when its other clients tell events and this one does not, or the other way
     /// round.
+    /// [`Refusal::NoNamespace`](crate::Refusal::NoNamespace) when it has to [exist](Self::existing) and does not.
     pub async fn build(self) -> Result<RedisStore> {
         let store = self.build_lazy()?;
         store.start().await?;
@@ -265,7 +277,7 @@ impl RedisStoreBuilder {
             clock: self.clock,
             deadline: self.deadline,
             near_cache,
-            startup: Arc::default(),
+            startup: Arc::new(Startup::new(self.must_exist)),
         };
         Ok(RedisStore::new(servers, config))
     }

@@ -26,7 +26,9 @@ use crate::redis::transport::server_clock::{ServerClock, time_ms};
 use crate::redis::transport::server_error::server_code;
 use crate::redis::transport::target::ClockUse;
 use crate::redis::transport::tracked::Tracked;
-use crate::store::call_span;
+use crate::store::call_span::{CallSpan, System};
+use crate::store::meter;
+use crate::store::outcome::Outcome;
 use crate::stored::keys::Keys;
 use crate::stored::partitions::{Partition, Partitions};
 
@@ -65,7 +67,9 @@ pub(crate) struct Call {
     is_noted: AtomicBool,
     deadline: Instant,
     round_trips: AtomicU32,
-    span: tracing::Span,
+    /// How often something was sent that may have been sent before.
+    attempts: AtomicU32,
+    span: CallSpan,
     /// Where it works, once that is known: a call is in one partition.
     partition: OnceLock<Partition>,
 }
@@ -78,12 +82,12 @@ impl Call {
         id: Option<OperationId>,
         identity: Option<NodeIdentity>,
     ) -> Self {
-        let span = call_span::of(name);
+        let span = CallSpan::begin(System::Redis, name);
         let deadline = Instant::now() + config.deadline;
         let history = History::begin(id.as_ref());
         let id = id.map_or_else(OnceLock::new, OnceLock::from);
         let (is_change, is_noted) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (round_trips, partition) = (AtomicU32::new(0), OnceLock::new());
+        let (round_trips, attempts, partition) = (AtomicU32::new(0), AtomicU32::new(0), OnceLock::new());
         Self {
             config,
             sender,
@@ -94,6 +98,7 @@ impl Call {
             is_noted,
             deadline,
             round_trips,
+            attempts,
             span,
             partition,
         }
@@ -165,8 +170,8 @@ impl Call {
     /// Notes which session it is about, by a hash: ids are secrets. One that knew no partition yet is in the session's.
     pub(crate) fn about(&self, session: &SessionId) {
         self.partition.get_or_init(|| self.partitions().of(session.as_str()));
-        if !self.span.is_disabled() {
-            self.span.record("session", session.short_hash());
+        if !self.span.span.is_disabled() {
+            self.span.span.record("session", session.short_hash());
         }
     }
 
@@ -237,11 +242,22 @@ impl Call {
     }
 
     /// Runs the body of the call in its span, and notes how it went.
-    pub(crate) async fn observe<T>(&self, body: impl Future<Output = Result<T>>) -> Result<T> {
-        let result = body.instrument(self.span.clone()).await;
+    pub(crate) async fn observe<T>(
+        &self,
+        body: impl Future<Output = Result<T>>,
+        outcome_of: fn(&Result<T>) -> Outcome,
+    ) -> Result<T> {
+        let CallSpan { span, name, .. } = &self.span;
+        let result = body.instrument(span.clone()).await;
         let result = result.map_err(|error| self.unless_in_doubt(error).at(&self.config.server));
-        self.span.record("round_trips", self.round_trips.load(Ordering::Relaxed));
-        call_span::note(&self.span, &result);
+        let counts = [(&self.round_trips, &meter::ROUND_TRIPS), (&self.attempts, &meter::ATTEMPTS)];
+        let [round_trips, attempts] = counts.map(|(count, meter)| {
+            let count = count.load(Ordering::Relaxed);
+            meter.add(count.into(), &[(meter::OPERATION, name)]);
+            count
+        });
+        span.record("round_trips", round_trips).record("attempts", attempts);
+        self.span.end(outcome_of(&result));
         result
     }
 
@@ -478,6 +494,7 @@ impl Call {
             if effect == Effect::Noted {
                 self.wait_until_alone().await;
             }
+            self.attempts.fetch_add(1, Ordering::Relaxed);
             let failure = match send().await {
                 Delivery::Answered(answer) => return Ok(answer),
                 Delivery::Late => return Err(self.no_answer(effect, Obstacle::Deadline, cause(NO_REPLY))),

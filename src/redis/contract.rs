@@ -29,6 +29,22 @@ pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     pipeline.cmd("GET").arg(keys.contract());
 }
 
+/// Refuses a namespace in which none is noted.
+pub(crate) async fn require(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
+    let mut question = Pipeline::with_capacity(1);
+    ask(&mut question, partitions.keys(partitions.first()));
+    match sender.replies(&question, until).await.or_not_executed()?.as_slice() {
+        [Value::Nil] => Err(Error::Refused(Refusal::NoNamespace)),
+        _ => Ok(()),
+    }
+}
+
+/// The contract that is noted.
+pub(crate) fn number(noted: &Value) -> Option<u64> {
+    let Value::BulkString(bytes) = noted else { return None };
+    std::str::from_utf8(bytes).ok()?.split(' ').next()?.parse().ok()
+}
+
 /// Refuses to work where a later one is noted, another number of partitions or scheme of ids, or otherwise whether there are
 /// events.
 pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
@@ -163,7 +179,7 @@ fn check(noted: &[u8], partitions: &Partitions) -> Result<()> {
         return Err(Error::Refused(Refusal::IdScheme { found: scheme, wanted }));
     }
     if (events > 0) != (partitions.events() > 0) {
-        return Err(Error::Refused(Refusal::Events { found: events > 0 }));
+        return Err(Error::Refused(Refusal::Events { found: events }));
     }
     Ok(())
 }

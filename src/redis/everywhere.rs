@@ -15,6 +15,7 @@ use crate::redis::script::{self, Script};
 use crate::redis::store::RedisStore;
 use crate::redis::{bulk, commands, lookup};
 use crate::store::join::{PendingCall, join};
+use crate::store::outcome;
 use crate::stored::partitions::Partition;
 
 impl RedisStore {
@@ -92,7 +93,9 @@ impl RedisStore {
     ) -> Result<Option<Session>> {
         let body =
             |call: Arc<Call>| async move { commands::get::by_connection(&call, connection, pointer).await };
-        self.call_in(partition, "session_by_connection", self.operation_id, body).await
+        let call = self.begin("session_by_connection", self.operation_id)?;
+        call.enter(partition);
+        self.observe_by(call, body, outcome::of_search).await
     }
 
     /// The session that has a connection. Of several, the one that was changed last: one partition knows nothing of a

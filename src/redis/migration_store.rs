@@ -17,7 +17,7 @@ use crate::stored::partitions::Partition;
 #[async_trait]
 impl MigrationStore for RedisStore {
     async fn export(&self, id: &SessionId) -> Result<Option<Export>> {
-        self.call("export", |call| async move { lookup::export(&call, id).await }).await
+        self.search("export", |call| async move { lookup::export(&call, id).await }).await
     }
 
     async fn import(&self, import: Import) -> Result<bool> {
@@ -32,8 +32,11 @@ impl MigrationStore for RedisStore {
     }
 
     async fn depart(&self, session: &dyn SessionRef, task: TaskId, until_ms: u64) -> Result<bool> {
-        self.call("depart", |call| async move { commands::depart::run(&call, session, task, until_ms).await })
-            .await
+        self.end_one(
+            "depart",
+            |call| async move { commands::depart::run(&call, session, task, until_ms).await },
+        )
+        .await
     }
 
     async fn thaw(&self, id: &SessionId, task: TaskId, direction: Direction) -> Result<bool> {
@@ -41,7 +44,8 @@ impl MigrationStore for RedisStore {
     }
 
     async fn clean(&self, session: &dyn SessionRef, task: TaskId, what: Leftover) -> Result<bool> {
-        self.call("clean", |call| async move { commands::clean::run(&call, session, task, what).await }).await
+        self.end_one("clean", |call| async move { commands::clean::run(&call, session, task, what).await })
+            .await
     }
 
     async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
@@ -52,7 +56,7 @@ impl MigrationStore for RedisStore {
     }
 
     async fn migration(&self, id: &SessionId) -> Result<Option<Migration>> {
-        self.call("migration", |call| async move { commands::migrations::one(&call, id).await }).await
+        self.search("migration", |call| async move { commands::migrations::one(&call, id).await }).await
     }
 
     async fn knows(&self, id: &SessionId) -> Result<bool> {
@@ -68,7 +72,7 @@ impl MigrationStore for RedisStore {
     }
 
     async fn extend(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
-        self.call("extend", |call| async move { commands::refresh::extend(&call, session).await }).await
+        self.search("extend", |call| async move { commands::refresh::extend(&call, session).await }).await
     }
 
     async fn fate(&self, id: &SessionId) -> Result<Fate> {

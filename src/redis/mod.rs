@@ -24,6 +24,7 @@ pub(crate) mod migration_store;
 pub(crate) mod near_cache;
 pub(crate) mod node_registry;
 pub(crate) mod permission;
+mod probe;
 pub(crate) mod reply;
 pub(crate) mod script;
 pub(crate) mod script_error;
@@ -38,3 +39,4 @@ pub(crate) mod tidy;
 #[cfg(feature = "tls")]
 mod tls;
 pub(crate) mod transport;
+pub(crate) mod walk;

@@ -16,6 +16,7 @@ use redis::{Arg, Cmd, Value};
 
 use crate::model::{Rules, Session, SessionId, TestClock};
 use crate::redis::transport::tracked::Tracked;
+use crate::store::meter::{INVALIDATIONS, RESULT};
 use crate::stored::partitions::Partitions;
 
 /// How much of the room one session of an ordinary size takes. A larger one takes that of several.
@@ -177,13 +178,21 @@ impl NearCache {
             [Value::Array(keys)] => {
                 for key in keys {
                     match key {
-                        Value::BulkString(key) => self.id_of(key).iter().for_each(|id| self.forget(id)),
-                        _ => self.forget_all(),
+                        Value::BulkString(key) => {
+                            INVALIDATIONS.add(1, &[(RESULT, "session")]);
+                            self.id_of(key).iter().for_each(|id| self.forget(id));
+                        }
+                        _ => self.invalidated_all(),
                     }
                 }
             }
-            _ => self.forget_all(),
+            _ => self.invalidated_all(),
         }
+    }
+
+    fn invalidated_all(&self) {
+        INVALIDATIONS.add(1, &[(RESULT, "all")]);
+        self.forget_all();
     }
 
     /// Answers nothing any more.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, NewId, NewSession, NodeIdentity, OperationId, Page, PageRequest,
-    Patch, Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector, Session,
-    SessionId, SessionRef, UserDeleted,
+    Binding, Bound, Created, Error, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
+    PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector,
+    Session, SessionId, SessionRef, UserDeleted,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
@@ -36,7 +36,7 @@ impl SessionStore for RedisStore {
 
     async fn get_fresh(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
         let id = session.id();
-        self.call("get", |call| async move { commands::get::run(&call, id).await }).await
+        self.search("get", |call| async move { commands::get::run(&call, id).await }).await
     }
 
     async fn update(&self, session: &mut Session) -> Result<()> {
@@ -51,15 +51,15 @@ impl SessionStore for RedisStore {
         if let Some(session) = self.answer_untouched(session.id()) {
             return Ok(Some(Refreshed::of_untouched(&session)));
         }
-        self.call("refresh", |call| async move { commands::refresh::run(&call, session).await }).await
+        self.search("refresh", |call| async move { commands::refresh::run(&call, session).await }).await
     }
 
     async fn refresh_and_get(&self, session: &dyn SessionRef) -> Result<Option<Session>> {
         if let Some(session) = self.answer_untouched(session.id()) {
             return Ok(Some(session));
         }
-        let call =
-            self.call("refresh", |call| async move { commands::refresh::run_and_get(&call, session).await });
+        let call = self
+            .search("refresh", |call| async move { commands::refresh::run_and_get(&call, session).await });
         Ok(call.await?.map(|(session, _)| session))
     }
 
@@ -76,16 +76,16 @@ impl SessionStore for RedisStore {
 
     async fn unbind(&self, session: &dyn SessionRef, connection: &str) -> Result<bool> {
         let unbind = |call: Arc<Call>| async move { commands::unbind::run(&call, session, connection).await };
-        self.call("unbind", unbind).await
+        self.end_one("unbind", unbind).await
     }
 
     async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
         let delete = |call: Arc<Call>| async move { commands::delete::run(&call, session).await };
-        match self.call("delete", delete).await {
+        match self.end_one("delete", delete).await {
             // It went to another partition by a login.
             Err(Error::Refused(Refusal::Rotated { to })) => {
                 let delete = |call: Arc<Call>| async move { commands::delete::run(&call, &to).await };
-                match self.call("delete", delete).await {
+                match self.end_one("delete", delete).await {
                     // It has been left behind by another login since: only one is followed.
                     Err(Error::Refused(Refusal::Rotated { .. })) => Ok(false),
                     deleted => deleted,
@@ -167,8 +167,12 @@ impl SessionStore for RedisStore {
         }
     }
 
+    async fn health(&self) -> Health {
+        self.probe().await
+    }
+
     async fn close(&self) {
-        self.end();
+        self.end_all();
     }
 
     fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore> {

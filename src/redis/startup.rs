@@ -35,10 +35,16 @@ type Outcome = Option<Result<()>>;
 #[derive(Debug, Default)]
 pub(crate) struct Startup {
     is_done: AtomicBool,
+    /// Whether the namespace has to be there.
+    must_exist: bool,
     attempt: Mutex<Option<watch::Receiver<Outcome>>>,
 }
 
 impl Startup {
+    pub(crate) fn new(must_exist: bool) -> Self {
+        Self { must_exist, ..Self::default() }
+    }
+
     /// Waits until the server is prepared, or an attempt to do so has failed. However many calls wait, one task is at it;
     /// the call that comes after it failed begins another.
     pub(crate) async fn done(
@@ -99,7 +105,8 @@ impl Startup {
         let (tell, told) = watch::channel(None);
         let (startup, sender, partitions) = (self.clone(), sender.clone(), partitions.clone());
         tokio::spawn(async move {
-            let outcome = prepare(&sender, &partitions, Instant::now() + LONGEST_ATTEMPT).await;
+            let outcome =
+                prepare(&sender, &partitions, startup.must_exist, Instant::now() + LONGEST_ATTEMPT).await;
             startup.is_done.fetch_or(outcome.is_ok(), Ordering::AcqRel);
             startup.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
             tell.send_replace(Some(outcome));
@@ -125,10 +132,13 @@ fn slot(partitions: &Partitions, partition: Partition) -> Slot {
 /// Prepares each server that has partitions, in two round trips, or three where there are several partitions. Of a cluster
 /// the node has to answer that has the partition with the tag 0; another one that is away is prepared by the calls that
 /// find it back.
-async fn prepare(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
+async fn prepare(sender: &Sender, partitions: &Partitions, must_exist: bool, until: Instant) -> Result<()> {
     let mut homes = homes(sender, partitions, until).await.map_err(permission::unless_forbidden)?.into_iter();
     if let Some((node, partition)) = homes.next() {
         prepare_at(&node, partitions, partition, until).await?;
+        if must_exist {
+            contract::require(sender, partitions, until).await?;
+        }
     }
     let others = homes.map(async |(node, partition)| prepare_at(&node, partitions, partition, until).await);
     for prepared in futures_util::future::join_all(others).await {
@@ -138,7 +148,7 @@ async fn prepare(sender: &Sender, partitions: &Partitions, until: Instant) -> Re
 }
 
 /// The servers, with a partition of each. First the one that has the tag 0.
-async fn homes(
+pub(crate) async fn homes(
     sender: &Sender,
     partitions: &Partitions,
     until: Instant,

@@ -13,7 +13,8 @@ use crate::redis::tidy::Tidying;
 use crate::redis::transport::lane::Lanes;
 use crate::redis::transport::sender::Sender;
 use crate::redis::transport::servers::Servers;
-use crate::store::call_span;
+use crate::store::outcome::Outcome;
+use crate::store::{call_span, meter, outcome};
 use crate::stored::partitions::{Partition, Partitions};
 
 /// Sessions in Redis. A clone is another handle of the same store.
@@ -75,6 +76,12 @@ impl RedisStore {
         &self.backend.config
     }
 
+    /// Over how many partitions its sessions are spread.
+    #[must_use]
+    pub fn partition_count(&self) -> u16 {
+        self.partitions().count()
+    }
+
     pub(crate) fn partitions(&self) -> &Partitions {
         &self.config().partitions
     }
@@ -90,9 +97,13 @@ impl RedisStore {
         id: &SessionId,
         answer: impl FnOnce(&NearCache) -> Option<T>,
     ) -> Option<T> {
-        let answer = answer(self.config().near_cache.as_deref()?)?;
-        call_span::answered(name, id);
-        Some(answer)
+        let answer = answer(self.config().near_cache.as_deref()?);
+        let result = if answer.is_some() { "hit" } else { "miss" };
+        meter::LOOKUPS.add(1, &[(meter::RESULT, result)]);
+        if answer.is_some() {
+            call_span::answered(name, id);
+        }
+        answer
     }
 
     /// Whether a call that makes this session needs a script of its own: `create_many` knows neither leases nor limits.
@@ -106,6 +117,30 @@ impl RedisStore {
         F: Future<Output = Result<T>>,
     {
         self.call_as(name, self.operation_id, body).await
+    }
+
+    /// Makes a call that asks for a session.
+    pub(crate) async fn search<T, F>(
+        &self,
+        name: &'static str,
+        body: impl FnOnce(Arc<Call>) -> F,
+    ) -> Result<Option<T>>
+    where
+        F: Future<Output = Result<Option<T>>>,
+    {
+        self.observe_by(self.begin(name, self.operation_id)?, body, outcome::of_search).await
+    }
+
+    /// Makes a call that ends something, and tells whether there was anything to end.
+    pub(crate) async fn end_one<F>(
+        &self,
+        name: &'static str,
+        body: impl FnOnce(Arc<Call>) -> F,
+    ) -> Result<bool>
+    where
+        F: Future<Output = Result<bool>>,
+    {
+        self.observe_by(self.begin(name, self.operation_id)?, body, outcome::of_ending).await
     }
 
     /// Makes a call under an operation id.
@@ -149,14 +184,26 @@ impl RedisStore {
     where
         F: Future<Output = Result<T>>,
     {
+        self.observe_by(call, body, outcome::of).await
+    }
+
+    pub(crate) async fn observe_by<T, F>(
+        &self,
+        call: Call,
+        body: impl FnOnce(Arc<Call>) -> F,
+        outcome_of: fn(&Result<T>) -> Outcome,
+    ) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
         let call = Arc::new(call);
         // By reference, for a future that is handed on by value has room for it twice, and is copied each time.
         let body = std::pin::pin!(body(call.clone()));
-        call.observe(body).await
+        call.observe(body, outcome_of).await
     }
 
     /// Lets go of all connections.
-    pub(crate) fn end(&self) {
+    pub(crate) fn end_all(&self) {
         self.config().near_cache.iter().for_each(|near_cache| near_cache.close());
         self.backend.sender.write().unwrap_or_else(PoisonError::into_inner).take();
         self.backend.lanes.close();

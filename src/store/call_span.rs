@@ -1,47 +1,110 @@
-//! The span of a call.
+//! The span of a call, and what is measured of it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::model::Result;
 #[cfg(feature = "redis")]
 use crate::model::SessionId;
-use crate::model::{Error, Result};
+use crate::store::meter::{Beginning, CALL, ERROR_TYPE, OPERATION, OUTCOME, SYSTEM};
+use crate::store::outcome::{self, Outcome};
 
-/// A span for a call of this name, with the fields that are known at its end.
-pub(crate) fn of(name: &'static str) -> tracing::Span {
+/// Which store is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum System {
+    #[cfg(feature = "redis")]
+    Redis,
+    Memory,
+}
+
+impl System {
+    fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "redis")]
+            Self::Redis => "redis",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+fn span_of(name: &'static str) -> tracing::Span {
     tracing::debug_span!(
         "cloakroom",
         operation = name,
         session = tracing::field::Empty,
         outcome = tracing::field::Empty,
-        round_trips = tracing::field::Empty
+        "error.type" = tracing::field::Empty,
+        round_trips = tracing::field::Empty,
+        attempts = tracing::field::Empty
     )
 }
 
-/// A call about a session that was answered without asking.
-#[cfg(feature = "redis")]
-pub(crate) fn answered(name: &'static str, id: &SessionId) {
-    let span = of(name);
-    if !span.is_disabled() {
-        span.record("session", id.short_hash());
-        span.record("round_trips", 0);
-        note(&span, &Ok(()));
+/// A call that is observed.
+#[derive(Debug)]
+pub(crate) struct CallSpan {
+    pub(crate) span: tracing::Span,
+    pub(crate) name: &'static str,
+    system: System,
+    began: Beginning,
+    has_ended: AtomicBool,
+}
+
+impl CallSpan {
+    /// Of a call of this name, with the fields that are known at its end.
+    pub(crate) fn begin(system: System, name: &'static str) -> Self {
+        let span = span_of(name);
+        Self { span, name, system, began: Beginning::now(), has_ended: AtomicBool::new(false) }
+    }
+
+    /// Notes how it went.
+    pub(crate) fn end(&self, outcome: Outcome) {
+        self.has_ended.store(true, Ordering::Relaxed);
+        note(&self.span, outcome);
+        let [system, operation, word] =
+            [(SYSTEM, self.system.name()), (OPERATION, self.name), (OUTCOME, outcome.word)];
+        match outcome.error_type {
+            None => CALL.record(&self.began, &[system, operation, word]),
+            Some(error_type) => {
+                CALL.record(&self.began, &[system, operation, word, (ERROR_TYPE, error_type)]);
+            }
+        }
     }
 }
 
-/// Notes how a call went.
-pub(crate) fn note<T>(span: &tracing::Span, result: &Result<T>) {
-    let outcome = match result {
-        Ok(_) => "ok",
-        Err(Error::Refused(_)) => "refused",
-        Err(Error::Ambiguous { .. }) => "ambiguous",
-        Err(Error::NotExecuted { .. }) => "not executed",
-        Err(_) => "error",
-    };
-    span.record("outcome", outcome);
+/// Whoever called did not wait for the end.
+impl Drop for CallSpan {
+    fn drop(&mut self) {
+        if !self.has_ended.load(Ordering::Relaxed) {
+            self.end(Outcome::CANCELLED);
+        }
+    }
+}
+
+fn note(span: &tracing::Span, outcome: Outcome) {
+    span.record("outcome", outcome.word);
+    outcome.error_type.map(|error_type| span.record("error.type", error_type));
+}
+
+/// A call about a session that was answered without asking. It took no time of any server, and is not among what is
+/// measured of those that did.
+#[cfg(feature = "redis")]
+pub(crate) fn answered(name: &'static str, id: &SessionId) {
+    let span = span_of(name);
+    if !span.is_disabled() {
+        span.record("session", id.short_hash());
+        span.record("round_trips", 0);
+        span.record("attempts", 0);
+        note(&span, outcome::of(&Ok(())));
+    }
 }
 
 /// Runs a call that waits for nothing in its span.
-pub(crate) fn observe<T>(name: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
-    let span = of(name);
-    let result = span.in_scope(call);
-    note(&span, &result);
+pub(crate) fn observe<T>(
+    name: &'static str,
+    call: impl FnOnce() -> Result<T>,
+    outcome_of: impl FnOnce(&Result<T>) -> Outcome,
+) -> Result<T> {
+    let observed = CallSpan::begin(System::Memory, name);
+    let result = observed.span.in_scope(call);
+    observed.end(outcome_of(&result));
     result
 }

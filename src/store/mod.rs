@@ -3,9 +3,11 @@
 pub(crate) mod call_span;
 pub(crate) mod event_store;
 pub(crate) mod join;
+pub(crate) mod meter;
 pub(crate) mod migration_store;
 pub(crate) mod modify;
 pub(crate) mod node_registry;
+pub(crate) mod outcome;
 pub(crate) mod session_store;
 
 use migration_store::MigrationStore;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Expired, NewId, NewSession, NodeIdentity, OperationId, Page, PageRequest, Patch,
-    Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
-    UserDeleted,
+    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
+    PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
+    SessionId, SessionRef, UserDeleted,
 };
 use crate::store::join::join;
 
@@ -288,6 +288,19 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
         let _ = (id, user, from);
         Ok(())
     }
+
+    /// Tells how the store is, for a readiness probe: whether it serves calls, and of each server the role, how long it takes
+    /// to answer, the contract and the scripts. It asks the servers, which takes no longer than one call may, and is never
+    /// an error itself: what keeps calls from being served stands in the answer. Whoever asks whether the process is alive
+    /// asks something else: restarting it brings no server back.
+    ///
+    /// ```
+    /// # use cloakroom::SessionStore;
+    /// async fn readyz(store: &dyn SessionStore) -> u16 {
+    ///     if store.health().await.is_ready() { 200 } else { 503 }
+    /// }
+    /// ```
+    async fn health(&self) -> Health;
 
     /// Lets go of all connections. Calls on their way end by themselves, later ones fail.
     async fn close(&self);

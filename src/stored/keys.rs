@@ -43,6 +43,12 @@ impl Keys {
         self.named("user", user.as_ref(), ":sessions")
     }
 
+    /// The user whose index has a key, if it is one.
+    #[cfg(feature = "redis")]
+    pub(crate) fn user_of_index<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":user:")?.strip_suffix(b":sessions")
+    }
+
     pub(crate) fn connection(&self, connection: impl AsRef<[u8]>) -> Vec<u8> {
         self.named("connection", connection.as_ref(), ":session")
     }

@@ -206,13 +206,13 @@ async fn spans_name_operation_outcome_and_round_trips_and_never_an_id() {
 
     let text = traced.text();
     for (operation, outcome, round_trips) in [
-        ("create", "refused", 1),
+        ("create", "exists", 1),
         ("get", "ok", 1),
         // With the bare id, it is told where the session is indexed first.
         ("rotate", "ok", 2),
         // The old id leads to the new one.
         ("patch", "ok", 2),
-        ("delete", "error", 2),
+        ("delete", "corrupt", 2),
     ] {
         let line = closed(&text, operation);
         assert!(line.contains(&format!("outcome=\"{outcome}\"")), "{line}");

@@ -184,11 +184,12 @@ async fn spans_name_operation_and_outcome_and_never_an_id() {
     drop(guard);
     let text = traced.text();
     for (operation, outcome) in
-        [("create", "refused"), ("get", "ok"), ("rotate", "ok"), ("patch", "ok"), ("bind", "not executed")]
+        [("create", "exists"), ("get", "ok"), ("rotate", "ok"), ("patch", "ok"), ("bind", "not_executed")]
     {
         let line = closed(&text, operation);
         assert!(line.contains(&format!("outcome=\"{outcome}\"")), "{line}");
     }
+    assert!(closed(&text, "bind").contains("error.type=\"closed\""), "{text}");
     assert!(!text.contains("a-secret-id"), "{text}");
 }
 

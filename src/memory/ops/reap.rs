@@ -5,6 +5,7 @@ use crate::memory::ops::expired;
 use crate::memory::record::Record;
 use crate::memory::removal;
 use crate::model::{Reaped, Result, SESSIONS_PER_SCRIPT, SessionId, check_count};
+use crate::store::meter;
 
 pub(crate) fn run(call: Call<'_>, batch: usize) -> Result<Reaped> {
     check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
@@ -20,5 +21,7 @@ pub(crate) fn run(call: Call<'_>, batch: usize) -> Result<Reaped> {
     })?;
     let more = removed.len() == batch;
     let sessions = removed.iter().map(|(id, record)| record.session(id, now)).collect();
-    Ok(Reaped { sessions, more, ..Reaped::default() })
+    let reaped = Reaped { sessions, more, ..Reaped::default() };
+    meter::reaped(&reaped, Some(now));
+    Ok(reaped)
 }

@@ -4,6 +4,7 @@ use crate::model::{Reaped, Result, SESSIONS_PER_SCRIPT, check_count};
 use crate::redis::bulk as batch;
 use crate::redis::call::Call;
 use crate::redis::stored_id::told;
+use crate::store::meter;
 
 /// The oldest ones, as many as may be read at once.
 pub(crate) async fn run(call: &Call, size: usize) -> Result<Reaped> {
@@ -17,12 +18,14 @@ pub(crate) async fn run(call: &Call, size: usize) -> Result<Reaped> {
     let ids: Vec<_> = page.into_iter().map(|(id, _)| id).collect();
     let outcome = batch::reap(call, &ids).await?;
     let corrupt: Vec<_> = outcome.corrupt.iter().filter_map(|id| told(id)).collect();
-    Ok(Reaped {
+    let reaped = Reaped {
         sessions: outcome.removed,
         dropped: outcome.dropped,
         unreadable: outcome.unreadable + (outcome.corrupt.len() - corrupt.len()) as u64,
         corrupt,
         // What changed in between is found again by the next call.
         more: is_full || outcome.left > 0 || !outcome.stale.is_empty(),
-    })
+    };
+    meter::reaped(&reaped, call.known_time());
+    Ok(reaped)
 }

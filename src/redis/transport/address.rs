@@ -14,4 +14,9 @@ impl Address {
         let port = port.parse().ok()?;
         Some(Self { host: if host.is_empty() { node.host.clone() } else { host.to_owned() }, port })
     }
+
+    /// As whoever is on call reads it.
+    pub(crate) fn told(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
 }

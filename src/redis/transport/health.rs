@@ -8,6 +8,8 @@ use redis::RedisError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::store::meter::{self, Held};
+
 /// With what error a check found the connection dead; `None` as long as it did not.
 pub(crate) type Death = Option<RedisError>;
 
@@ -53,6 +55,8 @@ pub(crate) struct Health {
     check: Mutex<Weak<watch::Sender<Death>>>,
     /// Why it is dead, for whoever waits for a reply on it.
     death: OnceLock<RedisError>,
+    /// One more connection, as long as anybody holds it.
+    _counted: Held,
 }
 
 impl Health {
@@ -67,6 +71,7 @@ impl Health {
             calls: AtomicUsize::new(0),
             check: Mutex::default(),
             death: OnceLock::new(),
+            _counted: meter::CONNECTIONS.hold(),
         }
     }
 
@@ -83,7 +88,12 @@ impl Health {
 
     /// False: it was known.
     pub(crate) fn mark_broken(&self) -> bool {
-        self.condition.swap(Condition::Broken as u8, Ordering::Relaxed) != Condition::Broken as u8
+        let was_of_use =
+            self.condition.swap(Condition::Broken as u8, Ordering::Relaxed) != Condition::Broken as u8;
+        if was_of_use {
+            meter::BROKEN.add(1, &[]);
+        }
+        was_of_use
     }
 
     /// Whether it was found sound after so many alarms.
@@ -133,7 +143,7 @@ impl Health {
     /// A call waits for a reply, as long as what is returned lives.
     pub(crate) fn call(&self) -> Waits<'_> {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        Waits(self)
+        Waits { health: self, _counted: meter::IN_USE.hold() }
     }
 
     pub(crate) fn death(&self) -> Death {
@@ -161,11 +171,14 @@ impl Health {
 
 /// A call that waits for a reply.
 #[derive(Debug)]
-pub(crate) struct Waits<'a>(&'a Health);
+pub(crate) struct Waits<'a> {
+    health: &'a Health,
+    _counted: Held,
+}
 
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
-        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.health.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

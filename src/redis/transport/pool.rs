@@ -19,6 +19,7 @@ use crate::redis::transport::connector::{Connector, Use};
 use crate::redis::transport::delivery::{Unavailable, timed_out};
 use crate::redis::transport::ear::Ear;
 use crate::redis::transport::place::{Place, Turn};
+use crate::store::meter;
 
 /// How many connections there are beside the others for what is large.
 const FOR_LARGE: u32 = 2;
@@ -172,6 +173,7 @@ impl Shared {
     }
 
     async fn wait(self: &Arc<Self>, deadline: Instant) -> Result<Connection, Unavailable> {
+        let _waits = meter::PENDING.hold();
         let (came, mut failure) = (Instant::now(), self.failure.subscribe());
         loop {
             let mut woken = std::pin::pin!(self.connector.siblings().woken());
@@ -196,6 +198,7 @@ impl Shared {
                     }
                 }
                 () = tokio::time::sleep_until(deadline) => {
+                    meter::TIMEOUTS.add(1, &[]);
                     return Err(self.late());
                 }
             }
@@ -219,8 +222,10 @@ impl Filling {
         if let Some(turn) = &mut self.turn {
             turn.wait().await;
         }
-        let began = Instant::now();
+        let (began, beginning) = (Instant::now(), meter::Beginning::now());
         let made = self.shared.connector.connect(self.shared.of).await;
+        let outcome = if made.is_ok() { "ok" } else { "error" };
+        meter::CONNECT.record(&beginning, &[(meter::OUTCOME, outcome)]);
         self.is_over = true;
         // First the turn, for whoever is told begins the next.
         self.turn = None;

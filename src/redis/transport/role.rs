@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
 use tokio::time::Instant;
 
-use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::server_error::{server_code, server_detail};
 
 /// For so long a server is taken for the master that said that it is.
 const COUNTS_FOR: Duration = Duration::from_secs(1);
@@ -40,7 +40,7 @@ impl Role {
         let answer = answers.next().unwrap_or(Value::Nil);
         let role = |question| Self { question, made, asked: AtomicU64::new(0) };
         let Value::ServerError(refused) = answer else {
-            require_master(Question::Role, answer)?;
+            require_master(answer)?;
             return Ok((role(Question::Role), time));
         };
         let refused = RedisError::from(refused);
@@ -61,7 +61,7 @@ impl Role {
             Question::Role => redis::cmd("ROLE").query_async(link).await?,
             Question::Info => redis::cmd("INFO").arg("replication").query_async(link).await?,
         };
-        require_master(self.question, answer)?;
+        require(self.question, answer)?;
         self.asked.fetch_max(self.since_made(sent), Ordering::Relaxed);
         Ok(())
     }
@@ -80,7 +80,20 @@ impl Role {
 /// The code of the error that says that a server is not the master: a replica's own to whoever writes.
 pub(crate) const NOT_THE_MASTER: &str = "READONLY";
 
-fn require_master(question: Question, answer: Value) -> RedisResult<()> {
+/// What is told of a server that follows another.
+const REPLICA: &str = "the server is a replica";
+
+/// Whether that is why a server does not count.
+pub(crate) fn says_replica(error: &RedisError) -> bool {
+    server_detail(error).as_deref() == Some(REPLICA)
+}
+
+/// An error unless ROLE answers that the server is the master.
+pub(crate) fn require_master(answer: Value) -> RedisResult<()> {
+    require(Question::Role, answer)
+}
+
+fn require(question: Question, answer: Value) -> RedisResult<()> {
     let role = match (question, answer) {
         (_, Value::ServerError(error)) => return Err(error.into()),
         (Question::Role, Value::Array(parts)) => parts.into_iter().next().and_then(text),
@@ -91,7 +104,7 @@ fn require_master(question: Question, answer: Value) -> RedisResult<()> {
     };
     let told = match role.as_deref() {
         Some("master") => return Ok(()),
-        Some("slave") => "the server is a replica",
+        Some("slave") => REPLICA,
         Some("sentinel") => "the server is a sentinel, for which there are redis+sentinel:// URLs",
         _ => "the server does not tell whether it is the master",
     };
@@ -112,15 +125,17 @@ mod tests {
 
     #[test]
     fn only_a_master_passes_whichever_way_it_is_asked() {
-        let by_role =
-            |role: &str| require_master(Question::Role, Value::Array(vec![bulk(role), Value::Int(1)]));
-        let by_info = |info: &str| require_master(Question::Info, bulk(info));
+        let by_role = |role: &str| require_master(Value::Array(vec![bulk(role), Value::Int(1)]));
+        let by_info = |info: &str| require(Question::Info, bulk(info));
         assert!(by_role("master").is_ok() && by_info("# Replication\r\nrole:master\r\n").is_ok());
         for refused in
             [by_role("slave"), by_role("sentinel"), by_info("role:slave\r\n"), by_info(""), by_role("")]
         {
             assert_eq!(server_code(&refused.unwrap_err()).as_deref(), Some(NOT_THE_MASTER));
         }
-        assert!(require_master(Question::Role, Value::Nil).is_err());
+        assert!(
+            says_replica(&by_role("slave").unwrap_err()) && !says_replica(&by_role("sentinel").unwrap_err())
+        );
+        assert!(require_master(Value::Nil).is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use cloakroom::RedisStore;
+use cloakroom::{RedisStore, SessionStore as _};
 use rstest::rstest;
 
 use super::commands;
@@ -37,6 +37,12 @@ async fn a_user_by_the_line_of_the_readme_may_do_all_that_a_store_does(#[case] d
     let store: Store = Arc::new(builder().build().await.unwrap());
     let strict: Store = Arc::new(builder().rules(rules_that_evict()).build().await.unwrap());
     do_each_operation(&context.clock, &store, &strict).await;
+    // And what the command line does besides.
+    let operator = builder().existing().build().await.unwrap();
+    operator.walk(None, 10).await.unwrap();
+    operator.users(None, 10).await.unwrap();
+    let health = operator.health().await;
+    assert!(health.servers[0].memory.is_some() && health.servers[0].scripts_missing == Some(0));
 }
 
 #[tokio::test]
@@ -46,7 +52,8 @@ async fn the_line_of_the_readme_allows_nothing_that_a_store_does_not_run() {
     let allowed: BTreeSet<&str> = rules.iter().filter_map(|rule| rule.strip_prefix('+')).collect();
     let commands = commands();
     let needed: Vec<String> = commands.iter().map(|command| command.to_lowercase()).collect();
-    let besides = ["evalsha", "script|load", "multi", "exec", "role", "select", "info", "scan"];
+    let besides =
+        ["evalsha", "script|load", "script|exists", "multi", "exec", "role", "select", "info", "scan"];
     assert_eq!(allowed, needed.iter().map(String::as_str).chain(besides).collect());
 }
 

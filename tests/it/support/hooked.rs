@@ -12,8 +12,8 @@ use cloakroom::migration::{
 };
 use cloakroom::nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, NodeRegistry};
 use cloakroom::{
-    Binding, Bound, Created, Error, NewId, NewSession, Obstacle, OperationId, Page, PageRequest, Patch,
-    Patched, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
+    Binding, Bound, Created, Error, Health, NewId, NewSession, Obstacle, OperationId, Page, PageRequest,
+    Patch, Patched, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
     SessionStore, Store, UserDeleted,
 };
 use tokio::sync::Semaphore;
@@ -336,6 +336,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
 
     fn check_id(&self, id: &SessionId, user: &str, from: Option<&SessionId>) -> Result<()> {
         self.inner.check_id(id, user, from)
+    }
+
+    async fn health(&self) -> Health {
+        self.inner.health().await
     }
 
     async fn close(&self) {

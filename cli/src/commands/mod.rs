@@ -1,0 +1,10 @@
+//! What the program does, a file for each command.
+
+pub(crate) mod export;
+pub(crate) mod file;
+pub(crate) mod import;
+pub(crate) mod kick;
+pub(crate) mod list;
+pub(crate) mod show;
+pub(crate) mod stats;
+pub(crate) mod users;

@@ -1,0 +1,48 @@
+//! show: one session, or what became of it.
+
+use cloakroom::migration::{Fate, MigrationStore as _};
+use cloakroom::{Error, RedisStore, Refusal, SessionStore as _};
+use serde_json::{Value, json};
+
+use crate::arguments::ShowArguments;
+use crate::ask;
+use crate::failure::Failure;
+use crate::output::{Output, shown};
+
+pub(crate) async fn run(
+    store: &RedisStore,
+    arguments: &ShowArguments,
+    output: &Output,
+) -> Result<(), Failure> {
+    let id = ask::session_id(&arguments.id)?;
+    let found = match store.get_fresh(&id).await {
+        // It has gone to another store.
+        Err(Error::Refused(Refusal::Departed { .. })) => None,
+        found => found?,
+    };
+    if let Some(session) = found {
+        let told = output.session(&session);
+        return output.tell(&told, &lines(&told));
+    }
+    let (fate, text) = match store.fate(&id).await? {
+        Fate::Deleted { .. } => ("deleted", "it was deleted a moment ago"),
+        Fate::Rotated { .. } => ("rotated", "it has a new id"),
+        Fate::Departed { .. } => ("departed", "it has gone to another store"),
+        _ => ("unknown", "nothing is known of it: it has expired, was ended, or never was"),
+    };
+    output.tell(&json!({"fate": fate}), text)?;
+    Err(Failure::Nothing("there is no live session with this id"))
+}
+
+/// A field on each line.
+fn lines(told: &Value) -> String {
+    let fields = told.as_object().into_iter().flatten();
+    let line = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::Null => "-".to_owned(),
+            value => value.as_str().map_or_else(|| value.to_string(), shown),
+        };
+        format!("{:<13} {value}", name.replace('_', " "))
+    };
+    fields.map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,141 @@
+//! What is printed: text for people, or JSON for programs; and secrets only where that was asked for.
+
+use std::io::{self, ErrorKind, Write as _};
+use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
+
+use cloakroom::{Entries, Session, SessionId};
+use serde_json::{Map, Value, json};
+
+use crate::arguments::Common;
+use crate::failure::Failure;
+
+/// How things are printed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    is_json: bool,
+    reveals: bool,
+}
+
+impl Output {
+    pub(crate) fn new(common: &Common) -> Self {
+        Self { is_json: common.json, reveals: common.reveal }
+    }
+
+    /// Prints one thing: as a line of JSON, or as text.
+    pub(crate) fn tell(&self, value: &Value, text: &str) -> Result<(), Failure> {
+        let line = if self.is_json { value.to_string() } else { text.to_owned() };
+        self.raw(format!("{line}\n").as_bytes())
+    }
+
+    /// Prints what is no thing of its own: a heading, which programs need not.
+    pub(crate) fn heading(&self, text: &str) -> Result<(), Failure> {
+        if self.is_json { Ok(()) } else { self.raw(format!("{text}\n").as_bytes()) }
+    }
+
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = io::stdout().lock();
+        let written = out.write_all(bytes).and_then(|()| out.flush());
+        written.map_err(|error| Failure::Io("standard output".to_owned(), error))
+    }
+
+    /// Tells why it failed, on standard error, and with which code the program ends.
+    pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
+        // Whoever read the output has enough of it.
+        if matches!(failure, Failure::Io(_, error) if error.kind() == ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        let line = if self.is_json {
+            json!({"error": failure.word(), "message": failure.to_string()}).to_string()
+        } else {
+            format!("cloakroom: {failure}")
+        };
+        // Where standard error is closed too, the code has to do.
+        let _ = writeln!(io::stderr(), "{line}");
+        ExitCode::from(failure.code())
+    }
+
+    /// An id, or the hash that stands for it in logs too.
+    pub(crate) fn id(&self, id: &SessionId) -> String {
+        if self.reveals { shown(id.as_str()) } else { id.to_string() }
+    }
+
+    /// A session, in all that may be told of it.
+    pub(crate) fn session(&self, session: &Session) -> Value {
+        let mut told = json!({
+            "hash": session.id().short_hash(),
+            "user": session.user(),
+            "node": session.node(),
+            "is_connected": session.connection().is_some(),
+            "status": status(session),
+            "version": session.version().get(),
+            "ttl_ms": session.ttl().as_millis() as u64,
+            "created_at": time(session.created_at_ms()),
+            "last_active": time(session.last_active_ms()),
+            "expires_at": time(session.expires_at_ms()),
+            "deadline": session.deadline_ms().map(time),
+            "attributes": session.attributes().len(),
+            "extensions": session.extensions().len(),
+        });
+        if self.reveals {
+            told["id"] = session.id().as_str().into();
+            told["connection"] = session.connection().into();
+            told["attributes"] = entries(session.attributes()).into();
+            told["extensions"] = entries(session.extensions()).into();
+        }
+        told
+    }
+
+    /// The same in a line.
+    pub(crate) fn line(&self, session: &Session) -> String {
+        let [created, active, expires] =
+            [session.created_at_ms(), session.last_active_ms(), session.expires_at_ms()].map(time);
+        let (id, node) = (self.id(session.id()), shown(session.node().unwrap_or("-")));
+        let mut line = format!("{id:<9}  {:<9}  {created}  {active}  {expires}  {node:<12}", status(session));
+        line += &format!("  {}", shown(session.user().unwrap_or("-")));
+        if self.reveals {
+            line += &format!("  {}", shown(session.connection().unwrap_or("-")));
+        }
+        line
+    }
+
+    /// What stands above such lines.
+    pub(crate) fn columns(&self) -> String {
+        let (id, status, times, node) = ("SESSION", "STATUS", ["CREATED", "LAST ACTIVE", "EXPIRES"], "NODE");
+        let [created, active, expires] = times;
+        let line =
+            format!("{id:<9}  {status:<9}  {created:<20}  {active:<20}  {expires:<20}  {node:<12}  USER");
+        if self.reveals { line + "  CONNECTION" } else { line }
+    }
+}
+
+/// What came from outside, without what a terminal would act on.
+pub(crate) fn shown(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+fn status(session: &Session) -> &'static str {
+    match session.status() {
+        cloakroom::Status::Active => "active",
+        cloakroom::Status::Suspended => "suspended",
+        cloakroom::Status::Migrating => "migrating",
+        _ => "unknown",
+    }
+}
+
+/// Values that are no JSON any more are told as texts.
+fn entries(entries: &Entries) -> Map<String, Value> {
+    let value = |json: &str| serde_json::from_str(json).unwrap_or_else(|_| json.into());
+    entries.iter().map(|(key, json)| (key.to_owned(), value(json))).collect()
+}
+
+/// A time of a server's.
+pub(crate) fn time(ms: u64) -> String {
+    let seconds = UNIX_EPOCH.checked_add(Duration::from_secs(ms / 1000)).unwrap_or(UNIX_EPOCH);
+    humantime::format_rfc3339_seconds(seconds).to_string()
+}
+
+/// A number of things, with the word for one and for several.
+pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
