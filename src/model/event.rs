@@ -29,8 +29,10 @@ pub enum EventKind {
     Created,
     /// Its user, connection, node or status is another, by an update, a patch or an import.
     Updated,
-    /// It has this new id. A login may have set its user in the same step.
+    /// It has this new id.
     Rotated(SessionId),
+    /// It has this new id, and its user is another: a login by rotation.
+    LoggedIn(SessionId),
     /// It got a connection.
     Bound,
     /// Its connection is gone: that connection and its node are told.

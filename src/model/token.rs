@@ -20,8 +20,8 @@ const BYTES: usize = TOKEN_PREFIX.len() + DIGITS;
 ///
 /// The id of its session is its SHA-256, so whoever reads Redis, a backup or a log finds ids, and can log in with none of
 /// them. With [`IdScheme::Token`](crate::IdScheme::Token) each session that the engine makes has one:
-/// [`create`](crate::SessionStore::create) and [`rotate`](crate::SessionStore::rotate) return it, once. Every operation
-/// takes it where it takes an id.
+/// [`create`](crate::SessionStore::create) and [`rotate`](crate::SessionStore::rotate) return it, once. Operations on
+/// one session take it where they take an id; for the others there is [`id`](Self::id).
 ///
 /// It shows itself nowhere but by [`expose`](Self::expose), and its memory is zeroed when it is dropped. Two of them are
 /// compared by their ids: who measures the time of that learns about a hash, from which no token comes.

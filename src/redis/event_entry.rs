@@ -48,6 +48,7 @@ impl Entry {
         Some(match (self.text("what")?, self.text("why")?) {
             ("created", _) => EventKind::Created,
             ("updated", _) => EventKind::Updated,
+            ("rotated", "login") => EventKind::LoggedIn(new_id()?),
             ("rotated", _) => EventKind::Rotated(new_id()?),
             ("bound", _) => EventKind::Bound,
             ("unbound", _) => EventKind::Unbound,

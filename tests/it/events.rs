@@ -93,8 +93,8 @@ async fn each_change_is_told_once_in_order_with_what_the_session_has_or_had(#[va
     let rotated = EventKind::Rotated(d.id().clone());
     assert_eq!(read(&mut events).await, told(rotated, b.id(), ["ann", "", ""], 6));
     let e = store.rotate(&d, Rotation::new().new_id(session_id("e")).user("bob")).await.unwrap().session;
-    let rotated = EventKind::Rotated(e.id().clone());
-    assert_eq!(read(&mut events).await, told(rotated, d.id(), ["bob", "", ""], 7));
+    let logged_in = EventKind::LoggedIn(e.id().clone());
+    assert_eq!(read(&mut events).await, told(logged_in, d.id(), ["bob", "", ""], 7));
 
     let mut session = store.get(e.id()).await.unwrap().unwrap();
     session.set_user("eve");

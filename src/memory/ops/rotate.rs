@@ -64,7 +64,8 @@ fn attempt(
         record.user.set(new_user);
     }
     record.change(call.operation, call.now);
-    call.tell(EventKind::Rotated(new_id.clone()), id, &record, record.version);
+    let kind = if is_login { EventKind::LoggedIn } else { EventKind::Rotated };
+    call.tell(kind(new_id.clone()), id, &record, record.version);
     // Copies that may wait are of the old id.
     record.copies_until = 0;
     locked.put(new_id.clone(), record.clone());

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt as _;
 use redis::{Cmd, Pipeline, RedisError, Value};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -291,7 +292,9 @@ impl Batch {
             read.prefix = read.part.read(&mut pipeline, &read.key, &connection);
         }
         let (mut link, began) = (connection.link.clone(), Instant::now());
-        let mut sent = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()));
+        // An answer that is here is not used where the server tells its role too late for the soonest: the others wait for their own
+        // deadlines then, and nothing is asked of what has ended.
+        let mut sent = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()).fuse());
         while let Some(soonest) = self.soonest() {
             match connection.outcome(sent.as_mut(), soonest).await {
                 Delivery::Answered(values) => self.answer(values, began, &connection),
