@@ -60,7 +60,7 @@ if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and
 end
 local stream_at = victim_count * 3 + 9
 local tell, untold
-if events then tell, untold = event_teller(stream_at - 1) end
+if events then tell, untold = event_teller(stream_at - 1, 2) end
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
 local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms, tombstone_ms,

@@ -24,13 +24,13 @@
 ]]
 
 local count = (#KEYS - 2) / 3
-local events = #ARGV ~= #KEYS + 2
+local events = #ARGV % 3 == 2
 if events then count = (#KEYS - 3) / 4 end
 if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 5 then
   return redis.error_reply('ERR cloakroom delete_user: 2 KEYS and 4 ARGV, and 3 of each a session, at most 200')
 end
 local tell, untold
-if events then tell, untold = event_teller(count * 3 + 3) end
+if events then tell, untold = event_teller(count * 3 + 3, 1) end
 if untold then return untold end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
