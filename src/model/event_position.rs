@@ -64,7 +64,8 @@ serde_as_text!(EventsPosition, to_string);
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventsFrom {
-    /// From the first that is kept. Where earlier ones are gone, that is told ([`Told::Lagged`](super::Told::Lagged)).
+    /// From the first that is kept. Where earlier ones were trimmed, that is told ([`Told::Lagged`](super::Told::Lagged)); not
+    /// where a stream went whole, a week or two after its last event, and began anew.
     Beginning,
     /// What happens from now on.
     Now,

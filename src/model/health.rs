@@ -26,7 +26,7 @@ pub enum Readiness {
     /// Some calls are served: some servers of a cluster are away, or a [`FallbackStore`](crate::fallback::FallbackStore)
     /// goes on without its store.
     Degraded,
-    /// All calls are served.
+    /// Every server answers as the master that the store needs. A call may fail all the same, where memory is full, say.
     Ready,
 }
 

@@ -13,7 +13,7 @@ pub enum IdScheme {
     /// A random UUID (version 4): 122 random bits in 36 characters.
     #[default]
     Uuid,
-    /// The hash of a [`Token`](crate::Token), 43 characters: the client holds the token, and what is stored lets nobody log in.
+    /// The hash of a [`Token`], 43 characters: the client holds the token, and what is stored lets nobody log in.
     Token,
 }
 

@@ -6,7 +6,7 @@ use crate::model::index_fields::IndexFields;
 use crate::model::session_id::SessionId;
 use crate::model::token::Token;
 
-/// What an operation acts on: a [`Session`](crate::Session) in hand, or only its [`SessionId`] or [`Token`](crate::Token).
+/// What an operation acts on: a [`Session`](crate::Session) in hand, or only its [`SessionId`] or [`Token`].
 ///
 /// All work alike. With the session in hand the call knows its user, connection and node, and takes one round trip;
 /// with the id it may take two. The trait is sealed.

@@ -154,7 +154,7 @@ test("a store starts and reads while its slot moves", async () => {
   const target = (source + 1) % 3;
   await cluster.beginToMove(slot, source, target);
   await cluster.moveKeys(slot, source, target, 1);
-  const other = await storeOn(cluster, { namespace, deadline: 1000 });
+  const other = await storeOn(cluster, { namespace, deadline: 5000 });
   assert.equal((await other.get(session.id)).version, 1);
   assert.equal(await other.get("nobody"), null);
   // A new key in a slot on its way is not made, and nothing of it is.

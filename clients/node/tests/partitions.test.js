@@ -326,7 +326,7 @@ test("whatever reply of a login is the last, nobody has the data twice and the o
     for (const isRepeated of [false, true]) {
       const old = await visitor(store, partitions, { connection: `c-${answered}-${isRepeated}` });
       const { namespace } = store;
-      const dying = await server.store({ namespace, clock, deadline: 300, rules: { ttl: TTL } }, proxy.url);
+      const dying = await server.store({ namespace, clock, deadline: 1500, rules: { ttl: TTL } }, proxy.url);
       let operation = new OperationId();
       const login = { user: "ann", newId: store.newId("ann") };
       let left = answered;
