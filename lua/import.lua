@@ -71,13 +71,12 @@
 
 local victim_count = (#KEYS - 10) / 3
 local events = #ARGV ~= #KEYS + 19
-if events then victim_count = (#KEYS - 13) / 4 end
+if events then victim_count = (#KEYS - 14) / 4 end
 if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 30 then
   return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each a victim, at most 200')
 end
-local stream_at = victim_count * 3 + 12
-local tell, untold
-if events then tell, untold = event_teller(stream_at - 1, 3) end
+local stream_at = victim_count * 3 + 13
+local tell, untold = event_teller(events and stream_at - 2, 2)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)

@@ -28,12 +28,12 @@
 
 local count = (#KEYS - 1) / 5
 local events = #ARGV % 5 == 3
-if events then count = (#KEYS - 2) / 6 end
-if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 5 + 3 then
+if events then count = (#KEYS - 3) / 6 end
+if count % 1 ~= 0 or count < 0 or count > 200 or #ARGV ~= count * 5 + (events and 3 or 2) then
   return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
 end
-local tell, untold
-if events then tell, untold = event_teller(count * 5 + 2, 1) end
+local stream_at = count * 5 + 3
+local tell, untold = event_teller(events and stream_at - 1, 0)
 if untold then return untold end
 local expiry_key = KEYS[1]
 local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
@@ -44,7 +44,7 @@ if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 permission_ask()
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
 for place = 1, count do
-  local at, stream = place * 5 - 3, count * 5 + 2 + place
+  local at, stream = place * 5 - 3, stream_at + place
   local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
   local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }

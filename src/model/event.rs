@@ -65,7 +65,7 @@ pub enum Ending {
     Withdrawn,
     /// It was found corrupt, and set aside.
     Corrupt,
-    /// It went by the TTL of its record, before a reaper came. Only its id is known.
+    /// It went by the TTL of its record, before a reaper came. Only its id is known, so no node is told.
     Lost,
 }
 

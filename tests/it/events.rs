@@ -1,5 +1,6 @@
 //! What becomes of sessions, read as it is told.
 
+mod faults;
 mod measured;
 mod picture;
 mod replay;
