@@ -5,6 +5,7 @@ mod measured;
 mod picture;
 mod replay;
 mod servers;
+mod stores;
 
 use std::time::Duration;
 
