@@ -50,7 +50,7 @@ local events = #ARGV == 15
 if #ARGV ~= 14 and not events or #KEYS ~= (events and 13 or 8) then
   return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV')
 end
-local tell, untold = event_teller(events and 9)
+local tell, untold = event_teller(events and 9, 2)
 if untold then return untold end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key = unpack(KEYS)
