@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { InvalidError } from "./errors.js";
+import { PREFIX, Token } from "./token.js";
 
 const SESSION_ID_BYTES = 128;
 const NAME_BYTES = 256;
@@ -68,6 +69,14 @@ export class OperationId {
     }
   }
 
+  /** Tokens one after the other, the same for the same call. None tells another, nor what they are made of. */
+  *tokens() {
+    for (let place = 0; ; place++) {
+      const digest = createHash("sha512").update("token").update(this.#seed).update(String(place)).digest();
+      yield Token.ofSeed(digest.subarray(0, 32));
+    }
+  }
+
   /** The session id that this call makes: the same when the call is repeated, or it would make another session. */
   sessionId() {
     const bytes = Buffer.from(this.#seed.subarray(0, 16));
@@ -123,15 +132,14 @@ export function shortHash(id) {
   return createHash("sha1").update(id).digest("hex").slice(0, 8);
 }
 
-/** How the tokens of other clients begin: docs/tokens.md. */
-const TOKEN_PREFIX = "ckt_";
-
 export function isSessionId(id) {
   return isText(id) && id !== "" && Buffer.byteLength(id) <= SESSION_ID_BYTES;
 }
 
 export function checkSessionId(id) {
-  if (isText(id) && id.startsWith(TOKEN_PREFIX)) throw new InvalidError("session id", "is a token, whose hash is the id");
+  if (isText(id) && id.startsWith(PREFIX)) {
+    throw new InvalidError("session id", "is a token: whoever holds one is asked for it by Token.parse");
+  }
   if (!isSessionId(id)) throw new InvalidError("session id", `must be text of 1 to ${SESSION_ID_BYTES} bytes`);
   return id;
 }

@@ -37,10 +37,10 @@ const ROUNDS = 32;
 const OP_ID_BYTES = 8;
 
 /** Logs in. Where it may have happened, the error has the operation id of the login. */
-export async function logIn(operation, old, { newId, user }) {
+export async function logIn(operation, old, { newId, token, user }) {
   const login = new Login(operation, old, newId, user);
   try {
-    return await login.run();
+    return { token, ...(await login.run()) };
   } catch (error) {
     if (error instanceof AmbiguousError) throw login.ambiguous(error);
     throw error;
@@ -231,6 +231,6 @@ class Login {
     // Another login took it to another partition, and the user with it.
     const found = operation.partitions.of(id) === this.#source ? await lookup(operation, id) : null;
     if (!found) throw new MissingError();
-    return { session: found.session, evicted: [], byAnother: true };
+    return { session: found.session, token: null, evicted: [], byAnother: true };
   }
 }

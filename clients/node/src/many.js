@@ -2,7 +2,7 @@
 
 import { BATCH, candidates, reap, remove } from "./batch.js";
 import { ContendedError, CorruptError, InvalidError } from "./errors.js";
-import { checkSessionId, isSessionId, requireName } from "./ids.js";
+import { isSessionId, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
 import { foundOf, isTold, storedOf } from "./layout.js";
 import { lookup } from "./lookup.js";
@@ -215,13 +215,14 @@ export async function deleteUser(begin, user, options) {
   };
   const deletion = { user, keep: new Set(), newest: undefined, idle: 0, removed: [], corrupt: [], unreadable: 0 };
   if (options.keep !== undefined) {
-    deletion.keep.add(checkSessionId(options.keep));
     const operation = operationOf();
     operation.changes();
-    // What is in another partition is not this user's.
     const { partitions, engine } = operation;
-    const isNear = partitions.of(options.keep) === engine.partition;
-    const found = isNear ? await lookup(operation, options.keep) : null;
+    const kept = partitions.idOf(options.keep);
+    deletion.keep.add(kept);
+    // What is in another partition is not this user's.
+    const isNear = partitions.of(kept) === engine.partition;
+    const found = isNear ? await lookup(operation, kept) : null;
     if (found) deletion.keep.add(found.session.id);
   }
   while (!(await deleteBatch(operationOf(), deletion)));

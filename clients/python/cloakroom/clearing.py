@@ -12,6 +12,7 @@ from .reading import expired_page, look_up, page_of_user
 from .results import Reaped, UserDeleted
 from .rules import check_range
 from .together import all_of
+from .token import Id
 
 #: How many sessions one script handles at most.
 _BATCH = 200
@@ -19,9 +20,10 @@ _BATCH = 200
 _ROUNDS = 12
 
 
-def delete_user(engine: Engine, user: str, *, keep: str | None = None) -> Steps[UserDeleted]:
+def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[UserDeleted]:
     """Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
     created meanwhile survives. 200 at one instant; after an error some may be deleted: call it again."""
+    keep = None if keep is None else engine.partitions.id_of(keep)
     engine = engine.of_user(user)
     operation, done = Operation(engine), UserDeleted()
     operation.changes()

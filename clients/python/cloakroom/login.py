@@ -26,6 +26,7 @@ from .reading import current, look_up
 from .record import Record
 from .results import Export, Removed, Rotated
 from .session import Routing, Session
+from .token import Token
 
 #: How long a copy lives at most that does not become the session, in milliseconds.
 _COPY_LIVES_MS = 60_000
@@ -45,6 +46,8 @@ class Login:
     target: Engine
     old: dict[str, str]
     new_id: str
+    #: Of which the new id is the hash, if it is.
+    token: Token | None
     user: str
     operation: OperationId
     #: By the steady clock.
@@ -84,7 +87,7 @@ class Login:
             except errors.Moved as moved:
                 return (yield from self._rotated_by_another(moved.new_id))
             with self._happened():
-                return Rotated((yield from self._complete(copy, values)), evicted, by_another=False)
+                return Rotated((yield from self._complete(copy, values)), evicted, by_another=False, token=self.token)
         raise errors.Contended(KEPT_CHANGING)
 
     def _step(self, engine: Engine, id: OperationId | None = None) -> Operation:
