@@ -36,6 +36,14 @@ export class OperationId {
     return same;
   }
 
+  /** The same, for a call that what is stored tells of by more than its id: it goes by a bound of its own. */
+  ofAFirstCall() {
+    const same = this.#copy();
+    same.#made = performance.now();
+    same.#isOfARepeat = false;
+    return same;
+  }
+
   #copy() {
     const copy = new OperationId();
     copy.#seed = this.#seed;

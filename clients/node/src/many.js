@@ -185,15 +185,20 @@ export async function reapExpired(operation, batch) {
   const parts = operation.parts();
   const pages = await allOf(parts, (part) => expiredRows(part, { before_ms: "", skip: 0, limit: 1 }));
   const expired = pages.flatMap(([first], at) => (first ? [{ part: parts[at], expiredAt: first.expiredAt }] : []));
-  if (expired.length === 0) return { sessions: [], dropped: 0, corrupt: [], more: false, unreadable: 0 };
+  if (expired.length === 0) return nothingExpired();
   const [first, ...others] = expired.sort((one, other) => one.expiredAt - other.expiredAt);
   const reaped = await reapIn(first.part, batch);
   return { ...reaped, more: reaped.more || others.length > 0 };
 }
 
+function nothingExpired() {
+  return { sessions: [], dropped: 0, corrupt: [], more: false, unreadable: 0 };
+}
+
 /** The same in one partition. */
 async function reapIn(operation, batch) {
   const page = await expiredRows(operation, { before_ms: "", skip: 0, limit: batch });
+  if (page.length === 0) return nothingExpired();
   const ids = page.map(({ id }) => id);
   const { removed: sessions, dropped, left, stale, corrupt, unreadable } = await reap(operation, ids);
   const told = corrupt.filter(isTold);

@@ -65,6 +65,7 @@ for (const count of [1, 16]) {
     const clock = clockAt(Date.now());
     const store = await telling(count, { clock, rules: { sessionsPerUser: 1, onLimit: "evict" } });
     const told = await store.events("beginning");
+    assert.deepEqual((await store.reap()).sessions, []);
     const expected = {};
     const { session: one } = await store.create({ user: "ann", connection: "c", node: "n" });
     await store.bind(one, { connection: "d", node: "n" });

@@ -82,6 +82,8 @@ def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
 def _reap_in(engine: Engine, batch: int) -> Steps[Reaped]:
     """The same in one partition."""
     page = yield from expired_page(engine, None, 0, batch)
+    if not page:
+        return Reaped([], 0, [], more=False)
     outcome = yield from Operation(engine).reap([id for id, _ in page])
     told = [id for id in outcome.corrupt if is_text(id)]
     more = len(page) == batch or outcome.left > 0 or bool(outcome.stale)

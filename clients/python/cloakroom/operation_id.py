@@ -37,6 +37,10 @@ class OperationId:
         """The same, for a call that may have happened."""
         return replace(self, is_of_a_repeat=True)
 
+    def of_a_first_call(self) -> OperationId:
+        """The same, for a call that what is stored tells of by more than its id: it goes by a bound of its own."""
+        return replace(self, made_at=time.monotonic(), is_of_a_repeat=False)
+
     def session_id(self) -> str:
         """The same for the same call."""
         return str(uuid.UUID(bytes=self.seed[:16], version=4))

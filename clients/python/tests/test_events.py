@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -11,7 +12,7 @@ import pytest
 from support import Clock, Connector, Proxy, Server
 
 import cloakroom
-from cloakroom import Event, Lagged, NodeIdentity, Rules
+from cloakroom import AsyncStore, Event, Lagged, NodeIdentity, Rules
 from cloakroom.partitions import Partitions
 
 
@@ -82,6 +83,7 @@ def listening() -> Iterator[Any]:
 
 def test_every_kind_of_event_is_read(telling: Any, connect: Connector, clock: Clock, listening: Any) -> None:
     told = listening(telling.events("beginning"))
+    assert telling.reap().sessions == []
     expected: dict[str, list[str]] = {}
     one = telling.create(user="ann", connection="c", node="n").session
     telling.bind(one, "d", node="n")
@@ -291,3 +293,34 @@ def test_who_waits_in_another_thread_is_woken_by_the_close(server: Server) -> No
     waiting.join()
     assert found == []
     connector.close()
+
+
+def test_nothing_is_lost_where_a_task_is_cancelled_that_waits_for_the_next(server: Server) -> None:
+    connector = Connector("asyncio", server.url)
+    made_with(server, connector, 16)
+
+    async def read() -> tuple[list[str], list[Any]]:
+        made: list[str] = []
+        found: list[Any] = []
+        async with (
+            await AsyncStore.connect(server.url, namespace=connector.namespace) as store,
+            await store.events(interval_ms=1) as told,
+        ):
+            for number in range(60):
+                made.append((await store.create(user=f"user-{number}")).session.id)
+                waiting = asyncio.ensure_future(anext(told))
+                for _ in range(number % 20):
+                    await asyncio.sleep(0)
+                waiting.cancel()
+                found += [one for one in await asyncio.gather(waiting, return_exceptions=True) if not is_cancelled(one)]
+            while len(found) < len(made):
+                found.append(await anext(told))
+        return made, [event.id for event in found]
+
+    made, found = asyncio.run(read())
+    assert sorted(found) == sorted(made)
+    connector.close()
+
+
+def is_cancelled(outcome: Any) -> bool:
+    return isinstance(outcome, asyncio.CancelledError)
