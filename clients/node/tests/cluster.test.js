@@ -157,8 +157,9 @@ test("a store starts and reads while its slot moves", async () => {
   const other = await storeOn(cluster, { namespace, deadline: 5000 });
   assert.equal((await other.get(session.id)).version, 1);
   assert.equal(await other.get("nobody"), null);
-  // A new key in a slot on its way is not made, and nothing of it is.
-  await assert.rejects(other.create({ id: "new", user: "ann" }), NotExecutedError);
+  // A new key in a slot on its way is not made, and nothing of it is. Its deadline may end while it is on its way.
+  const refused = await other.create({ id: "new", user: "ann" }).catch((error) => error);
+  assert.ok(refused instanceof NotExecutedError || refused instanceof AmbiguousError);
   while ((await cluster.moveKeys(slot, source, target, 10)) > 0);
   await cluster.endMove(slot, source, target);
   assert.equal(await store.get("new"), null);

@@ -251,6 +251,18 @@ test("who may not read streams is told what is lacking", async () => {
   await assert.rejects(store.events(), CorruptError);
 });
 
+test("it reads all partitions over one connection of its own, and lets go of that", async () => {
+  const store = await telling(16);
+  await store.create();
+  const connections = async () => (await redis("CLIENT", "LIST", "TYPE", "normal")).trim().split("\n").length;
+  const before = await connections();
+  const told = await store.events("beginning");
+  await take(told, 1);
+  assert.equal(await connections(), before + 1);
+  await told.close();
+  while ((await connections()) > before);
+});
+
 test("it ends when it is closed, when a loop is left and when its store is closed", async () => {
   const store = await telling(16);
   const [closed, left, last] = [await store.events(), await store.events(), await store.eventsOfNode("n")];

@@ -272,14 +272,31 @@ def test_who_may_not_read_streams_is_told_what_is_lacking(connect: Connector, se
 def test_it_ends_when_it_is_closed_and_when_its_store_is(connect: Connector, server: Server) -> None:
     made_with(server, connect, 16)
     store: Any = connect()
-    told = store.events()
-    connections = server.client.info("clients")["connected_clients"]
+    told, second, third = store.events(), store.events(), store.events_of_node("n")
     told.close()
     assert list(told) == []
-    second, third = store.events(), store.events_of_node("n")
-    assert server.client.info("clients")["connected_clients"] > connections - 1
     store.close()
     assert list(second) == list(third) == []
+
+
+def test_it_reads_all_partitions_over_one_connection_of_its_own_and_lets_go_of_that(
+    connect: Connector, server: Server
+) -> None:
+    made_with(server, connect, 16)
+    store: Any = connect()
+    store.create()
+    # Those of other tests may end meanwhile, and none begins.
+    before = connections(server)
+    told = store.events("beginning")
+    next(told)
+    assert len(connections(server) - before) == 1
+    told.close()
+    while connections(server) - before:
+        pass
+
+
+def connections(server: Server) -> set[str]:
+    return {client["id"] for client in server.client.client_list(_type="normal")}
 
 
 def test_who_waits_in_another_thread_is_woken_by_the_close(server: Server) -> None:

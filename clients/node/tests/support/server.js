@@ -62,7 +62,8 @@ class Server {
   /** A store in a namespace of its own, closed when the tests are done. */
   async store(options = {}, redis = this.url) {
     const namespace = options.namespace ?? this.namespace();
-    const store = await Cloakroom.connect(redis, { ...options, namespace });
+    // A busy machine is no failure.
+    const store = await Cloakroom.connect(redis, { deadline: 20_000, ...options, namespace });
     this.stores.push(store);
     return Object.assign(store, { namespace });
   }
