@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloakroom::background::Reaper;
+use cloakroom::events::{EventStore, EventsFrom, Told};
 use cloakroom::fallback::{FallbackPolicy, FallbackStore};
 use cloakroom::migration::{Destination, MigrationManager, MigrationTask};
 use cloakroom::nodes::{Heartbeat, Lease, LeaseOptions, NodeIdentity, NodeRegistry as _, Recoverer};
@@ -160,6 +161,7 @@ async fn a_call_that_is_dropped_is_counted_as_cancelled() {
 async fn do_everything(recorded: &Recorded) {
     near_cache(recorded).await;
     reaping(recorded).await;
+    told(recorded).await;
     outage(recorded).await;
     nodes(recorded).await;
     let manager = MigrationManager::builder(memory_with_a_session().await, memory()).build().unwrap();
@@ -210,6 +212,26 @@ async fn reaping(recorded: &Recorded) {
     reaper.stop().await;
     assert_eq!(recorded.value("cloakroom_reap_sessions_total", &[("cloakroom_result", "removed")]), 1.0);
     assert_eq!(recorded.value("cloakroom_reap_lag_seconds_sum", &[]), 100.0);
+}
+
+/// What waits for a reader is as old as it is, in Redis and in memory.
+async fn told(recorded: &Recorded) {
+    let telling = || Rules::new().events(1_000);
+    let server = TestServer::start().unwrap();
+    let redis: Arc<RedisStore> = Arc::new(builder(server.url()).rules(telling()).build().await.unwrap());
+    let in_memory = Arc::new(MemoryStore::builder().rules(telling()).build().unwrap());
+    let mut batches = 0.0;
+    let stores: [(Arc<dyn SessionStore>, Arc<dyn EventStore>); 2] =
+        [(redis.clone(), redis), (in_memory.clone(), in_memory)];
+    for (store, reader) in stores {
+        store.create(new()).await.unwrap();
+        let mut events = reader.events(EventsFrom::Beginning).await.unwrap();
+        assert!(matches!(events.next().await, Some(Told::Event(_))));
+        batches += 1.0;
+        recorded.reaches("cloakroom_events_lag_seconds_count", &[], batches).await;
+    }
+    let lag = recorded.value("cloakroom_events_lag_seconds_sum", &[]);
+    assert!((0.0..60.0).contains(&lag), "{lag} seconds behind");
 }
 
 async fn outage(recorded: &Recorded) {
