@@ -20,7 +20,7 @@ export class SessionEvent {
   readonly node: string | null;
   /** That the change made; of what expired or was withdrawn, that it had; 0 where nothing is known but the id. */
   readonly version: number;
-  /** Of what was rotated, and of what a login took to another partition. */
+  /** The id under which it goes on: of what was rotated, and of what a login took elsewhere. */
   readonly newId: string | null;
 }
 

@@ -30,7 +30,7 @@ class Event:
     node: str
     #: That the change made; of what expired or was withdrawn, that it had; 0 where nothing is known but the id.
     version: int
-    #: Of what was rotated, and of what a login took to another partition; else empty.
+    #: The id under which it goes on: of what was rotated, and of what a login took elsewhere; else empty.
     new_id: str = field(repr=False)
 
 

@@ -25,9 +25,9 @@ export async function startServer(...more) {
   await ready(child);
   const url = `redis://127.0.0.1:${port}`;
   const admin = createClient({ url, RESP: 2 });
-  await admin.connect();
-  // A test may kill it.
+  // A test may kill it; and on a busy machine it connects again.
   admin.on("error", () => {});
+  await admin.connect();
   const server = new Server(port, url, admin);
   server.kill = async () => {
     child.kill("SIGKILL");
