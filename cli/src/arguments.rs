@@ -123,14 +123,16 @@ pub(crate) enum Command {
     Show(ShowArguments),
     /// Ends sessions: their clients are logged out. Asks before it does.
     Kick(KickArguments),
-    /// Tells what becomes of sessions, as it happens, until it is interrupted. It then tells how to go on.
+    /// Tells what becomes of sessions, as it happens, until it is interrupted.
     Watch(WatchArguments),
     /// Writes all live sessions to a file. They stay where they are.
     Export(ExportArguments),
     /// Brings in the sessions of a file. Those that are here already, in the same version or a later one, stay.
     Import(ImportArguments),
-    /// Moves all sessions to another server or namespace. Asks before it does. To go on after a run that did not come to its
-    /// end, however it ended, begin anew: each session is in one of the two, and those that were on their way get there.
+    /// Moves all sessions to another server or namespace. Asks before it does.
+    ///
+    /// After a run that did not come to its end, however it ended, the same command again goes on: each session is in one of
+    /// the two places, and those that were on their way get there.
     Migrate(Box<MigrateArguments>),
     /// Prints what a shell needs to complete the arguments of this program.
     Completions {
@@ -244,13 +246,14 @@ pub(crate) struct ImportArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
-    /// Of this user's sessions alone.
+    /// Tells of this user's sessions alone.
     #[arg(long)]
     pub(crate) user: Option<String>,
-    /// Of the sessions alone whose connections this node holds, or held before.
+    /// Tells of the sessions alone whose connections this node holds, or held before.
     #[arg(long)]
     pub(crate) node: Option<String>,
-    /// Goes on where a run of before stopped, as that told; `beginning`: at the first that is kept. Without, from now on.
+    /// Goes on where a run of before stopped, as that told; `beginning`: tells all that is kept. Without, it tells what happens
+    /// from now on.
     #[arg(long, value_name = "POSITION|beginning", value_parser = events_from)]
     pub(crate) from: Option<EventsFrom>,
 }

@@ -9,7 +9,7 @@ use cloakroom::{Error, RedisStore, RedisStoreBuilder, Refusal, Rules};
 use crate::failure::Failure;
 
 /// Which part of a call's time a connection may take, so that a server that is silent does not take all of it.
-const CONNECT: u32 = 4;
+const CONNECT: u32 = 2;
 
 /// Where sessions are.
 #[derive(Clone, Copy, Debug)]
@@ -74,15 +74,9 @@ const MOST_PARTITIONS: u16 = 1024;
 
 /// The store of a namespace that is there.
 pub(crate) async fn open(place: &Place<'_>) -> Result<RedisStore, Failure> {
-    match build(place, 1, Rules::new(), RedisStoreBuilder::existing).await {
-        // With one partition the one server was asked that all namespaces have. With many, any that has some of them may
-        // tell how many there are.
-        Err(Failure::Store(error)) if error.is_transient() && place.is_a_cluster() => {
-            let others = build(place, MOST_PARTITIONS, Rules::new(), RedisStoreBuilder::existing).await;
-            others.map_err(|_| error.into())
-        }
-        opened => opened,
-    }
+    // By the first, any master of a cluster may tell how many there are.
+    let partitions = if place.is_a_cluster() { MOST_PARTITIONS } else { 1 };
+    build(place, partitions, Rules::new(), RedisStoreBuilder::existing).await
 }
 
 /// The same; `None`: it is not there.

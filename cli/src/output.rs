@@ -17,16 +17,21 @@ pub(crate) struct Output {
     reveals: bool,
     /// Whether ids are shown, and not hashes of them.
     shows_ids: bool,
+    /// How long those are that the store makes.
+    id_bytes: usize,
 }
 
 impl Output {
     pub(crate) fn new(common: &Common) -> Self {
-        Self { is_json: common.json, reveals: common.reveal, shows_ids: common.reveal }
+        Self { is_json: common.json, reveals: common.reveal, shows_ids: common.reveal, id_bytes: 36 }
     }
 
     /// The same, of a namespace: where clients hold tokens, ids are no secrets.
     pub(crate) fn of(self, rules: &Rules) -> Self {
-        Self { shows_ids: self.reveals || rules.get_id_scheme() == IdScheme::Token, ..self }
+        match rules.get_id_scheme() {
+            IdScheme::Token => Self { shows_ids: true, id_bytes: 43, ..self },
+            _ => self,
+        }
     }
 
     /// Prints one thing: as a line of JSON, or as text.
@@ -76,9 +81,9 @@ impl Output {
         }
     }
 
-    /// How wide a column of such ids is, but for those that callers chose longer.
+    /// How wide a column of them is.
     pub(crate) fn id_width(&self) -> usize {
-        if self.shows_ids { 36 } else { 8 }
+        if self.shows_ids { self.id_bytes } else { 8 }
     }
 
     /// A connection, which is a secret too.

@@ -82,17 +82,22 @@ pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Resul
     }
 }
 
-/// Notes the contract where none is, and keeps the note for another while, in the partition of the tag 0.
+/// Notes the contract where none is, and keeps the note for another while, in some partitions: those of servers that are
+/// there.
 ///
 /// Atomicity: of two clients that start at once, one writes and both read what it wrote. The partition of the tag 0 comes
 /// first, which namespaces of all numbers have: who is refused there has noted nothing anywhere.
-pub(crate) async fn note_first(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
-    note_in(sender, partitions, &[partitions.first()], until).await
-}
-
-/// The same in all others.
-pub(crate) async fn note_others(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
-    let others: Vec<_> = partitions.all().filter(|partition| *partition != partitions.first()).collect();
+pub(crate) async fn note(
+    sender: &Sender,
+    partitions: &Partitions,
+    some: &[Partition],
+    until: Instant,
+) -> Result<()> {
+    let (first, others): (Vec<_>, Vec<_>) =
+        some.iter().partition(|partition| **partition == partitions.first());
+    if !first.is_empty() {
+        note_in(sender, partitions, &first, until).await?;
+    }
     if others.is_empty() {
         return Ok(());
     }

@@ -135,33 +135,28 @@ fn slot(partitions: &Partitions, partition: Partition) -> Slot {
 async fn prepare(sender: &Sender, partitions: &Partitions, must_exist: bool, until: Instant) -> Result<()> {
     let homes = homes(sender, partitions, until).await.map_err(permission::unless_forbidden)?;
     let (first, others) = homes.split_at(1.min(homes.len()));
-    let mut away = None;
+    let (mut away, mut here) = (None, Vec::new());
     if let [(node, partition)] = first {
         match prepare_at(node, partitions, *partition, until).await {
             Ok(()) if must_exist => contract::require(sender, partitions, until).await?,
             Err(error) if error.is_transient() => away = Some(error),
             prepared => prepared?,
         }
+        here.extend(away.is_none().then_some(node));
     }
     let prepared =
         others.iter().map(async |(node, partition)| prepare_at(node, partitions, *partition, until).await);
-    let mut here = Vec::new();
     for ((node, _), prepared) in others.iter().zip(futures_util::future::join_all(prepared).await) {
         here.extend(contract::unless_away(prepared)?.map(|()| node));
     }
-    let Some(away) = away else {
-        contract::note_first(sender, partitions, until).await?;
-        return contract::note_others(sender, partitions, until).await;
-    };
     let mut of_those = Vec::new();
     for partition in partitions.all() {
         let owner = sender.servers().owner(|| slot(partitions, partition), until).await?;
         of_those.extend(here.iter().any(|node| Arc::ptr_eq(node, &owner)).then_some(partition));
     }
-    if contract::is_noted(sender, partitions, &of_those, until).await? {
-        contract::note_others(sender, partitions, until).await
-    } else {
-        Err(away)
+    match away {
+        Some(error) if !contract::is_noted(sender, partitions, &of_those, until).await? => Err(error),
+        _ => contract::note(sender, partitions, &of_those, until).await,
     }
 }
 
