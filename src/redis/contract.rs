@@ -46,6 +46,9 @@ pub(crate) async fn is_noted(
     some: &[Partition],
     until: Instant,
 ) -> Result<bool> {
+    if some.is_empty() {
+        return Ok(false);
+    }
     let mut questions = Pipeline::with_capacity(some.len());
     some.iter().for_each(|partition| ask(&mut questions, partitions.keys(*partition)));
     let mut is_noted = false;

@@ -152,7 +152,10 @@ async fn prepare(sender: &Sender, partitions: &Partitions, must_exist: bool, unt
     let mut of_those = Vec::new();
     for partition in partitions.all() {
         let owner = sender.servers().owner(|| slot(partitions, partition), until).await?;
-        of_those.extend(here.iter().any(|node| Arc::ptr_eq(node, &owner)).then_some(partition));
+        // Wherever the first is by now, it is noted in that.
+        let is_first = away.is_none() && partition == partitions.first();
+        let is_here = is_first || here.iter().any(|node| Arc::ptr_eq(node, &owner));
+        of_those.extend(is_here.then_some(partition));
     }
     match away {
         Some(error) if !contract::is_noted(sender, partitions, &of_those, until).await? => Err(error),

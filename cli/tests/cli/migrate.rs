@@ -149,6 +149,28 @@ async fn what_the_other_place_refuses_stays_where_it_is() {
 }
 
 #[tokio::test]
+async fn sessions_whose_ids_do_not_fit_their_users_there_stay_and_a_dry_run_says_so() {
+    let moving = Move::of(40, 1).await;
+    let builder = RedisStore::builder(moving.to.server.url()).namespace("moved").partitions(16);
+    let target = builder.build().await.unwrap();
+    let arguments = ["migrate", "--dry-run", "--to-url", moving.to.server.url(), "--to-namespace", "moved"];
+    let text = moving.from.run(&arguments).done();
+    assert!(text.contains("sessions are refused whose ids do not fit their users there"), "{text}");
+    let ended = moving.run(&[]).failed(5);
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    let refused = told["refused"]["invalid"].as_u64().unwrap();
+    assert!(refused > 0 && told["refused"].as_object().unwrap().len() == 1, "{told}");
+    let here = moving.from.store.stored().await.unwrap();
+    assert_eq!((here, here + target.stored().await.unwrap()), (refused, 40));
+    for session in &moving.sessions {
+        // What stays is as it was.
+        if let Ok(Some(here)) = moving.from.store.get_fresh(session.id()).await {
+            assert_eq!(here, *session);
+        }
+    }
+}
+
+#[tokio::test]
 async fn nothing_is_moved_to_a_server_that_is_away_or_to_where_it_is() {
     let moving = Move::of(3, 1).await;
     let away = ["migrate", "--to-url", "redis://127.0.0.1:1/", "--yes", "--timeout", "300ms"];

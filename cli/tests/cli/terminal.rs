@@ -70,10 +70,15 @@ impl Terminal {
     /// Waits for the end of the program, and answers its exit code.
     async fn code(&self) -> String {
         self.types("echo code $?");
-        let line = self.line("a code", |line| line.starts_with("code ")).await;
+        // Behind the prompt, where it was typed before that came.
+        let code = |line: &str| {
+            let (_, code) = line.split_once("code ")?;
+            code.starts_with(|c: char| c.is_ascii_digit()).then(|| code.trim().to_owned())
+        };
+        let line = self.line("a code", |line| code(line).is_some()).await;
         self.types("clear");
         eventually("it is clear", async || !self.screen().contains("code ")).await;
-        line["code ".len()..].to_owned()
+        code(&line).unwrap()
     }
 }
 
