@@ -1,6 +1,8 @@
 //! Requests of one session at once.
 
 use actix_session::storage::SessionStore as _;
+use cloakroom::{Rotation, Token};
+use cloakroom_actix_session::State;
 use futures_util::future::join;
 
 use crate::support::{insert, key, places, rules};
@@ -90,6 +92,22 @@ async fn a_session_that_is_cleared_keeps_its_key_and_nothing_else() {
         assert_eq!(place.read(&session, "cart").await.as_deref(), Some("gloves"));
         assert_eq!(place.read(&session, "user").await, None);
         assert!(place.of_user("ann").await.is_empty());
+    }
+}
+
+#[actix_web::test]
+async fn what_another_service_gave_a_new_id_reads_by_its_old_key_and_is_not_saved() {
+    for place in places(rules()).await {
+        let session = place.session(&[("user", "ann")]).await;
+        let mut before = place.load(&session).await.unwrap();
+        insert(&mut before, "late", "x");
+        place.sessions.rotate(&Token::parse(&session).unwrap(), Rotation::new()).await.unwrap();
+        let behind = place.load(&session).await.unwrap();
+        assert_eq!(behind.get("user").map(String::as_str), Some("\"ann\""));
+        for state in [behind, before, State::new()] {
+            assert_eq!(place.update(&session, state).await.unwrap_err(), "the session has another id by now");
+        }
+        assert_eq!(place.of_user("ann").await.len(), 1);
     }
 }
 
