@@ -16,7 +16,6 @@ pub(crate) mod event_position;
 pub(crate) mod expiry;
 mod export_text;
 mod health;
-#[cfg(feature = "redis")]
 pub(crate) mod id_draw;
 pub(crate) mod id_scheme;
 pub(crate) mod index_fields;
