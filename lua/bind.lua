@@ -30,6 +30,7 @@
     {"unchanged", version, connection, node, holder_id}       it was so already, nobody lost it; nothing was written
     {"unsure", now}                                           whether it has happened is not known; nothing is written
     {"missing"}
+    {"rotated"}                                               a login left the id for one that is not told
     {"moved", new_id}                                         call again with it, once
     {"departed", place}                                       it has gone to that place
     {"frozen"}                                                the session is, or the one to take over from

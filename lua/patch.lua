@@ -29,6 +29,7 @@
     {"unchanged", version, last_active, expires_at}    no changes, and the rest is so already; nothing was written
     {"unsure", now}                                    whether it has happened is not known; nothing was written now
     {"missing"}
+    {"rotated"}                                        a login left the id: there is a newer one, which is not told
     {"moved", new_id}                                  call again with it, once
     {"departed", place}                                it has gone to that place
     {"frozen"}

@@ -20,7 +20,7 @@
   ARGV[7]   new_id             utf-8
   ARGV[8]   new_user           utf-8; empty: the user it has
   ARGV[9]   grace_ms           integer; default: 3600000
-  ARGV[10]  rotation_grace_ms  integer; default: 30000; how long the old id answers moved, after a login missing
+  ARGV[10]  rotation_grace_ms  integer; default: 30000; how long the old id answers moved, after a login rotated
   ARGV[11]  tombstone_ms       integer; default: 30000
   ARGV[12]  limit              integer; 0: none; default: 0; checked when the user changes
   ARGV[13]  policy             word: reject, evict; default: reject
@@ -33,7 +33,8 @@
     {"again", record, evicted_id...}  it has happened before
     {"exists"}                        the new id is in use
     {"unsure", now}                   it has happened, and what the session was then is not known any more
-    {"missing"}                       no live session; or another rotation was first, with a login
+    {"missing"}                       no live session
+    {"rotated"}                       another rotation was first, with a login: there is a newer id
     {"moved", new_id}                 another rotation was first: this is the id
     {"departed", place}               it has gone to that place
     {"frozen"}

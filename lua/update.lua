@@ -34,6 +34,7 @@
     {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
     {"unsure", now}                                    whether it has happened is not known; nothing was written now
     {"missing"}
+    {"rotated"}                                        a login left the id: there is a newer one, which is not told
     {"moved", new_id}                                  call again with it, once
     {"departed", place}                                it has gone to that place
     {"frozen"}

@@ -84,7 +84,7 @@ end
 -- The whole record. Nil: none of ours. The body of a live one is a list of changes, see
 -- entries.lua: `compacted` is how long it was when it was made anew last, `listed` how many they are. That of a moved one
 -- is the new id; that of
--- a deleted one is empty, or the new id where a login left it, which only a delete follows; that of a departed one is a
+-- a deleted one is empty, or the new id where a login left it, which is told to nobody and which only a delete follows; that of a departed one is a
 -- task and a place. Copies of it that were made under an earlier freeze may wait elsewhere until `copies_until`; 0: none.
 local function record_decode(raw)
   local record = record_fields(raw)
@@ -173,6 +173,8 @@ end
 -- Why a record is no live session, as the reply to give; nil when it is one.
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
+  -- Who planted an id before a login learns no more than that it was left.
+  if record and record.kind == RECORD_DELETED and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == RECORD_DELETED then return { 'missing' } end
   if record.kind == RECORD_MOVED then return { 'moved', record.body } end
   if record.kind == RECORD_DEPARTED then return { 'departed', record.body:sub(RECORD_OP_ID_SIZE + 1) } end

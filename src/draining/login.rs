@@ -71,7 +71,11 @@ impl Login<'_> {
     async fn run(&self) -> Result<Rotated> {
         for _ in 0..ROUNDS {
             let (mut copy, mut was) = (None, self.old.hint().index_fields());
-            let left = match self.store.old.export(self.old.id()).await? {
+            let exported = match self.store.old.export(self.old.id()).await {
+                Err(Error::Refused(Refusal::Rotated { .. })) => None,
+                exported => exported?,
+            };
+            let left = match exported {
                 Some(export) if export.session.status == Status::Migrating => {
                     return Err(Error::Refused(Refusal::Frozen));
                 }
@@ -99,7 +103,7 @@ impl Login<'_> {
                 }
                 // It changed since it was copied.
                 Err(Error::Refused(Refusal::Conflict { .. })) => {}
-                Err(Error::Refused(Refusal::Rotated { .. })) => return self.rotate_there().await,
+                Err(Error::Refused(Refusal::Rotated { to: Some(_) })) => return self.rotate_there().await,
                 Err(error) => return Err(error),
             }
         }

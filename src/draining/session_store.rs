@@ -207,7 +207,7 @@ impl DrainingStore {
         match self.old.fate(id).await? {
             Fate::Live => Err(Error::Refused(Refusal::Exists)),
             Fate::Deleted { .. } => Err(Error::Refused(Refusal::Gone)),
-            Fate::Rotated { to } => Err(Error::Refused(Refusal::Rotated { to })),
+            Fate::Rotated { to } => Err(Error::Refused(Refusal::Rotated { to: Some(to) })),
             Fate::Departed { .. } | Fate::Unknown => Ok(()),
         }
     }

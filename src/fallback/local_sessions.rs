@@ -71,6 +71,9 @@ impl LocalSessions {
         if self.memory.holds(id) {
             return Some(Place::Local);
         }
+        if !ledger.is_revoked(id) && self.memory.was_left(id) {
+            return Some(Place::Left);
+        }
         self.is_gone(&ledger, id).then_some(Place::Nowhere)
     }
 

@@ -101,7 +101,8 @@ impl SessionStore for FallbackStore {
         let call = |_: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Option<Refreshed>>> {
             Box::pin(async move { store.refresh(session).await })
         };
-        let (answer, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
+        let answer = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await;
+        let (answer, place) = answer.inspect_err(|error| self.forget_if_left(session.id(), error))?;
         match &answer {
             Some(refreshed) if place == Place::Store => {
                 self.stale_cache(|cache| cache.refreshed(session.id(), refreshed));

@@ -130,7 +130,9 @@ impl Upload {
             match store.with_operation_id(self.operation).rotate(&base.id, rotation).await {
                 Ok(rotated) if !rotated.by_another => (Some(rotated.session), rotated.own_changes),
                 // It may have been this very rotation, long ago.
-                Ok(_) | Err(Error::Refused(Refusal::Missing)) => (store.get_fresh(&self.id).await?, 1),
+                Ok(_) | Err(Error::Refused(Refusal::Missing | Refusal::Rotated { .. })) => {
+                    (store.get_fresh(&self.id).await?, 1)
+                }
                 Err(error) => return refused(error),
             };
         let Some(version) = found.map(|found| found.version()) else {
@@ -171,7 +173,9 @@ impl Upload {
 /// What an error of the store makes of a session. One that means that the store is away ends the work for now.
 fn refused(error: Error) -> Result<Brought> {
     match error {
-        Error::Refused(Refusal::Missing | Refusal::Gone) => Ok(Brought::Missing),
+        Error::Refused(Refusal::Missing | Refusal::Gone | Refusal::Rotated { to: None }) => {
+            Ok(Brought::Missing)
+        }
         Error::Refused(refusal) => Ok(Brought::Refused(refusal)),
         error @ (Error::Corrupt { .. } | Error::Invalid(_) | Error::Value { .. }) => {
             tracing::warn!(%error, "a session that was kept cannot be brought to the store");

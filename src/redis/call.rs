@@ -49,7 +49,8 @@ const BEGINNINGS: u32 = 32;
 
 /// What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
 /// first attempt that comes late would be executed then.
-const PROOFS: [&str; 8] = ["ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"];
+const PROOFS: [&str; 9] =
+    ["ok", "again", "conflict", "exists", "gone", "moved", "rotated", "departed", "need"];
 
 /// One call of a store.
 #[derive(Debug)]

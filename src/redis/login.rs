@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::model::login_steps::{LoginSteps, ROUNDS, copy_of, require_copy};
 use crate::model::{
-    Binding, Error, Export, Import, IndexFields, NewId, Obstacle, OperationId, RecentChanges, Refusal,
-    Removed, Result, Rotated, Rotation, Session, SessionId, SessionRef, Token, Version,
+    Binding, Error, Export, IdScheme, Import, IndexFields, NewId, Obstacle, OperationId, RecentChanges,
+    Refusal, Removed, Result, Rotated, Rotation, Session, SessionId, SessionRef, Token, Version,
 };
 use crate::redis::call::Call;
 use crate::redis::store::RedisStore;
@@ -107,7 +107,9 @@ impl Login<'_> {
                 }
                 // It changed since it was copied.
                 Err(Error::Refused(Refusal::Conflict { .. })) => {}
-                Err(Error::Refused(Refusal::Rotated { to })) => return self.rotated_by_another(to).await,
+                Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
+                    return self.rotated_by_another(to).await;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -218,6 +220,9 @@ impl Login<'_> {
     }
 
     async fn rotated_by_another(&self, to: SessionId) -> Result<Rotated> {
+        if self.store.config().rules.id_scheme == IdScheme::Token {
+            return Err(Error::Refused(Refusal::Rotated { to: None }));
+        }
         let body = |call: Arc<Call>| async move { lookup::session(&call, &to).await };
         let session = self.step(self.from, self.operation, body).await?;
         let session = session.ok_or(Error::Refused(Refusal::Missing))?;

@@ -37,8 +37,9 @@ fn live(found: Option<Record>) -> Result<Option<(Session, RecentChanges)>> {
     match found {
         Some(Record::Session { session, changes, .. }) => Ok(Some((*session, changes))),
         Some(Record::Departed { place, .. }) => Err(Error::Refused(Refusal::Departed { place })),
+        Some(Record::Deleted { to: Some(_), .. }) => Err(Error::Refused(Refusal::Rotated { to: None })),
         // An id that was rotated away twice leads nowhere.
-        Some(Record::Rotated { .. } | Record::Deleted { .. }) | None => Ok(None),
+        Some(Record::Rotated { .. } | Record::Deleted { to: None, .. }) | None => Ok(None),
     }
 }
 

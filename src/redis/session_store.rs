@@ -83,7 +83,7 @@ impl SessionStore for RedisStore {
         let delete = |call: Arc<Call>| async move { commands::delete::run(&call, session).await };
         match self.end_one("delete", delete).await {
             // It went to another partition by a login.
-            Err(Error::Refused(Refusal::Rotated { to })) => {
+            Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
                 let delete = |call: Arc<Call>| async move { commands::delete::run(&call, &to).await };
                 match self.end_one("delete", delete).await {
                     // It has been left behind by another login since: only one is followed.

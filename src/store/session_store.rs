@@ -28,6 +28,10 @@ use crate::store::join::join;
 /// | ends something | `Ok(false)` | `delete`, `unbind`, `depart`, `clean` |
 /// | is about a user or node without any | an empty answer | `list`, `count`, `delete_user`, `recover` |
 ///
+/// Under an id that a login left a moment ago there is a newer one, which is not told: all of them are refused with
+/// [`Refusal::Rotated`](crate::Refusal::Rotated), but for `delete`, which follows, and for what would make a session there, which is
+/// refused with [`Refusal::Gone`](crate::Refusal::Gone).
+///
 /// # Errors
 /// Each operation may fail with [`Error::NotExecuted`](crate::Error::NotExecuted), one that writes also with [`Error::Ambiguous`](crate::Error::Ambiguous), and with
 /// [`Error::Corrupt`](crate::Error::Corrupt) when something foreign is stored under its keys. Each operation names its further errors.
@@ -71,7 +75,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
     ///
     /// # Errors
-    /// Only those of all operations.
+    /// Only those of all operations, such as [`Rotated`](crate::Refusal::Rotated) for an id that a login left a moment ago.
     async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>>;
 
     /// The same, and never from memory where the store has a
@@ -156,7 +160,10 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// both callers learn.
     ///
     /// Not so when the user changes: from a login on the old id leads nowhere, or whoever planted it in the browser
-    /// would be logged in too; only a delete still follows it. Of two logins at once the second is refused with [`Missing`](crate::Refusal::Missing).
+    /// would be logged in too; only a delete still follows it. For as long, every other operation under it is refused with
+    /// [`Rotated`](crate::Refusal::Rotated), which tells no more than that there is a newer one: a request that was in
+    /// flight is no logout. So is the second of two logins at once, and of any two rotations where clients hold
+    /// [tokens](crate::IdScheme::Token).
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cloakroom::migration::{Freezing, TaskId};
 use cloakroom::{Binding, NewSession, OnLimit, OperationId, Patch, Refusal, Rotation, Rules, Session};
 use rstest::rstest;
 
@@ -177,26 +178,99 @@ async fn login_makes_an_anonymous_session_the_users_in_the_same_step(#[values(Re
     context.check().await;
 }
 
+/// What a request finds that comes with the id from before a login: the refusals of all operations but a delete.
+async fn under_the_old_id(store: &Store, old: &Session) -> Vec<Refusal> {
+    let id = old.id();
+    let mut refused = vec![
+        refusal(store.get(id).await),
+        refusal(store.get_fresh(id).await),
+        refusal(store.refresh(id).await),
+        refusal(store.refresh(old).await),
+        refusal(store.refresh_and_get(id).await),
+        refusal(store.export(id).await),
+        refusal(store.update(&mut old.clone()).await),
+        refusal(store.patch(id, Patch::new().suspend()).await),
+        refusal(store.patch(id, Patch::new().set("cart", &0).unwrap()).await),
+        refusal(store.bind(id, Binding::new("eve")).await),
+        refusal(store.unbind(id, "connection-a").await),
+        refusal(store.freeze(id, Freezing::new(TaskId::random(), "elsewhere")).await),
+        // Another's login with a planted id would else be handed the session.
+        refusal(store.rotate(id, Rotation::new().user("eve")).await),
+        refusal(store.rotate(id, Rotation::new()).await),
+    ];
+    refused.extend(store.get_many(&[id.clone(), id.clone()]).await.into_iter().map(refusal));
+    refused
+}
+
 #[rstest]
 #[tokio::test]
-async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete(#[values(Redis, Near, Memory)] on: On) {
+async fn whoever_planted_an_id_learns_nothing_after_a_login_but_that_there_is_a_newer_one(
+    #[values(Redis, Near, Memory)] on: On,
+    #[values(Rules::new(), Rules::new().touch_interval(MINUTE))] rules: Rules,
+) {
     let context = Context::on(on).await;
-    let store = context.store_at(Rules::new()).await;
-    let planted = store.create(NewSession::new()).await.unwrap().session;
+    let store = context.store_at(rules.rotation_grace(MINUTE * 2)).await;
+    let planted = context.session(&store, "a").await;
+    store.get(planted.id()).await.unwrap();
     let login = store.rotate(&planted, Rotation::new().user("ann")).await.unwrap().session;
-
-    let old = planted.id();
-    assert_eq!(store.get(old).await.unwrap(), None);
-    assert_eq!(store.refresh_and_get(old).await.unwrap(), None);
-    assert_eq!(refusal(store.patch(old, Patch::new().suspend()).await), Refusal::Missing);
-    // Another's login with the planted id would else be handed this session.
-    assert_eq!(refusal(store.rotate(old, Rotation::new().user("eve")).await), Refusal::Missing);
-    assert_eq!(refusal(store.create(NewSession::new().id(old.clone())).await), Refusal::Gone);
+    let before = context.dump().await;
+    for _ in 0..2 {
+        for refused in under_the_old_id(&store, &planted).await {
+            assert_eq!(refused, Refusal::Rotated { to: None });
+        }
+        context.clock.advance(MINUTE - Duration::from_millis(1));
+    }
+    assert_eq!(context.dump().await, before, "nothing came of it");
+    let error = store.get(planted.id()).await.unwrap_err();
+    assert!(error.is_rotated() && !error.is_missing());
+    assert!(!format!("{error} {error:?}").contains(login.id().as_str()));
+    assert_eq!(refusal(store.create(NewSession::new().id(planted.id().clone())).await), Refusal::Gone);
+    assert_eq!(store.session_by_connection("connection-a").await.unwrap().as_ref(), Some(&login));
     assert_eq!(store.get(login.id()).await.unwrap().as_ref(), Some(&login));
 
-    assert!(store.delete(old).await.unwrap());
+    context.clock.advance(Duration::from_millis(2));
+    assert_eq!(store.get(planted.id()).await.unwrap(), None);
+    assert!(store.refresh(&planted).await.unwrap().is_none());
+    assert_eq!(refusal(store.patch(&planted, Patch::new().suspend()).await), Refusal::Missing);
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_id_that_leads_to_one_that_a_login_left_says_the_same(#[values(Redis, Near, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new()).await;
+    let first = context.session(&store, "a").await;
+    let second = store.rotate(&first, Rotation::new()).await.unwrap().session;
+    store.rotate(&second, Rotation::new().user("ann")).await.unwrap();
+    for refused in under_the_old_id(&store, &first).await {
+        assert_eq!(refused, Refusal::Rotated { to: None });
+    }
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_logout_with_the_id_from_before_a_login_is_one_all_the_same(#[values(Redis, Near, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new()).await;
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap().session;
+    assert!(store.delete(visit.id()).await.unwrap());
     assert_eq!(store.get(login.id()).await.unwrap(), None);
     context.check().await;
+}
+
+#[tokio::test]
+async fn a_pointer_to_an_id_that_a_login_left_is_stale() {
+    let context = Context::redis().await;
+    let store = context.store(Rules::new()).await;
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    store.rotate(&visit, Rotation::new().user("ann")).await.unwrap();
+    let key = context.connection_key("c");
+    let _: () = context.command(&["SET", &key, visit.id().as_str(), "PX", "600000"]).await;
+    assert_eq!(store.session_by_connection("c").await.unwrap(), None);
+    assert_eq!(store.delete_user("eve", Some(visit.id())).await.unwrap().removed, []);
 }
 
 #[rstest]

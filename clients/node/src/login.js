@@ -94,7 +94,7 @@ class Login {
       } catch (error) {
         // It changed since it was copied.
         if (error instanceof ConflictError) continue;
-        if (error instanceof MovedError) return this.#rotatedByAnother(error.newId);
+        if (error instanceof MovedError && error.newId !== null) return this.#rotatedByAnother(error.newId);
         throw error;
       }
       return { session: await this.#complete(copy, known), evicted, byAnother: false };

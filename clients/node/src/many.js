@@ -5,7 +5,7 @@ import { ContendedError, CorruptError, InvalidError } from "./errors.js";
 import { checkSessionId, isSessionId, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
 import { foundOf, isTold, storedOf } from "./layout.js";
-import { lookup } from "./lookup.js";
+import { lookupUnlessLeft } from "./lookup.js";
 import { decodeRecord, unlessOver } from "./record.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames } from "./rules.js";
@@ -221,7 +221,7 @@ export async function deleteUser(begin, user, options) {
     // What is in another partition is not this user's.
     const { partitions, engine } = operation;
     const isNear = partitions.of(options.keep) === engine.partition;
-    const found = isNear ? await lookup(operation, options.keep) : null;
+    const found = isNear ? await lookupUnlessLeft(operation, options.keep) : null;
     if (found) deletion.keep.add(found.session.id);
   }
   while (!(await deleteBatch(operationOf(), deletion)));

@@ -52,6 +52,7 @@ const BY_WORD = {
   frozen: errors.FrozenError,
   conflict: errors.ConflictError,
   moved: errors.MovedError,
+  rotated: errors.MovedError,
   departed: errors.DepartedError,
   taken: errors.TakenError,
 };

@@ -95,7 +95,7 @@ def patch(
 def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None = None) -> Steps[Rotated]:
     """Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
     login does. For a while the old id leads to the session, but not when the user changes. Two rotations at once end
-    with one new id, which both callers learn; of two logins at once the second is refused with `Missing`. A login of a
+    with one new id, which both callers learn; of two logins at once the second is refused with `Moved`. A login of a
     user who is in another partition takes several steps, see docs/partitions.md.
     Raises `Missing`, `Exists` for the new id, `Limit`, `Frozen`."""
     check_names(user=user)

@@ -72,10 +72,11 @@ class Gone(Refused):
 
 
 class Moved(Refused):
-    """The session has a new id."""
+    """The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie.
+    `new_id` is `None` where a login left the id, for who planted that would be logged in too."""
 
-    def __init__(self, new_id: str) -> None:
-        super().__init__("the session has a new id")
+    def __init__(self, new_id: str | None = None) -> None:
+        super().__init__("the session has a newer id")
         self.new_id = new_id
 
 
@@ -184,6 +185,7 @@ _REFUSALS: dict[str, type[Refused]] = {
     "exists": Exists,
     "gone": Gone,
     "moved": Moved,
+    "rotated": Moved,
     "departed": Departed,
     "conflict": Conflict,
     "limit": Limit,

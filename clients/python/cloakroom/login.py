@@ -82,6 +82,8 @@ class Login:
             except errors.Conflict:
                 continue  # it changed since it was copied
             except errors.Moved as moved:
+                if moved.new_id is None:
+                    raise
                 return (yield from self._rotated_by_another(moved.new_id))
             with self._happened():
                 return Rotated((yield from self._complete(copy, values)), evicted, by_another=False)

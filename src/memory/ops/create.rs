@@ -79,7 +79,7 @@ fn expired(call: &Call<'_>, locked: &LockedShards<'_>, id: &SessionId) -> Result
     match &record.kind {
         Kind::Live if record.expires_at > call.now => Err(Halt::Refused(Refusal::Exists)),
         Kind::Live => Ok(Some(id.clone())),
-        Kind::Rotated(to) => Err(Halt::Refused(Refusal::Rotated { to: to.clone() })),
+        Kind::Rotated(to) => Err(Halt::Refused(Refusal::Rotated { to: Some(to.clone()) })),
         Kind::Departed(departure) => Err(departed(departure)),
         Kind::Deleted(_) => Err(Halt::Refused(Refusal::Gone)),
     }

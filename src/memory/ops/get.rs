@@ -22,6 +22,7 @@ pub(crate) fn find<T>(
             Kind::Departed(departure) if !record.is_silent(call.now) => {
                 Some(Found::Departed(departure.place.clone()))
             }
+            Kind::Deleted(Some(_)) if !record.is_silent(call.now) => Some(Found::Left),
             _ => None,
         })
     };
@@ -32,6 +33,7 @@ pub(crate) fn find<T>(
     match found {
         Some(Found::Live(answer)) => Ok(Some(answer)),
         Some(Found::Departed(place)) => Err(Error::Refused(Refusal::Departed { place })),
+        Some(Found::Left) => Err(Error::Refused(Refusal::Rotated { to: None })),
         Some(Found::Moved(_)) | None => Ok(None),
     }
 }
@@ -39,6 +41,8 @@ pub(crate) fn find<T>(
 enum Found<T> {
     Live(T),
     Moved(SessionId),
+    /// By a login, for an id that is not told.
+    Left,
     Departed(String),
 }
 

@@ -8,7 +8,7 @@ use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
 use crate::model::{
-    Error, EventKind, NewId, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms,
+    Error, EventKind, IdScheme, NewId, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms,
 };
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
@@ -28,7 +28,11 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) 
                 own_changes: 1,
             })
         }
-        Err(Error::Refused(Refusal::Rotated { to })) => {
+        // Its client is to hold a token, which only the other rotation knows.
+        Err(Error::Refused(Refusal::Rotated { to: Some(_) })) if call.rules.id_scheme == IdScheme::Token => {
+            Err(Error::Refused(Refusal::Rotated { to: None }))
+        }
+        Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
             let session = get::run(&call, &to)?.ok_or(Error::Refused(Refusal::Missing))?;
             Ok(Rotated::by_another(session))
         }

@@ -1,6 +1,6 @@
 //! rotate: a new id for a live session, and a login in the same step.
 
-use crate::model::{Error, NewId, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, ms};
+use crate::model::{Error, IdScheme, NewId, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::{lookup, script};
@@ -21,6 +21,10 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotatio
             let session = reply.session(&new_id)?;
             let evicted = plan.evicted(&mut reply)?;
             Ok(Rotated { session, token, evicted, by_another: false, own_changes: 1 })
+        }
+        // Its client is to hold a token, which only the other rotation knows.
+        "moved" if call.rules().id_scheme == IdScheme::Token => {
+            Err(Error::Refused(Refusal::Rotated { to: None }))
         }
         "moved" => {
             let session = lookup::session(call, &reply.session_id()?).await?;

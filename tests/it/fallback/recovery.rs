@@ -17,6 +17,7 @@ use cloakroom::fallback::FallbackPolicy;
 use cloakroom::{NewSession, Patch, Session, SessionId, SessionStore as _};
 
 use super::World;
+use crate::support::expect::unless_left;
 
 const TTL: Duration = Duration::from_secs(60);
 const POLICY: FallbackPolicy = FallbackPolicy::LocalOnly { ttl: TTL };
@@ -38,7 +39,7 @@ fn color(session: &Session) -> String {
 impl World {
     /// What the server has under an id, as another process sees it.
     async fn there(&self, id: &SessionId) -> Option<Session> {
-        self.other.get(id).await.unwrap()
+        unless_left(self.other.get(id).await)
     }
 
     /// A session of the server that this process has seen, and changed since it is away.
@@ -64,6 +65,6 @@ impl World {
     /// Nobody has a live session under an id.
     async fn assert_gone(&self, id: &SessionId) {
         assert!(self.there(id).await.is_none());
-        assert!(self.store.get(id).await.unwrap().is_none());
+        assert!(unless_left(self.store.get(id).await).is_none());
     }
 }

@@ -28,7 +28,7 @@ impl Plain {
             return saved(version, &seen);
         }
         let Some(at) = self.follow(&copy.id) else {
-            return Reply::word("missing");
+            return self.absent(&copy.id);
         };
         let stored = self.sessions[at].seen.clone();
         if copy.version != stored.version {
@@ -70,7 +70,7 @@ impl Plain {
             return reply("ok", version, &seen);
         }
         let Some(at) = self.follow(id) else {
-            return Reply::word("missing");
+            return self.absent(id);
         };
         let kept = &mut self.sessions[at];
         let expected = expect.and_then(|number| turn.copy(number)).map(|copy| copy.version().get());
@@ -98,7 +98,7 @@ impl Plain {
 
     pub(super) fn refresh(&mut self, id: &str) -> Reply {
         let Some(at) = self.follow(id) else {
-            return Reply::word("missing");
+            return self.absent(id);
         };
         let word = if self.touch(at) { "ok" } else { "unchanged" };
         let seen = &self.sessions[at].seen;
@@ -108,7 +108,7 @@ impl Plain {
 
     pub(super) fn refresh_and_get(&mut self, id: &str) -> Reply {
         match self.follow(id) {
-            None => Reply::word("missing"),
+            None => self.absent(id),
             Some(at) => {
                 self.touch(at);
                 Reply::word("ok").with_session(self.sessions[at].seen.clone())

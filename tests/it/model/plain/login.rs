@@ -155,7 +155,8 @@ impl Plain {
         let to = match &former.end {
             End::Rotated(to) => to,
             End::LoggedIn(to) if own => to,
-            _ => return Reply::word("missing"),
+            End::LoggedIn(_) => return Reply::word("rotated"),
+            End::Deleted => return Reply::word("missing"),
         };
         if own {
             self.recognize();
@@ -168,8 +169,10 @@ impl Plain {
             };
         }
         match self.follow(to) {
+            // Its client is to hold a token, which the other rotation has.
+            _ if self.rules.tokens => Reply::word("rotated"),
             Some(at) => Reply::word("by another").with_session(self.sessions[at].seen.clone()),
-            None => Reply::word("missing"),
+            None => self.absent(to),
         }
     }
 
@@ -184,7 +187,7 @@ impl Plain {
             return Reply::word("ok").with("id", &seen.id).with("version", version);
         }
         let Some(at) = self.follow(id) else {
-            return Reply::word("missing");
+            return self.absent(id);
         };
         let had = self.sessions[at].seen.clone();
         let reply = |word, version: u64, from: &str| {
@@ -226,6 +229,9 @@ impl Plain {
             return Reply::word("ok");
         }
         let Some(at) = self.follow(id) else {
+            if self.absent(id).word == "rotated" {
+                return self.absent(id);
+            }
             // The answer does not tell the two apart.
             self.noted = Some("missing");
             return Reply::word("unchanged");
