@@ -59,4 +59,5 @@ pub mod clients {
 /// The pages whose examples run with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/tokens.md")]
+#[doc = include_str!("../docs/guide.md")]
 mod pages {}

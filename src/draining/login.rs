@@ -21,9 +21,9 @@ use crate::store::session_store::SessionStore;
 
 impl DrainingStore {
     pub(crate) async fn log_in(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
-        rotation.check()?;
+        rotation.check(self.new.rules())?;
         let operation = self.operation_id.unwrap_or_else(OperationId::random);
-        let (store, user) = (self.under(operation), rotation.user.clone());
+        let (store, user) = (self.under(operation), rotation.named_user().to_owned());
         if store.has_limit() {
             let now = store.get(session.id()).await?;
             if now.is_some_and(|now| now.user() != Some(&*user)) {
@@ -80,7 +80,7 @@ impl Login<'_> {
                     return Err(Error::Refused(Refusal::Frozen));
                 }
                 // No login, but a new id for the same user, or one that it has already: that needs no other store.
-                Some(export) if export.session.index_fields.user == self.rotation.user => {
+                Some(export) if export.session.index_fields.user == self.rotation.named_user() => {
                     return self.rotate_there().await;
                 }
                 Some(export) if export.session.id != *self.old.id() => return self.rotate_there().await,
@@ -118,7 +118,7 @@ impl Login<'_> {
     async fn bring(&self, export: Export) -> Result<Session> {
         let Export { session: copied, changes } = export;
         let now = self.store.new.now().await?;
-        let session = copy_of(&copied, &self.new_id, &self.rotation.user, now);
+        let session = copy_of(&copied, &self.new_id, &self.rotation, self.store.new.rules(), now)?;
         let import = Import::new(Export::new(session.clone(), changes))
             .operation_id(self.steps().copy(copied.version));
         let mut brought = self.store.new.import(import.clone().if_absent()).await;

@@ -8,7 +8,9 @@ use crate::fallback::maybe_missing::MaybeMissing;
 use crate::fallback::place::{Adopt, Place};
 use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::store::FallbackStore;
-use crate::model::{Created, Error, Instant, Origin, Refusal, Result, Session, SessionId, SessionRef};
+use crate::model::{
+    Created, Error, Instant, Origin, Refusal, Removed, Result, Session, SessionId, SessionRef,
+};
 use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
 
@@ -146,11 +148,17 @@ impl FallbackStore {
     }
 
     /// Deletes a session where it is.
-    pub(crate) async fn delete_at(&self, session: &dyn SessionRef, ids: &[SessionId]) -> Result<bool> {
+    pub(crate) async fn delete_at(
+        &self,
+        session: &dyn SessionRef,
+        ids: &[SessionId],
+    ) -> Result<Option<Removed>> {
         let revoke = |local: &LocalSessions| {
-            local.revoke(ids)?;
+            let had = local.revoke(ids)?;
             self.coordinator.awaken();
-            Ok(true)
+            let had =
+                had.unwrap_or_else(|| Removed::of(session.id().clone(), &session.hint().index_fields()));
+            Ok(Some(had))
         };
         let is_away = self.away().is_some();
         let local = self
@@ -161,7 +169,7 @@ impl FallbackStore {
         if let Some(local) = local.filter(|local| is_away || ids.iter().any(|id| local.leads_here(id))) {
             return revoke(local);
         }
-        let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<bool>> {
+        let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Option<Removed>>> {
             match local.filter(|_| place == Place::Local) {
                 Some(local) => Box::pin(async move { revoke(local) }),
                 None => Box::pin(async move { store.delete(session).await }),

@@ -10,8 +10,8 @@ use crate::fallback::place::{Adopt, Place, open};
 use crate::fallback::store::FallbackStore;
 use crate::model::{
     Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Origin, Page,
-    PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector,
-    Session, SessionId, SessionRef, UserDeleted, require_name,
+    PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules,
+    Selector, Session, SessionId, SessionRef, UserDeleted, require_name,
 };
 use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
@@ -92,7 +92,7 @@ impl SessionStore for FallbackStore {
         };
         let (patched, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
         if place == Place::Store {
-            self.stale_cache(|cache| cache.patched(session.id(), &patch, &patched));
+            self.stale_cache(|cache| cache.patched(session.id(), &patched));
         }
         Ok(patched)
     }
@@ -177,7 +177,7 @@ impl SessionStore for FallbackStore {
         Ok(is_detached)
     }
 
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         let id = session.id();
         let mut ids = vec![id.clone()];
         ids.extend(self.stale_cache(|cache| cache.led_to(id)).flatten());

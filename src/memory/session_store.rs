@@ -13,8 +13,8 @@ use crate::memory::ops::{
 use crate::memory::store::MemoryStore;
 use crate::model::{
     Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
-    SessionId, SessionRef, UserDeleted,
+    PageRequest, Patch, Patched, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules, Selector,
+    Session, SessionId, SessionRef, UserDeleted,
 };
 use crate::store::session_store::SessionStore;
 
@@ -39,7 +39,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched> {
-        self.run("patch", |call| patch::run(call, session, &patch)).await
+        self.run("patch", |call| patch::run(call, session, patch)).await
     }
 
     async fn refresh(&self, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
@@ -63,8 +63,8 @@ impl SessionStore for MemoryStore {
         self.end_one("unbind", unbind).await
     }
 
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
-        self.end_one("delete", |call| delete::run(call, session)).await
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
+        self.search("delete", |call| delete::run(call, session)).await
     }
 
     async fn list(&self, of: &Selector, page: &PageRequest) -> Result<Page> {

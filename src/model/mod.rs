@@ -70,6 +70,7 @@ pub use lease_gap::LeaseGap;
 pub use leaving::{Fate, Leaving};
 pub(crate) use listing::IndexEntry;
 pub use listing::{Cursor, Page, PageRequest, Selector};
+pub(crate) use login::UserThen;
 pub use login::{Rotated, Rotation};
 pub use migration::{Direction, Freezing, Frozen, Leftover, Migration, Migrations, Phase};
 pub(crate) use migration::{Freeze, check_span};

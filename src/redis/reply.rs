@@ -122,6 +122,9 @@ impl Reply {
             "rotated" => Ok(Refusal::Rotated { to: None }),
             "departed" => self.text().map(|place| Refusal::Departed { place }),
             "limit" => self.number().map(|live| Refusal::Limit { live }),
+            "large" => {
+                self.number().and_then(|bytes| Ok(Refusal::TooLarge { bytes, entries: self.number()? }))
+            }
             "corrupt" => return self.text().map_or_else(|error| error, Error::corrupt),
             _ => Err(not_ours("a reply with an unknown word")),
         };

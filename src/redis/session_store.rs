@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::model::{
     Binding, Bound, Created, Error, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector,
-    Session, SessionId, SessionRef, UserDeleted,
+    PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Removed, Result, Rotated, Rotation, Rules,
+    Selector, Session, SessionId, SessionRef, UserDeleted,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
@@ -79,15 +79,15 @@ impl SessionStore for RedisStore {
         self.end_one("unbind", unbind).await
     }
 
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         let delete = |call: Arc<Call>| async move { commands::delete::run(&call, session).await };
-        match self.end_one("delete", delete).await {
+        match self.search("delete", delete).await {
             // It went to another partition by a login.
             Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
                 let delete = |call: Arc<Call>| async move { commands::delete::run(&call, &to).await };
-                match self.end_one("delete", delete).await {
+                match self.search("delete", delete).await {
                     // It has been left behind by another login since: only one is followed.
-                    Err(Error::Refused(Refusal::Rotated { .. })) => Ok(false),
+                    Err(Error::Refused(Refusal::Rotated { .. })) => Ok(None),
                     deleted => deleted,
                 }
             }

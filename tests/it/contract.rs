@@ -17,7 +17,7 @@ use cloakroom_export::script;
 use crate::support::repository::root;
 
 /// All the words that a reply may begin with.
-const WORDS: [&str; 17] = [
+const WORDS: [&str; 18] = [
     "ok",
     "again",
     "part",
@@ -31,6 +31,7 @@ const WORDS: [&str; 17] = [
     "departed",
     "gone",
     "limit",
+    "large",
     "need",
     "frozen",
     "taken",

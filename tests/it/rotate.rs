@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cloakroom::migration::{Freezing, TaskId};
-use cloakroom::{Binding, NewSession, OnLimit, OperationId, Patch, Refusal, Rotation, Rules, Session};
+use cloakroom::{Binding, Error, NewSession, OnLimit, OperationId, Patch, Refusal, Rotation, Rules, Session};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Near, Redis};
+use crate::support::context::On::{Memory, Near, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal, session_id};
 use crate::support::record::{DELETED, LIVE, MOVED};
@@ -36,8 +36,8 @@ async fn rotate_keeps_data_and_deadline_under_a_new_id(#[values(Redis, Near, Mem
         (stored.created_at, stored.last_active, stored.expires_at, stored.deadline),
         (
             session.created_at_ms(),
-            session.created_at_ms(),
-            session.expires_at_ms(),
+            context.clock.now_ms(),
+            session.expires_at_ms() + ms(MINUTE),
             session.created_at_ms() + ms(TTL * 3)
         )
     );
@@ -133,7 +133,7 @@ async fn after_the_rotation_grace_the_old_id_is_missing_to_every_operation_and_f
     assert_eq!(refusal(store.bind(&id, Binding::new("b")).await), Refusal::Missing);
     assert!(!store.unbind(&id, "connection-a").await.unwrap());
     assert_eq!(refusal(store.rotate(&id, Rotation::new()).await), Refusal::Missing);
-    assert!(!store.delete(&id).await.unwrap());
+    assert!(store.delete(&id).await.unwrap().is_none());
     assert_eq!(context.dump().await, before);
 
     let back = store.rotate(&new, Rotation::new().new_id(id.clone())).await.unwrap();
@@ -256,7 +256,7 @@ async fn a_logout_with_the_id_from_before_a_login_is_one_all_the_same(#[values(R
     let store = context.store_at(Rules::new()).await;
     let visit = store.create(NewSession::new()).await.unwrap().session;
     let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap().session;
-    assert!(store.delete(visit.id()).await.unwrap());
+    assert!(store.delete(visit.id()).await.unwrap().is_some());
     assert_eq!(store.get(login.id()).await.unwrap(), None);
     context.check().await;
 }
@@ -271,6 +271,114 @@ async fn a_pointer_to_an_id_that_a_login_left_is_stale() {
     let _: () = context.command(&["SET", &key, visit.id().as_str(), "PX", "600000"]).await;
     assert_eq!(store.session_by_connection("c").await.unwrap(), None);
     assert_eq!(store.delete_user("eve", Some(visit.id())).await.unwrap().removed, []);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_logout_keeps_what_is_in_the_session_and_nothing_of_the_user(
+    #[values(Redis, Near, Memory, Spread)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().max_lifetime(TTL)).await;
+    let visit = store.create(NewSession::new().set("cart", &[3]).unwrap()).await.unwrap().session;
+    let login = Rotation::new().user("ann").set("name", "Ann").unwrap();
+    let session = store.rotate(&visit, login).await.unwrap().session;
+    context.clock.advance(MINUTE);
+    let logout = Rotation::new().anonymous().remove("name");
+    let nobody = store.rotate(&session, logout.clone()).await.unwrap().session;
+    assert_eq!((nobody.user(), nobody.get::<Vec<u8>>("cart").unwrap()), (None, Some(vec![3])));
+    assert_eq!(nobody.get::<String>("name").unwrap(), None);
+    assert_eq!(nobody.deadline_ms(), Some(context.clock.now_ms() + ms(TTL)));
+    assert_eq!(store.get(nobody.id()).await.unwrap().as_ref(), Some(&nobody));
+    assert!(!context.exists(&context.user_key("ann")).await);
+    // Who has the id of the user has nothing of the next one's.
+    assert_eq!(refusal(store.get(session.id()).await), Refusal::Rotated { to: None });
+
+    // Where there is no user it is a rotation as any other.
+    let again = store.rotate(&nobody, logout).await.unwrap().session;
+    assert_eq!(store.get(nobody.id()).await.unwrap(), Some(again));
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_login_sets_ttl_deadline_and_attributes_in_the_same_step(
+    #[values(Redis, Near, Memory, Spread)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().max_lifetime(TTL * 2)).await;
+    let begin = || NewSession::new().set("a", &1).unwrap().set("b", &2).unwrap();
+    let mut deadlines = Vec::new();
+    for (user, login) in [
+        ("ann", Rotation::new()),
+        ("bob", Rotation::new().keep_deadline()),
+        ("eve", Rotation::new().lifetime(TTL * 9)),
+    ] {
+        let visit = store.create(begin()).await.unwrap().session;
+        context.clock.advance(MINUTE);
+        let login = login.user(user).ttl(MINUTE).remove("a").set("c", &3).unwrap();
+        let session = store.rotate(&visit, login).await.unwrap().session;
+        let now = context.clock.now_ms();
+        assert_eq!((session.user(), session.ttl()), (Some(user), MINUTE));
+        assert_eq!((session.last_active_ms(), session.expires_at_ms()), (now, now + ms(MINUTE)));
+        assert_eq!(session.attributes().iter().collect::<Vec<_>>(), [("b", "2"), ("c", "3")]);
+        assert_eq!(store.get(session.id()).await.unwrap().as_ref(), Some(&session));
+        deadlines.push(session.deadline_ms().unwrap() - now);
+        context.check().await;
+    }
+    assert_eq!(deadlines, [ms(TTL * 2), ms(TTL * 2 - MINUTE), ms(TTL * 9)]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_deadline_of_a_visit_ends_with_the_login_where_the_rules_have_none(
+    #[values(Redis, Memory, Spread)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new()).await;
+    let visit = store.create(NewSession::new().lifetime(MINUTE)).await.unwrap().session;
+    assert_eq!(visit.deadline_ms(), Some(visit.created_at_ms() + ms(MINUTE)));
+    assert_eq!(visit.expires_at_ms(), visit.created_at_ms() + ms(MINUTE));
+    let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap().session;
+    assert_eq!(login.deadline_ms(), None);
+    assert_eq!(login.expires_at_ms(), context.clock.now_ms() + ms(TTL));
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_rotation_that_would_make_a_session_too_large_changes_nothing(
+    #[values(Redis, Memory, Spread)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store(Rules::new().session_entries(1)).await;
+    let visit = store.create(NewSession::new().set("a", &1).unwrap()).await.unwrap().session;
+    let before = context.dump().await;
+    for rotation in [Rotation::new(), Rotation::new().user("ann"), Rotation::new().user("eve")] {
+        let refused = refusal(store.rotate(&visit, rotation.set("b", &1).unwrap()).await);
+        assert!(matches!(refused, Refusal::TooLarge { entries: 2, .. }), "{refused:?}");
+    }
+    assert_eq!(context.dump().await, before);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_rotation_to_an_empty_user_is_invalid_and_names_the_field(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store(Rules::new()).await;
+    let session = context.session(&store, "a").await;
+    let before = context.dump().await;
+    for (rotation, field) in [
+        (Rotation::new().user(""), "user id"),
+        (Rotation::new().ttl(Duration::ZERO), "ttl"),
+        (Rotation::new().lifetime(Duration::ZERO), "lifetime"),
+    ] {
+        match store.rotate(&session, rotation).await {
+            Err(Error::Invalid(invalid)) => assert_eq!(invalid.field, field),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(context.dump().await, before);
 }
 
 #[rstest]

@@ -88,7 +88,7 @@ async fn one(
     let session = store.get_fresh(&id).await?.ok_or_else(nothing)?;
     let user = session.user().map_or_else(|| "nobody".to_owned(), shown);
     confirm(arguments, &format!("End the session {} of {user}?", output.id(session.id())))?;
-    if !store.delete(&session).await? {
+    if store.delete(&session).await?.is_none() {
         return Err(nothing());
     }
     kicked.done = 1;

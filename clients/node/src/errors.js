@@ -156,7 +156,7 @@ export class LimitError extends RefusedError {
 /** The session's attributes and extensions would take more than allowed, or be more. */
 export class TooLargeError extends RefusedError {
   constructor({ bytes, entries }) {
-    super("limit", `the session's ${entries} entries would take ${bytes} bytes`);
+    super("large", `the session's ${entries} entries would take ${bytes} bytes`);
     this.bytes = bytes;
     this.entries = entries;
   }

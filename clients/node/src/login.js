@@ -25,7 +25,7 @@ import {
 } from "./errors.js";
 import { OperationId } from "./ids.js";
 import { current, exportOf, lookup } from "./lookup.js";
-import { expect, importOf, limitOf } from "./one.js";
+import { expect, importOf, limitOf, useOf } from "./one.js";
 import { Session, sessionOf } from "./session.js";
 
 /** How long a copy lives at most that does not become the session. */
@@ -115,8 +115,10 @@ class Login {
 
   /** The session as it will be, but for its connection and its short life. */
   #copyOf(record, now) {
-    const expires_at = Math.min(record.expires_at, now + COPY_LIVES);
-    const changed = { user: this.#user, connection: "", version: record.version + 1, expires_at };
+    const { maxLifetime } = this.#operation.rules;
+    const deadline = maxLifetime === undefined ? 0 : now + maxLifetime;
+    const expires_at = Math.min(record.expires_at, now + COPY_LIVES, deadline || Infinity);
+    const changed = { user: this.#user, connection: "", version: record.version + 1, deadline, expires_at };
     return { ...record, ...changed };
   }
 
@@ -219,7 +221,7 @@ class Login {
     // Under an id of its own, for a session that was brought in tells of no other call whether it has happened. And what has
     // no connection was not bound.
     const operation = this.#step(this.#target, new OperationId());
-    const binding = { new_connection: connection, new_node: node, policy: "refuse", grace_ms: operation.rules.grace };
+    const binding = { new_connection: connection, new_node: node, policy: "refuse", ...useOf(operation.rules) };
     const { reply } = await settle(operation, "bind", { id: this.#newId, ...routing, ...binding });
     if (reply.word === "taken" && "holder_id" in reply) return false;
     expect(reply, "ok", "unchanged");

@@ -26,6 +26,8 @@ export async function rotate(operation, target, rotation) {
     ...declared,
     new_id: newId,
     new_user: user,
+    // A login begins a lifetime, if the rules have one.
+    new_lifetime_ms: user === "" ? "" : (rules.maxLifetime ?? 0),
     grace_ms: rules.grace,
     rotation_grace_ms: rules.rotationGrace,
     tombstone_ms: rules.tombstone,

@@ -93,8 +93,8 @@ def patch(
 
 
 def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None = None) -> Steps[Rotated]:
-    """Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
-    login does. For a while the old id leads to the session, but not when the user changes. Two rotations at once end
+    """Gives a live session a new id, keeping its data, and makes it a user's in the same step: what a login does, from
+    which on a lifetime begins anew. For a while the old id leads to the session, but not when the user changes. Two rotations at once end
     with one new id, which both callers learn; of two logins at once the second is refused with `Moved`. A login of a
     user who is in another partition takes several steps, see docs/partitions.md.
     Raises `Missing`, `Exists` for the new id, `Limit`, `Frozen`."""
@@ -107,7 +107,9 @@ def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None
     new_id = partitions.new_id_in(home, operation.id) if new_id is None else new_id
     check_id(new_id)
     partitions.check_in(home, new_id)
-    values = {**values_of(target), "new_id": new_id, "new_user": user}
+    # A login begins a lifetime, if the rules have one.
+    lifetime_ms = engine.rules.lifetime_ms if user else None
+    values = {**values_of(target), "new_id": new_id, "new_user": user, "new_lifetime_ms": lifetime_ms}
     reply, victims = yield from operation.settle("rotate", values)
     if reply.word == "moved":
         with operation.doubting():

@@ -189,6 +189,7 @@ _REFUSALS: dict[str, type[Refused]] = {
     "departed": Departed,
     "conflict": Conflict,
     "limit": Limit,
+    "large": TooLarge,
     "frozen": Frozen,
     "taken": Taken,
 }
@@ -198,8 +199,6 @@ def of_reply(word: str, fields: dict[str, Any]) -> CloakroomError:
     """The error that a script's reply stands for; the fields of a refusal are those of its exception."""
     if word == "corrupt":
         return Corrupt(fields["key"])
-    if word == "limit" and "bytes" in fields:
-        return TooLarge(**fields)
     if word == "taken" and not fields:
         return Fenced()
     if word not in _REFUSALS:

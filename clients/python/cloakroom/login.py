@@ -98,13 +98,17 @@ class Login:
 
     def _copy_of(self, session: Session, now: int) -> Session:
         """The session as it will be, but for its connection and its short life."""
+        lifetime_ms = self.source.rules.lifetime_ms
+        deadline_ms = now + lifetime_ms if lifetime_ms else 0
+        expires_at_ms = min(session.expires_at_ms, now + min(_COPY_LIVES_MS, lifetime_ms or _COPY_LIVES_MS))
         return replace(
             session,
             id=self.new_id,
             user=self.user,
             connection="",
             version=session.version + 1,
-            expires_at_ms=min(session.expires_at_ms, now + _COPY_LIVES_MS),
+            deadline_ms=deadline_ms,
+            expires_at_ms=expires_at_ms,
             stored=Routing(),
         )
 

@@ -113,7 +113,7 @@ fn record(call: &Call<'_>, validated: &ValidatedSession, now: u64) -> Record {
         version: 0,
         created_at: now,
         ttl: ms(validated.ttl),
-        deadline: call.rules.max_lifetime.map_or(0, |lifetime| now + ms(lifetime)),
+        deadline: validated.deadline(now),
         last_active: now,
         expires_at: 0,
         stored_until: 0,

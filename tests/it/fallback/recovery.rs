@@ -14,7 +14,7 @@ mod unsure;
 use std::time::Duration;
 
 use cloakroom::fallback::FallbackPolicy;
-use cloakroom::{NewSession, Patch, Session, SessionId, SessionStore as _};
+use cloakroom::{NewSession, Patch, Rotation, Session, SessionId, SessionStore as _};
 
 use super::World;
 use crate::support::expect::unless_left;
@@ -34,6 +34,11 @@ fn blue() -> Patch {
 /// An attribute of what the server has under an id.
 fn color(session: &Session) -> String {
     session.get("color").unwrap().unwrap_or_default()
+}
+
+/// A login, or with an empty text a new id alone.
+fn to_user(user: &str) -> Rotation {
+    if user.is_empty() { Rotation::new() } else { Rotation::new().user(user) }
 }
 
 impl World {

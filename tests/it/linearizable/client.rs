@@ -273,7 +273,7 @@ impl Client {
                 Answer::Ended(store.unbind(&names.id(id), &names.connection(connection)).await?)
             }
             Call::Count { whose } => Answer::Counted(store.count(&names.selector(whose)).await?),
-            Call::Delete { id } => Answer::Ended(store.delete(&names.id(id)).await?),
+            Call::Delete { id } => Answer::Ended(store.delete(&names.id(id)).await?.is_some()),
             Call::DeleteUser { user } => {
                 let removed = store.delete_user(&names.user(user), None).await?.removed;
                 let removed = removed.iter().map(|removed| {

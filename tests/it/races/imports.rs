@@ -182,7 +182,7 @@ async fn a_later_version_against_a_delete_leaves_nothing(
         race.add(import(&store, &exports[1]));
         race.add({
             let (other, id) = (other.clone(), id.clone());
-            async move { other.delete(&id).await }.boxed()
+            async move { other.delete(&id).await.map(|deleted| deleted.is_some()) }.boxed()
         });
         let start = Start::of(round);
         let [imported, deleted] = race.run_as(start).await.try_into().unwrap();

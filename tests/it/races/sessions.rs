@@ -30,7 +30,7 @@ async fn against_delete(call: Call) {
         race.add(call(store.clone(), session.clone()));
         race.add({
             let (other, session) = (other.clone(), session.clone());
-            async move { other.delete(&session).await }
+            async move { other.delete(&session).await.map(|deleted| deleted.is_some()) }
         });
         let start = Start::of(round);
         let [called, deleted] = race.run_as(start).await.try_into().unwrap();

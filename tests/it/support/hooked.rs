@@ -13,8 +13,8 @@ use cloakroom::migration::{
 use cloakroom::nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, NodeRegistry};
 use cloakroom::{
     Binding, Bound, Created, Error, Health, NewId, NewSession, Obstacle, OperationId, Page, PageRequest,
-    Patch, Patched, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
-    SessionStore, Store, UserDeleted,
+    Patch, Patched, Refreshed, Removed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId,
+    SessionRef, SessionStore, Store, UserDeleted,
 };
 use tokio::sync::Semaphore;
 
@@ -298,7 +298,7 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
         self.call("unbind", self.inner.unbind(session, connection)).await
     }
 
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         self.call("delete", self.inner.delete(session)).await
     }
 
