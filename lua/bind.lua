@@ -53,11 +53,10 @@
 ]]
 
 local events = #ARGV == 18
-if #ARGV ~= 17 and not events or #KEYS ~= (events and 14 or 10) then
+if #ARGV ~= 17 and not events or #KEYS ~= (events and 15 or 10) then
   return redis.error_reply('ERR cloakroom bind: 10 KEYS and 17 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(11) end
+local tell, untold = event_teller(events and 11, 2)
 if untold then return untold end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key, expiry_key, user_key = unpack(KEYS)
@@ -124,12 +123,12 @@ record.connection, record.node, record.status = new_connection, new_node, RECORD
 record_change(record, op_id, now)
 permission_ask(index_pointer)
 if holder then
-  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 14, 'taken_over')
+  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 15, 'taken_over')
 end
 if keeps then record_keep(record, grace) end
 if extends then index_expiry(expiry_key, id, record, grace, now, keeps) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 if keeps then session_keep(new_keys, record, grace, now) end
-if tell then tell(13, 12, 'bound', '', id, record.user, new_connection, new_node, record.version) end
+if tell then tell(14, 13, 'bound', '', id, record.user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, connection, node, lost and holder_id or '' }

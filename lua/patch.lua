@@ -50,11 +50,10 @@
 ]]
 
 local events = #ARGV == 20
-if #ARGV ~= 19 and not events or #KEYS ~= (events and 8 or 6) then
+if #ARGV ~= 19 and not events or #KEYS ~= (events and 9 or 6) then
   return redis.error_reply('ERR cloakroom patch: 6 KEYS and 19 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(7) end
+local tell, untold = event_teller(events and 7)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, new_lifetime_ms, threshold, touch_ms,
@@ -171,6 +170,6 @@ if begins or extends then
   permission_ask()
   session_reschedule(keys, id, record, grace, now)
 end
-if differs then tell(8, nil, 'updated', '', id, user, connection, node, record.version) end
+if differs then tell(9, nil, 'updated', '', id, user, connection, node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

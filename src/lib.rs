@@ -22,10 +22,10 @@ pub mod testing;
 pub use crate::connect::connect;
 pub use crate::memory::{builder::MemoryStoreBuilder, store::MemoryStore};
 pub use crate::model::{
-    Binding, Bound, Created, Cursor, Entries, Error, Health, IdScheme, Invalid, NewId, NewSession, Obstacle,
-    OnLimit, OperationId, Page, PageRequest, Patch, Patched, Readiness, Refreshed, Refusal, Removed, Result,
-    Rotated, Rotation, Rules, Selector, ServerHealth, ServerMemory, ServerRole, Session, SessionId,
-    SessionRef, Status, Token, UserDeleted, Version,
+    Binding, Bound, Created, Cursor, Entries, Error, Explanation, Health, IdScheme, Invalid, NewId,
+    NewSession, Obstacle, OnLimit, OperationId, Page, PageRequest, Patch, Patched, Readiness, Refreshed,
+    Refusal, Removed, Result, Rotated, Rotation, Rules, Selector, ServerHealth, ServerMemory, ServerRole,
+    Session, SessionId, SessionRef, Status, Token, UserDeleted, Version,
 };
 #[cfg(feature = "redis")]
 pub use crate::redis::{
@@ -56,8 +56,20 @@ pub mod clients {
     pub use {::bb8, ::redis};
 }
 
-/// The pages whose examples run with the tests.
+/// The pages whose examples run with the tests, or are compiled with them. docs/operating.md is in tests/metrics.
 #[cfg(doctest)]
-#[doc = include_str!("../docs/tokens.md")]
-#[doc = include_str!("../docs/guide.md")]
-mod pages {}
+mod pages {
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/events.md")]
+    mod events {}
+    #[doc = include_str!("../docs/guide.md")]
+    mod guide {}
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/partitions.md")]
+    mod partitions {}
+    #[cfg(feature = "tls")]
+    #[doc = include_str!("../docs/production.md")]
+    mod production {}
+    #[doc = include_str!("../docs/tokens.md")]
+    mod tokens {}
+}

@@ -77,6 +77,8 @@ pub(crate) enum Command {
     List(ListArguments),
     /// Shows one session, or what became of it.
     Show(ShowArguments),
+    /// Tells what became of an id: live, expired, deleted, rotated, departed, or unknown.
+    Explain(ShowArguments),
     /// Ends sessions: their clients are logged out. Asks before it does.
     Kick(KickArguments),
     /// Writes all live sessions to a file. They stay where they are.

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use crate::draining::store::{DrainingStore, is_false, is_missing, is_none};
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, Fate, Health, NewId, NewSession, NodeIdentity, OperationId,
-    Page, PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Refusal, Removed, Result, Rotated,
-    Rotation, Rules, Selector, Session, SessionId, SessionRef, UserDeleted, cause,
+    Binding, Bound, Created, Error, Expired, Explanation, Fate, Health, NewId, NewSession, NodeIdentity,
+    OperationId, Page, PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Refusal, Removed, Result,
+    Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef, UserDeleted, cause,
 };
 use crate::store::join::{PendingCall, join};
 use crate::store::session_store::SessionStore;
@@ -153,6 +153,13 @@ impl SessionStore for DrainingStore {
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
         self.reap_in_either(batch).await
+    }
+
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        match self.new_calls.explain(id).await? {
+            Explanation::Unknown => self.old_calls.explain(id).await,
+            known => Ok(known),
+        }
     }
 
     fn rules(&self) -> &Rules {

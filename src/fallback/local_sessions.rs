@@ -13,12 +13,12 @@ use crate::fallback::place::{Place, open};
 use crate::fallback::reconciliation::Fate;
 use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::upload::{Brought, Upload};
-use crate::memory::ops::{create, delete_user, import, rotate, unbind};
+use crate::memory::ops::{create, delete_user, get, import, rotate, unbind};
 use crate::memory::record::Record;
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Created, Error, Export, Import, NewSession, OperationId, Refusal, Removed, Result, Rotated, Rotation,
-    SessionId, SessionRef, UserDeleted, ms,
+    Created, Error, Explanation, Export, Import, NewSession, OperationId, Refusal, Removed, Result, Rotated,
+    Rotation, SessionId, SessionRef, UserDeleted, ms,
 };
 use crate::store::session_store::SessionStore;
 
@@ -75,6 +75,18 @@ impl LocalSessions {
             return Some(Place::Left);
         }
         self.is_gone(&ledger, id).then_some(Place::Nowhere)
+    }
+
+    /// What became of an id here; `None`: of that the store knows best.
+    pub(crate) fn explain(&self, id: &SessionId) -> Option<Explanation> {
+        let ledger = self.ledger();
+        if ledger.is_revoked(id) {
+            return Some(Explanation::Deleted);
+        }
+        match get::explain(&self.memory.call(None), id) {
+            Explanation::Unknown => None,
+            known => Some(known),
+        }
     }
 
     fn is_gone(&self, ledger: &Ledger, id: &SessionId) -> bool {

@@ -9,10 +9,11 @@ use crate::fallback::breaker::Access;
 use crate::fallback::place::{Adopt, Place, open};
 use crate::fallback::store::FallbackStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Origin, Page,
-    PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules,
-    Selector, Session, SessionId, SessionRef, UserDeleted, require_name,
+    Binding, Bound, Created, Expired, Explanation, Health, NewId, NewSession, NodeIdentity, OperationId,
+    Origin, Page, PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Removed, Result, Rotated,
+    Rotation, Rules, Selector, Session, SessionId, SessionRef, UserDeleted, require_name,
 };
+use crate::store::event_store::EventStore;
 use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
 
@@ -251,6 +252,14 @@ impl SessionStore for FallbackStore {
         self.coordinator.through(Access::Write, self.store.reap(batch)).await
     }
 
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        let local = self.coordinator.local.as_ref().filter(|local| !local.is_idle());
+        if let Some(explanation) = local.and_then(|local| local.explain(id)) {
+            return Ok(explanation);
+        }
+        self.coordinator.through(Access::Read, self.store.explain(id)).await
+    }
+
     fn rules(&self) -> &Rules {
         self.coordinator.store.rules()
     }
@@ -292,5 +301,9 @@ impl SessionStore for FallbackStore {
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
         let store = self.store.as_node(identity);
         Arc::new(Self { identity: Some(identity.clone()), store, ..self.clone() })
+    }
+
+    fn event_store(&self) -> Option<&dyn EventStore> {
+        Some(self)
     }
 }

@@ -12,10 +12,11 @@ use crate::memory::ops::{
 };
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules, Selector,
-    Session, SessionId, SessionRef, UserDeleted,
+    Binding, Bound, Created, Expired, Explanation, Health, NewId, NewSession, NodeIdentity, OperationId,
+    Page, PageRequest, Patch, Patched, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules,
+    Selector, Session, SessionId, SessionRef, UserDeleted,
 };
+use crate::store::event_store::EventStore;
 use crate::store::session_store::SessionStore;
 
 #[async_trait]
@@ -91,6 +92,10 @@ impl SessionStore for MemoryStore {
         self.run("reap", |call| reap::run(call, batch)).await
     }
 
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        self.run("explain", |call| Ok(get::explain(&call, id))).await
+    }
+
     fn rules(&self) -> &Rules {
         &self.rules
     }
@@ -114,5 +119,9 @@ impl SessionStore for MemoryStore {
 
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
         Arc::new(Self { identity: Some(identity.clone()), ..self.clone() })
+    }
+
+    fn event_store(&self) -> Option<&dyn EventStore> {
+        Some(self)
     }
 }

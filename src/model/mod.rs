@@ -14,6 +14,7 @@ pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod event_position;
 pub(crate) mod expiry;
+mod explanation;
 mod export_text;
 mod health;
 #[cfg(feature = "redis")]
@@ -62,6 +63,7 @@ pub use event::{Ending, Event, EventKind, Told};
 pub(crate) use event_position::EntryId;
 pub use event_position::{EventsFrom, EventsPosition};
 pub use expiry::{Expired, Reaped};
+pub use explanation::Explanation;
 pub use health::{Health, Readiness, ServerHealth, ServerMemory, ServerRole};
 pub use id_scheme::IdScheme;
 pub(crate) use index_fields::{IndexFields, require_name, some};

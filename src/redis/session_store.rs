@@ -5,14 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Removed, Result, Rotated, Rotation, Rules,
-    Selector, Session, SessionId, SessionRef, UserDeleted,
+    Binding, Bound, Created, Error, Expired, Explanation, Health, NewId, NewSession, NodeIdentity,
+    OperationId, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Removed, Result, Rotated,
+    Rotation, Rules, Selector, Session, SessionId, SessionRef, UserDeleted,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
+use crate::redis::lookup;
 use crate::redis::store::RedisStore;
 use crate::redis::tidy;
+use crate::store::event_store::EventStore;
 use crate::store::session_store::SessionStore;
 use crate::stored::partitions::Partition;
 
@@ -149,6 +151,10 @@ impl SessionStore for RedisStore {
         reaped
     }
 
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        self.call("explain", |call| async move { lookup::explain(&call, id).await }).await
+    }
+
     fn rules(&self) -> &Rules {
         &self.config().rules
     }
@@ -181,6 +187,10 @@ impl SessionStore for RedisStore {
 
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
         Arc::new(Self { identity: Some(identity.clone()), ..self.clone() })
+    }
+
+    fn event_store(&self) -> Option<&dyn EventStore> {
+        Some(self)
     }
 }
 

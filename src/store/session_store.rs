@@ -6,10 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules, Selector,
-    Session, SessionId, SessionRef, UserDeleted,
+    Binding, Bound, Created, Expired, Explanation, Health, NewId, NewSession, NodeIdentity, OperationId,
+    Page, PageRequest, Patch, Patched, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules,
+    Selector, Session, SessionId, SessionRef, UserDeleted,
 };
+use crate::store::event_store::EventStore;
 use crate::store::join::join;
 
 /// A store of sessions: what a service does with them. Usable as `Arc<dyn SessionStore>`.
@@ -277,6 +278,13 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `reap.lua`: each session with its index entries, the batch at one instant.
     async fn reap(&self, batch: usize) -> Result<Reaped>;
 
+    /// Tells what became of an id, in one round trip: for support, and for a page that tells a user why they have to log in. An
+    /// expired session is told as that until it is reaped, a deletion and a rotation for as long as their ids stay closed.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn explain(&self, id: &SessionId) -> Result<Explanation>;
+
     /// What holds for all sessions of this store.
     fn rules(&self) -> &Rules;
 
@@ -339,6 +347,12 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # }
     /// ```
     fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore>;
+
+    /// What the store tells of its sessions, for whoever has it as a trait object. `None`: nothing by itself, as a
+    /// [`DrainingStore`](crate::draining::DrainingStore), which is two: read from those.
+    fn event_store(&self) -> Option<&dyn EventStore> {
+        None
+    }
 
     /// The same store, acting for one node while that node holds its lease:
     ///

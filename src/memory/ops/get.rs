@@ -2,7 +2,7 @@
 
 use crate::memory::call::Call;
 use crate::memory::record::{Kind, Record, SessionCopy};
-use crate::model::{Error, Fate, Refusal, Result, Session, SessionId, require_name};
+use crate::model::{Error, Explanation, Fate, Refusal, Result, Session, SessionId, require_name};
 
 pub(crate) fn run(call: &Call<'_>, id: &SessionId) -> Result<Option<Session>> {
     Ok(find(call, id, |id, record| record.copy(id, call.now))?.map(SessionCopy::read))
@@ -73,6 +73,20 @@ pub(crate) fn by_connection(call: Call<'_>, connection: &str) -> Result<Option<S
         Ok(record.map(|record| record.copy(id, now)))
     })?;
     Ok(found.map(SessionCopy::read))
+}
+
+/// The same for whoever asks about it: an expired session is told too.
+pub(crate) fn explain(call: &Call<'_>, id: &SessionId) -> Explanation {
+    let found = call.memory.shards.read(id, |record| match &record.kind {
+        Kind::Live if record.expires_at > call.now => Explanation::Live,
+        Kind::Live => Explanation::Expired { at_ms: record.expires_at },
+        _ if record.is_silent(call.now) => Explanation::Unknown,
+        Kind::Rotated(_) => Explanation::Rotated { by_login: false },
+        Kind::Deleted(Some(_)) => Explanation::Rotated { by_login: true },
+        Kind::Deleted(None) => Explanation::Deleted,
+        Kind::Departed(departure) => Explanation::Departed { place: departure.place.clone() },
+    });
+    found.unwrap_or(Explanation::Unknown)
 }
 
 /// What became of an id.

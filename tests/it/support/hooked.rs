@@ -12,9 +12,9 @@ use cloakroom::migration::{
 };
 use cloakroom::nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, NodeRegistry};
 use cloakroom::{
-    Binding, Bound, Created, Error, Health, NewId, NewSession, Obstacle, OperationId, Page, PageRequest,
-    Patch, Patched, Refreshed, Removed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId,
-    SessionRef, SessionStore, Store, UserDeleted,
+    Binding, Bound, Created, Error, Explanation, Health, NewId, NewSession, Obstacle, OperationId, Page,
+    PageRequest, Patch, Patched, Refreshed, Removed, Result, Rotated, Rotation, Rules, Selector, Session,
+    SessionId, SessionRef, SessionStore, Store, UserDeleted,
 };
 use tokio::sync::Semaphore;
 
@@ -324,6 +324,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
         self.call("reap", self.inner.reap(batch)).await
+    }
+
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        self.call("explain", self.inner.explain(id)).await
     }
 
     fn rules(&self) -> &Rules {
