@@ -3,14 +3,14 @@
 use cloakroom::{Explanation, RedisStore, SessionStore as _};
 use serde_json::json;
 
-use crate::arguments::ShowArguments;
+use crate::arguments::ExplainArguments;
 use crate::ask;
 use crate::failure::Failure;
 use crate::output::Output;
 
 pub(crate) async fn run(
     store: &RedisStore,
-    arguments: &ShowArguments,
+    arguments: &ExplainArguments,
     output: &Output,
 ) -> Result<(), Failure> {
     let explanation = store.explain(&ask::session_id(&arguments.id)?).await?;

@@ -7,5 +7,13 @@ mod files;
 mod help;
 mod kick;
 mod looking;
+mod migrate;
+#[cfg(unix)]
+mod reach;
 mod refused;
+mod servers;
+#[cfg(unix)]
+mod terminal;
+#[cfg(unix)]
+mod watch;
 mod world;
