@@ -17,8 +17,7 @@ use cloakroom::{
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let rules =
-        Rules::new().ttl(Duration::from_secs(2)).refresh_threshold(1.0).grace(Duration::from_secs(60));
+    let rules = Rules::new().idle_timeout(Duration::from_secs(2)).grace(Duration::from_secs(60));
     let store = store(rules).await?;
 
     println!("A visitor comes. The session is anonymous, and in nobody's index.");
@@ -28,7 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("\nAnn logs in: a new id, the same data, her index, in one step.");
     let login = store.rotate(&visit, Rotation::new().user("ann")).await?.session;
     show(&login);
-    println!("  The old id leads to {:?}: whoever planted it stays outside.", store.get(visit.id()).await?);
+    let old = store.get(visit.id()).await.expect_err("a login cuts the old id off");
+    println!("  The old id is {old}: whoever planted it stays outside.");
 
     println!("\nHer browser opens a WebSocket at gateway-1.");
     let bound = store.bind(&login, Binding::new("socket-7").node("gateway-1")).await?;

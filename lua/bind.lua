@@ -9,6 +9,8 @@
   KEYS[6]   holder_record   string  {ns:p}:session:<holder_id|id>
   KEYS[7]   holder_node     zset    {ns:p}:node:<holder_node>:sessions
   KEYS[8]   as_lease        string  {ns:p}:node:<as_node>:lease
+  KEYS[9]   expiry          zset    {ns:p}:expiry
+  KEYS[10]  user            zset    {ns:p}:user:<user>:sessions
   ARGV[1]   now_ms          integer; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
   ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
@@ -20,9 +22,12 @@
   ARGV[9]   holder_id       text; empty: none
   ARGV[10]  holder_node     text; empty: none
   ARGV[11]  policy          word: refuse, takeover; default: refuse
-  ARGV[12]  grace_ms        integer; default: 3600000
-  ARGV[13]  as_node         text; empty: none; the node that writes as the owner
-  ARGV[14]  lease_id        8 bytes; empty: none; its lease
+  ARGV[12]  user            text; empty: none
+  ARGV[13]  threshold       integer; default: 500; thousandths of ttl: extend when less is left
+  ARGV[14]  touch_ms        integer; default: 0; note no use when the last one is less than this ago
+  ARGV[15]  grace_ms        integer; default: 3600000
+  ARGV[16]  as_node         text; empty: none; the node that writes as the owner
+  ARGV[17]  lease_id        8 bytes; empty: none; its lease
 
   Replies
     {"ok", version, connection, node, holder_id}              what the session had before, and who lost the connection
@@ -30,13 +35,14 @@
     {"unchanged", version, connection, node, holder_id}       it was so already, nobody lost it; nothing was written
     {"unsure", now}                                           whether it has happened is not known; nothing is written
     {"missing"}
+    {"rotated"}                                               a login left the id for one that is not told
     {"moved", new_id}                                         call again with it, once
     {"departed", place}                                       it has gone to that place
     {"frozen"}                                                the session is, or the one to take over from
     {"taken", holder_id?}                                     the connection is another live session's: this one's;
                                                               without it, as_node does not hold its lease, or is not the
                                                               new node
-    {"need", "routing", user, connection, node}
+    {"need", "routing", user, connection, node}               the user only where its index has to live longer
     {"need", "holder", holder_id, holder_node}                the connection points to this session
     {"need", "reap", id}                                      run reap for it: it has expired, and is in the way
     {"corrupt", key}
@@ -46,14 +52,14 @@
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
-local events = #ARGV == 15
-if #ARGV ~= 14 and not events or #KEYS ~= (events and 13 or 8) then
-  return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV')
+local events = #ARGV == 18
+if #ARGV ~= 17 and not events or #KEYS ~= (events and 15 or 10) then
+  return redis.error_reply('ERR cloakroom bind: 10 KEYS and 17 ARGV')
 end
-local tell, untold = event_teller(events and 9, 2)
+local tell, untold = event_teller(events and 11, 2)
 if untold then return untold end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
-  as_lease_key = unpack(KEYS)
+  as_lease_key, expiry_key, user_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
@@ -62,10 +68,11 @@ local new_connection, new_node = args_required(ARGV[7]), args_name(ARGV[8])
 args_stored(new_connection, new_node, '', '')
 local holder_id, holder_node = ARGV[9], ARGV[10]
 local takeover = args_choice(ARGV[11], 'policy', 'takeover', 'refuse')
-local grace = args_integer(ARGV[12], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[13]), args_optional_token(ARGV[14], 'lease_id')
-local keys = { connection = connection_key, node = node_key }
-local new_keys = { connection = new_connection_key, node = new_node_key }
+local user, threshold = args_name(ARGV[12]), args_integer(ARGV[13], 'threshold', 1, 1000)
+local touch, grace = args_integer(ARGV[14], 'touch_ms', 0), args_integer(ARGV[15], 'grace_ms', 1)
+local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
+local keys = { user = user_key, connection = connection_key, node = node_key }
+local new_keys = { user = user_key, connection = new_connection_key, node = new_node_key }
 
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then
@@ -102,6 +109,13 @@ if foreign then return { 'corrupt', 'connection' } end
 if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
 if new_node ~= '' and index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 if holder and holder_node ~= '' and index_foreign(holder_node_key) then return { 'corrupt', 'holder_node' } end
+local extends, keeps = record_use(record, threshold, touch, grace, now)
+if keeps then
+  refusal = session_need(record, user, connection, node)
+  if refusal then return refusal end
+  if user ~= '' and index_foreign(user_key) then return { 'corrupt', 'user' } end
+end
+if extends and index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 
 -- A pointer that was lost is written anew.
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
@@ -109,9 +123,12 @@ record.connection, record.node, record.status = new_connection, new_node, RECORD
 record_change(record, op_id, now)
 permission_ask(index_pointer)
 if holder then
-  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 13, 'taken_over')
+  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 15, 'taken_over')
 end
+if keeps then record_keep(record, grace) end
+if extends then index_expiry(expiry_key, id, record, grace, now, keeps) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
-if tell then tell(12, 11, 'bound', '', id, record.user, new_connection, new_node, record.version) end
+if keeps then session_keep(new_keys, record, grace, now) end
+if tell then tell(14, 13, 'bound', '', id, record.user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, connection, node, lost and holder_id or '' }

@@ -35,7 +35,7 @@
     {"again", version, created_at, expires_at, evicted_id...}
     {"unsure", now}                             whether it has happened is not known; nothing was written now
     {"exists"}                                  a live session has this id
-    {"gone"}                                    this id was deleted a moment ago
+    {"gone"}                                    this id was deleted, or left by a login, a moment ago
     {"moved", new_id}                           this id was rotated away a moment ago
     {"taken", holder_id?}                       the connection is another live session's: this one's; without it,
                                                 as_node does not hold its lease, or is not the node
@@ -169,7 +169,7 @@ if not vacant then
   end
   local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
   if not refusal then return { 'exists' } end
-  if refusal[1] ~= 'missing' then return refusal end
+  if refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
   if record and record.kind == RECORD_DELETED then return { 'gone' } end
   refusal = connection ~= '' and session_holder(connection_key, connection, id, holder_id, holder_key, now)
   if refusal and refusal[2] ~= 'reap' then return refusal end

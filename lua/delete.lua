@@ -22,6 +22,7 @@
   Replies
     {"ok", version}        the version of the tombstone
     {"missing"}            no live session; an expired one is left to the reaper
+    {"rotated"}            a new_id was named, and another login has left the id
     {"moved", new_id}      call again with it, once
     {"conflict", version}  it is at another version than the one that was named
     {"frozen"}             it is being migrated, and a version was named

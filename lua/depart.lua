@@ -17,6 +17,7 @@
   Replies
     {"ok", version}      the version that it left at
     {"missing"}          it has expired or was deleted meanwhile
+    {"rotated"}          a login left the id: there is a newer one, which is not told
     {"moved", new_id}    it was thawed and rotated meanwhile
     {"departed", place}  by another task, or by one that has been cleaned up
     {"conflict", version}  that freeze is over; nothing keeps the session from being changed

@@ -14,6 +14,7 @@
   Replies
     {"ok", frozen_until, record}  the session as it was before
     {"missing"}
+    {"rotated"}                   a login left the id: there is a newer one, which is not told
     {"moved", new_id}             call again with it, once
     {"departed", place}           it has gone to that place
     {"frozen"}                    by another task

@@ -9,6 +9,7 @@
     {"moved", new_id}  call again with it, once
     {"departed", place}  it has gone to that place
     {"missing"}
+    {"rotated"}        a login left the id: there is a newer one, which is not told
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.

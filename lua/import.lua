@@ -126,7 +126,7 @@ if new.expires_at <= now then return { 'missing' } end
 -- It was here before and comes back: what says where it went is needed by nobody.
 if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)
-if refusal and refusal[1] ~= 'missing' then return refusal end
+if refusal and refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
 if old and old.kind == RECORD_DELETED then return { 'gone' } end
 if refusal then
   if replaces and replaces > 0 then return { 'missing' } end

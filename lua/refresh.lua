@@ -23,6 +23,7 @@
     {"ok", version, last_active, expires_at, record?}         the record if wanted
     {"unchanged", version, last_active, expires_at, record?}  used a moment ago; the record if wanted
     {"missing"}
+    {"rotated"}                                               a login left the id for one that is not told
     {"moved", new_id}                                         call again with it, once
     {"departed", place}                                       it has gone to that place
     {"frozen"}

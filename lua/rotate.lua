@@ -1,5 +1,5 @@
 --[[
-  rotate: give a live session a new id, keeping its data and deadline, and log a user in in the same step.
+  rotate: give a live session a new id, keeping its data, and log a user in or out in the same step.
 
   KEYS[1]   record             string  {ns:p}:session:<id>
   KEYS[2]   expiry             zset    {ns:p}:expiry
@@ -20,41 +20,50 @@
   ARGV[7]   new_id             utf-8
   ARGV[8]   new_user           utf-8; empty: the user it has
   ARGV[9]   grace_ms           integer; default: 3600000
-  ARGV[10]  rotation_grace_ms  integer; default: 30000; how long the old id answers moved, after a login missing
+  ARGV[10]  rotation_grace_ms  integer; default: 30000; how long the old id answers moved, after a login rotated
   ARGV[11]  tombstone_ms       integer; default: 30000
   ARGV[12]  limit              integer; 0: none; default: 0; checked when the user changes
   ARGV[13]  policy             word: reject, evict; default: reject
   ARGV[14]  as_node            text; empty: none; the node that writes as the owner
   ARGV[15]  lease_id           8 bytes; empty: none; its lease
-  ARGV[16+] victim             group   id, connection, node
+  ARGV[16]  becomes            word: anonymous; empty: the new user's; anonymous: it loses its user, whoever new_user is
+  ARGV[17]  new_ttl_ms         integer; at most 315360000000; empty: as it is
+  ARGV[18]  new_lifetime_ms    integer; 0: none; empty: the deadline stays; how long it lives at most from now on
+  ARGV[19]  entries_bytes      integer; at most 15728640; default: 262144; the most that all entries may take
+  ARGV[20]  entries_most       integer; default: 1024; how many entries there may be at most, and how many changes
+  ARGV[21]  changes            entries; empty: none; an empty value removes
+  ARGV[22+] victim             group   id, connection, node
 
   Replies
     {"ok", record, evicted_id...}     the session under its new id
     {"again", record, evicted_id...}  it has happened before
     {"exists"}                        the new id is in use
     {"unsure", now}                   it has happened, and what the session was then is not known any more
-    {"missing"}                       no live session; or another rotation was first, with a login
+    {"missing"}                       no live session
+    {"rotated"}                       another rotation was first, with a login: there is a newer id
     {"moved", new_id}                 another rotation was first: this is the id
     {"departed", place}               it has gone to that place
     {"frozen"}
     {"taken"}                         as_node does not hold its lease, or not the session
     {"limit", live}                   the new user has that many sessions, and the policy is to reject
+    {"large", bytes, entries}         the entries would take that many bytes, and be so many
     {"need", "routing", user, connection, node}
     {"need", "evict", id...}          declare these as victims
     {"need", "remove", id...}         run delete_user of <new_user> for these: there are far too many
     {"corrupt", key}
   Writes: all of the keys, or nothing.
-  Events: rotated, with the new id; why: login, if the user is another; ended (evicted).
+  Events: rotated, with the new id; why: login, if the user is another, or logout, if there is none any more; ended
+          (evicted).
   Again:  same op_id → again, with those that it evicted among the victims that are declared now, while the
           record stays under the old id.
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
 ]]
 
 local victim_count = (#KEYS - 8) / 3
-local events = #ARGV ~= #KEYS + 7
+local events = #ARGV ~= #KEYS + 13
 if events then victim_count = (#KEYS - 11) / 4 end
-if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 16 then
-  return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 15 ARGV, and 3 of each a victim, at most 200')
+if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 22 then
+  return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 21 ARGV, and 3 of each a victim, at most 200')
 end
 local stream_at = victim_count * 3 + 11
 local tell, untold = event_teller(events and stream_at - 2, 1)
@@ -62,14 +71,15 @@ if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
 local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit, policy,
-  as_node, lease_id = unpack(ARGV, 1, 15)
+  as_node, lease_id, becomes, new_ttl_ms, new_lifetime_ms, entries_bytes, entries_most, changes = unpack(ARGV, 1, 21)
 
--- Ordinarily: the user stays, and nothing is under the new id. Whatever is not sure here, and each argument that is not
+-- Ordinarily: only the id is to be another, and nothing is under the new one. Whatever is not sure here, and each argument that is not
 -- plainly right, is for what comes below.
-if victim_count == 0 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+if victim_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
   and (new_user == '' or new_user == user) and (policy == 'reject' or policy == 'evict')
-  and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit):find('^%d*$')
-  and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= LIMIT_MOST
+  and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit .. entries_bytes .. entries_most):find('^%d*$')
+  and entries_bytes ~= '' and entries_bytes + 0 <= ENTRIES_MOST and entries_most ~= '' and entries_most + 0 <= ARGS_MOST
+  and (new_lifetime_ms == '' or new_lifetime_ms == '0') and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= LIMIT_MOST
   and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
   and #user <= 256 and #connection <= 256 and #node <= 256
   and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
@@ -100,8 +110,13 @@ if victim_count == 0 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE
       if entry_kind < 1 or entry_kind > 2 then break end
       position = position + ENTRY_HEADER_SIZE + key_size + value_size
     end
+    -- It is used now, and has its whole idle time again.
+    local lives_until = now + ttl
+    if deadline > 0 and lives_until > deadline then lives_until = deadline end
+    if lives_until < expires_at then lives_until = expires_at end
     if format == RECORD_FORMAT and kind == RECORD_LIVE and state >= RECORD_ACTIVE and state < RECORD_MIGRATING
-      and expires_at > now and stored_until >= expires_at and version >= 1
+      and expires_at > now and stored_until >= lives_until + grace / 2 and stored_until <= lives_until + grace
+      and version >= 1 and (new_lifetime_ms == '' or deadline == 0)
       and body_start + body_size == size + 1 and position == size + 1
       and user_size == #user and connection_size == #connection and node_size == #node
       and raw:sub(RECORD_HEADER_SIZE + 1, body_start - 1) == user .. connection .. node
@@ -109,7 +124,7 @@ if victim_count == 0 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE
     then
       local in_user = user == '' and 2 or redis.pcall('ZADD', new_user_key, created_at, new_id)
       local in_node = type(in_user) == 'number' and (node == '' and 2 or redis.pcall('ZADD', node_key, created_at, new_id))
-      if type(in_node) == 'number' and type(redis.pcall('ZADD', expiry_key, expires_at, new_id)) == 'number' then
+      if type(in_node) == 'number' and type(redis.pcall('ZADD', expiry_key, lives_until, new_id)) == 'number' then
         local was_in = redis.call('ZREM', expiry_key, id)
         if user ~= '' then was_in = was_in * redis.call('ZREM', user_key, id) end
         if node ~= '' then was_in = was_in * redis.call('ZREM', node_key, id) end
@@ -134,7 +149,9 @@ if victim_count == 0 and as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE
         version = version + 1
         local written = struct.pack(RECORD_CHANGED, body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
           version)
-        local new = raw:sub(1, RECORD_CHANGED_OFFSET) .. written .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1)
+        local new = raw:sub(1, RECORD_CHANGED_OFFSET) .. written
+          .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1, RECORD_TIMES_OFFSET)
+          .. struct.pack(RECORD_TIMES, now, lives_until, stored_until) .. raw:sub(RECORD_HEADER_SIZE + 1)
         if tell then tell(stream_at, nil, 'rotated', '', id, user, connection, node, version, new_id) end
         redis.call('SET', new_record_key, new, 'PX', rest)
         if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
@@ -164,7 +181,14 @@ local limit = args_integer(limit, 'limit', 0, LIMIT_MOST)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')
-local declared = limit_declared(victim_count, 9, 16, stream_at + 1, new_user_key, expiry_key)
+local anonymous = args_word(becomes, 'becomes', { [''] = false, anonymous = true })
+if anonymous then new_user = '' end
+local ttl = args_optional_integer(new_ttl_ms, 'new_ttl_ms', 1, ARGS_TTL_MOST)
+local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
+local most_bytes = args_integer(entries_bytes, 'entries_bytes', 0, ENTRIES_MOST)
+local most = args_integer(entries_most, 'entries_most', 0)
+local _, count = entries_argument(changes, 'changes', true, most)
+local declared = limit_declared(victim_count, 9, 22, stream_at + 1, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 
@@ -189,22 +213,28 @@ if refusal then return refusal end
 
 local old = record_decode(record.raw)
 local victims = {}
-local login = new_user ~= '' and new_user ~= user
+local login, logout = new_user ~= '' and new_user ~= user, anonymous and user ~= ''
+if count > 0 then
+  local changed, bytes, entries = entries_change(record, changes, count, most_bytes, most)
+  if not changed then return { 'large', bytes, entries } end
+end
+if login or logout then record.user = new_user end
 if login then
-  record.user = new_user
   victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, new_id, limit, evict, now)
   if refusal then return refusal end
 end
 if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
 record_change(record, op_id, now)
+record_begin(record, ttl, lifetime, now)
 -- Copies that may wait are of the old id.
-record.copies_until, record.stored_until = copies_until, math.max(record.stored_until, copies_until)
+record.copies_until, record.stored_until = copies_until, math.min(record.stored_until, record.expires_at + grace)
+record_keep(record, grace)
 refusal = session_index(new_keys, new_id, record, grace, now, {})
 if refusal then return refusal end
 session_unindex(keys, id, old, now)
-session_tell(tell, stream_at, 'rotated', login and 'login' or '', id, record, record.version, new_id)
+session_tell(tell, stream_at, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version, new_id)
 record_store(new_record_key, record, now)
 if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
--- Who planted the id of a session before its login must not follow it: then the old id answers as if deleted.
-record_leave(record_key, old, op_id, login and RECORD_DELETED or RECORD_MOVED, new_id, rotation_grace, now)
+-- Who planted the id of a session before its login must not follow it, nor who has the id of a user who logged out.
+record_leave(record_key, old, op_id, (login or logout) and RECORD_DELETED or RECORD_MOVED, new_id, rotation_grace, now)
 return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) }, tell)

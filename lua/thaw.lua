@@ -12,6 +12,7 @@
     {"ok", version}
     {"unchanged", version}  it is not frozen
     {"missing"}
+    {"rotated"}             a login left the id: there is a newer one, which is not told
     {"moved", new_id}       it was thawed and rotated meanwhile
     {"departed", place}     it has gone to that place
     {"frozen"}              by another task, or in the other direction

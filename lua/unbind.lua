@@ -20,6 +20,7 @@
     {"unchanged", version}    the session has another connection, or none
     {"unsure", now}           whether it has happened is not known; nothing was written now
     {"missing"}
+    {"rotated"}               a login left the id: there is a newer one, which is not told
     {"moved", new_id}         call again with it, once
     {"departed", place}       it has gone to that place
     {"frozen"}

@@ -25,15 +25,18 @@
   ARGV[12]  holder_id       text; empty: none
   ARGV[13]  status          word: active, suspended
   ARGV[14]  ttl_ms          integer; at most 315360000000
-  ARGV[15]  grace_ms        integer; default: 3600000
-  ARGV[16]  as_node         text; empty: none; the node that writes as the owner
-  ARGV[17]  lease_id        8 bytes; empty: none; its lease
-  ARGV[18]  entries         entries; empty: none
+  ARGV[15]  threshold       integer; default: 500; thousandths of ttl: extend when less is left
+  ARGV[16]  touch_ms        integer; default: 0; note no use when the last one is less than this ago
+  ARGV[17]  grace_ms        integer; default: 3600000
+  ARGV[18]  as_node         text; empty: none; the node that writes as the owner
+  ARGV[19]  lease_id        8 bytes; empty: none; its lease
+  ARGV[20]  entries         entries; empty: none
 
   Replies
     {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
     {"unsure", now}                                    whether it has happened is not known; nothing was written now
     {"missing"}
+    {"rotated"}                                        a login left the id: there is a newer one, which is not told
     {"moved", new_id}                                  call again with it, once
     {"departed", place}                                it has gone to that place
     {"frozen"}
@@ -50,9 +53,9 @@
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease
 ]]
 
-local events = #ARGV == 19
-if #ARGV ~= 18 and not events or #KEYS ~= (events and 14 or 10) then
-  return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV')
+local events = #ARGV == 21
+if #ARGV ~= 20 and not events or #KEYS ~= (events and 14 or 10) then
+  return redis.error_reply('ERR cloakroom update: 10 KEYS and 20 ARGV')
 end
 local tell, untold = event_teller(events and 11)
 if untold then return untold end
@@ -69,9 +72,10 @@ local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11
 args_stored(new_user, new_connection, new_node, '')
 local holder_id = ARGV[12]
 local status = record_status(ARGV[13])
-local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1, ARGS_TTL_MOST), args_integer(ARGV[15], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
-local entries, listed = entries_argument(ARGV[18], 'entries')
+local ttl, threshold = args_integer(ARGV[14], 'ttl_ms', 1, ARGS_TTL_MOST), args_integer(ARGV[15], 'threshold', 1, 1000)
+local touch, grace = args_integer(ARGV[16], 'touch_ms', 0), args_integer(ARGV[17], 'grace_ms', 1)
+local as_node, lease = args_name(ARGV[18]), args_optional_token(ARGV[19], 'lease_id')
+local entries, listed = entries_argument(ARGV[20], 'entries')
 
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
@@ -87,20 +91,19 @@ if not refusal and new_connection ~= '' and new_connection ~= connection then
 end
 record.user, record.connection, record.node = new_user, new_connection, new_node
 local rerouted = new_user ~= user or new_connection ~= connection or new_node ~= node
-if not refusal and (rerouted or ttl ~= record.ttl) then
+local begins, extends = ttl ~= record.ttl, false
+if begins then record_begin(record, ttl, nil, now) else extends = record_use(record, threshold, touch, grace, now) end
+if not refusal and (rerouted or begins or extends) then
   refusal = session_foreign(keys, old) or session_foreign(new_keys, record)
 end
 if refusal then return refusal end
 
-if rerouted or ttl ~= record.ttl then permission_ask(index_pointer) end
+if rerouted or begins or extends then permission_ask(index_pointer) end
 record_set_entries(record, entries, listed)
 local differs = rerouted or record.status ~= status
 record.status = status
 record_change(record, op_id, now)
-if ttl ~= record.ttl then
-  record_set_ttl(record, ttl, now)
-  session_reschedule(new_keys, id, record, grace, now)
-end
+if begins or extends then session_reschedule(new_keys, id, record, grace, now) end
 if rerouted then session_reroute(keys, new_keys, id, old, record, grace, now) end
 if tell and differs then tell(14, 13, 'updated', '', id, new_user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)

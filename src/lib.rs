@@ -22,10 +22,10 @@ pub mod testing;
 pub use crate::connect::connect;
 pub use crate::memory::{builder::MemoryStoreBuilder, store::MemoryStore};
 pub use crate::model::{
-    Binding, Bound, Created, Cursor, Entries, Error, Health, IdScheme, Invalid, NewId, NewSession, Obstacle,
-    OnLimit, OperationId, Page, PageRequest, Patch, Patched, Readiness, Refreshed, Refusal, Removed, Result,
-    Rotated, Rotation, Rules, Selector, ServerHealth, ServerMemory, ServerRole, Session, SessionId,
-    SessionRef, Status, Token, UserDeleted, Version,
+    Binding, Bound, Created, Cursor, Entries, Error, Explanation, Health, IdScheme, Invalid, NewId,
+    NewSession, Obstacle, OnLimit, OperationId, Page, PageRequest, Patch, Patched, Readiness, Refreshed,
+    Refusal, Removed, Result, Rotated, Rotation, Rules, Selector, ServerHealth, ServerMemory, ServerRole,
+    Session, SessionId, SessionRef, Status, Token, UserDeleted, Version,
 };
 #[cfg(feature = "redis")]
 pub use crate::redis::{
@@ -64,6 +64,8 @@ mod pages {
     #[cfg(feature = "redis")]
     #[doc = include_str!("../docs/events.md")]
     mod events {}
+    #[doc = include_str!("../docs/guide.md")]
+    mod guide {}
     #[cfg(feature = "redis")]
     #[doc = include_str!("../docs/partitions.md")]
     mod partitions {}

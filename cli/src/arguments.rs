@@ -121,6 +121,8 @@ pub(crate) enum Command {
     List(ListArguments),
     /// Shows one session, or what became of it.
     Show(ShowArguments),
+    /// Tells what became of an id: live, expired, deleted, rotated, departed, or unknown.
+    Explain(ExplainArguments),
     /// Ends sessions: their clients are logged out. Asks before it does.
     Kick(KickArguments),
     /// Tells what becomes of sessions, as it happens, until it is interrupted.
@@ -184,6 +186,12 @@ pub(crate) struct ShowArguments {
     /// Looks for it among the sessions whose connections this node holds.
     #[arg(long)]
     pub(crate) node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// The session's id, a secret; `-` reads it from standard input, where no history keeps it.
+    pub(crate) id: String,
 }
 
 #[derive(Debug, Args)]

@@ -45,6 +45,7 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
         Command::Users(users) => commands::users::run(&open().await?, users, output).await,
         Command::List(list) => commands::list::run(&open().await?, list, output).await,
         Command::Show(show) => commands::show::run(&open().await?, show, output).await,
+        Command::Explain(explain) => commands::explain::run(&open().await?, explain, output).await,
         Command::Kick(kick) => commands::kick::run(&open().await?, kick, output).await,
         Command::Watch(watch) => commands::watch::run(&open().await?, watch, output).await,
         Command::Export(export) => {

@@ -239,6 +239,7 @@ local function record_read(key, now)
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
+  if record and record.kind == 3 and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == 3 then return { 'missing' } end
   if record.kind == 2 then return { 'moved', record.body } end
   if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
@@ -280,6 +281,26 @@ local function record_change(record, op_id, now)
   local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
   record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
+local function record_extended(record, now)
+  local expires_at = now + record.ttl
+  if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
+  return expires_at
+end
+local function record_use(record, threshold, touch, grace, now)
+  local left, idle = record.expires_at - now, now - record.last_active
+  if math.abs(idle) < touch and left > touch then return false, false end
+  record.last_active = now
+  local expires_at = record_extended(record, now)
+  if left * 1000 >= record.ttl * threshold or expires_at <= record.expires_at then return false, false end
+  record.expires_at = expires_at
+  return true, record.stored_until < math.max(expires_at + grace / 2, record.copies_until)
+end
+local function record_keep(record, grace)
+  local stored_until, copies_until = record.stored_until, record.copies_until or 0
+  if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
+  record.stored_until = math.max(record.expires_at + grace, copies_until)
+  return true
+end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
 end
@@ -289,6 +310,16 @@ local function index_foreign(key)
 end
 local function index_keep(key, ttl, grace, fresh)
   if fresh or redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl + grace) end
+end
+local function index_expiry(key, id, record, grace, now, is_kept_longer)
+  local entered = typed_call('ZADD', key, record.expires_at, id)
+  if type(entered) == 'table' then return entered end
+  if entered == 0 and not is_kept_longer then return nil end
+  local deadline = (math.floor(record.stored_until / grace) + 1) * grace
+  if redis.call('ZADD', key, 'GT', 'CH', deadline, '') == 0 then return nil end
+  if type(redis.pcall('PEXPIRE', key, deadline - now)) == 'number' then return nil end
+  redis.call('ZREM', key, '')
+  redis.call('PEXPIRE', key, deadline - now)
 end
 local function index_pointer(key)
   local id = typed_call('GET', key)
@@ -312,6 +343,12 @@ local function session_holder(connection_key, connection, id, holder_id, holder_
   if not holder or holder.kind ~= 1 or holder.connection ~= connection then return nil end
   if holder.expires_at <= now then return { 'need', 'reap', pointer } end
   return { 'taken', pointer }, holder
+end
+local function session_keep(keys, record, grace, now)
+  local ttl = record.stored_until - now
+  if record.user ~= '' then index_keep(keys.user, ttl, grace) end
+  if record.connection ~= '' then index_keep(keys.connection, ttl, grace) end
+  if record.node ~= '' then index_keep(keys.node, ttl, grace) end
 end
 local function session_move_entry(old_key, old_owner, new_key, new_owner, id, record, grace, now)
   if old_owner == new_owner then return end
@@ -352,14 +389,14 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-local events = #ARGV == 15
-if #ARGV ~= 14 and not events or #KEYS ~= (events and 13 or 8) then
-  return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV')
+local events = #ARGV == 18
+if #ARGV ~= 17 and not events or #KEYS ~= (events and 15 or 10) then
+  return redis.error_reply('ERR cloakroom bind: 10 KEYS and 17 ARGV')
 end
-local tell, untold = event_teller(events and 9, 2)
+local tell, untold = event_teller(events and 11, 2)
 if untold then return untold end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
-  as_lease_key = unpack(KEYS)
+  as_lease_key, expiry_key, user_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
@@ -368,10 +405,11 @@ local new_connection, new_node = args_required(ARGV[7]), args_name(ARGV[8])
 args_stored(new_connection, new_node, '', '')
 local holder_id, holder_node = ARGV[9], ARGV[10]
 local takeover = args_choice(ARGV[11], 'policy', 'takeover', 'refuse')
-local grace = args_integer(ARGV[12], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[13]), args_optional_token(ARGV[14], 'lease_id')
-local keys = { connection = connection_key, node = node_key }
-local new_keys = { connection = new_connection_key, node = new_node_key }
+local user, threshold = args_name(ARGV[12]), args_integer(ARGV[13], 'threshold', 1, 1000)
+local touch, grace = args_integer(ARGV[14], 'touch_ms', 0), args_integer(ARGV[15], 'grace_ms', 1)
+local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
+local keys = { user = user_key, connection = connection_key, node = node_key }
+local new_keys = { user = user_key, connection = new_connection_key, node = new_node_key }
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then
   local lost = holder_id ~= '' and record_read(holder_key, now) or nil
@@ -404,14 +442,24 @@ if foreign then return { 'corrupt', 'connection' } end
 if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
 if new_node ~= '' and index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 if holder and holder_node ~= '' and index_foreign(holder_node_key) then return { 'corrupt', 'holder_node' } end
+local extends, keeps = record_use(record, threshold, touch, grace, now)
+if keeps then
+  refusal = session_need(record, user, connection, node)
+  if refusal then return refusal end
+  if user ~= '' and index_foreign(user_key) then return { 'corrupt', 'user' } end
+end
+if extends and index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
 record.connection, record.node, record.status = new_connection, new_node, 1
 record_change(record, op_id, now)
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 if holder then
-  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 13, 'taken_over')
+  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 15, 'taken_over')
 end
+if keeps then record_keep(record, grace) end
+if extends then index_expiry(expiry_key, id, record, grace, now, keeps) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
-if tell then tell(12, 11, 'bound', '', id, record.user, new_connection, new_node, record.version) end
+if keeps then session_keep(new_keys, record, grace, now) end
+if tell then tell(14, 13, 'bound', '', id, record.user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, connection, node, lost and holder_id or '' }

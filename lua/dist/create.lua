@@ -340,6 +340,7 @@ local function record_read_head(key, now)
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
+  if record and record.kind == 3 and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == 3 then return { 'missing' } end
   if record.kind == 2 then return { 'moved', record.body } end
   if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
@@ -673,7 +674,7 @@ if not vacant then
   end
   local refusal = record and record_unsure(record, op_id, bound, now) or record_refusal(record, corrupt, now)
   if not refusal then return { 'exists' } end
-  if refusal[1] ~= 'missing' then return refusal end
+  if refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
   if record and record.kind == 3 then return { 'gone' } end
   refusal = connection ~= '' and session_holder(connection_key, connection, id, holder_id, holder_key, now)
   if refusal and refusal[2] ~= 'reap' then return refusal end

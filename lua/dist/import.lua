@@ -265,6 +265,7 @@ local function record_read_head(key, now)
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
+  if record and record.kind == 3 and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == 3 then return { 'missing' } end
   if record.kind == 2 then return { 'moved', record.body } end
   if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
@@ -691,7 +692,7 @@ if unsure then return unsure end
 if new.expires_at <= now then return { 'missing' } end
 if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)
-if refusal and refusal[1] ~= 'missing' then return refusal end
+if refusal and refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
 if old and old.kind == 3 then return { 'gone' } end
 if refusal then
   if replaces and replaces > 0 then return { 'missing' } end

@@ -69,19 +69,21 @@ local function event_teller(first, own)
     until not stream
   end, nil, lives
 end
-local events = #ARGV == 17
-if #ARGV ~= 16 and not events or #KEYS ~= (events and 9 or 6) then
-  return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV')
+local events = #ARGV == 20
+if #ARGV ~= 19 and not events or #KEYS ~= (events and 9 or 6) then
+  return redis.error_reply('ERR cloakroom patch: 6 KEYS and 19 ARGV')
 end
 local tell, untold = event_teller(events and 7)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
-local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, grace_ms, entries_bytes, entries_most,
-  as_node, lease_id, changes = unpack(ARGV)
+local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, new_lifetime_ms, threshold, touch_ms,
+  grace_ms, entries_bytes, entries_most, as_node, lease_id, changes = unpack(ARGV)
 local most_bytes, most, bound, grace = tonumber(entries_bytes), tonumber(entries_most), tonumber(bound_ms),
   tonumber(grace_ms)
-if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
-  and not (now_ms .. bound_ms .. version .. grace_ms .. entries_bytes .. entries_most):find('%D')
+local share, touch = tonumber(threshold), tonumber(touch_ms)
+if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+  and not (now_ms .. bound_ms .. version .. threshold .. touch_ms .. grace_ms .. entries_bytes .. entries_most):find('%D')
+  and share and share >= 1 and share <= 1000 and touch and touch <= 35184372088831
   and most_bytes and most_bytes <= 15728640 and most and most <= 35184372088831
   and grace and grace >= 1 and grace <= 35184372088831
   and (not bound or bound <= 35184372088831)
@@ -100,11 +102,16 @@ if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\
   local raw = redis.pcall('GETRANGE', record_key, '0', '1413')
   if count > 0 and count <= most and position == size + 1 and type(raw) == 'string' and #raw >= 102 then
     local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-      second_gap, third_gap, at_version, _, _, _, last_active, expires_at, stored_until = unpack_fields('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+      second_gap, third_gap, at_version, _, ttl, deadline, last_active, expires_at, stored_until = unpack_fields('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
     local record_size = 102 + user_size + connection_size + node_size + body_size
     body_size, listed = body_size + size, listed + count
+    local left, idle, used = expires_at - now, now - last_active, raw:sub(84 + 1, 102)
+    local is_used, extended = idle >= touch or left <= touch, now + ttl
+    if deadline > 0 and extended > deadline then extended = deadline end
+    if is_used then used, last_active = struct.pack('>I6I6I6', now, expires_at, stored_until), now end
     if format == 2 and kind == 1 and state >= 1 and state < 3
       and expires_at > now and stored_until >= expires_at and (version == '' or tonumber(version) == at_version)
+      and idle >= 0 and (not is_used or left * 1000 >= ttl * share or extended <= expires_at)
       and (third_gap == 65535 or bound and now - bound < 100) and not op_ids:find(op_id, 1, true)
       and (body_size < compacted + 512 or body_size * 2 < compacted * 3)
       and body_size <= most_bytes and listed <= most and listed < 65535
@@ -115,6 +122,7 @@ if status .. ttl_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\
       at_version = at_version + 1
       local written = struct.pack('>I3I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
         at_version)
+      written = written .. raw:sub(12 + #written + 1, 84) .. used
       if record_size == #raw then
         redis.call('SET', record_key,
           raw:sub(1, 12) .. written .. raw:sub(12 + #written + 1) .. changes, 'KEEPTTL')
@@ -283,6 +291,7 @@ local function record_read(key, now)
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
+  if record and record.kind == 3 and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == 3 then return { 'missing' } end
   if record.kind == 2 then return { 'moved', record.body } end
   if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
@@ -329,10 +338,21 @@ local function record_extended(record, now)
   if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
   return expires_at
 end
-local function record_set_ttl(record, ttl, now)
-  record.ttl = ttl
+local function record_begin(record, ttl, lifetime, now)
+  local least = ttl and 0 or record.expires_at
+  if lifetime then record.deadline = lifetime > 0 and now + lifetime or 0 end
+  record.ttl, record.last_active = ttl or record.ttl, now
+  record.expires_at = math.max(record_extended(record, now), least)
+  if record.deadline > 0 then record.expires_at = math.min(record.expires_at, record.deadline) end
+end
+local function record_use(record, threshold, touch, grace, now)
+  local left, idle = record.expires_at - now, now - record.last_active
+  if math.abs(idle) < touch and left > touch then return false, false end
   record.last_active = now
-  record.expires_at = record_extended(record, now)
+  local expires_at = record_extended(record, now)
+  if left * 1000 >= record.ttl * threshold or expires_at <= record.expires_at then return false, false end
+  record.expires_at = expires_at
+  return true, record.stored_until < math.max(expires_at + grace / 2, record.copies_until)
 end
 local function record_keep(record, grace)
   local stored_until, copies_until = record.stored_until, record.copies_until or 0
@@ -474,6 +494,8 @@ args_names(user, connection, node)
 local expected = args_optional_integer(version, 'version', 1)
 local wanted = status ~= '' and record_status(status) or nil
 local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1, 315360000000)
+local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
+local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
 local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0, 15728640)
 local most = args_integer(entries_most, 'entries_most', 0)
 args_name(as_node)
@@ -487,22 +509,28 @@ if refusal then return refusal end
 if record.status == 3 then return { 'frozen' } end
 if expected and expected ~= record.version then return { 'conflict', record.version } end
 local new_ttl = ttl and ttl ~= record.ttl
-if count == 0 and (wanted or record.status) == record.status and not new_ttl then
+if count == 0 and (wanted or record.status) == record.status and not new_ttl and not lifetime then
   return { 'unchanged', record.version, record.last_active, record.expires_at }
 end
 local changed, bytes, entries = entries_change(record, changes, count, most_bytes, most)
 if changed == nil then return { 'corrupt', 'record' } end
-if not changed then return { 'limit', bytes, entries } end
+if not changed then return { 'large', bytes, entries } end
 local differs = tell and wanted and wanted ~= record.status
-if new_ttl or differs then
-  refusal = session_need(record, user, connection, node) or new_ttl and session_foreign(keys, record)
-  if refusal then return refusal end
+local begins = new_ttl or lifetime
+local extends, keeps
+if not begins then extends, keeps = record_use(record, threshold, touch, grace, now) end
+if begins or keeps or differs then refusal = session_need(record, user, connection, node) end
+if not refusal and (begins or keeps) then
+  refusal = session_foreign(keys, record)
+elseif not refusal and extends and index_foreign(expiry_key) then
+  refusal = { 'corrupt', 'expiry' }
 end
+if refusal then return refusal end
 record.status = wanted or record.status
 record_change(record, op_id, now)
-if new_ttl then
+if begins then record_begin(record, new_ttl and ttl, lifetime, now) end
+if begins or extends then
   do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
-  record_set_ttl(record, ttl, now)
   session_reschedule(keys, id, record, grace, now)
 end
 if differs then tell(9, nil, 'updated', '', id, user, connection, node, record.version) end

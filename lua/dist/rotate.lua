@@ -70,10 +70,10 @@ local function event_teller(first, own)
   end, nil, lives
 end
 local victim_count = (#KEYS - 8) / 3
-local events = #ARGV ~= #KEYS + 7
+local events = #ARGV ~= #KEYS + 13
 if events then victim_count = (#KEYS - 11) / 4 end
-if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 16 then
-  return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 15 ARGV, and 3 of each a victim, at most 200')
+if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 22 then
+  return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 21 ARGV, and 3 of each a victim, at most 200')
 end
 local stream_at = victim_count * 3 + 11
 local tell, untold = event_teller(events and stream_at - 2, 1)
@@ -81,11 +81,12 @@ if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
 local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit, policy,
-  as_node, lease_id = unpack(ARGV, 1, 15)
-if victim_count == 0 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+  as_node, lease_id, becomes, new_ttl_ms, new_lifetime_ms, entries_bytes, entries_most, changes = unpack(ARGV, 1, 21)
+if victim_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
   and (new_user == '' or new_user == user) and (policy == 'reject' or policy == 'evict')
-  and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit):find('^%d*$')
-  and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= 500
+  and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit .. entries_bytes .. entries_most):find('^%d*$')
+  and entries_bytes ~= '' and entries_bytes + 0 <= 15728640 and entries_most ~= '' and entries_most + 0 <= 35184372088831
+  and (new_lifetime_ms == '' or new_lifetime_ms == '0') and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= 500
   and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
   and #user <= 256 and #connection <= 256 and #node <= 256
   and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
@@ -115,8 +116,12 @@ if victim_count == 0 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= 
       if entry_kind < 1 or entry_kind > 2 then break end
       position = position + 5 + key_size + value_size
     end
+    local lives_until = now + ttl
+    if deadline > 0 and lives_until > deadline then lives_until = deadline end
+    if lives_until < expires_at then lives_until = expires_at end
     if format == 2 and kind == 1 and state >= 1 and state < 3
-      and expires_at > now and stored_until >= expires_at and version >= 1
+      and expires_at > now and stored_until >= lives_until + grace / 2 and stored_until <= lives_until + grace
+      and version >= 1 and (new_lifetime_ms == '' or deadline == 0)
       and body_start + body_size == size + 1 and position == size + 1
       and user_size == #user and connection_size == #connection and node_size == #node
       and raw:sub(102 + 1, body_start - 1) == user .. connection .. node
@@ -124,7 +129,7 @@ if victim_count == 0 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= 
     then
       local in_user = user == '' and 2 or redis.pcall('ZADD', new_user_key, created_at, new_id)
       local in_node = type(in_user) == 'number' and (node == '' and 2 or redis.pcall('ZADD', node_key, created_at, new_id))
-      if type(in_node) == 'number' and type(redis.pcall('ZADD', expiry_key, expires_at, new_id)) == 'number' then
+      if type(in_node) == 'number' and type(redis.pcall('ZADD', expiry_key, lives_until, new_id)) == 'number' then
         local was_in = redis.call('ZREM', expiry_key, id)
         if user ~= '' then was_in = was_in * redis.call('ZREM', user_key, id) end
         if node ~= '' then was_in = was_in * redis.call('ZREM', node_key, id) end
@@ -147,7 +152,9 @@ if victim_count == 0 and as_node .. lease_id == '' and #op_id == 8 and op_id ~= 
         version = version + 1
         local written = struct.pack('>I3I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
           version)
-        local new = raw:sub(1, 12) .. written .. raw:sub(12 + #written + 1)
+        local new = raw:sub(1, 12) .. written
+          .. raw:sub(12 + #written + 1, 84)
+          .. struct.pack('>I6I6I6', now, lives_until, stored_until) .. raw:sub(102 + 1)
         if tell then tell(stream_at, nil, 'rotated', '', id, user, connection, node, version, new_id) end
         redis.call('SET', new_record_key, new, 'PX', rest)
         if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
@@ -169,6 +176,15 @@ local function args_integer(text, name, least, most)
     error('cloakroom: ' .. name .. ' is no integer from ' .. least .. ' to ' .. most)
   end
   return number
+end
+local function args_optional_integer(text, name, least, most)
+  if text == '' then return nil end
+  return args_integer(text, name, least, most)
+end
+local function args_word(text, name, words)
+  local meaning = words[text]
+  if meaning == nil then error('cloakroom: ' .. name .. ' is no word of the contract') end
+  return meaning
 end
 local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
@@ -340,6 +356,7 @@ local function record_read_head(key, now)
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
+  if record and record.kind == 3 and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == 3 then return { 'missing' } end
   if record.kind == 2 then return { 'moved', record.body } end
   if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
@@ -361,6 +378,24 @@ local function record_change(record, op_id, now)
   local changed_at = math.max(record.changed_at, now)
   local gap = record.version > 1 and math.min(changed_at - record.changed_at, 65534) or 65535
   record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
+end
+local function record_extended(record, now)
+  local expires_at = now + record.ttl
+  if record.deadline > 0 and expires_at > record.deadline then expires_at = record.deadline end
+  return expires_at
+end
+local function record_begin(record, ttl, lifetime, now)
+  local least = ttl and 0 or record.expires_at
+  if lifetime then record.deadline = lifetime > 0 and now + lifetime or 0 end
+  record.ttl, record.last_active = ttl or record.ttl, now
+  record.expires_at = math.max(record_extended(record, now), least)
+  if record.deadline > 0 then record.expires_at = math.min(record.expires_at, record.deadline) end
+end
+local function record_keep(record, grace)
+  local stored_until, copies_until = record.stored_until, record.copies_until or 0
+  if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
+  record.stored_until = math.max(record.expires_at + grace, copies_until)
+  return true
 end
 local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
@@ -403,6 +438,59 @@ local function entries_whole(entries)
 end
 local function entries_told(record)
   return args_are_utf8(record.user, record.connection, record.node, '') and entries_whole(record.body)
+end
+local function entries_argument(text, name, may_be_empty, most)
+  if not may_be_empty and #text > 15728640 then
+    error('cloakroom: ' .. name .. ' are more than ' .. 15728640 .. ' bytes')
+  end
+  local position, count = 1, 0
+  while position <= #text do
+    local next_position, _, value_size = entries_next(text, position)
+    if not next_position then error('cloakroom: ' .. name .. ' is no list of entries') end
+    if value_size == 0 and not may_be_empty then error('cloakroom: a value of ' .. name .. ' is empty') end
+    position, count = next_position, count + 1
+  end
+  if most and count > most then error('cloakroom: ' .. name .. ' are more than ' .. most) end
+  return text, count
+end
+local function entries_none()
+  return { count = 0, size = 0, parts = {}, places = {} }
+end
+local function entries_make(made, changes)
+  local parts, places, position = made.parts, made.places, 1
+  while true do
+    local next_position, name, value_size = entries_next(changes, position)
+    if not next_position then return next_position == nil end
+    local place = places[name]
+    if place then
+      made.size, made.count = made.size - #parts[place], made.count - 1
+      parts[place] = ''
+    end
+    if value_size > 0 then
+      place = place or #parts + 1
+      parts[place], places[name] = changes:sub(position, next_position - 1), place
+      made.size, made.count = made.size + next_position - position, made.count + 1
+    else
+      places[name] = nil
+    end
+    position = next_position
+  end
+end
+local function entries_change(record, changes, count, most_bytes, most)
+  local body, compacted, listed = record.body .. changes, record.compacted, record.listed + count
+  local is_grown = #body >= compacted + 512 and #body * 2 >= compacted * 3
+  if is_grown or #body > most_bytes or listed > most or listed >= 65535 then
+    local made = entries_none()
+    if not entries_make(made, record.body) then return nil end
+    local size, many = made.size, made.count
+    entries_make(made, changes)
+    if (made.size > most_bytes and made.size > size) or (made.count > most and made.count > many) then
+      return false, made.size, made.count
+    end
+    body, compacted, listed = table.concat(made.parts), made.size, made.count
+  end
+  record.body, record.compacted, record.listed = body, compacted, listed
+  return record
 end
 local function index_foreign(key)
   local kind = redis.call('TYPE', key).ok
@@ -632,7 +720,14 @@ local limit = args_integer(limit, 'limit', 0, 500)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
 args_name(as_node)
 args_optional_token(lease_id, 'lease_id')
-local declared = limit_declared(victim_count, 9, 16, stream_at + 1, new_user_key, expiry_key)
+local anonymous = args_word(becomes, 'becomes', { [''] = false, anonymous = true })
+if anonymous then new_user = '' end
+local ttl = args_optional_integer(new_ttl_ms, 'new_ttl_ms', 1, 315360000000)
+local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
+local most_bytes = args_integer(entries_bytes, 'entries_bytes', 0, 15728640)
+local most = args_integer(entries_most, 'entries_most', 0)
+local _, count = entries_argument(changes, 'changes', true, most)
+local declared = limit_declared(victim_count, 9, 22, stream_at + 1, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
@@ -654,20 +749,26 @@ refusal = session_need(record, user, connection, node) or session_foreign(keys, 
 if refusal then return refusal end
 local old = record_decode(record.raw)
 local victims = {}
-local login = new_user ~= '' and new_user ~= user
+local login, logout = new_user ~= '' and new_user ~= user, anonymous and user ~= ''
+if count > 0 then
+  local changed, bytes, entries = entries_change(record, changes, count, most_bytes, most)
+  if not changed then return { 'large', bytes, entries } end
+end
+if login or logout then record.user = new_user end
 if login then
-  record.user = new_user
   victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, new_id, limit, evict, now)
   if refusal then return refusal end
 end
 if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 record_change(record, op_id, now)
-record.copies_until, record.stored_until = copies_until, math.max(record.stored_until, copies_until)
+record_begin(record, ttl, lifetime, now)
+record.copies_until, record.stored_until = copies_until, math.min(record.stored_until, record.expires_at + grace)
+record_keep(record, grace)
 refusal = session_index(new_keys, new_id, record, grace, now, {})
 if refusal then return refusal end
 session_unindex(keys, id, old, now)
-session_tell(tell, stream_at, 'rotated', login and 'login' or '', id, record, record.version, new_id)
+session_tell(tell, stream_at, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version, new_id)
 record_store(new_record_key, record, now)
 if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
-record_leave(record_key, old, op_id, login and 3 or 2, new_id, rotation_grace, now)
+record_leave(record_key, old, op_id, (login or logout) and 3 or 2, new_id, rotation_grace, now)
 return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) }, tell)

@@ -241,6 +241,7 @@ local function record_read(key, now)
 end
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
+  if record and record.kind == 3 and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == 3 then return { 'missing' } end
   if record.kind == 2 then return { 'moved', record.body } end
   if record.kind == 4 then return { 'departed', record.body:sub(8 + 1) } end
@@ -290,10 +291,21 @@ end
 local function record_set_entries(record, entries, listed)
   record.body, record.compacted, record.listed = entries, #entries, listed
 end
-local function record_set_ttl(record, ttl, now)
-  record.ttl = ttl
+local function record_begin(record, ttl, lifetime, now)
+  local least = ttl and 0 or record.expires_at
+  if lifetime then record.deadline = lifetime > 0 and now + lifetime or 0 end
+  record.ttl, record.last_active = ttl or record.ttl, now
+  record.expires_at = math.max(record_extended(record, now), least)
+  if record.deadline > 0 then record.expires_at = math.min(record.expires_at, record.deadline) end
+end
+local function record_use(record, threshold, touch, grace, now)
+  local left, idle = record.expires_at - now, now - record.last_active
+  if math.abs(idle) < touch and left > touch then return false, false end
   record.last_active = now
-  record.expires_at = record_extended(record, now)
+  local expires_at = record_extended(record, now)
+  if left * 1000 >= record.ttl * threshold or expires_at <= record.expires_at then return false, false end
+  record.expires_at = expires_at
+  return true, record.stored_until < math.max(expires_at + grace / 2, record.copies_until)
 end
 local function record_keep(record, grace)
   local stored_until, copies_until = record.stored_until, record.copies_until or 0
@@ -417,9 +429,9 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'taken' } end
   return nil
 end
-local events = #ARGV == 19
-if #ARGV ~= 18 and not events or #KEYS ~= (events and 14 or 10) then
-  return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV')
+local events = #ARGV == 21
+if #ARGV ~= 20 and not events or #KEYS ~= (events and 14 or 10) then
+  return redis.error_reply('ERR cloakroom update: 10 KEYS and 20 ARGV')
 end
 local tell, untold = event_teller(events and 11)
 if untold then return untold end
@@ -436,9 +448,10 @@ local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11
 args_stored(new_user, new_connection, new_node, '')
 local holder_id = ARGV[12]
 local status = record_status(ARGV[13])
-local ttl, grace = args_integer(ARGV[14], 'ttl_ms', 1, 315360000000), args_integer(ARGV[15], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
-local entries, listed = entries_argument(ARGV[18], 'entries')
+local ttl, threshold = args_integer(ARGV[14], 'ttl_ms', 1, 315360000000), args_integer(ARGV[15], 'threshold', 1, 1000)
+local touch, grace = args_integer(ARGV[16], 'touch_ms', 0), args_integer(ARGV[17], 'grace_ms', 1)
+local as_node, lease = args_name(ARGV[18]), args_optional_token(ARGV[19], 'lease_id')
+local entries, listed = entries_argument(ARGV[20], 'entries')
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
@@ -453,19 +466,18 @@ if not refusal and new_connection ~= '' and new_connection ~= connection then
 end
 record.user, record.connection, record.node = new_user, new_connection, new_node
 local rerouted = new_user ~= user or new_connection ~= connection or new_node ~= node
-if not refusal and (rerouted or ttl ~= record.ttl) then
+local begins, extends = ttl ~= record.ttl, false
+if begins then record_begin(record, ttl, nil, now) else extends = record_use(record, threshold, touch, grace, now) end
+if not refusal and (rerouted or begins or extends) then
   refusal = session_foreign(keys, old) or session_foreign(new_keys, record)
 end
 if refusal then return refusal end
-if rerouted or ttl ~= record.ttl then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
+if rerouted or begins or extends then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
 record_set_entries(record, entries, listed)
 local differs = rerouted or record.status ~= status
 record.status = status
 record_change(record, op_id, now)
-if ttl ~= record.ttl then
-  record_set_ttl(record, ttl, now)
-  session_reschedule(new_keys, id, record, grace, now)
-end
+if begins or extends then session_reschedule(new_keys, id, record, grace, now) end
 if rerouted then session_reroute(keys, new_keys, id, old, record, grace, now) end
 if tell and differs then tell(14, 13, 'updated', '', id, new_user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)

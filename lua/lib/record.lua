@@ -84,7 +84,7 @@ end
 -- The whole record. Nil: none of ours. The body of a live one is a list of changes, see
 -- entries.lua: `compacted` is how long it was when it was made anew last, `listed` how many they are. That of a moved one
 -- is the new id; that of
--- a deleted one is empty, or the new id where a login left it, which only a delete follows; that of a departed one is a
+-- a deleted one is empty, or the new id where a login left it, which is told to nobody and which only a delete follows; that of a departed one is a
 -- task and a place. Copies of it that were made under an earlier freeze may wait elsewhere until `copies_until`; 0: none.
 local function record_decode(raw)
   local record = record_fields(raw)
@@ -173,6 +173,8 @@ end
 -- Why a record is no live session, as the reply to give; nil when it is one.
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
+  -- Who planted an id before a login learns no more than that it was left.
+  if record and record.kind == RECORD_DELETED and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == RECORD_DELETED then return { 'missing' } end
   if record.kind == RECORD_MOVED then return { 'moved', record.body } end
   if record.kind == RECORD_DEPARTED then return { 'departed', record.body:sub(RECORD_OP_ID_SIZE + 1) } end
@@ -286,11 +288,26 @@ local function record_new(status, user, connection, node, entries, listed, ttl, 
   return record
 end
 
--- A new ttl starts a new idle time.
-local function record_set_ttl(record, ttl, now)
-  record.ttl = ttl
+-- A new idle time begins, with another ttl and another lifetime if they are given; no lifetime: 0. It is no shorter than
+-- what was left, unless those make it so.
+local function record_begin(record, ttl, lifetime, now)
+  local least = ttl and 0 or record.expires_at
+  if lifetime then record.deadline = lifetime > 0 and now + lifetime or 0 end
+  record.ttl, record.last_active = ttl or record.ttl, now
+  record.expires_at = math.max(record_extended(record, now), least)
+  if record.deadline > 0 then record.expires_at = math.min(record.expires_at, record.deadline) end
+end
+
+-- Whoever changes a session uses it: notes that as a refresh does. Whether the session lives longer by that, and whether
+-- its keys have to; the caller sees to both.
+local function record_use(record, threshold, touch, grace, now)
+  local left, idle = record.expires_at - now, now - record.last_active
+  if math.abs(idle) < touch and left > touch then return false, false end
   record.last_active = now
-  record.expires_at = record_extended(record, now)
+  local expires_at = record_extended(record, now)
+  if left * 1000 >= record.ttl * threshold or expires_at <= record.expires_at then return false, false end
+  record.expires_at = expires_at
+  return true, record.stored_until < math.max(expires_at + grace / 2, record.copies_until)
 end
 
 -- The key must outlive the session by a grace, for the reaper to read it, and copies of it that may wait. It is kept that

@@ -38,10 +38,8 @@ impl DrainingStore {
         let oldest = self.list(&Selector::user(user), &page).await?.sessions.into_iter();
         for session in oldest.filter(|session| session.id() != made).take(above) {
             // Under ids of their own, for that of the call is of another.
-            if self.old.delete(&session).await? || self.new.delete(&session).await? {
-                let own = |name: Option<&str>| name.map(str::to_owned);
-                let (connection, node) = (own(session.connection()), own(session.node()));
-                evicted.push(Removed { id: session.id().clone(), connection, node });
+            if self.old.delete(&session).await?.is_some() || self.new.delete(&session).await?.is_some() {
+                evicted.push(Removed::of(session.id.clone(), &session.index_fields));
             }
         }
         Ok(evicted)

@@ -21,9 +21,9 @@ use crate::store::session_store::SessionStore;
 
 impl DrainingStore {
     pub(crate) async fn log_in(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
-        rotation.check()?;
+        rotation.check(self.new.rules())?;
         let operation = self.operation_id.unwrap_or_else(OperationId::random);
-        let (store, user) = (self.under(operation), rotation.user.clone());
+        let (store, user) = (self.under(operation), rotation.named_user().to_owned());
         if store.has_limit() {
             let now = store.get(session.id()).await?;
             if now.is_some_and(|now| now.user() != Some(&*user)) {
@@ -71,12 +71,16 @@ impl Login<'_> {
     async fn run(&self) -> Result<Rotated> {
         for _ in 0..ROUNDS {
             let (mut copy, mut was) = (None, self.old.hint().index_fields());
-            let left = match self.store.old.export(self.old.id()).await? {
+            let exported = match self.store.old.export(self.old.id()).await {
+                Err(Error::Refused(Refusal::Rotated { .. })) => None,
+                exported => exported?,
+            };
+            let left = match exported {
                 Some(export) if export.session.status == Status::Migrating => {
                     return Err(Error::Refused(Refusal::Frozen));
                 }
                 // No login, but a new id for the same user, or one that it has already: that needs no other store.
-                Some(export) if export.session.index_fields.user == self.rotation.user => {
+                Some(export) if export.session.index_fields.user == self.rotation.named_user() => {
                     return self.rotate_there().await;
                 }
                 Some(export) if export.session.id != *self.old.id() => return self.rotate_there().await,
@@ -99,7 +103,7 @@ impl Login<'_> {
                 }
                 // It changed since it was copied.
                 Err(Error::Refused(Refusal::Conflict { .. })) => {}
-                Err(Error::Refused(Refusal::Rotated { .. })) => return self.rotate_there().await,
+                Err(Error::Refused(Refusal::Rotated { to: Some(_) })) => return self.rotate_there().await,
                 Err(error) => return Err(error),
             }
         }
@@ -114,7 +118,7 @@ impl Login<'_> {
     async fn bring(&self, export: Export) -> Result<Session> {
         let Export { session: copied, changes } = export;
         let now = self.store.new.now().await?;
-        let session = copy_of(&copied, &self.new_id, &self.rotation.user, now);
+        let session = copy_of(&copied, &self.new_id, &self.rotation, self.store.new.rules(), now)?;
         let import = Import::new(Export::new(session.clone(), changes))
             .operation_id(self.steps().copy(copied.version));
         let mut brought = self.store.new.import(import.clone().if_absent()).await;

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use crate::draining::store::{DrainingStore, is_false, is_missing, is_none};
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, Fate, Health, NewId, NewSession, NodeIdentity, OperationId,
-    Page, PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Refusal, Result, Rotated, Rotation,
-    Rules, Selector, Session, SessionId, SessionRef, UserDeleted, cause,
+    Binding, Bound, Created, Error, Expired, Explanation, Fate, Health, NewId, NewSession, NodeIdentity,
+    OperationId, Page, PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Refusal, Removed, Result,
+    Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef, UserDeleted, cause,
 };
 use crate::store::join::{PendingCall, join};
 use crate::store::session_store::SessionStore;
@@ -85,7 +85,7 @@ impl SessionStore for DrainingStore {
     }
 
     async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
-        if rotation.user.is_empty() {
+        if rotation.named_user().is_empty() {
             return self.by_id(is_missing, |store| Box::pin(store.rotate(session, rotation.clone()))).await;
         }
         self.log_in(session, rotation).await
@@ -101,18 +101,18 @@ impl SessionStore for DrainingStore {
 
     /// In both, for a process that knows the old store alone may have made a session of the same id there; and a logout
     /// that comes with the id from before a login is a logout all the same.
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         let is_here = self.new_calls.delete(session).await?;
         let is_there = match self.old_calls.delete(session).await {
             Err(Error::Refused(Refusal::Departed { .. })) => self.new_calls.delete(session).await?,
             deleted => deleted?,
         };
-        if is_here || is_there {
-            return Ok(true);
+        if let Some(removed) = is_here.or(is_there) {
+            return Ok(Some(removed));
         }
         match self.successor(session.id()).await? {
             Some(to) => self.new_calls.delete(&to).await,
-            None => Ok(false),
+            None => Ok(None),
         }
     }
 
@@ -153,6 +153,13 @@ impl SessionStore for DrainingStore {
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
         self.reap_in_either(batch).await
+    }
+
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        match self.new_calls.explain(id).await? {
+            Explanation::Unknown => self.old_calls.explain(id).await,
+            known => Ok(known),
+        }
     }
 
     fn rules(&self) -> &Rules {
@@ -207,7 +214,7 @@ impl DrainingStore {
         match self.old.fate(id).await? {
             Fate::Live => Err(Error::Refused(Refusal::Exists)),
             Fate::Deleted { .. } => Err(Error::Refused(Refusal::Gone)),
-            Fate::Rotated { to } => Err(Error::Refused(Refusal::Rotated { to })),
+            Fate::Rotated { to } => Err(Error::Refused(Refusal::Rotated { to: Some(to) })),
             Fate::Departed { .. } | Fate::Unknown => Ok(()),
         }
     }

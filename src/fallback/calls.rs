@@ -8,7 +8,9 @@ use crate::fallback::maybe_missing::MaybeMissing;
 use crate::fallback::place::{Adopt, Place};
 use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::store::FallbackStore;
-use crate::model::{Created, Error, Instant, Origin, Result, Session, SessionId, SessionRef};
+use crate::model::{
+    Created, Error, Instant, Origin, Refusal, Removed, Result, Session, SessionId, SessionRef,
+};
 use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
 
@@ -35,6 +37,7 @@ impl FallbackStore {
                 self.coordinator.place(id, adopt).map_err(|error| self.unless_in_doubt(access, error))?;
             let answer = match (place, &self.coordinator.local) {
                 (Place::Nowhere, _) => T::missing(),
+                (Place::Left, _) => Err(Error::Refused(Refusal::Rotated { to: None })),
                 // Here nobody knows whether the node still holds its lease, and the session.
                 (Place::Local, Some(_)) if self.identity.is_some() => {
                     return Err(self.unless_in_doubt(access, self.coordinator.apart()));
@@ -87,7 +90,17 @@ impl FallbackStore {
                 self.stale_cache(|cache| cache.forget(id));
                 Ok(None)
             }
-            Err(error) => self.coordinator.or_stale(error, |cache| cache.find(id)),
+            Err(error) => {
+                self.forget_if_left(id, &error);
+                self.coordinator.or_stale(error, |cache| cache.find(id))
+            }
+        }
+    }
+
+    /// What a login left elsewhere is not answered with once the store is away.
+    pub(crate) fn forget_if_left(&self, id: &SessionId, error: &Error) {
+        if error.is_rotated() {
+            self.stale_cache(|cache| cache.forget(id));
         }
     }
 
@@ -104,7 +117,7 @@ impl FallbackStore {
                 self.stale_cache(|cache| cache.keep(&session, began));
             }
             (Place::Store, None) => {}
-            (Place::Local | Place::Nowhere, _) => session.origin = Origin::Local,
+            (Place::Local | Place::Nowhere | Place::Left, _) => session.origin = Origin::Local,
         }
         session
     }
@@ -135,11 +148,17 @@ impl FallbackStore {
     }
 
     /// Deletes a session where it is.
-    pub(crate) async fn delete_at(&self, session: &dyn SessionRef, ids: &[SessionId]) -> Result<bool> {
+    pub(crate) async fn delete_at(
+        &self,
+        session: &dyn SessionRef,
+        ids: &[SessionId],
+    ) -> Result<Option<Removed>> {
         let revoke = |local: &LocalSessions| {
-            local.revoke(ids)?;
+            let had = local.revoke(ids)?;
             self.coordinator.awaken();
-            Ok(true)
+            let had =
+                had.unwrap_or_else(|| Removed::of(session.id().clone(), &session.hint().index_fields()));
+            Ok(Some(had))
         };
         let is_away = self.away().is_some();
         let local = self
@@ -150,7 +169,7 @@ impl FallbackStore {
         if let Some(local) = local.filter(|local| is_away || ids.iter().any(|id| local.leads_here(id))) {
             return revoke(local);
         }
-        let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<bool>> {
+        let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Option<Removed>>> {
             match local.filter(|_| place == Place::Local) {
                 Some(local) => Box::pin(async move { revoke(local) }),
                 None => Box::pin(async move { store.delete(session).await }),

@@ -13,12 +13,12 @@ use crate::fallback::place::{Place, open};
 use crate::fallback::reconciliation::Fate;
 use crate::fallback::stale_cache::StaleCache;
 use crate::fallback::upload::{Brought, Upload};
-use crate::memory::ops::{create, delete_user, import, rotate, unbind};
+use crate::memory::ops::{create, delete_user, get, import, rotate, unbind};
 use crate::memory::record::Record;
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Created, Error, Export, Import, NewSession, OperationId, Refusal, Result, Rotated, Rotation, SessionId,
-    SessionRef, UserDeleted, ms,
+    Created, Error, Explanation, Export, Import, NewSession, OperationId, Refusal, Removed, Result, Rotated,
+    Rotation, SessionId, SessionRef, UserDeleted, ms,
 };
 use crate::store::session_store::SessionStore;
 
@@ -71,7 +71,22 @@ impl LocalSessions {
         if self.memory.holds(id) {
             return Some(Place::Local);
         }
+        if !ledger.is_revoked(id) && self.memory.was_left(id) {
+            return Some(Place::Left);
+        }
         self.is_gone(&ledger, id).then_some(Place::Nowhere)
+    }
+
+    /// What became of an id here; `None`: of that the store knows best.
+    pub(crate) fn explain(&self, id: &SessionId) -> Option<Explanation> {
+        let ledger = self.ledger();
+        if ledger.is_revoked(id) {
+            return Some(Explanation::Deleted);
+        }
+        match get::explain(&self.memory.call(None), id) {
+            Explanation::Unknown => None,
+            known => Some(known),
+        }
     }
 
     fn is_gone(&self, ledger: &Ledger, id: &SessionId) -> bool {
@@ -147,12 +162,15 @@ impl LocalSessions {
         holder.map_or(Ok(()), |holder| self.adopt(holder.id()).map(drop))
     }
 
-    /// Deletes a session here, by ids that it has or had, and remembers to delete it in the store under all of them.
-    pub(crate) fn revoke(&self, ids: &[SessionId]) -> Result<()> {
+    /// Deletes a session here, by ids that it has or had, and remembers to delete it in the store under all of them. What it
+    /// had, if it was here.
+    pub(crate) fn revoke(&self, ids: &[SessionId]) -> Result<Option<Removed>> {
         let mut ledger = self.ledger();
-        let mut gone = HashSet::new();
+        let (mut gone, mut had) = (HashSet::new(), None);
         for id in ids {
             let local = self.memory.led_to(ledger.here(id));
+            let removed = |record: &Record| Removed::of(local.clone(), &record.index_fields());
+            had = had.or_else(|| self.memory.look(&local, removed));
             gone.extend(ledger.known.get(&local).into_iter().flat_map(Known::ids).cloned());
             gone.extend([id.clone(), local]);
         }
@@ -163,7 +181,7 @@ impl LocalSessions {
             self.memory.forget(id, |_| true);
         }
         ledger.revoked.extend(gone);
-        Ok(())
+        Ok(had)
     }
 
     /// Deletes a user's sessions here, and remembers to delete those in the store.
@@ -241,9 +259,10 @@ impl LocalSessions {
         store: &dyn SessionStore,
     ) -> Result<Rotated> {
         // One that keeps its user stays where its id is.
-        let near = if rotation.user.is_empty() { session.id().as_str() } else { &rotation.user };
+        let user = rotation.named_user().to_owned();
+        let near = if user.is_empty() { session.id().as_str() } else { &user };
         let new_id = rotation.new_id.get_or_insert_with(|| store.new_id(near));
-        store.check_id(&new_id.id, &rotation.user, Some(session.id()))?;
+        store.check_id(&new_id.id, &user, Some(session.id()))?;
         let mut ledger = self.ledger();
         let old = self.memory.led_to(session.id());
         let rotated = self.memory.run_as("rotate", operation, |call| rotate::run(call, session, rotation))?;

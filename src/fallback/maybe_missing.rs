@@ -32,10 +32,3 @@ impl<T: Send> MaybeMissing for Option<T> {
         self.is_none()
     }
 }
-
-/// What ended something: nobody is told more than whether it did.
-impl MaybeMissing for bool {
-    fn missing() -> Result<Self> {
-        Ok(false)
-    }
-}

@@ -11,6 +11,8 @@ pub(crate) enum Place {
     Local,
     /// Nowhere: the session was logged out here.
     Nowhere,
+    /// Nowhere that is told: a login here left the id.
+    Left,
 }
 
 /// Whether a call takes in a session that was seen lately.

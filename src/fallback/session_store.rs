@@ -9,9 +9,9 @@ use crate::fallback::breaker::Access;
 use crate::fallback::place::{Adopt, Place, open};
 use crate::fallback::store::FallbackStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Origin, Page,
-    PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector,
-    Session, SessionId, SessionRef, UserDeleted, require_name,
+    Binding, Bound, Created, Expired, Explanation, Health, NewId, NewSession, NodeIdentity, OperationId,
+    Origin, Page, PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Removed, Result, Rotated,
+    Rotation, Rules, Selector, Session, SessionId, SessionRef, UserDeleted, require_name,
 };
 use crate::store::event_store::EventStore;
 use crate::store::join::PendingCall;
@@ -93,7 +93,7 @@ impl SessionStore for FallbackStore {
         };
         let (patched, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
         if place == Place::Store {
-            self.stale_cache(|cache| cache.patched(session.id(), &patch, &patched));
+            self.stale_cache(|cache| cache.patched(session.id(), &patched));
         }
         Ok(patched)
     }
@@ -102,7 +102,8 @@ impl SessionStore for FallbackStore {
         let call = |_: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Option<Refreshed>>> {
             Box::pin(async move { store.refresh(session).await })
         };
-        let (answer, place) = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await?;
+        let answer = self.on_session(Access::Write, Adopt::Yes, session.id(), call).await;
+        let (answer, place) = answer.inspect_err(|error| self.forget_if_left(session.id(), error))?;
         match &answer {
             Some(refreshed) if place == Place::Store => {
                 self.stale_cache(|cache| cache.refreshed(session.id(), refreshed));
@@ -177,7 +178,7 @@ impl SessionStore for FallbackStore {
         Ok(is_detached)
     }
 
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         let id = session.id();
         let mut ids = vec![id.clone()];
         ids.extend(self.stale_cache(|cache| cache.led_to(id)).flatten());
@@ -249,6 +250,14 @@ impl SessionStore for FallbackStore {
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
         self.coordinator.through(Access::Write, self.store.reap(batch)).await
+    }
+
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        let local = self.coordinator.local.as_ref().filter(|local| !local.is_idle());
+        if let Some(explanation) = local.and_then(|local| local.explain(id)) {
+            return Ok(explanation);
+        }
+        self.coordinator.through(Access::Read, self.store.explain(id)).await
     }
 
     fn rules(&self) -> &Rules {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use quick_cache::unsync::Cache;
 
 use crate::model::{
-    Binding, Bound, Instant, OperationId, Origin, Patch, Patched, RecentChanges, Refreshed, Session,
-    SessionId, Status, TestClock, Version, now_ms,
+    Binding, Bound, Instant, OperationId, Origin, Patched, RecentChanges, Refreshed, Session, SessionId,
+    Status, TestClock, Version, now_ms,
 };
 
 /// Sessions as this process saw them last: a bounded number of them, the least used go.
@@ -167,13 +167,9 @@ impl StaleCache {
     }
 
     /// A patch changed a session.
-    pub(crate) fn patched(&self, id: &SessionId, patch: &Patch, patched: &Patched) {
-        let before = if patched.changed { previous(patched.version) } else { patched.version };
-        self.amend(id, &patched.id, before, patched.version, |session| {
-            patch.apply(session);
-            session.status = patch.status.unwrap_or(session.status);
-            session.ttl = patch.ttl.unwrap_or(session.ttl);
-            session.times.expires_at = patched.expires_at_ms;
+    pub(crate) fn patched(&self, id: &SessionId, patched: &Patched) {
+        self.amend(id, &patched.id, patched.version_before(), patched.version, |session| {
+            patched.apply(session);
         });
     }
 

@@ -124,25 +124,41 @@ impl Upload {
 
     /// If the session was changed there, the store's wins, under the new id, which is what the client has.
     async fn rotate(&self, store: &dyn Store, base: &Base) -> Result<Brought> {
-        let user = self.session().user().unwrap_or_default();
-        let rotation = Rotation::new().new_id(self.id.clone()).user(user);
+        let rotation = Rotation::new().new_id(self.id.clone()).keep_deadline();
+        let rotation = match self.session().user() {
+            Some(user) => rotation.user(user),
+            None => rotation.anonymous(),
+        };
         let (found, own_changes) =
             match store.with_operation_id(self.operation).rotate(&base.id, rotation).await {
                 Ok(rotated) if !rotated.by_another => (Some(rotated.session), rotated.own_changes),
                 // It may have been this very rotation, long ago.
-                Ok(_) | Err(Error::Refused(Refusal::Missing)) => (store.get_fresh(&self.id).await?, 1),
+                Ok(_) | Err(Error::Refused(Refusal::Missing | Refusal::Rotated { .. })) => {
+                    (store.get_fresh(&self.id).await?, 1)
+                }
                 Err(error) => return refused(error),
             };
-        let Some(version) = found.map(|found| found.version()) else {
+        let Some(found) = found else {
             return Ok(Brought::Missing);
         };
+        let version = found.version();
         if version.get() == base.version.get() + own_changes {
-            // By more than was changed here, it would be older here.
-            let is_one = own_changes == 1;
-            return Ok(if is_one { Brought::There(version) } else { Brought::Ours(version) });
+            // By more than was changed here, it would be older here; and what a rotation changed besides, it did not there.
+            let is_as_here = own_changes == 1 && self.is_as_here(&found);
+            return Ok(if is_as_here { Brought::There(version) } else { Brought::Ours(version) });
         }
         let ours = self.ours(store, base, base.version.get(), &[self.operation]).await?;
         Ok(ours.map_or(Brought::Changed(version), Brought::Ours))
+    }
+
+    /// Whether a session that was rotated there needs no import to be as it is here; or gets one, for it was changed here since.
+    fn is_as_here(&self, there: &Session) -> bool {
+        let here = self.session();
+        here.version > there.version
+            || (here.ttl == there.ttl
+                && here.times.deadline == there.times.deadline
+                && here.attributes == there.attributes
+                && here.extensions == there.extensions)
     }
 
     /// The version that the store is at, if all changes above another one were made by this process.
@@ -171,7 +187,9 @@ impl Upload {
 /// What an error of the store makes of a session. One that means that the store is away ends the work for now.
 fn refused(error: Error) -> Result<Brought> {
     match error {
-        Error::Refused(Refusal::Missing | Refusal::Gone) => Ok(Brought::Missing),
+        Error::Refused(Refusal::Missing | Refusal::Gone | Refusal::Rotated { to: None }) => {
+            Ok(Brought::Missing)
+        }
         Error::Refused(refusal) => Ok(Brought::Refused(refusal)),
         error @ (Error::Corrupt { .. } | Error::Invalid(_) | Error::Value { .. }) => {
             tracing::warn!(%error, "a session that was kept cannot be brought to the store");

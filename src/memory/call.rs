@@ -124,7 +124,7 @@ impl<'a> Call<'a> {
                 Halt::Reap(id) => self.reaped.extend(self.another().reap_one(&id)),
                 Halt::Remove(user, ids) => self.removed.extend(self.another().remove(&user, ids)),
                 Halt::Full => self.oldest = self.first_to_make_way()?,
-                Halt::Rotated(to) => return Err(Error::Refused(Refusal::Rotated { to })),
+                Halt::Rotated(to) => return Err(Error::Refused(Refusal::Rotated { to: Some(to) })),
                 Halt::Unsure(operation) => return Err(Error::unsure(operation)),
                 Halt::Refused(refusal) => return Err(Error::Refused(refusal)),
             }
@@ -181,10 +181,12 @@ impl<'a> Call<'a> {
         let id = session.id();
         match self.settle(|call, locked| attempt(call, locked, id)) {
             Ok(answer) => Ok((self.id_by_now(id), answer)),
-            Err(Error::Refused(Refusal::Rotated { to })) => {
+            Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
                 match self.settle(|call, locked| attempt(call, locked, &to)) {
                     Ok(answer) => Ok((self.id_by_now(&to), answer)),
-                    Err(Error::Refused(Refusal::Rotated { .. })) => Err(Error::Refused(Refusal::Missing)),
+                    Err(Error::Refused(Refusal::Rotated { to: Some(_) })) => {
+                        Err(Error::Refused(Refusal::Missing))
+                    }
                     Err(error) => Err(error),
                 }
             }

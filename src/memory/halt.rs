@@ -28,6 +28,11 @@ pub(crate) fn missing() -> Halt {
     Halt::Refused(Refusal::Missing)
 }
 
+/// A login left the id for one that is not told.
+pub(crate) fn left() -> Halt {
+    Halt::Refused(Refusal::Rotated { to: None })
+}
+
 /// The session has gone to another store.
 pub(crate) fn departed(departure: &Departure) -> Halt {
     Halt::Refused(Refusal::Departed { place: departure.place.clone() })

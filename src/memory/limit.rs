@@ -3,8 +3,11 @@
 use crate::memory::call::Call;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
+use crate::memory::record::Record;
 use crate::memory::removal;
-use crate::model::{Ending, OnLimit, Refusal, Removed, SESSIONS_PER_SCRIPT, Selector, SessionId};
+use crate::model::{
+    Ending, OnLimit, Refusal, Removed, SESSIONS_PER_SCRIPT, Selector, SessionId, count_entries,
+};
 
 /// Index entries looked at in one call.
 const SCAN: usize = 1000;
@@ -48,4 +51,15 @@ pub(crate) fn admit(call: &Call<'_>, locked: &LockedShards<'_>, user: &str) -> R
 /// Evicts those whom [`admit`] named.
 pub(crate) fn evict(call: &Call<'_>, locked: &mut LockedShards<'_>, victims: Vec<SessionId>) -> Vec<Removed> {
     victims.into_iter().map(|id| removal::remove_one(call, locked, id, Ending::Evicted)).collect()
+}
+
+/// Refuses entries that are more than allowed, or larger. What is over a limit that was lowered may shrink.
+pub(crate) fn limit_entries(call: &Call<'_>, record: &Record, body: &[u8]) -> Result<(), Halt> {
+    let (entries, before) = (count_entries(body), count_entries(&record.body));
+    let is_large = body.len() > call.rules.session_bytes && body.len() > record.body.len();
+    if is_large || (entries > call.rules.session_entries && entries > before) {
+        let (bytes, entries) = (body.len() as u64, entries as u64);
+        return Err(Halt::Refused(Refusal::TooLarge { bytes, entries }));
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::Arc;
 
-use crate::memory::halt::{Halt, departed, missing};
+use crate::memory::halt::{Halt, departed, left, missing};
 use crate::memory::index::{Entry, Index};
 use crate::memory::lease::Lease;
 use crate::memory::reach::Reach;
@@ -98,7 +98,8 @@ impl<'a> LockedShards<'a> {
             Kind::Live if record.expires_at > now => Ok(record),
             Kind::Rotated(to) => Err(Halt::Rotated(to.clone())),
             Kind::Departed(departure) => Err(departed(departure)),
-            Kind::Live | Kind::Deleted(_) => Err(missing()),
+            Kind::Deleted(Some(_)) => Err(left()),
+            Kind::Live | Kind::Deleted(None) => Err(missing()),
         }
     }
 

@@ -133,12 +133,34 @@ impl Record {
         if self.deadline > 0 { expires_at.min(self.deadline) } else { expires_at }
     }
 
-    /// A new ttl starts a new idle time.
-    pub(crate) fn set_ttl(&mut self, ttl: u64, now: u64, rules: &Rules) {
-        self.ttl = ttl;
+    /// A new idle time begins, with another ttl and another lifetime if they are given; no lifetime: 0. It is no shorter
+    /// than what was left, unless those make it so.
+    pub(crate) fn begin(&mut self, ttl: Option<u64>, lifetime: Option<u64>, now: u64, rules: &Rules) {
+        let least = if ttl.is_some() { 0 } else { self.expires_at };
+        if let Some(lifetime) = lifetime {
+            self.deadline = if lifetime > 0 { now + lifetime } else { 0 };
+        }
+        self.ttl = ttl.unwrap_or(self.ttl);
         self.last_active = now;
-        self.expires_at = self.extended(now, rules);
+        self.expires_at = self.extended(now, rules).max(least);
+        if self.deadline > 0 {
+            self.expires_at = self.expires_at.min(self.deadline);
+        }
         self.reschedule(rules);
+    }
+
+    /// Whoever changes a session uses it: notes that as a refresh does.
+    pub(crate) fn note_use(&mut self, now: u64, rules: &Rules) {
+        if !rules.is_touch_due(self.last_active, self.expires_at, now) {
+            return;
+        }
+        let left = self.expires_at - now;
+        self.last_active = now;
+        let expires_at = self.extended(now, rules);
+        if left * 1000 < self.ttl * rules.threshold_thousandths() && expires_at > self.expires_at {
+            self.expires_at = expires_at;
+            self.reschedule(rules);
+        }
     }
 
     /// Brings `stored_until` to a new `expires_at`, later or sooner.

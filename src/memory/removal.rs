@@ -3,7 +3,7 @@
 use crate::memory::call::Call;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::{Kind, Record};
-use crate::model::{Ending, EventKind, Removed, Session, SessionId, ms, some};
+use crate::model::{Ending, EventKind, Removed, Session, SessionId, ms};
 
 impl Call<'_> {
     /// Removes one session if it has expired.
@@ -80,11 +80,7 @@ pub(crate) fn remove_one(
 ) -> Removed {
     let record = locked.take(&id);
     call.tell(EventKind::Ended(ending), &id, &record, record.version + 1);
-    let removed = Removed {
-        id: id.clone(),
-        connection: some(record.connection.as_str()).map(Into::into),
-        node: some(record.node.as_str()).map(Into::into),
-    };
+    let removed = Removed::of(id.clone(), &record.index_fields());
     let until = call.now + ms(call.rules.tombstone);
     locked.leave(id, record.into_leftover(Kind::Deleted(None), call.operation, until, call.now));
     removed

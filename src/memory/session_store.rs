@@ -12,9 +12,9 @@ use crate::memory::ops::{
 };
 use crate::memory::store::MemoryStore;
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
-    SessionId, SessionRef, UserDeleted,
+    Binding, Bound, Created, Expired, Explanation, Health, NewId, NewSession, NodeIdentity, OperationId,
+    Page, PageRequest, Patch, Patched, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules,
+    Selector, Session, SessionId, SessionRef, UserDeleted,
 };
 use crate::store::event_store::EventStore;
 use crate::store::session_store::SessionStore;
@@ -40,7 +40,7 @@ impl SessionStore for MemoryStore {
     }
 
     async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched> {
-        self.run("patch", |call| patch::run(call, session, &patch)).await
+        self.run("patch", |call| patch::run(call, session, patch)).await
     }
 
     async fn refresh(&self, session: &dyn SessionRef) -> Result<Option<Refreshed>> {
@@ -64,8 +64,8 @@ impl SessionStore for MemoryStore {
         self.end_one("unbind", unbind).await
     }
 
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
-        self.end_one("delete", |call| delete::run(call, session)).await
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
+        self.search("delete", |call| delete::run(call, session)).await
     }
 
     async fn list(&self, of: &Selector, page: &PageRequest) -> Result<Page> {
@@ -90,6 +90,10 @@ impl SessionStore for MemoryStore {
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
         self.run("reap", |call| reap::run(call, batch)).await
+    }
+
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        self.run("explain", |call| Ok(get::explain(&call, id))).await
     }
 
     fn rules(&self) -> &Rules {

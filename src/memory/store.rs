@@ -153,6 +153,12 @@ impl MemoryStore {
         record.is_some_and(|record| matches!(record.kind, Kind::Deleted(_)))
     }
 
+    /// Whether a login left an id a moment ago.
+    pub(crate) fn was_left(&self, id: &SessionId) -> bool {
+        let record = self.record(id).filter(|record| !record.is_silent(self.now_ms()));
+        record.is_some_and(|record| matches!(record.kind, Kind::Deleted(Some(_))))
+    }
+
     /// What is under an id.
     pub(crate) fn record(&self, id: &SessionId) -> Option<Record> {
         self.memory.shards.read(id, Record::clone)

@@ -97,7 +97,9 @@ impl Transfer {
             Freezing::new(task, &self.target.place).span(self.freeze).node(node.unwrap_or_default());
         let frozen = match retry.with(|| source.freeze(id, freezing.clone())).await {
             Ok(frozen) => frozen,
-            Err(Error::Refused(Refusal::Missing)) => return self.absent(&retry, id, task).await,
+            Err(Error::Refused(Refusal::Missing | Refusal::Rotated { to: None })) => {
+                return self.absent(&retry, id, task).await;
+            }
             Err(Error::Refused(Refusal::Departed { place })) => return self.gone(id, task, place).await,
             Err(error) => return Err(error),
         };

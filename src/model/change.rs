@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::model::clock::system_time;
-use crate::model::duration::check_ttl;
+use crate::model::duration::{check_lifetime, check_ttl, ms};
 use crate::model::entry_codec::{EntryKind, EntryWriter};
 use crate::model::error::{Error, Result};
 use crate::model::rules::Rules;
@@ -22,12 +22,13 @@ use crate::model::version::Version;
 /// let patch = Patch::new().set("theme", "dark")?.remove("draft");
 /// # Ok::<(), cloakroom::Error>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Patch {
     /// In the order given; the last change of a key counts. No value removes.
     pub(crate) changes: Vec<(EntryKind, String, Option<String>)>,
     pub(crate) status: Option<Status>,
     pub(crate) ttl: Option<Duration>,
+    pub(crate) lifetime: Option<Duration>,
     pub(crate) expected: Option<Version>,
 }
 
@@ -38,6 +39,7 @@ impl fmt::Debug for Patch {
             .field("keys", &self.changes.iter().map(|(_, key, _)| key).collect::<Vec<_>>())
             .field("status", &self.status)
             .field("ttl", &self.ttl)
+            .field("lifetime", &self.lifetime)
             .field("expected", &self.expected)
             .finish()
     }
@@ -101,6 +103,14 @@ impl Patch {
         self
     }
 
+    /// How long it lives at most from now on, however much it is used: its idle time begins anew. Defaults to the deadline
+    /// that it has.
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
     /// Changes only a session at this version. Defaults to any.
     #[must_use]
     pub fn expect(mut self, version: Version) -> Self {
@@ -112,6 +122,9 @@ impl Patch {
     pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
         if let Some(ttl) = self.ttl {
             check_ttl("ttl", ttl)?;
+        }
+        if let Some(lifetime) = self.lifetime {
+            check_lifetime(lifetime)?;
         }
         let mut changes = EntryWriter::new(rules);
         for (kind, key, json) in &self.changes {
@@ -131,7 +144,7 @@ impl Patch {
     }
 }
 
-/// What a patch came to.
+/// What a patch came to. [`Session::apply`] brings a copy in hand up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Patched {
@@ -141,9 +154,13 @@ pub struct Patched {
     pub version: Version,
     /// When it expires, in milliseconds since the epoch.
     pub expires_at_ms: u64,
-    /// False: the patch named no attribute and no extension, its status and its ttl are what they were, and nothing was
-    /// written. One that sets a value to what it is counts as a change.
+    /// When it was last used, in milliseconds since the epoch: a patch is a use.
+    pub last_active_ms: u64,
+    /// False: the patch named no attribute, no extension and no lifetime, its status and its ttl are what they were, and nothing
+    /// was written. One that sets a value to what it is counts as a change.
     pub changed: bool,
+    /// What was changed.
+    pub(crate) patch: Patch,
 }
 
 /// What a refresh came to.
@@ -195,7 +212,7 @@ impl Refreshed {
 
 impl Patch {
     /// Changes the entries of a copy.
-    pub(crate) fn apply(&self, session: &mut Session) {
+    pub(crate) fn apply_entries(&self, session: &mut Session) {
         for (kind, key, json) in &self.changes {
             let entries = match kind {
                 EntryKind::Attribute => session.attributes_mut(),
@@ -211,7 +228,53 @@ impl Patch {
     }
 }
 
+impl Session {
+    /// Makes a change in this copy too that [`patch`](crate::SessionStore::patch) made in the store, and tells whether it did:
+    /// only in a copy of the version before, for in any other there is something else that is not in this one. Then an
+    /// [`update`](crate::SessionStore::update) of the copy does not conflict with its own patch.
+    ///
+    /// ```
+    /// # use cloakroom::{Error, MemoryStore, NewSession, Patch, SessionStore};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let store = MemoryStore::builder().build()?;
+    /// let mut session = store.create(NewSession::new()).await?.session;
+    /// let patched = store.patch(&session, Patch::new().set("theme", "dark")?).await?;
+    /// assert!(session.apply(&patched));
+    /// session.set("cart", &[3])?;
+    /// store.update(&mut session).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn apply(&mut self, patched: &Patched) -> bool {
+        let is_next = self.version == patched.version_before();
+        if is_next {
+            patched.apply(self);
+        }
+        is_next
+    }
+}
+
 impl Patched {
+    /// Makes the change in a copy of the version before.
+    pub(crate) fn apply(&self, session: &mut Session) {
+        self.patch.apply_entries(session);
+        session.id.clone_from(&self.id);
+        session.version = self.version;
+        session.status = self.patch.status.unwrap_or(session.status);
+        session.ttl = self.patch.ttl.unwrap_or(session.ttl);
+        session.times.last_active = self.last_active_ms;
+        session.times.expires_at = self.expires_at_ms;
+        if let Some(lifetime) = self.patch.lifetime {
+            session.times.deadline = self.last_active_ms + ms(lifetime);
+        }
+    }
+
+    /// Of which version a copy has to be for that.
+    pub(crate) fn version_before(&self) -> Version {
+        Version::new(self.version.get().saturating_sub(u64::from(self.changed)))
+    }
+
     /// When it expires.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {

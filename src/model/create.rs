@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::model::deletion::Removed;
-use crate::model::duration::check_ttl;
+use crate::model::duration::{check_lifetime, check_ttl, ms};
 use crate::model::entries::Entries;
 use crate::model::entry_codec::{EntryKind, EntryWriter};
 use crate::model::error::Result;
@@ -25,12 +25,19 @@ pub(crate) struct ValidatedSession {
     pub(crate) index_fields: IndexFields,
     pub(crate) status: Status,
     pub(crate) ttl: Duration,
+    /// How long it lives at most.
+    pub(crate) lifetime: Option<Duration>,
     pub(crate) entries: Vec<u8>,
     pub(crate) attributes: Entries,
     pub(crate) extensions: Entries,
 }
 
 impl ValidatedSession {
+    /// When it expires at the latest if it is made at a time; 0 for never.
+    pub(crate) fn deadline(&self, created_at: u64) -> u64 {
+        self.lifetime.map_or(0, |lifetime| created_at + ms(lifetime))
+    }
+
     /// The session as it was made.
     pub(crate) fn into_session(self, version: Version, times: Times) -> Session {
         Session {
@@ -62,6 +69,7 @@ pub struct NewSession {
     index_fields: IndexFields,
     status: Status,
     ttl: Option<Duration>,
+    lifetime: Option<Duration>,
     attributes: Entries,
     extensions: Entries,
 }
@@ -115,6 +123,14 @@ impl NewSession {
         self
     }
 
+    /// How long it lives at most, however much it is used: "remember me". Defaults to
+    /// [`Rules::max_lifetime`](crate::Rules::max_lifetime).
+    #[must_use]
+    pub fn lifetime(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
     /// Sets an attribute.
     ///
     /// # Errors
@@ -159,16 +175,30 @@ impl NewSession {
         rules: &Rules,
         made_id: impl FnOnce(&str) -> NewId,
     ) -> Result<ValidatedSession> {
-        let Self { id, index_fields, status, ttl, attributes, extensions } = self;
+        let Self { id, index_fields, status, ttl, lifetime, attributes, extensions } = self;
         index_fields.validate()?;
         let ttl = ttl.unwrap_or(rules.ttl);
         check_ttl("ttl", ttl)?;
+        if let Some(lifetime) = lifetime {
+            check_lifetime(lifetime)?;
+        }
+        let lifetime = lifetime.or(rules.max_lifetime);
         let mut entries = EntryWriter::new(rules);
         entries.add_all(EntryKind::Attribute, &attributes)?;
         entries.add_all(EntryKind::Extension, &extensions)?;
         let entries = entries.finish_whole()?;
         let NewId { id, token } = id.unwrap_or_else(|| made_id(&index_fields.user));
-        Ok(ValidatedSession { id, token, index_fields, status, ttl, entries, attributes, extensions })
+        Ok(ValidatedSession {
+            id,
+            token,
+            index_fields,
+            status,
+            ttl,
+            lifetime,
+            entries,
+            attributes,
+            extensions,
+        })
     }
 }
 

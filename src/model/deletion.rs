@@ -1,17 +1,28 @@
 //! What a deletion removed.
 
+use crate::model::index_fields::{IndexFields, some};
 use crate::model::session_id::SessionId;
 
-/// A session that an operation removed from a user, and the connection to close.
+/// A session that an operation removed, and the connection to close.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removed {
     /// The id that it had.
     pub id: SessionId,
+    /// The user that it had.
+    pub user: Option<String>,
     /// The connection that it had.
     pub connection: Option<String>,
     /// The node that held the connection.
     pub node: Option<String>,
+}
+
+impl Removed {
+    /// A session with all that it had.
+    pub(crate) fn of(id: SessionId, had: &IndexFields) -> Self {
+        let told = |name: &str| some(name).map(Into::into);
+        Self { id, user: told(&had.user), connection: told(&had.connection), node: told(&had.node) }
+    }
 }
 
 /// What deleting a user's sessions came to.

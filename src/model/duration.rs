@@ -12,6 +12,11 @@ pub(crate) fn check_ttl(field: &'static str, ttl: Duration) -> Result<()> {
     check_duration(field, ttl, Duration::from_millis(1), LONGEST_DURATION)
 }
 
+/// A lifetime that a caller gave, for all sessions or for one.
+pub(crate) fn check_lifetime(lifetime: Duration) -> Result<()> {
+    check_duration("lifetime", lifetime, Duration::from_millis(1), LONGEST_DURATION)
+}
+
 /// A duration within bounds.
 pub(crate) fn check_duration(
     field: &'static str,

@@ -294,6 +294,12 @@ impl Error {
         matches!(self, Self::Refused(Refusal::Missing))
     }
 
+    /// The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie.
+    #[must_use]
+    pub fn is_rotated(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Rotated { .. }))
+    }
+
     /// The session changed meanwhile: read it again.
     #[must_use]
     pub fn is_conflict(&self) -> bool {

@@ -33,6 +33,8 @@ pub enum EventKind {
     Rotated(SessionId),
     /// It has this new id, and its user is another: a login by rotation.
     LoggedIn(SessionId),
+    /// It has this new id, and no user any more: a logout that kept what is in it.
+    LoggedOut(SessionId),
     /// It got a connection.
     Bound,
     /// Its connection is gone: that connection and its node are told.
@@ -54,7 +56,9 @@ impl EventKind {
     #[must_use]
     pub fn goes_on_as(&self) -> Option<&SessionId> {
         match self {
-            Self::Rotated(id) | Self::LoggedIn(id) | Self::Ended(Ending::Login(id)) => Some(id),
+            Self::Rotated(id) | Self::LoggedIn(id) | Self::LoggedOut(id) | Self::Ended(Ending::Login(id)) => {
+                Some(id)
+            }
             _ => None,
         }
     }

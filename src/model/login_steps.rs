@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use crate::model::duration::ms;
 use crate::model::error::{Error, Obstacle, Result, cause};
+use crate::model::login::Rotation;
 use crate::model::operation_id::OperationId;
 use crate::model::recent_changes::RecentChanges;
 use crate::model::refusal::Refusal;
+use crate::model::rules::Rules;
 use crate::model::session::Session;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
@@ -81,14 +83,36 @@ impl LoginSteps {
 }
 
 /// The session as it will be, but for its connection and its short life.
-pub(crate) fn copy_of(session: &Session, id: &SessionId, user: &str, now: u64) -> Session {
+///
+/// # Errors
+/// Its entries would be too large.
+pub(crate) fn copy_of(
+    session: &Session,
+    id: &SessionId,
+    rotation: &Rotation,
+    rules: &Rules,
+    now: u64,
+) -> Result<Session> {
     let mut copy = session.clone();
+    rotation.patch.apply_entries(&mut copy);
+    copy.ttl = rotation.patch.ttl.unwrap_or(copy.ttl);
+    match rotation.lifetime_ms(rules) {
+        None => {}
+        Some(0) => copy.times.deadline = 0,
+        Some(lifetime) => copy.times.deadline = now + lifetime,
+    }
     copy.id = id.clone();
-    user.clone_into(&mut copy.index_fields.user);
+    rotation.named_user().clone_into(&mut copy.index_fields.user);
     copy.index_fields.connection.clear();
     copy.version = Version::new(session.version.get() + 1);
     copy.times.expires_at = copy.times.expires_at.min(now + ms(COPY_LIVES));
-    copy
+    if copy.times.deadline > 0 {
+        copy.times.expires_at = copy.times.expires_at.min(copy.times.deadline);
+    }
+    if !rotation.patch.changes.is_empty() {
+        copy.check(rules)?;
+    }
+    Ok(copy)
 }
 
 /// Nothing is left for a copy that has expired: one of an earlier attempt of a login that is repeated after long, or one that

@@ -21,10 +21,12 @@ pub enum Refusal {
         /// The version it is at.
         current: Version,
     },
-    /// The session has a new id.
+    /// The session has a newer id, and its client has that, or will have it in a moment: answer without touching its cookie. It
+    /// is no logout.
     Rotated {
-        /// The new id.
-        to: SessionId,
+        /// The newer id, where it may be told. Not by an id that a login left, for who planted that would be logged in
+        /// too; nor where the client holds a [`Token`](crate::Token), which only the rotation itself knows.
+        to: Option<SessionId>,
     },
     /// The session has gone to another store, by a migration. It is there, or will be as soon as that is finished.
     Departed {
@@ -137,7 +139,7 @@ impl fmt::Display for Refusal {
             Self::Exists => f.write_str("a live session has this id already"),
             Self::Gone => f.write_str("the session with this id was deleted a moment ago"),
             Self::Conflict { current } => write!(f, "the session was changed, it is at version {current}"),
-            Self::Rotated { .. } => f.write_str("the session has a new id"),
+            Self::Rotated { .. } => f.write_str("the session has a newer id"),
             Self::Departed { place } => write!(f, "the session has gone to {place:?}"),
             Self::Limit { live } => write!(f, "the user has {live} sessions already"),
             Self::TooLarge { bytes, entries } => {

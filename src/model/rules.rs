@@ -101,6 +101,10 @@ impl Rules {
     }
 
     /// How long a session lives without being used. Defaults to 30 minutes.
+    ///
+    /// By the [threshold](Self::refresh_threshold) a use extends it only when less than half of the ttl is left: one that is used
+    /// once after 14 minutes ends after 30, and so with 30 minutes a session lives 15 to 30 of them unused. That costs the fewest
+    /// writes. Where the time is a promise, as "30 minutes unused", set the [idle timeout](Self::idle_timeout).
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
@@ -114,7 +118,26 @@ impl Rules {
         self
     }
 
-    /// A refresh extends a session when less than this part of its ttl is left; 1.0 extends it each time.
+    /// How long a session lives after its last use: the [ttl](Self::ttl), which every use extends, with the
+    /// [touch interval](Self::touch_interval_for_requests) of a service that refreshes with each request. So what is used once a
+    /// minute or more often is written once a minute, and "30 minutes unused" is 29 to 30. The page `docs/guide.md` says what is a
+    /// use.
+    ///
+    /// ```
+    /// use cloakroom::Rules;
+    /// use std::time::Duration;
+    ///
+    /// let rules = Rules::new().idle_timeout(Duration::from_secs(30 * 60));
+    /// assert_eq!(rules.get_ttl(), Duration::from_secs(30 * 60));
+    /// assert_eq!(rules.get_refresh_threshold(), 1.0);
+    /// assert_eq!(rules.get_touch_interval(), Duration::from_secs(60));
+    /// ```
+    #[must_use]
+    pub fn idle_timeout(self, timeout: Duration) -> Self {
+        self.ttl(timeout).refresh_threshold(1.0).touch_interval_for_requests()
+    }
+
+    /// A use extends a session when less than this part of its ttl is left; 1.0 extends it each time.
     /// Defaults to 0.5.
     #[must_use]
     pub fn refresh_threshold(mut self, part: f64) -> Self {
@@ -123,7 +146,7 @@ impl Rules {
     }
 
     /// A refresh writes nothing when the session was used less than this ago, unless it would expire within
-    /// that time: then it is a read, at the price of a `get`. Defaults to zero: each refresh is noted.
+    /// that time: then it is a read, at the price of a `get`. Nor does a patch, an update or a bind note the use then. Defaults to zero: each refresh is noted.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;

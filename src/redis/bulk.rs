@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline};
 
-use crate::model::{IndexFields, Removed, Result, Session, ms};
+use crate::model::{IndexFields, Removed, Result, Session, SessionId, ms};
 use crate::redis::call::Call;
 use crate::redis::reply::{Reply, another_session};
 use crate::redis::script;
@@ -46,9 +46,14 @@ impl Candidate {
 
     /// As it is told, if its id is a text.
     fn removed(&self) -> Option<Removed> {
-        let node = told_name(&self.index_fields.node);
-        Some(Removed { id: told(&self.id)?, connection: self.connection(), node })
+        Some(removed_of(told(&self.id)?, &self.index_fields))
     }
+}
+
+/// A session that was removed, by what was declared of it. A name that is no text is not told.
+pub(crate) fn removed_of(id: SessionId, had: &IndexFields<Vec<u8>>) -> Removed {
+    let [user, connection, node] = [&had.user, &had.connection, &had.node].map(|name| told_name(name));
+    Removed { id, user, connection, node }
 }
 
 /// What became of a batch.

@@ -17,7 +17,7 @@ type Placed = (usize, Result<Created>);
 
 impl RedisStore {
     /// Makes sessions by a script for each batch, which is of one partition. What the script leaves is created alone, and so is a session that the
-    /// script knows nothing of: a user's with a limit, or one that a node makes under its lease.
+    /// script knows nothing of: a user's with a limit, one with a lifetime of its own, or one that a node makes under its lease.
     pub(crate) async fn make_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>> {
         let (rules, partitions) = (&self.config().rules, self.partitions());
         let call = self.operation_id.unwrap_or_else(OperationId::random);
@@ -32,7 +32,7 @@ impl RedisStore {
             });
             match checked {
                 Ok(session) => {
-                    let is_alone = self.creates_alone(rules, &session.index_fields.user);
+                    let is_alone = self.creates_alone(rules, &session);
                     let member = BatchMember { place, operation_id, session };
                     let home = partitions.of(member.session.id.as_str());
                     if is_alone { alone.push(member) } else { groups.entry(home).or_default().push(member) }
@@ -65,7 +65,7 @@ impl RedisStore {
         let made = self.call_in(partition, "create_many", self.operation_id, body).await;
         match made {
             Ok(made) => {
-                let (made, left) = made.split(batch, &self.config().rules);
+                let (made, left) = made.split(batch);
                 alone.extend(left);
                 made.into_iter().map(|(place, created)| (place, Ok(created))).collect()
             }

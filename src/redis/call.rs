@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::model::{
-    Cause, Error, NodeIdentity, Obstacle, OperationId, Refusal, Result, Rules, SessionId, cause,
+    Cause, Error, NodeIdentity, Obstacle, OperationId, Refusal, Result, Rules, SessionId, cause, ms,
 };
 use crate::redis::config::StoreConfig;
 use crate::redis::history::History;
@@ -49,7 +49,8 @@ const BEGINNINGS: u32 = 32;
 
 /// What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
 /// first attempt that comes late would be executed then.
-const PROOFS: [&str; 8] = ["ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"];
+const PROOFS: [&str; 9] =
+    ["ok", "again", "conflict", "exists", "gone", "moved", "rotated", "departed", "need"];
 
 /// One call of a store.
 #[derive(Debug)]
@@ -152,6 +153,12 @@ impl Call {
     /// The lease that the call on a session has to be made under, if it has to.
     pub(crate) fn fence_key(&self, record_key: &[u8]) -> Vec<u8> {
         self.keys().fence(record_key, self.identity().map_or("", NodeIdentity::node))
+    }
+
+    /// The two arguments by which a script notes a use.
+    pub(crate) fn use_arguments(&self, cmd: &mut Cmd) {
+        let rules = self.rules();
+        cmd.arg(rules.threshold_thousandths()).arg(ms(rules.touch_interval));
     }
 
     /// The two arguments that name it.

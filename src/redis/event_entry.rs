@@ -49,6 +49,7 @@ impl Entry {
             ("created", _) => EventKind::Created,
             ("updated", _) => EventKind::Updated,
             ("rotated", "login") => EventKind::LoggedIn(new_id()?),
+            ("rotated", "logout") => EventKind::LoggedOut(new_id()?),
             ("rotated", _) => EventKind::Rotated(new_id()?),
             ("bound", _) => EventKind::Bound,
             ("unbound", _) => EventKind::Unbound,

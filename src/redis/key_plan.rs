@@ -122,7 +122,7 @@ impl KeyPlan {
                 "moved" if self.moved == OnRotated::Follow => {
                     let id = reply.session_id()?;
                     if !call.is_near(&id) {
-                        return Err(Error::Refused(Refusal::Rotated { to: id }));
+                        return Err(Error::Refused(Refusal::Rotated { to: Some(id) }));
                     }
                     self.id = id;
                     self.moved = OnRotated::Followed;

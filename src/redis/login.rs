@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use crate::model::login_steps::{LoginSteps, ROUNDS, copy_of, require_copy};
 use crate::model::{
-    Binding, Error, Export, Import, IndexFields, NewId, Obstacle, OperationId, RecentChanges, Refusal,
-    Removed, Result, Rotated, Rotation, Session, SessionId, SessionRef, Token, Version,
+    Binding, Error, Export, IdScheme, Import, IndexFields, NewId, Obstacle, OperationId, RecentChanges,
+    Refusal, Removed, Result, Rotated, Rotation, Session, SessionId, SessionRef, Token, Version,
 };
 use crate::redis::call::Call;
 use crate::redis::store::RedisStore;
@@ -28,7 +28,7 @@ impl RedisStore {
     /// Whether a rotation takes a session to another partition.
     pub(crate) fn is_login_elsewhere(&self, session: &dyn SessionRef, rotation: &Rotation) -> bool {
         let of = |text| self.partitions().of(text);
-        !rotation.user.is_empty() && of(rotation.user.as_str()) != of(session.id().as_str())
+        !rotation.named_user().is_empty() && of(rotation.named_user()) != of(session.id().as_str())
     }
 
     pub(crate) async fn log_in_elsewhere(
@@ -36,20 +36,21 @@ impl RedisStore {
         session: &dyn SessionRef,
         rotation: Rotation,
     ) -> Result<Rotated> {
-        rotation.check()?;
-        let Rotation { new_id, user } = rotation;
+        rotation.check(&self.config().rules)?;
+        let user = rotation.named_user();
         let (partitions, operation) =
             (self.partitions(), self.operation_id.unwrap_or_else(OperationId::random));
-        let NewId { id: new_id, token } = new_id.unwrap_or_else(|| partitions.new_id(&operation, &user));
-        partitions.check(&new_id, &user)?;
+        let make_id = || partitions.new_id(&operation, user);
+        let NewId { id: new_id, token } = rotation.new_id.clone().unwrap_or_else(make_id);
+        partitions.check(&new_id, user)?;
         let login = Login {
             store: self,
             old: session,
             from: partitions.of(session.id().as_str()),
-            to: partitions.of(&user),
+            to: partitions.of(user),
             new_id,
             token,
-            user,
+            rotation,
             operation,
             steps: LoginSteps { login: operation },
             deadline: Instant::now() + self.config().deadline,
@@ -65,7 +66,7 @@ struct Login<'a> {
     to: Partition,
     new_id: SessionId,
     token: Option<Token>,
-    user: String,
+    rotation: Rotation,
     operation: OperationId,
     steps: LoginSteps,
     deadline: Instant,
@@ -84,7 +85,9 @@ impl Login<'_> {
                 }
                 Some((now, Record::Session { session, changes, .. })) => {
                     was = session.index_fields.clone();
-                    let copy = copy.insert(copy_of(&session, &self.new_id, &self.user, now));
+                    let rules = &self.store.config().rules;
+                    let copied = copy_of(&session, &self.new_id, &self.rotation, rules, now)?;
+                    let copy = copy.insert(copied);
                     evicted.extend(self.bring(copy.clone(), changes, session.version).await?);
                     if self.store.operation_id.is_some() {
                         self.require_copy().await?;
@@ -107,7 +110,9 @@ impl Login<'_> {
                 }
                 // It changed since it was copied.
                 Err(Error::Refused(Refusal::Conflict { .. })) => {}
-                Err(Error::Refused(Refusal::Rotated { to })) => return self.rotated_by_another(to).await,
+                Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
+                    return self.rotated_by_another(to).await;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -218,6 +223,9 @@ impl Login<'_> {
     }
 
     async fn rotated_by_another(&self, to: SessionId) -> Result<Rotated> {
+        if self.store.config().rules.id_scheme == IdScheme::Token {
+            return Err(Error::Refused(Refusal::Rotated { to: None }));
+        }
         let body = |call: Arc<Call>| async move { lookup::session(&call, &to).await };
         let session = self.step(self.from, self.operation, body).await?;
         let session = session.ok_or(Error::Refused(Refusal::Missing))?;

@@ -3,7 +3,7 @@
 //! Reading takes no script: TIME and GET in one pipeline cost a third of the server's time. `lua/get.lua` is for
 //! other languages and for cluster clients.
 
-use crate::model::{Error, Export, Fate, RecentChanges, Refusal, Result, Session, SessionId};
+use crate::model::{Error, Explanation, Export, Fate, RecentChanges, Refusal, Result, Session, SessionId};
 use crate::redis::call::Call;
 use crate::redis::transport::read_batcher::Part;
 use crate::stored::record::{Record, Usage, changed_at as changed_at_of};
@@ -37,8 +37,9 @@ fn live(found: Option<Record>) -> Result<Option<(Session, RecentChanges)>> {
     match found {
         Some(Record::Session { session, changes, .. }) => Ok(Some((*session, changes))),
         Some(Record::Departed { place, .. }) => Err(Error::Refused(Refusal::Departed { place })),
+        Some(Record::Deleted { to: Some(_), .. }) => Err(Error::Refused(Refusal::Rotated { to: None })),
         // An id that was rotated away twice leads nowhere.
-        Some(Record::Rotated { .. } | Record::Deleted { .. }) | None => Ok(None),
+        Some(Record::Rotated { .. } | Record::Deleted { to: None, .. }) | None => Ok(None),
     }
 }
 
@@ -129,6 +130,28 @@ pub(crate) async fn fate(call: &Call, id: &SessionId) -> Result<Fate> {
         Some(Record::Rotated { to, .. }) => Fate::Rotated { to },
         Some(Record::Deleted { to, .. }) => Fate::Deleted { to },
         Some(Record::Departed { place, .. }) => Fate::Departed { place },
+    })
+}
+
+/// The same for whoever asks about it: an expired session is told too.
+pub(crate) async fn explain(call: &Call, id: &SessionId) -> Result<Explanation> {
+    call.about(id);
+    let Some((now, record)) = stored(call, id).await? else {
+        return Ok(Explanation::Unknown);
+    };
+    let record = record.ok_or_else(|| Error::corrupt("record"))?;
+    if let Record::Session { session, .. } = &record
+        && session.times.expires_at <= now
+    {
+        return Ok(Explanation::Expired { at_ms: session.times.expires_at });
+    }
+    Ok(match record.unless_over(now) {
+        None => Explanation::Unknown,
+        Some(Record::Session { .. }) => Explanation::Live,
+        Some(Record::Rotated { .. }) => Explanation::Rotated { by_login: false },
+        Some(Record::Deleted { to: Some(_), .. }) => Explanation::Rotated { by_login: true },
+        Some(Record::Deleted { to: None, .. }) => Explanation::Deleted,
+        Some(Record::Departed { place, .. }) => Explanation::Departed { place },
     })
 }
 

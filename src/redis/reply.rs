@@ -118,9 +118,13 @@ impl Reply {
             // With the session that has the connection; without, it is the node that may not.
             "taken" => Ok(if self.is_empty() { Refusal::Fenced } else { Refusal::Taken }),
             "conflict" => self.version().map(|current| Refusal::Conflict { current }),
-            "moved" => self.session_id().map(|to| Refusal::Rotated { to }),
+            "moved" => self.session_id().map(|to| Refusal::Rotated { to: Some(to) }),
+            "rotated" => Ok(Refusal::Rotated { to: None }),
             "departed" => self.text().map(|place| Refusal::Departed { place }),
             "limit" => self.number().map(|live| Refusal::Limit { live }),
+            "large" => {
+                self.number().and_then(|bytes| Ok(Refusal::TooLarge { bytes, entries: self.number()? }))
+            }
             "corrupt" => return self.text().map_or_else(|error| error, Error::corrupt),
             _ => Err(not_ours("a reply with an unknown word")),
         };

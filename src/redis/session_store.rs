@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Error, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Result, Rotated, Rotation, Rules, Selector,
-    Session, SessionId, SessionRef, UserDeleted,
+    Binding, Bound, Created, Error, Expired, Explanation, Health, NewId, NewSession, NodeIdentity,
+    OperationId, Page, PageRequest, Patch, Patched, Reaped, Refreshed, Refusal, Removed, Result, Rotated,
+    Rotation, Rules, Selector, Session, SessionId, SessionRef, UserDeleted,
 };
 use crate::redis::call::Call;
 use crate::redis::commands;
+use crate::redis::lookup;
 use crate::redis::store::RedisStore;
 use crate::redis::tidy;
 use crate::store::event_store::EventStore;
@@ -80,15 +81,15 @@ impl SessionStore for RedisStore {
         self.end_one("unbind", unbind).await
     }
 
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         let delete = |call: Arc<Call>| async move { commands::delete::run(&call, session).await };
-        match self.end_one("delete", delete).await {
+        match self.search("delete", delete).await {
             // It went to another partition by a login.
-            Err(Error::Refused(Refusal::Rotated { to })) => {
+            Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
                 let delete = |call: Arc<Call>| async move { commands::delete::run(&call, &to).await };
-                match self.end_one("delete", delete).await {
+                match self.search("delete", delete).await {
                     // It has been left behind by another login since: only one is followed.
-                    Err(Error::Refused(Refusal::Rotated { .. })) => Ok(false),
+                    Err(Error::Refused(Refusal::Rotated { .. })) => Ok(None),
                     deleted => deleted,
                 }
             }
@@ -148,6 +149,10 @@ impl SessionStore for RedisStore {
         };
         self.tidy(&reaped).await;
         reaped
+    }
+
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        self.call("explain", |call| async move { lookup::explain(&call, id).await }).await
     }
 
     fn rules(&self) -> &Rules {

@@ -5,7 +5,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::time::Instant;
 
-use crate::model::{Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId, require_runtime};
+use crate::model::{
+    Error, NodeIdentity, Obstacle, OperationId, Result, Rules, SessionId, ValidatedSession, require_runtime,
+};
 use crate::redis::call::Call;
 use crate::redis::config::StoreConfig;
 use crate::redis::near_cache::NearCache;
@@ -106,9 +108,12 @@ impl RedisStore {
         answer
     }
 
-    /// Whether a call that makes this session needs a script of its own: `create_many` knows neither leases nor limits.
-    pub(crate) fn creates_alone(&self, rules: &Rules, user: &str) -> bool {
-        self.identity.is_some() || (rules.limit.is_some() && !user.is_empty())
+    /// Whether a call that makes this session needs a script of its own: `create_many` knows neither leases nor limits, and
+    /// one lifetime for all.
+    pub(crate) fn creates_alone(&self, rules: &Rules, session: &ValidatedSession) -> bool {
+        self.identity.is_some()
+            || (rules.limit.is_some() && !session.index_fields.user.is_empty())
+            || session.lifetime != rules.max_lifetime
     }
 
     /// Makes a call.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::model::{
-    Binding, Bound, Created, Expired, Health, NewId, NewSession, NodeIdentity, OperationId, Page,
-    PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
-    SessionId, SessionRef, UserDeleted,
+    Binding, Bound, Created, Expired, Explanation, Health, NewId, NewSession, NodeIdentity, OperationId,
+    Page, PageRequest, Patch, Patched, Reaped, Refreshed, Removed, Result, Rotated, Rotation, Rules,
+    Selector, Session, SessionId, SessionRef, UserDeleted,
 };
 use crate::store::event_store::EventStore;
 use crate::store::join::join;
@@ -26,8 +26,13 @@ use crate::store::join::join;
 /// | --- | --- | --- |
 /// | asks for a session | `Ok(None)` | `get`, `session_by_connection`, `refresh`, `refresh_and_get`, `export` |
 /// | changes one | [`Refusal::Missing`](crate::Refusal::Missing) | `update`, `modify`, `patch`, `rotate`, `bind`, `import`, `freeze`, `thaw` |
-/// | ends something | `Ok(false)` | `delete`, `unbind`, `depart`, `clean` |
+/// | deletes one | `Ok(None)` | `delete` |
+/// | ends something else | `Ok(false)` | `unbind`, `depart`, `clean` |
 /// | is about a user or node without any | an empty answer | `list`, `count`, `delete_user`, `recover` |
+///
+/// Under an id that a login left a moment ago there is a newer one, which is not told: all of them are refused with
+/// [`Refusal::Rotated`](crate::Refusal::Rotated), but for `delete`, which follows, and for what would make a session there, which is
+/// refused with [`Refusal::Gone`](crate::Refusal::Gone).
 ///
 /// # Errors
 /// Each operation may fail with [`Error::NotExecuted`](crate::Error::NotExecuted), one that writes also with [`Error::Ambiguous`](crate::Error::Ambiguous), and with
@@ -72,7 +77,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
     ///
     /// # Errors
-    /// Only those of all operations.
+    /// Only those of all operations, such as [`Rotated`](crate::Refusal::Rotated) for an id that a login left a moment ago.
     async fn get(&self, session: &dyn SessionRef) -> Result<Option<Session>>;
 
     /// The same, and never from memory where the store has a
@@ -94,7 +99,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Saves a whole session, if nobody changed it since it was read. The copy in hand takes the new version and times.
     ///
-    /// A new ttl starts a new idle time. The limit of sessions a user is not checked. An expired session that still has
+    /// It is a use of the session, as a refresh is; a new ttl starts a new idle time. The limit of sessions a user is not checked. An expired session that still has
     /// the new connection is reaped by this call, and reported to nobody.
     ///
     /// # Errors
@@ -107,8 +112,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `update.lua`: the record, and the index entries where user, connection or node changed.
     async fn update(&self, session: &mut Session) -> Result<()>;
 
-    /// Changes single attributes and extensions, status or ttl of a live session. Patches of different attributes
-    /// never conflict.
+    /// Changes single attributes and extensions, status, ttl or lifetime of a live session. Patches of different attributes
+    /// never conflict. It is a use of the session, as a refresh is. [`Session::apply`] brings a copy in hand up to date.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
@@ -116,7 +121,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// [`TooLarge`](crate::Refusal::TooLarge), with [`Frozen`](crate::Refusal::Frozen).
     ///
     /// # Atomicity
-    /// `patch.lua`: the record, and the expiry where the ttl changed.
+    /// `patch.lua`: the record, and the expiry where the session lives longer or the ttl changed.
     async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched>;
 
     /// Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no
@@ -152,12 +157,15 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `refresh.lua`: record and expiry, if there is something to write.
     async fn refresh_and_get(&self, session: &dyn SessionRef) -> Result<Option<Session>>;
 
-    /// Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
-    /// login does. For a while the old id leads to the session. Two rotations at once end with one new id, which
+    /// Gives a live session a new id, keeping its data, and makes it a user's in the same step: what a login does. It is a use
+    /// of the session, whose idle time begins anew; its deadline too if the user is another. For a while the old id leads to the session. Two rotations at once end with one new id, which
     /// both callers learn.
     ///
     /// Not so when the user changes: from a login on the old id leads nowhere, or whoever planted it in the browser
-    /// would be logged in too; only a delete still follows it. Of two logins at once the second is refused with [`Missing`](crate::Refusal::Missing).
+    /// would be logged in too; only a delete still follows it. For as long, every other operation under it is refused with
+    /// [`Rotated`](crate::Refusal::Rotated), which tells no more than that there is a newer one: a request that was in
+    /// flight is no logout. So is the second of two logins at once, and of any two rotations where clients hold
+    /// [tokens](crate::IdScheme::Token).
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
@@ -169,12 +177,13 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// chose it.
     ///
     /// # Atomicity
-    /// `rotate.lua`: both records, all index entries, and the evictions that a login takes. A login of a user who is in
+    /// `rotate.lua`: both records, what is changed besides, all index entries, and the evictions that a login takes. A login of a user who is in
     /// another [partition](crate::RedisStoreBuilder::partitions) is three scripts, each of which may be repeated:
     /// docs/partitions.md says what holds between them.
     async fn rotate(&self, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated>;
 
-    /// Attaches a connection, and the node that holds it, to a live session, which becomes active.
+    /// Attaches a connection, and the node that holds it, to a live session, which becomes active: a use of it, as a refresh
+    /// is. A session has one connection: whoever had it before is told (docs/guide.md).
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing), with
@@ -195,15 +204,15 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `unbind.lua`: record, connection and node.
     async fn unbind(&self, session: &dyn SessionRef, connection: &str) -> Result<bool>;
 
-    /// Deletes a live session with every index entry. For a while its id cannot be created again.
-    /// Tells whether there was one.
+    /// Deletes a live session with every index entry, and tells what it had: close its connection. `None`: there was none. For
+    /// a while its id cannot be created again. A call that is repeated, after it happened, tells what it was given.
     ///
     /// # Errors
     /// Only those of all operations.
     ///
     /// # Atomicity
     /// `delete.lua`: record, index entries, tombstone.
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool>;
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>>;
 
     /// Deletes any number of sessions together, and answers for each in order, as [`delete`](Self::delete) would.
     ///
@@ -212,7 +221,7 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     ///
     /// # Atomicity
     /// `delete.lua` for each session.
-    async fn delete_many(&self, sessions: &[&dyn SessionRef]) -> Vec<Result<bool>> {
+    async fn delete_many(&self, sessions: &[&dyn SessionRef]) -> Vec<Result<Option<Removed>>> {
         join(sessions.iter().map(|session| self.delete(*session))).await
     }
 
@@ -268,6 +277,13 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # Atomicity
     /// `reap.lua`: each session with its index entries, the batch at one instant.
     async fn reap(&self, batch: usize) -> Result<Reaped>;
+
+    /// Tells what became of an id, in one round trip: for support, and for a page that tells a user why they have to log in. An
+    /// expired session is told as that until it is reaped, a deletion and a rotation for as long as their ids stay closed.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    async fn explain(&self, id: &SessionId) -> Result<Explanation>;
 
     /// What holds for all sessions of this store.
     fn rules(&self) -> &Rules;

@@ -17,7 +17,7 @@ use cloakroom_export::script;
 use crate::support::repository::root;
 
 /// All the words that a reply may begin with.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 18] = [
     "ok",
     "again",
     "part",
@@ -27,9 +27,11 @@ const WORDS: [&str; 16] = [
     "exists",
     "conflict",
     "moved",
+    "rotated",
     "departed",
     "gone",
     "limit",
+    "large",
     "need",
     "frozen",
     "taken",

@@ -48,6 +48,7 @@ async fn get_takes_one_round_trip_and_two_by_connection() {
     let (context, store) = warm(Rules::new()).await;
     let session = session(&store, "ann").await;
     assert_eq!(cost(&context, store.get(session.id())).await.round_trips, 1);
+    assert_eq!(cost(&context, store.explain(session.id())).await.round_trips, 1);
     assert_eq!(cost(&context, store.session_by_connection("ann")).await.round_trips, 2);
 }
 

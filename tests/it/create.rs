@@ -242,7 +242,7 @@ async fn create_of_an_id_that_was_rotated_away_names_the_new_id(#[values(Redis, 
     store.rotate(&id("old"), Rotation::new().new_id(id("new"))).await.unwrap();
     let before = context.dump().await;
     let refused = refusal(store.create(of_ann("old")).await);
-    assert_eq!(refused, Refusal::Rotated { to: id("new") });
+    assert_eq!(refused, Refusal::Rotated { to: Some(id("new")) });
     assert_eq!(context.dump().await, before);
     context.check().await;
 }

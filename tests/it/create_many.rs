@@ -154,7 +154,7 @@ async fn what_one_is_refused_for_is_no_matter_of_the_others(#[values(Redis, Memo
     assert_eq!(refusal(next()), Refusal::Exists);
     assert_eq!(refusal(next()), Refusal::Gone);
     assert!(matches!(next(), Err(Error::Invalid(Invalid { field: "user id", .. }))));
-    assert_eq!(refusal(next()), Refusal::Rotated { to: id("there") });
+    assert_eq!(refusal(next()), Refusal::Rotated { to: Some(id("there")) });
     assert_eq!(refusal(next()), Refusal::Taken);
     assert_eq!(refusal(next()), Refusal::Taken, "an earlier one of the batch has it");
     assert_eq!(refusal(next()), Refusal::Exists, "an earlier one of the batch is it");

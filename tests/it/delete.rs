@@ -28,7 +28,9 @@ async fn delete_removes_every_entry_and_leaves_a_tombstone(#[values(Redis, Near,
         store.create(new(name).set("n", &1).unwrap()).await.unwrap();
     }
     let live = context.stored(&id("s")).await.unwrap();
-    assert!(store.delete(&id("s")).await.unwrap());
+    let removed = store.delete(&id("s")).await.unwrap().unwrap();
+    assert_eq!((removed.id, removed.user.as_deref()), (id("s"), Some("ann")));
+    assert_eq!((removed.connection.as_deref(), removed.node.as_deref()), (Some("socket-s"), Some("gateway")));
 
     let tombstone = context.stored(&id("s")).await.unwrap();
     assert_eq!((tombstone.kind, tombstone.version, live.version), (DELETED, 2, 1));
@@ -65,9 +67,9 @@ async fn a_second_delete_and_one_of_an_unknown_id_are_missing_and_change_nothing
     let session = store.create(new("s")).await.unwrap().session;
     store.delete(&session).await.unwrap();
     let before = context.dump().await;
-    assert!(!store.delete(&session).await.unwrap());
-    assert!(!store.delete(&id("s")).await.unwrap());
-    assert!(!store.delete(&id("unknown")).await.unwrap());
+    assert!(store.delete(&session).await.unwrap().is_none());
+    assert!(store.delete(&id("s")).await.unwrap().is_none());
+    assert!(store.delete(&id("unknown")).await.unwrap().is_none());
     assert_eq!(context.dump().await, before);
     context.check().await;
 }
@@ -82,8 +84,8 @@ async fn an_expired_session_is_missing_and_left_to_the_reaper_untouched(
     let session = store.create(new("s")).await.unwrap().session;
     context.clock.advance(MINUTE);
     let before = context.dump().await;
-    assert!(!store.delete(&session).await.unwrap());
-    assert!(!store.delete(&id("s")).await.unwrap());
+    assert!(store.delete(&session).await.unwrap().is_none());
+    assert!(store.delete(&id("s")).await.unwrap().is_none());
     assert_eq!(context.dump().await, before);
     assert_eq!(store.reap(10).await.unwrap().sessions, [session]);
     context.check().await;
@@ -103,7 +105,7 @@ async fn delete_with_a_stale_copy_in_hand_removes_what_the_session_has_now(
     fresh.set_user("bob");
     store.update(&mut fresh).await.unwrap();
 
-    assert!(store.delete(&stale).await.unwrap());
+    assert!(store.delete(&stale).await.unwrap().is_some());
     assert_eq!(context.keys_but_expiry().await, [context.record_key(&id("s"))]);
     context.check().await;
 }
@@ -123,11 +125,13 @@ async fn delete_follows_an_id_that_was_rotated_away_with_the_session_in_hand_and
         let login = Rotation::new().new_id(to.clone()).user("bob");
         store.rotate(&session, login).await.unwrap();
         let deleted = if in_hand { store.delete(&session).await } else { store.delete(&id(&old)).await };
-        assert!(deleted.unwrap());
+        let removed = deleted.unwrap().unwrap();
+        assert_eq!((&removed.id, removed.user.as_deref()), (&to, Some("bob")));
+        assert_eq!(removed.connection, Some(format!("socket-{old}")));
         assert_eq!(context.stored(&to).await.unwrap().kind, DELETED);
         // Reads do not follow a login, a delete does.
         assert_eq!(context.stored(&id(&old)).await.unwrap().kind, DELETED);
-        assert_eq!(store.get(&id(&old)).await.unwrap(), None);
+        assert_eq!(refusal(store.get(&id(&old)).await), Refusal::Rotated { to: None });
         assert!(!context.exists(&context.user_key("bob")).await);
         assert_eq!(context.pointer(&format!("socket-{old}")).await, None);
         assert_eq!(refusal(store.create(NewSession::new().id(to)).await), Refusal::Gone);
@@ -146,7 +150,7 @@ async fn delete_follows_the_id_from_before_a_login_until_exactly_the_end_of_the_
         let anonymous = store.create(NewSession::new()).await.unwrap().session;
         store.rotate(&anonymous, Rotation::new().user("ann")).await.unwrap();
         context.clock.advance(MINUTE - left);
-        assert_eq!(store.delete(anonymous.id()).await.unwrap(), deleted);
+        assert_eq!(store.delete(anonymous.id()).await.unwrap().is_some(), deleted);
         assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1);
     }
     context.check().await;
@@ -161,11 +165,11 @@ async fn a_repeated_delete_is_recognized_until_exactly_the_end_of_the_tombstone(
     let store = context.store_at(Rules::new().tombstone(MINUTE)).await;
     store.create(new("s")).await.unwrap();
     let same = store.with_operation_id(OperationId::random());
-    assert!(same.delete(&id("s")).await.unwrap());
+    assert!(same.delete(&id("s")).await.unwrap().is_some());
     context.clock.advance(MINUTE - Duration::from_millis(1));
-    assert!(same.delete(&id("s")).await.unwrap());
+    assert!(same.delete(&id("s")).await.unwrap().is_some());
     context.clock.advance(Duration::from_millis(1));
-    assert!(!same.delete(&id("s")).await.unwrap());
+    assert!(same.delete(&id("s")).await.unwrap().is_none());
     context.check().await;
 }
 
@@ -181,9 +185,9 @@ async fn an_id_that_was_rotated_away_twice_is_missing_and_the_session_lives_on(
         store.rotate(&id(from), Rotation::new().new_id(id(to))).await.unwrap();
     }
     let before = context.dump().await;
-    assert!(!store.delete(&id("first")).await.unwrap());
+    assert!(store.delete(&id("first")).await.unwrap().is_none());
     assert_eq!(context.dump().await, before);
-    assert!(store.delete(&id("second")).await.unwrap());
+    assert!(store.delete(&id("second")).await.unwrap().is_some());
     context.check().await;
 }
 
@@ -194,7 +198,7 @@ async fn delete_leaves_a_pointer_alone_that_leads_to_another_session() {
     store.create(new("s")).await.unwrap();
     let pointer = context.connection_key("socket-s");
     let _: () = context.command(&["SET", &pointer, "another", "KEEPTTL"]).await;
-    assert!(store.delete(&id("s")).await.unwrap());
+    assert!(store.delete(&id("s")).await.unwrap().is_some());
     assert_eq!(context.pointer("socket-s").await.as_deref(), Some("another"));
 }
 
@@ -211,7 +215,7 @@ async fn delete_of_a_session_that_lost_its_entries_still_removes_it() {
     ] {
         let _: i64 = context.command(&["DEL", &key]).await;
     }
-    assert!(store.delete(&session).await.unwrap());
+    assert!(store.delete(&session).await.unwrap().is_some());
     assert_eq!(context.keys().await, [context.record_key(&id("s"))]);
     context.check().await;
 }
@@ -224,7 +228,7 @@ async fn a_frozen_session_can_be_deleted() {
     context.freeze(&id("s")).await;
     let frozen = store.get(&id("s")).await.unwrap().unwrap();
     assert_eq!(frozen.status(), Status::Migrating);
-    assert!(store.delete(&frozen).await.unwrap());
+    assert!(store.delete(&frozen).await.unwrap().is_some());
     context.check().await;
 }
 
@@ -244,7 +248,7 @@ async fn a_foreign_type_at_any_key_is_corrupt_and_changes_nothing() {
         assert_eq!(context.foreign_at(&key, store.delete(&id("s"))).await, what);
         context.check().await;
     }
-    assert!(store.delete(&session).await.unwrap());
+    assert!(store.delete(&session).await.unwrap().is_some());
     context.check().await;
 }
 
@@ -267,7 +271,7 @@ async fn delete_works_when_memory_is_full_and_create_is_not_executed() {
     }
     assert_eq!(context.dump().await, before);
 
-    assert!(store.delete(&id("a")).await.unwrap());
+    assert!(store.delete(&id("a")).await.unwrap().is_some());
     assert_eq!(context.stored(&id("a")).await.unwrap().kind, DELETED);
     let kept = id("c");
     let removed = store.delete_user("ann", Some(&kept)).await.unwrap().removed;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cloakroom::{
-    Applied, Durability, Error, NewSession, Obstacle, OperationId, Patch, RedisStore, Refusal, Rotation,
-    Rules, Session, SessionStore as _,
+    Applied, Durability, Error, NewSession, Obstacle, OperationId, Patch, RedisStore, Refusal, Removed,
+    Rotation, Rules, Session, SessionStore as _,
 };
 use futures::future::join_all;
 
@@ -36,7 +36,7 @@ async fn a_logout_that_replicas_have_is_told_so_and_they_have_it() {
     let id = created.value.session.id().clone();
     assert_eq!((created.replicas, servers.count(&id, LIVE).await), (2, 2));
     let logout = store.durably(both, async |store| store.delete(&id).await).await.unwrap();
-    assert!(logout.value && logout.is_replicated());
+    assert!(logout.value.is_some() && logout.is_replicated());
     assert_eq!((logout.replicas, servers.count(&id, DELETED).await), (2, 2));
     servers.master.check().await;
 }
@@ -48,12 +48,12 @@ async fn a_replica_that_is_silent_is_not_counted_and_what_was_applied_is_told() 
     let id = created(&store).await.id().clone();
     servers.replicas[0].freeze().await;
     let logout = store.durably(Durability::Replicas(2, SHORT), async |store| store.delete(&id).await);
-    let logout: Applied<bool> = logout.await.unwrap();
-    assert!(logout.value && !logout.is_replicated());
+    let logout: Applied<Option<Removed>> = logout.await.unwrap();
+    assert!(logout.value.is_some() && !logout.is_replicated());
     assert!(store.get(&id).await.unwrap().is_none());
     let one = store.durably(Durability::Replicas(1, LONG), async |store| store.delete(&id).await);
     let one = one.await.unwrap();
-    assert!(!one.value && one.is_replicated(), "it was deleted before, and one replica knows");
+    assert!(one.value.is_none() && one.is_replicated(), "it was deleted before, and one replica knows");
     servers.replicas[0].thaw().await;
     let both = store.durably(Durability::Replicas(2, LONG), async |store| store.delete(&id).await);
     assert!(both.await.unwrap().is_replicated());
@@ -69,12 +69,12 @@ async fn a_call_that_had_happened_on_another_connection_is_waited_for() {
     let session = created(&store).await;
     servers.replicas[0].freeze().await;
     let id = OperationId::random();
-    assert!(store.with_operation_id(id).delete(&session).await.unwrap());
+    assert!(store.with_operation_id(id).delete(&session).await.unwrap().is_some());
     let one = Durability::Replicas(1, SHORT);
     for _ in 0..2 {
         let again = async |store: RedisStore| store.with_operation_id(id).delete(&session).await;
         let again = store.durably(one, again).await.unwrap();
-        assert_eq!((again.value, again.replicas), (true, 0));
+        assert_eq!((again.value.is_some(), again.replicas), (true, 0));
         let read = store.durably(one, async |store| store.get(session.id()).await).await.unwrap();
         assert_eq!((read.value, read.replicas), (None, 0), "that it is gone is not replicated");
     }
@@ -143,7 +143,7 @@ async fn a_connection_that_breaks_while_it_waits_leaves_what_was_applied_and_no_
         servers.master.command::<i64>(&["CLIENT", "KILL", "ID", id]).await;
     });
     let waited = waited.unwrap();
-    assert_eq!((waited.value, waited.replicas, waited.is_replicated()), (true, 0, false));
+    assert_eq!((waited.value.is_some(), waited.replicas, waited.is_replicated()), (true, 0, false));
 }
 
 #[tokio::test]
@@ -172,7 +172,7 @@ async fn a_script_that_the_server_has_not_is_loaded_and_no_replica_is_none() {
     servers.master.command::<()>(&["SCRIPT", "FLUSH"]).await;
     let alone = store.durably(Durability::Replicas(1, SHORT), async |store| store.delete(&session).await);
     let alone = alone.await.unwrap();
-    assert_eq!((alone.value, alone.replicas), (true, 0));
+    assert_eq!((alone.value.is_some(), alone.replicas), (true, 0));
 }
 
 #[tokio::test]

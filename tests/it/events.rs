@@ -102,7 +102,7 @@ async fn each_change_is_told_once_in_order_with_what_the_session_has_or_had(#[va
     session.set_user("eve");
     store.update(&mut session).await.unwrap();
     assert_eq!(read(&mut events).await, told(EventKind::Updated, e.id(), ["eve", "", ""], 8));
-    assert!(store.delete(e.id()).await.unwrap());
+    assert!(store.delete(e.id()).await.unwrap().is_some());
     let deleted = || EventKind::Ended(Ending::Deleted);
     assert_eq!(read(&mut events).await, told(deleted(), e.id(), ["eve", "", ""], 9));
     store.delete_user("ann", None).await.unwrap();

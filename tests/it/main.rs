@@ -14,6 +14,7 @@ mod delete;
 mod delete_user;
 mod depart;
 mod expired;
+mod explain;
 mod freeze;
 mod get;
 mod heartbeat;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloakroom::{NewSession, Patch, Refusal, Rotation, Rules, Session, Status};
+use cloakroom::{Binding, NewSession, Patch, Refusal, Rotation, Rules, Session, Status};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -51,22 +51,133 @@ async fn patch_sets_and_removes_what_it_names_and_keeps_the_rest(#[values(Redis,
 
 #[rstest]
 #[tokio::test]
-async fn patch_keeps_times_and_ttl_unless_told(#[values(Redis, Near, Memory)] on: On) {
+async fn whoever_changes_a_session_uses_it(#[values(Redis, Near, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let touching = context.store_at(Rules::new().touch_interval(MINUTE)).await;
+    let store = context.store_at(Rules::new()).await;
+    let name = |number: usize| format!("c-{number}");
+    for (number, change) in ["patch", "update", "bind"].into_iter().enumerate() {
+        let session = context.session(&store, change).await;
+        let made = session.created_at_ms();
+        let change = async |store: &Store| {
+            let mut held = store.get(session.id()).await.unwrap().unwrap();
+            match change {
+                "patch" => drop(store.patch(session.id(), red(made)).await.unwrap()),
+                "update" => store.update(&mut held).await.unwrap(),
+                _ => {
+                    let connection = format!("{}-{}", name(number), held.version());
+                    drop(store.bind(session.id(), Binding::new(connection)).await.unwrap());
+                }
+            }
+            let session = store.get(session.id()).await.unwrap().unwrap();
+            (session.last_active_ms() - made, session.expires_at_ms() - made)
+        };
+        context.clock.advance(MINUTE - Duration::from_millis(1));
+        assert_eq!(change(&touching).await, (0, ms(TTL)), "within the touch interval");
+        assert_eq!(change(&store).await, (ms(MINUTE) - 1, ms(TTL)), "more than half of the ttl is left");
+        context.clock.advance(TTL / 2);
+        let used = ms(TTL / 2 + MINUTE) - 1;
+        assert_eq!(change(&store).await, (used, used + ms(TTL)), "less than half of it");
+        context.check().await;
+    }
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_session_that_is_only_changed_and_never_refreshed_lives_on(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().idle_timeout(TTL)).await;
+    let session = context.session(&store, "a").await;
+    let id = session.id();
+    for number in 0..12 {
+        context.clock.advance(TTL - MINUTE);
+        match number % 3 {
+            0 => drop(store.patch(id, red(number)).await.unwrap()),
+            1 => drop(store.bind(id, Binding::new(format!("c-{number}"))).await.unwrap()),
+            _ => store.update(&mut store.get(id).await.unwrap().unwrap()).await.unwrap(),
+        }
+        context.check().await;
+    }
+    context.clock.advance(TTL);
+    assert_eq!(store.get(id).await.unwrap(), None);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_lifetime_of_its_own_ends_a_session_however_much_it_is_used(
+    #[values(Redis, Near, Memory)] on: On,
+    #[values(1, 3)] sessions: usize,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().max_lifetime(TTL * 9)).await;
+    let new = |lifetime| NewSession::new().lifetime(lifetime);
+    let made = store.create_many((0..sessions).map(|_| new(TTL * 2)).collect()).await;
+    let session = made.into_iter().next().unwrap().unwrap().session;
+    assert_eq!(session.deadline_ms(), Some(session.created_at_ms() + ms(TTL * 2)));
+    assert_eq!(store.get(session.id()).await.unwrap().as_ref(), Some(&session));
+
+    context.clock.advance(TTL - MINUTE);
+    let patched = store.patch(&session, Patch::new().lifetime(TTL + MINUTE)).await.unwrap();
+    let now = context.clock.now_ms();
+    assert_eq!((patched.changed, patched.expires_at_ms), (true, now + ms(TTL)));
+    let stored = store.get(session.id()).await.unwrap().unwrap();
+    assert_eq!(stored.deadline_ms(), Some(now + ms(TTL + MINUTE)));
+    context.check().await;
+    context.clock.advance(TTL - MINUTE);
+    assert_eq!(store.refresh(&session).await.unwrap().unwrap().expires_at_ms, now + ms(TTL + MINUTE));
+    context.clock.advance(MINUTE * 2);
+    assert_eq!(store.get(session.id()).await.unwrap(), None);
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_copy_in_hand_takes_a_patch_and_then_saves_without_conflict(#[values(Redis, Near, Memory)] on: On) {
     let context = Context::on(on).await;
     let store = context.store_at(Rules::new()).await;
+    let mut session = context.session(&store, "a").await;
+    context.clock.advance(TTL - MINUTE);
+    let patch = Patch::new().set("color", "red").unwrap().remove("none").set_extension("x", &1).unwrap();
+    let patch = patch.suspend().ttl(TTL * 2).lifetime(TTL * 3);
+    let mut stale = session.clone();
+    let patched = store.patch(&session, patch).await.unwrap();
+    assert!(session.apply(&patched));
+    assert_eq!(store.get(session.id()).await.unwrap().as_ref(), Some(&session));
+    assert!(!session.apply(&patched), "it is there already");
+    store.update(&mut session).await.unwrap();
+
+    let unchanged = store.patch(&session, Patch::new()).await.unwrap();
+    assert!(session.apply(&unchanged));
+    store.update(&mut session).await.unwrap();
+
+    // A copy that lacks something else takes none, and conflicts as ever.
+    let later = store.patch(&session, Patch::new().set("color", "blue").unwrap()).await.unwrap();
+    assert!(!stale.apply(&later));
+    assert!(store.update(&mut stale).await.unwrap_err().is_conflict());
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_patch_leaves_ttl_deadline_and_keys_as_they_are(#[values(Redis, Near, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().max_lifetime(TTL * 2)).await;
     let session = context.session(&store, "a").await;
     let before = context.stored(session.id()).await.unwrap();
     context.clock.advance(MINUTE);
     store.patch(session.id(), Patch::new().remove("color")).await.unwrap();
     let after = context.stored(session.id()).await.unwrap();
     assert_eq!(
-        (after.last_active, after.expires_at, after.stored_until),
-        (before.last_active, before.expires_at, before.stored_until)
+        (after.ttl, after.deadline, after.expires_at, after.stored_until),
+        (before.ttl, before.deadline, before.expires_at, before.stored_until)
     );
     // The TTL of a key is left alone too: it runs by the server's clock, which no test moves.
     let passed = if matches!(on, Memory) { MINUTE } else { Duration::ZERO };
     context.assert_ttl(&context.record_key(session.id()), TTL + GRACE - passed).await;
     context.check().await;
+}
+
+fn red(number: u64) -> Patch {
+    Patch::new().set("color", &number).unwrap()
 }
 
 #[rstest]

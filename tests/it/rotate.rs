@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cloakroom::{Binding, NewSession, OnLimit, OperationId, Patch, Refusal, Rotation, Rules, Session};
+use cloakroom::migration::{Freezing, TaskId};
+use cloakroom::{Binding, Error, NewSession, OnLimit, OperationId, Patch, Refusal, Rotation, Rules, Session};
 use rstest::rstest;
 
 use crate::support::Context;
-use crate::support::context::On::{Memory, Near, Redis};
+use crate::support::context::On::{Memory, Near, Redis, Spread};
 use crate::support::context::{On, Store};
 use crate::support::expect::{ms, refusal, session_id};
 use crate::support::record::{DELETED, LIVE, MOVED};
@@ -35,8 +36,8 @@ async fn rotate_keeps_data_and_deadline_under_a_new_id(#[values(Redis, Near, Mem
         (stored.created_at, stored.last_active, stored.expires_at, stored.deadline),
         (
             session.created_at_ms(),
-            session.created_at_ms(),
-            session.expires_at_ms(),
+            context.clock.now_ms(),
+            session.expires_at_ms() + ms(MINUTE),
             session.created_at_ms() + ms(TTL * 3)
         )
     );
@@ -132,7 +133,7 @@ async fn after_the_rotation_grace_the_old_id_is_missing_to_every_operation_and_f
     assert_eq!(refusal(store.bind(&id, Binding::new("b")).await), Refusal::Missing);
     assert!(!store.unbind(&id, "connection-a").await.unwrap());
     assert_eq!(refusal(store.rotate(&id, Rotation::new()).await), Refusal::Missing);
-    assert!(!store.delete(&id).await.unwrap());
+    assert!(store.delete(&id).await.unwrap().is_none());
     assert_eq!(context.dump().await, before);
 
     let back = store.rotate(&new, Rotation::new().new_id(id.clone())).await.unwrap();
@@ -177,26 +178,207 @@ async fn login_makes_an_anonymous_session_the_users_in_the_same_step(#[values(Re
     context.check().await;
 }
 
+/// What a request finds that comes with the id from before a login: the refusals of all operations but a delete.
+async fn under_the_old_id(store: &Store, old: &Session) -> Vec<Refusal> {
+    let id = old.id();
+    let mut refused = vec![
+        refusal(store.get(id).await),
+        refusal(store.get_fresh(id).await),
+        refusal(store.refresh(id).await),
+        refusal(store.refresh(old).await),
+        refusal(store.refresh_and_get(id).await),
+        refusal(store.export(id).await),
+        refusal(store.update(&mut old.clone()).await),
+        refusal(store.patch(id, Patch::new().suspend()).await),
+        refusal(store.patch(id, Patch::new().set("cart", &0).unwrap()).await),
+        refusal(store.bind(id, Binding::new("eve")).await),
+        refusal(store.unbind(id, "connection-a").await),
+        refusal(store.freeze(id, Freezing::new(TaskId::random(), "elsewhere")).await),
+        // Another's login with a planted id would else be handed the session.
+        refusal(store.rotate(id, Rotation::new().user("eve")).await),
+        refusal(store.rotate(id, Rotation::new()).await),
+    ];
+    refused.extend(store.get_many(&[id.clone(), id.clone()]).await.into_iter().map(refusal));
+    refused
+}
+
 #[rstest]
 #[tokio::test]
-async fn after_a_login_the_old_id_leads_nowhere_but_for_a_delete(#[values(Redis, Near, Memory)] on: On) {
+async fn whoever_planted_an_id_learns_nothing_after_a_login_but_that_there_is_a_newer_one(
+    #[values(Redis, Near, Memory)] on: On,
+    #[values(Rules::new(), Rules::new().touch_interval(MINUTE))] rules: Rules,
+) {
     let context = Context::on(on).await;
-    let store = context.store_at(Rules::new()).await;
-    let planted = store.create(NewSession::new()).await.unwrap().session;
+    let store = context.store_at(rules.rotation_grace(MINUTE * 2)).await;
+    let planted = context.session(&store, "a").await;
+    store.get(planted.id()).await.unwrap();
     let login = store.rotate(&planted, Rotation::new().user("ann")).await.unwrap().session;
-
-    let old = planted.id();
-    assert_eq!(store.get(old).await.unwrap(), None);
-    assert_eq!(store.refresh_and_get(old).await.unwrap(), None);
-    assert_eq!(refusal(store.patch(old, Patch::new().suspend()).await), Refusal::Missing);
-    // Another's login with the planted id would else be handed this session.
-    assert_eq!(refusal(store.rotate(old, Rotation::new().user("eve")).await), Refusal::Missing);
-    assert_eq!(refusal(store.create(NewSession::new().id(old.clone())).await), Refusal::Gone);
+    let before = context.dump().await;
+    for _ in 0..2 {
+        for refused in under_the_old_id(&store, &planted).await {
+            assert_eq!(refused, Refusal::Rotated { to: None });
+        }
+        context.clock.advance(MINUTE - Duration::from_millis(1));
+    }
+    assert_eq!(context.dump().await, before, "nothing came of it");
+    let error = store.get(planted.id()).await.unwrap_err();
+    assert!(error.is_rotated() && !error.is_missing());
+    assert!(!format!("{error} {error:?}").contains(login.id().as_str()));
+    assert_eq!(refusal(store.create(NewSession::new().id(planted.id().clone())).await), Refusal::Gone);
+    assert_eq!(store.session_by_connection("connection-a").await.unwrap().as_ref(), Some(&login));
     assert_eq!(store.get(login.id()).await.unwrap().as_ref(), Some(&login));
 
-    assert!(store.delete(old).await.unwrap());
+    context.clock.advance(Duration::from_millis(2));
+    assert_eq!(store.get(planted.id()).await.unwrap(), None);
+    assert!(store.refresh(&planted).await.unwrap().is_none());
+    assert_eq!(refusal(store.patch(&planted, Patch::new().suspend()).await), Refusal::Missing);
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn an_id_that_leads_to_one_that_a_login_left_says_the_same(#[values(Redis, Near, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new()).await;
+    let first = context.session(&store, "a").await;
+    let second = store.rotate(&first, Rotation::new()).await.unwrap().session;
+    store.rotate(&second, Rotation::new().user("ann")).await.unwrap();
+    for refused in under_the_old_id(&store, &first).await {
+        assert_eq!(refused, Refusal::Rotated { to: None });
+    }
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_logout_with_the_id_from_before_a_login_is_one_all_the_same(#[values(Redis, Near, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new()).await;
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap().session;
+    assert!(store.delete(visit.id()).await.unwrap().is_some());
     assert_eq!(store.get(login.id()).await.unwrap(), None);
     context.check().await;
+}
+
+#[tokio::test]
+async fn a_pointer_to_an_id_that_a_login_left_is_stale() {
+    let context = Context::redis().await;
+    let store = context.store(Rules::new()).await;
+    let visit = store.create(NewSession::new()).await.unwrap().session;
+    store.rotate(&visit, Rotation::new().user("ann")).await.unwrap();
+    let key = context.connection_key("c");
+    let _: () = context.command(&["SET", &key, visit.id().as_str(), "PX", "600000"]).await;
+    assert_eq!(store.session_by_connection("c").await.unwrap(), None);
+    assert_eq!(store.delete_user("eve", Some(visit.id())).await.unwrap().removed, []);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_logout_keeps_what_is_in_the_session_and_nothing_of_the_user(
+    #[values(Redis, Near, Memory, Spread)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().max_lifetime(TTL)).await;
+    let visit = store.create(NewSession::new().set("cart", &[3]).unwrap()).await.unwrap().session;
+    let login = Rotation::new().user("ann").set("name", "Ann").unwrap();
+    let session = store.rotate(&visit, login).await.unwrap().session;
+    context.clock.advance(MINUTE);
+    let logout = Rotation::new().anonymous().remove("name");
+    let nobody = store.rotate(&session, logout.clone()).await.unwrap().session;
+    assert_eq!((nobody.user(), nobody.get::<Vec<u8>>("cart").unwrap()), (None, Some(vec![3])));
+    assert_eq!(nobody.get::<String>("name").unwrap(), None);
+    assert_eq!(nobody.deadline_ms(), Some(context.clock.now_ms() + ms(TTL)));
+    assert_eq!(store.get(nobody.id()).await.unwrap().as_ref(), Some(&nobody));
+    assert!(!context.exists(&context.user_key("ann")).await);
+    // Who has the id of the user has nothing of the next one's.
+    assert_eq!(refusal(store.get(session.id()).await), Refusal::Rotated { to: None });
+
+    // Where there is no user it is a rotation as any other.
+    let again = store.rotate(&nobody, logout).await.unwrap().session;
+    assert_eq!(store.get(nobody.id()).await.unwrap(), Some(again));
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_login_sets_ttl_deadline_and_attributes_in_the_same_step(
+    #[values(Redis, Near, Memory, Spread)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new().max_lifetime(TTL * 2)).await;
+    let begin = || NewSession::new().set("a", &1).unwrap().set("b", &2).unwrap();
+    let mut deadlines = Vec::new();
+    for (user, login) in [
+        ("ann", Rotation::new()),
+        ("bob", Rotation::new().keep_deadline()),
+        ("eve", Rotation::new().lifetime(TTL * 9)),
+    ] {
+        let visit = store.create(begin()).await.unwrap().session;
+        context.clock.advance(MINUTE);
+        let login = login.user(user).ttl(MINUTE).remove("a").set("c", &3).unwrap();
+        let session = store.rotate(&visit, login).await.unwrap().session;
+        let now = context.clock.now_ms();
+        assert_eq!((session.user(), session.ttl()), (Some(user), MINUTE));
+        assert_eq!((session.last_active_ms(), session.expires_at_ms()), (now, now + ms(MINUTE)));
+        assert_eq!(session.attributes().iter().collect::<Vec<_>>(), [("b", "2"), ("c", "3")]);
+        assert_eq!(store.get(session.id()).await.unwrap().as_ref(), Some(&session));
+        deadlines.push(session.deadline_ms().unwrap() - now);
+        context.check().await;
+    }
+    assert_eq!(deadlines, [ms(TTL * 2), ms(TTL * 2 - MINUTE), ms(TTL * 9)]);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_deadline_of_a_visit_ends_with_the_login_where_the_rules_have_none(
+    #[values(Redis, Memory, Spread)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store_at(Rules::new()).await;
+    let visit = store.create(NewSession::new().lifetime(MINUTE)).await.unwrap().session;
+    assert_eq!(visit.deadline_ms(), Some(visit.created_at_ms() + ms(MINUTE)));
+    assert_eq!(visit.expires_at_ms(), visit.created_at_ms() + ms(MINUTE));
+    let login = store.rotate(&visit, Rotation::new().user("ann")).await.unwrap().session;
+    assert_eq!(login.deadline_ms(), None);
+    assert_eq!(login.expires_at_ms(), context.clock.now_ms() + ms(TTL));
+    context.check().await;
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_rotation_that_would_make_a_session_too_large_changes_nothing(
+    #[values(Redis, Memory, Spread)] on: On,
+) {
+    let context = Context::on(on).await;
+    let store = context.store(Rules::new().session_entries(1)).await;
+    let visit = store.create(NewSession::new().set("a", &1).unwrap()).await.unwrap().session;
+    let before = context.dump().await;
+    for rotation in [Rotation::new(), Rotation::new().user("ann"), Rotation::new().user("eve")] {
+        let refused = refusal(store.rotate(&visit, rotation.set("b", &1).unwrap()).await);
+        assert!(matches!(refused, Refusal::TooLarge { entries: 2, .. }), "{refused:?}");
+    }
+    assert_eq!(context.dump().await, before);
+}
+
+#[rstest]
+#[tokio::test]
+async fn a_rotation_to_an_empty_user_is_invalid_and_names_the_field(#[values(Redis, Memory)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store(Rules::new()).await;
+    let session = context.session(&store, "a").await;
+    let before = context.dump().await;
+    for (rotation, field) in [
+        (Rotation::new().user(""), "user id"),
+        (Rotation::new().ttl(Duration::ZERO), "ttl"),
+        (Rotation::new().lifetime(Duration::ZERO), "lifetime"),
+    ] {
+        match store.rotate(&session, rotation).await {
+            Err(Error::Invalid(invalid)) => assert_eq!(invalid.field, field),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(context.dump().await, before);
 }
 
 #[rstest]

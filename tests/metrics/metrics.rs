@@ -121,8 +121,8 @@ async fn calls(recorded: &Recorded, store: &dyn SessionStore) {
     store.patch(session.id(), Patch::new().set("a", &2).unwrap()).await.unwrap();
     store.update(&mut stale).await.unwrap_err();
     assert!(store.create(new().user("x".repeat(257))).await.is_err());
-    assert!(store.delete(&session).await.unwrap());
-    assert!(!store.delete(&session).await.unwrap());
+    assert!(store.delete(&session).await.unwrap().is_some());
+    assert!(store.delete(&session).await.unwrap().is_none());
     store.create(new().id(id(SECRET))).await.unwrap_err();
     store.close().await;
     store.get(session.id()).await.unwrap_err();

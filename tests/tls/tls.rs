@@ -214,7 +214,7 @@ async fn works(builder: RedisStoreBuilder) {
     let session = store.create(NewSession::new().user("ann")).await.unwrap().session;
     assert_eq!(store.get(session.id()).await.unwrap().as_ref(), Some(&session));
     assert_eq!(store.get(session.id()).await.unwrap().as_ref(), Some(&session));
-    assert!(store.delete(session.id()).await.unwrap());
+    assert!(store.delete(session.id()).await.unwrap().is_some());
     assert!(store.get(session.id()).await.unwrap().is_none());
 }
 

@@ -161,7 +161,7 @@ impl CloakroomStore {
 
     async fn end(&self, key: &SessionKey) -> Result<()> {
         let Ok(token) = Token::parse(key.as_ref()) else { return Ok(()) };
-        let was_there = self.store.delete(&token).await?;
+        let was_there = self.store.delete(&token).await?.is_some();
         let place = (tokio::task::try_id(), token.id().as_str().to_owned());
         if was_there {
             self.requests.left.insert(place, ());

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cloakroom::migration::MigrationStore as _;
 use cloakroom::operating::Position;
 use cloakroom::{
-    Error, PageRequest, RedisStore, Result as StoreResult, Selector, Session, SessionId, SessionRef,
+    Error, PageRequest, RedisStore, Removed, Result as StoreResult, Selector, Session, SessionId, SessionRef,
     SessionStore as _,
 };
 use serde_json::json;
@@ -63,11 +63,11 @@ struct Kicked {
 
 impl Kicked {
     /// Notes what became of some. An error that is of none of them ends it.
-    fn note(&mut self, deleted: Vec<StoreResult<bool>>) -> StoreResult<()> {
+    fn note(&mut self, deleted: Vec<StoreResult<Option<Removed>>>) -> StoreResult<()> {
         for deleted in deleted {
             match deleted {
                 // Another was faster, or it has expired.
-                Ok(is_done) => self.done += u64::from(is_done),
+                Ok(removed) => self.done += u64::from(removed.is_some()),
                 Err(Error::Corrupt { .. } | Error::Refused(_)) => self.refused += 1,
                 Err(error) => return Err(error),
             }
@@ -93,7 +93,7 @@ async fn one(
     let session = store.get_fresh(&id).await?.ok_or_else(nothing)?;
     let user = session.user().map_or_else(|| "nobody".to_owned(), shown);
     confirm(arguments, &format!("End the session {} of {user}?", output.id(session.id())))?;
-    if !store.delete(&session).await? {
+    if store.delete(&session).await?.is_none() {
         return Err(nothing());
     }
     kicked.done = 1;

@@ -1,5 +1,6 @@
 //! What the program does, a file for each command.
 
+pub(crate) mod explain;
 pub(crate) mod export;
 pub(crate) mod file;
 pub(crate) mod find;

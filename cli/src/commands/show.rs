@@ -18,8 +18,8 @@ pub(crate) async fn run(
     let ShowArguments { session, user, node } = arguments;
     let id = find::session(store, session, selector(user.as_ref(), node.as_ref())).await?;
     let found = match store.get_fresh(&id).await {
-        // It has gone to another store.
-        Err(Error::Refused(Refusal::Departed { .. })) => None,
+        // It has gone to another store, or has another id since a login.
+        Err(Error::Refused(Refusal::Departed { .. } | Refusal::Rotated { .. })) => None,
         found => found?,
     };
     if let Some(session) = found {
@@ -27,8 +27,8 @@ pub(crate) async fn run(
         return output.tell(&told, &lines(&told));
     }
     let (fate, text) = match store.fate(&id).await? {
-        Fate::Deleted { .. } => ("deleted", "it was deleted a moment ago"),
-        Fate::Rotated { .. } => ("rotated", "it has a new id"),
+        Fate::Deleted { to: None } => ("deleted", "it was deleted a moment ago"),
+        Fate::Deleted { to: Some(_) } | Fate::Rotated { .. } => ("rotated", "it has a new id"),
         Fate::Departed { .. } => ("departed", "it has gone to another store"),
         _ => ("unknown", "nothing is known of it: it has expired, was ended, or never was"),
     };

@@ -112,6 +112,7 @@ fn words(kind: &EventKind) -> (&'static str, &'static str, Option<&SessionId>) {
         EventKind::Updated => ("updated", ""),
         EventKind::Rotated(id) => return ("rotated", "", Some(id)),
         EventKind::LoggedIn(id) => return ("rotated", "login", Some(id)),
+        EventKind::LoggedOut(id) => return ("rotated", "logout", Some(id)),
         EventKind::Bound => ("bound", ""),
         EventKind::Unbound => ("unbound", ""),
         EventKind::TakenOver => ("taken_over", ""),

@@ -98,6 +98,17 @@ async fn show_tells_a_session_or_what_became_of_it() {
 }
 
 #[tokio::test]
+async fn explain_tells_what_became_of_an_id() {
+    let world = World::new().await;
+    let session = world.session("ann", "n1").await;
+    let id = session.id().as_str();
+    assert_eq!(world.run(&["explain", id, "--json"]).done(), "{\"fate\":\"live\"}\n");
+    world.store.delete(&session).await.unwrap();
+    assert!(world.run_with(&format!("{id}\n"), &["explain", "-"]).done().contains("deleted"));
+    assert!(world.run(&["explain", "never"]).failed(3).out.contains("nothing is known"));
+}
+
+#[tokio::test]
 async fn each_shell_gets_its_completions_without_a_server() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let text =

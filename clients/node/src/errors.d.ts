@@ -36,8 +36,10 @@ export class FrozenError extends RefusedError {}
 export class ConflictError extends RefusedError {
   readonly version: number;
 }
+/** The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie. */
 export class MovedError extends RefusedError {
-  readonly newId: string;
+  /** Null where a login left the id, for who planted that would be logged in too. */
+  readonly newId: string | null;
 }
 export class DepartedError extends RefusedError {
   readonly place: string;

@@ -87,12 +87,16 @@ export class ConflictError extends RefusedError {
   }
 }
 
-/** The new id is a secret, so it is no property that a log would print. */
+/**
+ * The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie. The new id
+ * is a secret, so it is no property that a log would print; and null where a login left the old one, for who planted that
+ * would be logged in too.
+ */
 export class MovedError extends RefusedError {
   #newId;
 
-  constructor({ new_id: newId }) {
-    super("moved", "the session has a new id");
+  constructor({ new_id: newId = null }) {
+    super("moved", "the session has a newer id");
     this.#newId = newId;
   }
 
@@ -152,7 +156,7 @@ export class LimitError extends RefusedError {
 /** The session's attributes and extensions would take more than allowed, or be more. */
 export class TooLargeError extends RefusedError {
   constructor({ bytes, entries }) {
-    super("limit", `the session's ${entries} entries would take ${bytes} bytes`);
+    super("large", `the session's ${entries} entries would take ${bytes} bytes`);
     this.bytes = bytes;
     this.entries = entries;
   }

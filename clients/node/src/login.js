@@ -26,7 +26,7 @@ import {
 } from "./errors.js";
 import { OperationId } from "./ids.js";
 import { current, exportOf, lookup } from "./lookup.js";
-import { expect, importOf, limitOf } from "./one.js";
+import { expect, importOf, limitOf, useOf } from "./one.js";
 import { Session, sessionOf } from "./session.js";
 
 /** How long a copy lives at most that does not become the session. */
@@ -95,7 +95,7 @@ class Login {
       } catch (error) {
         // It changed since it was copied.
         if (error instanceof ConflictError) continue;
-        if (error instanceof MovedError) return this.#rotatedByAnother(error.newId);
+        if (error instanceof MovedError && error.newId !== null) return this.#rotatedByAnother(error.newId);
         throw error;
       }
       return { session: await this.#complete(copy, known), evicted, byAnother: false };
@@ -116,8 +116,10 @@ class Login {
 
   /** The session as it will be, but for its connection and its short life. */
   #copyOf(record, now) {
-    const expires_at = Math.min(record.expires_at, now + COPY_LIVES);
-    const changed = { user: this.#user, connection: "", version: record.version + 1, expires_at };
+    const { maxLifetime } = this.#operation.rules;
+    const deadline = maxLifetime === undefined ? 0 : now + maxLifetime;
+    const expires_at = Math.min(record.expires_at, now + COPY_LIVES, deadline || Infinity);
+    const changed = { user: this.#user, connection: "", version: record.version + 1, deadline, expires_at };
     return { ...record, ...changed };
   }
 
@@ -229,7 +231,7 @@ class Login {
     // Under an id of its own, for a session that was brought in tells of no other call whether it has happened. And what has
     // no connection was not bound.
     const operation = this.#step(this.#target, new OperationId());
-    const binding = { new_connection: connection, new_node: node, policy: "refuse", grace_ms: operation.rules.grace };
+    const binding = { new_connection: connection, new_node: node, policy: "refuse", ...useOf(operation.rules) };
     const { reply } = await settle(operation, "bind", { id: this.#newId, ...routing, ...binding });
     if (reply.word === "taken" && "holder_id" in reply) return false;
     expect(reply, "ok", "unchanged");
@@ -238,6 +240,7 @@ class Login {
 
   async #rotatedByAnother(id) {
     const operation = this.#step(this.#source);
+    if (operation.partitions.idScheme === "token") throw new MovedError({});
     // Another login took it to another partition, and the user with it.
     const found = operation.partitions.of(id) === this.#source ? await lookup(operation, id) : null;
     if (!found) throw new MissingError();

@@ -1,6 +1,6 @@
 /** Reading one session: TIME and GET together cost the server a third of what a script does. */
 
-import { CorruptError, DepartedError } from "./errors.js";
+import { CorruptError, DepartedError, MovedError } from "./errors.js";
 import { isSessionId } from "./ids.js";
 import { textOf } from "./layout.js";
 import { decodeRecord, unlessOver } from "./record.js";
@@ -14,6 +14,21 @@ export async function lookup(operation, id) {
   // An id that was rotated away twice leads nowhere.
   if (found?.movedTo) found = await read(operation, found.movedTo);
   return found?.session ? found : null;
+}
+
+/** The same, and null where a login left the id. */
+export async function lookupUnlessLeft(operation, id) {
+  try {
+    return await lookup(operation, id);
+  } catch (error) {
+    if (error instanceof MovedError) return null;
+    throw error;
+  }
+}
+
+/** Whether a login left the id of a record for another, which is told to nobody. */
+export function isLeft(record) {
+  return record?.kind === "deleted" && record.new_id !== "";
 }
 
 /** The time, and what is under an id, without what is over; null where that is nothing. */
@@ -31,6 +46,7 @@ async function read(operation, id) {
   const { record } = (await current(operation, id)) ?? {};
   if (record?.kind === "live") return { ...exportOf(id, record), changedAt: record.changed_at };
   if (record?.kind === "departed") throw new DepartedError(record);
+  if (isLeft(record)) throw new MovedError({});
   return record?.kind === "moved" ? { movedTo: record.new_id } : null;
 }
 
@@ -70,7 +86,7 @@ async function inOne(operation, connection, first) {
     const id = idOf(pointer, "connection");
     // One that leads to another partition was written by nobody of ours.
     if (operation.partitions.of(id) !== partition) throw new CorruptError("connection");
-    const found = await lookup(operation, id);
+    const found = await lookupUnlessLeft(operation, id);
     if (found?.session.connection === connection) return found;
     const led = JSON.stringify([id, found?.session.id, found?.session.version]);
     if (led === passed) return null;

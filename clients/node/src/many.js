@@ -5,7 +5,7 @@ import { ContendedError, CorruptError, InvalidError } from "./errors.js";
 import { isSessionId, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
 import { foundOf, isTold, storedOf } from "./layout.js";
-import { lookup } from "./lookup.js";
+import { lookupUnlessLeft } from "./lookup.js";
 import { decodeRecord, unlessOver } from "./record.js";
 import { errorOf } from "./reply.js";
 import { checkInteger, checkNames } from "./rules.js";
@@ -227,7 +227,7 @@ export async function deleteUser(begin, user, options) {
     deletion.keep.add(kept);
     // What is in another partition is not this user's.
     const isNear = partitions.of(kept) === engine.partition;
-    const found = isNear ? await lookup(operation, kept) : null;
+    const found = isNear ? await lookupUnlessLeft(operation, kept) : null;
     if (found) deletion.keep.add(found.session.id);
   }
   while (!(await deleteBatch(operationOf(), deletion)));

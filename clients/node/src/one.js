@@ -56,6 +56,11 @@ export function lifeOf(rules) {
   return { lifetime_ms: rules.maxLifetime ?? 0, grace_ms: rules.grace };
 }
 
+/** How a change of a session notes that it is used. */
+export function useOf(rules) {
+  return { threshold: Math.ceil(rules.refreshThreshold * 1000), touch_ms: rules.touchInterval, grace_ms: rules.grace };
+}
+
 /** The session as it was made. */
 export function madeOf(rules, { id, user, connection, node, status, ttl_ms: ttl, entries }, reply) {
   const { version, created_at, expires_at } = reply;
@@ -84,7 +89,7 @@ export async function update(operation, session) {
     ...renewed(routing),
     status: checkWord("status", session.status, STATUSES),
     ttl_ms: checkTtl(session.ttl),
-    grace_ms: operation.rules.grace,
+    ...useOf(operation.rules),
     entries: checkedEntries(operation.rules, session.attributes, session.extensions),
   });
   Session.saved(session, id, expect(reply, "ok"), routing);
@@ -108,7 +113,7 @@ export async function patch(operation, target, changes) {
     version: version === undefined ? "" : checkInteger("version", version, 1, Number.MAX_SAFE_INTEGER),
     status: status === undefined ? "" : checkWord("status", status, STATUSES),
     ttl_ms: ttl === undefined ? "" : checkTtl(ttl),
-    grace_ms: operation.rules.grace,
+    ...useOf(operation.rules),
     entries_bytes: operation.rules.sessionBytes,
     entries_most: operation.rules.sessionEntries,
     changes: checkedChanges(operation.rules, list),
@@ -124,7 +129,7 @@ export async function bind(operation, target, binding) {
     new_connection: requireName("connection", binding.connection),
     new_node: nodeOf(operation, binding.node),
     policy: binding.takeOver ? "takeover" : "refuse",
-    grace_ms: operation.rules.grace,
+    ...useOf(operation.rules),
   });
   expect(reply, "ok", "unchanged");
   // Another call under the same operation id may have declared otherwise.

@@ -18,7 +18,7 @@ const BEGINNINGS = 32;
  * What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
  * first attempt that comes late would be executed then.
  */
-const PROOFS = ["ok", "again", "conflict", "exists", "gone", "moved", "departed", "need"];
+const PROOFS = ["ok", "again", "conflict", "exists", "gone", "moved", "rotated", "departed", "need"];
 const UNSURE = "the session has changed so often since that it does not tell";
 /** How often a script is loaded for one call: a flush may come between the load and the call. */
 export const LOADS = 16;

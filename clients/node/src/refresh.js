@@ -5,6 +5,7 @@
 
 import { settle } from "./declared.js";
 import { CorruptError } from "./errors.js";
+import { isLeft } from "./lookup.js";
 import { declaredOf, expect } from "./one.js";
 import { decodeRecord, unlessOver, USAGE_BYTES, usageOf } from "./record.js";
 import { isTouchDue } from "./rules.js";
@@ -75,7 +76,7 @@ async function look(operation, id) {
   const stored = decodeRecord(bytes);
   if (!stored || (stored.kind === "live" && stored.freeze && stored.freeze.direction !== "over")) return undefined;
   const record = unlessOver(stored, now);
-  if (!record || record.kind === "deleted") return null;
+  if (!record || (record.kind === "deleted" && !isLeft(record))) return null;
   const isLive = record.kind === "live";
   if (!isLive || isTouchDue(operation.rules, record.last_active, record.expires_at, now)) return undefined;
   return new Session(id, record);

@@ -52,14 +52,16 @@ const BY_WORD = {
   frozen: errors.FrozenError,
   conflict: errors.ConflictError,
   moved: errors.MovedError,
+  rotated: errors.MovedError,
   departed: errors.DepartedError,
   taken: errors.TakenError,
+  limit: errors.LimitError,
+  large: errors.TooLargeError,
 };
 
 /** The error for a reply that is no success of its operation. */
 export function errorOf(reply) {
   if (reply.word === "corrupt") return new errors.CorruptError(reply.key);
-  if (reply.word === "limit") return "bytes" in reply ? new errors.TooLargeError(reply) : new errors.LimitError(reply);
   if (reply.word === "taken" && !("holder_id" in reply)) return new errors.FencedError();
   const Refusal = BY_WORD[reply.word];
   return Refusal ? new Refusal(reply) : new errors.CorruptError("reply with an unknown word");

@@ -1,7 +1,7 @@
 /** A new id for a session, and a user: what a login does. */
 
 import { settle } from "./declared.js";
-import { MissingError } from "./errors.js";
+import { MissingError, MovedError } from "./errors.js";
 import { checkName } from "./ids.js";
 import { logIn } from "./login.js";
 import { lookup } from "./lookup.js";
@@ -28,11 +28,15 @@ export async function rotate(operation, target, rotation) {
     ...declared,
     new_id: newId,
     new_user: user,
+    // A login begins a lifetime, if the rules have one.
+    new_lifetime_ms: user === "" ? "" : (rules.maxLifetime ?? 0),
     grace_ms: rules.grace,
     rotation_grace_ms: rules.rotationGrace,
     tombstone_ms: rules.tombstone,
     ...limitOf(rules),
   });
+  // Its client is to hold a token, which the other rotation has.
+  if (reply.word === "moved" && partitions.idScheme === "token") throw new MovedError({});
   if (reply.word === "moved") {
     const found = await lookup(operation, reply.new_id);
     if (!found) {

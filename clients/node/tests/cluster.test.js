@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AmbiguousError, InvalidError, NodeIdentity, NotExecutedError } from "../src/index.js";
+import { AmbiguousError, InvalidError, MovedError, NodeIdentity, NotExecutedError } from "../src/index.js";
 import { Partitions, slotOf } from "../src/partitions.js";
 import { parseCluster } from "../src/slots.js";
 import { eventually, startCluster } from "./support/cluster.js";
@@ -24,7 +24,7 @@ async function serves(store, user) {
   const { session: visitor } = await store.create({ attributes: { cart: 7 } });
   const { session: login } = await store.rotate(visitor, { user });
   assert.equal(login.get("cart"), 7);
-  assert.equal(await store.get(visitor.id), null);
+  await assert.rejects(store.get(visitor.id), MovedError);
   assert.deepEqual(idsOf((await store.list({ user })).sessions).sort(), [session.id, login.id].sort());
   assert.equal(await store.count({ node: "n" }), 1);
   assert.ok(await store.delete(login));

@@ -178,8 +178,13 @@ test("a login makes the session its user's, and the old id leads nowhere", async
   const { session } = await store.create();
   const { session: mine } = await store.rotate(session.id, { user: "ann" });
   assert.equal(mine.user, "ann");
-  assert.equal(await store.get(session.id), null);
-  await assert.rejects(store.rotate(session.id), MissingError);
+  // Who planted the id learns no more than that there is a newer one.
+  const isLeft = (error) => error instanceof MovedError && error.newId === null;
+  await assert.rejects(store.get(session.id), isLeft);
+  await assert.rejects(store.refresh(session.id), isLeft);
+  await assert.rejects(store.refreshAndGet(session.id), isLeft);
+  await assert.rejects(store.rotate(session.id), isLeft);
+  assert.deepEqual((await store.deleteUser("eve", { keep: session.id })).removed, []);
 });
 
 test("a connection is bound, taken over and detached", async () => {

@@ -97,11 +97,11 @@ def patch(
 
 
 def rotate(engine: Engine, target: Target, *, user: str = "", new_id: Id | None = None) -> Steps[Rotated]:
-    """Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
-    login does. For a while the old id leads to the session, but not when the user changes. Two rotations at once end
-    with one new id, which both callers learn, and its token only the one that made it; of two logins at once the second
-    is refused with `Missing`. A login of a user who is in another partition takes several steps, see
-    docs/partitions.md.
+    """Gives a live session a new id, keeping its data, and makes it a user's in the same step: what a login does, from
+    which on a lifetime begins anew. For a while the old id leads to the session, but not when the user changes. Two
+    rotations at once end with one new id, which both callers learn; of two logins at once the second is refused with
+    `Moved`, and so it is of any two where clients hold tokens. A login of a user who is in another partition takes
+    several steps, see docs/partitions.md.
     Raises `Missing`, `Exists` for the new id, `Limit`, `Frozen`."""
     check_names(user=user)
     engine, partitions = at_target(engine, target), engine.partitions
@@ -112,8 +112,12 @@ def rotate(engine: Engine, target: Target, *, user: str = "", new_id: Id | None 
     chosen = partitions.new_id_in(home, operation.id) if new_id is None else new_id
     id = partitions.id_of(chosen)
     partitions.check_in(home, id)
-    values = {**values_of(engine, target), "new_id": id, "new_user": user}
+    # A login begins a lifetime, if the rules have one.
+    lifetime_ms = engine.rules.lifetime_ms if user else None
+    values = {**values_of(engine, target), "new_id": id, "new_user": user, "new_lifetime_ms": lifetime_ms}
     reply, victims = yield from operation.settle("rotate", values)
+    if reply.word == "moved" and partitions.id_scheme == "token":
+        raise errors.Moved  # its client is to hold a token, which the other rotation has
     if reply.word == "moved":
         with operation.doubting():
             session = yield from get(engine, reply.fields["new_id"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 from . import errors
@@ -29,12 +30,11 @@ def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[U
     operation.changes()
     kept = set() if keep is None else {keep}
     # What is in another partition is not this user's.
-    if (
-        keep is not None
-        and engine.of_session(keep).partition == engine.partition
-        and (found := (yield from look_up(operation, keep)))
-    ):
-        kept.add(found[0])
+    if keep is not None and engine.of_session(keep).partition == engine.partition:
+        with suppress(errors.Moved):  # by a login: its new id is told to nobody who has the old one
+            found = yield from look_up(operation, keep)
+            if found:
+                kept.add(found[0])
     corrupt: set[str] = set()
     newest, idle_rounds = None, 0
     while idle_rounds < _ROUNDS:

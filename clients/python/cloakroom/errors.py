@@ -72,10 +72,11 @@ class Gone(Refused):
 
 
 class Moved(Refused):
-    """The session has a new id."""
+    """The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie.
+    `new_id` is `None` where a login left the id, for who planted that would be logged in too."""
 
-    def __init__(self, new_id: str) -> None:
-        super().__init__("the session has a new id")
+    def __init__(self, new_id: str | None = None) -> None:
+        super().__init__("the session has a newer id")
         self.new_id = new_id
 
 
@@ -184,9 +185,11 @@ _REFUSALS: dict[str, type[Refused]] = {
     "exists": Exists,
     "gone": Gone,
     "moved": Moved,
+    "rotated": Moved,
     "departed": Departed,
     "conflict": Conflict,
     "limit": Limit,
+    "large": TooLarge,
     "frozen": Frozen,
     "taken": Taken,
 }
@@ -196,8 +199,6 @@ def of_reply(word: str, fields: dict[str, Any]) -> CloakroomError:
     """The error that a script's reply stands for; the fields of a refusal are those of its exception."""
     if word == "corrupt":
         return Corrupt(fields["key"])
-    if word == "limit" and "bytes" in fields:
-        return TooLarge(**fields)
     if word == "taken" and not fields:
         return Fenced()
     if word not in _REFUSALS:

@@ -85,6 +85,8 @@ class Login:
             except errors.Conflict:
                 continue  # it changed since it was copied
             except errors.Moved as moved:
+                if moved.new_id is None:
+                    raise
                 return (yield from self._rotated_by_another(moved.new_id))
             with self._happened():
                 return Rotated((yield from self._complete(copy, values)), evicted, by_another=False, token=self.token)
@@ -99,13 +101,17 @@ class Login:
 
     def _copy_of(self, session: Session, now: int) -> Session:
         """The session as it will be, but for its connection and its short life."""
+        lifetime_ms = self.source.rules.lifetime_ms
+        deadline_ms = now + lifetime_ms if lifetime_ms else 0
+        expires_at_ms = min(session.expires_at_ms, now + min(_COPY_LIVES_MS, lifetime_ms or _COPY_LIVES_MS))
         return replace(
             session,
             id=self.new_id,
             user=self.user,
             connection="",
             version=session.version + 1,
-            expires_at_ms=min(session.expires_at_ms, now + _COPY_LIVES_MS),
+            deadline_ms=deadline_ms,
+            expires_at_ms=expires_at_ms,
             stored=Routing(),
         )
 
@@ -204,6 +210,8 @@ class Login:
         return routing._replace(connection=was["connection"], node=was["node"])
 
     def _rotated_by_another(self, id: str) -> Steps[Rotated]:
+        if self.source.partitions.id_scheme == "token":
+            raise errors.Moved
         found = yield from look_up(self._step(self.source), id)
         if found is None:
             raise errors.Missing

@@ -38,7 +38,8 @@ class _Unread(Enum):
 
 
 def get(engine: Engine, id: Id) -> Steps[Session | None]:
-    """Reads a live session. An id that was rotated away a moment ago leads to the session under its new id."""
+    """Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
+    Raises `Moved` for one that a login left."""
     id = engine.partitions.id_of(id)
     found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Session.of_record(*found)
@@ -86,7 +87,10 @@ def _by_connection(engine: Engine, connection: str, raw: bytes | None) -> Steps[
         raw = (yield from _pointer(call, connection)) if raw is None else raw
         if raw is None:
             return None
-        found = yield from look_up(call, id_of(raw, "connection"))
+        try:
+            found = yield from look_up(call, id_of(raw, "connection"))
+        except errors.Moved:
+            found = None  # a login was faster than this look, and took the connection along
         if found and found[1].connection == connection:
             return found
         led = (raw, found and (found[0], found[1].version))
@@ -106,6 +110,8 @@ def look_up(call: Call, id: str) -> Steps[tuple[str, Record] | None]:
             return id, record
         if record.kind == "departed":
             raise errors.Departed(record.place)
+        if record.kind == "deleted" and record.new_id:
+            raise errors.Moved
         if record.kind != "moved":
             return None
         id = record.new_id

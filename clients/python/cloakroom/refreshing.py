@@ -94,7 +94,7 @@ def _look(operation: Operation, id: str) -> Steps[tuple[bool, Session | None]]:
     if record is None or (record.kind == "live" and record.freeze and record.freeze.direction != "over"):
         return False, None
     record = record.unless_over(now)
-    if record is None or record.kind == "deleted":
+    if record is None or (record.kind == "deleted" and not record.new_id):
         return True, None
     if record.kind != "live" or engine.rules.is_touch_due(record.last_active, record.expires_at, now):
         return False, None

@@ -17,13 +17,21 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cloakroom import AsyncEvents, AsyncStore, NodeIdentity, OperationId, Store, Token
+from cloakroom import AsyncEvents, AsyncStore, Moved, NodeIdentity, OperationId, Store, Token
 
 _namespaces = itertools.count()
 
 
 def fresh_namespace() -> str:
     return f"python-{os.getpid()}-{next(_namespaces)}"
+
+
+def unless_left(store: Any, id: Any) -> Any:
+    """What a read finds under an id that a login may have left."""
+    try:
+        return store.get(id)
+    except Moved:
+        return None
 
 
 def free_port() -> int:

@@ -176,7 +176,11 @@ def test_after_a_login_by_rotation_the_old_id_leads_nowhere(store: Any) -> None:
     visit = store.create(attributes={"cart": ["umbrella"]}).session
     session = store.rotate(visit, user="ann").session
     assert (session.user, session.attributes["cart"]) == ("ann", ["umbrella"])
-    assert store.get(visit.id) is None
+    for refused in (store.get, store.refresh, store.refresh_and_get, store.rotate):
+        with pytest.raises(cloakroom.Moved) as moved:
+            refused(visit.id)
+        assert moved.value.new_id is None
+    assert store.delete_user("eve", keep=visit.id).removed == []
     assert store.count(user="ann") == 1
     with pytest.raises(cloakroom.Exists):
         store.rotate(session, new_id=session.id)

@@ -84,6 +84,7 @@ fn attempt(
     record.node.set(&binding.node);
     record.status = Status::Active;
     record.change(call.operation, call.now);
+    record.note_use(call.now, call.rules);
     let version = record.version;
     call.tell_from(EventKind::Bound, id, &record, version, node.as_str());
     locked.put(id.clone(), record);

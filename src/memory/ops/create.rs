@@ -79,7 +79,7 @@ fn expired(call: &Call<'_>, locked: &LockedShards<'_>, id: &SessionId) -> Result
     match &record.kind {
         Kind::Live if record.expires_at > call.now => Err(Halt::Refused(Refusal::Exists)),
         Kind::Live => Ok(Some(id.clone())),
-        Kind::Rotated(to) => Err(Halt::Refused(Refusal::Rotated { to: to.clone() })),
+        Kind::Rotated(to) => Err(Halt::Refused(Refusal::Rotated { to: Some(to.clone()) })),
         Kind::Departed(departure) => Err(departed(departure)),
         Kind::Deleted(_) => Err(Halt::Refused(Refusal::Gone)),
     }
@@ -113,7 +113,7 @@ fn record(call: &Call<'_>, validated: &ValidatedSession, now: u64) -> Record {
         version: 0,
         created_at: now,
         ttl: ms(validated.ttl),
-        deadline: call.rules.max_lifetime.map_or(0, |lifetime| now + ms(lifetime)),
+        deadline: validated.deadline(now),
         last_active: now,
         expires_at: 0,
         stored_until: 0,

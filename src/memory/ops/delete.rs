@@ -1,26 +1,33 @@
 //! delete: a live session gone with every index entry.
 
-use crate::memory::call::{Call, was_there};
+use crate::memory::call::Call;
 use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Kind;
 use crate::memory::removal;
-use crate::model::{Ending, EventKind, Leaving, Refusal, Result, SessionId, SessionRef, Version, ms};
+use crate::model::{
+    Ending, Error, EventKind, IndexFields, Leaving, Refusal, Removed, Result, SessionId, SessionRef, Version,
+    ms,
+};
 
-pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<bool> {
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef) -> Result<Option<Removed>> {
     let hint = session.hint().index_fields();
     let mut call = call.reaching([session.id().as_str(), &hint.user, &hint.connection, &hint.node]);
-    was_there(call.settle_at(session, attempt))
+    match call.settle_at(session, attempt) {
+        Err(Error::Refused(Refusal::Missing)) => Ok(None),
+        settled => settled.map(|(_, removed)| Some(removed)),
+    }
 }
 
-fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Result<(), Halt> {
+fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Result<Removed, Halt> {
     locked.need([id.as_str()])?;
     if let Some(record) = locked.record(id, call.now)
         && let Kind::Deleted(led_to) = &record.kind
     {
+        // What it had is told the first time.
         if record.version_of(call.operation).is_some() {
-            return Ok(());
+            return Ok(Removed::of(id.clone(), &IndexFields::default()));
         }
         // A logout that comes with the id from before the login is a logout all the same.
         if let Some(to) = led_to {
@@ -30,8 +37,7 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Re
     let record = locked.live(id, call.now)?;
     fence(call, locked, record.node.as_str())?;
     locked.need_session(id, record)?;
-    removal::remove_one(call, locked, id.clone(), Ending::Deleted);
-    Ok(())
+    Ok(removal::remove_one(call, locked, id.clone(), Ending::Deleted))
 }
 
 /// A session at a version that goes on under another id: nothing leads there but a logout.

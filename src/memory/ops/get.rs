@@ -2,7 +2,7 @@
 
 use crate::memory::call::Call;
 use crate::memory::record::{Kind, Record, SessionCopy};
-use crate::model::{Error, Fate, Refusal, Result, Session, SessionId, require_name};
+use crate::model::{Error, Explanation, Fate, Refusal, Result, Session, SessionId, require_name};
 
 pub(crate) fn run(call: &Call<'_>, id: &SessionId) -> Result<Option<Session>> {
     Ok(find(call, id, |id, record| record.copy(id, call.now))?.map(SessionCopy::read))
@@ -22,6 +22,7 @@ pub(crate) fn find<T>(
             Kind::Departed(departure) if !record.is_silent(call.now) => {
                 Some(Found::Departed(departure.place.clone()))
             }
+            Kind::Deleted(Some(_)) if !record.is_silent(call.now) => Some(Found::Left),
             _ => None,
         })
     };
@@ -32,6 +33,7 @@ pub(crate) fn find<T>(
     match found {
         Some(Found::Live(answer)) => Ok(Some(answer)),
         Some(Found::Departed(place)) => Err(Error::Refused(Refusal::Departed { place })),
+        Some(Found::Left) => Err(Error::Refused(Refusal::Rotated { to: None })),
         Some(Found::Moved(_)) | None => Ok(None),
     }
 }
@@ -39,6 +41,8 @@ pub(crate) fn find<T>(
 enum Found<T> {
     Live(T),
     Moved(SessionId),
+    /// By a login, for an id that is not told.
+    Left,
     Departed(String),
 }
 
@@ -69,6 +73,20 @@ pub(crate) fn by_connection(call: Call<'_>, connection: &str) -> Result<Option<S
         Ok(record.map(|record| record.copy(id, now)))
     })?;
     Ok(found.map(SessionCopy::read))
+}
+
+/// The same for whoever asks about it: an expired session is told too.
+pub(crate) fn explain(call: &Call<'_>, id: &SessionId) -> Explanation {
+    let found = call.memory.shards.read(id, |record| match &record.kind {
+        Kind::Live if record.expires_at > call.now => Explanation::Live,
+        Kind::Live => Explanation::Expired { at_ms: record.expires_at },
+        _ if record.is_silent(call.now) => Explanation::Unknown,
+        Kind::Rotated(_) => Explanation::Rotated { by_login: false },
+        Kind::Deleted(Some(_)) => Explanation::Rotated { by_login: true },
+        Kind::Deleted(None) => Explanation::Deleted,
+        Kind::Departed(departure) => Explanation::Departed { place: departure.place.clone() },
+    });
+    found.unwrap_or(Explanation::Unknown)
 }
 
 /// What became of an id.

@@ -102,7 +102,7 @@ fn attempt(
     let replaced = match old {
         None => false,
         Some(old) => match &old.kind {
-            Kind::Rotated(to) => return Err(Halt::Refused(Refusal::Rotated { to: to.clone() })),
+            Kind::Rotated(to) => return Err(Halt::Refused(Refusal::Rotated { to: Some(to.clone()) })),
             Kind::Departed(departure) => return Err(departed(departure)),
             Kind::Deleted(_) => return Err(Halt::Refused(Refusal::Gone)),
             Kind::Live => old.expires_at > call.now,

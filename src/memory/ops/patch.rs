@@ -3,19 +3,19 @@
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
+use crate::memory::limit::limit_entries;
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::record::Record;
 use crate::model::{
-    EventKind, Patch, Patched, Refusal, Result, SessionId, SessionRef, Version, changed_entries,
-    count_entries, ms,
+    EventKind, Patch, Patched, Refusal, Result, SessionId, SessionRef, Version, changed_entries, ms,
 };
 
-pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, patch: &Patch) -> Result<Patched> {
+pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, patch: Patch) -> Result<Patched> {
     let changes = patch.check(call.rules)?;
     let mut call = call.reaching([session.id().as_str()]);
-    let (id, (version, expires_at_ms, changed)) =
-        call.settle_at(session, |call, locked, id| attempt(call, locked, id, patch, &changes))?;
-    Ok(Patched { id, version: Version::new(version), expires_at_ms, changed })
+    let (id, (version, [last_active_ms, expires_at_ms], changed)) =
+        call.settle_at(session, |call, locked, id| attempt(call, locked, id, &patch, &changes))?;
+    Ok(Patched { id, version: Version::new(version), last_active_ms, expires_at_ms, changed, patch })
 }
 
 fn attempt(
@@ -24,9 +24,9 @@ fn attempt(
     id: &SessionId,
     patch: &Patch,
     changes: &[u8],
-) -> Result<(u64, u64, bool), Halt> {
+) -> Result<(u64, [u64; 2], bool), Halt> {
     if let Some((first, record)) = call.noted(locked, id)? {
-        return Ok((first, record.expires_at, true));
+        return Ok((first, [record.last_active, record.expires_at], true));
     }
     let record = locked.live(id, call.now)?;
     fence(call, locked, record.node.as_str())?;
@@ -38,28 +38,26 @@ fn attempt(
     }
     let ttl = patch.ttl.map(ms).filter(|ttl| *ttl != record.ttl);
     let status = patch.status.unwrap_or(record.status);
-    if changes.is_empty() && status == record.status && ttl.is_none() {
-        return Ok((record.version, record.expires_at, false));
+    let lifetime = patch.lifetime.map(ms);
+    if changes.is_empty() && status == record.status && ttl.is_none() && lifetime.is_none() {
+        return Ok((record.version, [record.last_active, record.expires_at], false));
     }
     let body = changed_entries(&record.body, changes);
-    let (entries, before) = (count_entries(&body), count_entries(&record.body));
-    let is_large = body.len() > call.rules.session_bytes && body.len() > record.body.len();
-    if is_large || (entries > call.rules.session_entries && entries > before) {
-        let (bytes, entries) = (body.len() as u64, entries as u64);
-        return Err(Halt::Refused(Refusal::TooLarge { bytes, entries }));
-    }
+    limit_entries(call, record, &body)?;
 
     let is_told = status != record.status;
     let record = locked.edit(id, |record: &mut Record| {
         record.body = body.into();
         record.status = status;
         record.change(call.operation, call.now);
-        if let Some(ttl) = ttl {
-            record.set_ttl(ttl, call.now, call.rules);
+        if ttl.is_some() || lifetime.is_some() {
+            record.begin(ttl, lifetime, call.now, call.rules);
+        } else {
+            record.note_use(call.now, call.rules);
         }
     });
     if is_told {
         call.tell(EventKind::Updated, id, record, record.version);
     }
-    Ok((record.version, record.expires_at, true))
+    Ok((record.version, [record.last_active, record.expires_at], true))
 }

@@ -3,21 +3,21 @@
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
 use crate::memory::halt::Halt;
-use crate::memory::limit;
+use crate::memory::limit::{self, limit_entries};
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::get;
 use crate::memory::record::{Kind, Record};
 use crate::model::{
-    Error, EventKind, NewId, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef, ms,
+    Error, EventKind, IdScheme, NewId, Refusal, Removed, Result, Rotated, Rotation, SessionId, SessionRef,
+    UserThen, changed_entries, ms,
 };
 
 pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
-    rotation.check()?;
-    let Rotation { new_id, user } = rotation;
-    let NewId { id: new_id, token } = new_id.unwrap_or_else(|| call.new_id());
+    let changes = rotation.check(call.rules)?;
+    let NewId { id: new_id, token } = rotation.new_id.clone().unwrap_or_else(|| call.new_id());
     let id = session.id();
-    let mut call = call.reaching([id.as_str(), new_id.as_str(), &user]);
-    match call.settle(|call, locked| attempt(call, locked, id, &new_id, &user)) {
+    let mut call = call.reaching([id.as_str(), new_id.as_str(), rotation.named_user()]);
+    match call.settle(|call, locked| attempt(call, locked, id, &new_id, &rotation, &changes)) {
         Ok((record, mut evicted)) => {
             call.removed.append(&mut evicted);
             Ok(Rotated {
@@ -28,7 +28,11 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) 
                 own_changes: 1,
             })
         }
-        Err(Error::Refused(Refusal::Rotated { to })) => {
+        // Its client is to hold a token, which only the other rotation knows.
+        Err(Error::Refused(Refusal::Rotated { to: Some(_) })) if call.rules.id_scheme == IdScheme::Token => {
+            Err(Error::Refused(Refusal::Rotated { to: None }))
+        }
+        Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
             let session = get::run(&call, &to)?.ok_or(Error::Refused(Refusal::Missing))?;
             Ok(Rotated::by_another(session))
         }
@@ -41,7 +45,8 @@ fn attempt(
     locked: &mut LockedShards<'_>,
     id: &SessionId,
     new_id: &SessionId,
-    new_user: &str,
+    rotation: &Rotation,
+    changes: &[u8],
 ) -> Result<(Record, Vec<Removed>), Halt> {
     if let Some(record) = again(call, locked, id, new_id)? {
         return Ok((record, Vec::new()));
@@ -55,22 +60,41 @@ fn attempt(
         return Err(Halt::Refused(Refusal::Frozen));
     }
     locked.need_session(id, record)?;
+    let body = changed_entries(&record.body, changes);
+    if !changes.is_empty() {
+        limit_entries(call, record, &body)?;
+    }
+    let new_user = rotation.named_user();
     let is_login = !new_user.is_empty() && new_user != record.user.as_str();
+    let is_logout = rotation.user == UserThen::Nobody && !record.user.as_str().is_empty();
     let victims = if is_login { limit::admit(call, locked, new_user)? } else { Vec::new() };
 
     let old = locked.take(id);
     let mut record = old.clone();
-    if is_login {
+    if is_login || is_logout {
         record.user.set(new_user);
     }
+    if !changes.is_empty() {
+        record.body = body.into();
+    }
     record.change(call.operation, call.now);
-    let kind = if is_login { EventKind::LoggedIn } else { EventKind::Rotated };
+    let (ttl, lifetime) = (rotation.patch.ttl.map(ms), rotation.lifetime_ms(call.rules));
+    record.begin(ttl, lifetime, call.now, call.rules);
+    let kind = match (is_login, is_logout) {
+        (true, _) => EventKind::LoggedIn,
+        (_, true) => EventKind::LoggedOut,
+        _ => EventKind::Rotated,
+    };
     call.tell(kind(new_id.clone()), id, &record, record.version);
     // Copies that may wait are of the old id.
     record.copies_until = 0;
     locked.put(new_id.clone(), record.clone());
-    // Who planted the id of a session before its login must not follow it: then the old id answers as if deleted.
-    let kind = if is_login { Kind::Deleted(Some(new_id.clone())) } else { Kind::Rotated(new_id.clone()) };
+    // Who planted the id of a session before its login must not follow it, nor who has the id of a user who logged out.
+    let kind = if is_login || is_logout {
+        Kind::Deleted(Some(new_id.clone()))
+    } else {
+        Kind::Rotated(new_id.clone())
+    };
     let until = call.now + ms(call.rules.rotation_grace);
     let leftover = old.into_leftover(kind, call.operation, until, call.now);
     locked.leave(id.clone(), leftover);

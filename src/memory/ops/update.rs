@@ -56,7 +56,9 @@ fn attempt(
     record.status = session.status;
     record.change(call.operation, call.now);
     if ms(session.ttl) != record.ttl {
-        record.set_ttl(ms(session.ttl), call.now, call.rules);
+        record.begin(Some(ms(session.ttl)), None, call.now, call.rules);
+    } else {
+        record.note_use(call.now, call.rules);
     }
     if is_told {
         call.tell_from(EventKind::Updated, id, &record, record.version, was[2].as_str());

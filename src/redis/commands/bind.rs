@@ -44,13 +44,18 @@ fn command(call: &Call, plan: &KeyPlan, binding: &Binding) -> redis::Cmd {
         plan.holder_key(call),
         keys.node(holder_node),
         call.fence_key(&keys.record),
+        call.keys().expiry(),
+        keys.user(&old.user),
     ];
     let nodes = [old.node.as_slice(), binding.node.as_bytes(), holder_node];
     let mut cmd = call.evalsha_telling(&script::BIND, names.iter(), nodes);
     call.operation_arguments(&mut cmd);
     cmd.arg(plan.id.as_str()).arg(&old.connection).arg(&old.node);
     cmd.arg(&binding.connection).arg(&binding.node).arg(plan.holder_id()).arg(holder_node);
-    cmd.arg(if binding.takes_over { "takeover" } else { "refuse" }).arg(ms(call.rules().grace));
+    cmd.arg(if binding.takes_over { "takeover" } else { "refuse" });
+    cmd.arg(&old.user);
+    call.use_arguments(&mut cmd);
+    cmd.arg(ms(call.rules().grace));
     call.fence_arguments(&mut cmd);
     call.events_argument(&mut cmd);
     cmd

@@ -20,7 +20,7 @@ pub(crate) async fn make(call: &Call, mut session: ValidatedSession) -> Result<C
     let mut reply = reply.expect_ok()?;
     let (version, created_at, expires_at) = (reply.version()?, reply.number()?, reply.number()?);
     let evicted = plan.evicted(&mut reply)?;
-    let deadline = call.rules().max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
+    let deadline = session.deadline(created_at);
     let times = Times { created_at, last_active: created_at, expires_at, deadline };
     let token = session.token.take();
     Ok(Created { session: session.into_session(version, times), token, evicted, reaped: plan.reaped })
@@ -39,7 +39,7 @@ fn command(call: &Call, plan: &KeyPlan, session: &ValidatedSession) -> redis::Cm
     cmd.arg(plan.id.as_str());
     cmd.arg(&plan.index_fields.user).arg(&plan.index_fields.connection).arg(&plan.index_fields.node);
     cmd.arg(plan.holder_id()).arg(session.status.word()).arg(ms(session.ttl));
-    cmd.arg(rules.max_lifetime.map_or(0, ms)).arg(ms(rules.grace)).arg(ms(rules.tombstone));
+    cmd.arg(session.lifetime.map_or(0, ms)).arg(ms(rules.grace)).arg(ms(rules.tombstone));
     cmd.arg(limit).arg(policy);
     call.fence_arguments(&mut cmd);
     cmd.arg(&session.entries);

@@ -1,6 +1,6 @@
 //! create_many: many sessions by one script, each as create makes it, but for those that something is in the way of.
 
-use crate::model::{Created, OperationId, Result, Rules, Times, ValidatedSession, Version, ms};
+use crate::model::{Created, OperationId, Result, Times, ValidatedSession, Version, ms};
 use crate::redis::call::Call;
 use crate::redis::reply::{Reply, another_session};
 use crate::redis::script;
@@ -42,17 +42,13 @@ pub(crate) struct CreatedBatch {
 
 impl CreatedBatch {
     /// The sessions that were made, each with where the caller named it, and those to be created alone.
-    pub(crate) fn split(
-        self,
-        batch: Vec<BatchMember>,
-        rules: &Rules,
-    ) -> (Vec<(usize, Created)>, Vec<BatchMember>) {
+    pub(crate) fn split(self, batch: Vec<BatchMember>) -> (Vec<(usize, Created)>, Vec<BatchMember>) {
         let (mut made, mut alone) = (Vec::with_capacity(batch.len()), Vec::new());
         for (at, member) in batch.into_iter().enumerate() {
             if self.alone.contains(&at) {
                 alone.push(member);
             } else {
-                made.push((member.place, member.made(self.created_at, rules)));
+                made.push((member.place, member.made(self.created_at)));
             }
         }
         (made, alone)
@@ -61,8 +57,8 @@ impl CreatedBatch {
 
 impl BatchMember {
     /// The session as the script made it: with the times that create would answer.
-    fn made(mut self, created_at: u64, rules: &Rules) -> Created {
-        let deadline = rules.max_lifetime.map_or(0, |lifetime| created_at + ms(lifetime));
+    fn made(mut self, created_at: u64) -> Created {
+        let deadline = self.session.deadline(created_at);
         let idle = created_at + ms(self.session.ttl);
         let expires_at = if deadline > 0 { idle.min(deadline) } else { idle };
         let times = Times { created_at, last_active: created_at, expires_at, deadline };

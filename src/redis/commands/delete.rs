@@ -1,18 +1,19 @@
 //! delete: a live session gone with every index entry.
 
-use crate::model::{Result, SessionId, SessionRef, Version, ms};
+use crate::model::{Removed, Result, SessionId, SessionRef, Version, ms};
+use crate::redis::bulk::removed_of;
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::reply::Reply;
 use crate::redis::script;
 
-/// Whether there was one.
-pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<bool> {
-    let plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
-    let reply = settle(call, plan, None, ms(call.rules().tombstone)).await?;
+/// What there was: a call that is repeated declares what it knows.
+pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<Option<Removed>> {
+    let mut plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
+    let reply = settle(call, &mut plan, None, ms(call.rules().tombstone)).await?;
     match reply.word.as_str() {
-        "ok" => Ok(true),
-        "missing" => Ok(false),
+        "ok" => Ok(Some(removed_of(plan.id, &plan.index_fields))),
+        "missing" => Ok(None),
         _ => Err(reply.into_error()),
     }
 }
@@ -24,14 +25,14 @@ pub(crate) async fn leave(
     version: Version,
     new_id: &SessionId,
 ) -> Result<()> {
-    let plan = KeyPlan::of(session, OnRotated::Answer);
+    let mut plan = KeyPlan::of(session, OnRotated::Answer);
     let successor = Some((version, new_id));
-    settle(call, plan, successor, ms(call.rules().rotation_grace)).await?.expect_ok().map(drop)
+    settle(call, &mut plan, successor, ms(call.rules().rotation_grace)).await?.expect_ok().map(drop)
 }
 
 async fn settle(
     call: &Call,
-    mut plan: KeyPlan,
+    plan: &mut KeyPlan,
     successor: Option<(Version, &SessionId)>,
     tombstone_ms: u64,
 ) -> Result<Reply> {

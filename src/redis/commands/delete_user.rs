@@ -2,7 +2,9 @@
 
 use redis::Pipeline;
 
-use crate::model::{Error, Obstacle, Result, SESSIONS_PER_SCRIPT, SessionId, UserDeleted, require_name};
+use crate::model::{
+    Error, Obstacle, Refusal, Result, SESSIONS_PER_SCRIPT, SessionId, UserDeleted, require_name,
+};
 use crate::redis::call::Call;
 use crate::redis::stored_id::{StoredId, told};
 use crate::redis::{bulk as batch, lookup};
@@ -41,10 +43,13 @@ impl<'a> Deletion<'a> {
     /// Deletes a batch, and tells whether none is left.
     pub(crate) async fn batch(&mut self, call: &Call) -> Result<bool> {
         call.changes();
-        if let (None, Some(keep)) = (self.newest, self.keep.first().filter(|keep| call.is_near(keep)))
-            && let Some(session) = lookup::session(call, keep).await?
-        {
-            self.keep.push(session.id);
+        if let (None, Some(keep)) = (self.newest, self.keep.first().filter(|keep| call.is_near(keep))) {
+            match lookup::session(call, keep).await {
+                Ok(session) => self.keep.extend(session.map(|session| session.id)),
+                // By a login: its new id is told to nobody who has the old one.
+                Err(Error::Refused(Refusal::Rotated { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
         let passed = self.keep.len() + self.corrupt.len();
         let (newest, mut ids) = page(call, self.user, self.newest, passed).await?;

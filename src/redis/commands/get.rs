@@ -2,7 +2,7 @@
 
 use redis::{Pipeline, Value};
 
-use crate::model::{Error, Result, Session, SessionId, require_name};
+use crate::model::{Error, Refusal, Result, Session, SessionId, require_name};
 use crate::redis::call::Call;
 use crate::redis::lookup;
 use crate::redis::stored_id::told;
@@ -33,7 +33,11 @@ pub(crate) async fn by_connection(
                 None => return Ok(None),
             },
         };
-        let found = lookup::session(call, &id).await?;
+        let found = match lookup::session(call, &id).await {
+            // A login was faster than this look, and took the connection along.
+            Err(Error::Refused(Refusal::Rotated { .. })) => None,
+            found => found?,
+        };
         if let Some(session) = &found
             && session.connection() == Some(connection)
         {

@@ -1,6 +1,6 @@
 //! patch: single attributes and extensions, status and ttl of a live session.
 
-use crate::model::{Error, Patch, Patched, Refusal, Result, SessionRef, Status, ms};
+use crate::model::{Patch, Patched, Result, SessionRef, Status, ms};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::script;
@@ -13,11 +13,10 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, patch: Patch) -> 
     match reply.word.as_str() {
         "ok" | "unchanged" => {
             let changed = reply.word == "ok";
-            let (version, _last_active, expires_at_ms) = (reply.version()?, reply.number()?, reply.number()?);
-            Ok(Patched { id: reply.id_since(plan.id)?, version, expires_at_ms, changed })
-        }
-        "limit" => {
-            Err(Error::Refused(Refusal::TooLarge { bytes: reply.number()?, entries: reply.number()? }))
+            let (version, last_active_ms, expires_at_ms) =
+                (reply.version()?, reply.number()?, reply.number()?);
+            let id = reply.id_since(plan.id)?;
+            Ok(Patched { id, version, last_active_ms, expires_at_ms, changed, patch })
         }
         _ => Err(reply.into_error()),
     }
@@ -39,6 +38,8 @@ fn command(call: &Call, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis:
     cmd.arg(patch.expected.map(|version| version.get().to_string()).unwrap_or_default());
     cmd.arg(patch.status.map_or("", Status::word));
     cmd.arg(patch.ttl.map(|ttl| ms(ttl).to_string()).unwrap_or_default());
+    cmd.arg(patch.lifetime.map(|lifetime| ms(lifetime).to_string()).unwrap_or_default());
+    call.use_arguments(&mut cmd);
     cmd.arg(ms(rules.grace)).arg(rules.session_bytes).arg(rules.session_entries);
     call.fence_arguments(&mut cmd);
     cmd.arg(changes);

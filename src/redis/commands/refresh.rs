@@ -116,7 +116,7 @@ async fn look(call: &Call, id: &SessionId) -> Result<Seen> {
         call.rules().is_touch_due(session.times.last_active, session.times.expires_at, now)
     };
     Ok(match record {
-        None | Some(Record::Deleted { .. }) => Seen::Absent,
+        None | Some(Record::Deleted { to: None, .. }) => Seen::Absent,
         Some(Record::Session { session, .. }) if !is_due(&session) => Seen::Untouched(session),
         Some(_) => Seen::Unclear,
     })

@@ -1,26 +1,31 @@
 //! rotate: a new id for a live session, and a login in the same step.
 
-use crate::model::{Error, NewId, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, ms};
+use crate::model::{
+    Error, IdScheme, NewId, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, UserThen, ms,
+};
 use crate::redis::call::Call;
 use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::{lookup, script};
 
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotation) -> Result<Rotated> {
-    rotation.check()?;
-    let Rotation { new_id, user } = rotation;
+    let changes = rotation.check(call.rules())?;
     call.about(session.id());
     let (partitions, partition) = (call.partitions(), call.partition());
     let make_id = || partitions.new_id_in(partition, &call.id());
-    let NewId { id: new_id, token } = new_id.unwrap_or_else(make_id);
+    let NewId { id: new_id, token } = rotation.new_id.clone().unwrap_or_else(make_id);
     partitions.check_in(partition, &new_id)?;
-    let mut plan = KeyPlan::of(session, OnRotated::Answer).for_user(&user);
-    let cmd = |plan: &KeyPlan| command(call, plan, &new_id, &user);
+    let mut plan = KeyPlan::of(session, OnRotated::Answer).for_user(rotation.named_user());
+    let cmd = |plan: &KeyPlan| command(call, plan, &new_id, &rotation, &changes);
     let mut reply = plan.settle(call, &script::ROTATE, cmd).await?;
     match reply.word.as_str() {
         "ok" => {
             let session = reply.session(&new_id)?;
             let evicted = plan.evicted(&mut reply)?;
             Ok(Rotated { session, token, evicted, by_another: false, own_changes: 1 })
+        }
+        // Its client is to hold a token, which only the other rotation knows.
+        "moved" if call.rules().id_scheme == IdScheme::Token => {
+            Err(Error::Refused(Refusal::Rotated { to: None }))
         }
         "moved" => {
             let session = lookup::session(call, &reply.session_id()?).await?;
@@ -31,8 +36,14 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotatio
     }
 }
 
-fn command(call: &Call, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> redis::Cmd {
-    let rules = call.rules();
+fn command(
+    call: &Call,
+    plan: &KeyPlan,
+    new_id: &SessionId,
+    rotation: &Rotation,
+    changes: &[u8],
+) -> redis::Cmd {
+    let (rules, new_user) = (call.rules(), rotation.named_user());
     let old = &plan.index_fields;
     let keys = call.keys().of_session(plan.id.as_str(), old);
     let new_record = call.keys().session(new_id.as_str());
@@ -48,6 +59,10 @@ fn command(call: &Call, plan: &KeyPlan, new_id: &SessionId, new_user: &str) -> r
     cmd.arg(&old.user).arg(&old.connection).arg(&old.node).arg(new_id.as_str()).arg(new_user);
     cmd.arg(ms(rules.grace)).arg(ms(rules.rotation_grace)).arg(ms(rules.tombstone)).arg(limit).arg(policy);
     call.fence_arguments(&mut cmd);
+    let text = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    cmd.arg(if rotation.user == UserThen::Nobody { "anonymous" } else { "" });
+    cmd.arg(text(rotation.patch.ttl.map(ms))).arg(text(rotation.lifetime_ms(rules)));
+    cmd.arg(rules.session_bytes).arg(rules.session_entries).arg(changes);
     plan.victim_arguments(&mut cmd);
     call.events_argument(&mut cmd);
     cmd

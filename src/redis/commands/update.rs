@@ -29,7 +29,9 @@ fn command(call: &Call, plan: &KeyPlan, session: &Session, entries: &[u8]) -> re
     cmd.arg(plan.id.as_str());
     cmd.arg(&old.user).arg(&old.connection).arg(&old.node).arg(session.version.get());
     cmd.arg(&new.user).arg(&new.connection).arg(&new.node).arg(plan.holder_id());
-    cmd.arg(session.status.word()).arg(ms(session.ttl)).arg(ms(call.rules().grace));
+    cmd.arg(session.status.word()).arg(ms(session.ttl));
+    call.use_arguments(&mut cmd);
+    cmd.arg(ms(call.rules().grace));
     call.fence_arguments(&mut cmd);
     cmd.arg(entries);
     call.events_argument(&mut cmd);

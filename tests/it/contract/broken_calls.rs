@@ -169,7 +169,7 @@ async fn what_a_record_has_no_room_for_is_an_error_and_changes_nothing() {
             let bad = match argument.name.as_str() {
                 "entries" => &entries[..],
                 // A millisecond more than ten years, and a byte more than 15 MiB.
-                "ttl_ms" => b"315360000001",
+                "ttl_ms" | "new_ttl_ms" => b"315360000001",
                 "entries_bytes" => b"15728641",
                 _ => continue,
             };
@@ -194,6 +194,7 @@ async fn what_a_record_has_no_room_for_is_an_error_and_changes_nothing() {
     told.sort();
     let mut expected = ["create", "create_many", "import", "update"].map(both).concat();
     expected.extend(["patch entries_bytes", "patch ttl_ms"].map(str::to_owned));
+    expected.extend(["rotate entries_bytes", "rotate new_ttl_ms"].map(str::to_owned));
     expected.sort();
     assert_eq!((told, context.dump().await), (expected, before));
 }

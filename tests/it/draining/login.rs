@@ -8,7 +8,7 @@ use cloakroom::{Error, Obstacle, OperationId, Patch, RedisStore, Refusal, Rotati
 
 use super::{Draining, TTL};
 use crate::support::context::{On, Store};
-use crate::support::expect::refusal;
+use crate::support::expect::{refusal, unless_left};
 use crate::support::hooked::Hooked;
 use crate::support::proxy::Proxy;
 
@@ -27,13 +27,19 @@ async fn a_login_takes_the_session_over_whole() {
         assert_eq!(new.user(), Some("ann"));
         assert_eq!(new.get::<u32>("cart").unwrap(), Some(7));
         assert_eq!((new.connection(), new.node()), (old.connection(), old.node()));
-        assert_eq!((new.created_at_ms(), new.deadline_ms()), (old.created_at_ms(), old.deadline_ms()));
+        assert_eq!(new.created_at_ms(), old.created_at_ms());
+        assert_eq!(
+            new.deadline_ms(),
+            old.deadline_ms().map(|deadline| deadline + 60_000),
+            "from the login on"
+        );
         assert_eq!(new.expires_at_ms(), place.old_place.clock.now_ms() + 1_800_000);
         assert_eq!(place.new.get(new.id()).await.unwrap(), Some(new.clone()));
-        assert_eq!(store.get(old.id()).await.unwrap(), None);
+        assert_eq!(refusal(store.get(old.id()).await), Refusal::Rotated { to: None });
         assert!(place.both.is_drained().await.unwrap());
-        assert_eq!(refusal(store.rotate(&old, Rotation::new().user("ann")).await), Refusal::Missing);
-        assert!(store.delete(&old).await.unwrap(), "a logout is a logout all the same");
+        let second = store.rotate(&old, Rotation::new().user("ann")).await;
+        assert_eq!(refusal(second), Refusal::Rotated { to: None });
+        assert!(store.delete(&old).await.unwrap().is_some(), "a logout is a logout all the same");
         assert_eq!(store.get(new.id()).await.unwrap(), None);
         place.check().await;
     }
@@ -93,7 +99,8 @@ async fn whatever_reply_is_the_last_the_data_is_there_once_and_the_old_id_never_
             let login = || Rotation::new().user("ann").new_id(new_id.clone());
             let ended = dying.with_operation_id(operation).rotate(&old, login()).await;
             let told = format!("{answered_by_old} {answered_by_new}: {ended:?}");
-            assert!(store.get(old.id()).await.unwrap().is_none_or(|old| old.user().is_none()), "{told}");
+            let found = unless_left(store.get(old.id()).await);
+            assert!(found.is_none_or(|old| old.user().is_none()), "{told}");
             if is_repeated {
                 let id = match ended {
                     Err(Error::Ambiguous { operation_id, .. }) => operation_id,
@@ -102,12 +109,12 @@ async fn whatever_reply_is_the_last_the_data_is_there_once_and_the_old_id_never_
                 let rotated = store.with_operation_id(id).rotate(&old, login()).await;
                 let rotated = rotated.unwrap_or_else(|error| panic!("{told}, then {error:?}"));
                 assert_eq!(rotated.session.id(), &new_id, "{told}");
-                assert_eq!(store.get(old.id()).await.unwrap(), None, "{told}");
+                assert_eq!(refusal(store.get(old.id()).await), Refusal::Rotated { to: None }, "{told}");
             }
             place.old_place.clock.advance(MINUTE);
             let mut left = 0;
             for id in [old.id(), &new_id] {
-                let found = store.get(id).await.unwrap();
+                let found = unless_left(store.get(id).await);
                 left += usize::from(found.is_some_and(|found| found.get::<u32>("cart").unwrap() == Some(7)));
             }
             assert!(left <= 1 && (left == 1 || !is_repeated), "{told}");
@@ -131,7 +138,7 @@ async fn logins_changes_and_logouts_at_once_end_with_one_session() {
             tasks.spawn(async move {
                 match store.rotate(&id, Rotation::new().user(user)).await {
                     Ok(_) => 1,
-                    Err(Error::Refused(Refusal::Missing)) => 0,
+                    Err(Error::Refused(Refusal::Missing | Refusal::Rotated { to: None })) => 0,
                     Err(Error::NotExecuted { reason: Obstacle::Contended, .. }) => 0,
                     Err(error) => panic!("{error:?}"),
                 }
@@ -141,7 +148,7 @@ async fn logins_changes_and_logouts_at_once_end_with_one_session() {
         tasks.spawn(async move {
             for number in 0..5 {
                 let _ = changing.patch(&id, Patch::new().set("number", &number).unwrap()).await;
-                let found = changing.get(&id).await.unwrap();
+                let found = unless_left(changing.get(&id).await);
                 assert!(found.is_none_or(|found| found.user().is_none()), "the old id has a user");
             }
             0

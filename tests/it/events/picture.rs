@@ -13,7 +13,7 @@ impl Picture {
     pub(super) fn heed(&mut self, event: Event) {
         let Event { kind, id, user, connection, node, .. } = event;
         match kind {
-            EventKind::Rotated(to) | EventKind::LoggedIn(to) => {
+            EventKind::Rotated(to) | EventKind::LoggedIn(to) | EventKind::LoggedOut(to) => {
                 self.0.remove(&id);
                 self.0.insert(to, [user, connection, node]);
             }

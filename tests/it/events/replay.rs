@@ -2,6 +2,7 @@
 
 use super::picture::Picture;
 use super::*;
+use crate::support::expect::unless_left;
 
 /// How many, if `CLOAKROOM_EVENT_OPS` does not say.
 const OPERATIONS: usize = 3_000;
@@ -100,7 +101,7 @@ impl Random {
     async fn seen(&self) -> Picture {
         let mut picture = Picture::default();
         for id in &self.ids {
-            if let Some(session) = self.store.get(id).await.unwrap()
+            if let Some(session) = unless_left(self.store.get(id).await)
                 && session.id() == id
             {
                 picture.see(&session);

@@ -46,7 +46,7 @@ async fn each_operation_on_a_session_that_is_made_here_works() {
     assert_eq!((rotated.origin(), rotated.version().get()), (Origin::Local, 6));
     assert_eq!(store.get(session.id()).await.unwrap().unwrap().id(), rotated.id(), "for a while");
     assert_eq!(store.stats().local, 1);
-    assert!(store.delete(&rotated).await.unwrap());
+    assert!(store.delete(&rotated).await.unwrap().is_some());
     assert!(store.get(rotated.id()).await.unwrap().is_none(), "it was logged out here");
     assert_eq!(store.refresh(&rotated).await.unwrap(), None);
     assert_eq!(refusal(store.patch(&rotated, red()).await), Refusal::Missing);
@@ -205,8 +205,8 @@ async fn what_was_logged_out_here_is_gone_here_at_once() {
     let unseen = world.context.session(&world.other, "b2").await;
     world.cut_off().await;
     let made = store.create(NewSession::new().user("user-b")).await.unwrap().session;
-    assert!(store.delete(&one).await.unwrap());
-    assert!(store.delete(&unseen).await.unwrap(), "it is remembered");
+    assert!(store.delete(&one).await.unwrap().is_some());
+    assert!(store.delete(&unseen).await.unwrap().is_some(), "it is remembered");
     store.patch(&kept, red()).await.unwrap();
     let gone = store.delete_user("user-b", Some(kept.id())).await.unwrap();
     let removed: HashSet<&SessionId> = gone.removed.iter().map(|removed| &removed.id).collect();
@@ -270,7 +270,7 @@ async fn after_a_login_here_the_id_from_before_leads_nowhere_but_to_a_logout() {
     world.context.clock.advance(Duration::from_secs(31));
     assert!(store.get(anonymous.id()).await.unwrap().is_none());
     assert_eq!(refusal(store.create(NewSession::new().id(anonymous.id().clone())).await), Refusal::Gone);
-    assert!(store.delete(anonymous.id()).await.unwrap());
+    assert!(store.delete(anonymous.id()).await.unwrap().is_some());
     assert!(store.get(login.id()).await.unwrap().is_none(), "it was logged out by its old id");
 }
 

@@ -14,9 +14,10 @@ mod unsure;
 use std::time::Duration;
 
 use cloakroom::fallback::FallbackPolicy;
-use cloakroom::{NewSession, Patch, Session, SessionId, SessionStore as _};
+use cloakroom::{NewSession, Patch, Rotation, Session, SessionId, SessionStore as _};
 
 use super::World;
+use crate::support::expect::unless_left;
 
 const TTL: Duration = Duration::from_secs(60);
 const POLICY: FallbackPolicy = FallbackPolicy::LocalOnly { ttl: TTL };
@@ -35,10 +36,15 @@ fn color(session: &Session) -> String {
     session.get("color").unwrap().unwrap_or_default()
 }
 
+/// A login, or with an empty text a new id alone.
+fn to_user(user: &str) -> Rotation {
+    if user.is_empty() { Rotation::new() } else { Rotation::new().user(user) }
+}
+
 impl World {
     /// What the server has under an id, as another process sees it.
     async fn there(&self, id: &SessionId) -> Option<Session> {
-        self.other.get(id).await.unwrap()
+        unless_left(self.other.get(id).await)
     }
 
     /// A session of the server that this process has seen, and changed since it is away.
@@ -64,6 +70,6 @@ impl World {
     /// Nobody has a live session under an id.
     async fn assert_gone(&self, id: &SessionId) {
         assert!(self.there(id).await.is_none());
-        assert!(self.store.get(id).await.unwrap().is_none());
+        assert!(unless_left(self.store.get(id).await).is_none());
     }
 }

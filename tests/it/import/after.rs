@@ -83,7 +83,7 @@ async fn every_operation_works_on_it_and_leaves_clean_indexes(
     assert_eq!(rotated.version().get(), 6);
     assert_eq!(target.count(&Selector::user("bob")).await.unwrap(), 1);
     to.check().await;
-    assert!(target.delete(rotated.id()).await.unwrap());
+    assert!(target.delete(rotated.id()).await.unwrap().is_some());
     let stored = to.stored(rotated.id()).await.unwrap();
     assert_eq!((stored.kind, stored.version), (DELETED, 7));
     to.check().await;

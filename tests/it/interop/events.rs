@@ -23,6 +23,7 @@ fn words(kind: &EventKind) -> (&'static str, &'static str, Option<&SessionId>) {
         EventKind::Updated => ("updated", "", None),
         EventKind::Rotated(id) => ("rotated", "", Some(id)),
         EventKind::LoggedIn(id) => ("rotated", "login", Some(id)),
+        EventKind::LoggedOut(id) => ("rotated", "logout", Some(id)),
         EventKind::Bound => ("bound", "", None),
         EventKind::Unbound => ("unbound", "", None),
         EventKind::TakenOver => ("taken_over", "", None),

@@ -130,6 +130,8 @@ pub(super) enum Refused {
     Exists,
     Gone,
     Rotated(u8),
+    /// By a login, for an id that is not told.
+    Left,
     Conflict(u32),
     Taken,
 }

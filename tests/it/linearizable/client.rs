@@ -181,7 +181,8 @@ impl Client {
             Refusal::Missing => Refused::Missing,
             Refusal::Exists => Refused::Exists,
             Refusal::Gone => Refused::Gone,
-            Refusal::Rotated { to } => Refused::Rotated(self.names.id_number(&to)),
+            Refusal::Rotated { to: Some(to) } => Refused::Rotated(self.names.id_number(&to)),
+            Refusal::Rotated { to: None } => Refused::Left,
             Refusal::Conflict { current } => Refused::Conflict(short(current.get())),
             Refusal::Taken => Refused::Taken,
             refusal => panic!("no call of a history is refused so: {refusal:?}"),
@@ -272,7 +273,7 @@ impl Client {
                 Answer::Ended(store.unbind(&names.id(id), &names.connection(connection)).await?)
             }
             Call::Count { whose } => Answer::Counted(store.count(&names.selector(whose)).await?),
-            Call::Delete { id } => Answer::Ended(store.delete(&names.id(id)).await?),
+            Call::Delete { id } => Answer::Ended(store.delete(&names.id(id)).await?.is_some()),
             Call::DeleteUser { user } => {
                 let removed = store.delete_user(&names.user(user), None).await?.removed;
                 let removed = removed.iter().map(|removed| {

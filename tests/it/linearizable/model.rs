@@ -82,12 +82,19 @@ impl State {
                     View { id, version: 1, values: [value, 0], user, connection, node, suspended: false };
                 self.create(view, returns)
             }
-            Call::Get { id } | Call::RefreshAndGet { id } => Answer::Found(self.find(id)),
-            Call::Refresh { id } => Answer::Refreshed(self.find(id).map(|view| (view.id, view.version))),
+            Call::Get { id } | Call::RefreshAndGet { id } => match self.find(id) {
+                Err(Refused::Left) => Answer::Refused(Refused::Left),
+                found => Answer::Found(found.ok()),
+            },
+            Call::Refresh { id } => match self.find(id) {
+                Err(Refused::Left) => Answer::Refused(Refused::Left),
+                found => Answer::Refreshed(found.ok().map(|view| (view.id, view.version))),
+            },
             Call::Update { copy, user, value } => self.update(copy, user, value, returns),
             Call::Patch { id, attribute, value, expect } => {
-                let Some(mut view) = self.find(id) else {
-                    return Answer::Refused(Refused::Missing);
+                let mut view = match self.find(id) {
+                    Ok(view) => view,
+                    Err(refused) => return Answer::Refused(refused),
                 };
                 if expect.is_some_and(|copy| copy.version != view.version) {
                     return Answer::Refused(Refused::Conflict(view.version));
@@ -99,14 +106,17 @@ impl State {
             Call::Rotate { id, to, user } => self.rotate(id, to, user, returns),
             Call::Bind { id, connection, node, take_over } => self.bind(id, connection, node, take_over),
             Call::Unbind { id, connection } => {
-                let found = self.find(id).filter(|view| view.connection == connection);
+                let found = match self.find(id) {
+                    Err(Refused::Left) => return Answer::Refused(Refused::Left),
+                    found => found.ok().filter(|view| view.connection == connection),
+                };
                 found.iter().for_each(|view| self.detach(*view));
                 Answer::Ended(found.is_some())
             }
             Call::Delete { id } => {
                 let found = match self.slots[usize::from(id)] {
                     Slot::LoggedIn(to) => self.here(to),
-                    _ => self.find(id),
+                    _ => self.find(id).ok(),
                 };
                 found.iter().for_each(|view| self.put(view.id, Slot::Deleted));
                 Answer::Ended(found.is_some())
@@ -133,11 +143,13 @@ impl State {
     }
 
     /// The live session with an id, or with the one that it was rotated to.
-    fn find(&self, id: u8) -> Option<View> {
-        match self.slots[usize::from(id)] {
-            Slot::Rotated(to) => self.here(to),
-            _ => self.here(id),
-        }
+    fn find(&self, id: u8) -> Result<View, Refused> {
+        let id = match self.slots[usize::from(id)] {
+            Slot::Rotated(to) => to,
+            _ => id,
+        };
+        let was_left = matches!(self.slots[usize::from(id)], Slot::LoggedIn(_));
+        self.here(id).ok_or(if was_left { Refused::Left } else { Refused::Missing })
     }
 
     /// Counts a change of a live session.
@@ -181,8 +193,9 @@ impl State {
     }
 
     fn update(&mut self, copy: View, user: u8, value: u32, returns: u64) -> Answer {
-        let Some(stored) = self.find(copy.id) else {
-            return Answer::Refused(Refused::Missing);
+        let stored = match self.find(copy.id) {
+            Ok(stored) => stored,
+            Err(refused) => return Answer::Refused(refused),
         };
         if copy.version != stored.version {
             return Answer::Refused(Refused::Conflict(stored.version));
@@ -206,10 +219,11 @@ impl State {
             // Another rotation was first.
             Slot::Rotated(to) => {
                 return match self.find(to) {
-                    Some(view) => Answer::Rotated { view, by_another: true },
-                    None => Answer::Refused(Refused::Missing),
+                    Ok(view) => Answer::Rotated { view, by_another: true },
+                    Err(refused) => Answer::Refused(refused),
                 };
             }
+            Slot::LoggedIn(_) => return Answer::Refused(Refused::Left),
             _ => return Answer::Refused(Refused::Missing),
         };
         if self.slots[usize::from(to)] != Slot::Nothing {
@@ -227,8 +241,9 @@ impl State {
     }
 
     fn bind(&mut self, id: u8, connection: u8, node: u8, take_over: bool) -> Answer {
-        let Some(had) = self.find(id) else {
-            return Answer::Refused(Refused::Missing);
+        let had = match self.find(id) {
+            Ok(had) => had,
+            Err(refused) => return Answer::Refused(refused),
         };
         let holder = self.holder(connection, had.id);
         if holder.is_some() && !take_over {

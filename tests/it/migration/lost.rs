@@ -9,7 +9,8 @@ use cloakroom::migration::{
     TaskId,
 };
 use cloakroom::{
-    Binding, Error, NewSession, OnLimit, Patch, Refusal, Result, Rotation, Rules, Session, SessionId, Status,
+    Binding, Error, NewSession, OnLimit, Patch, Refusal, Removed, Result, Rotation, Rules, Session,
+    SessionId, Status,
 };
 use rstest::rstest;
 
@@ -127,7 +128,7 @@ async fn by_the_other_policy_it_waits_and_is_reported_until_somebody_keeps_it(
 async fn a_copy_that_nobody_claims_may_be_deleted_and_goes_when_it_expires(#[values(Redis, Memory)] on: On) {
     let (mut world, session, _) = stopped(on, 1).await;
     world.lose_source(on).await;
-    assert!(world.remote.delete(session.id()).await.unwrap());
+    assert!(world.remote.delete(session.id()).await.unwrap().is_some());
     world.resume_by(LostSource::Keep).await;
     assert_eq!(world.places(session.id()).await, [false, false]);
     world.is_settled().await;
@@ -177,7 +178,7 @@ async fn a_session_that_was_deleted_at_its_source_before_does_not_revive_when_it
     for calls in 0..STEPS {
         let (world, session, _) = stopped(on, calls).await;
         match world.local.delete(session.id()).await {
-            Ok(deleted) => assert!(deleted && calls < 2),
+            Ok(deleted) => assert!(deleted.is_some() && calls < 2),
             Err(error) => {
                 assert!(calls >= 2);
                 assert_eq!(error, Error::Refused(Refusal::Departed { place: "remote".to_owned() }));
@@ -216,7 +217,7 @@ enum End {
 
 async fn end(how: End, world: &World, session: &Session, task: TaskId) {
     let (store, id) = (&world.local, session.id());
-    let gone = |deleted: Result<bool>| assert!(deleted.unwrap());
+    let gone = |deleted: Result<Option<Removed>>| assert!(deleted.unwrap().is_some());
     match how {
         End::Delete => gone(store.delete(id).await),
         End::DeleteUser => {

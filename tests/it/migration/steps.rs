@@ -122,7 +122,7 @@ async fn a_delete_wins_whichever_store_it_comes_to_and_whenever(#[values(Redis, 
                 break;
             }
             let store = if at_target { &world.remote } else { &world.local };
-            let deleted = matches!(store.delete(session.id()).await, Ok(true));
+            let deleted = matches!(store.delete(session.id()).await, Ok(Some(_)));
             let resumed = world.manager().resume().await.unwrap();
             assert_eq!(resumed.failed(), 0, "{resumed:?}");
             let left = [world.local.get(session.id()).await, world.remote.get(session.id()).await];

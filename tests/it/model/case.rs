@@ -102,8 +102,8 @@ pub(super) struct Case {
 }
 
 /// What is no refusal, and the refusals that a call is told which was sent twice.
-const PROOFS: [&str; 8] =
-    ["ok", "ok evicting", "taking over", "conflict", "exists", "gone", "moved", AMBIGUOUS];
+const PROOFS: [&str; 9] =
+    ["ok", "ok evicting", "taking over", "conflict", "exists", "gone", "moved", "rotated", AMBIGUOUS];
 
 /// However a case ends, the next one needs the lane.
 impl Drop for Case {

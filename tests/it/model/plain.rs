@@ -201,6 +201,16 @@ impl Plain {
         if let Found::Live(at) = found { Some(at) } else { None }
     }
 
+    /// The answer where it is not.
+    fn absent(&self, id: &str) -> Reply {
+        let found = match self.find(id) {
+            Found::Former(Former { end: End::Rotated(to), .. }) => self.find(&to),
+            found => found,
+        };
+        let was_left = matches!(found, Found::Former(Former { end: End::LoggedIn(_), .. }));
+        Reply::word(if was_left { "rotated" } else { "missing" })
+    }
+
     /// The session, live or expired, that has a connection.
     fn holder(&self, connection: &str) -> Option<usize> {
         if connection.is_empty() {

@@ -9,6 +9,9 @@ use cloakroom::OperationId;
 use proptest::option::weighted;
 use proptest::prelude::*;
 
+/// In the place of a user: a rotation to nobody.
+pub(super) const NOBODY: u8 = 9;
+
 /// JSON values of attributes. The last is what makes a session too large where it may have few bytes.
 pub(super) const VALUES: [&str; 4] = ["1", "[]", "null", "\"a text that takes its forty-two bytes room\""];
 pub(super) const KEYS: [&str; 3] = ["a", "ab", "b"];
@@ -288,7 +291,7 @@ fn writes() -> BoxedStrategy<Call> {
     let patch = (on(), entries(), weighted(0.2, mode()), weighted(0.2, ttl()), weighted(0.3, copy()));
     let patch =
         patch.prop_map(|(on, entries, mode, ttl, expect)| Call::Patch { on, entries, mode, ttl, expect });
-    let rotate = (on(), weighted(0.5, id()), prop_oneof![1 => Just(0_u8), 2 => user()]);
+    let rotate = (on(), weighted(0.5, id()), prop_oneof![2 => Just(0_u8), 1 => Just(NOBODY), 4 => user()]);
     let bind = (on(), 1..4_u8, node(), any::<bool>());
     let bind =
         bind.prop_map(|(on, connection, node, take_over)| Call::Bind { on, connection, node, take_over });

@@ -11,7 +11,7 @@ use cloakroom::{
 
 use super::plain::Kept;
 use super::reply::{Reply, Seen, created, on_page};
-use super::step::{Call, Entry, KEYS, Mode, On, Place, Replaces, VALUES, Whose};
+use super::step::{Call, Entry, KEYS, Mode, NOBODY, On, Place, Replaces, VALUES, Whose};
 
 static IDS: LazyLock<[SessionId; 5]> =
     LazyLock::new(|| [0, 1, 2, 3, 4].map(|number| SessionId::new(format!("id-{number}")).unwrap()));
@@ -176,7 +176,11 @@ impl Turn {
                 (reply.with_sessions(&made.reaped), made.session)
             }
             Call::Rotate { on, id, user } => {
-                let mut rotation = Rotation::new().user(self::user(*user));
+                let mut rotation = match *user {
+                    0 => Rotation::new(),
+                    NOBODY => Rotation::new().anonymous(),
+                    number => Rotation::new().user(self::user(number)),
+                };
                 if let Some(number) = id {
                     rotation = rotation.new_id(self::id(*number).clone());
                 }
@@ -328,8 +332,8 @@ impl Turn {
                 })
             }
             Call::Delete(on) => Reply::word(match store.delete(self.target(*on)).await? {
-                true => "ok",
-                false => "missing",
+                Some(_) => "ok",
+                None => "missing",
             }),
             Call::Count(whose) => match store.count(&owner(*whose)).await? {
                 0 => Reply::word("none"),

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::support::Context;
 use crate::support::context::{On, Store};
-use crate::support::expect::{refusal, session_id};
+use crate::support::expect::{refusal, session_id, unless_left};
 use crate::support::proxy::Proxy;
 
 const TTL: Duration = Duration::from_secs(1800);
@@ -21,7 +21,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 async fn with_data(store: &Store, ids: &[&SessionId]) -> usize {
     let mut count = 0;
     for id in ids {
-        count += usize::from(store.get(id).await.unwrap().is_some_and(|session| session.has("cart")));
+        count += usize::from(unless_left(store.get(id).await).is_some_and(|session| session.has("cart")));
     }
     count
 }
@@ -80,14 +80,15 @@ async fn a_login_across_partitions_takes_the_session_over_whole() {
     assert_eq!(new.version().get(), old.version().get() + 2, "the login, and its connection");
     assert_eq!(new.expires_at_ms(), context.clock.now_ms() + 1_800_000, "it has its whole idle time");
     assert_eq!(store.get(new.id()).await.unwrap(), Some(new.clone()));
-    assert_eq!(store.get(old.id()).await.unwrap(), None);
+    assert_eq!(refusal(store.get(old.id()).await), Refusal::Rotated { to: None });
     assert_eq!(store.count(&Selector::user("ann")).await.unwrap(), 1);
     let found = store.session_by_connection(old.connection().unwrap()).await.unwrap().unwrap();
     assert_eq!(found.id(), new.id());
     context.check().await;
     // A second one, and a logout, that come with the id from before.
-    assert_eq!(refusal(store.rotate(&old, Rotation::new().user("ann")).await), Refusal::Missing);
-    assert!(store.delete(&old).await.unwrap(), "a logout is a logout all the same");
+    let second = store.rotate(&old, Rotation::new().user("ann")).await;
+    assert_eq!(refusal(second), Refusal::Rotated { to: None });
+    assert!(store.delete(&old).await.unwrap().is_some(), "a logout is a logout all the same");
     assert_eq!(store.get(new.id()).await.unwrap(), None);
     context.check().await;
 }
@@ -193,7 +194,8 @@ async fn whatever_reply_of_a_login_is_the_last_nobody_has_the_data_twice_and_the
                     "{answered}: {ended:?}"
                 );
             }
-            assert!(store.get(old.id()).await.unwrap().is_none_or(|old| old.user().is_none()));
+            let found = unless_left(store.get(old.id()).await);
+            assert!(found.is_none_or(|old| old.user().is_none()));
             if is_repeated {
                 let id = match ended {
                     Err(Error::Ambiguous { operation_id, .. }) => operation_id,
@@ -202,7 +204,7 @@ async fn whatever_reply_of_a_login_is_the_last_nobody_has_the_data_twice_and_the
                 let rotated = store.with_operation_id(id).rotate(&old, login()).await;
                 let rotated = rotated.unwrap_or_else(|error| panic!("{answered}: {error:?}"));
                 assert_eq!(rotated.session.id(), &new_id, "{answered}");
-                assert_eq!(store.get(old.id()).await.unwrap(), None);
+                assert_eq!(refusal(store.get(old.id()).await), Refusal::Rotated { to: None });
                 assert_eq!(store.get(&new_id).await.unwrap().unwrap().user(), Some("ann"));
             }
             context.check().await;
@@ -294,7 +296,7 @@ async fn a_login_that_races_changes_deletions_and_other_logins_ends_with_one_ses
             tasks.spawn(async move {
                 match store.rotate(&old, Rotation::new().user(user)).await {
                     Ok(rotated) => Some(rotated.session),
-                    Err(Error::Refused(Refusal::Missing)) => None,
+                    Err(Error::Refused(Refusal::Missing | Refusal::Rotated { to: None })) => None,
                     Err(Error::NotExecuted { reason: Obstacle::Contended, .. }) => None,
                     Err(error) => panic!("{error:?}"),
                 }
@@ -306,7 +308,7 @@ async fn a_login_that_races_changes_deletions_and_other_logins_ends_with_one_ses
                 let patch = Patch::new().set("number", &number).unwrap();
                 let _ = patching.patch(&id, patch).await;
                 let _ = patching.refresh(&id).await;
-                let found = patching.get(&id).await.unwrap();
+                let found = unless_left(patching.get(&id).await);
                 assert!(found.is_none_or(|found| found.user().is_none()), "the old id has a user");
             }
             None
@@ -332,7 +334,7 @@ async fn a_login_that_races_changes_deletions_and_other_logins_ends_with_one_ses
             left += store.count(&Selector::user(user)).await.unwrap();
             store.delete_user(user, None).await.unwrap();
         }
-        assert_eq!(store.get(old.id()).await.unwrap().map(|old| old.user().map(str::to_owned)), None);
+        assert!(unless_left(store.get(old.id()).await).is_none());
         let most = if round % 4 == 0 { 0..=1 } else { 1..=1 };
         assert!(most.contains(&left), "round {round}: {left}");
     }

@@ -182,7 +182,7 @@ async fn a_later_version_against_a_delete_leaves_nothing(
         race.add(import(&store, &exports[1]));
         race.add({
             let (other, id) = (other.clone(), id.clone());
-            async move { other.delete(&id).await }.boxed()
+            async move { other.delete(&id).await.map(|deleted| deleted.is_some()) }.boxed()
         });
         let start = Start::of(round);
         let [imported, deleted] = race.run_as(start).await.try_into().unwrap();
@@ -227,7 +227,7 @@ async fn a_later_version_against_a_rotation_leaves_one_session(
         }
         let rotated = rotated.unwrap();
         orders.note(start, usize::from(moved.is_some()));
-        assert!(moved.is_none_or(|refused| refused == Refusal::Rotated { to: rotated.id().clone() }));
+        assert!(moved.is_none_or(|refused| refused == Refusal::Rotated { to: Some(rotated.id().clone()) }));
         assert_eq!(store.get(&id).await.unwrap().as_ref(), Some(&rotated));
         assert_eq!(live(&to).await, [rotated.id().clone()]);
         store.delete(&rotated).await.unwrap();

@@ -200,6 +200,7 @@ fn of_error(error: Error) -> String {
     match error {
         Error::Corrupt { .. } => "corrupt".to_owned(),
         Error::Refused(Refusal::Frozen) => "frozen".to_owned(),
+        Error::Refused(Refusal::Rotated { to: None }) => "rotated".to_owned(),
         error => panic!("{error:?}"),
     }
 }

@@ -16,6 +16,14 @@ pub(crate) fn refusal<T: Debug>(result: Result<T>) -> Refusal {
     }
 }
 
+/// What a read finds under an id that a login may have left.
+pub(crate) fn unless_left<T>(found: Result<Option<T>>) -> Option<T> {
+    match found {
+        Err(Error::Refused(Refusal::Rotated { to: None })) => None,
+        found => found.unwrap(),
+    }
+}
+
 /// What kept a call from being executed.
 pub(crate) fn reason(error: &Error) -> Obstacle {
     match error {

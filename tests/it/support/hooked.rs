@@ -12,9 +12,9 @@ use cloakroom::migration::{
 };
 use cloakroom::nodes::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, NodeRegistry};
 use cloakroom::{
-    Binding, Bound, Created, Error, Health, NewId, NewSession, Obstacle, OperationId, Page, PageRequest,
-    Patch, Patched, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session, SessionId, SessionRef,
-    SessionStore, Store, UserDeleted,
+    Binding, Bound, Created, Error, Explanation, Health, NewId, NewSession, Obstacle, OperationId, Page,
+    PageRequest, Patch, Patched, Refreshed, Removed, Result, Rotated, Rotation, Rules, Selector, Session,
+    SessionId, SessionRef, SessionStore, Store, UserDeleted,
 };
 use tokio::sync::Semaphore;
 
@@ -298,7 +298,7 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
         self.call("unbind", self.inner.unbind(session, connection)).await
     }
 
-    async fn delete(&self, session: &dyn SessionRef) -> Result<bool> {
+    async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         self.call("delete", self.inner.delete(session)).await
     }
 
@@ -324,6 +324,10 @@ impl<S: SessionStore + ?Sized> SessionStore for Hooked<S> {
 
     async fn reap(&self, batch: usize) -> Result<Reaped> {
         self.call("reap", self.inner.reap(batch)).await
+    }
+
+    async fn explain(&self, id: &SessionId) -> Result<Explanation> {
+        self.call("explain", self.inner.explain(id)).await
     }
 
     fn rules(&self) -> &Rules {

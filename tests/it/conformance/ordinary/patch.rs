@@ -28,6 +28,8 @@ fn any_patch(now: u64, version: u64) -> Arguments {
         ),
         ("bound_ms", if one_in(8) { json!("") } else { json!(now - fastrand::u64(..120)) }),
         ("id", json!("s")),
+        ("threshold", json!(fastrand::choice([1, 500, 999, 1000]))),
+        ("touch_ms", json!(fastrand::choice([0, 0, 500, 40_000]))),
         ("grace_ms", json!(90_000)),
         ("entries_bytes", json!(if one_in(6) { fastrand::u64(..2500) } else { 1 << 20 })),
         ("entries_most", json!(if one_in(6) { fastrand::u64(3..12) } else { 1024 })),
@@ -38,6 +40,12 @@ fn any_patch(now: u64, version: u64) -> Arguments {
     }
     if one_in(10) {
         values.insert("status", json!(fastrand::choice(["active", "suspended"])));
+    }
+    if one_in(20) {
+        values.insert("new_lifetime_ms", json!(fastrand::choice([0, 100_000])));
+    }
+    if one_in(3) {
+        values.insert("user", json!("ann"));
     }
     if one_in(20) {
         values.extend([("ttl_ms", json!(60_000)), ("user", json!("ann"))]);
@@ -82,7 +90,7 @@ async fn random_patches_answer_and_leave_the_same_with_the_ordinary_way_and_with
         }
     }
     assert!(is_compacted);
-    for word in ["ok", "unchanged", "unsure", "conflict", "limit", "missing"] {
+    for word in ["ok", "unchanged", "unsure", "conflict", "large", "need", "missing"] {
         assert!(words.contains_key(word), "{word} of {words:?}");
     }
 }

@@ -28,6 +28,7 @@ fn made(now: u64, [id, user, connection, node]: &Known) -> Arguments {
 /// A rotation of a session at any time, with whatever a call may say.
 fn any_rotation(now: u64, [id, user, connection, node]: &Known) -> Arguments {
     let operation = if one_in(4) { fastrand::u64(1..4) } else { fastrand::u64(1..) };
+    let change = json!({ "kind": "attribute", "key": any(&["a", "b", "c"]), "json": any(&["", "1"]) });
     let values = json!({
         "now_ms": now,
         "op_id": if one_in(12) { String::new() } else { format!("{operation:016x}") },
@@ -44,6 +45,12 @@ fn any_rotation(now: u64, [id, user, connection, node]: &Known) -> Arguments {
         "policy": any(&["reject", "evict"]),
         "as_node": if one_in(10) { "n" } else { "" },
         "lease_id": if one_in(10) { "00000000000000aa" } else { "" },
+        "becomes": if one_in(8) { "anonymous" } else { "" },
+        "new_ttl_ms": if one_in(8) { json!(70_000) } else { json!("") },
+        "new_lifetime_ms": fastrand::choice([json!(""), json!(""), json!(0), json!(90_000)]),
+        "entries_bytes": if one_in(12) { 15_728_641 } else { 1000 },
+        "entries_most": fastrand::choice([1, 2]),
+        "changes": if one_in(8) { json!([change]) } else { json!([]) },
     });
     serde_json::from_value(values).unwrap()
 }
@@ -106,12 +113,14 @@ async fn random_rotations_answer_and_leave_the_same_with_the_ordinary_way_and_wi
             if word == "ok" {
                 known[0] = values["new_id"].as_str().unwrap().to_owned();
                 let user = values["new_user"].as_str().unwrap();
-                known[1] = if user.is_empty() { known[1].clone() } else { user.to_owned() };
+                if values["becomes"] == "anonymous" || !user.is_empty() {
+                    known[1] = user.to_owned();
+                }
             }
             *words.entry(word).or_default() += 1;
         }
     }
-    for word in ["ok", "exists", "missing", "taken", "need", "corrupt", "an error"] {
+    for word in ["ok", "exists", "missing", "large", "taken", "need", "corrupt", "an error"] {
         assert!(words.contains_key(word), "{word} of {words:?}");
     }
 }

@@ -6,7 +6,7 @@ use cloakroom::fallback::{FallbackPolicy, FallbackStore};
 use cloakroom::{NewSession, Patch, Rotation, Session, SessionStore as _};
 
 use super::super::{COOL_DOWN, impatient, opens, recovers};
-use super::{POLICY, World, blue, red};
+use super::{POLICY, World, blue, red, to_user};
 use crate::support::Context;
 use crate::support::context::eventually;
 
@@ -70,7 +70,7 @@ async fn a_change_of_another_process_after_such_an_import_wins() {
 #[tokio::test]
 async fn a_logout_after_an_import_whose_answer_was_lost_holds() {
     for (world, session) in made_and_changed().await {
-        lost(&world, "import", async || assert!(world.store.delete(&session).await.unwrap())).await;
+        lost(&world, "import", async || assert!(world.store.delete(&session).await.unwrap().is_some())).await;
         world.assert_gone(session.id()).await;
     }
     for (world, session) in made_and_changed().await {
@@ -106,7 +106,7 @@ async fn a_rotation_after_an_import_whose_answer_was_lost_leaves_one_session() {
         for (world, session) in made_and_changed().await {
             let mut rotated = None;
             lost(&world, "import", async || {
-                let done = world.store.rotate(&session, Rotation::new().user(user)).await.unwrap();
+                let done = world.store.rotate(&session, to_user(user)).await.unwrap();
                 rotated = Some(done.session);
             })
             .await;
@@ -128,7 +128,7 @@ async fn a_rotation_whose_answer_was_lost_is_done_once_however_often_it_is_rotat
     for user in ["", "ann"] {
         let world = World::new(POLICY).await;
         let session = world.changed_here("a").await;
-        let first = world.store.rotate(&session, Rotation::new().user(user)).await.unwrap().session;
+        let first = world.store.rotate(&session, to_user(user)).await.unwrap().session;
         let mut second = None;
         lost(&world, "rotate", async || {
             let done = world.store.rotate(&first, Rotation::new()).await.unwrap();

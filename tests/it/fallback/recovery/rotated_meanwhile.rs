@@ -3,14 +3,14 @@
 use cloakroom::{Rotation, Session, SessionStore as _};
 
 use super::super::recovers;
-use super::{POLICY, World, blue, red};
+use super::{POLICY, World, blue, red, to_user};
 
 /// A session is rotated here once the server has it, and before this process knows.
 async fn rotated_after(world: &World, call: &'static str, session: &Session, user: &str) -> Session {
     let gate = world.hooked.stop_after(call);
     world.proxy.cut_off(false);
     gate.reached().await;
-    let rotated = world.store.rotate(session, Rotation::new().user(user)).await.unwrap().session;
+    let rotated = world.store.rotate(session, to_user(user)).await.unwrap().session;
     world.store.patch(&rotated, blue()).await.unwrap();
     gate.open();
     recovers(&world.store).await;

@@ -4,7 +4,7 @@ use cloakroom::{
     NewSession, OnLimit, PageRequest, Refusal, Rotation, Rules, Selector, Session, SessionStore as _,
 };
 
-use super::{MOMENT, POLICY, TTL, World, blue, color, red};
+use super::{MOMENT, POLICY, TTL, World, blue, color, red, to_user};
 
 async fn login(world: &World, session: &Session) -> Session {
     world.store.rotate(session, Rotation::new().user("ann")).await.unwrap().session
@@ -62,7 +62,7 @@ async fn one_that_was_deleted_there_meanwhile_is_dropped_under_its_new_id_too() 
         let world = World::new(POLICY).await;
         let session = world.context.session(&world.handle(), "a").await;
         world.cut_off().await;
-        let rotated = world.store.rotate(&session, Rotation::new().user(user)).await.unwrap().session;
+        let rotated = world.store.rotate(&session, to_user(user)).await.unwrap().session;
         world.store.patch(&rotated, red()).await.unwrap();
         world.other.delete(&session).await.unwrap();
         world.mend().await;

@@ -112,7 +112,7 @@ impl User {
     async fn delete(&mut self, stores: [&Store; 2]) {
         for store in stores {
             match store.delete(&self.id).await {
-                Ok(true) => {
+                Ok(Some(_)) => {
                     self.fate = Fate::Deleted;
                     return;
                 }

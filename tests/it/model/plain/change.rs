@@ -28,7 +28,7 @@ impl Plain {
             return saved(version, &seen);
         }
         let Some(at) = self.follow(&copy.id) else {
-            return Reply::word("missing");
+            return self.absent(&copy.id);
         };
         let stored = self.sessions[at].seen.clone();
         if copy.version != stored.version {
@@ -41,7 +41,8 @@ impl Plain {
             self.sessions.remove(holder);
         }
         let (now, grace) = (self.now, self.rules.grace);
-        let kept = self.sessions.iter_mut().find(|kept| kept.seen.id == stored.id).unwrap();
+        let at = self.sessions.iter().position(|kept| kept.seen.id == stored.id).unwrap();
+        let kept = &mut self.sessions[at];
         kept.seen = Seen {
             id: stored.id,
             created_at: stored.created_at,
@@ -52,7 +53,10 @@ impl Plain {
         };
         if copy.ttl != stored.ttl {
             kept.begin(now, copy.ttl, grace);
+        } else {
+            self.touch(at);
         }
+        let kept = &mut self.sessions[at];
         kept.count(turn.operation_id);
         saved(kept.seen.version, &kept.seen)
     }
@@ -70,7 +74,7 @@ impl Plain {
             return reply("ok", version, &seen);
         }
         let Some(at) = self.follow(id) else {
-            return Reply::word("missing");
+            return self.absent(id);
         };
         let kept = &mut self.sessions[at];
         let expected = expect.and_then(|number| turn.copy(number)).map(|copy| copy.version().get());
@@ -91,14 +95,17 @@ impl Plain {
         kept.seen = seen;
         if let Some(ttl) = new_ttl {
             kept.begin(self.now, ttl, self.rules.grace);
+        } else {
+            self.touch(at);
         }
+        let kept = &mut self.sessions[at];
         kept.count(turn.operation_id);
         reply("ok", kept.seen.version, &kept.seen)
     }
 
     pub(super) fn refresh(&mut self, id: &str) -> Reply {
         let Some(at) = self.follow(id) else {
-            return Reply::word("missing");
+            return self.absent(id);
         };
         let word = if self.touch(at) { "ok" } else { "unchanged" };
         let seen = &self.sessions[at].seen;
@@ -108,7 +115,7 @@ impl Plain {
 
     pub(super) fn refresh_and_get(&mut self, id: &str) -> Reply {
         match self.follow(id) {
-            None => Reply::word("missing"),
+            None => self.absent(id),
             Some(at) => {
                 self.touch(at);
                 Reply::word("ok").with_session(self.sessions[at].seen.clone())
@@ -117,7 +124,7 @@ impl Plain {
     }
 
     /// Notes a use, and tells whether it came after the touch interval.
-    fn touch(&mut self, at: usize) -> bool {
+    pub(super) fn touch(&mut self, at: usize) -> bool {
         let (now, touch, part) = (self.now, self.rules.touch, self.rules.threshold_percent);
         let seen = &mut self.sessions[at].seen;
         let left = seen.expires_at - now;

@@ -6,7 +6,7 @@ use super::{End, Former, Found, Kept, Plain, bytes, clamp, put, status};
 use crate::model::coverage::AMBIGUOUS;
 use crate::model::reply::{Reply, Seen, created};
 use crate::model::rules::Policy;
-use crate::model::step::Call;
+use crate::model::step::{Call, NOBODY};
 use crate::model::turn::{self, Turn};
 
 impl Plain {
@@ -127,11 +127,13 @@ impl Plain {
         if !matches!(self.find(&new_id), Found::Nothing) {
             return Reply::word("exists");
         }
-        let mut user = turn::user(*user);
-        if user.is_empty() {
-            user.clone_from(&self.sessions[at].seen.user);
-        }
-        let login = user != self.sessions[at].seen.user;
+        let had = self.sessions[at].seen.user.clone();
+        let (named, deadline) = match *user {
+            0 => (had.clone(), self.sessions[at].seen.deadline),
+            NOBODY => (String::new(), self.rules.lifetime.map_or(0, |lifetime| self.now + lifetime)),
+            number => (turn::user(number), self.rules.lifetime.map_or(0, |lifetime| self.now + lifetime)),
+        };
+        let (user, login) = (named.clone(), named != had);
         let evicted = match if login { self.over_limit(&user) } else { Ok(Vec::new()) } {
             Err(live) => return Reply::word("limit").with("live", live),
             Ok(evicted) => evicted,
@@ -144,6 +146,10 @@ impl Plain {
         kept.count(turn.operation_id);
         kept.seen.id = new_id;
         kept.seen.user = user;
+        kept.seen.deadline = deadline;
+        kept.seen.last_active = self.now;
+        kept.seen.expires_at = clamp(kept.seen.expires_at.max(self.now + kept.seen.ttl), deadline);
+        kept.keep(self.rules.grace);
         let reply = reply.with_session(kept.seen.clone());
         self.sessions.push(kept);
         reply
@@ -155,7 +161,8 @@ impl Plain {
         let to = match &former.end {
             End::Rotated(to) => to,
             End::LoggedIn(to) if own => to,
-            _ => return Reply::word("missing"),
+            End::LoggedIn(_) => return Reply::word("rotated"),
+            End::Deleted => return Reply::word("missing"),
         };
         if own {
             self.recognize();
@@ -168,8 +175,10 @@ impl Plain {
             };
         }
         match self.follow(to) {
+            // Its client is to hold a token, which the other rotation has.
+            _ if self.rules.tokens => Reply::word("rotated"),
             Some(at) => Reply::word("by another").with_session(self.sessions[at].seen.clone()),
-            None => Reply::word("missing"),
+            None => self.absent(to),
         }
     }
 
@@ -184,7 +193,7 @@ impl Plain {
             return Reply::word("ok").with("id", &seen.id).with("version", version);
         }
         let Some(at) = self.follow(id) else {
-            return Reply::word("missing");
+            return self.absent(id);
         };
         let had = self.sessions[at].seen.clone();
         let reply = |word, version: u64, from: &str| {
@@ -205,9 +214,11 @@ impl Plain {
             Some((expired, false)) => reply("ok", had.version + 1, "").with_session(self.take(&expired).seen),
             None => reply("ok", had.version + 1, ""),
         };
-        let kept = self.sessions.iter_mut().find(|kept| kept.seen.id == had.id).unwrap();
+        let at = self.sessions.iter().position(|kept| kept.seen.id == had.id).unwrap();
+        let kept = &mut self.sessions[at];
         (kept.seen.connection, kept.seen.node, kept.seen.status) = (connection, node, Status::Active);
         kept.count(turn.operation_id);
+        self.touch(at);
         reply
     }
 
@@ -226,6 +237,9 @@ impl Plain {
             return Reply::word("ok");
         }
         let Some(at) = self.follow(id) else {
+            if self.absent(id).word == "rotated" {
+                return self.absent(id);
+            }
             // The answer does not tell the two apart.
             self.noted = Some("missing");
             return Reply::word("unchanged");

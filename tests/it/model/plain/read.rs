@@ -14,7 +14,8 @@ impl Plain {
     }
 
     pub(super) fn get(&self, id: &str) -> Reply {
-        self.show(self.follow(id))
+        let found = self.follow(id);
+        if found.is_none() { self.absent(id) } else { self.show(found) }
     }
 
     pub(super) fn by_connection(&self, number: u8) -> Reply {
