@@ -231,7 +231,7 @@ function checkNamespace(namespace) {
 }
 
 /** The server of a URL, or the nodes of a cluster. */
-function serversOf(redis) {
+export function serversOf(redis) {
   const { url, ...options } = typeof redis === "string" ? { url: redis } : redis;
   const found = url === undefined ? undefined : parseCluster(url);
   if (found === undefined) return new Link(clientOf(redis));

@@ -154,7 +154,7 @@ test("a store starts and reads while its slot moves", async () => {
   const target = (source + 1) % 3;
   await cluster.beginToMove(slot, source, target);
   await cluster.moveKeys(slot, source, target, 1);
-  const other = await storeOn(cluster, { namespace, deadline: 5000 });
+  const other = await cluster.nodes[0].hurried(3000, cluster.url, namespace);
   assert.equal((await other.get(session.id)).version, 1);
   assert.equal(await other.get("nobody"), null);
   // A new key in a slot on its way is not made, and nothing of it is. Its deadline may end while it is on its way.
@@ -229,7 +229,8 @@ test("a store starts while one master is away, and serves what the others have",
   // No replica takes its place.
   await own.nodes[3 + away].kill();
   await own.nodes[away].kill();
-  const store = await storeOn(own, { namespace, deadline: 3000 });
+  const store = await storeOn(own, { namespace });
   assert.ok(await store.create({ user: homes.get(false) }));
-  await assert.rejects(store.create({ user: homes.get(true) }), NotExecutedError);
+  const hurried = await own.nodes[0].hurried(1000, own.url, namespace);
+  await assert.rejects(hurried.create({ user: homes.get(true) }), NotExecutedError);
 });

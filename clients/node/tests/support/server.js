@@ -10,8 +10,8 @@ import { createClient } from "@redis/client";
 import { agree } from "../../src/contract.js";
 import { Engine } from "../../src/engine.js";
 import { Cloakroom } from "../../src/index.js";
-import { Link } from "../../src/link.js";
 import { rulesOf } from "../../src/rules.js";
+import { serversOf } from "../../src/store.js";
 
 const TO_START = 60_000;
 
@@ -70,7 +70,7 @@ class Server {
 
   /** A store whose calls have no more than so long, though it had all the time that it needed to start. */
   async hurried(deadline, url, namespace = this.namespace()) {
-    const servers = new Link(createClient({ url, RESP: 2, socket: { reconnectStrategy: () => 20 } }));
+    const servers = serversOf(url);
     const until = performance.now() + TO_START;
     await servers.open(until);
     const partitions = await agree(servers, namespace, undefined, "uuid", until);
