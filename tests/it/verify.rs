@@ -1,0 +1,167 @@
+//! What is stored, held against itself and mended.
+
+mod damage;
+mod load;
+mod soak;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cloakroom::verify::{Repaired, Violation, ViolationKind};
+use cloakroom::{RedisStore, Rules, Session, Status};
+use damage::{Damage, Damaged};
+use rstest::rstest;
+
+use crate::support::Context;
+use crate::support::context::On::{self, Redis, Spread};
+use crate::support::context::Store;
+
+/// A store that goes by the server's clock, as whoever is on call has one.
+async fn redis(context: &Context, events: u32) -> RedisStore {
+    context.builder(Rules::new().events(events)).build().await.unwrap()
+}
+
+/// All that does not agree.
+async fn found(store: &RedisStore) -> Vec<Violation> {
+    let mut verifier = store.verifier().per_second(10_000_000);
+    let mut found = Vec::new();
+    while let Some(violation) = verifier.next().await.unwrap() {
+        found.push(violation);
+    }
+    found
+}
+
+/// Mends all that a verifier finds, until it finds nothing that can be mended. How often it went through.
+async fn mend_all(store: &RedisStore) -> usize {
+    for times in 1.. {
+        let found = found(store).await;
+        let mut is_done = true;
+        for violation in found.iter().filter(|violation| violation.is_mendable()) {
+            let repaired = store.repair(violation).await.unwrap();
+            is_done &= repaired == Repaired::Left;
+        }
+        if is_done {
+            return times;
+        }
+        assert!(times < 10, "it does not come to an end: {found:?}");
+    }
+    unreachable!()
+}
+
+/// Sessions of this name, each with a user, a connection and the node `n-1`.
+async fn sessions(store: &Store, name: &str, count: usize) -> Vec<Session> {
+    let new = (0..count).map(|at| damage::new(&format!("{name}-{at}"))).collect();
+    store.create_many(new).await.into_iter().map(|made| made.unwrap().session).collect()
+}
+
+/// What is stored of sessions, to the byte.
+async fn records(context: &Context, sessions: &[Session]) -> Vec<Option<Vec<u8>>> {
+    let mut records = Vec::new();
+    for session in sessions {
+        records.push(context.string(&context.record_key(session.id())).await);
+    }
+    records
+}
+
+#[rstest]
+#[tokio::test]
+async fn each_kind_of_damage_is_named_and_mended_and_no_healthy_session_is_touched(
+    #[values(Redis, Spread)] on: On,
+    #[values(0, 1000)] events: u32,
+) {
+    let context = Context::on(on).await;
+    let store = context.store(Rules::new().events(events)).await;
+    check_repair(&context, &store, &redis(&context, events).await, 20, 2).await;
+}
+
+/// Damages so many sessions of each kind beside healthy ones, has all of it mended, and looks at what is there then.
+async fn check_repair(
+    context: &Context,
+    store: &Store,
+    operator: &RedisStore,
+    healthy: usize,
+    of_each: usize,
+) {
+    let is_one = operator.partition_count() == 1;
+    let kinds = damage::ALL.into_iter().filter(|damage| !(is_one && *damage == Damage::Misplaced));
+    let watched = sessions(store, "healthy", healthy).await;
+    let before = records(context, &watched).await;
+    assert!(found(operator).await.is_empty(), "nothing is damaged yet");
+
+    let mut damaged: Vec<Damaged> = Vec::new();
+    for damage in kinds {
+        for session in sessions(store, &format!("{damage:?}"), of_each).await {
+            damaged.push(damage::plant(context, store, damage, session).await);
+        }
+    }
+    let expected = damage::plant_in_the_whole(context, store).await;
+    let violations = found(operator).await;
+    check_named(context, &damaged, &expected, &violations);
+
+    let passes = mend_all(operator).await;
+    assert!(passes <= 4, "{passes} times");
+    let left: BTreeSet<ViolationKind> = found(operator).await.iter().map(Violation::kind).collect();
+    assert_eq!(left.into_iter().collect::<Vec<_>>(), [ViolationKind::UnknownKey]);
+    for tag in context.partitions().tags() {
+        assert_eq!(context.command::<i64>(&["DEL", &format!("{tag}:strange")]).await, 1, "nobody touched it");
+    }
+    context.check().await;
+    assert_eq!(records(context, &watched).await, before, "a healthy session was touched");
+    for Damaged { damage, session } in &damaged {
+        check_healed(store, *damage, session).await;
+    }
+}
+
+/// Each damage is found where it is, and nothing else but what follows from it.
+fn check_named(
+    context: &Context,
+    damaged: &[Damaged],
+    expected: &BTreeMap<String, Vec<ViolationKind>>,
+    violations: &[Violation],
+) {
+    let mut by_kind: BTreeMap<ViolationKind, usize> = BTreeMap::new();
+    for violation in violations {
+        *by_kind.entry(violation.kind()).or_default() += 1;
+        assert!(!format!("{violation:?} {violation}").contains("c-"), "{violation}: a connection is a secret");
+    }
+    for (key, kinds) in expected {
+        let found: BTreeSet<_> =
+            violations.iter().filter(|found| found.key() == key.as_bytes()).map(Violation::kind).collect();
+        for kind in kinds {
+            assert!(found.contains(kind), "{key}: {found:?} and not {kind:?}");
+        }
+    }
+    for Damaged { damage, session } in damaged {
+        let id = session.id().as_str();
+        let is_about = |found: &&Violation| {
+            let key = String::from_utf8_lossy(found.key()).into_owned();
+            let names = [session.user().unwrap(), session.connection().unwrap(), id];
+            names.iter().any(|name| key.contains(&format!(":{name}"))) || key.contains(&format!("-{id}"))
+                || found.session().is_some_and(|found| found.as_str().contains(id))
+        };
+        let kinds: BTreeSet<_> = violations.iter().filter(is_about).map(Violation::kind).collect();
+        assert!(kinds.contains(&damage.kind()), "{damage:?}: {kinds:?} in {}", context.namespace);
+    }
+    assert!(by_kind.len() >= 10, "{by_kind:?}");
+}
+
+/// A session that was damaged is as it was, or what is said of its damage became of it.
+async fn check_healed(store: &Store, damage: Damage, session: &Session) {
+    let found = store.get(session.id()).await;
+    if damage.heals() {
+        let found = found.unwrap().unwrap_or_else(|| panic!("{damage:?}: it is gone"));
+        assert_eq!((found.version(), found.connection()), (session.version(), session.connection()), "{damage:?}");
+        let by_connection = store.session_by_connection(session.connection().unwrap()).await.unwrap().unwrap();
+        assert_eq!(by_connection.id(), session.id(), "{damage:?}");
+        return;
+    }
+    match damage {
+        Damage::Rivals => {
+            let found = found.unwrap().unwrap();
+            assert_eq!((found.connection(), found.node(), found.status()), (None, None, Status::Suspended));
+            let rival = store.session_by_connection(session.connection().unwrap()).await.unwrap().unwrap();
+            assert_ne!(rival.id(), session.id());
+        }
+        Damage::NotListed => assert!(found.unwrap().is_some()),
+        _ => assert!(found.unwrap().is_none(), "{damage:?}"),
+    }
+}

@@ -1,0 +1,1 @@
+//! Others at work on the namespace that is verified.
