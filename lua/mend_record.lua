@@ -19,6 +19,7 @@
 
   Replies
     {"ok", wrong...}  "record" if what was found is there, or was until now
+    {"corrupt", key}
   Writes: all of the keys, but those of foreign types, or nothing.
   Events: ended (corrupt), but of what is no session.
   Again:  the same state; what was mended is not wrong any more.

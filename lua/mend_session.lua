@@ -21,7 +21,7 @@
 
   Replies
     {"ok", wrong...}        what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score; short,
-                            it goes before the session; of the expiry index note, its own note is; of a connection
+                            it goes before the session ends; of the expiry index note, its own note is; of a connection
                             elsewhere, it points to a session that does not have it, and held, to one that has it too
     {"need", "routing", user, connection, node}
     {"need", "holder", holder_id}
@@ -67,7 +67,12 @@ local function note(name, what)
 end
 -- TTLs run by the server's clock, which a test's may be ahead of.
 local rest = record and math.max(record.stored_until - now, 1) or 0
-local needed = record and math.min(rest, redis.call('PTTL', record_key)) or 0
+local kept = record and redis.call('PTTL', record_key) or -1
+if kept >= 0 and kept + WRONG_LATE < rest then
+  note('record', 'short')
+  kept = rest
+end
+local needed = math.min(rest, kept)
 note('expiry', wrong_index(expiry_key, id, live and live.expires_at, needed))
 if live and not wrong.expiry then
   local own_note = redis.call('ZSCORE', expiry_key, '')
@@ -109,6 +114,7 @@ if wrong.connection == 'held' then
 end
 
 permission_ask()
+if wrong.record then redis.call('PEXPIRE', record_key, rest) end
 if wrong.expiry == 'stray' then
   if tell and not record then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
   redis.call('ZREM', expiry_key, id)

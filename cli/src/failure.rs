@@ -18,6 +18,8 @@ pub(crate) enum Failure {
     NotConfirmed(&'static str),
     /// So many were refused, and the rest is done.
     Partly(u64),
+    /// So much of what is stored does not agree.
+    Violated(u64),
     /// By Ctrl-C, or by an error: how to go on.
     Stopped { how_to_go_on: String, why: Option<Box<Self>> },
     /// What is in a file is not what was to be there.
@@ -33,6 +35,7 @@ impl Failure {
             Self::Nothing(_) => 3,
             Self::NotConfirmed(_) => 4,
             Self::Partly(_) => 5,
+            Self::Violated(_) => 6,
             Self::Stopped { why: Some(why), .. } => why.code(),
             Self::Stopped { why: None, .. } => 130,
         }
@@ -47,6 +50,7 @@ impl Failure {
             Self::Nothing(_) => "nothing",
             Self::NotConfirmed(_) => "not_confirmed",
             Self::Partly(_) => "partly",
+            Self::Violated(_) => "violated",
             Self::Stopped { why: Some(why), .. } => why.word(),
             Self::Stopped { why: None, .. } => "interrupted",
         }
@@ -60,6 +64,8 @@ impl fmt::Display for Failure {
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Nothing(what) | Self::NotConfirmed(what) => f.write_str(what),
             Self::Partly(refused) => write!(f, "{refused} sessions were refused"),
+            Self::Violated(1) => f.write_str("1 violation"),
+            Self::Violated(count) => write!(f, "{count} violations"),
             Self::Stopped { how_to_go_on, why: Some(why) } => write!(f, "{why}; to go on: {how_to_go_on}"),
             Self::Stopped { how_to_go_on, why: None } => write!(f, "interrupted; to go on: {how_to_go_on}"),
             Self::File(what) => f.write_str(what),

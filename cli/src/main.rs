@@ -51,6 +51,8 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
             let store = connection::open_or_make(&arguments.common, import.partitions).await?;
             commands::import::run(&store, import, output).await
         }
+        Command::Verify(verify) => commands::verify::run(&open().await?, verify, output).await,
+        Command::Repair(repair) => commands::repair::run(&open().await?, repair, output).await,
         Command::Completions { .. } => Ok(()),
     }
 }

@@ -285,7 +285,12 @@ local function note(name, what)
   wrong[name] = what
 end
 local rest = record and math.max(record.stored_until - now, 1) or 0
-local needed = record and math.min(rest, redis.call('PTTL', record_key)) or 0
+local kept = record and redis.call('PTTL', record_key) or -1
+if kept >= 0 and kept + 60000 < rest then
+  note('record', 'short')
+  kept = rest
+end
+local needed = math.min(rest, kept)
 note('expiry', wrong_index(expiry_key, id, live and live.expires_at, needed))
 if live and not wrong.expiry then
   local own_note = redis.call('ZSCORE', expiry_key, '')
@@ -325,6 +330,7 @@ if wrong.connection == 'held' then
   detached.stored_until = now + rest
 end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key) and may('ZSCORE', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM', 'ZSCORE' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
+if wrong.record then redis.call('PEXPIRE', record_key, rest) end
 if wrong.expiry == 'stray' then
   if tell and not record then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
   redis.call('ZREM', expiry_key, id)

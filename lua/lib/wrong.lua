@@ -2,6 +2,8 @@
 
 -- How much sooner a key may go than what it leads to: TTLs are whole milliseconds, and read one behind the other.
 local WRONG_SLACK = 1000
+-- The same of a record and the time that stands in it, which may be that of a server before, by another clock.
+local WRONG_LATE = 60000
 
 -- Whether a key goes before something that lasts so long. One that has no TTL, or is not there, does not.
 local function wrong_goes_before(key, needed)

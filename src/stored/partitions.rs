@@ -385,9 +385,15 @@ mod tests {
             for own in ["{shop:0}:x", "{shop:7}:", "{shop:4294967295}:session:a"] {
                 assert!(partitions.has_tag(own.as_bytes()), "{own}");
             }
-            for other in
-                ["{shop:eu:0}:x", "{shop:}:x", "{shop:07}:x", "{shop:-1}:x", "{shop:0}", "shop:0:x", "{sho:0}:x"]
-            {
+            for other in [
+                "{shop:eu:0}:x",
+                "{shop:}:x",
+                "{shop:07}:x",
+                "{shop:-1}:x",
+                "{shop:0}",
+                "shop:0:x",
+                "{sho:0}:x",
+            ] {
                 assert!(!partitions.has_tag(other.as_bytes()), "{other}");
             }
             assert_eq!(partitions.pattern(), b"{shop:*}:*");

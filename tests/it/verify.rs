@@ -7,8 +7,9 @@ mod soak;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloakroom::verify::{Repaired, Violation, ViolationKind};
-use cloakroom::{RedisStore, Rules, Session, Status};
+use cloakroom::{NewSession, RedisStore, Rules, Session, Status};
 use damage::{Damage, Damaged};
+use load::Load;
 use rstest::rstest;
 
 use crate::support::Context;
@@ -70,16 +71,101 @@ async fn each_kind_of_damage_is_named_and_mended_and_no_healthy_session_is_touch
 ) {
     let context = Context::on(on).await;
     let store = context.store(Rules::new().events(events)).await;
-    check_repair(&context, &store, &redis(&context, events).await, 20, 2).await;
+    let load = Load::start(&store, 3);
+    check_repair(&context, &store, &redis(&context, events).await, (20, 2), load).await;
 }
 
-/// Damages so many sessions of each kind beside healthy ones, has all of it mended, and looks at what is there then.
+#[rstest]
+#[tokio::test]
+async fn what_others_do_meanwhile_is_no_violation(#[values(Redis, Spread)] on: On) {
+    let context = Context::on(on).await;
+    let store = context.store(Rules::new()).await;
+    sessions(&store, "still", 100).await;
+    let (operator, load) = (redis(&context, 0).await, Load::start(&store, 8));
+    for _ in 0..5 {
+        let found = found(&operator).await;
+        assert!(found.is_empty(), "{found:?}");
+    }
+    assert!(load.stop().await.rounds > 0);
+    context.check().await;
+}
+
+#[tokio::test]
+async fn an_index_is_read_in_pieces_however_large_it_is() {
+    let context = Context::own(&[]).await;
+    let (store, operator) = (context.store(Rules::new()).await, redis(&context, 0).await);
+    let new = (0..1500).map(|_| NewSession::new().user("ann")).collect();
+    store.create_many(new).await;
+    let mut strays = redis::cmd("ZADD");
+    strays.arg(context.key("user:ann:sessions"));
+    for at in 0..500 {
+        strays.arg(at).arg(format!("stray-{at}"));
+    }
+    strays.query_async::<()>(&mut context.raw()).await.unwrap();
+    context.command::<()>(&["PERSIST", &context.key("user:ann:sessions")]).await;
+    let before = context.count().await;
+    assert_eq!(found(&operator).await.len(), 501);
+    let cost = context.cost_since(&before).await;
+    assert!(cost.commands["zscan"] > 30, "{:?}", cost.commands);
+    assert!(!cost.commands.contains_key("zrange"), "{:?}", cost.commands);
+    mend_all(&operator).await;
+    context.check().await;
+}
+
+#[tokio::test]
+async fn a_repair_changes_nothing_that_was_mended_or_changed_since_it_was_found() {
+    let context = Context::redis().await;
+    let (store, operator) = (context.store(Rules::new()).await, redis(&context, 0).await);
+    let session = sessions(&store, "a", 1).await.remove(0);
+    context.command::<()>(&["DEL", &context.key("user:user-a-0:sessions")]).await;
+    context.command::<()>(&["SET", &context.record_key(session.id()), "garbage", "KEEPTTL"]).await;
+    let garbage = found(&operator).await;
+    assert_eq!(garbage.len(), 1, "what leads to it cannot be judged: {garbage:?}");
+    // It is whole again, and nothing leads to it from its user.
+    context.command::<()>(&["DEL", &context.record_key(session.id())]).await;
+    let again = store.create(damage::new("a-0").id(session.id().clone()).connection("other")).await.unwrap();
+    context.command::<()>(&["DEL", &context.key("user:user-a-0:sessions")]).await;
+    assert_eq!(operator.repair(&garbage[0]).await.unwrap(), Repaired::Gone);
+    assert_eq!(store.get(session.id()).await.unwrap().unwrap().version(), again.session.version());
+
+    let missing = found(&operator).await;
+    let entry = missing.iter().find(|found| found.kind() == ViolationKind::MissingEntry).unwrap();
+    assert_eq!(operator.repair(entry).await.unwrap(), Repaired::Mended);
+    let before = context.dump().await;
+    assert_eq!(operator.repair(entry).await.unwrap(), Repaired::Gone);
+    store.delete(session.id()).await.unwrap();
+    assert_eq!(operator.repair(entry).await.unwrap(), Repaired::Gone);
+    assert_ne!(context.dump().await, before);
+    mend_all(&operator).await;
+    context.check().await;
+}
+
+#[tokio::test]
+async fn what_is_in_no_partition_is_named_and_not_touched() {
+    let context = Context::redis().await.spread();
+    let operator = redis(&context, 0).await;
+    let tags = context.partitions().tags();
+    let tag = (0..).map(|tag| format!("{{{}:{tag}}}", context.namespace)).find(|tag| !tags.contains(tag));
+    let key = format!("{}:session:a", tag.unwrap());
+    context.command::<()>(&["SET", &key, "x", "PX", "60000"]).await;
+    // That is another namespace's.
+    let other = format!("{{{}:eu:0}}:session:a", context.namespace);
+    context.command::<()>(&["SET", &other, "x", "PX", "60000"]).await;
+    let found = found(&operator).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].kind(), found[0].key()), (ViolationKind::WrongPartition, key.as_bytes()));
+    assert_eq!(operator.repair(&found[0]).await.unwrap(), Repaired::Left);
+    assert!(context.exists(&key).await);
+}
+
+/// Damages so many sessions in each way beside healthy ones, while others work, has all of it mended, and looks at what is
+/// there then.
 async fn check_repair(
     context: &Context,
     store: &Store,
     operator: &RedisStore,
-    healthy: usize,
-    of_each: usize,
+    (healthy, of_each): (usize, usize),
+    load: Load,
 ) {
     let is_one = operator.partition_count() == 1;
     let kinds = damage::ALL.into_iter().filter(|damage| !(is_one && *damage == Damage::Misplaced));
@@ -104,6 +190,7 @@ async fn check_repair(
     for tag in context.partitions().tags() {
         assert_eq!(context.command::<i64>(&["DEL", &format!("{tag}:strange")]).await, 1, "nobody touched it");
     }
+    load.stop().await;
     context.check().await;
     assert_eq!(records(context, &watched).await, before, "a healthy session was touched");
     for Damaged { damage, session } in &damaged {
@@ -121,7 +208,10 @@ fn check_named(
     let mut by_kind: BTreeMap<ViolationKind, usize> = BTreeMap::new();
     for violation in violations {
         *by_kind.entry(violation.kind()).or_default() += 1;
-        assert!(!format!("{violation:?} {violation}").contains("c-"), "{violation}: a connection is a secret");
+        assert!(
+            !format!("{violation:?} {violation}").contains("c-"),
+            "{violation}: a connection is a secret"
+        );
     }
     for (key, kinds) in expected {
         let found: BTreeSet<_> =
@@ -130,15 +220,21 @@ fn check_named(
             assert!(found.contains(kind), "{key}: {found:?} and not {kind:?}");
         }
     }
+    let mut named: BTreeMap<String, BTreeSet<ViolationKind>> = BTreeMap::new();
+    for violation in violations {
+        let key = String::from_utf8(violation.key().to_vec()).unwrap();
+        let rest = key.split_once("}:").unwrap().1.split_once(':').map_or("", |(_, name)| name);
+        let name = rest.trim_end_matches(":sessions").trim_end_matches(":session").to_owned();
+        let id = violation.session().map(|id| id.as_str().to_owned());
+        for name in id.into_iter().chain([name]) {
+            let name = name.trim_start_matches("stranger-").to_owned();
+            named.entry(name).or_default().insert(violation.kind());
+        }
+    }
     for Damaged { damage, session } in damaged {
-        let id = session.id().as_str();
-        let is_about = |found: &&Violation| {
-            let key = String::from_utf8_lossy(found.key()).into_owned();
-            let names = [session.user().unwrap(), session.connection().unwrap(), id];
-            names.iter().any(|name| key.contains(&format!(":{name}"))) || key.contains(&format!("-{id}"))
-                || found.session().is_some_and(|found| found.as_str().contains(id))
-        };
-        let kinds: BTreeSet<_> = violations.iter().filter(is_about).map(Violation::kind).collect();
+        let names = [session.user().unwrap(), session.connection().unwrap(), session.id().as_str()];
+        let kinds: BTreeSet<_> =
+            names.iter().filter_map(|name| named.get(*name)).flatten().copied().collect();
         assert!(kinds.contains(&damage.kind()), "{damage:?}: {kinds:?} in {}", context.namespace);
     }
     assert!(by_kind.len() >= 10, "{by_kind:?}");
@@ -149,8 +245,13 @@ async fn check_healed(store: &Store, damage: Damage, session: &Session) {
     let found = store.get(session.id()).await;
     if damage.heals() {
         let found = found.unwrap().unwrap_or_else(|| panic!("{damage:?}: it is gone"));
-        assert_eq!((found.version(), found.connection()), (session.version(), session.connection()), "{damage:?}");
-        let by_connection = store.session_by_connection(session.connection().unwrap()).await.unwrap().unwrap();
+        assert_eq!(
+            (found.version(), found.connection()),
+            (session.version(), session.connection()),
+            "{damage:?}"
+        );
+        let by_connection =
+            store.session_by_connection(session.connection().unwrap()).await.unwrap().unwrap();
         assert_eq!(by_connection.id(), session.id(), "{damage:?}");
         return;
     }

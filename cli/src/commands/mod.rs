@@ -5,6 +5,8 @@ pub(crate) mod file;
 pub(crate) mod import;
 pub(crate) mod kick;
 pub(crate) mod list;
+pub(crate) mod repair;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod users;
+pub(crate) mod verify;

@@ -5,7 +5,9 @@ use crate::world::Ended;
 #[test]
 fn the_help_is_as_it_is_kept() {
     let mut all = String::new();
-    for command in ["", "stats", "users", "list", "show", "kick", "export", "import", "completions"] {
+    for command in
+        ["", "stats", "users", "list", "show", "kick", "export", "import", "verify", "repair", "completions"]
+    {
         let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_cloakroom"));
         program.args([command, "--help"].into_iter().filter(|argument| !argument.is_empty()));
         program.env_remove("CLOAKROOM_URL").env_remove("CLOAKROOM_NAMESPACE");

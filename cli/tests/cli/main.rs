@@ -8,4 +8,5 @@ mod help;
 mod kick;
 mod looking;
 mod refused;
+mod verify;
 mod world;

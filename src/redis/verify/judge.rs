@@ -8,8 +8,9 @@ use crate::redis::call::Call;
 use crate::redis::mend::{Want, wrong};
 use crate::redis::reply::Reply;
 use crate::redis::script::{self, Script};
+use crate::redis::verify::kind::ViolationKind;
 use crate::redis::verify::subject::{Subject, Suspect};
-use crate::redis::verify::violation::{Mend, Violation, ViolationKind};
+use crate::redis::verify::violation::{Mend, Violation};
 use crate::stored::keys::Keys;
 
 /// How many are asked about in one round trip.
@@ -101,6 +102,7 @@ fn told(keys: &Keys, suspect: &Suspect, words: Vec<String>) -> Vec<Violation> {
 
 fn named(keys: &Keys, subject: &Subject, word: &str) -> (ViolationKind, Vec<u8>) {
     match subject {
+        Subject::Session { id, .. } if word == "record_short" => (ViolationKind::ShortTtl, keys.session(id)),
         Subject::Session { named, .. } => of_word(word, |name| of_session(keys, named, name)),
         Subject::Node { .. } => {
             of_word(word, |name| if name == "nodes" { keys.nodes() } else { keys.kept() })

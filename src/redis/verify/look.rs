@@ -9,8 +9,9 @@ use crate::model::{Error, IndexFields, Result, SessionId, ms};
 use crate::redis::bulk::BYTES_PER_READ;
 use crate::redis::call::Call;
 use crate::redis::stored_id::{StoredId, told};
+use crate::redis::verify::kind::ViolationKind;
 use crate::redis::verify::subject::{About, Subject, Suspect};
-use crate::redis::verify::violation::{Violation, ViolationKind};
+use crate::redis::verify::violation::Violation;
 use crate::stored::key_kind::KeyKind;
 use crate::stored::keys::Keys;
 use crate::stored::lease::Lease;
@@ -22,6 +23,12 @@ const ROUTING_BYTES: usize = 870;
 
 /// How much earlier a key may go, in milliseconds, as the scripts have it.
 const SLACK_MS: i64 = 1000;
+
+/// The same of a record and the time that stands in it.
+const LATE_MS: u64 = 60_000;
+
+/// How many records of entries are asked for at once.
+const ENTRIES: usize = 250;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
@@ -77,7 +84,7 @@ struct Entry {
 }
 
 /// Reads some keys, and what leads to and from them.
-pub(crate) async fn look(call: &Call, keys: Vec<Come>, members: usize) -> Result<Looked> {
+pub(crate) async fn look(call: &Call, keys: Vec<Come>, members: usize, now: u64) -> Result<Looked> {
     let mut pipeline = Pipeline::with_capacity(2 * keys.len());
     for Come { key, kind, .. } in &keys {
         pipeline.cmd("PTTL").arg(key);
@@ -103,7 +110,7 @@ pub(crate) async fn look(call: &Call, keys: Vec<Come>, members: usize) -> Result
         come_by(call, &mut looked, (&mut seen, &mut entries), come, ttl, answer)?;
     }
     read_the_rest(call, &mut seen).await?;
-    look_at_records(call, &mut looked, seen).await?;
+    look_at_records(call, &mut looked, seen, now).await?;
     look_at_entries(call, &mut looked, entries).await?;
     Ok(looked)
 }
@@ -195,12 +202,7 @@ fn come_by(
 }
 
 /// Takes in a page of an index. What is left to do in it: to read on, or to judge its TTL behind its last page.
-fn page_of(
-    looked: &mut Looked,
-    entries: &mut Vec<Entry>,
-    walk: Walk,
-    page: Value,
-) -> Result<Option<Walk>> {
+fn page_of(looked: &mut Looked, entries: &mut Vec<Entry>, walk: Walk, page: Value) -> Result<Option<Walk>> {
     let (cursor, members): (Vec<u8>, Vec<(StoredId, f64)>) = parsed(page)?;
     looked.entries += members.len() as u64;
     let Come { partition, kind, .. } = &walk.come;
@@ -233,7 +235,9 @@ async fn read_the_rest(call: &Call, seen: &mut [Seen]) -> Result<()> {
             if total > 0 && total + size > BYTES_PER_READ {
                 break;
             }
-            pipeline.cmd("GET").arg(call.partitions().keys(seen[*at].partition).session(seen[*at].id.as_str()));
+            pipeline
+                .cmd("GET")
+                .arg(call.partitions().keys(seen[*at].partition).session(seen[*at].id.as_str()));
             (total, count) = (total + size, count + 1);
         }
         let (now, later) = rest.split_at(count);
@@ -246,7 +250,7 @@ async fn read_the_rest(call: &Call, seen: &mut [Seen]) -> Result<()> {
 }
 
 /// Looks for what has to lead to each record.
-async fn look_at_records(call: &Call, looked: &mut Looked, seen: Vec<Seen>) -> Result<()> {
+async fn look_at_records(call: &Call, looked: &mut Looked, seen: Vec<Seen>, now: u64) -> Result<()> {
     let (mut pipeline, mut asked) = (Pipeline::new(), Vec::new());
     let mut homes: BTreeMap<Partition, usize> = BTreeMap::new();
     for Seen { partition, id, ttl, bytes } in seen {
@@ -261,6 +265,11 @@ async fn look_at_records(call: &Call, looked: &mut Looked, seen: Vec<Seen>) -> R
         }
         let (listed, is_session) = (record.listed(), head.created_at.is_some());
         looked.sessions += u64::from(is_session);
+        let is_short =
+            ttl >= 0 && (ttl as u64).saturating_add(LATE_MS) < head.stored_until.saturating_sub(now);
+        if is_short {
+            looked.suspect(partition, About::Entry("record_short"), session(&id, head.index_fields.clone()));
+        }
         if !is_session && listed.is_none() {
             continue;
         }
@@ -277,12 +286,7 @@ async fn look_at_records(call: &Call, looked: &mut Looked, seen: Vec<Seen>) -> R
     for (partition, id, ttl, head, listed, at) in asked {
         let home = &answers[homes[&partition]..][..2];
         if !agrees(&id, &head, ttl, listed, home, &answers[at..]) {
-            let subject = Subject::Session {
-                id: id.as_str().as_bytes().to_vec(),
-                named: head.index_fields,
-                holder: Vec::new(),
-            };
-            looked.suspect(partition, About::Record, subject);
+            looked.suspect(partition, About::Record, session(&id, head.index_fields));
         }
     }
     Ok(())
@@ -326,19 +330,17 @@ fn sound(
     Some((record?, head))
 }
 
+fn session(id: &SessionId, named: IndexFields<Vec<u8>>) -> Subject {
+    Subject::Session { id: id.as_str().as_bytes().to_vec(), named, holder: Vec::new() }
+}
+
 /// What no script takes would not be mended.
 fn is_named_rightly(fields: &IndexFields<Vec<u8>>) -> bool {
     [&fields.user, &fields.connection, &fields.node].iter().all(|name| name.len() <= 256)
 }
 
 /// Asks for what leads to a session: behind each entry for the TTL of what it is in.
-fn ask_for(
-    pipeline: &mut Pipeline,
-    keys: &Keys,
-    id: &SessionId,
-    head: &Head,
-    is_listed: bool,
-) {
+fn ask_for(pipeline: &mut Pipeline, keys: &Keys, id: &SessionId, head: &Head, is_listed: bool) {
     let IndexFields { user, connection, node } = &head.index_fields;
     if head.created_at.is_some() {
         pipeline.cmd("ZSCORE").arg(keys.expiry()).arg(id.as_str());
@@ -399,58 +401,76 @@ fn agrees(
 
 /// Looks for the records of entries, and at what an index without a TTL leads to.
 async fn look_at_entries(call: &Call, looked: &mut Looked, entries: Vec<Entry>) -> Result<()> {
+    let mut rest = entries.into_iter();
+    loop {
+        let some: Vec<Entry> = rest.by_ref().take(ENTRIES).collect();
+        if some.is_empty() {
+            break;
+        }
+        look_at_some(call, looked, some).await?;
+    }
+    // Behind its last page it is known how long an index without a TTL has to last.
+    let (ended, more): (Vec<Walk>, Vec<Walk>) =
+        std::mem::take(&mut looked.walks).into_iter().partition(|walk| walk.cursor == b"0");
+    looked.walks = more;
+    for walk in ended.into_iter().filter(|walk| !walk.has_ttl) {
+        let subject = of_key(call, &walk.come, walk.longest, String::new());
+        looked.suspect(walk.come.partition, About::All, subject);
+    }
+    Ok(())
+}
+
+async fn look_at_some(call: &Call, looked: &mut Looked, entries: Vec<Entry>) -> Result<()> {
     let mut pipeline = Pipeline::with_capacity(entries.len());
     for Entry { partition, id, .. } in &entries {
         let key = call.partitions().keys(*partition).session(id);
         pipeline.cmd("GETRANGE").arg(key).arg(0).arg(ROUTING_BYTES - 1);
     }
     for (entry, answer) in entries.into_iter().zip(call.read_any(pipeline).await?) {
-        let Entry { partition, id, of } = entry;
         // What is foreign or corrupt is told where the record is come by.
         let Some(answer) = answer else { continue };
         let bytes: Vec<u8> = parsed(answer)?;
-        let head = Head::decode(&bytes);
-        let Some(head) = head.or_else(|| bytes.is_empty().then(Head::default)) else { continue };
-        let is_its = |walk: &&mut Walk| walk.come.partition == partition && walk.come.kind == of;
-        if let Some(walk) = looked.walks.iter_mut().filter(|walk| !walk.has_ttl).find(is_its) {
-            walk.longest = walk.longest.max(head.stored_until);
+        let head = Head::decode(&bytes).or_else(|| bytes.is_empty().then(Head::default));
+        if let Some(head) = head {
+            look_at_entry(call, looked, entry, &head);
         }
-        let (is_session, fields) = (head.created_at.is_some(), &head.index_fields);
-        let mut named = IndexFields::default();
-        let (is_right, word) = match of {
-            KeyKind::User(user) => {
-                named.user = user.into_bytes();
-                (fields.user == named.user, "user_stray")
-            }
-            KeyKind::Node(node) => {
-                named.node = node.into_bytes();
-                (fields.node == named.node, "node_stray")
-            }
-            KeyKind::Connection(connection) => {
-                named.connection = connection.into_bytes();
-                (fields.connection == named.connection, "connection_stray")
-            }
-            _ => (true, "expiry_stray"),
-        };
-        if is_session && is_right {
-            continue;
-        }
-        if id.is_empty() || id.len() > 128 {
-            let key = index_of(call.partitions().keys(partition), &named);
-            looked.violations.push(Violation { kind: ViolationKind::StrayEntry, key, mend: None });
-            continue;
-        }
-        looked.suspect(partition, About::Entry(word), Subject::Session { id, named, holder: Vec::new() });
-    }
-    // Behind its last page it is known how long an index without a TTL has to last.
-    let (ended, more) = std::mem::take(&mut looked.walks).into_iter().partition(|walk| walk.cursor == b"0");
-    looked.walks = more;
-    let ended: Vec<Walk> = ended;
-    for walk in ended.into_iter().filter(|walk| !walk.has_ttl) {
-        let subject = of_key(call, &walk.come, walk.longest, String::new());
-        looked.suspect(walk.come.partition, About::All, subject);
     }
     Ok(())
+}
+
+/// Looks whether an entry leads to a session that has it, by the beginning of its record.
+fn look_at_entry(call: &Call, looked: &mut Looked, entry: Entry, head: &Head) {
+    let Entry { partition, id, of } = entry;
+    let is_its = |walk: &&mut Walk| walk.come.partition == partition && walk.come.kind == of;
+    if let Some(walk) = looked.walks.iter_mut().filter(|walk| !walk.has_ttl).find(is_its) {
+        walk.longest = walk.longest.max(head.stored_until);
+    }
+    let (fields, mut named) = (&head.index_fields, IndexFields::default());
+    let (is_right, word) = match of {
+        KeyKind::User(user) => {
+            named.user = user.into_bytes();
+            (fields.user == named.user, "user_stray")
+        }
+        KeyKind::Node(node) => {
+            named.node = node.into_bytes();
+            (fields.node == named.node, "node_stray")
+        }
+        KeyKind::Connection(connection) => {
+            named.connection = connection.into_bytes();
+            (fields.connection == named.connection, "connection_stray")
+        }
+        _ => (true, "expiry_stray"),
+    };
+    if head.created_at.is_some() && is_right {
+        return;
+    }
+    if (1..=128).contains(&id.len()) {
+        looked.suspect(partition, About::Entry(word), Subject::Session { id, named, holder: Vec::new() });
+        return;
+    }
+    // No script takes such an id.
+    let key = index_of(call.partitions().keys(partition), &named);
+    looked.violations.push(Violation { kind: ViolationKind::StrayEntry, key, mend: None });
 }
 
 /// The key that leads from a user, connection or node, or of the expiry index.

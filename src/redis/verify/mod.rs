@@ -1,6 +1,7 @@
 //! What is stored, held against itself: all keys of a namespace gone through, and what does not agree named and mended.
 
 mod judge;
+pub(crate) mod kind;
 mod look;
 pub(crate) mod repair;
 mod subject;

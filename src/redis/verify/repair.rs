@@ -20,7 +20,7 @@ const ROUNDS: usize = 4;
 pub enum Repaired {
     /// It is mended.
     Mended,
-    /// It is not there any more: others were faster, or the session is gone.
+    /// It is not there any more: it was mended with another of the same session, others were faster, or the session is gone.
     Gone,
     /// It stays: nothing mends it but a hand, something foreign or corrupt is in the way that is a violation of its own, or
     /// the session is on its way to another store.

@@ -8,20 +8,37 @@ use crate::redis::commands::{mend_key, mend_node, mend_record, mend_session};
 use crate::redis::mend::Want;
 use crate::redis::script::{self, Script};
 use crate::redis::stored_id::StoredId;
-use crate::redis::verify::violation::ViolationKind;
+use crate::redis::verify::kind::ViolationKind;
 use crate::stored::partitions::Partition;
 
 /// What a script is asked about, in a partition.
 #[derive(Clone, Debug)]
 pub(crate) enum Subject {
     /// What leads to an id.
-    Session { id: StoredId, named: IndexFields<Vec<u8>>, holder: StoredId },
+    Session {
+        id: StoredId,
+        named: IndexFields<Vec<u8>>,
+        holder: StoredId,
+    },
     /// What is under the key of a session, by its SHA-1, with what was read of its owners, and what is wrong with it.
-    Record { id: StoredId, named: IndexFields<Vec<u8>>, found: String, kind: ViolationKind },
+    Record {
+        id: StoredId,
+        named: IndexFields<Vec<u8>>,
+        found: String,
+        kind: ViolationKind,
+    },
     /// A key, by what stands behind its tag; its type; when it has to go at the earliest, and how long it lasts at least,
     /// in milliseconds; the SHA-1 of what is broken under it.
-    Key { rest: Vec<u8>, stored_type: &'static str, until: u64, least_ms: u64, found: String },
-    Node { node: Vec<u8> },
+    Key {
+        rest: Vec<u8>,
+        stored_type: &'static str,
+        until: u64,
+        least_ms: u64,
+        found: String,
+    },
+    Node {
+        node: Vec<u8>,
+    },
 }
 
 impl Subject {
@@ -68,9 +85,9 @@ impl Subject {
 /// Which of the words of a script are about what was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum About {
-    /// A record: what leads to it is another's to find if there must be none.
+    /// What leads to a record. What must not is found where it leads from.
     Record,
-    /// An entry that is found where it leads from.
+    /// One thing, which is found elsewhere than by what leads to the record.
     Entry(&'static str),
     All,
 }
@@ -78,7 +95,7 @@ pub(crate) enum About {
 impl About {
     pub(crate) fn covers(self, word: &str) -> bool {
         match self {
-            Self::Record => !word.ends_with("_stray"),
+            Self::Record => !word.ends_with("_stray") && word != "record_short",
             Self::Entry(own) => word == own,
             Self::All => true,
         }

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::model::{Error, Result};
+use crate::model::{Error, Result, ms};
 use crate::redis::call::Call;
 use crate::redis::store::RedisStore;
 use crate::redis::verify::judge::judge;
+use crate::redis::verify::kind::ViolationKind;
 use crate::redis::verify::look::{Come, Looked, Walk, look, look_on, unknown};
-use crate::redis::verify::violation::{Violation, ViolationKind};
+use crate::redis::verify::violation::Violation;
+use crate::store::migration_store::MigrationStore as _;
 use crate::stored::key_kind::KeyKind;
 
 /// How many keys are looked at by one step at most, and entries of one index: the server does nothing else for about a
@@ -21,6 +23,9 @@ const PER_STEP: usize = 100;
 
 /// As many keys and entries a second at most, unless it is told otherwise.
 const PER_SECOND: u32 = 10_000;
+
+/// How often the server is asked for its time.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
 /// Goes through all keys of a namespace, and tells what does not agree.
 ///
@@ -38,6 +43,8 @@ pub struct Verifier {
     told: HashSet<u64>,
     hasher: RandomState,
     verified: Verified,
+    /// A time of the server's, and when it was asked for.
+    asked: Option<(u64, Instant)>,
     /// When the next step may be.
     next: Instant,
 }
@@ -71,6 +78,7 @@ impl RedisStore {
             told: HashSet::new(),
             hasher: RandomState::new(),
             verified: Verified::default(),
+            asked: None,
             next: Instant::now(),
         }
     }
@@ -103,26 +111,53 @@ impl Verifier {
     pub async fn next(&mut self) -> Result<Option<Violation>> {
         loop {
             if let Some(violation) = self.found.pop_front() {
-                self.verified.violations += 1;
                 return Ok(Some(violation));
             }
-            if self.walks.is_empty() && self.at.is_none() {
-                return Ok(None);
+            match self.next_step().await? {
+                Some(found) => self.found.extend(found),
+                None => return Ok(None),
             }
-            self.step().await?;
+        }
+    }
+
+    /// The same for whoever shows how far it has come: what does not agree among the next keys, none mostly; `None` when all
+    /// keys were looked at.
+    ///
+    /// # Errors
+    /// Only those of all operations.
+    ///
+    /// # Atomicity
+    /// As [`next`](Self::next).
+    pub async fn next_step(&mut self) -> Result<Option<Vec<Violation>>> {
+        if self.walks.is_empty() && self.at.is_none() {
+            return Ok(None);
+        }
+        self.step().await.map(Some)
+    }
+
+    /// The server's time, or nearly.
+    async fn now(&mut self) -> Result<u64> {
+        match self.asked {
+            Some((now, at)) if at.elapsed() < ASKED_AGAIN => Ok(now.saturating_add(ms(at.elapsed()))),
+            _ => {
+                let now = self.store.now().await?;
+                self.asked = Some((now, Instant::now()));
+                Ok(now)
+            }
         }
     }
 
     /// Looks at some keys, or at some entries of one index.
-    async fn step(&mut self) -> Result<()> {
+    async fn step(&mut self) -> Result<Vec<Violation>> {
         sleep_until(self.next).await;
+        let now = self.now().await?;
         let size = (self.per_second as usize / 10).clamp(1, PER_STEP);
         let (walk, at) = (self.walks.last().cloned(), self.at.clone());
         let reads_on = walk.is_some();
         let body = |call: Arc<Call>| async move {
             let (mut step, looked) = match (walk, at) {
                 (Some(walk), _) => (Step::default(), look_on(&call, walk, size).await?),
-                (None, Some(at)) => scan(&call, at, size).await?,
+                (None, Some(at)) => scan(&call, at, size, now).await?,
                 (None, None) => Default::default(),
             };
             step.violations = looked.violations;
@@ -143,12 +178,10 @@ impl Verifier {
         let looked_at = (step.passed + step.entries).max(1);
         let took = Duration::from_secs_f64(looked_at as f64 / f64::from(self.per_second));
         self.next = self.next.max(Instant::now()) + took;
-        for violation in step.violations {
-            if self.told.insert(self.hasher.hash_one(violation.identity())) {
-                self.found.push_back(violation);
-            }
-        }
-        Ok(())
+        let mut found = step.violations;
+        found.retain(|violation| self.told.insert(self.hasher.hash_one(violation.identity())));
+        self.verified.violations += found.len() as u64;
+        Ok(found)
     }
 }
 
@@ -167,7 +200,12 @@ struct Step {
 }
 
 /// Looks at the next keys of a server.
-async fn scan(call: &Call, (server, cursor): (usize, Vec<u8>), size: usize) -> Result<(Step, Looked)> {
+async fn scan(
+    call: &Call,
+    (server, cursor): (usize, Vec<u8>),
+    size: usize,
+    now: u64,
+) -> Result<(Step, Looked)> {
     let mut scan = redis::cmd("SCAN");
     scan.arg(&cursor).arg("MATCH").arg(call.partitions().pattern()).arg("COUNT").arg(size);
     let Some(page) = call.read_at(server, &scan).await? else { return Ok(Default::default()) };
@@ -192,7 +230,7 @@ async fn scan(call: &Call, (server, cursor): (usize, Vec<u8>), size: usize) -> R
     };
     let keys = (come.len() + strange.len()) as u64;
     let step = Step { next, passed: keys.max(size as u64), keys, ..Step::default() };
-    let mut looked = look(call, come, size).await?;
+    let mut looked = look(call, come, size, now).await?;
     looked.violations.extend(strange);
     Ok((step, looked))
 }

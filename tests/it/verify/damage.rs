@@ -39,6 +39,7 @@ pub(crate) enum Damage {
     StrangerInExpiry,
     StrayPointer,
     BrokenPointer,
+    RecordGoesEarly,
     UserGoesEarly,
     PointerGoesEarly,
     RotatedToItself,
@@ -48,7 +49,7 @@ pub(crate) enum Damage {
 
 use Damage::*;
 
-pub(crate) const ALL: [Damage; 30] = [
+pub(crate) const ALL: [Damage; 31] = [
     NotInExpiry,
     NotInUser,
     NotInNode,
@@ -74,6 +75,7 @@ pub(crate) const ALL: [Damage; 30] = [
     StrangerInExpiry,
     StrayPointer,
     BrokenPointer,
+    RecordGoesEarly,
     UserGoesEarly,
     PointerGoesEarly,
     RotatedToItself,
@@ -100,7 +102,7 @@ impl Damage {
             Garbage | CutOff | BrokenPointer => Corrupt,
             ForeignRecord | ForeignUser | ForeignPointer => ForeignType,
             Rivals => TwoHolders,
-            UserGoesEarly | PointerGoesEarly => ShortTtl,
+            RecordGoesEarly | UserGoesEarly | PointerGoesEarly => ShortTtl,
             Misplaced => WrongPartition,
         }
     }
@@ -198,6 +200,7 @@ pub(crate) async fn plant(context: &Context, store: &Store, damage: Damage, sess
             let long = "x".repeat(129);
             run(&["SET", &key(format!("connection:{stranger}:session")), &long, "PX", "600000"]).await
         }
+        RecordGoesEarly => run(&["PEXPIRE", &record, "600000"]).await,
         UserGoesEarly => run(&["PEXPIRE", &user, "600000"]).await,
         PointerGoesEarly => run(&["PEXPIRE", &pointer, "600000"]).await,
         RotatedToItself => {
