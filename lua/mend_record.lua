@@ -27,11 +27,10 @@
 ]]
 
 local events = #ARGV == 9
-if #ARGV ~= 8 and not events or #KEYS ~= (events and 8 or 6) then
+if #ARGV ~= 8 and not events or #KEYS ~= (events and 9 or 6) then
   return redis.error_reply('ERR cloakroom mend_record: 6 KEYS and 8 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(7) end
+local tell, untold = event_teller(events and 7)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, aside_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
@@ -46,11 +45,12 @@ local record = record_read_head(record_key, now)
 local pointer = connection ~= '' and index_pointer(connection_key)
 
 permission_ask(index_pointer, record_find_head)
-if tell and not (record and record.kind ~= RECORD_LIVE) then
-  tell(8, nil, 'ended', 'corrupt', id, user, connection, node, record and record.version or '0')
-end
 redis.call('RENAME', record_key, aside_key)
 redis.call('PEXPIRE', aside_key, aside)
+-- Behind a write that memory cannot refuse: where that is full, an event would be refused as the first.
+if tell and not (record and record.kind ~= RECORD_LIVE) then
+  tell(9, nil, 'ended', 'corrupt', id, user, connection, node, record and record.version or '0')
+end
 typed_call('ZREM', expiry_key, id)
 if user ~= '' then typed_call('ZREM', user_key, id) end
 if node ~= '' then typed_call('ZREM', node_key, id) end

@@ -34,11 +34,10 @@
 ]]
 
 local events = #ARGV == 9
-if #ARGV ~= 8 and not events or #KEYS ~= (events and 9 or 7) then
+if #ARGV ~= 8 and not events or #KEYS ~= (events and 10 or 7) then
   return redis.error_reply('ERR cloakroom mend_session: 7 KEYS and 8 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(8) end
+local tell, untold = event_teller(events and 8)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key, holder_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
@@ -116,8 +115,9 @@ end
 permission_ask()
 if wrong.record then redis.call('PEXPIRE', record_key, rest) end
 if wrong.expiry == 'stray' then
-  if tell and not record then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
+  -- First what frees memory: where that is full, an event would be refused as a first write.
   redis.call('ZREM', expiry_key, id)
+  if tell and not record then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
 elseif wrong.expiry then
   index_expiry(expiry_key, id, live, grace, now, true)
   -- It lives as long as its own note says, or the next sessions would not find it too short.
@@ -141,7 +141,7 @@ if wrong.connection == 'stray' then
 elseif wrong.connection == 'short' then
   index_keep(connection_key, rest, grace)
 elseif detached then
-  session_detach(record_key, node_key, id, detached, '', now, tell, 9, 'taken_over')
+  session_detach(record_key, node_key, id, detached, '', now, tell, 10, 'taken_over')
 elseif wrong.connection then
   redis.call('SET', connection_key, id, 'PX', rest)
 end

@@ -300,6 +300,8 @@ async fn read_by_scripts(context: &Context, store: &Store) {
 async fn mend_by_scripts(context: &Context, store: &Store, operator: &RedisStore) {
     let session = context.session(store, "broken").await;
     context.command::<()>(&["SET", &context.record_key(session.id()), "garbage"]).await;
+    let session = context.session(store, "bare").await;
+    context.command::<()>(&["DEL", &context.user_key(session.user().unwrap())]).await;
     let mut verifier = operator.verifier();
     while let Some(violation) = verifier.next().await.unwrap() {
         operator.repair(&violation).await.unwrap();
