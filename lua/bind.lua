@@ -47,11 +47,10 @@
 ]]
 
 local events = #ARGV == 15
-if #ARGV ~= 14 and not events or #KEYS ~= (events and 12 or 8) then
+if #ARGV ~= 14 and not events or #KEYS ~= (events and 13 or 8) then
   return redis.error_reply('ERR cloakroom bind: 8 KEYS and 14 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(9) end
+local tell, untold = event_teller(events and 9, 2)
 if untold then return untold end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key = unpack(KEYS)
@@ -110,9 +109,9 @@ record.connection, record.node, record.status = new_connection, new_node, RECORD
 record_change(record, op_id, now)
 permission_ask(index_pointer)
 if holder then
-  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 12, 'taken_over')
+  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 13, 'taken_over')
 end
 session_reroute(keys, new_keys, id, old, record, grace, now)
-if tell then tell(11, 10, 'bound', '', id, record.user, new_connection, new_node, record.version) end
+if tell then tell(12, 11, 'bound', '', id, record.user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, connection, node, lost and holder_id or '' }

@@ -31,11 +31,10 @@
 ]]
 
 local events = #ARGV == 10
-if #ARGV ~= 9 and not events or #KEYS ~= (events and 8 or 6) then
+if #ARGV ~= 9 and not events or #KEYS ~= (events and 9 or 6) then
   return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(7) end
+local tell, untold = event_teller(events and 7)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -57,7 +56,7 @@ if what == RECORD_LIVE then
   local refusal = session_need(record, user, connection, node)
   if refusal then return refusal end
   if foreign then return { 'corrupt', foreign } end
-  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, 8, 'withdrawn')
+  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, 9, 'withdrawn')
   if refusal then return refusal end
   redis.call('ZREM', migrations_key, id)
 else

@@ -54,13 +54,12 @@
 
 local victim_count = (#KEYS - 7) / 3
 local events = #ARGV ~= #KEYS + 11
-if events then victim_count = (#KEYS - 9) / 4 end
+if events then victim_count = (#KEYS - 10) / 4 end
 if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 19 then
   return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each a victim, at most 200')
 end
-local stream_at = victim_count * 3 + 9
-local tell, untold
-if events then tell, untold = event_teller(stream_at - 1) end
+local stream_at = victim_count * 3 + 10
+local tell, untold = event_teller(events and stream_at - 2, 1)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
 local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms, tombstone_ms,

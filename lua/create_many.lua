@@ -20,7 +20,7 @@
       something is in their way, or foreign, or they are here already, or the call comes too late to tell. Run
       create for each of those, with its op_id, which answers what it is. A session expires its ttl after created_at, or its lifetime if that is shorter.
       How many sessions a user has is not looked at: where that has a limit, run create.
-    {"corrupt", key}  a stream of events is of a foreign type
+    {"corrupt", key}  the partition's stream of events is of a foreign type
   Writes: all of the keys of each session that it makes.
   Events: created.
   Again:  the same state; it names all that it made, and create knows those by op_id.
@@ -29,13 +29,12 @@
 
 local count = (#KEYS - 1) / 4
 local events = #ARGV ~= #KEYS * 2 + 3
-if events then count = (#KEYS - 2) / 5 end
+if events then count = (#KEYS - 3) / 5 end
 if count % 1 ~= 0 or count < 0 or count > 100 or events and #ARGV ~= count * 8 + 6 then
   return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
 end
-local expiry_key, stream_at = KEYS[1], count * 4 + 2
-local tell, untold
-if events then tell, untold = event_teller(stream_at) end
+local expiry_key, stream_at = KEYS[1], count * 4 + 3
+local tell, untold, streams = event_teller(events and stream_at - 1, 0)
 if untold then return untold end
 local now_ms, bound_ms, lifetime_ms, grace_ms, tombstone_ms = unpack(ARGV, 1, 5)
 
@@ -84,6 +83,7 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
       and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended') and id ~= '' and #id <= 128
       and #user <= 256 and #connection <= 256 and #node <= 256 and not find(id .. user .. connection .. node, '[\128-\255]')
       and not seen[record_key] and (connection == '' or not seen[connection_key])
+      and not (tell and streams[keys[stream_at + place]] == 'foreign')
     if not ordinary then break end
     local session = { id, rest, record_key, pack_fields(RECORD_BEFORE_OP_IDS, RECORD_FORMAT, RECORD_LIVE,
       status == 'active' and RECORD_ACTIVE or RECORD_SUSPENDED, #user, #connection, #node, size, size, listed)
@@ -162,6 +162,7 @@ for place = 1, count do
     record = record_new(record_status(status), user, connection, node, entries, listed, ttl,
       lifetime, op_id, now),
     stale = args_stale(op_id, bound, tombstone, now),
+    foreign = tell and streams[KEYS[stream_at + place]] == 'foreign',
   }
 end
 
@@ -172,6 +173,9 @@ for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record
   -- What an earlier one of the batch wrote is in the way too.
   local vacant, fresh = session_vacant(record_key, keys, record.node)
-  if not vacant or session.stale or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + place) then reply[#reply + 1] = place end
+  if not vacant or session.stale or session.foreign
+    or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + place) then
+    reply[#reply + 1] = place
+  end
 end
 return reply

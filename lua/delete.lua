@@ -36,11 +36,10 @@
 ]]
 
 local events = #ARGV == 12
-if #ARGV ~= 11 and not events or #KEYS ~= (events and 8 or 6) then
+if #ARGV ~= 11 and not events or #KEYS ~= (events and 9 or 6) then
   return redis.error_reply('ERR cloakroom delete: 6 KEYS and 11 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(7) end
+local tell, untold = event_teller(events and 7)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, op_id, id, user, connection, node, tombstone_ms, version_wanted, new_id, as_node, lease_id = unpack(ARGV)
@@ -85,7 +84,7 @@ if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == A
         local since = 0
         if now > changed_at then since, changed_at = now - changed_at, now end
         if since > RECORD_GAP_MOST then since = RECORD_GAP_MOST end
-        if tell then tell(8, nil, 'ended', 'deleted', id, user, connection, node, version + 1) end
+        if tell then tell(9, nil, 'ended', 'deleted', id, user, connection, node, version + 1) end
         redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_DELETED, state, 0, 0, 0, 0, 0, 0,
           op_id .. op_ids, changed_at, since, gap, second_gap, version + 1, created_at, ttl, deadline, last_active,
           expires_at, now + tombstone), 'PX', tombstone_ms)
@@ -127,7 +126,7 @@ if foreign then return { 'corrupt', foreign } end
 permission_ask(session_unindex_undo)
 refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
-session_tell(tell, 8, 'ended', new_id == '' and 'deleted' or 'login', id, record, record.version + 1,
+session_tell(tell, 9, 'ended', new_id == '' and 'deleted' or 'login', id, record, record.version + 1,
   new_id ~= '' and new_id or nil)
 record_leave(record_key, record, op_id, RECORD_DELETED, new_id, tombstone, now)
 return { 'ok', record.version }

@@ -24,13 +24,13 @@
 ]]
 
 local count = (#KEYS - 2) / 3
-local events = #ARGV ~= #KEYS + 2
-if events then count = (#KEYS - 3) / 4 end
-if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 5 then
+local events = #ARGV % 3 == 2
+if events then count = (#KEYS - 4) / 4 end
+if count % 1 ~= 0 or count < 0 or count > 200 or #ARGV ~= count * 3 + (events and 5 or 4) then
   return redis.error_reply('ERR cloakroom delete_user: 2 KEYS and 4 ARGV, and 3 of each a session, at most 200')
 end
-local tell, untold
-if events then tell, untold = event_teller(count * 3 + 3) end
+local stream_at = count * 3 + 4
+local tell, untold = event_teller(events and stream_at - 1, 0)
 if untold then return untold end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
@@ -40,14 +40,18 @@ if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end
 
 permission_ask()
-local removed, stale, corrupt, left, freed = {}, {}, {}, 0, 0
+local removed, stale, corrupt, left, freed, seen = {}, {}, {}, 0, 0, {}
 for place = 1, count do
   local at = place * 3
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
   local id, connection, node = unpack(ARGV, at + 2, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
   local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
-  if foreign then
+  local is_named_again = seen[id]
+  seen[id] = true
+  if is_named_again then
+    -- Once is enough.
+  elseif foreign then
     corrupt[#corrupt + 1] = id
   elseif record and record.kind == RECORD_DELETED and record_version_of(record, op_id) then
     removed[#removed + 1] = id
@@ -61,7 +65,7 @@ for place = 1, count do
   elseif session_remove(record_key, keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
-    session_tell(tell, count * 3 + 3 + place, 'ended', 'deleted', id, record, record.version + 1)
+    session_tell(tell, stream_at + place, 'ended', 'deleted', id, record, record.version + 1)
     record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)
     removed[#removed + 1] = id
     freed = freed + record.size

@@ -29,11 +29,10 @@
 ]]
 
 local events = #ARGV == 8
-if #ARGV ~= 7 and not events or #KEYS ~= (events and 7 or 5) then
+if #ARGV ~= 7 and not events or #KEYS ~= (events and 8 or 5) then
   return redis.error_reply('ERR cloakroom depart: 5 KEYS and 7 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(6) end
+local tell, untold = event_teller(events and 6)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -54,6 +53,6 @@ if foreign then return { 'corrupt', foreign } end
 permission_ask(session_unindex_undo)
 refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
-session_tell(tell, 7, 'departed', '', id, record, record.version)
+session_tell(tell, 8, 'departed', '', id, record, record.version)
 migration_depart(record_key, record, now)
 return { 'ok', record.version }

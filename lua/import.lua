@@ -71,13 +71,12 @@
 
 local victim_count = (#KEYS - 10) / 3
 local events = #ARGV ~= #KEYS + 19
-if events then victim_count = (#KEYS - 13) / 4 end
+if events then victim_count = (#KEYS - 14) / 4 end
 if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 30 then
   return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each a victim, at most 200')
 end
-local stream_at = victim_count * 3 + 12
-local tell, untold
-if events then tell, untold = event_teller(stream_at - 1) end
+local stream_at = victim_count * 3 + 13
+local tell, untold = event_teller(events and stream_at - 2, 2)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)
@@ -172,7 +171,7 @@ if refusal then return refusal end
 if not old then
   session_tell(tell, stream_at + 1, 'arrived', '', id, new, new.version)
 elseif tell and (old.user ~= new.user or old.connection ~= new.connection or old.node ~= new.node
-  or old.status ~= new.status) then
+  or freeze_status(old) ~= freeze_status(new)) then
   tell(stream_at + 1, stream_at, 'updated', '', id, new.user, new.connection, new.node, new.version)
 end
 record_store(record_key, new, now)

@@ -45,11 +45,10 @@
 ]]
 
 local events = #ARGV == 17
-if #ARGV ~= 16 and not events or #KEYS ~= (events and 8 or 6) then
+if #ARGV ~= 16 and not events or #KEYS ~= (events and 9 or 6) then
   return redis.error_reply('ERR cloakroom patch: 6 KEYS and 16 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(7) end
+local tell, untold = event_teller(events and 7)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, grace_ms, entries_bytes, entries_most,
@@ -149,6 +148,6 @@ if new_ttl then
   record_set_ttl(record, ttl, now)
   session_reschedule(keys, id, record, grace, now)
 end
-if differs then tell(8, nil, 'updated', '', id, user, connection, node, record.version) end
+if differs then tell(9, nil, 'updated', '', id, user, connection, node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

@@ -27,13 +27,13 @@
 ]]
 
 local count = (#KEYS - 1) / 5
-local events = #ARGV ~= #KEYS + 1
-if events then count = (#KEYS - 2) / 6 end
-if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 5 + 3 then
+local events = #ARGV % 5 == 3
+if events then count = (#KEYS - 3) / 6 end
+if count % 1 ~= 0 or count < 0 or count > 200 or #ARGV ~= count * 5 + (events and 3 or 2) then
   return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
 end
-local tell, untold
-if events then tell, untold = event_teller(count * 5 + 2) end
+local stream_at = count * 5 + 3
+local tell, untold = event_teller(events and stream_at - 1, 0)
 if untold then return untold end
 local expiry_key = KEYS[1]
 local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
@@ -44,7 +44,7 @@ if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 permission_ask()
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
 for place = 1, count do
-  local at, stream = place * 5 - 3, count * 5 + 2 + place
+  local at, stream = place * 5 - 3, stream_at + place
   local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
   local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -53,10 +53,10 @@ for place = 1, count do
     session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now, tell, stream)
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE then
-    if tell and not record and redis.call('ZSCORE', expiry_key, id) then
-      tell(nil, nil, 'ended', 'lost', id, '', '', '', '0')
-    end
-    dropped = dropped + redis.call('ZREM', expiry_key, id)
+    -- First what frees memory: where that is full, an event would be refused as a first write.
+    local entry = redis.call('ZREM', expiry_key, id)
+    if tell and not record and entry == 1 then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
+    dropped = dropped + entry
   elseif record.expires_at <= now then
     if session_need(record, user, connection, node) or record.expires_at ~= expires_at[place] then
       stale[#stale + 1] = id

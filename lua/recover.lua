@@ -40,13 +40,12 @@
 
 local count = (#KEYS - 7) / 3
 local events = #ARGV ~= #KEYS + 2
-if events then count = (#KEYS - 10) / 3 end
+if events then count = (#KEYS - 11) / 3 end
 if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 10 then
   return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each a session, at most 200')
 end
-local stream_at = count * 3 + 9
-local tell, untold
-if events then tell, untold = event_teller(stream_at - 1) end
+local stream_at = count * 3 + 10
+local tell, untold = event_teller(events and stream_at - 2)
 if untold then return untold end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
@@ -75,13 +74,17 @@ if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 
 local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
-local left, written = 0, 0
+local left, written, seen = 0, 0, {}
 for place = 1, count do
   local at = place * 3 + 5
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
   local id, user, connection = unpack(ARGV, at + 2, at + 4)
   local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
-  if unread then
+  local is_named_again = seen[id]
+  seen[id] = true
+  if is_named_again then
+    -- Once is enough.
+  elseif unread then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE or record.node ~= node then
     gone[#gone + 1] = id

@@ -52,13 +52,12 @@
 
 local victim_count = (#KEYS - 8) / 3
 local events = #ARGV ~= #KEYS + 7
-if events then victim_count = (#KEYS - 10) / 4 end
+if events then victim_count = (#KEYS - 11) / 4 end
 if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 16 then
   return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 15 ARGV, and 3 of each a victim, at most 200')
 end
-local stream_at = victim_count * 3 + 10
-local tell, untold
-if events then tell, untold = event_teller(stream_at - 1) end
+local stream_at = victim_count * 3 + 11
+local tell, untold = event_teller(events and stream_at - 2, 1)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)

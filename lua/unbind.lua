@@ -33,11 +33,10 @@
 ]]
 
 local events = #ARGV == 9
-if #ARGV ~= 8 and not events or #KEYS ~= (events and 6 or 4) then
+if #ARGV ~= 8 and not events or #KEYS ~= (events and 7 or 4) then
   return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 8 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(5) end
+local tell, untold = event_teller(events and 5)
 if untold then return untold end
 local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
@@ -61,5 +60,5 @@ if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
 
 permission_ask()
 if pointer == id then redis.call('DEL', connection_key) end
-session_detach(record_key, node_key, id, record, op_id, now, tell, 6, 'unbound')
+session_detach(record_key, node_key, id, record, op_id, now, tell, 7, 'unbound')
 return { 'ok', record.version }

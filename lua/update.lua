@@ -51,11 +51,10 @@
 ]]
 
 local events = #ARGV == 19
-if #ARGV ~= 18 and not events or #KEYS ~= (events and 13 or 10) then
+if #ARGV ~= 18 and not events or #KEYS ~= (events and 14 or 10) then
   return redis.error_reply('ERR cloakroom update: 10 KEYS and 18 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(11) end
+local tell, untold = event_teller(events and 11)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
@@ -103,6 +102,6 @@ if ttl ~= record.ttl then
   session_reschedule(new_keys, id, record, grace, now)
 end
 if rerouted then session_reroute(keys, new_keys, id, old, record, grace, now) end
-if tell and differs then tell(13, 12, 'updated', '', id, new_user, new_connection, new_node, record.version) end
+if tell and differs then tell(14, 13, 'updated', '', id, new_user, new_connection, new_node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

@@ -65,7 +65,18 @@ pub mod clients {
     pub use {::bb8, ::redis};
 }
 
-/// The pages whose examples run with the tests.
+/// The pages whose examples run with the tests, or are compiled with them. docs/operating.md is in tests/metrics.
 #[cfg(doctest)]
-#[doc = include_str!("../docs/tokens.md")]
-mod pages {}
+mod pages {
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/events.md")]
+    mod events {}
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/partitions.md")]
+    mod partitions {}
+    #[cfg(feature = "tls")]
+    #[doc = include_str!("../docs/production.md")]
+    mod production {}
+    #[doc = include_str!("../docs/tokens.md")]
+    mod tokens {}
+}

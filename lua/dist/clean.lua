@@ -1,44 +1,73 @@
-local function event_teller(first)
-  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+local function event_teller(first, own)
+  if not first then return end
+  local keep, partition, expiry = ARGV[#ARGV], KEYS[first], KEYS[first + 1]
   if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
-  local may, key = redis.acl_check_cmd, partition
-  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
-    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
-  end
+  local lives, is_due = { [expiry] = 'no stream' }, false
   for at = first, #KEYS do
     local stream = KEYS[at]
-    if not state[stream] then
+    if not lives[stream] then
       local kind = redis.call('TYPE', stream).ok
-      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
-      state[stream] = kind
+      if kind == 'stream' then
+        lives[stream] = redis.call('PTTL', stream)
+      elseif kind == 'none' then
+        lives[stream] = -2
+      elseif at <= first + 1 + (own or #KEYS) then
+        return nil, { 'corrupt', 'events' }
+      else
+        lives[stream] = 'foreign'
+      end
+      is_due = is_due or kind == 'none' or kind == 'stream' and lives[stream] < 604800000
     end
   end
-  local function put(stream, what, why, id, user, connection, node, version, new_id)
-    local known = state[stream]
-    if known == 'none' then
-      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
-        'version', '0')
+  local may, lacks = redis.acl_check_cmd, nil
+  if may then
+    lacks = not (may('XADD', partition) and may('SET', partition))
+      or is_due and not (may('PEXPIRE', partition) and may('ZADD', partition))
+  else
+    local tried = redis.pcall('XADD', partition, 'x', '', '').err
+    if not tried:find('OOM ', 1, true) then
+      tried = tried .. redis.pcall('SET', partition, '', 'x').err
+      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
     end
-    if new_id then
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
-    else
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version)
-    end
-    if known ~= 'told' then
-      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
-      state[stream] = 'told'
-    end
+  end
+  if lacks then
+    local told = 'NOPERM cloakroom: the user may not run XADD, SET, PEXPIRE or ZADD'
+    error(may and { err = told } or '-' .. told)
   end
   return function(at, other, what, why, id, user, connection, node, version, new_id)
-    put(partition, what, why, id, user, connection, node, version, new_id)
     local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
-    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
-    if before ~= partition and before ~= here then
-      put(before, what, why, id, user, connection, node, version, new_id)
-    end
-  end
+    local stream = partition
+    repeat
+      local left = lives[stream]
+      if left == -2 then
+        redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+          'version', '0')
+      end
+      if left ~= 'foreign' and new_id then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+      elseif left ~= 'foreign' then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version)
+      end
+      if left ~= 'foreign' and left < 604800000 then
+        redis.call('PEXPIRE', stream, 1209600000)
+        lives[stream] = 1209600000
+        local ends_at = stream == partition and (tonumber(ARGV[1]) or redis.call('TIME')[1] * 1000) + 1209600000
+        if ends_at and redis.pcall('ZADD', expiry, 'GT', 'CH', ends_at, '') == 1 then
+          redis.call('PEXPIRE', expiry, 1209600000)
+        end
+      end
+      if stream == partition and here ~= partition then
+        stream = here
+      elseif stream ~= before and before ~= partition then
+        stream = before
+      else
+        stream = nil
+      end
+    until not stream
+  end, nil, lives
 end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
@@ -301,11 +330,10 @@ local function migration_departed(record)
   return record.body:sub(1, 8)
 end
 local events = #ARGV == 10
-if #ARGV ~= 9 and not events or #KEYS ~= (events and 8 or 6) then
+if #ARGV ~= 9 and not events or #KEYS ~= (events and 9 or 6) then
   return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(7) end
+local tell, untold = event_teller(events and 7)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -325,7 +353,7 @@ if what == 1 then
   local refusal = session_need(record, user, connection, node)
   if refusal then return refusal end
   if foreign then return { 'corrupt', foreign } end
-  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, 8, 'withdrawn')
+  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, 9, 'withdrawn')
   if refusal then return refusal end
   redis.call('ZREM', migrations_key, id)
 else

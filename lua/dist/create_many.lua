@@ -1,54 +1,82 @@
-local function event_teller(first)
-  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+local function event_teller(first, own)
+  if not first then return end
+  local keep, partition, expiry = ARGV[#ARGV], KEYS[first], KEYS[first + 1]
   if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
-  local may, key = redis.acl_check_cmd, partition
-  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
-    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
-  end
+  local lives, is_due = { [expiry] = 'no stream' }, false
   for at = first, #KEYS do
     local stream = KEYS[at]
-    if not state[stream] then
+    if not lives[stream] then
       local kind = redis.call('TYPE', stream).ok
-      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
-      state[stream] = kind
+      if kind == 'stream' then
+        lives[stream] = redis.call('PTTL', stream)
+      elseif kind == 'none' then
+        lives[stream] = -2
+      elseif at <= first + 1 + (own or #KEYS) then
+        return nil, { 'corrupt', 'events' }
+      else
+        lives[stream] = 'foreign'
+      end
+      is_due = is_due or kind == 'none' or kind == 'stream' and lives[stream] < 604800000
     end
   end
-  local function put(stream, what, why, id, user, connection, node, version, new_id)
-    local known = state[stream]
-    if known == 'none' then
-      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
-        'version', '0')
+  local may, lacks = redis.acl_check_cmd, nil
+  if may then
+    lacks = not (may('XADD', partition) and may('SET', partition))
+      or is_due and not (may('PEXPIRE', partition) and may('ZADD', partition))
+  else
+    local tried = redis.pcall('XADD', partition, 'x', '', '').err
+    if not tried:find('OOM ', 1, true) then
+      tried = tried .. redis.pcall('SET', partition, '', 'x').err
+      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
     end
-    if new_id then
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
-    else
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version)
-    end
-    if known ~= 'told' then
-      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
-      state[stream] = 'told'
-    end
+  end
+  if lacks then
+    local told = 'NOPERM cloakroom: the user may not run XADD, SET, PEXPIRE or ZADD'
+    error(may and { err = told } or '-' .. told)
   end
   return function(at, other, what, why, id, user, connection, node, version, new_id)
-    put(partition, what, why, id, user, connection, node, version, new_id)
     local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
-    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
-    if before ~= partition and before ~= here then
-      put(before, what, why, id, user, connection, node, version, new_id)
-    end
-  end
+    local stream = partition
+    repeat
+      local left = lives[stream]
+      if left == -2 then
+        redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+          'version', '0')
+      end
+      if left ~= 'foreign' and new_id then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+      elseif left ~= 'foreign' then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version)
+      end
+      if left ~= 'foreign' and left < 604800000 then
+        redis.call('PEXPIRE', stream, 1209600000)
+        lives[stream] = 1209600000
+        local ends_at = stream == partition and (tonumber(ARGV[1]) or redis.call('TIME')[1] * 1000) + 1209600000
+        if ends_at and redis.pcall('ZADD', expiry, 'GT', 'CH', ends_at, '') == 1 then
+          redis.call('PEXPIRE', expiry, 1209600000)
+        end
+      end
+      if stream == partition and here ~= partition then
+        stream = here
+      elseif stream ~= before and before ~= partition then
+        stream = before
+      else
+        stream = nil
+      end
+    until not stream
+  end, nil, lives
 end
 local count = (#KEYS - 1) / 4
 local events = #ARGV ~= #KEYS * 2 + 3
-if events then count = (#KEYS - 2) / 5 end
+if events then count = (#KEYS - 3) / 5 end
 if count % 1 ~= 0 or count < 0 or count > 100 or events and #ARGV ~= count * 8 + 6 then
   return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
 end
-local expiry_key, stream_at = KEYS[1], count * 4 + 2
-local tell, untold
-if events then tell, untold = event_teller(stream_at) end
+local expiry_key, stream_at = KEYS[1], count * 4 + 3
+local tell, untold, streams = event_teller(events and stream_at - 1, 0)
 if untold then return untold end
 local now_ms, bound_ms, lifetime_ms, grace_ms, tombstone_ms = unpack(ARGV, 1, 5)
 if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms):find('^%d*$')
@@ -89,6 +117,7 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
       and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended') and id ~= '' and #id <= 128
       and #user <= 256 and #connection <= 256 and #node <= 256 and not find(id .. user .. connection .. node, '[\128-\255]')
       and not seen[record_key] and (connection == '' or not seen[connection_key])
+      and not (tell and streams[keys[stream_at + place]] == 'foreign')
     if not ordinary then break end
     local session = { id, rest, record_key, pack_fields('>BBBI2I2I2I3I3I2', 2, 1,
       status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed)
@@ -363,6 +392,7 @@ for place = 1, count do
     record = record_new(record_status(status), user, connection, node, entries, listed, ttl,
       lifetime, op_id, now),
     stale = args_stale(op_id, bound, tombstone, now),
+    foreign = tell and streams[KEYS[stream_at + place]] == 'foreign',
   }
 end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('EXISTS', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'EXISTS', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
@@ -370,6 +400,9 @@ local reply = { 'ok', now }
 for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record
   local vacant, fresh = session_vacant(record_key, keys, record.node)
-  if not vacant or session.stale or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + place) then reply[#reply + 1] = place end
+  if not vacant or session.stale or session.foreign
+    or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + place) then
+    reply[#reply + 1] = place
+  end
 end
 return reply

@@ -1,44 +1,73 @@
-local function event_teller(first)
-  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+local function event_teller(first, own)
+  if not first then return end
+  local keep, partition, expiry = ARGV[#ARGV], KEYS[first], KEYS[first + 1]
   if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
-  local may, key = redis.acl_check_cmd, partition
-  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
-    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
-  end
+  local lives, is_due = { [expiry] = 'no stream' }, false
   for at = first, #KEYS do
     local stream = KEYS[at]
-    if not state[stream] then
+    if not lives[stream] then
       local kind = redis.call('TYPE', stream).ok
-      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
-      state[stream] = kind
+      if kind == 'stream' then
+        lives[stream] = redis.call('PTTL', stream)
+      elseif kind == 'none' then
+        lives[stream] = -2
+      elseif at <= first + 1 + (own or #KEYS) then
+        return nil, { 'corrupt', 'events' }
+      else
+        lives[stream] = 'foreign'
+      end
+      is_due = is_due or kind == 'none' or kind == 'stream' and lives[stream] < 604800000
     end
   end
-  local function put(stream, what, why, id, user, connection, node, version, new_id)
-    local known = state[stream]
-    if known == 'none' then
-      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
-        'version', '0')
+  local may, lacks = redis.acl_check_cmd, nil
+  if may then
+    lacks = not (may('XADD', partition) and may('SET', partition))
+      or is_due and not (may('PEXPIRE', partition) and may('ZADD', partition))
+  else
+    local tried = redis.pcall('XADD', partition, 'x', '', '').err
+    if not tried:find('OOM ', 1, true) then
+      tried = tried .. redis.pcall('SET', partition, '', 'x').err
+      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
     end
-    if new_id then
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
-    else
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version)
-    end
-    if known ~= 'told' then
-      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
-      state[stream] = 'told'
-    end
+  end
+  if lacks then
+    local told = 'NOPERM cloakroom: the user may not run XADD, SET, PEXPIRE or ZADD'
+    error(may and { err = told } or '-' .. told)
   end
   return function(at, other, what, why, id, user, connection, node, version, new_id)
-    put(partition, what, why, id, user, connection, node, version, new_id)
     local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
-    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
-    if before ~= partition and before ~= here then
-      put(before, what, why, id, user, connection, node, version, new_id)
-    end
-  end
+    local stream = partition
+    repeat
+      local left = lives[stream]
+      if left == -2 then
+        redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+          'version', '0')
+      end
+      if left ~= 'foreign' and new_id then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+      elseif left ~= 'foreign' then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version)
+      end
+      if left ~= 'foreign' and left < 604800000 then
+        redis.call('PEXPIRE', stream, 1209600000)
+        lives[stream] = 1209600000
+        local ends_at = stream == partition and (tonumber(ARGV[1]) or redis.call('TIME')[1] * 1000) + 1209600000
+        if ends_at and redis.pcall('ZADD', expiry, 'GT', 'CH', ends_at, '') == 1 then
+          redis.call('PEXPIRE', expiry, 1209600000)
+        end
+      end
+      if stream == partition and here ~= partition then
+        stream = here
+      elseif stream ~= before and before ~= partition then
+        stream = before
+      else
+        stream = nil
+      end
+    until not stream
+  end, nil, lives
 end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
@@ -255,11 +284,10 @@ local function wrong_index(key, id, wanted, needed)
   return wrong_entry(key, id, wanted) or (wanted and wrong_goes_before(key, needed) and 'short') or nil
 end
 local events = #ARGV == 9
-if #ARGV ~= 8 and not events or #KEYS ~= (events and 9 or 7) then
+if #ARGV ~= 8 and not events or #KEYS ~= (events and 10 or 7) then
   return redis.error_reply('ERR cloakroom mend_session: 7 KEYS and 8 ARGV')
 end
-local tell, untold
-if events then tell, untold = event_teller(8) end
+local tell, untold = event_teller(events and 8)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key, holder_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
@@ -332,8 +360,8 @@ end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key) and may('ZSCORE', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM', 'ZSCORE' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 if wrong.record then redis.call('PEXPIRE', record_key, rest) end
 if wrong.expiry == 'stray' then
-  if tell and not record then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
   redis.call('ZREM', expiry_key, id)
+  if tell and not record then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
 elseif wrong.expiry then
   index_expiry(expiry_key, id, live, grace, now, true)
   local deadline = tonumber(redis.call('ZSCORE', expiry_key, ''))
@@ -356,7 +384,7 @@ if wrong.connection == 'stray' then
 elseif wrong.connection == 'short' then
   index_keep(connection_key, rest, grace)
 elseif detached then
-  session_detach(record_key, node_key, id, detached, '', now, tell, 9, 'taken_over')
+  session_detach(record_key, node_key, id, detached, '', now, tell, 10, 'taken_over')
 elseif wrong.connection then
   redis.call('SET', connection_key, id, 'PX', rest)
 end

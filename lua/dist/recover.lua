@@ -1,44 +1,73 @@
-local function event_teller(first)
-  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+local function event_teller(first, own)
+  if not first then return end
+  local keep, partition, expiry = ARGV[#ARGV], KEYS[first], KEYS[first + 1]
   if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
-  local may, key = redis.acl_check_cmd, partition
-  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
-    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
-  end
+  local lives, is_due = { [expiry] = 'no stream' }, false
   for at = first, #KEYS do
     local stream = KEYS[at]
-    if not state[stream] then
+    if not lives[stream] then
       local kind = redis.call('TYPE', stream).ok
-      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
-      state[stream] = kind
+      if kind == 'stream' then
+        lives[stream] = redis.call('PTTL', stream)
+      elseif kind == 'none' then
+        lives[stream] = -2
+      elseif at <= first + 1 + (own or #KEYS) then
+        return nil, { 'corrupt', 'events' }
+      else
+        lives[stream] = 'foreign'
+      end
+      is_due = is_due or kind == 'none' or kind == 'stream' and lives[stream] < 604800000
     end
   end
-  local function put(stream, what, why, id, user, connection, node, version, new_id)
-    local known = state[stream]
-    if known == 'none' then
-      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
-        'version', '0')
+  local may, lacks = redis.acl_check_cmd, nil
+  if may then
+    lacks = not (may('XADD', partition) and may('SET', partition))
+      or is_due and not (may('PEXPIRE', partition) and may('ZADD', partition))
+  else
+    local tried = redis.pcall('XADD', partition, 'x', '', '').err
+    if not tried:find('OOM ', 1, true) then
+      tried = tried .. redis.pcall('SET', partition, '', 'x').err
+      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
     end
-    if new_id then
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
-    else
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version)
-    end
-    if known ~= 'told' then
-      if redis.call('PTTL', stream) < 604800000 then redis.call('PEXPIRE', stream, '1209600000') end
-      state[stream] = 'told'
-    end
+  end
+  if lacks then
+    local told = 'NOPERM cloakroom: the user may not run XADD, SET, PEXPIRE or ZADD'
+    error(may and { err = told } or '-' .. told)
   end
   return function(at, other, what, why, id, user, connection, node, version, new_id)
-    put(partition, what, why, id, user, connection, node, version, new_id)
     local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
-    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
-    if before ~= partition and before ~= here then
-      put(before, what, why, id, user, connection, node, version, new_id)
-    end
-  end
+    local stream = partition
+    repeat
+      local left = lives[stream]
+      if left == -2 then
+        redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+          'version', '0')
+      end
+      if left ~= 'foreign' and new_id then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+      elseif left ~= 'foreign' then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version)
+      end
+      if left ~= 'foreign' and left < 604800000 then
+        redis.call('PEXPIRE', stream, 1209600000)
+        lives[stream] = 1209600000
+        local ends_at = stream == partition and (tonumber(ARGV[1]) or redis.call('TIME')[1] * 1000) + 1209600000
+        if ends_at and redis.pcall('ZADD', expiry, 'GT', 'CH', ends_at, '') == 1 then
+          redis.call('PEXPIRE', expiry, 1209600000)
+        end
+      end
+      if stream == partition and here ~= partition then
+        stream = here
+      elseif stream ~= before and before ~= partition then
+        stream = before
+      else
+        stream = nil
+      end
+    until not stream
+  end, nil, lives
 end
 local ARGS_NO_TOKEN = ('\0'):rep(8)
 local function args_integer(text, name, least, most)
@@ -307,13 +336,12 @@ local function lease_read(key, now)
 end
 local count = (#KEYS - 7) / 3
 local events = #ARGV ~= #KEYS + 2
-if events then count = (#KEYS - 10) / 3 end
+if events then count = (#KEYS - 11) / 3 end
 if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 10 then
   return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each a session, at most 200')
 end
-local stream_at = count * 3 + 9
-local tell, untold
-if events then tell, untold = event_teller(stream_at - 1) end
+local stream_at = count * 3 + 10
+local tell, untold = event_teller(events and stream_at - 2)
 if untold then return untold end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
@@ -340,13 +368,16 @@ if index_foreign(node_key) then return { 'corrupt', 'node' } end
 if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
-local left, written = 0, 0
+local left, written, seen = 0, 0, {}
 for place = 1, count do
   local at = place * 3 + 5
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
   local id, user, connection = unpack(ARGV, at + 2, at + 4)
   local record, pointer, unread = session_read_head(record_key, connection_key, connection, now)
-  if unread then
+  local is_named_again = seen[id]
+  seen[id] = true
+  if is_named_again then
+  elseif unread then
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= 1 or record.node ~= node then
     gone[#gone + 1] = id

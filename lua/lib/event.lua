@@ -1,52 +1,88 @@
 -- event: what becomes of sessions, told in streams: that of the partition, and those of the nodes that have or had them.
 
-local EVENT_TTL, EVENT_TTL_LEAST = '1209600000', 604800000 -- two weeks and one: for so long a reader may be away
+local EVENT_TTL, EVENT_TTL_LEAST = 1209600000, 604800000 -- two weeks and one: for so long a reader may be away
 
--- Of a call that asks for events, the function that tells one: of the session's node and the one before, if there are any,
--- it takes which of KEYS is the stream. How many events a stream keeps is the last argument; the streams are the keys from
--- `first` on, and the first of them, the partition's, stands in for that of no node. Or nil, and the reply for a foreign
--- type. An event comes before the record that notes the change: so who repeats a call that was refused a command tells it
--- twice, but never not at all.
-local function event_teller(first)
-  local keep, partition, state = ARGV[#ARGV], KEYS[first], {}
+-- The function that tells an event, which takes which of KEYS are the streams of the session's node and of the one before,
+-- if there are any. `first` is which of KEYS is the partition's stream, which stands in for that of no node, or false where
+-- the call asks for no events: then there is nothing to tell by. Behind it stand the expiry index and the streams of nodes, of
+-- which the first `own` are the call's own; nil: all. How many events a stream keeps is the last argument.
+-- Nil, and the reply for a foreign type, where one of those is. The rest are of sessions that the call ends beside its own: a
+-- foreign one keeps nobody from that, and is told nothing; `lives` says which are, and of the others how long they live.
+-- An event comes before the record that notes the change: so who repeats a call that was refused a command tells it twice,
+-- but never not at all.
+local function event_teller(first, own)
+  if not first then return end
+  local keep, partition, expiry = ARGV[#ARGV], KEYS[first], KEYS[first + 1]
   if not keep:find('^[1-9]%d*$') or #keep > 9 then error('cloakroom: events is no integer from 1 to 999999999') end
-  local may, key = redis.acl_check_cmd, partition
-  if may and not (may('XADD', key) and may('PTTL', key) and may('PEXPIRE', key) and may('SET', key)) then
-    error({ err = 'NOPERM cloakroom: the user may not run XADD, PTTL, PEXPIRE or SET' })
-  end
+  local lives, is_due = { [expiry] = 'no stream' }, false
   for at = first, #KEYS do
     local stream = KEYS[at]
-    if not state[stream] then
+    if not lives[stream] then
       local kind = redis.call('TYPE', stream).ok
-      if kind ~= 'stream' and kind ~= 'none' then return nil, { 'corrupt', 'events' } end
-      state[stream] = kind
+      if kind == 'stream' then
+        lives[stream] = redis.call('PTTL', stream)
+      elseif kind == 'none' then
+        lives[stream] = -2
+      elseif at <= first + 1 + (own or #KEYS) then
+        return nil, { 'corrupt', 'events' }
+      else
+        lives[stream] = 'foreign'
+      end
+      is_due = is_due or kind == 'none' or kind == 'stream' and lives[stream] < EVENT_TTL_LEAST
     end
   end
-  local function put(stream, what, why, id, user, connection, node, version, new_id)
-    local known = state[stream]
-    -- Who reads from the beginning finds there that nothing was before.
-    if known == 'none' then
-      redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
-        'version', '0')
+  local may, lacks = redis.acl_check_cmd, nil
+  if may then
+    lacks = not (may('XADD', partition) and may('SET', partition))
+      or is_due and not (may('PEXPIRE', partition) and may('ZADD', partition))
+  else
+    -- Redis 6.2 cannot be asked. It looks at the ACL before it looks at arguments, and these are in vain. Where memory is full
+    -- none is to be the first write, behind which anything would be stored.
+    local tried = redis.pcall('XADD', partition, 'x', '', '').err
+    if not tried:find('OOM ', 1, true) then
+      tried = tried .. redis.pcall('SET', partition, '', 'x').err
+      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
     end
-    if new_id then
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
-    else
-      redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
-        'connection', connection, 'node', node, 'version', version)
-    end
-    if known ~= 'told' then
-      if redis.call('PTTL', stream) < EVENT_TTL_LEAST then redis.call('PEXPIRE', stream, EVENT_TTL) end
-      state[stream] = 'told'
-    end
+  end
+  if lacks then
+    local told = 'NOPERM cloakroom: the user may not run XADD, SET, PEXPIRE or ZADD'
+    error(may and { err = told } or '-' .. told)
   end
   return function(at, other, what, why, id, user, connection, node, version, new_id)
-    put(partition, what, why, id, user, connection, node, version, new_id)
     local here, before = at and KEYS[at] or partition, other and KEYS[other] or partition
-    if here ~= partition then put(here, what, why, id, user, connection, node, version, new_id) end
-    if before ~= partition and before ~= here then
-      put(before, what, why, id, user, connection, node, version, new_id)
-    end
-  end
+    local stream = partition
+    repeat
+      local left = lives[stream]
+      -- Who reads from the beginning finds there that nothing was before.
+      if left == -2 then
+        redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
+          'version', '0')
+      end
+      if left ~= 'foreign' and new_id then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version, 'new_id', new_id)
+      elseif left ~= 'foreign' then
+        redis.call('XADD', stream, 'MAXLEN', '~', keep, '*', 'what', what, 'why', why, 'id', id, 'user', user,
+          'connection', connection, 'node', node, 'version', version)
+      end
+      if left ~= 'foreign' and left < EVENT_TTL_LEAST then
+        redis.call('PEXPIRE', stream, EVENT_TTL)
+        lives[stream] = EVENT_TTL
+        -- The expiry index lives as long as the partition's stream, or of what expires while nobody reaps nothing would say
+        -- that it was there. See index_expiry.
+        local ends_at = stream == partition and (tonumber(ARGV[1]) or redis.call('TIME')[1] * 1000) + EVENT_TTL
+        if ends_at and redis.pcall('ZADD', expiry, 'GT', 'CH', ends_at, '') == 1 then
+          redis.call('PEXPIRE', expiry, EVENT_TTL)
+        end
+      end
+      if stream == partition and here ~= partition then
+        stream = here
+      elseif stream ~= before and before ~= partition then
+        stream = before
+      else
+        stream = nil
+      end
+    until not stream
+  end, nil, lives
 end

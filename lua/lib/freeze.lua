@@ -36,6 +36,11 @@ local function freeze_join(record, speaks_until)
     freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. record.body
 end
 
+-- The status of a session but for its freeze, which nobody is told of.
+local function freeze_status(record)
+  return record.freeze and record.freeze.status or record.status
+end
+
 local function freeze_end(record)
   record.status, record.freeze = record.freeze.status, nil
 end

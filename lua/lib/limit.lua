@@ -45,7 +45,7 @@ local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry
   for at = 0, count * 3 - 1, 3 do
     local id, connection, node = unpack(ARGV, arg_at + at, arg_at + at + 2)
     local record_key, connection_key, node_key = unpack(KEYS, key_at + at, key_at + at + 2)
-    declared[#declared + 1] = id
+    if not declared[id] then declared[#declared + 1] = id end
     declared[id] = {
       record_key = record_key, connection = connection, node = node, stream = stream_at + at / 3,
       keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key },

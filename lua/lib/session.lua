@@ -175,9 +175,10 @@ local function session_set_aside(record_key, keys, id, record, pointer, aside_ke
   local expires_at = redis.call('ZSCORE', keys.expiry, id)
   if not expires_at or tonumber(expires_at) > now then return end
   record = record or { user = '', connection = '', node = '', version = 0 }
-  session_tell(tell, stream, 'ended', 'corrupt', id, record, record.version)
   redis.call('RENAME', record_key, aside_key)
   redis.call('PEXPIRE', aside_key, ttl)
+  -- Behind a write that memory cannot refuse: where that is full, an event would be refused as the first.
+  session_tell(tell, stream, 'ended', 'corrupt', id, record, record.version)
   session_clear(keys, id, record, pointer, now)
 end
 

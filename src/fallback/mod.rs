@@ -5,6 +5,7 @@ pub(crate) mod breaker;
 pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod coordinator;
+pub(crate) mod event_store;
 pub(crate) mod ledger;
 pub(crate) mod local_sessions;
 pub(crate) mod maybe_missing;

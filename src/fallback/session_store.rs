@@ -13,6 +13,7 @@ use crate::model::{
     PageRequest, Patch, Patched, Readiness, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector,
     Session, SessionId, SessionRef, UserDeleted, require_name,
 };
+use crate::store::event_store::EventStore;
 use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
 
@@ -291,5 +292,9 @@ impl SessionStore for FallbackStore {
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
         let store = self.store.as_node(identity);
         Arc::new(Self { identity: Some(identity.clone()), store, ..self.clone() })
+    }
+
+    fn event_store(&self) -> Option<&dyn EventStore> {
+        Some(self)
     }
 }

@@ -11,6 +11,7 @@ use crate::memory::events::AT_ONCE;
 use crate::memory::store::MemoryStore;
 use crate::model::{EntryId, Error, EventsFrom, EventsPosition, Result, Told, require_name, require_runtime};
 use crate::store::event_store::{EventStore, EventStream, Part};
+use crate::store::meter;
 
 #[async_trait]
 impl EventStore for MemoryStore {
@@ -62,7 +63,8 @@ async fn walk(
             at: entry(read),
             told: Some(Told::Lagged { partition: 0 }),
         });
-        let events = batch.events.into_iter().map(|(place, event)| Part {
+        let oldest = batch.events.first().map(|(_, _, told)| *told);
+        let events = batch.events.into_iter().map(|(place, event, _)| Part {
             partition: 0,
             at: entry(place),
             told: Some(Told::Event(event)),
@@ -78,6 +80,7 @@ async fn walk(
                 return;
             }
         }
+        oldest.iter().for_each(|told| meter::EVENTS_LAG.record(told, &[]));
         if is_at_the_end && count.changed().await.is_err() {
             return;
         }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::model::Event;
+use crate::store::meter::Beginning;
 
 /// How many a reader takes at once.
 pub(crate) const AT_ONCE: usize = 256;
@@ -20,8 +21,8 @@ pub(crate) struct Events {
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Each with the node that the session was at before.
-    told: VecDeque<(Event, String)>,
+    /// Each with the node that the session was at before, and when it was told.
+    told: VecDeque<(Event, String, Beginning)>,
     /// How many there were so far, those that are gone included.
     count: u64,
 }
@@ -39,7 +40,7 @@ impl Events {
 
     pub(crate) fn tell(&self, event: Event, before: String, keep: usize) {
         let mut kept = self.kept();
-        kept.told.push_back((event, before));
+        kept.told.push_back((event, before, Beginning::now()));
         while kept.told.len() > keep {
             kept.told.pop_front();
         }
@@ -75,11 +76,11 @@ impl Events {
         let concerns = |event: &Event, before: &String| {
             node.is_none_or(|node| event.node.as_deref() == Some(node) || before == node)
         };
-        let events = places.clone().filter(|(_, (event, before))| concerns(event, before));
+        let events = places.clone().filter(|(_, (event, before, _))| concerns(event, before));
         Batch {
             has_lagged,
             read: places.last().map_or(read, |(place, _)| place),
-            events: events.map(|(place, (event, _))| (place, event.clone())).collect(),
+            events: events.map(|(place, (event, _, told))| (place, event.clone(), *told)).collect(),
         }
     }
 }
@@ -88,5 +89,6 @@ impl Events {
 pub(crate) struct Batch {
     pub(crate) has_lagged: bool,
     pub(crate) read: u64,
-    pub(crate) events: Vec<(u64, Event)>,
+    /// Each with its place, and when it was told.
+    pub(crate) events: Vec<(u64, Event, Beginning)>,
 }

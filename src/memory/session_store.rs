@@ -16,6 +16,7 @@ use crate::model::{
     PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
     SessionId, SessionRef, UserDeleted,
 };
+use crate::store::event_store::EventStore;
 use crate::store::session_store::SessionStore;
 
 #[async_trait]
@@ -114,5 +115,9 @@ impl SessionStore for MemoryStore {
 
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
         Arc::new(Self { identity: Some(identity.clone()), ..self.clone() })
+    }
+
+    fn event_store(&self) -> Option<&dyn EventStore> {
+        Some(self)
     }
 }

@@ -49,6 +49,17 @@ pub enum EventKind {
     Ended(Ending),
 }
 
+impl EventKind {
+    /// The id under which the session goes on, if it has another one now: then it has not ended, though this id has.
+    #[must_use]
+    pub fn goes_on_as(&self) -> Option<&SessionId> {
+        match self {
+            Self::Rotated(id) | Self::LoggedIn(id) | Self::Ended(Ending::Login(id)) => Some(id),
+            _ => None,
+        }
+    }
+}
+
 /// Why a session is no more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -59,13 +70,13 @@ pub enum Ending {
     Evicted,
     /// It expired, and was reaped.
     Expired,
-    /// A login took it to another partition, under this id.
+    /// A login took it to another partition, or to the new store of a `DrainingStore`, where it arrives under this id: it goes on.
     Login(SessionId),
     /// It was the copy of a migration that was broken off.
     Withdrawn,
     /// It was found corrupt, and set aside.
     Corrupt,
-    /// It went by the TTL of its record, before a reaper came. Only its id is known.
+    /// It went by the TTL of its record, before a reaper came. Only its id is known, so no node is told.
     Lost,
 }
 

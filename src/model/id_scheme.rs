@@ -1,5 +1,6 @@
 //! How the engine makes ids.
 
+use crate::model::id_draw;
 use crate::model::new_id::NewId;
 use crate::model::operation_id::OperationId;
 use crate::model::random::random;
@@ -20,18 +21,19 @@ pub enum IdScheme {
 impl IdScheme {
     /// The id that a call makes: the same when the call is repeated, or its retry would make another session.
     pub(crate) fn generate(self, operation: &OperationId) -> NewId {
-        self.of_seed(operation.seed())
+        match self {
+            Self::Uuid => SessionId::uuid_of(operation.seed()).into(),
+            // Not of the seed itself: whoever has the token would have that, and by what is stored of the call the tokens of
+            // all sessions that it made.
+            Self::Token => id_draw::token(operation, |_| true).into(),
+        }
     }
 
     /// The id that a call makes that nobody repeats.
     pub(crate) fn random(self) -> NewId {
-        self.of_seed(&random())
-    }
-
-    fn of_seed(self, seed: &[u8; 32]) -> NewId {
         match self {
-            Self::Uuid => SessionId::uuid_of(seed).into(),
-            Self::Token => Token::of_seed(seed).into(),
+            Self::Uuid => SessionId::uuid_of(&random()).into(),
+            Self::Token => Token::random().into(),
         }
     }
 
@@ -72,6 +74,13 @@ mod tests {
         assert_ne!(operation.nth(7), OperationId::random().nth(7));
         let seeds: std::collections::HashSet<_> = all.iter().map(|id| *id.seed()).collect();
         assert_eq!(seeds.len(), 100);
+    }
+
+    #[test]
+    fn a_token_tells_nothing_of_the_seed_of_its_call() {
+        let operation = OperationId::random();
+        let made = IdScheme::Token.generate(&operation).token.unwrap();
+        assert_ne!(made, Token::of_seed(operation.seed()));
     }
 
     #[test]

@@ -272,8 +272,8 @@ impl Call {
         cmd
     }
 
-    /// The same of a script that tells events, if the namespace has some: with the streams of the partition and of nodes, in
-    /// the order in which the script takes their indexes. The caller ends with `events_argument`.
+    /// The same of a script that tells events, if the namespace has some: with the stream of the partition, the expiry index,
+    /// which lives as long, and the streams of nodes, in the order in which the script takes their indexes. The caller ends with `events_argument`.
     pub(crate) fn evalsha_telling<'k, T: AsRef<[u8]>>(
         &self,
         script: &Script,
@@ -283,7 +283,8 @@ impl Call {
         if self.rules().events == 0 {
             return self.evalsha(script, keys);
         }
-        let streams: Vec<Vec<u8>> = std::iter::once(self.keys().events())
+        let streams: Vec<Vec<u8>> = [self.keys().events(), self.keys().expiry()]
+            .into_iter()
             .chain(nodes.into_iter().map(|node| self.keys().events_of(node)))
             .collect();
         let mut names: Vec<&[u8]> = Vec::new();

@@ -1,12 +1,13 @@
 //! What became of sessions, read from the streams of a namespace: a task for each partition, all over one connection per
 //! server.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use redis::{Cmd, Pipeline, Value};
+use tokio::sync::futures::Notified;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -15,19 +16,26 @@ use crate::model::{
 };
 use crate::redis::event_entry::Entry;
 use crate::redis::store::RedisStore;
+use crate::redis::transport::connection::Connection;
 use crate::redis::transport::delivery::Delivery;
-use crate::redis::transport::listener::Listener;
+use crate::redis::transport::listener::{Listener, Lookout, ReadOn};
 use crate::redis::transport::redirect::Redirect;
 use crate::redis::transport::server_error::server_code;
+use crate::redis::transport::servers::Servers;
 use crate::store::event_store::{EventStore, EventStream, Part};
+use crate::store::meter;
 use crate::stored::partitions::Partition;
 use crate::stored::slot::Slot;
 
 /// How many entries are read at once.
 const AT_ONCE: usize = 256;
 
-/// How long a reader waits for word of changes: then it looks, for a connection may have fallen silent.
+/// How long a connection may be silent on which a reader waits for word of changes: then one looks, for it may be dead, or
+/// lead to a server that is not the master any more.
 const LOOKED_AFTER: Duration = Duration::from_secs(5);
+
+/// How often it is noted that a reader waits for whoever listens.
+const NOTED_EVERY: Duration = Duration::from_secs(5);
 
 /// How often it looks where the server does not tell.
 const POLLED_EVERY: Duration = Duration::from_millis(25);
@@ -68,6 +76,7 @@ impl RedisStore {
                 next: next.clone(),
                 tell: tell.clone(),
                 listener: None,
+                lookout: None,
             };
             tokio::spawn(reader.run()).abort_handle()
         });
@@ -182,6 +191,8 @@ struct Reader {
     tell: mpsc::Sender<Part>,
     /// Where it looked last: the connection lives for as long as somebody has it.
     listener: Option<Arc<Listener>>,
+    /// That it looks for all readers of its server, until it has.
+    lookout: Option<Lookout>,
 }
 
 /// What a look at the stream came to.
@@ -211,6 +222,7 @@ impl Reader {
                 }
                 Err(Over) => return,
             };
+            self.lookout = None;
             tokio::time::sleep(wait).await;
         }
     }
@@ -230,6 +242,7 @@ impl Reader {
         let changed = listener.ear.of(&self.key);
         let mut changed = pin!(changed.notified());
         changed.as_mut().enable();
+        let read_on = listener.read_on();
         let Ok(connection) = listener.pool.connection(until).await else { return Ok(false) };
         let (mut link, cmd) = (connection.link.clone(), self.range());
         let answer = connection.outcome(pin!(cmd.query_async::<Value>(&mut link)), until).await;
@@ -250,13 +263,21 @@ impl Reader {
                 return Ok(false);
             }
         };
+        self.lookout = None;
         let Some(entries) = Entry::all(&answer) else { return Ok(false) };
-        match self.take(entries).await? {
+        match self.take(entries, &connection).await? {
             Look::More => Ok(true),
             Look::UpToDate if is_led_on => Ok(false),
             Look::UpToDate => {
-                let most = if listener.ear.is_told() { LOOKED_AFTER } else { POLLED_EVERY };
-                let _ = tokio::time::timeout(most, changed).await;
+                self.lookout = match sender.servers() {
+                    _ if !listener.ear.is_told() => {
+                        let _ = tokio::time::timeout(POLLED_EVERY, changed).await;
+                        None
+                    }
+                    Servers::One(_) => word(&listener, read_on, changed).await,
+                    // Who has the slot of another partition need not have this one's.
+                    Servers::Cluster(_) => word(&listener, None, changed).await,
+                };
                 Ok(true)
             }
         }
@@ -269,24 +290,59 @@ impl Reader {
     }
 
     /// Tells what was read.
-    async fn take(&mut self, entries: Vec<Entry>) -> Result<Look, Over> {
+    async fn take(&mut self, entries: Vec<Entry>, read_on: &Connection) -> Result<Look, Over> {
         let (count, is_empty) = (entries.len(), entries.is_empty());
         let Some(news) = self.next.news(entries) else {
             let lagged = Told::Lagged { partition: self.partition.number() };
             self.next = self.next.after_a_gap(is_empty);
-            self.tell(Some(lagged)).await?;
+            self.tell(Some(lagged), || {}).await?;
             return Ok(if is_empty { Look::UpToDate } else { Look::More });
         };
+        let oldest = news.first().map(|first| first.id.ms);
+        let is_behind =
+            |written_ms| meter::behind(written_ms, read_on.clock().no_later_than(std::time::Instant::now()));
         for entry in news {
-            let told = entry.event().map(Told::Event);
+            let (told, written_ms) = (entry.event().map(Told::Event), entry.id.ms);
             self.next = Next::Behind { at: entry.id, fields: Some(entry.fields) };
-            self.tell(told).await?;
+            self.tell(told, || is_behind(written_ms)).await?;
         }
+        oldest.into_iter().for_each(is_behind);
         Ok(if count > AT_ONCE { Look::More } else { Look::UpToDate })
     }
 
-    async fn tell(&self, told: Option<Told>) -> Result<(), Over> {
+    /// Tells whoever listens, as soon as there is room; as long as there is none, it notes now and then that it waits.
+    async fn tell(&self, told: Option<Told>, waits: impl Fn()) -> Result<(), Over> {
         let part = Part { partition: self.partition.number(), at: self.next.entry(), told };
-        self.tell.send(part).await.map_err(|_| Over)
+        let mut room = pin!(self.tell.reserve());
+        loop {
+            match tokio::time::timeout(NOTED_EVERY, room.as_mut()).await {
+                Ok(room) => return room.map(|room| room.send(part)).map_err(|_| Over),
+                Err(_) => waits(),
+            }
+        }
+    }
+}
+
+/// Waits for word that what was read has changed, or until the connection was silent for long: then this reader
+/// is to look, and the others will have heard.
+async fn word(
+    listener: &Listener,
+    read_on: Option<ReadOn>,
+    mut changed: Pin<&mut Notified<'_>>,
+) -> Option<Lookout> {
+    let mut most = LOOKED_AFTER;
+    loop {
+        if tokio::time::timeout(most, changed.as_mut()).await.is_ok() {
+            return None;
+        }
+        let lookout = tokio::select! {
+            () = changed.as_mut() => return None,
+            lookout = listener.lookout() => lookout,
+        };
+        let silence = read_on.and_then(|read_on| listener.silence(read_on));
+        match silence.and_then(|silence| LOOKED_AFTER.checked_sub(silence)) {
+            Some(rest) if !rest.is_zero() => most = rest,
+            _ => return Some(lookout),
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::redis::call::Call;
 use crate::redis::commands;
 use crate::redis::store::RedisStore;
 use crate::redis::tidy;
+use crate::store::event_store::EventStore;
 use crate::store::session_store::SessionStore;
 use crate::stored::partitions::Partition;
 
@@ -181,6 +182,10 @@ impl SessionStore for RedisStore {
 
     fn as_node(&self, identity: &NodeIdentity) -> Arc<dyn SessionStore> {
         Arc::new(Self { identity: Some(identity.clone()), ..self.clone() })
+    }
+
+    fn event_store(&self) -> Option<&dyn EventStore> {
+        Some(self)
     }
 }
 

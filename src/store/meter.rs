@@ -78,6 +78,7 @@ meters! {
     Counter SWEEPS = "cloakroom.background.sweeps", "Sweeps of tasks in the background";
     Counter REAPED = "cloakroom.reap.sessions", "What reaping removed, and what it met that cannot be";
     Timer REAP_LAG = "cloakroom.reap.lag", "How long the session had been expired that a batch of the reaper began with";
+    Timer EVENTS_LAG = "cloakroom.events.lag", "How old the first event of a batch was when it was handed to its reader, or what waits for the reader is";
     Counter RECOVERED = "cloakroom.recover.sessions", "Sessions of dead nodes that were taken over";
     Counter LEASES_LOST = "cloakroom.lease.losses", "Leases of nodes that were lost";
     Gauge QUEUED = "cloakroom.migration.queued", "Migrations that wait to be begun";
@@ -177,5 +178,12 @@ pub(crate) fn reaped(reaped: &Reaped, now_ms: Option<u64>) {
     let oldest = reaped.sessions.iter().map(|session| session.expires_at_ms()).min();
     if let (Some(oldest), Some(now_ms)) = (oldest, now_ms) {
         REAP_LAG.record_seconds(now_ms.saturating_sub(oldest) as f64 / 1000.0, &[]);
+    }
+}
+
+/// A reader of events was handed what was written then, or waits to be. `now_ms`: a time of the clock that it was written by.
+pub(crate) fn behind(written_ms: u64, now_ms: Option<u64>) {
+    if let Some(now_ms) = now_ms {
+        EVENTS_LAG.record_seconds(now_ms.saturating_sub(written_ms) as f64 / 1000.0, &[]);
     }
 }

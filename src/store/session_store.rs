@@ -10,6 +10,7 @@ use crate::model::{
     PageRequest, Patch, Patched, Reaped, Refreshed, Result, Rotated, Rotation, Rules, Selector, Session,
     SessionId, SessionRef, UserDeleted,
 };
+use crate::store::event_store::EventStore;
 use crate::store::join::join;
 
 /// A store of sessions: what a service does with them. Usable as `Arc<dyn SessionStore>`.
@@ -330,6 +331,12 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # }
     /// ```
     fn with_operation_id(&self, id: OperationId) -> Arc<dyn SessionStore>;
+
+    /// What the store tells of its sessions, for whoever has it as a trait object. `None`: nothing by itself, as a
+    /// [`DrainingStore`](crate::draining::DrainingStore), which is two: read from those.
+    fn event_store(&self) -> Option<&dyn EventStore> {
+        None
+    }
 
     /// The same store, acting for one node while that node holds its lease:
     ///

@@ -1,5 +1,6 @@
 //! What errors say: the cause and the server, in words, and nothing that is secret.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,28 @@ use cloakroom::{
 use crate::support::Context;
 use crate::support::expect::{all_that_is_told, reason, session_id};
 use crate::support::proxy::Proxy;
+
+/// The words that `code` of a type answers, as its source has them.
+fn codes(source: &str) -> BTreeSet<&str> {
+    let bodies = source.split("fn code(").skip(1).map(|behind| behind.split("\n    }\n").next().unwrap());
+    bodies.flat_map(|body| body.split('"').skip(1).step_by(2)).collect()
+}
+
+#[test]
+fn whoever_is_on_call_finds_each_code_of_an_error_once_in_the_docs() {
+    let (_, docs) = include_str!("../../docs/operating.md").split_once("\n## What an error means\n").unwrap();
+    let (section, _) = docs.split_once("\n## ").unwrap();
+    let mut known = codes(include_str!("../../src/model/error.rs"));
+    known.extend(codes(include_str!("../../src/model/refusal.rs")));
+    // Which stands above those of the obstacles; and what only metrics know.
+    assert!(known.remove("not_executed") && section.contains("(`not_executed`)"));
+    known.insert("cancelled");
+    assert!(known.len() > 30);
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let mut told: Vec<&str> = rows.collect();
+    told.sort_unstable();
+    assert_eq!(told, known.into_iter().collect::<Vec<_>>());
+}
 
 /// An error with the kind that it is to be of, and the words.
 fn check(context: &Context, error: &Error, obstacle: Obstacle, words: &str) {

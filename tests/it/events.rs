@@ -1,9 +1,11 @@
 //! What becomes of sessions, read as it is told.
 
+mod faults;
 mod measured;
 mod picture;
 mod replay;
 mod servers;
+mod stores;
 
 use std::time::Duration;
 

@@ -1,6 +1,9 @@
 //! One namespace, worked in by this crate and by the Python and Node clients at once. `clients/interop` installs what
 //! the clients need, and runs it.
 
+mod events;
+mod tokens;
+
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! The feature `metrics`, read through the exporter for Prometheus as a service would install it: what docs/operating.md says
-//! is there, nothing else is, and the dashboard asks for nothing else.
+//! is there, nothing else is, and the dashboard and the alarms ask for nothing else.
 
 // A test that unwraps a wrong answer has found something.
 #![allow(clippy::unwrap_used)]
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cloakroom::background::Reaper;
+use cloakroom::events::{EventStore, EventsFrom, Told};
 use cloakroom::fallback::{FallbackPolicy, FallbackStore};
 use cloakroom::migration::{Destination, MigrationManager, MigrationTask};
 use cloakroom::nodes::{Heartbeat, Lease, LeaseOptions, NodeIdentity, NodeRegistry as _, Recoverer};
@@ -21,6 +22,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const DOCS: &str = include_str!("../../docs/operating.md");
 const DASHBOARD: &str = include_str!("../../docs/dashboard.json");
+const ALARMS: &str = include_str!("../../docs/alerts.yaml");
 
 /// What a user, a node, a connection and a session are called, none of which any label may say.
 const SECRET: &str = "a-secret";
@@ -159,6 +161,7 @@ async fn a_call_that_is_dropped_is_counted_as_cancelled() {
 async fn do_everything(recorded: &Recorded) {
     near_cache(recorded).await;
     reaping(recorded).await;
+    told(recorded).await;
     outage(recorded).await;
     nodes(recorded).await;
     let manager = MigrationManager::builder(memory_with_a_session().await, memory()).build().unwrap();
@@ -209,6 +212,26 @@ async fn reaping(recorded: &Recorded) {
     reaper.stop().await;
     assert_eq!(recorded.value("cloakroom_reap_sessions_total", &[("cloakroom_result", "removed")]), 1.0);
     assert_eq!(recorded.value("cloakroom_reap_lag_seconds_sum", &[]), 100.0);
+}
+
+/// What waits for a reader is as old as it is, in Redis and in memory.
+async fn told(recorded: &Recorded) {
+    let telling = || Rules::new().events(1_000);
+    let server = TestServer::start().unwrap();
+    let redis: Arc<RedisStore> = Arc::new(builder(server.url()).rules(telling()).build().await.unwrap());
+    let in_memory = Arc::new(MemoryStore::builder().rules(telling()).build().unwrap());
+    let mut batches = 0.0;
+    let stores: [(Arc<dyn SessionStore>, Arc<dyn EventStore>); 2] =
+        [(redis.clone(), redis), (in_memory.clone(), in_memory)];
+    for (store, reader) in stores {
+        store.create(new()).await.unwrap();
+        let mut events = reader.events(EventsFrom::Beginning).await.unwrap();
+        assert!(matches!(events.next().await, Some(Told::Event(_))));
+        batches += 1.0;
+        recorded.reaches("cloakroom_events_lag_seconds_count", &[], batches).await;
+    }
+    let lag = recorded.value("cloakroom_events_lag_seconds_sum", &[]);
+    assert!((0.0..60.0).contains(&lag), "{lag} seconds behind");
 }
 
 async fn outage(recorded: &Recorded) {
@@ -329,6 +352,58 @@ fn asked_by(query: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     (names, labels)
 }
 
+/// What a query asks for: metrics, as the table of the docs names them. All of them exist, and so do the labels.
+fn metrics_of(query: &str) -> BTreeSet<String> {
+    let metrics = told_by_the_docs();
+    let (names, labels) = asked_by(query);
+    assert!(!names.is_empty(), "{query}");
+    let (mut asked, mut known) = (BTreeSet::new(), BTreeSet::from(["job".to_owned(), "le".to_owned()]));
+    for name in names {
+        let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
+        let base = base.filter(|base| metrics.contains_key(*base)).unwrap_or(&name);
+        known.extend(metrics.get(base).unwrap_or_else(|| panic!("there is no {name}: {query}")).clone());
+        // A duration has no value of its own, and nothing else has buckets.
+        assert_eq!(base.ends_with("_seconds"), base != name, "{name}: {query}");
+        asked.insert(base.to_owned());
+    }
+    assert!(labels.is_subset(&known), "{labels:?} of {query}");
+    asked
+}
+
+/// The rules of a group of the alarms.
+fn alarms(group: &str) -> Vec<serde_json::Value> {
+    let document: serde_json::Value = serde_yaml_ng::from_str(ALARMS).unwrap();
+    let groups = document["groups"].as_array().unwrap();
+    let found = groups.iter().find(|each| each["name"] == group);
+    found.unwrap()["rules"].as_array().unwrap().clone()
+}
+
+#[test]
+fn each_alarm_of_services_asks_for_metrics_and_labels_that_exist() {
+    let alarms = alarms("cloakroom");
+    assert!(alarms.len() > 10);
+    for alarm in alarms {
+        metrics_of(alarm["expr"].as_str().unwrap());
+    }
+}
+
+#[test]
+fn each_alarm_has_a_row_of_the_docs_that_says_what_to_do_and_each_row_an_alarm() {
+    let (_, table) = DOCS.split_once("| alarm | means | do |\n").unwrap();
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let named = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2));
+    let [mut told, mut named] = [Vec::new(), named.map(str::to_owned).collect::<Vec<_>>()];
+    for alarm in ["cloakroom", "redis"].into_iter().flat_map(alarms) {
+        let severity = alarm["labels"]["severity"].as_str().unwrap();
+        assert!(["page", "ticket"].contains(&severity), "{alarm}");
+        assert!(alarm["annotations"]["summary"].is_string(), "{alarm}");
+        told.push(alarm["alert"].as_str().unwrap().to_owned());
+    }
+    told.sort();
+    named.sort();
+    assert_eq!(told, named);
+}
+
 #[test]
 fn each_query_of_the_dashboard_asks_for_metrics_and_labels_that_exist_and_all_are_asked_for() {
     let metrics = told_by_the_docs();
@@ -342,19 +417,7 @@ fn each_query_of_the_dashboard_asks_for_metrics_and_labels_that_exist_and_all_ar
     assert!(queries.len() > 20);
     let mut asked = BTreeSet::new();
     for query in queries {
-        let (names, labels) = asked_by(query);
-        assert!(!names.is_empty(), "{query}");
-        for name in names {
-            let base = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
-            let base = base.filter(|base| metrics.contains_key(*base)).unwrap_or(&name);
-            let known = metrics.get(base).unwrap_or_else(|| panic!("there is no {name}: {query}"));
-            // A duration has no value of its own, and nothing else has buckets.
-            assert_eq!(base.ends_with("_seconds"), base != name, "{name}: {query}");
-            let is_known = |label: &String| known.contains(label) || ["job", "le"].contains(&label.as_str());
-            // A ratio has labels of either side.
-            assert!(query.contains(" / ") || labels.iter().all(is_known), "{labels:?} of {query}");
-            asked.insert(base.to_owned());
-        }
+        asked.extend(metrics_of(query));
     }
     assert_eq!(asked, metrics.into_keys().collect());
     let mut ids: Vec<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();

@@ -5,6 +5,7 @@
  */
 
 import { setTimeout } from "node:timers/promises";
+import { Epochs } from "./epochs.js";
 import { NotExecutedError } from "./errors.js";
 import { codeOf, Lost } from "./link.js";
 import { SLOTS, slotOf } from "./partitions.js";
@@ -28,7 +29,7 @@ export class Cluster {
   #seeds;
   #owners = Array(SLOTS).fill(undefined);
   #links = new Map();
-  #epoch = 0;
+  #epochs = new Epochs();
   #readAt = -Infinity;
   #reading;
 
@@ -36,6 +37,11 @@ export class Cluster {
   constructor(seeds, connect) {
     this.#seeds = seeds;
     this.#connect = connect;
+  }
+
+  /** The same nodes, over connections of its own. */
+  another() {
+    return new Cluster(this.#seeds, this.#connect);
   }
 
   /** What sends the commands of a tag. */
@@ -51,10 +57,10 @@ export class Cluster {
 
   /** Reads the map at some node, until the deadline. */
   async open(until) {
-    while (this.#epoch === 0) {
+    while (this.#epochs.newest === 0) {
       if (performance.now() >= until) throw new NotExecutedError("connection");
       await this.#read(until);
-      if (this.#epoch === 0) await setTimeout(FIRST_PAUSE);
+      if (this.#epochs.newest === 0) await setTimeout(FIRST_PAUSE);
     }
   }
 
@@ -109,14 +115,19 @@ export class Cluster {
   async #readOnce(until) {
     const known = new Map([...this.#owners.filter(Boolean), ...this.#seeds].map((address) => [nameOf(address), address]));
     const nodes = Array.from(known.values(), (address) => this.node(address));
+    const told = [];
     // Those that are connected come first.
     for (const { address, link } of nodes.sort((one, other) => Number(other.link.isReady) - Number(one.link.isReady))) {
       if (!(await link.ready(Math.min(PATIENCE, until - performance.now())))) continue;
       const [info, slots] = await ask(link, Math.min(until, performance.now() + TO_TELL));
       const epoch = epochOf(info);
-      if (codeOf(info) || !Array.isArray(slots) || epoch === undefined || epoch < this.#epoch) continue;
-      this.#epoch = epoch;
-      this.#owners = ownersOf(slots, address);
+      if (codeOf(info) || !Array.isArray(slots) || epoch === undefined) continue;
+      told.push({ epoch, owners: ownersOf(slots, address) });
+      if (epoch >= this.#epochs.newest) break;
+    }
+    const [newest] = told.sort((one, other) => other.epoch - one.epoch);
+    if (newest && this.#epochs.admit(newest.epoch, told.length === nodes.length ? "all" : "some", performance.now())) {
+      this.#owners = newest.owners;
       this.#readAt = performance.now();
       await this.#forget();
       return;

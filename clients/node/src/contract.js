@@ -8,21 +8,21 @@ import { LONGEST } from "./rules.js";
 
 /**
  * Notes the contract of the scripts in each partition where none is noted, with the number of those where it is not 1, and
- * returns the partitions that there are, and how many events they keep. Refuses to work where a later one is noted, or another number than is wanted. Of two
- * clients that start at once, one writes and both read what it wrote. A server that takes no writes gets no note, and still
- * serves reads and logouts.
+ * returns the partitions that there are, and how many events they keep. Refuses to work where a later one is noted, another
+ * number than is wanted, or another scheme of ids. Of two clients that start at once, one writes and both read what it wrote.
+ * A server that takes no writes gets no note, and still serves reads and logouts.
  */
-export async function agree(servers, namespace, wanted, until) {
+export async function agree(servers, namespace, wanted, idScheme, until) {
   // The partition of the tag 0 comes first, which namespaces of all numbers have: who is refused there has noted nothing
   // anywhere.
   const first = firstTag(namespace);
   await load(servers, first, until);
-  const [count, events] = await noteIn(servers, first, wanted, 0, until);
-  const partitions = new Partitions(namespace, count, events);
+  const [count, events] = await noteIn(servers, first, { wanted, idScheme, events: 0 }, until);
+  const partitions = new Partitions(namespace, count, events, idScheme);
   // Of a cluster one of the masters has to answer. Scripts are loaded by the calls that find another back.
   const homes = servers.homes([first, ...partitions.tags]).filter((tag) => tag !== first);
   const rest = partitions.tags.filter((tag) => tag !== first);
-  const notes = rest.map((tag) => noteIn(servers, tag, count, events, until));
+  const notes = rest.map((tag) => noteIn(servers, tag, { wanted: count, idScheme, events }, until));
   const all = [...homes.map((tag) => load(servers, tag, until)), ...notes];
   await Promise.all(all.map((one) => one.catch(unlessAway)));
   return partitions;
@@ -34,12 +34,13 @@ function unlessAway(error) {
 }
 
 /** Notes it in a partition, and tells how many there are, and how many events each keeps. */
-async function noteIn(servers, tag, wanted, events, until) {
+async function noteIn(servers, tag, { wanted, idScheme, events }, until) {
   const link = servers.at(tag);
   const key = keyOf(bundle.keys.contract, tag, {});
   const count = wanted ?? 1;
-  const words = events > 0 ? [count, events] : count === 1 ? [] : [count];
-  const note = [bundle.contract, ...words].join(" ");
+  // What is not the default; and what comes before that.
+  const more = [...(idScheme === "uuid" ? [] : [idScheme]), ...(events > 0 ? [events] : [])];
+  const note = [bundle.contract, ...(count > 1 || more.length > 0 ? [count] : []), ...more].join(" ");
   const [, noted] = await link.send(
     [
       ["SET", key, note, "NX", "PX", String(LONGEST)],
@@ -50,21 +51,21 @@ async function noteIn(servers, tag, wanted, events, until) {
   if (codeOf(noted) === "WRONGTYPE") throw new CorruptError("contract");
   if (codeOf(noted)) throw new NotExecutedError("server", noted);
   if (noted === null) return [count, events];
-  const [found, kept] = read(noted);
+  const { found, scheme, kept } = read(noted);
   if (wanted !== undefined && found !== wanted) throw new PartitionsError(found, wanted);
+  if (scheme !== idScheme) throw new IdSchemeError(scheme, idScheme);
   await link.send([["PEXPIRE", key, String(LONGEST)]], until);
   return [found, kept];
 }
 
-/** How many partitions are noted, and how many events, under the contract that is known. */
+/** How many partitions are noted, how ids are made and how many events are kept, under the contract that is known. */
 function read(bytes) {
   const words = /^(\d+)(?: (\d+)(?: (uuid|token))?(?: (\d+))?)?$/.exec(bytes.toString("latin1")) ?? [];
   const [, contract, count = "1", scheme = "uuid", events = "0"] = words;
   if (Number(contract) > bundle.contract) throw new ContractError(Number(contract), bundle.contract);
   const found = Number(count);
   if (Number(contract) !== bundle.contract || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
-  if (scheme !== "uuid") throw new IdSchemeError(scheme);
-  return [found, Number(events)];
+  return { found, scheme, kept: Number(events) };
 }
 
 /** What makes one. */

@@ -70,9 +70,10 @@ export class PartitionsError extends RefusedError {
   readonly found: number;
   readonly wanted: number;
 }
-/** The namespace has ids of another scheme than this client makes: the hashes of tokens. */
+/** The namespace has ids of another scheme than the rules say: that is fixed when it is made. */
 export class IdSchemeError extends RefusedError {
-  readonly found: string;
+  readonly found: "uuid" | "token";
+  readonly wanted: "uuid" | "token";
 }
 /** The server's ACL forbids the user something that a store needs, so it does not start. */
 export class ForbiddenError extends RefusedError {

@@ -176,11 +176,12 @@ export class PartitionsError extends RefusedError {
   }
 }
 
-/** The namespace has ids of another scheme than this client makes: the hashes of tokens. */
+/** The namespace has ids of another scheme than the rules say: that is fixed when it is made. */
 export class IdSchemeError extends RefusedError {
-  constructor(found) {
-    super("scheme", `the namespace has ids of the scheme ${found}, and this client makes uuid`);
+  constructor(found, wanted) {
+    super("scheme", `the namespace has ids of the scheme ${found}, not ${wanted}: that is fixed when it is made`);
     this.found = found;
+    this.wanted = wanted;
   }
 }
 

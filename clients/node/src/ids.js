@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { InvalidError } from "./errors.js";
+import { PREFIX, Token } from "./token.js";
 
 const SESSION_ID_BYTES = 128;
 const NAME_BYTES = 256;
@@ -35,6 +36,14 @@ export class OperationId {
     return same;
   }
 
+  /** The same, for a call that what is stored tells of by more than its id: it goes by a bound of its own. */
+  ofAFirstCall() {
+    const same = this.#copy();
+    same.#made = performance.now();
+    same.#isOfARepeat = false;
+    return same;
+  }
+
   #copy() {
     const copy = new OperationId();
     copy.#seed = this.#seed;
@@ -65,6 +74,14 @@ export class OperationId {
     for (let place = 0; ; place++) {
       const digits = createHash("sha512").update("draw").update(this.#seed).update(String(place)).digest("hex");
       for (let at = 0; at + TAIL <= digits.length; at += TAIL) yield head + digits.slice(at, at + TAIL);
+    }
+  }
+
+  /** Tokens one after the other, the same for the same call. None tells another, nor what they are made of. */
+  *tokens() {
+    for (let place = 0; ; place++) {
+      const digest = createHash("sha512").update("token").update(this.#seed).update(String(place)).digest();
+      yield Token.ofSeed(digest.subarray(0, 32));
     }
   }
 
@@ -123,15 +140,14 @@ export function shortHash(id) {
   return createHash("sha1").update(id).digest("hex").slice(0, 8);
 }
 
-/** How the tokens of other clients begin: docs/tokens.md. */
-const TOKEN_PREFIX = "ckt_";
-
 export function isSessionId(id) {
   return isText(id) && id !== "" && Buffer.byteLength(id) <= SESSION_ID_BYTES;
 }
 
 export function checkSessionId(id) {
-  if (isText(id) && id.startsWith(TOKEN_PREFIX)) throw new InvalidError("session id", "is a token, whose hash is the id");
+  if (isText(id) && id.startsWith(PREFIX)) {
+    throw new InvalidError("session id", "is a token: whoever holds one is asked for it by Token.parse");
+  }
   if (!isSessionId(id)) throw new InvalidError("session id", `must be text of 1 to ${SESSION_ID_BYTES} bytes`);
   return id;
 }

@@ -37,6 +37,11 @@ export class Link {
     });
   }
 
+  /** The same server, over a connection of its own. */
+  another() {
+    return new Link(this.#client.duplicate()).begin();
+  }
+
   /** What sends the commands of a tag: all are at this server. */
   at() {
     return this;

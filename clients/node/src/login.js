@@ -22,6 +22,7 @@ import {
   FrozenError,
   MissingError,
   MovedError,
+  NotExecutedError,
 } from "./errors.js";
 import { OperationId } from "./ids.js";
 import { current, exportOf, lookup } from "./lookup.js";
@@ -37,10 +38,10 @@ const ROUNDS = 32;
 const OP_ID_BYTES = 8;
 
 /** Logs in. Where it may have happened, the error has the operation id of the login. */
-export async function logIn(operation, old, { newId, user }) {
+export async function logIn(operation, old, { newId, token, user }) {
   const login = new Login(operation, old, newId, user);
   try {
-    return await login.run();
+    return { token, ...(await login.run()) };
   } catch (error) {
     if (error instanceof AmbiguousError) throw login.ambiguous(error);
     throw error;
@@ -141,7 +142,7 @@ class Login {
   async #import(copy, replaces, of) {
     const operation = this.#step(this.#target, this.#idOfCopy(of));
     const { limit: login_limit, policy: login_policy } = limitOf(operation.rules);
-    const { reply, evicted } = await settle(operation, "import", {
+    const importing = settle(operation, "import", {
       ...importOf(operation, exportOf(this.#newId, copy)),
       // Of what is there nothing is known.
       user: "",
@@ -151,12 +152,21 @@ class Login {
       login_policy,
       tombstone_ms: operation.rules.tombstone,
     });
+    const { reply, evicted } = await importing.catch((error) => {
+      // A login that may have happened stays in doubt where nobody can be asked.
+      const isInDoubt = error instanceof NotExecutedError && this.#operation.id.isOfARepeat;
+      throw isInDoubt ? this.ambiguous(error) : error;
+    });
     return expect(reply, "ok", "unchanged").word === "ok" ? evicted : [];
   }
 
-  /** Under which id the copy of a version is brought in: each has its own, or a later one would be taken for an earlier. */
+  /**
+   * Under which id the copy of a version is brought in: each has its own, or a later one would be taken for an earlier. That
+   * what is there is its own earlier copy the login looks up, so the call needs no bound from before the login: by such a one
+   * a copy that was brought in since could not tell of it.
+   */
   #idOfCopy(of) {
-    return this.#operation.id.nth(of);
+    return this.#operation.id.nth(of).ofAFirstCall();
   }
 
   /** Whether what is under the new id is a copy that this login brought in, and at that version. */
@@ -231,6 +241,6 @@ class Login {
     // Another login took it to another partition, and the user with it.
     const found = operation.partitions.of(id) === this.#source ? await lookup(operation, id) : null;
     if (!found) throw new MissingError();
-    return { session: found.session, evicted: [], byAnother: true };
+    return { session: found.session, token: null, evicted: [], byAnother: true };
   }
 }

@@ -67,7 +67,7 @@ async function makeBatch(operation, batch, answers) {
     for (const { place, draft } of batch.filter((_, at) => !left.has(at))) {
       const expires_at = created_at + Math.min(draft.ttl_ms, rules.maxLifetime ?? draft.ttl_ms);
       const made = madeOf(rules, draft, { version: 1, created_at, expires_at });
-      answers[place] = { session: made, evicted: [], reaped: [] };
+      answers[place] = { session: made, token: draft.token, evicted: [], reaped: [] };
     }
     const alone = batch.filter((_, at) => left.has(at));
     return alone.map(({ id, ...member }) => ({ ...member, id: operation.idOfPart(id) }));

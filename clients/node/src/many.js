@@ -2,7 +2,7 @@
 
 import { BATCH, candidates, reap, remove } from "./batch.js";
 import { ContendedError, CorruptError, InvalidError } from "./errors.js";
-import { checkSessionId, isSessionId, requireName } from "./ids.js";
+import { isSessionId, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
 import { foundOf, isTold, storedOf } from "./layout.js";
 import { lookup } from "./lookup.js";
@@ -185,15 +185,20 @@ export async function reapExpired(operation, batch) {
   const parts = operation.parts();
   const pages = await allOf(parts, (part) => expiredRows(part, { before_ms: "", skip: 0, limit: 1 }));
   const expired = pages.flatMap(([first], at) => (first ? [{ part: parts[at], expiredAt: first.expiredAt }] : []));
-  if (expired.length === 0) return { sessions: [], dropped: 0, corrupt: [], more: false, unreadable: 0 };
+  if (expired.length === 0) return nothingExpired();
   const [first, ...others] = expired.sort((one, other) => one.expiredAt - other.expiredAt);
   const reaped = await reapIn(first.part, batch);
   return { ...reaped, more: reaped.more || others.length > 0 };
 }
 
+function nothingExpired() {
+  return { sessions: [], dropped: 0, corrupt: [], more: false, unreadable: 0 };
+}
+
 /** The same in one partition. */
 async function reapIn(operation, batch) {
   const page = await expiredRows(operation, { before_ms: "", skip: 0, limit: batch });
+  if (page.length === 0) return nothingExpired();
   const ids = page.map(({ id }) => id);
   const { removed: sessions, dropped, left, stale, corrupt, unreadable } = await reap(operation, ids);
   const told = corrupt.filter(isTold);
@@ -215,13 +220,14 @@ export async function deleteUser(begin, user, options) {
   };
   const deletion = { user, keep: new Set(), newest: undefined, idle: 0, removed: [], corrupt: [], unreadable: 0 };
   if (options.keep !== undefined) {
-    deletion.keep.add(checkSessionId(options.keep));
     const operation = operationOf();
     operation.changes();
-    // What is in another partition is not this user's.
     const { partitions, engine } = operation;
-    const isNear = partitions.of(options.keep) === engine.partition;
-    const found = isNear ? await lookup(operation, options.keep) : null;
+    const kept = partitions.idOf(options.keep);
+    deletion.keep.add(kept);
+    // What is in another partition is not this user's.
+    const isNear = partitions.of(kept) === engine.partition;
+    const found = isNear ? await lookup(operation, kept) : null;
     if (found) deletion.keep.add(found.session.id);
   }
   while (!(await deleteBatch(operationOf(), deletion)));

@@ -3,7 +3,7 @@
 import { BATCH } from "./batch.js";
 import { settle } from "./declared.js";
 import { CorruptError, InvalidError } from "./errors.js";
-import { checkName, checkSessionId, checkTask } from "./ids.js";
+import { checkName, checkTask } from "./ids.js";
 import { foundOf, isTold } from "./layout.js";
 import { exportOf } from "./lookup.js";
 import { checkUntil, declaredOf, expect } from "./one.js";
@@ -17,7 +17,7 @@ export async function freeze(operation, target, task, place, options) {
   checkNames("freeze", options, ["node", "span"]);
   const { node, span = 30_000 } = options;
   const { reply, id } = await settle(operation, "freeze", {
-    ...declaredOf(target),
+    ...declaredOf(operation, target),
     task: checkTask(task),
     place: checkName("place", place),
     new_node: checkName("node", node),
@@ -31,7 +31,7 @@ export async function freeze(operation, target, task, place, options) {
 }
 
 export async function depart(operation, target, task, until) {
-  const values = { ...declaredOf(target), task: checkTask(task), until_ms: checkUntil(until) };
+  const values = { ...declaredOf(operation, target), task: checkTask(task), until_ms: checkUntil(until) };
   const { reply } = await settle(operation, "depart", values);
   return expect(reply, "ok", "missing").word === "ok";
 }
@@ -40,7 +40,7 @@ const THAWED = { ok: "thawed", unchanged: "unchanged", missing: "missing" };
 
 export async function thaw(operation, target, task, direction) {
   checkWord("direction", direction, ["outgoing", "incoming"]);
-  const { reply } = await settle(operation, "thaw", { ...declaredOf(target), task: checkTask(task), direction });
+  const { reply } = await settle(operation, "thaw", { ...declaredOf(operation, target), task: checkTask(task), direction });
   return THAWED[expect(reply, ...Object.keys(THAWED)).word];
 }
 
@@ -50,7 +50,7 @@ export async function clean(operation, target, task, what, options) {
   const { until } = options;
   if (what !== "copy" && until !== undefined) throw new InvalidError("until", "is of a copy only");
   const { reply } = await settle(operation, "clean", {
-    ...declaredOf(target),
+    ...declaredOf(operation, target),
     task: checkTask(task),
     what,
     until_ms: what === "copy" ? checkUntil(until) : 0,
@@ -128,8 +128,9 @@ function isOnItsWay({ kind, task, freeze }) {
   return freeze !== undefined && freeze.direction !== "over";
 }
 
-export async function knows(operation, id) {
-  operation.enter(checkSessionId(id));
+export async function knows(operation, given) {
+  const id = operation.partitions.idOf(given);
+  operation.enter(id);
   const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id })]);
   if (bytes === null) return false;
   const record = decodeRecord(bytes);

@@ -180,7 +180,7 @@ export async function recover(operation, node, to, claim) {
       const behind = partition + 1;
       if (claimed.next === null && behind < partitions.count) {
         // No session was made so early.
-        claimed.next = { createdAt: 0, id: partitions.newIdIn(behind, new OperationId()), ties: 0 };
+        claimed.next = { createdAt: 0, id: partitions.idOf(partitions.newIdIn(behind, new OperationId())), ties: 0 };
       }
       return claimed;
     } catch (error) {

@@ -9,6 +9,7 @@ import { lookup, lookupConnection } from "./lookup.js";
 import { errorOf } from "./reply.js";
 import { checkedChanges, checkedEntries, checkInteger, checkNames, checkTtl, checkWord } from "./rules.js";
 import { Session } from "./session.js";
+import { Token } from "./token.js";
 
 const STATUSES = ["active", "suspended"];
 
@@ -21,12 +22,15 @@ export function draftOf(operation, given) {
   checkNames("session", given, ["id", "user", "connection", "node", "status", "ttl", "attributes", "extensions"]);
   const { rules } = operation;
   const routing = routingOf(given);
-  const { id = operation.partitions.newId(operation.id, routing.user) } = given;
+  const { partitions } = operation;
+  const { id: chosen = partitions.newId(operation.id, routing.user) } = given;
   const { status = "active", ttl = rules.ttl } = given;
-  operation.partitions.check(checkSessionId(id), routing.user);
+  const id = partitions.idOf(chosen);
+  partitions.check(id, routing.user);
   operation.enter(id);
   return {
     id,
+    token: tokenOf(chosen),
     ...routing,
     node: nodeOf(operation, given.node),
     op_id: operation.id.bytes,
@@ -44,7 +48,7 @@ export async function make(operation, draft) {
     tombstone_ms: rules.tombstone,
     ...limitOf(rules),
   });
-  return { session: madeOf(rules, draft, expect(reply, "ok")), evicted, reaped };
+  return { session: madeOf(rules, draft, expect(reply, "ok")), token: draft.token, evicted, reaped };
 }
 
 /** What all sessions live by that are made. */
@@ -60,8 +64,13 @@ export function madeOf(rules, { id, user, connection, node, status, ttl_ms: ttl,
   return new Session(id, { user, connection, node, ...times, status, entries: decodeEntries(entries) });
 }
 
+/** The token that a session is made with; null: its client holds the id. */
+export function tokenOf(chosen) {
+  return chosen instanceof Token ? chosen : null;
+}
+
 export async function get(operation, id) {
-  return (await lookup(operation, checkSessionId(id)))?.session ?? null;
+  return (await lookup(operation, operation.partitions.idOf(id)))?.session ?? null;
 }
 
 export async function update(operation, session) {
@@ -70,7 +79,7 @@ export async function update(operation, session) {
   const routing = routingOf(session);
   operation.partitions.check(checkSessionId(session.id), routing.user);
   const { reply, id } = await settle(operation, "update", {
-    ...declaredOf(session),
+    ...declaredOf(operation, session),
     version: session.version,
     ...renewed(routing),
     status: checkWord("status", session.status, STATUSES),
@@ -95,7 +104,7 @@ export async function patch(operation, target, changes) {
     ...sets("extension", setExtensions),
   ];
   const { reply, id } = await settle(operation, "patch", {
-    ...declaredOf(target),
+    ...declaredOf(operation, target),
     version: version === undefined ? "" : checkInteger("version", version, 1, Number.MAX_SAFE_INTEGER),
     status: status === undefined ? "" : checkWord("status", status, STATUSES),
     ttl_ms: ttl === undefined ? "" : checkTtl(ttl),
@@ -111,7 +120,7 @@ export async function patch(operation, target, changes) {
 export async function bind(operation, target, binding) {
   checkNames("binding", binding, ["connection", "node", "takeOver"]);
   const { reply, id, reaped, isAgain } = await settle(operation, "bind", {
-    ...declaredOf(target),
+    ...declaredOf(operation, target),
     new_connection: requireName("connection", binding.connection),
     new_node: nodeOf(operation, binding.node),
     policy: binding.takeOver ? "takeover" : "refuse",
@@ -134,19 +143,19 @@ export async function bind(operation, target, binding) {
 const UNBOUND = { ok: "detached", unchanged: "notBound", missing: "missing" };
 
 export async function unbind(operation, target, connection) {
-  const values = { ...declaredOf(target), connection: requireName("connection", connection) };
+  const values = { ...declaredOf(operation, target), connection: requireName("connection", connection) };
   const { reply } = await settle(operation, "unbind", values);
   return UNBOUND[expect(reply, ...Object.keys(UNBOUND)).word];
 }
 
 export async function remove(operation, target) {
-  const values = { ...declaredOf(target), tombstone_ms: operation.rules.tombstone };
+  const values = { ...declaredOf(operation, target), tombstone_ms: operation.rules.tombstone };
   const { reply } = await settle(operation, "delete", values);
   return expect(reply, "ok", "missing").word === "ok";
 }
 
 export async function exported(operation, id) {
-  const found = await lookup(operation, checkSessionId(id));
+  const found = await lookup(operation, operation.partitions.idOf(id));
   return found && { session: found.session, operations: found.operations };
 }
 
@@ -170,7 +179,7 @@ export function importOf(operation, { session, operations }) {
   operation.partitions.check(checkSessionId(session.id), routing.user);
   return {
     // Where the session is here already, its owners are mostly the same.
-    ...declaredOf(session),
+    ...declaredOf(operation, session),
     version: session.version,
     ...renewed(routing),
     status: checkWord("status", session.status, STATUSES),
@@ -222,10 +231,9 @@ export function expect(reply, ...words) {
 }
 
 /** What a call knows of the session that it acts on. */
-export function declaredOf(target) {
+export function declaredOf({ partitions }, target) {
   const declared = Session.declared(target);
-  checkSessionId(declared.id);
-  return declared;
+  return { ...declared, id: partitions.idOf(declared.id) };
 }
 
 function routingOf({ user, connection, node }) {

@@ -1,7 +1,9 @@
 /** The partitions of a namespace: in which of them a session lives, and their tags. */
 
 import { InvalidError } from "./errors.js";
+import { checkSessionId } from "./ids.js";
 import { storedOf } from "./layout.js";
+import { Token } from "./token.js";
 
 /** How many there may be. */
 export const MOST = 1024;
@@ -36,11 +38,13 @@ export function firstTag(namespace) {
  * the partition of that user.
  */
 export class Partitions {
-  constructor(namespace, count, events = 0) {
+  constructor(namespace, count, events = 0, idScheme = "uuid") {
     this.namespace = namespace;
     this.count = count;
     /** How many events each keeps; 0: none are told. */
     this.events = events;
+    /** How their ids are made. */
+    this.idScheme = idScheme;
     /** What the keys of each begin with. */
     this.tags = tagsOf(namespace, count);
   }
@@ -50,13 +54,24 @@ export class Partitions {
     return this.count === 1 ? 0 : crcOf(text) % this.count;
   }
 
-  /** An id for a new session of a user, or of nobody: the same when the call is repeated. */
-  newId(operationId, user) {
-    return user === "" ? operationId.sessionId() : this.newIdIn(this.of(user), operationId);
+  /** The id that stands for a session, as a caller gave it. */
+  idOf(given) {
+    if (!(given instanceof Token)) return checkSessionId(given);
+    if (this.idScheme === "token") return given.id;
+    throw new InvalidError("session id", "is a token, in a namespace whose ids are none of tokens");
   }
 
-  /** An id in a partition: the same when the call is repeated. */
+  /** An id for a new session of a user, or of nobody, or the token of one: the same when the call is repeated. */
+  newId(operationId, user) {
+    if (user !== "") return this.newIdIn(this.of(user), operationId);
+    return this.idScheme === "token" ? operationId.tokens().next().value : operationId.sessionId();
+  }
+
+  /** The same in a partition. */
   newIdIn(partition, operationId) {
+    if (this.idScheme === "token") {
+      for (const token of operationId.tokens()) if (this.of(token.id) === partition) return token;
+    }
     if (this.count === 1) return operationId.sessionId();
     for (const id of operationId.draws()) if (this.of(id) === partition) return id;
     throw new TypeError("there is no end of draws");

@@ -11,7 +11,7 @@ import { isTouchDue } from "./rules.js";
 import { Session, sessionOf } from "./session.js";
 
 export async function refresh(operation, target) {
-  const declared = declaredOf(target);
+  const declared = declaredOf(operation, target);
   operation.enter(declared.id);
   operation.changes();
   if (mayBeUntouched(operation, target)) {
@@ -25,7 +25,7 @@ export async function refresh(operation, target) {
 }
 
 export async function refreshAndGet(operation, target) {
-  const declared = declaredOf(target);
+  const declared = declaredOf(operation, target);
   operation.enter(declared.id);
   operation.changes();
   if (mayBeUntouched(operation, target)) {

@@ -21,6 +21,11 @@ export interface Options {
 
 /** What holds for all sessions of a namespace; durations are milliseconds. All its processes should share the rules. */
 export interface Rules {
+  /**
+   * How the ids of sessions are made that were given none: `uuid`, or `token`, and then they are the hashes of tokens. A
+   * namespace has one scheme. Defaults to `uuid`.
+   */
+  idScheme?: "uuid" | "token";
   /** How long a session lives without being used. Defaults to 30 minutes. */
   ttl?: number;
   /** How long it lives at most, however much it is used. Defaults to no limit. */

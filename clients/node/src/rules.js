@@ -10,6 +10,7 @@ const MOST_ENTRIES = 1_000_000;
 const KEY_BYTES = 255;
 
 const DEFAULTS = {
+  idScheme: "uuid",
   ttl: 30 * 60_000,
   maxLifetime: undefined,
   refreshThreshold: 0.5,
@@ -41,6 +42,7 @@ export function rulesOf(given = {}) {
   if (!(rules.refreshThreshold > 0 && rules.refreshThreshold <= 1)) {
     throw new InvalidError("refreshThreshold", "must be above 0 and at most 1");
   }
+  checkWord("idScheme", rules.idScheme, ["uuid", "token"]);
   checkWord("onLimit", rules.onLimit, ["reject", "evict"]);
   return rules;
 }

@@ -1,4 +1,5 @@
 import type { Entries, Value } from "./entries.js";
+import type { Id } from "./token.js";
 
 export type Status = "active" | "suspended" | "migrating";
 
@@ -28,5 +29,5 @@ export class Session {
   remove(key: string): boolean;
 }
 
-/** What an operation acts on. With a session in hand a change takes one round trip, with its id at most two. */
-export type SessionRef = Session | string;
+/** What an operation acts on. With a session in hand a change takes one round trip, with its id or token at most two. */
+export type SessionRef = Session | Id;

@@ -1,12 +1,14 @@
 import type { Value, Values } from "./entries.js";
 import type { CloakroomError } from "./errors.js";
+import type { Events } from "./events.js";
 import type { NodeIdentity, OperationId } from "./ids.js";
 import type { Options, Redis } from "./rules.js";
 import type { Session, SessionRef } from "./session.js";
+import type { Id, Token } from "./token.js";
 
 export interface NewSession {
   /** Defaults to one that is made. */
-  id?: string;
+  id?: Id;
   user?: string | null;
   connection?: string | null;
   node?: string | null;
@@ -25,6 +27,8 @@ export interface Removed {
 
 export interface Created {
   session: Session;
+  /** What the client is to hold, told here alone; null: the id itself. */
+  token: Token | null;
   /** Deleted to stay within the limit. */
   evicted: Removed[];
   /** Expired, and in the way: no reaper will report them. */
@@ -62,6 +66,8 @@ export interface Refreshed extends Patched {
 
 export interface Rotated {
   session: Session;
+  /** What the client is to hold, told here alone; null: the id itself, or another rotation was first: its caller has it. */
+  token: Token | null;
   evicted: Removed[];
   /** Another rotation was first, and the new id is the one it made. */
   byAnother: boolean;
@@ -167,7 +173,7 @@ export class Cloakroom {
 
   /**
    * Throws `ContractError` where clients of a later contract work, `PartitionsError` where the namespace has another
-   * number of partitions than the options say, and `IdSchemeError` where its ids are the hashes of tokens.
+   * number of partitions than the options say, and `IdSchemeError` where its ids are made by another scheme.
    */
   static connect(redis: Redis, options?: Options): Promise<Cloakroom>;
 
@@ -177,8 +183,8 @@ export class Cloakroom {
    */
   withOperationId(id: OperationId): Cloakroom;
 
-  /** An id for a new session of a user: one in the partition of that user, as the store makes them. */
-  newId(user?: string | null): string;
+  /** An id for a new session of a user, or the token of one: in the partition of that user, as the store makes them. */
+  newId(user?: string | null): Id;
 
   /** Makes a session. Refused: Exists, Gone, Moved, Taken, Limit, TooLarge. */
   create(session?: NewSession): Promise<Created>;
@@ -190,10 +196,10 @@ export class Cloakroom {
   createMany(sessions: readonly NewSession[]): Promise<(Created | CloakroomError)[]>;
 
   /** Reads a live session, also by an id that was rotated away a moment ago. */
-  get(id: string): Promise<Session | null>;
+  get(id: Id): Promise<Session | null>;
 
   /** Of each, in order, what `get` would return, or the error that it would throw. */
-  getMany(ids: readonly string[]): Promise<(Session | null | CloakroomError)[]>;
+  getMany(ids: readonly Id[]): Promise<(Session | null | CloakroomError)[]>;
 
   /** Saves a session, if nobody changed it since it was read. Refused: Missing, Conflict, Taken, TooLarge, Frozen. */
   update(session: Session): Promise<void>;
@@ -211,7 +217,7 @@ export class Cloakroom {
   refreshAndGet(target: SessionRef): Promise<Session | null>;
 
   /** Gives a session a new id, and a user: what a login does. Refused: Missing, Exists, Limit, Frozen. */
-  rotate(target: SessionRef, rotation?: { newId?: string; user?: string }): Promise<Rotated>;
+  rotate(target: SessionRef, rotation?: { newId?: Id; user?: string }): Promise<Rotated>;
 
   /** Attaches a connection, and the node that holds it. Refused: Missing, Taken unless it takes over, Frozen. */
   bind(target: SessionRef, binding: { connection: string; node?: string | null; takeOver?: boolean }): Promise<Bound>;
@@ -226,7 +232,7 @@ export class Cloakroom {
   deleteMany(targets: readonly SessionRef[]): Promise<(boolean | CloakroomError)[]>;
 
   /** Reads a live session whole, to be imported into another namespace or server. */
-  export(id: string): Promise<Exported | null>;
+  export(id: Id): Promise<Exported | null>;
 
   /**
    * Brings in an exported session: in the place of an older version of it, of nothing, or of just one version. One that is
@@ -256,7 +262,7 @@ export class Cloakroom {
   /** Deletes all sessions that a user has, or all but one. `unreadable` more were removed, or are corrupt, by ids that are no text. */
   deleteUser(
     user: string,
-    options?: { keep?: string },
+    options?: { keep?: Id },
   ): Promise<{ removed: Removed[]; corrupt: string[]; unreadable: number }>;
 
   /** Which sessions expired, oldest first; at most 1,000, 100 unless told. `before` defaults to now. */
@@ -352,8 +358,21 @@ export class Cloakroom {
    * a copy may wait in another store leaves word for as long as that could be stored. So of a session that was to leave from
    * here, false means that this store has lost what it knew, and the copy may be all that is left of it.
    */
-  knows(id: string): Promise<boolean>;
+  knows(id: Id): Promise<boolean>;
 
-  /** Calls on their way end by themselves, later ones fail. */
+  /**
+   * What becomes of the sessions of all partitions, in order within each: from `now` on, from the `beginning` of what is
+   * kept, or behind a position that was kept. It looks in an interval of 50 ms unless told, over a connection of its own to
+   * each server. Throws `InvalidError` where the namespace has no events, `ForbiddenError` where they may not be read.
+   */
+  events(from?: string, options?: { interval?: number }): Promise<Events>;
+
+  /**
+   * The same of the sessions that a node has, or had before: for a gateway, at a cost that does not grow with the other
+   * gateways.
+   */
+  eventsOfNode(node: string, from?: string, options?: { interval?: number }): Promise<Events>;
+
+  /** Calls on their way end by themselves, later ones fail, and events that are read end. */
   close(): Promise<void>;
 }

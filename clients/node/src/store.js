@@ -2,6 +2,7 @@ import { createClient } from "@redis/client";
 import { Cluster } from "./cluster.js";
 import { agree } from "./contract.js";
 import { Engine } from "./engine.js";
+import { eventsOf } from "./events.js";
 import { InvalidError, NotExecutedError } from "./errors.js";
 import { checkName, NodeIdentity, isText, OperationId } from "./ids.js";
 import { Link, Lost } from "./link.js";
@@ -47,7 +48,7 @@ export class Cloakroom {
     const until = performance.now() + deadline;
     try {
       await servers.open(until);
-      const partitions = await agree(servers, namespace, wanted, until);
+      const partitions = await agree(servers, namespace, wanted, rules.idScheme, until);
       return new Cloakroom(new Engine({ servers, partitions, rules, deadline, clock }));
     } catch (error) {
       await servers.close();
@@ -71,9 +72,9 @@ export class Cloakroom {
     return new Operation(this.#engine, this.#operationId, this.#identity);
   }
 
-  /** An id for a new session of a user: one in the partition of that user, as the store makes them. */
+  /** An id for a new session of a user, or the token of one: in the partition of that user, as the store makes them. */
   newId(user) {
-    const { partitions, rules } = this.#engine;
+    const { partitions } = this.#engine;
     return partitions.newId(this.#operationId ?? new OperationId(), checkName("user", user));
   }
 
@@ -207,9 +208,19 @@ export class Cloakroom {
     return migrate.knows(this.#operation(), id);
   }
 
+  async events(from = "now", options = {}) {
+    return eventsOf(this.#engine, undefined, from, options);
+  }
+
+  async eventsOfNode(node, from = "now", options = {}) {
+    return eventsOf(this.#engine, node ?? "", from, options);
+  }
+
   /** Lets go of the connection. Calls on their way end by themselves, later ones fail. */
   async close() {
-    await this.#engine.servers.close();
+    const { servers, streams } = this.#engine;
+    await Promise.all(Array.from(streams, (events) => events.close()));
+    await servers.close();
   }
 }
 

@@ -15,7 +15,7 @@ test("what is exported is declared, and the other way round", () => {
 });
 
 test("each class has the methods that are declared", () => {
-  for (const name of ["Cloakroom", "Entries", "Session"]) {
+  for (const name of ["Cloakroom", "Entries", "Session", "Token"]) {
     const [, body] = declarations.match(new RegExp(`^export class ${name}\\b.*?\\{\\n(.*?)^\\}`, "ms"));
     const declared = Array.from(body.matchAll(/^ {2}(\w+)\(/gm), ([, method]) => method);
     const { prototype } = cloakroom[name];

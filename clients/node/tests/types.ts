@@ -1,6 +1,6 @@
 /** Compiles only where the declarations say what the client takes and returns. Nobody runs it. */
 
-import { AmbiguousError, Cloakroom, ConflictError, NodeIdentity, RawJson, Session, type Cursor, type SessionRef } from "cloakroom";
+import { AmbiguousError, Cloakroom, ConflictError, NodeIdentity, RawJson, Session, Token, type Cursor, type SessionRef } from "cloakroom";
 
 export async function example(id: string): Promise<void> {
   const rules = { ttl: 60_000, sessionsPerUser: 5, onLimit: "evict" } as const;
@@ -8,7 +8,7 @@ export async function example(id: string): Promise<void> {
   const { session, evicted, reaped } = await store.create({ user: "ann", attributes: { cart: ["umbrella"] } });
   const closed: (string | null)[] = [...evicted.map(({ connection }) => connection), ...reaped.map(({ node }) => node)];
   const read: Session | null = await store.get(id);
-  const targets: SessionRef[] = [session, id];
+  const targets: SessionRef[] = [session, id, Token.parse(id)];
   session.user = null;
   session.set("big", new RawJson("9007199254740993"));
   await store.update(session);
@@ -52,6 +52,21 @@ export async function example(id: string): Promise<void> {
   session.version = 7;
   // @ts-expect-error A user or a node, not a connection.
   await store.count({ connection: "c1" });
+}
+
+export async function heard(store: Cloakroom, kept: string | undefined): Promise<string> {
+  const { token } = await store.create({ id: store.newId("ann"), user: "ann" });
+  const cookie: string | undefined = token?.expose();
+  if (cookie) await store.get(Token.parse(cookie));
+  const events = await store.events(kept ?? "beginning", { interval: 100 });
+  for await (const event of events) {
+    if (event.what === "lagged") console.log(event.partition);
+    // Of what ended there is an id.
+    else if (event.what === "ended" && event.why === "login") return event.newId ?? event.id;
+    // @ts-expect-error There is no such word.
+    else if (event.what === "danced") break;
+  }
+  return events.position;
 }
 
 export async function repeated(store: Cloakroom, session: Session): Promise<boolean> {

@@ -27,6 +27,8 @@ from .errors import (
     Taken,
     TooLarge,
 )
+from .event import Event, Lagged
+from .event_stream import AsyncEvents, Events
 from .making import Incoming, NewSession
 from .operation_id import OperationId
 from .results import (
@@ -55,9 +57,11 @@ from .results import (
 from .rules import Rules
 from .session import Entries, Session
 from .store import Store
+from .token import Token
 
 __all__ = [
     "Ambiguous",
+    "AsyncEvents",
     "AsyncStore",
     "Bound",
     "Claimed",
@@ -69,6 +73,8 @@ __all__ = [
     "Cursor",
     "Departed",
     "Entries",
+    "Event",
+    "Events",
     "Exists",
     "Expired",
     "Export",
@@ -79,6 +85,7 @@ __all__ = [
     "Imported",
     "Incoming",
     "Invalid",
+    "Lagged",
     "LaterContract",
     "Leased",
     "Limit",
@@ -107,6 +114,7 @@ __all__ = [
     "Store",
     "Taken",
     "Thawed",
+    "Token",
     "TooLarge",
     "Unbound",
     "UserDeleted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import weakref
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import wraps
@@ -12,15 +13,17 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import redis.asyncio
 from redis.asyncio.retry import Retry
 
-from . import changing, clearing, link, making, migrating, nodes, reading, refreshing, starting
+from . import changing, clearing, events, link, making, migrating, nodes, reading, refreshing, starting
 from .bundle import Command
 from .call import Engine, Lost, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable, Unsent
 from .cluster import Address, Cluster, Errand, parse
 from .errors import Invalid
+from .event_stream import AsyncEvents
 from .operation_id import OperationId
 from .partitions import MOST
 from .rules import Rules, check_names, check_range
 from .server_clock import ServerClock
+from .token import Id
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -77,7 +80,9 @@ class AsyncStore:
         return store
 
     async def close(self) -> None:
-        """Closes the connections, but not those of a client that was handed in."""
+        """Closes the connections, but not those of a client that was handed in, and ends the events that are read."""
+        for told in tuple(self._servers.streams):
+            await told.aclose()
         await self._servers.close()
 
     async def __aenter__(self) -> AsyncStore:
@@ -86,8 +91,33 @@ class AsyncStore:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    def new_id(self, user: str = "") -> str:
-        """An id for a new session of a user: one in the partition of that user, as the store makes them."""
+    async def events(self, start: str = "now", *, interval_ms: int = 50) -> AsyncEvents:
+        """What becomes of the sessions of all partitions, in order within each: from `now` on, from the `beginning` of
+        what is kept, or behind a `position` that was kept. It looks each `interval_ms`, over a connection of its own to
+        each server. Raises `Invalid` where the namespace has no events, `Forbidden` where they may not be read."""
+        return await self._events(None, start, interval_ms)
+
+    async def events_of_node(self, node: str, start: str = "now", *, interval_ms: int = 50) -> AsyncEvents:
+        """The same of the sessions that a node has, or had before: for a gateway, at a cost that does not grow with the
+        other gateways."""
+        return await self._events(node, start, interval_ms)
+
+    async def _events(self, node: str | None, start: str, interval_ms: int) -> AsyncEvents:
+        reader, own = events.reader(self._engine, node, interval_ms), copy.copy(self)
+        own._servers = servers = OwnServers(self._servers)
+        told = AsyncEvents(reader, own._run, servers.close)
+        try:
+            await own._run(reader.begin(start))
+            own._engine = replace(own._engine, deadline_s=events.LOOK_S)
+        except BaseException:
+            await told.aclose()
+            raise
+        self._servers.streams.add(told)
+        return told
+
+    def new_id(self, user: str = "") -> Id:
+        """An id for a new session of a user, or the token of one: in the partition of that user, as the store makes
+        them."""
         check_names(user=user)
         return self._engine.partitions.new_id(self._engine.operation_id or OperationId.random(), user)
 
@@ -219,6 +249,8 @@ class Servers:
         self._own: dict[Address, redis.asyncio.Redis] = {}
         #: Where there are several.
         self.cluster: Cluster | None = None
+        #: Who reads there, until the store is closed.
+        self.streams: weakref.WeakSet[AsyncEvents] = weakref.WeakSet()
         if isinstance(source, redis.asyncio.RedisCluster):
             raise Invalid(link.NO_CLUSTER_CLIENT)
         if isinstance(source, str):
@@ -240,3 +272,41 @@ class Servers:
         """Closes the connections, but not those of a client that was handed in."""
         for client in self._own.values():
             await client.aclose()
+
+
+class OwnServers(Servers):
+    """The same servers, over one connection to each, beside the pools: for who reads all the time."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._shared, self.cluster = servers, servers.cluster
+        self._own_pools: dict[Address, _OwnConnection] = {}
+
+    def pool(self, address: Address) -> Any:
+        """The connection to one."""
+        if address not in self._own_pools:
+            self._own_pools[address] = _OwnConnection(self._shared.pool(address))
+        return self._own_pools[address]
+
+    async def close(self) -> None:
+        """Ends the connections. One that is used again is made anew."""
+        for pool in self._own_pools.values():
+            await pool.close()
+
+
+class _OwnConnection:
+    """A connection that one has alone, made as those of a pool are."""
+
+    def __init__(self, pool: Any) -> None:
+        self._connection = pool.connection_class(**pool.connection_kwargs)
+
+    async def get_connection(self) -> Any:
+        """The connection, connected."""
+        await self._connection.connect()
+        return self._connection
+
+    async def release(self, connection: Any) -> None:
+        """It stays whose it is."""
+
+    async def close(self) -> None:
+        """Ends it."""
+        await self._connection.disconnect()

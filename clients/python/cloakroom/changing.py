@@ -1,6 +1,6 @@
 """The operations that change a session, as steps; `Store` and `AsyncStore` have them as methods.
 
-A target is a session in hand or only its id: with the session a change takes one round trip, with the id at most two.
+A target is a session in hand or only its id or token: with the session a change takes one round trip, else at most two.
 """
 
 from __future__ import annotations
@@ -19,24 +19,28 @@ from .operation_id import OperationId
 from .reading import get
 from .record import Entry
 from .results import Bound, Patched, Rotated, Unbound
-from .rules import LONGEST_MS, check_id, check_names, check_range, check_required
-from .session import Session, check_entry, to_json
+from .rules import LONGEST_MS, check_names, check_range, check_required
+from .session import Routing, Session, check_entry, to_json
 from .together import together
+from .token import Id, token_of
 
-Target = Session | str
+Target = Session | Id
 
 
-def values_of(target: Target) -> dict[str, Any]:
+def id_of(engine: Engine, target: Target) -> str:
+    """The id of a session that is there."""
+    return target.id if isinstance(target, Session) else engine.partitions.id_of(target)
+
+
+def values_of(engine: Engine, target: Target) -> dict[str, Any]:
     """What is known of a session that is there; the script says what else it needs."""
-    if isinstance(target, Session):
-        return {"id": target.id, **target.stored._asdict()}
-    check_id(target)
-    return {"id": target, "user": "", "connection": "", "node": ""}
+    known = target.stored if isinstance(target, Session) else Routing()
+    return {"id": id_of(engine, target), **known._asdict()}
 
 
 def at_target(engine: Engine, target: Target) -> Engine:
     """The partition that a session is in."""
-    return engine.of_session(target.id if isinstance(target, Session) else target)
+    return engine.of_session(id_of(engine, target))
 
 
 def id_since(reply: Reply, values: dict[str, Any]) -> str:
@@ -49,7 +53,7 @@ def update(engine: Engine, session: Session) -> Steps[None]:
     """Saves a whole session, if nobody changed it since it was read. The copy in hand takes the new version and times.
     A new ttl starts a new idle time. Raises `Missing`, `Conflict`, `Taken`, `TooLarge`, `Frozen`."""
     values = {
-        **values_of(session),
+        **values_of(engine, session),
         **session.new_routing(),
         "version": session.version,
         "status": session.status,
@@ -86,17 +90,18 @@ def patch(
     changes += [Entry("extension", key, "") for key in remove_extensions]
     check_range("changes", len(changes), 0, engine.rules.entries_most)
     encoded = engine.bundle.layout.encode_entries([check_entry(engine.rules, change) for change in changes])
-    values = {**values_of(target), "version": version, "status": status, "ttl_ms": ttl_ms, "changes": encoded}
+    values = {**values_of(engine, target), "version": version, "status": status, "ttl_ms": ttl_ms, "changes": encoded}
     reply, _ = yield from Operation(at_target(engine, target)).settle("patch", values)
     patched = reply.one_of("ok", "unchanged").fields
     return Patched(id_since(reply, values), patched["version"], patched["expires_at"], reply.word == "ok")
 
 
-def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None = None) -> Steps[Rotated]:
+def rotate(engine: Engine, target: Target, *, user: str = "", new_id: Id | None = None) -> Steps[Rotated]:
     """Gives a live session a new id, keeping its data and deadline, and makes it a user's in the same step: what a
     login does. For a while the old id leads to the session, but not when the user changes. Two rotations at once end
-    with one new id, which both callers learn; of two logins at once the second is refused with `Missing`. A login of a
-    user who is in another partition takes several steps, see docs/partitions.md.
+    with one new id, which both callers learn, and its token only the one that made it; of two logins at once the second
+    is refused with `Missing`. A login of a user who is in another partition takes several steps, see
+    docs/partitions.md.
     Raises `Missing`, `Exists` for the new id, `Limit`, `Frozen`."""
     check_names(user=user)
     engine, partitions = at_target(engine, target), engine.partitions
@@ -104,10 +109,10 @@ def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None
     if home != engine.partition:
         return (yield from _log_in_elsewhere(engine, target, user, new_id))
     operation = Operation(engine)
-    new_id = partitions.new_id_in(home, operation.id) if new_id is None else new_id
-    check_id(new_id)
-    partitions.check_in(home, new_id)
-    values = {**values_of(target), "new_id": new_id, "new_user": user}
+    chosen = partitions.new_id_in(home, operation.id) if new_id is None else new_id
+    id = partitions.id_of(chosen)
+    partitions.check_in(home, id)
+    values = {**values_of(engine, target), "new_id": id, "new_user": user}
     reply, victims = yield from operation.settle("rotate", values)
     if reply.word == "moved":
         with operation.doubting():
@@ -115,22 +120,23 @@ def rotate(engine: Engine, target: Target, *, user: str = "", new_id: str | None
             if session is None:
                 raise errors.Missing
         return Rotated(session, [], by_another=True)
-    session = Session.of_record(new_id, reply.ok().fields["record"])
-    return Rotated(session, operation.evicted(reply.rest[0], victims), by_another=False)
+    session = Session.of_record(id, reply.ok().fields["record"])
+    return Rotated(session, operation.evicted(reply.rest[0], victims), by_another=False, token=token_of(chosen))
 
 
-def _log_in_elsewhere(engine: Engine, target: Target, user: str, new_id: str | None) -> Steps[Rotated]:
-    id, partitions = engine.operation_id or OperationId.random(), engine.partitions
-    new_id = partitions.new_id(id, user) if new_id is None else new_id
-    check_id(new_id)
-    partitions.check(new_id, user)
+def _log_in_elsewhere(engine: Engine, target: Target, user: str, new_id: Id | None) -> Steps[Rotated]:
+    operation_id, partitions = engine.operation_id or OperationId.random(), engine.partitions
+    chosen = partitions.new_id(operation_id, user) if new_id is None else new_id
+    id = partitions.id_of(chosen)
+    partitions.check(id, user)
     login = Login(
         source=engine,
         target=engine.of_user(user),
-        old=values_of(target),
-        new_id=new_id,
+        old=values_of(engine, target),
+        new_id=id,
+        token=token_of(chosen),
         user=user,
-        operation=id,
+        operation=operation_id,
         deadline=time.monotonic() + engine.deadline_s,
     )
     return (yield from login.run())
@@ -144,7 +150,7 @@ def bind(engine: Engine, target: Target, connection: str, *, node: str = "", tak
     node = engine.named(node)
     operation = Operation(at_target(engine, target))
     policy = "takeover" if take_over else "refuse"
-    values = {**values_of(target), "new_connection": connection, "new_node": node, "policy": policy}
+    values = {**values_of(engine, target), "new_connection": connection, "new_node": node, "policy": policy}
     reply, _ = yield from operation.settle("bind", values)
     bound = reply.one_of("ok", "unchanged").fields
     # Another call under the same operation id may have declared otherwise.
@@ -164,7 +170,7 @@ def unbind(engine: Engine, target: Target, connection: str) -> Steps[Unbound]:
     """Detaches a connection and its node from a session, which becomes suspended; but only if the session still has
     that connection, so the late disconnect of an old one does nothing. Raises `Frozen`."""
     check_required(connection=connection)
-    values = {**values_of(target), "connection": connection}
+    values = {**values_of(engine, target), "connection": connection}
     reply, _ = yield from Operation(at_target(engine, target)).settle("unbind", values)
     outcomes = {"ok": Unbound.DETACHED, "unchanged": Unbound.NOT_BOUND, "missing": Unbound.MISSING}
     return outcomes[reply.one_of(*outcomes).word]
@@ -173,7 +179,7 @@ def unbind(engine: Engine, target: Target, connection: str) -> Steps[Unbound]:
 def delete(engine: Engine, target: Target) -> Steps[bool]:
     """Deletes a live session with every index entry, and tells whether there was one. For a while its id cannot be
     created again."""
-    reply, _ = yield from Operation(at_target(engine, target)).settle("delete", values_of(target))
+    reply, _ = yield from Operation(at_target(engine, target)).settle("delete", values_of(engine, target))
     return reply.one_of("ok", "missing").word == "ok"
 
 

@@ -12,6 +12,7 @@ from .reading import expired_page, look_up, page_of_user
 from .results import Reaped, UserDeleted
 from .rules import check_range
 from .together import all_of
+from .token import Id
 
 #: How many sessions one script handles at most.
 _BATCH = 200
@@ -19,9 +20,10 @@ _BATCH = 200
 _ROUNDS = 12
 
 
-def delete_user(engine: Engine, user: str, *, keep: str | None = None) -> Steps[UserDeleted]:
+def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[UserDeleted]:
     """Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
     created meanwhile survives. 200 at one instant; after an error some may be deleted: call it again."""
+    keep = None if keep is None else engine.partitions.id_of(keep)
     engine = engine.of_user(user)
     operation, done = Operation(engine), UserDeleted()
     operation.changes()
@@ -80,6 +82,8 @@ def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
 def _reap_in(engine: Engine, batch: int) -> Steps[Reaped]:
     """The same in one partition."""
     page = yield from expired_page(engine, None, 0, batch)
+    if not page:
+        return Reaped([], 0, [], more=False)
     outcome = yield from Operation(engine).reap([id for id, _ in page])
     told = [id for id in outcome.corrupt if is_text(id)]
     more = len(page) == batch or outcome.left > 0 or bool(outcome.stale)

@@ -18,6 +18,7 @@ from redis.exceptions import AskError, BusyLoadingError, ClusterDownError, Moved
 
 from .bundle import Command
 from .call import Commands, Lost, Outcome, Parcel, Replies, Timed, Unreachable, Unsent
+from .epochs import Epochs
 from .errors import Invalid
 from .partitions import SLOTS, slot_of
 
@@ -88,7 +89,7 @@ class Cluster:
     def __init__(self, seeds: list[Address]) -> None:
         self._seeds = seeds
         self._owners: list[Address | None] = [None] * SLOTS
-        self._epoch = 0
+        self._epochs = Epochs()
         self._read_at = float("-inf")
 
     def homes(self, tags: list[str]) -> list[int]:
@@ -187,15 +188,21 @@ class Cluster:
     def _read(self, not_before: float) -> Deliveries:
         """Reads the map at the nodes in turn, until one knows it that is not behind what was known."""
         known = {*filter(None, self._owners), *self._seeds}
+        told: list[tuple[int, Address, Any]] = []
         for address in random.sample(sorted(known), len(known)):
             (outcome,) = yield [Errand(address, [["CLUSTER", "INFO"], ["CLUSTER", "SLOTS"]], not_before)]
             if isinstance(outcome, list) and not any(isinstance(reply, Exception) for reply in outcome):
                 info, slots = outcome
                 epoch = _epoch(info)
-                if epoch is not None and epoch >= self._epoch:
-                    self._epoch, self._owners = epoch, _owners(slots, address)
-                    self._read_at = time.monotonic()
-                    return
+                if epoch is not None:
+                    told.append((epoch, address, slots))
+                    if epoch >= self._epochs.newest:
+                        break
+        if told:
+            newest, address, slots = max(told, key=lambda one: one[0])
+            if self._epochs.admit(newest, "all" if len(told) == len(known) else "some", time.monotonic()):
+                self._owners, self._read_at = _owners(slots, address), time.monotonic()
+                return
         # None did. What is known is tried meanwhile.
         self._read_at = time.monotonic() - _FRESH_S + _PAUSES_S[1]
 

@@ -162,12 +162,12 @@ class OtherPartitions(Refused):
 
 
 class OtherIdScheme(Refused):
-    """The namespace has ids of another scheme than this client makes, the hashes of tokens: the store does not
-    start."""
+    """The namespace has ids of another scheme than the rules say: the store does not start."""
 
-    def __init__(self, found: str) -> None:
-        super().__init__(f"the namespace has ids of the scheme {found}, and this client makes uuid")
+    def __init__(self, found: str, wanted: str) -> None:
+        super().__init__(f"the namespace has ids of the scheme {found}, not {wanted}: that is fixed when it is made")
         self.found = found
+        self.wanted = wanted
 
 
 class Forbidden(Refused):

@@ -26,6 +26,7 @@ from .reading import current, look_up
 from .record import Record
 from .results import Export, Removed, Rotated
 from .session import Routing, Session
+from .token import Token
 
 #: How long a copy lives at most that does not become the session, in milliseconds.
 _COPY_LIVES_MS = 60_000
@@ -45,6 +46,8 @@ class Login:
     target: Engine
     old: dict[str, str]
     new_id: str
+    #: Of which the new id is the hash, if it is.
+    token: Token | None
     user: str
     operation: OperationId
     #: By the steady clock.
@@ -84,7 +87,7 @@ class Login:
             except errors.Moved as moved:
                 return (yield from self._rotated_by_another(moved.new_id))
             with self._happened():
-                return Rotated((yield from self._complete(copy, values)), evicted, by_another=False)
+                return Rotated((yield from self._complete(copy, values)), evicted, by_another=False, token=self.token)
         raise errors.Contended(KEPT_CHANGING)
 
     def _step(self, engine: Engine, id: OperationId | None = None) -> Operation:
@@ -124,14 +127,21 @@ class Login:
         operation, rules = self._step(self.target, self._id_of_copy(of)), self.target.rules
         limit = {"login_limit": rules.limit, "login_policy": rules.policy}
         values = {**import_values(self.target, export, replaces), **limit}
-        reply, victims = yield from operation.settle("import", values)
+        try:
+            reply, victims = yield from operation.settle("import", values)
+        except errors.NotExecuted as error:
+            # A login that may have happened stays in doubt where nobody can be asked.
+            if self.operation.is_of_a_repeat:
+                raise errors.Ambiguous(self.operation) from error
+            raise
         reply.one_of("ok", "unchanged")
         return operation.evicted(reply.rest[0], victims) if reply.word == "ok" else []
 
     def _id_of_copy(self, of: int) -> OperationId:
         """Under which id the copy of a version is brought in: each has its own, or a later one would be taken for an
-        earlier."""
-        return self.operation.nth(of)
+        earlier. That what is there is its own earlier copy the login looks up, so the call needs no bound from before
+        the login: by such a one a copy that was brought in since could not tell of it."""
+        return self.operation.nth(of).of_a_first_call()
 
     def _is_own_copy(self, version: int) -> Steps[bool]:
         """Whether what is under the new id is a copy that this login brought in, and at that version."""

@@ -13,12 +13,13 @@ from .operation_id import OperationId
 from .results import Created, Export, Imported
 from .rules import check_id, check_names, check_range, check_task
 from .session import Entries, Routing, Session
+from .token import Id, Token, token_of
 
 
 class NewSession(TypedDict, total=False):
     """A session to be made, as `create` takes it."""
 
-    id: str
+    id: Id
     user: str
     connection: str
     node: str
@@ -58,6 +59,7 @@ class _Draft:
     operation: Operation
     session: Session
     values: dict[str, Any]
+    token: Token | None
 
     def made(self, created_at: int, expires_at: int) -> Session:
         """The session as it was made."""
@@ -71,7 +73,7 @@ class _Draft:
 def create(
     engine: Engine,
     *,
-    id: str | None = None,
+    id: Id | None = None,
     user: str = "",
     connection: str = "",
     node: str = "",
@@ -149,7 +151,7 @@ def _batch_size(batch: list[tuple[int, _Draft]]) -> int:
 def _draft(
     operation: Operation,
     *,
-    id: str | None = None,
+    id: Id | None = None,
     user: str = "",
     connection: str = "",
     node: str = "",
@@ -161,8 +163,9 @@ def _draft(
     operation_id, engine = operation.id, operation.engine
     node = engine.named(node)
     check_names(user=user)
+    given = engine.partitions.new_id(operation_id, user) if id is None else id
     session = Session(
-        id=engine.partitions.new_id(operation_id, user) if id is None else id,
+        id=engine.partitions.id_of(given),
         user=user,
         connection=connection,
         node=node,
@@ -172,7 +175,6 @@ def _draft(
         extensions=Entries(extensions),
         stored=Routing(user, connection, node),
     )
-    check_id(session.id)
     engine.partitions.check(session.id, user)
     operation.enter(session.id)
     values = {
@@ -183,7 +185,7 @@ def _draft(
         "ttl_ms": session.ttl_ms,
         "entries": session.check(engine.bundle.layout, engine.rules),
     }
-    return _Draft(operation, session, values)
+    return _Draft(operation, session, values, token_of(given))
 
 
 def _make(draft: _Draft, operation: Operation) -> Steps[Created]:
@@ -191,7 +193,7 @@ def _make(draft: _Draft, operation: Operation) -> Steps[Created]:
     made = reply.ok().fields
     session = draft.made(made["created_at"], made["expires_at"])
     session.version = made["version"]
-    return Created(session, operation.evicted(reply.rest[0], victims), operation.reaped)
+    return Created(session, operation.evicted(reply.rest[0], victims), operation.reaped, draft.token)
 
 
 def _make_batch(
@@ -210,7 +212,7 @@ def _make_batch(
         if at not in left:
             lifetime = draft.operation.engine.rules.lifetime_ms or draft.session.ttl_ms
             session = draft.made(created_at, created_at + min(draft.session.ttl_ms, lifetime))
-            made[place] = Created(session, [], [])
+            made[place] = Created(session, [], [], draft.token)
     return made, [batch[at] for at in sorted(left)]
 
 

@@ -19,6 +19,7 @@ from .results import Export, Migration, Migrations, Outgoing, Thawed
 from .rules import check_names, check_range, check_task
 from .session import Session
 from .together import all_of
+from .token import Id
 
 #: How many sessions one script reads at most.
 _BATCH = 200
@@ -35,7 +36,7 @@ def freeze(
     check_task(task)
     check_names(place=place, node=node)
     check_range("freeze_ms", freeze_ms, 1, _HOUR_MS)
-    values = {**values_of(target), "task": task, "place": place, "new_node": node, "freeze_ms": freeze_ms}
+    values = {**values_of(engine, target), "task": task, "place": place, "new_node": node, "freeze_ms": freeze_ms}
     reply, _ = yield from Operation(at_target(engine, target)).settle("freeze", values)
     if reply.one_of("ok", "missing").word == "missing":
         return None
@@ -49,7 +50,7 @@ def depart(engine: Engine, target: Target, task: bytes, until_ms: int) -> Steps[
     expired, before. Raises `Conflict` when that freeze is over, `Moved`, and `Departed` when another task took it."""
     check_task(task)
     check_range("until_ms", until_ms, 0, 2**53)
-    values = {**values_of(target), "task": task, "until_ms": until_ms}
+    values = {**values_of(engine, target), "task": task, "until_ms": until_ms}
     reply, _ = yield from Operation(at_target(engine, target)).settle("depart", values)
     return reply.one_of("ok", "missing").word == "ok"
 
@@ -59,7 +60,7 @@ def thaw(engine: Engine, target: Target, task: bytes, direction: Literal["outgoi
     once the session departed from its source. Raises `Frozen` when it is by another task or goes the other way,
     `Moved`, `Departed`."""
     check_task(task)
-    values = {**values_of(target), "task": task, "direction": direction}
+    values = {**values_of(engine, target), "task": task, "direction": direction}
     reply, _ = yield from Operation(at_target(engine, target)).settle("thaw", values)
     outcomes = {"ok": Thawed.THAWED, "unchanged": Thawed.UNCHANGED, "missing": Thawed.MISSING}
     return outcomes[reply.one_of(*outcomes).word]
@@ -84,7 +85,7 @@ def clean(
         )
     if until_ms is not None:
         check_range("until_ms", until_ms, 0, 2**53)
-    values = {**values_of(target), "task": task, "what": what, "until_ms": until_ms}
+    values = {**values_of(engine, target), "task": task, "what": what, "until_ms": until_ms}
     reply, _ = yield from Operation(at_target(engine, target)).settle("clean", values)
     return reply.one_of("ok", "unchanged").word == "ok"
 
@@ -160,11 +161,12 @@ def _is_on_its_way(record: Record) -> bool:
     return record.freeze is not None and record.freeze.direction != "over"
 
 
-def knows(engine: Engine, id: str) -> Steps[bool]:
+def knows(engine: Engine, id: Id) -> Steps[bool]:
     """Tells whether anything is stored under an id: a session, live or expired, or what is left of one. What ends a
     session of which a copy may wait in another store leaves word for as long as that could be stored. So of a session
     that was to leave from here, `False` means that this store has lost what it knew, and the copy may be all that is
     left of it."""
+    id = engine.partitions.id_of(id)
     engine = engine.of_session(id)
     call = Call(engine)
     time, raw = yield from call.read("record", ["TIME"], ["GET", engine.key("session", id=id)])

@@ -195,7 +195,8 @@ def recover(
                 behind = each.partition + 1
                 if claimed.next is None and behind < partitions.count:
                     # No session was made so early.
-                    claimed.next = Cursor(0, partitions.new_id_in(behind, OperationId.random()), 0)
+                    first = partitions.id_of(partitions.new_id_in(behind, OperationId.random()))
+                    claimed.next = Cursor(0, first, 0)
                 return claimed
         after = None
     if leased:

@@ -6,7 +6,11 @@ import hashlib
 import os
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import count
+
+from .token import Token
 
 
 @dataclass(frozen=True)
@@ -27,22 +31,32 @@ class OperationId:
     @classmethod
     def random(cls) -> OperationId:
         """A new one, for a new call."""
-        return cls(os.urandom(8), os.urandom(16), time.monotonic(), is_of_a_repeat=False)
+        return cls(os.urandom(8), os.urandom(32), time.monotonic(), is_of_a_repeat=False)
 
     def of_a_repeat(self) -> OperationId:
         """The same, for a call that may have happened."""
         return replace(self, is_of_a_repeat=True)
 
+    def of_a_first_call(self) -> OperationId:
+        """The same, for a call that what is stored tells of by more than its id: it goes by a bound of its own."""
+        return replace(self, made_at=time.monotonic(), is_of_a_repeat=False)
+
     def session_id(self) -> str:
         """The same for the same call."""
-        return str(uuid.UUID(bytes=self.seed, version=4))
+        return str(uuid.UUID(bytes=self.seed[:16], version=4))
 
     def nth(self, place: int) -> OperationId:
         """That of one of many sessions that a call makes, the same for the same call; of the first it is the call's."""
         if place == 0:
             return self
-        bytes = hashlib.sha256(self.seed + self.stored + place.to_bytes(8, "big")).digest()
-        return replace(self, stored=bytes[:8], seed=bytes[8:24])
+        bytes = hashlib.sha512(self.seed + self.stored + place.to_bytes(8, "big")).digest()
+        return replace(self, stored=bytes[:8], seed=bytes[8:40])
+
+    def tokens(self) -> Iterator[Token]:
+        """Those that the call may make, one after the other: the same for the same call. None tells another, nor what
+        they are made of."""
+        for place in count():
+            yield Token.of_seed(hashlib.sha512(b"token" + self.seed + place.to_bytes(8, "big")).digest()[:32])
 
     def __reduce__(self) -> tuple[type[OperationId], tuple[bytes, bytes]]:
         """What is stored of it: another process has another steady clock."""

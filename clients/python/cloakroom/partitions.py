@@ -10,7 +10,8 @@ from functools import lru_cache
 from . import errors
 from .bundle import stored
 from .operation_id import OperationId
-from .rules import check_range, check_text
+from .rules import check_id, check_range, check_text
+from .token import Id, IdScheme, Token
 
 #: How many there may be.
 MOST = 1024
@@ -24,13 +25,15 @@ class Partitions:
     """Those of a namespace that has so many. A session lives in the partition of its id, and the id of a session with a
     user is in the partition of that user."""
 
-    def __init__(self, namespace: str, count: int, events: int = 0) -> None:
+    def __init__(self, namespace: str, count: int, events: int = 0, id_scheme: IdScheme = "uuid") -> None:
         check_namespace(namespace)
         check_range("partitions", count, 1, MOST)
         self.namespace = namespace
         self.count = count
         #: How many events each keeps; 0: none are told.
         self.events = events
+        #: How their ids are made.
+        self.id_scheme = id_scheme
         #: What the keys of each begin with.
         self.tags = _tags(namespace, count)
 
@@ -43,12 +46,25 @@ class Partitions:
         """That of a session's id, or of a user."""
         return 0 if self.count == 1 else _crc(text) % self.count
 
-    def new_id(self, operation: OperationId, user: str) -> str:
-        """An id for a new session of a user, or of nobody: the same when the call is repeated."""
-        return self.new_id_in(self.of(user), operation) if user else operation.session_id()
+    def id_of(self, given: Id) -> str:
+        """The id that stands for a session, as a caller gave it."""
+        if isinstance(given, Token):
+            if self.id_scheme != "token":
+                raise errors.Invalid("session id is a token, in a namespace whose ids are none of tokens")
+            return given.id
+        check_id(given)
+        return given
 
-    def new_id_in(self, partition: int, operation: OperationId) -> str:
-        """An id in a partition: the same when the call is repeated."""
+    def new_id(self, operation: OperationId, user: str) -> Id:
+        """An id for a new session of a user, or of nobody, or the token of one: the same when the call is repeated."""
+        if user:
+            return self.new_id_in(self.of(user), operation)
+        return next(operation.tokens()) if self.id_scheme == "token" else operation.session_id()
+
+    def new_id_in(self, partition: int, operation: OperationId) -> Id:
+        """The same in a partition."""
+        if self.id_scheme == "token":
+            return next(token for token in operation.tokens() if self.of(token.id) == partition)
         if self.count == 1:
             return operation.session_id()
         return next(id for id in _draws(operation) if self.of(id) == partition)

@@ -16,6 +16,7 @@ from .results import Cursor, Expired, Export, Page
 from .rules import check_id, check_range, check_required
 from .session import Session
 from .together import all_of, together
+from .token import Id
 
 #: How often a page is read again that changed before its records were read, until its beginning will do.
 _WHOLE_PAGE_ROUNDS = 16
@@ -36,19 +37,21 @@ class _Unread(Enum):
     FOR_THE_SCRIPT = auto()
 
 
-def get(engine: Engine, id: str) -> Steps[Session | None]:
+def get(engine: Engine, id: Id) -> Steps[Session | None]:
     """Reads a live session. An id that was rotated away a moment ago leads to the session under its new id."""
+    id = engine.partitions.id_of(id)
     found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Session.of_record(*found)
 
 
-def get_many(engine: Engine, ids: Iterable[str]) -> Steps[list[Session | CloakroomError | None]]:
+def get_many(engine: Engine, ids: Iterable[Id]) -> Steps[list[Session | CloakroomError | None]]:
     """Reads any number of sessions together: what `get` would return or raise for each, in order."""
     return (yield from together(get(engine, id) for id in ids))
 
 
-def export(engine: Engine, id: str) -> Steps[Export | None]:
+def export(engine: Engine, id: Id) -> Steps[Export | None]:
     """Reads a live session, to be imported into another store: with what it remembers of its last changes."""
+    id = engine.partitions.id_of(id)
     found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Export(Session.of_record(*found), found[1].op_ids)
 

@@ -10,11 +10,10 @@ from collections.abc import Iterable
 
 from .bundle import Command, Reply
 from .call import Engine, Steps
-from .changing import Target, at_target, values_of
+from .changing import Target, at_target, id_of, values_of
 from .errors import CloakroomError
 from .operation import Operation
 from .results import Refreshed
-from .rules import check_id
 from .session import Session
 from .together import together
 
@@ -25,7 +24,7 @@ def refresh(engine: Engine, target: Target) -> Steps[Refreshed | None]:
     operation = Operation(at_target(engine, target))
     operation.changes()
     if _may_be_untouched(engine, target):
-        untouched = yield from _untouched(operation, _id_of(target))
+        untouched = yield from _untouched(operation, id_of(engine, target))
         if untouched:
             return untouched
     found = yield from _refresh(operation, target, "times")
@@ -47,7 +46,7 @@ def refresh_and_get(engine: Engine, target: Target) -> Steps[Session | None]:
     operation = Operation(at_target(engine, target))
     operation.changes()
     if _may_be_untouched(engine, target):
-        is_clear, session = yield from _look(operation, _id_of(target))
+        is_clear, session = yield from _look(operation, id_of(engine, target))
         if is_clear:
             return session
     found = yield from _refresh(operation, target, "record")
@@ -55,17 +54,11 @@ def refresh_and_get(engine: Engine, target: Target) -> Steps[Session | None]:
 
 
 def _refresh(operation: Operation, target: Target, want: str) -> Steps[tuple[str, Reply] | None]:
-    values = {**values_of(target), "want": want}
+    values = {**values_of(operation.engine, target), "want": want}
     reply, _ = yield from operation.settle("refresh", values)
     if reply.word == "missing":
         return None
     return values["id"], reply.one_of("ok", "unchanged")
-
-
-def _id_of(target: Target) -> str:
-    id = target.id if isinstance(target, Session) else target
-    check_id(id)
-    return id
 
 
 def _may_be_untouched(engine: Engine, target: Target) -> bool:

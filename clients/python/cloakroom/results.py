@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass, field
 
 from .session import Session
+from .token import Token
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Created:
     evicted: list[Removed]
     #: Expired sessions that were in the way, reaped by this call: no reaper will report them.
     reaped: list[Session]
+    #: What the client is to hold, told here alone. `None`: the id itself.
+    token: Token | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,9 @@ class Rotated:
     evicted: list[Removed]
     #: Another rotation was first: the new id is the one it made, and the user is as that one left it.
     by_another: bool
+    #: What the client is to hold, told here alone. `None`: the id itself, or another rotation was first: its caller has
+    #: the token.
+    token: Token | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from .errors import Invalid
+from .token import PREFIX, IdScheme
 
 #: Ten years: the longest idle time and lifetime, and how long the contract stays noted.
 LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
@@ -19,6 +20,9 @@ _MOST_ENTRIES = 1_000_000
 class Rules:
     """How long sessions live, how large they may be, how many a user may have. All times are milliseconds."""
 
+    #: How the ids of sessions are made that were given none: `uuid`; or `token`, and then they are hashes of tokens. A
+    #: namespace has one scheme.
+    id_scheme: IdScheme = "uuid"
     #: How long a session lives without being used.
     ttl_ms: int = 30 * 60 * 1000
     #: How long a session lives at most, however much it is used; 0: no limit.
@@ -59,15 +63,18 @@ class Rules:
         check_range("entries_most", self.entries_most, 1, _MOST_ENTRIES)
         if self.policy not in ("reject", "evict"):
             raise Invalid("policy is neither reject nor evict")
+        if self.id_scheme not in ("uuid", "token"):
+            raise Invalid("id_scheme is neither uuid nor token")
 
     def is_touch_due(self, last_active: int, expires_at: int, now: int) -> bool:
         """Whether a refresh at a time has something to write, as the script decides it."""
         return abs(now - last_active) >= self.touch_ms or expires_at - now <= self.touch_ms
 
     def arguments(self) -> dict[str, int | str]:
-        """By the names of the scripts' arguments; but not the ttl, whose absence can mean that it stays as it is."""
+        """By the names of the scripts' arguments; but not the ttl, whose absence can mean that it stays as it is, nor
+        the scheme of ids, of which no script knows."""
         arguments = asdict(self)
-        del arguments["ttl_ms"]
+        del arguments["ttl_ms"], arguments["id_scheme"]
         return arguments
 
 
@@ -89,9 +96,11 @@ def check_text(field: str, text: str, least: int, most: int) -> None:
 
 def check_id(id: str) -> None:
     """A session id."""
+    if not isinstance(id, str):
+        raise Invalid("session id is no text")
     check_text("session id", id, 1, 128)
-    if id.startswith("ckt_"):
-        raise Invalid("session id is a token, whose hash is the id")
+    if id.startswith(PREFIX):
+        raise Invalid("session id is a token: whoever holds one is asked for it by Token.parse")
 
 
 def check_names(**names: str) -> None:

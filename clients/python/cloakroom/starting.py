@@ -25,14 +25,14 @@ def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
     """Loads the scripts, proves that the user may run all that they do, and notes their contract in each partition of
     the namespace, with the number of those where it is not 1. Returns the engine with the partitions that there are,
     which tells events where those of the namespace are told.
-    Raises `Forbidden` where it may not, `LaterContract` where clients of a later one work, and `OtherPartitions` where
-    there is another number of them than is `wanted`."""
+    Raises `Forbidden` where it may not, `LaterContract` where clients of a later one work, `OtherPartitions` where
+    there is another number of them than is `wanted`, and `OtherIdScheme` where ids are not made as the rules say."""
     call = Call(engine)
     yield from _prove(call)
     # The partition of the tag 0 comes first, which namespaces of all numbers have: who is refused there has noted
     # nothing anywhere.
     count, events = yield from _note(call, wanted, 0)
-    partitions = Partitions(engine.partitions.namespace, count, events)
+    partitions = Partitions(engine.partitions.namespace, count, events, engine.rules.id_scheme)
     engine = replace(engine, partitions=partitions)
     # Of a cluster one of the masters has to answer. Scripts are loaded by the calls that find another back.
     homes = engine.homes([first_tag(partitions.namespace), *partitions.tags])[1:]
@@ -51,18 +51,22 @@ def _is_away(error: errors.CloakroomError) -> bool:
 def _note(call: Call, wanted: int | None, events: int) -> Steps[tuple[int, int]]:
     """Notes the contract in a partition where none is, and tells how many partitions there are, and how many events
     each keeps."""
-    key, known = call.engine.key("contract"), call.engine.bundle.contract
+    key, known, scheme = call.engine.key("contract"), call.engine.bundle.contract, call.engine.rules.id_scheme
     count = wanted or 1
-    note = f"{known} {count} {events}" if events else known if count == 1 else f"{known} {count}"
+    # What is not the default; and what comes before that.
+    more = [*([scheme] if scheme != "uuid" else []), *([str(events)] if events else [])]
+    note = " ".join([str(known), *([str(count)] if count > 1 or more else []), *more])
     noted, stored = yield from call.exchange(["SET", key, note, "NX", "PX", LONGEST_MS], ["GET", key])
     check_reply("contract", stored)
     if stored is None:
         # A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
         _log.warning("the contract cannot be noted, a client of a later one would not know of this one: %s", noted)
         return count, events
-    found, events = _read(stored, known)
+    found, noted_scheme, events = _read(stored, known)
     if wanted is not None and found != wanted:
         raise errors.OtherPartitions(found, wanted)
+    if noted_scheme != scheme:
+        raise errors.OtherIdScheme(noted_scheme, scheme)
     yield from call.exchange(["PEXPIRE", key, LONGEST_MS])
     return found, events
 
@@ -100,8 +104,8 @@ def _is_forbidden(reply: Any) -> bool:
     return isinstance(reply, NoPermissionError) or (isinstance(reply, Exception) and "NOPERM" in str(reply))
 
 
-def _read(stored: bytes, known: int) -> tuple[int, int]:
-    """How many partitions are noted, and how many events, under the contract that is known."""
+def _read(stored: bytes, known: int) -> tuple[int, str, int]:
+    """How many partitions are noted, how ids are made and how many events are kept, under the known contract."""
     contract, *rest = stored.split(b" ")
     scheme = rest.pop(1) if len(rest) > 1 and not rest[1].isdigit() else b"uuid"
     if (
@@ -116,6 +120,4 @@ def _read(stored: bytes, known: int) -> tuple[int, int]:
     count = int(rest[0]) if rest else 1
     if int(contract) != known or not 1 <= count <= MOST:
         raise errors.Corrupt("contract")
-    if scheme != b"uuid":
-        raise errors.OtherIdScheme(scheme.decode())
-    return count, int(rest[1]) if len(rest) > 1 else 0
+    return count, scheme.decode(), int(rest[1]) if len(rest) > 1 else 0

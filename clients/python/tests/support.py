@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cloakroom import AsyncStore, NodeIdentity, OperationId, Store
+from cloakroom import AsyncEvents, AsyncStore, NodeIdentity, OperationId, Store, Token
 
 _namespaces = itertools.count()
 
@@ -174,12 +174,41 @@ class Plainly:
     def as_node(self, identity: NodeIdentity) -> Plainly:
         return Plainly(self._loop, self._store.as_node(identity))
 
-    def new_id(self, user: str = "") -> str:
+    def new_id(self, user: str = "") -> str | Token:
         return self._store.new_id(user)
+
+    def events(self, *args: Any, **options: Any) -> PlainEvents:
+        return PlainEvents(self._loop, self._loop.run_until_complete(self._store.events(*args, **options)))
+
+    def events_of_node(self, *args: Any, **options: Any) -> PlainEvents:
+        return PlainEvents(self._loop, self._loop.run_until_complete(self._store.events_of_node(*args, **options)))
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
         return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))
+
+
+class PlainEvents:
+    """The events of an AsyncStore, as those of a Store."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, told: AsyncEvents) -> None:
+        self._loop, self._told = loop, told
+
+    @property
+    def position(self) -> str:
+        return self._told.position
+
+    def __iter__(self) -> PlainEvents:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self._loop.run_until_complete(self._told.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._told.aclose())
 
 
 class Connector:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -231,6 +232,40 @@ def test_the_replica_of_a_killed_master_takes_over(own_cluster: Cluster) -> None
 def _is_served(store: Any, user: str) -> bool:
     try:
         return bool(store.count(user=user) == 1)
+    except (cloakroom.NotExecuted, cloakroom.Ambiguous):
+        return False
+
+
+def ids_of(told: Iterable[Any]) -> list[str]:
+    return [event.id for event in told]
+
+
+def test_events_follow_a_slot_that_moves_and_the_replica_that_takes_over(own_cluster: Cluster) -> None:
+    slot, users = slot_of("{telling:0}"), ("ann", "bob", "cid")
+    source = own_cluster.owner(slot)
+    target = (source + 1) % 3
+    own_cluster.nodes[source].client.set("{telling:0}:contract", "1 1 1000")
+    with cloakroom.Store.connect(own_cluster.url, namespace="telling", deadline_s=20) as store:
+        told, kept = store.events(interval_ms=5), store.events(interval_ms=5)
+        made = [store.create(user=user).session.id for user in users]
+        own_cluster.begin_to_move(slot, source, target)
+        while own_cluster.move_keys(slot, source, target, 10):
+            pass
+        assert ids_of(islice(told, 3)) == made
+        own_cluster.end_move(slot, source, target)
+        made += [store.create(user=user).session.id for user in users]
+        assert ids_of(islice(told, 3)) == made[3:]
+        own_cluster.kill(target)
+        own_cluster.promoted(target)
+        eventually(partial(_is_made, store, "dan"))
+        eventually(lambda: getattr(next(told), "user", "") == "dan")
+        # Who was at none of it reads all, or is told that some were lost.
+        assert ids_of(islice(kept, 3)) == made[:3]
+
+
+def _is_made(store: Any, user: str) -> bool:
+    try:
+        return bool(store.create(user=user))
     except (cloakroom.NotExecuted, cloakroom.Ambiguous):
         return False
 

@@ -2,10 +2,15 @@
 
 worker URL NAMESPACE SEED SECONDS    random operations; prints how many, and what they came to
 worker read URL NAMESPACE            ids on standard input; prints each session
+worker events URL NAMESPACE POSITION COUNT
+                                     prints so many events from a position on, and then the position
+worker token URL NAMESPACE           prints a new token, of a session of `ann`
+worker login URL NAMESPACE           tokens on standard input; prints each session, and the token after a login
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import sys
@@ -14,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import cloakroom
-from cloakroom import Rules, Session, Store, Unbound
+from cloakroom import Event, Rules, Session, Store, Token, Unbound
 
 USERS = ["ann", "bob", "cy"]
 CONNECTIONS = ["c1", "c2", "c3", "c4"]
@@ -139,7 +144,35 @@ def show(session: Session | None) -> str:
     return canonical({**fields, "attributes": {key: session.json(key) for key in session.attributes}})
 
 
+def tell_events(url: str, namespace: str, position: str, count: str) -> None:
+    with Store.connect(url, namespace=namespace) as store:
+        told = store.events(position)
+        for event in itertools.islice(told, int(count)):
+            names = ("what", "why", "id", "user", "connection", "node", "version", "new_id")
+            shown = {name: getattr(event, name) for name in names} if isinstance(event, Event) else {"what": "lagged"}
+            print(canonical(shown))
+        print(canonical({"position": told.position}))
+
+
+def log_in(url: str, namespace: str) -> None:
+    with Store.connect(url, namespace=namespace, rules=Rules(id_scheme="token")) as store:
+        for line in sys.stdin:
+            token = Token.parse(line.rstrip("\n"))
+            print(show(store.refresh_and_get(token)))
+            made = store.rotate(token, user="bob").token
+            print(canonical({"token": made and made.expose()}))
+
+
 def main(arguments: list[str]) -> None:
+    if arguments[0] == "events":
+        return tell_events(*arguments[1:])
+    if arguments[0] == "login":
+        return log_in(*arguments[1:])
+    if arguments[0] == "token":
+        with Store.connect(arguments[1], namespace=arguments[2], rules=Rules(id_scheme="token")) as store:
+            made = store.create(user="ann").token
+            print(canonical({"token": made and made.expose()}))
+        return
     if arguments[0] == "read":
         with Store.connect(arguments[1], namespace=arguments[2]) as store:
             for line in sys.stdin:

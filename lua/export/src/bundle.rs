@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::commands::commands;
 use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
-use crate::keys::{EVENTS, KEYS, UNNAMED, names, node_stream};
+use crate::keys::{EVENTS, EXPIRY, KEYS, UNNAMED, names, node_stream};
 use crate::layout::{Layout, Lease, record_format};
 use crate::script::{Script, read};
 use crate::start::Start;
@@ -154,13 +154,13 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
     Ok((header.stem.as_str(), operation))
 }
 
-/// The streams of the partition and of each node whose index it declares.
+/// The stream of the partition, the expiry index, which lives as long, and the stream of each node whose index it declares.
 fn events(header: &Header) -> Option<Events<'_>> {
     let told = header.events.as_deref()?;
     let own = header.keys.iter().filter_map(|key| node_stream(&key.pattern));
     let of_member = header.group.iter().flat_map(|group| &group.keys);
     Some(Events {
-        keys: std::iter::once(EVENTS.to_owned()).chain(own).collect(),
+        keys: [EVENTS, EXPIRY].map(str::to_owned).into_iter().chain(own).collect(),
         of_member: of_member.filter_map(|pattern| node_stream(pattern)).collect(),
         told,
     })

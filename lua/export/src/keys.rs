@@ -6,7 +6,7 @@ pub const KEYS: [(&str, &str); 13] = [
     ("user", "{ns:p}:user:<user>:sessions"),
     ("connection", "{ns:p}:connection:<connection>:session"),
     ("node", "{ns:p}:node:<node>:sessions"),
-    ("expiry", "{ns:p}:expiry"),
+    ("expiry", EXPIRY),
     ("migrations", "{ns:p}:migrations"),
     ("contract", "{ns:p}:contract"),
     ("nodes", "{ns:p}:nodes"),
@@ -16,6 +16,9 @@ pub const KEYS: [(&str, &str); 13] = [
     ("events", EVENTS),
     ("node_events", "{ns:p}:node:<node>:events"),
 ];
+
+/// When the sessions of a partition expire.
+pub const EXPIRY: &str = "{ns:p}:expiry";
 
 /// The stream of all events of a partition. It stands in for the stream of a node whose name is empty.
 pub const EVENTS: &str = "{ns:p}:events";

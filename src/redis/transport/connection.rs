@@ -106,6 +106,11 @@ impl Connection {
         self.health.is_sound_at(self.siblings.alarms())
     }
 
+    /// How long nothing was heard on it.
+    pub(crate) fn silence(&self) -> Duration {
+        self.health.heard().elapsed()
+    }
+
     /// Whether another has to take its place.
     pub(crate) fn is_to_be_replaced(&self) -> bool {
         matches!(self.health.condition(), Condition::Suspect | Condition::Broken)

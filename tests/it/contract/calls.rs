@@ -11,7 +11,7 @@ use cloakroom::{
     SessionId,
 };
 use cloakroom_export::header::Argument;
-use cloakroom_export::keys::{EVENTS, UNNAMED, names, node_stream};
+use cloakroom_export::keys::{EVENTS, EXPIRY, UNNAMED, names, node_stream};
 use futures::StreamExt as _;
 
 use super::nameless::exercise_nameless;
@@ -204,7 +204,7 @@ impl Call<'_> {
             keys.extend(patterns.iter().map(|pattern| filled(pattern, tag, &values)));
         }
         if self.keep.is_some() {
-            keys.push(EVENTS.replace("{ns:p}", tag));
+            keys.extend([EVENTS, EXPIRY].map(|pattern| pattern.replace("{ns:p}", tag)));
             let own = header.keys.iter().map(|key| (key.pattern.as_str(), self.values()));
             let members = self.members().into_iter();
             let of_members = members

@@ -7,7 +7,13 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after } from "node:test";
 import { createClient } from "@redis/client";
+import { agree } from "../../src/contract.js";
+import { Engine } from "../../src/engine.js";
 import { Cloakroom } from "../../src/index.js";
+import { Link } from "../../src/link.js";
+import { rulesOf } from "../../src/rules.js";
+
+const TO_START = 60_000;
 
 /** A Redis server of this test file, stopped when its tests are done. */
 export async function startServer(...more) {
@@ -19,9 +25,9 @@ export async function startServer(...more) {
   await ready(child);
   const url = `redis://127.0.0.1:${port}`;
   const admin = createClient({ url, RESP: 2 });
-  await admin.connect();
-  // A test may kill it.
+  // A test may kill it; and on a busy machine it connects again.
   admin.on("error", () => {});
+  await admin.connect();
   const server = new Server(port, url, admin);
   server.kill = async () => {
     child.kill("SIGKILL");
@@ -56,9 +62,21 @@ class Server {
   /** A store in a namespace of its own, closed when the tests are done. */
   async store(options = {}, redis = this.url) {
     const namespace = options.namespace ?? this.namespace();
-    const store = await Cloakroom.connect(redis, { ...options, namespace });
+    // A busy machine is no failure.
+    const store = await Cloakroom.connect(redis, { deadline: 20_000, ...options, namespace });
     this.stores.push(store);
     return Object.assign(store, { namespace });
+  }
+
+  /** A store whose calls have no more than so long, though it had all the time that it needed to start. */
+  async hurried(deadline, url, namespace = this.namespace()) {
+    const servers = new Link(createClient({ url, RESP: 2, socket: { reconnectStrategy: () => 20 } }));
+    const until = performance.now() + TO_START;
+    await servers.open(until);
+    const partitions = await agree(servers, namespace, undefined, "uuid", until);
+    const store = new Cloakroom(new Engine({ servers, partitions, rules: rulesOf(), deadline }));
+    this.stores.push(store);
+    return store;
   }
 
   /** How often the server ran a command since the last `CONFIG RESETSTAT`. */

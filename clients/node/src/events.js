@@ -1,0 +1,241 @@
+/** What became of sessions, read from the streams of a namespace: all partitions together, in order within each. */
+
+import { setTimeout as after } from "node:timers/promises";
+import { areSame, entriesOf, eventOf, isTheBeginning } from "./event.js";
+import { CorruptError, ForbiddenError, InvalidError, NotExecutedError } from "./errors.js";
+import { requireName } from "./ids.js";
+import { codeOf, Lost } from "./link.js";
+import { checkInteger, checkNames } from "./rules.js";
+
+/** How many entries of a partition are read at once at most, and how many of all. */
+const AT_ONCE = 256;
+const OF_ALL = 4096;
+/** Between two attempts while a server is away: at first, each next one twice as long, and at most. */
+const [FIRST_PAUSE, LONGEST_PAUSE] = [20, 500];
+/** How often a server is asked whether it is the master still: a demoted one goes on to tell what it has. */
+const ROLE_EVERY = 1000;
+/** Where a reader goes on that has missed some: for so long two masters may both have taken writes, and given them times. */
+const GOES_BACK = 10_000n;
+
+/** Begins to read: a node's streams, or those of all. */
+export async function eventsOf(engine, node, from, options) {
+  checkNames("events", options, ["interval"]);
+  const { interval = 50 } = options;
+  checkInteger("interval", interval, 1, 60_000);
+  if (typeof from !== "string") throw new InvalidError("events position", "is no text");
+  if (engine.partitions.events === 0) throw new InvalidError("events", "are not told in this namespace");
+  const stream = node === undefined ? "events" : `node:${requireName("node", node)}:events`;
+  const events = new Events(engine, stream, interval);
+  try {
+    await events.begin(from);
+  } catch (error) {
+    await events.close();
+    throw error instanceof Lost ? new NotExecutedError(error.reason, error.cause) : error;
+  }
+  return events;
+}
+
+class Events {
+  #engine;
+  /** One connection to each server, beside those of the calls. */
+  #servers;
+  #interval;
+  #parts;
+  #atOnce;
+  /** What was read and is not told yet, with where that was. What tells nothing is passed over. */
+  #found = [];
+  #roleDue = 0;
+  /** The server is not the master: what else it tells is not heeded, until the connections were made anew. */
+  #misled;
+  #isOver = false;
+  #broken;
+  #wake = () => {};
+  /** The one who asked last waits for the one before. */
+  #asked = Promise.resolve();
+
+  constructor(engine, stream, interval) {
+    this.#engine = engine;
+    this.#servers = engine.servers.another();
+    this.#interval = interval;
+    const { tags } = engine.partitions;
+    this.#parts = tags.map((tag, partition) => {
+      return { partition, tag, key: `${tag}:${stream}`, next: BEGIN, told: "", due: 0, pause: FIRST_PAUSE, isBusy: false };
+    });
+    this.#atOnce = Math.min(AT_ONCE, Math.max(1, Math.floor(OF_ALL / tags.length)));
+    engine.streams.add(this);
+  }
+
+  /** Finds out where to begin: `now`, at the `beginning`, or behind a position. */
+  async begin(from) {
+    const places = from === "now" || from === "beginning" ? undefined : placesOf(from, this.#parts.length);
+    const until = performance.now() + this.#engine.deadline;
+    // Whoever may not read finds out here.
+    const newest = await Promise.all(this.#parts.map((part) => this.#newest(part, until)));
+    if (from === "beginning") return;
+    for (const [at, place] of (places ?? newest).entries()) {
+      const part = this.#parts[at];
+      part.told = place;
+      part.next = place === "" ? BEGIN : { kind: "behind", at: place };
+    }
+  }
+
+  async #newest({ tag, key }, until) {
+    const commands = [
+      ["XREVRANGE", key, "+", "-", "COUNT", "1"],
+      ["XRANGE", key, "-", "+", "COUNT", "1"],
+    ];
+    const replies = await this.#servers.at(tag).send(commands, until);
+    const codes = replies.map(codeOf);
+    if (codes.includes("NOPERM")) throw new ForbiddenError(["+xrange", "+xrevrange"]);
+    if (codes.includes("WRONGTYPE")) throw new CorruptError("events");
+    if (codes.some(Boolean)) throw new NotExecutedError("server", replies.find(codeOf));
+    return entriesOf(replies[0])[0]?.id ?? "";
+  }
+
+  get position() {
+    return this.#parts.map(({ told }) => told).join(",");
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  next() {
+    const before = this.#asked;
+    const asked = before.catch(() => {}).then(() => this.#next());
+    this.#asked = asked;
+    return asked;
+  }
+
+  async return() {
+    await this.close();
+    return { done: true, value: undefined };
+  }
+
+  async close() {
+    this.#isOver = true;
+    this.#wake();
+    this.#engine.streams.delete(this);
+    await this.#servers.close();
+  }
+
+  async #next() {
+    while (!this.#isOver) {
+      if (this.#broken) throw this.#broken;
+      const value = this.#take();
+      if (value) return { done: false, value };
+      if (this.#misled) await this.#renew();
+      const now = performance.now();
+      for (const part of this.#parts) if (!part.isBusy && part.due <= now) void this.#look(part);
+      const due = Math.min(...this.#parts.map((part) => (part.isBusy ? Infinity : part.due)));
+      await this.#woken(due - now);
+    }
+    return { done: true, value: undefined };
+  }
+
+  #take() {
+    while (this.#found.length > 0) {
+      const { part, at, told } = this.#found.shift();
+      part.told = at;
+      if (told) return told;
+    }
+    return undefined;
+  }
+
+  /** Waits so long, or until a look came to something. */
+  async #woken(ms) {
+    const over = new AbortController();
+    const woken = new Promise((resolve) => (this.#wake = resolve));
+    const timer = ms === Infinity ? woken : after(ms, undefined, { signal: over.signal }).catch(() => {});
+    await Promise.race([woken, timer]);
+    over.abort();
+  }
+
+  /** Connects anew, to whoever is the master by now. */
+  async #renew() {
+    const misled = this.#servers;
+    this.#servers = misled.another();
+    this.#misled = false;
+    this.#roleDue = 0;
+    await misled.close();
+  }
+
+  /** Reads what is new in a stream. Never throws. */
+  async #look(part) {
+    part.isBusy = true;
+    const servers = this.#servers;
+    const range = ["XRANGE", part.key, part.next.at ?? "-", "+", "COUNT", String(this.#atOnce + 1)];
+    const asksRole = performance.now() >= this.#roleDue;
+    if (asksRole) this.#roleDue = performance.now() + ROLE_EVERY;
+    let entries;
+    try {
+      const commands = asksRole ? [range, ["ROLE"]] : [range];
+      const [reply, role] = await servers.at(part.tag).send(commands, performance.now() + this.#engine.deadline);
+      // Where the user may not ask, nothing is known.
+      if (Array.isArray(role) && String(role[0]) !== "master") this.#misled = true;
+      if (!this.#misled && servers === this.#servers) entries = entriesOf(reply);
+    } catch (error) {
+      if (!(error instanceof Lost || error instanceof NotExecutedError)) this.#broken = error;
+    }
+    this.#noteLook(part, entries);
+    part.isBusy = false;
+    this.#wake();
+  }
+
+  #noteLook(part, entries) {
+    const now = performance.now();
+    if (!entries) {
+      part.due = now + part.pause;
+      part.pause = Math.min(2 * part.pause, LONGEST_PAUSE);
+      return;
+    }
+    part.pause = FIRST_PAUSE;
+    const hasMore = this.#heed(part, entries) || entries.length > this.#atOnce;
+    part.due = hasMore ? now : now + this.#interval;
+  }
+
+  /** Takes what was read. Whether to look again at once. */
+  #heed(part, entries) {
+    const news = newsOf(part.next, entries);
+    if (!news) {
+      part.next = afterAGap(part.next, entries);
+      this.#found.push({ part, at: part.next.at ?? "", told: { what: "lagged", partition: part.partition } });
+      return entries.length > 0;
+    }
+    for (const entry of news) {
+      part.next = { kind: "behind", at: entry.id, fields: entry.fields };
+      this.#found.push({ part, at: entry.id, told: eventOf(entry) });
+    }
+    return false;
+  }
+}
+
+/**
+ * Where a reader goes on: at the first entry, before which nothing was if that says so; `behind` one, if it is still there
+ * and tells what was read, or else some were missed; or `here`, for some were missed.
+ */
+const BEGIN = { kind: "begin" };
+
+/** Of entries that were read from somewhere on, those that are news; undefined: some were missed. */
+function newsOf({ kind, at, fields }, entries) {
+  const [first, ...others] = entries;
+  if (kind === "begin") return !first || isTheBeginning(first) ? entries : undefined;
+  if (kind === "here") return entries;
+  return first?.id === at && (!fields || areSame(fields, first.fields)) ? others : undefined;
+}
+
+/** Where to go on after some were missed, though nothing be there any more. */
+function afterAGap({ at }, entries) {
+  if (entries.length === 0) return BEGIN;
+  const ms = BigInt(at?.split("-")[0] ?? 0);
+  return { kind: "here", at: `${ms > GOES_BACK ? ms - GOES_BACK : 0n}-0` };
+}
+
+/** The entries that a position names, of each partition; empty: none. */
+function placesOf(position, count) {
+  const places = position.split(",");
+  if (places.length !== count || !places.every((place) => /^(\d{1,20}-\d{1,20})?$/.test(place))) {
+    throw new InvalidError("events position", `is none of ${count} partitions`);
+  }
+  return places.map((place) => place.split("-").map((part) => part.replace(/^0+(?=\d)/, "")).join("-"));
+}
