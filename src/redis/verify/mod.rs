@@ -3,6 +3,8 @@
 mod judge;
 pub(crate) mod kind;
 mod look;
+mod looked;
+mod records;
 pub(crate) mod repair;
 mod subject;
 pub(crate) mod verifier;
