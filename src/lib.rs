@@ -52,6 +52,15 @@ pub mod operating {
     pub use crate::redis::walk::{Passed, Position, Scan, Stretch, Users};
 }
 
+/// What is stored, held against itself, and mended: [`RedisStore::verifier`] and [`RedisStore::repair`].
+#[cfg(feature = "redis")]
+pub mod verify {
+    pub use crate::redis::verify::kind::ViolationKind;
+    pub use crate::redis::verify::repair::Repaired;
+    pub use crate::redis::verify::verifier::{Verified, Verifier};
+    pub use crate::redis::verify::violation::Violation;
+}
+
 /// The crates whose types the constructors take: redis 1.8, bb8 0.9.
 #[cfg(feature = "redis")]
 pub mod clients {

@@ -15,7 +15,7 @@ use crate::connection::Place;
 /// Looks at the sessions of a Cloakroom namespace, ends them, and takes them from one server to another.
 ///
 /// Exit codes: 0 it is done; 1 it failed; 2 the arguments are wrong; 3 there is nothing of the kind; 4 it was not confirmed;
-/// 5 a part of it was refused, or is away; 130 it was interrupted.
+/// 5 a part of it was refused, or is away; 6 something stored does not agree; 130 it was interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cloakroom", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -131,6 +131,10 @@ pub(crate) enum Command {
     Export(ExportArguments),
     /// Brings in the sessions of a file. Those that are here already, in the same version or a later one, stay.
     Import(ImportArguments),
+    /// Goes through all that is stored of the namespace, and names what does not agree. Others may work on it meanwhile.
+    Verify(VerifyArguments),
+    /// Goes through it in the same way, and mends what does not agree. No live session is ended.
+    Repair(RepairArguments),
     /// Moves all sessions to another server or namespace. Asks before it does.
     ///
     /// After a run that did not come to its end, however it ended, the same command again goes on: each session is in one of
@@ -156,6 +160,22 @@ pub(crate) struct UsersArguments {
     /// Looks at most at so many keys of the servers a second, whatever they are.
     #[arg(long = "rate", value_name = "KEYS_PER_SECOND", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) per_second: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// Looks at most at so many keys and entries of indexes a second.
+    #[arg(long = "rate", value_name = "PER_SECOND", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) per_second: u32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArguments {
+    /// Does it. Without this it only tells what it would do.
+    #[arg(long)]
+    pub(crate) apply: bool,
+    #[command(flatten)]
+    pub(crate) verify: VerifyArguments,
 }
 
 #[derive(Debug, Args)]

@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     NotConfirmed(&'static str),
     /// So many were refused, and the rest is done.
     Partly(u64),
+    /// So much of what is stored does not agree.
+    Violated(u64),
     /// So many of the partitions do not answer, and what the rest has is told.
     Away { partitions: usize, of: u16 },
     /// It may be one or the other.
@@ -46,6 +48,7 @@ impl Failure {
             Self::Nothing(_) => 3,
             Self::NotConfirmed(_) => 4,
             Self::Partly(_) | Self::Away { .. } => 5,
+            Self::Violated(_) => 6,
             Self::At(_, why) | Self::Stopped { why: Some(why), .. } => why.code(),
             Self::Stopped { why: None, .. } => 130,
         }
@@ -60,6 +63,7 @@ impl Failure {
             Self::Nothing(_) => "nothing",
             Self::NotConfirmed(_) => "not_confirmed",
             Self::Partly(_) => "partly",
+            Self::Violated(_) => "violated",
             Self::Away { .. } => "away",
             Self::Several(_) => "several",
             Self::At(_, why) | Self::Stopped { why: Some(why), .. } => why.word(),
@@ -77,6 +81,7 @@ impl fmt::Display for Failure {
             Self::Partly(refused) => {
                 write!(f, "{} refused", counted(*refused, "session was", "sessions were"))
             }
+            Self::Violated(count) => f.write_str(&counted(*count, "violation", "violations")),
             Self::Away { partitions, of } => write!(f, "{partitions} of {of} partitions do not answer"),
             Self::At(place, why) => write!(f, "{place}: {why}"),
             Self::Stopped { how_to_go_on, why: Some(why) } => write!(f, "{why}; to go on: {how_to_go_on}"),

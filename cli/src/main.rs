@@ -55,6 +55,8 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
             let store = connection::find_or_make(&place, import.partitions, Rules::new()).await?;
             commands::import::run(&store, import, output).await
         }
+        Command::Verify(verify) => commands::verify::run(&open().await?, verify, output).await,
+        Command::Repair(repair) => commands::repair::run(&open().await?, repair, output).await,
         Command::Migrate(migrate) => commands::migrate::run(&place, migrate, output).await,
         Command::Completions { .. } => Ok(()),
     }

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
+use cloakroom::verify::Violation;
 use cloakroom::{Entries, IdScheme, Rules, Session, SessionId};
 use serde_json::{Map, Value, json};
 
@@ -94,6 +95,30 @@ impl Output {
     /// Whether secrets are asked for.
     pub(crate) fn reveals(&self) -> bool {
         self.reveals
+    }
+
+    /// Something that does not agree in what is stored.
+    pub(crate) fn violation(&self, violation: &Violation) -> Value {
+        json!({
+            "kind": violation.kind().code(),
+            "key": self.key(violation),
+            "session": violation.session().map(|session| self.id(&session)),
+            "is_mendable": violation.is_mendable(),
+            "hint": violation.hint(),
+        })
+    }
+
+    /// The same in a line.
+    pub(crate) fn line_of_violation(&self, violation: &Violation) -> String {
+        let (kind, key) = (violation.kind().code(), self.key(violation));
+        let session = violation.session().map(|session| format!("  {}", self.id(&session)));
+        format!("{kind:<15}  {key}{}: {}", session.unwrap_or_default(), violation.hint())
+    }
+
+    /// The key at which it is: with hashes in the place of ids and connections.
+    fn key(&self, violation: &Violation) -> String {
+        let whole = || String::from_utf8_lossy(violation.key()).into_owned();
+        shown(&if self.reveals { whole() } else { violation.place() })
     }
 
     /// A session, in all that may be told of it.

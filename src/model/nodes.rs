@@ -41,6 +41,9 @@ pub(crate) enum Want {
 }
 
 impl Heartbeat {
+    /// How long a node is listed when its lease has run out, unless it says otherwise.
+    pub(crate) const KEEP: Duration = Duration::from_secs(24 * 3600);
+
     /// How many times a lease is renewed in its length, so that some may fail.
     pub(crate) const RENEWALS: u32 = 3;
 
@@ -63,7 +66,7 @@ impl Heartbeat {
     }
 
     fn new(want: Want) -> Self {
-        Self { want, lease: Duration::from_secs(15), keep: Duration::from_secs(24 * 3600) }
+        Self { want, lease: Duration::from_secs(15), keep: Self::KEEP }
     }
 
     /// How long the lease is held from now, 1 ms to a day. Defaults to 15 seconds.

@@ -14,10 +14,10 @@ use crate::stored::partitions::Partition;
 use crate::stored::record::{Head, Record};
 
 /// How long what is corrupt is kept aside: a week.
-const KEPT_ASIDE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(crate) const KEPT_ASIDE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// How many bytes of sessions are read at once, but for one that is larger by itself.
-const BYTES_PER_READ: usize = 2 * 1024 * 1024;
+pub(crate) const BYTES_PER_READ: usize = 2 * 1024 * 1024;
 
 /// A session to work on, and where it was indexed when its record was read.
 #[derive(Clone, Debug, Default)]

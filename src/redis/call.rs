@@ -426,6 +426,15 @@ impl Call {
 
     /// Sends commands that each read a string: nothing where there is none, or a foreign type.
     pub(crate) async fn read_strings(&self, pipeline: Pipeline) -> Result<Vec<Vec<u8>>> {
+        let string = |value| match value {
+            Some(Value::BulkString(bytes)) => bytes,
+            _ => Vec::new(),
+        };
+        Ok(self.read_any(pipeline).await?.into_iter().map(string).collect())
+    }
+
+    /// Sends commands that each read a key. `None`: that is of a foreign type.
+    pub(crate) async fn read_any(&self, pipeline: Pipeline) -> Result<Vec<Option<Value>>> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
         }
@@ -433,14 +442,12 @@ impl Call {
             self.count_round_trip();
             self.sender.replies(&pipeline, self.deadline).await
         };
-        let string = |value| match value {
-            Value::BulkString(bytes) => Ok(bytes),
-            Value::ServerError(error) if error.code() != "WRONGTYPE" => {
-                Err(failure::not_executed(RedisError::from(error)))
-            }
-            _ => Ok(Vec::new()),
+        let known = |value| match value {
+            Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(None),
+            Value::ServerError(error) => Err(failure::not_executed(RedisError::from(error))),
+            value => Ok(Some(value)),
         };
-        self.deliver(Work::Read("record"), send).await?.into_iter().map(string).collect()
+        self.deliver(Work::Read("record"), send).await?.into_iter().map(known).collect()
     }
 
     /// What is stored under the key `what`, if anything is, and the time at which it was.

@@ -21,6 +21,7 @@ pub(crate) mod key_plan;
 mod leases;
 mod login;
 pub(crate) mod lookup;
+mod mend;
 pub(crate) mod migration_store;
 pub(crate) mod near_cache;
 pub(crate) mod node_registry;
@@ -40,4 +41,5 @@ pub(crate) mod tidy;
 #[cfg(feature = "tls")]
 mod tls;
 pub(crate) mod transport;
+pub(crate) mod verify;
 pub(crate) mod walk;

@@ -82,6 +82,10 @@ scripts! {
     THAW: "thaw", Repeatable;
     CLEAN: "clean", Repeatable;
     MIGRATIONS: "migrations", Reads;
+    MEND_SESSION: "mend_session", Repeatable;
+    MEND_RECORD: "mend_record", Repeatable;
+    MEND_KEY: "mend_key", Repeatable;
+    MEND_NODE: "mend_node", Repeatable;
 }
 
 #[cfg(test)]

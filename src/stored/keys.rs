@@ -173,7 +173,19 @@ impl Keys {
     /// Whether a key is one of these.
     #[cfg(feature = "redis")]
     pub(crate) fn has(&self, key: &[u8]) -> bool {
-        key.strip_prefix(self.tag.as_bytes()).is_some_and(|rest| rest.starts_with(b":"))
+        self.behind_tag(key).is_some()
+    }
+
+    /// What stands behind the tag of one of these keys.
+    #[cfg(feature = "redis")]
+    pub(crate) fn behind_tag<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
+        key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":")
+    }
+
+    /// The key of which that stands behind the tag.
+    #[cfg(feature = "redis")]
+    pub(crate) fn of_rest(&self, rest: &[u8]) -> Vec<u8> {
+        [self.tag.as_bytes(), b":", rest].concat()
     }
 
     /// What a cluster hashes to find the slot: the tag without its braces.

@@ -135,6 +135,27 @@ impl Partitions {
         self.all().find(|partition| self.keys(*partition).has(key))
     }
 
+    /// Whether a key has a tag of this namespace, be it one of a partition or not.
+    pub(crate) fn has_tag(&self, key: &[u8]) -> bool {
+        let name = self.all[0].hashed();
+        let (name, _) = name.rsplit_once(':').unwrap_or((name, ""));
+        let number = || {
+            let behind = key.strip_prefix(b"{")?.strip_prefix(name.as_bytes())?.strip_prefix(b":")?;
+            let end = behind.windows(2).position(|two| two == b"}:")?;
+            std::str::from_utf8(&behind[..end]).ok()?.parse::<u32>().ok().map(|number| (number, end))
+        };
+        number().is_some_and(|(number, digits)| number.to_string().len() == digits)
+    }
+
+    /// What matches all keys that have a tag of this namespace, for SCAN. It may match others' keys.
+    pub(crate) fn pattern(&self) -> Vec<u8> {
+        let pattern = self.all[0].indexes_pattern();
+        // A namespace has no brace, so the first one that closes ends the tag, whose number comes before.
+        let end = pattern.iter().position(|byte| *byte == b'}').unwrap_or_default();
+        let number = pattern[..end].iter().rposition(|byte| *byte == b':').map_or(0, |colon| colon + 1);
+        [&pattern[..number], b"*}:*"].concat()
+    }
+
     /// What matches all indexes of users and nodes, for SCAN. It may match others' keys.
     pub(crate) fn indexes_pattern(&self) -> Vec<u8> {
         let pattern = self.all[0].indexes_pattern();
@@ -354,6 +375,28 @@ mod tests {
         }
         for other in ["{shop:0}:expiry", "{other:0}:session:a", "session:a", ""] {
             assert_eq!(partitions.id_of_session(other.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn a_tag_of_the_namespace_is_known_whether_a_partition_has_it_or_not() {
+        for count in [1, 16] {
+            let partitions = shop(count);
+            for own in ["{shop:0}:x", "{shop:7}:", "{shop:4294967295}:session:a"] {
+                assert!(partitions.has_tag(own.as_bytes()), "{own}");
+            }
+            for other in [
+                "{shop:eu:0}:x",
+                "{shop:}:x",
+                "{shop:07}:x",
+                "{shop:-1}:x",
+                "{shop:0}",
+                "shop:0:x",
+                "{sho:0}:x",
+            ] {
+                assert!(!partitions.has_tag(other.as_bytes()), "{other}");
+            }
+            assert_eq!(partitions.pattern(), b"{shop:*}:*");
         }
     }
 

@@ -71,6 +71,10 @@ pub(crate) struct Head {
     pub(crate) expires_at: u64,
     /// How long the whole record is.
     pub(crate) size: usize,
+    /// Of a session, when it was made. What is none has no such time.
+    pub(crate) created_at: Option<u64>,
+    /// Until when its key is kept.
+    pub(crate) stored_until: u64,
 }
 
 impl Head {
@@ -86,10 +90,19 @@ impl Head {
         let index_fields =
             IndexFields { user: name(user)?, connection: name(connection)?, node: name(node)? };
         let size = HEADER_BYTES + user + connection + node + header.body_length;
+        let [created_at, _, _, _, expires_at, stored_until] = header.times;
         if header.kind != SESSION {
-            return Some(Self { size, ..Self::default() });
+            return Some(Self { size, stored_until, ..Self::default() });
         }
-        Some(Self { index_fields, expires_at: header.times[4], size })
+        Some(Self { index_fields, expires_at, size, created_at: Some(created_at), stored_until })
+    }
+}
+
+impl Head {
+    /// Whether there is something behind the names, and no freeze is in it.
+    fn has_plain_body(record: &[u8]) -> bool {
+        let header = Header::take(&mut Input(record));
+        header.is_some_and(|header| header.body_length > 0 && header.status != Status::Migrating)
     }
 }
 
@@ -277,6 +290,28 @@ impl Record {
         let mut without_entries = head[..head.len() - input.0.len()].to_vec();
         without_entries[BODY_LENGTH].copy_from_slice(&body_length);
         Self::decode(id, &without_entries)
+    }
+
+    /// Where an id leads that is no session's any more. `Err`: what stands there is no id.
+    pub(crate) fn leads_to(&self, record: &[u8]) -> std::result::Result<Option<&SessionId>, ()> {
+        match self {
+            Self::Rotated { to, .. } => Ok(Some(to)),
+            // A login alone leaves an id behind, a freeze stands before it; anything else is nothing that can be followed.
+            Self::Deleted { to: None, freeze: None, .. } if Head::has_plain_body(record) => Err(()),
+            Self::Deleted { to, .. } => Ok(to.as_ref()),
+            Self::Session { .. } | Self::Departed { .. } => Ok(None),
+        }
+    }
+
+    /// In the list of those that are on their way: by what score, or by any. `None`: it is not on its way.
+    pub(crate) fn listed(&self) -> Option<Option<u64>> {
+        match self {
+            Self::Session { freeze, .. } | Self::Deleted { freeze, .. } => {
+                freeze.as_ref().map(|freeze| Some(freeze.until))
+            }
+            Self::Departed { task, .. } => task.as_ref().map(|_| None),
+            Self::Rotated { .. } => None,
+        }
     }
 
     /// How far a session is on its way to or from another store, if it is.

@@ -120,9 +120,12 @@ fn each_operation_has_its_script_its_module_its_tests_and_its_method() {
         .map(|name| read(format!("src/store/{name}.rs")))
         .concat();
     let memory = stems_in("src/memory/ops", ".rs");
-    for stem in &scripts {
-        assert!(memory.contains(stem), "src/memory/ops/{stem}.rs is missing");
-        assert!(tests.contains(stem), "tests/it/{stem}.rs is missing");
+    // What mends is of Redis alone: in memory nothing is stored without what leads to it.
+    let (mends, operations): (Vec<_>, Vec<_>) = scripts.iter().partition(|stem| stem.starts_with("mend_"));
+    assert!(!mends.is_empty() && tests.contains("verify"), "tests/it/verify.rs is missing");
+    for stem in operations {
+        assert!(memory.contains(stem.as_str()), "src/memory/ops/{stem}.rs is missing");
+        assert!(tests.contains(stem.as_str()), "tests/it/{stem}.rs is missing");
         assert!(store.contains(&format!("async fn {stem}(")), "the store lacks {stem}");
     }
 }

@@ -78,3 +78,4 @@ mod silent_peer;
 mod soak;
 mod start;
 mod testing;
+mod verify;

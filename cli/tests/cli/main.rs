@@ -14,6 +14,7 @@ mod refused;
 mod servers;
 #[cfg(unix)]
 mod terminal;
+mod verify;
 #[cfg(unix)]
 mod watch;
 mod world;

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use cloakroom::verify::Repaired;
 use cloakroom::{RedisStore, SessionStore as _};
 use rstest::rstest;
 
@@ -41,6 +42,15 @@ async fn a_user_by_the_line_of_the_readme_may_do_all_that_a_store_does(#[case] d
     let operator = builder().existing().build().await.unwrap();
     operator.walk(None, 10).await.unwrap();
     operator.users(None, 10).await.unwrap();
+    // To go through all that is stored it has to read indexes in pieces.
+    context.command::<()>(&["ACL", "SETUSER", "cloakroom", "+zscan"]).await;
+    context.command::<()>(&["ZADD", &context.key("user:ann:sessions"), "1", "nobody"]).await;
+    let (mut verifier, mut mended) = (operator.verifier(), 0);
+    while let Some(violation) = verifier.next().await.unwrap() {
+        mended += usize::from(operator.repair(&violation).await.unwrap() == Repaired::Mended);
+    }
+    // What was damaged is in the first database.
+    assert_eq!(mended > 0, database.is_empty());
     let health = operator.health().await;
     assert!(health.servers[0].memory.is_some() && health.servers[0].scripts_missing == Some(0));
 }
@@ -78,6 +88,7 @@ fn what_the_store_sends_by_itself_is_proved_at_its_start_or_by_it() {
     let besides: Vec<String> = sent.difference(&commands()).cloned().collect();
     // SENTINEL is for sentinels. CLUSTER is for clusters, and so is ASKING, without which calls are refused while their slot moves.
     // WAIT is proved when a call first waits for replicas, XRANGE and XREVRANGE when somebody first reads events.
+    // ZSCAN is for a verifier alone.
     // Without INFO nothing warns of eviction, and without SCAN no reaper tidies indexes. Without CLIENT a near cache keeps
     // nothing, and HELLO is for all users. Without ROLE it is INFO that tells the role, and without both no connection is
     // made.
@@ -98,7 +109,8 @@ fn what_the_store_sends_by_itself_is_proved_at_its_start_or_by_it() {
             "SENTINEL",
             "WAIT",
             "XRANGE",
-            "XREVRANGE"
+            "XREVRANGE",
+            "ZSCAN"
         ]
     );
     assert!(sent.contains("PING"));

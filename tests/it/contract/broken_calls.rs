@@ -138,7 +138,11 @@ async fn an_empty_name_or_id_is_an_error_where_one_has_to_be_given_and_changes_n
                 call.arg(if other == at { "" } else { good(argument) });
             }
             let error = call.query_async::<redis::Value>(&mut context.raw()).await.unwrap_err().to_string();
-            let named = ["cloakroom: an id is not 1 to", "cloakroom: a user, connection or node is empty"];
+            let named = [
+                "cloakroom: an id is not 1 to",
+                "cloakroom: a user, connection or node is empty",
+                "cloakroom: a key is empty",
+            ];
             assert!(
                 named.iter().any(|named| error.contains(named)),
                 "{} {}: {error}",

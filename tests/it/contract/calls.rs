@@ -7,7 +7,8 @@ use cloakroom::migration::{Direction, Freezing, Import, Leftover, TaskId};
 use cloakroom::nodes::{Claim, Heartbeat, NodeIdentity};
 use cloakroom::testing::TestClock;
 use cloakroom::{
-    Binding, NewSession, OnLimit, PageRequest, Patch, Rotation, Rules, Selector, Session, SessionId,
+    Binding, NewSession, OnLimit, PageRequest, Patch, RedisStore, Rotation, Rules, Selector, Session,
+    SessionId,
 };
 use cloakroom_export::header::Argument;
 use cloakroom_export::keys::{EVENTS, EXPIRY, UNNAMED, names, node_stream};
@@ -295,6 +296,18 @@ async fn read_by_scripts(context: &Context, store: &Store) {
     store.lapsed_nodes().await.unwrap_err();
 }
 
+/// What is broken, mended; the damage is that of others and some more.
+async fn mend_by_scripts(context: &Context, store: &Store, operator: &RedisStore) {
+    let session = context.session(store, "broken").await;
+    context.command::<()>(&["SET", &context.record_key(session.id()), "garbage"]).await;
+    let session = context.session(store, "bare").await;
+    context.command::<()>(&["DEL", &context.user_key(session.user().unwrap())]).await;
+    let mut verifier = operator.verifier();
+    while let Some(violation) = verifier.next().await.unwrap() {
+        operator.repair(&violation).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_crate_sends_the_keys_and_arguments_that_the_headers_name() {
     check_what_is_sent(0).await;
@@ -312,10 +325,13 @@ async fn check_what_is_sent(events: u32) -> BTreeSet<String> {
     let context = Context::own(&[]).await;
     let store = context.store_at(Rules::new().events(events)).await;
     let strict = context.store_at(rules_that_evict().events(events)).await;
+    let builder = context.builder(Rules::new().events(events)).clock(context.clock.clone());
+    let operator = builder.build().await.unwrap();
     let monitor = redis::Client::open(context.server().url()).unwrap().get_async_monitor().await.unwrap();
     let mut lines = monitor.into_on_message::<String>();
     do_each_operation(&context.clock, &store, &strict).await;
     read_by_scripts(&context, &store).await;
+    mend_by_scripts(&context, &store, &operator).await;
     context.command::<String>(&["ECHO", "exercised"]).await;
 
     let mut by_sha = BTreeMap::new();

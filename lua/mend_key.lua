@@ -1,0 +1,45 @@
+--[[
+  mend_key: let a key have a TTL again, or set aside what is of a foreign type under it or was found to be broken; or tell
+  which of that is wrong.
+
+  KEYS[1]  target    string  {ns:p}:<name>; of any type
+  KEYS[2]  aside     string  {ns:p}:aside:<name>
+  ARGV[1]  now_ms    integer; empty: the server's clock
+  ARGV[2]  want      word: tell, mend
+  ARGV[3]  name      text; of the key behind its tag
+  ARGV[4]  type      word: string, zset, stream, any; what it has to be
+  ARGV[5]  until_ms  integer; when it is to go if it has no TTL; past: in a moment
+  ARGV[6]  found     text; empty: nothing is broken; the SHA-1 of the string that is, in hex digits
+  ARGV[7]  aside_ms  integer; default: 604800000; how long it is kept aside
+
+  Replies
+    {"ok", wrong...}  what is wrong, or was until now: "value", it is of a foreign type or broken; else "ttl", it has none
+  Writes: all of the keys, or nothing.
+  Again:  the same state; what was mended is not wrong any more.
+  Uses:   args, clock, permission, typed
+]]
+
+if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom mend_key: 2 KEYS and 7 ARGV') end
+local target_key, aside_key = unpack(KEYS)
+local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
+local name = ARGV[3]
+if name == '' then error('cloakroom: a key is empty') end
+local kind_wanted = args_word(ARGV[4], 'type', { string = 'string', zset = 'zset', stream = 'stream', any = 'any' })
+local gone_at, found = args_integer(ARGV[5], 'until_ms', 0), ARGV[6]
+local aside = args_integer(ARGV[7], 'aside_ms', 1)
+
+local kind = redis.call('TYPE', target_key).ok
+if kind == 'none' then return { 'ok' } end
+local is_broken = kind_wanted ~= 'any' and kind ~= kind_wanted
+if not is_broken and found ~= '' then is_broken = redis.sha1hex(typed_call('GET', target_key)) == found end
+if not is_broken and redis.call('PTTL', target_key) ~= -1 then return { 'ok' } end
+if not mend then return { 'ok', is_broken and 'value' or 'ttl' } end
+
+permission_ask()
+if not is_broken then
+  redis.call('PEXPIRE', target_key, math.max(gone_at - now, 1))
+  return { 'ok', 'ttl' }
+end
+redis.call('RENAME', target_key, aside_key)
+redis.call('PEXPIRE', aside_key, aside)
+return { 'ok', 'value' }

@@ -1,0 +1,58 @@
+--[[
+  mend_record: set aside what is stored under the key of a session and is no record of it, with its entries as far as they
+  are known; or tell whether it is there still. Whoever found it judged it, and what has changed since stays.
+
+  KEYS[1]  record      string  {ns:p}:session:<id>
+  KEYS[2]  expiry      zset    {ns:p}:expiry
+  KEYS[3]  user        zset    {ns:p}:user:<user>:sessions
+  KEYS[4]  connection  string  {ns:p}:connection:<connection>:session
+  KEYS[5]  node        zset    {ns:p}:node:<node>:sessions
+  KEYS[6]  aside       string  {ns:p}:aside:<id>
+  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[2]  want        word: tell, mend
+  ARGV[3]  id          text
+  ARGV[4]  user        text; empty: none
+  ARGV[5]  connection  text; empty: none
+  ARGV[6]  node        text; empty: none
+  ARGV[7]  found       text; empty: something of a foreign type; the SHA-1 of what was found, in hex digits
+  ARGV[8]  aside_ms    integer; default: 604800000; how long it is kept aside
+
+  Replies
+    {"ok", wrong...}  "record" if what was found is there, or was until now
+    {"corrupt", key}
+  Writes: all of the keys, but those of foreign types, or nothing.
+  Events: ended (corrupt), but of what is no session.
+  Again:  the same state; what was mended is not wrong any more.
+  Uses:   event, args, clock, permission, typed, freeze, record, index
+]]
+
+local events = #ARGV == 9
+if #ARGV ~= 8 and not events or #KEYS ~= (events and 9 or 6) then
+  return redis.error_reply('ERR cloakroom mend_record: 6 KEYS and 8 ARGV')
+end
+local tell, untold = event_teller(events and 7)
+if untold then return untold end
+local record_key, expiry_key, user_key, connection_key, node_key, aside_key = unpack(KEYS)
+local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
+local id = args_id(ARGV[3])
+local user, connection, node = args_names(ARGV[4], ARGV[5], ARGV[6])
+local found, aside = ARGV[7], args_integer(ARGV[8], 'aside_ms', 1)
+
+local raw = typed_call('GET', record_key)
+if not raw or (type(raw) == 'table' and '' or redis.sha1hex(raw)) ~= found then return { 'ok' } end
+if not mend then return { 'ok', 'record' } end
+local record = record_read_head(record_key, now)
+local pointer = connection ~= '' and index_pointer(connection_key)
+
+permission_ask(index_pointer, record_find_head)
+redis.call('RENAME', record_key, aside_key)
+redis.call('PEXPIRE', aside_key, aside)
+-- Behind a write that memory cannot refuse: where that is full, an event would be refused as the first.
+if tell and not (record and record.kind ~= RECORD_LIVE) then
+  tell(9, nil, 'ended', 'corrupt', id, user, connection, node, record and record.version or '0')
+end
+typed_call('ZREM', expiry_key, id)
+if user ~= '' then typed_call('ZREM', user_key, id) end
+if node ~= '' then typed_call('ZREM', node_key, id) end
+if pointer == id then redis.call('DEL', connection_key) end
+return { 'ok', 'record' }

@@ -1,0 +1,34 @@
+//! mend_session: what leads to an id brought in line with its record.
+
+use redis::Cmd;
+
+use crate::model::{IndexFields, ms};
+use crate::redis::call::Call;
+use crate::redis::mend::Want;
+use crate::redis::script;
+use crate::stored::partitions::Partition;
+
+/// What is looked at: an id, and those of its owners that are named. A holder is declared where the script asked for it.
+pub(crate) fn command(
+    call: &Call,
+    partition: Partition,
+    want: Want,
+    id: &[u8],
+    named: &IndexFields<Vec<u8>>,
+    holder: &[u8],
+) -> Cmd {
+    let keys = call.partitions().keys(partition);
+    let mut declared = keys.of_session(id, named).to_vec();
+    declared.push(keys.migrations());
+    declared.push(keys.session(if holder.is_empty() { id } else { holder }));
+    let mut cmd = match want {
+        Want::Tell => call.evalsha(&script::MEND_SESSION, &declared),
+        Want::Mend => call.evalsha_telling(&script::MEND_SESSION, &declared, [&named.node]),
+    };
+    cmd.arg(want.word()).arg(id).arg(&named.user).arg(&named.connection).arg(&named.node);
+    cmd.arg(holder).arg(ms(call.rules().grace));
+    if want == Want::Mend {
+        call.events_argument(&mut cmd);
+    }
+    cmd
+}

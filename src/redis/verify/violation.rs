@@ -1,0 +1,114 @@
+//! What does not agree in what is stored.
+
+use std::fmt;
+
+use crate::model::SessionId;
+use crate::redis::stored_id::told;
+use crate::redis::verify::kind::ViolationKind;
+use crate::redis::verify::subject::Subject;
+use crate::stored::partitions::Partition;
+
+/// Something that does not agree in what is stored.
+#[derive(Clone)]
+pub struct Violation {
+    pub(crate) kind: ViolationKind,
+    pub(crate) key: Vec<u8>,
+    pub(crate) mend: Option<Mend>,
+}
+
+/// How it is mended.
+#[derive(Clone)]
+pub(crate) struct Mend {
+    pub(crate) partition: Partition,
+    pub(crate) subject: Subject,
+    /// The script's word for it.
+    pub(crate) word: String,
+}
+
+impl Violation {
+    /// By which it is known again.
+    pub(crate) fn identity(&self) -> (ViolationKind, &[u8], Option<&[u8]>) {
+        let id = self.mend.as_ref().and_then(|mend| mend.subject.id());
+        (self.kind, &self.key, id.map(Vec::as_slice))
+    }
+
+    /// What is wrong.
+    #[must_use]
+    pub fn kind(&self) -> ViolationKind {
+        self.kind
+    }
+
+    /// The key at which it is. It may name a session or a connection, which are secrets.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+
+    /// The session that it is about, or what stands in the place of its id.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        told(self.mend.as_ref()?.subject.id()?)
+    }
+
+    /// Whether [`RedisStore::repair`](crate::RedisStore::repair) can mend it.
+    #[must_use]
+    pub fn is_mendable(&self) -> bool {
+        self.mend.is_some()
+    }
+
+    /// What mending it does, or what is to be done by hand.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match (self.kind, &self.mend) {
+            (ViolationKind::WrongPartition, None) => {
+                "end the session, or delete the key if it is in no partition"
+            }
+            (_, None) => "look at it: it is not touched",
+            (_, Some(Mend { word, .. })) => match word.as_str() {
+                "record" | "value" => "what is there is set aside for a week, its entries are removed",
+                "ttl" => "the key gets a TTL",
+                "connection_held" => "the session is left without the connection, suspended",
+                word if word.ends_with("_stray") => "the entry is removed",
+                word if word.ends_with("_short") => "the key lives as long as the session",
+                _ => "the entry is written as the record says",
+            },
+        }
+    }
+
+    /// The key without what is secret in it: a hash stands for the id of a session, and for a connection.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let key = String::from_utf8_lossy(&self.key);
+        let (tag, rest) = key.split_once("}:").unwrap_or(("", &key));
+        let hashed = |text: &str| format!("#{}", &sha1_smol::Sha1::from(text.as_bytes()).hexdigest()[..8]);
+        let safe = match rest.split_once(':') {
+            Some((what @ ("session" | "aside"), id)) => format!("{what}:{}", hashed(id)),
+            Some(("connection", rest)) => {
+                let connection = rest.strip_suffix(":session").unwrap_or(rest);
+                format!("connection:{}:session", hashed(connection))
+            }
+            _ => rest.to_owned(),
+        };
+        if tag.is_empty() { safe } else { format!("{tag}}}:{safe}") }
+    }
+}
+
+/// Without the ids of sessions.
+impl fmt::Debug for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut told = f.debug_struct("Violation");
+        told.field("kind", &self.kind).field("place", &self.place()).field("session", &self.session());
+        told.field("word", &self.mend.as_ref().map(|mend| &mend.word)).finish_non_exhaustive()
+    }
+}
+
+/// In a line, without the ids of sessions.
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.kind.code(), self.place())?;
+        match self.session() {
+            Some(session) => write!(f, " of {session}"),
+            None => Ok(()),
+        }
+    }
+}
