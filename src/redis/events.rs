@@ -74,6 +74,7 @@ impl RedisStore {
                 partition,
                 key: self.partitions().keys(partition).events_of(node),
                 next: next.clone(),
+                has_missed: false,
                 tell: tell.clone(),
                 listener: None,
                 lookout: None,
@@ -158,6 +159,8 @@ impl Next {
     /// Of entries that were read from here on, those that are news; `None`: some were missed.
     fn news(&self, mut entries: Vec<Entry>) -> Option<Vec<Entry>> {
         match self {
+            // It was emptied since.
+            Self::At(_) if entries.is_empty() => return None,
             Self::At(_) => {}
             Self::Begin if entries.first().is_none_or(Entry::is_the_beginning) => {}
             Self::Behind { at, fields } => {
@@ -188,6 +191,8 @@ struct Reader {
     partition: Partition,
     key: Vec<u8>,
     next: Next,
+    /// Some were missed, which is not told yet.
+    has_missed: bool,
     tell: mpsc::Sender<Part>,
     /// Where it looked last: the connection lives for as long as somebody has it.
     listener: Option<Arc<Listener>>,
@@ -292,12 +297,20 @@ impl Reader {
     /// Tells what was read.
     async fn take(&mut self, entries: Vec<Entry>, read_on: &Connection) -> Result<Look, Over> {
         let (count, is_empty) = (entries.len(), entries.is_empty());
-        let Some(news) = self.next.news(entries) else {
-            let lagged = Told::Lagged { partition: self.partition.number() };
+        let news = self.next.news(entries);
+        if news.is_none() {
             self.next = self.next.after_a_gap(is_empty);
-            self.tell(Some(lagged), || {}).await?;
-            return Ok(if is_empty { Look::UpToDate } else { Look::More });
-        };
+            self.has_missed = true;
+            if !is_empty {
+                return Ok(Look::More);
+            }
+        }
+        // Only now, for who hears it reads all sessions anew: what is trimmed after that is missed from the entries that were
+        // read here, and so it is found out.
+        if std::mem::take(&mut self.has_missed) {
+            self.tell(Some(Told::Lagged { partition: self.partition.number() }), || {}).await?;
+        }
+        let news = news.unwrap_or_default();
         let oldest = news.first().map(|first| first.id.ms);
         let is_behind =
             |written_ms| meter::behind(written_ms, read_on.clock().no_later_than(std::time::Instant::now()));
