@@ -13,7 +13,8 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(crate) fn new(field: &'static str, reason: impl Into<String>) -> Self {
+    /// Of a field, with what is wrong about it as it follows the name: `must be 1 to 500`.
+    pub fn new(field: &'static str, reason: impl Into<String>) -> Self {
         Self { field, reason: reason.into() }
     }
 }

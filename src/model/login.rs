@@ -108,6 +108,13 @@ impl Rotation {
         self
     }
 
+    /// Changes the attributes and extensions that a patch changes, too. Nothing else of the patch counts.
+    #[must_use]
+    pub fn entries_of(mut self, patch: &Patch) -> Self {
+        self.patch.changes.extend_from_slice(&patch.changes);
+        self
+    }
+
     /// The changes of entries as the script takes them, once all fields are checked.
     pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
         match &self.user {

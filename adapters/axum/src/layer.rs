@@ -1,0 +1,122 @@
+//! The layer that gives each request its session, and each response its cookie.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum_core::response::{IntoResponse, Response};
+use cloakroom::{Error, IdScheme, Invalid, SessionStore};
+use http::Request;
+use http::header::{CACHE_CONTROL, HeaderValue, SET_COOKIE, VARY};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::cookie::SessionCookie;
+use crate::session::Session;
+use crate::state::Outcome;
+use crate::watcher::SessionWatcher;
+
+/// Gives each request its [`Session`]. Nothing is read before a handler asks for it, and what handlers change is saved when they
+/// have returned, before the response begins.
+#[derive(Clone, Debug)]
+pub struct SessionLayer {
+    settings: Arc<Settings>,
+}
+
+/// What all requests share.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) cookie: SessionCookie,
+    pub(crate) watcher: Option<SessionWatcher>,
+}
+
+impl SessionLayer {
+    /// Of a store whose ids are hashes of tokens ([`IdScheme::Token`]).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] names `id_scheme` where the store has another: then the ids themselves would be in cookies, and
+    /// whoever reads the store could log in.
+    pub fn new(store: Arc<dyn SessionStore>) -> Result<Self, Error> {
+        if store.rules().get_id_scheme() != IdScheme::Token {
+            return Err(Error::Invalid(Invalid::new("id_scheme", "must be IdScheme::Token")));
+        }
+        let settings = Settings { store, cookie: SessionCookie::default(), watcher: None };
+        Ok(Self { settings: Arc::new(settings) })
+    }
+
+    /// How the cookie is named and sent.
+    #[must_use]
+    pub fn cookie(mut self, cookie: SessionCookie) -> Self {
+        Arc::make_mut(&mut self.settings).cookie = cookie;
+        self
+    }
+
+    /// What tells sockets that their session ended: see [`Session::ended`].
+    #[must_use]
+    pub fn watcher(mut self, watcher: SessionWatcher) -> Self {
+        Arc::make_mut(&mut self.settings).watcher = Some(watcher);
+        self
+    }
+}
+
+impl<S> Layer<S> for SessionLayer {
+    type Service = SessionService<S>;
+
+    fn layer(&self, inner: S) -> SessionService<S> {
+        SessionService { inner, settings: self.settings.clone() }
+    }
+}
+
+/// What [`SessionLayer`] makes of a service.
+#[derive(Clone, Debug)]
+pub struct SessionService<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S, B> Service<Request<B>> for SessionService<S>
+where
+    S: Service<Request<B>, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let session = Session::of_request(self.settings.clone(), request.headers());
+        request.extensions_mut().insert(session.clone());
+        // The one that is ready; the clone may not be.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        Box::pin(async move {
+            let response = inner.call(request).await?;
+            let (outcome, cookie) = session.finish(response.status()).await;
+            Ok(finished(response, outcome, cookie.as_ref()))
+        })
+    }
+}
+
+/// The response with what the session adds to it, or in its place the error of a session that could not be saved. A cookie that
+/// was made goes out with that too: the login has happened.
+fn finished(response: Response, outcome: Outcome, cookie: Option<&HeaderValue>) -> Response {
+    let mut response = match outcome.saved {
+        Ok(()) => response,
+        Err(error) => error.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie.clone())));
+    if outcome.was_read || cookie.is_some() {
+        // It is for this browser, and the next one, or the same after a logout, must not see it.
+        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        headers.append(VARY, HeaderValue::from_static("cookie"));
+    }
+    response
+}

@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod changes;
+mod cookie;
+mod csrf;
+mod device;
+mod error;
+mod extract;
+mod layer;
+mod login;
+mod session;
+mod state;
+mod watcher;
+
+pub use crate::{
+    cookie::{SameSite, SessionCookie},
+    device::Device,
+    error::SessionError,
+    extract::{CurrentUser, Unauthenticated, WithoutLayer},
+    layer::{SessionLayer, SessionService},
+    login::Login,
+    session::Session,
+    watcher::{Ended, SessionWatcher},
+};

@@ -1,0 +1,267 @@
+//! The session of a request.
+
+use std::sync::Arc;
+
+use cloakroom::{PageRequest, Rotation, Selector, SessionId, SessionStore};
+use http::header::{HeaderMap, HeaderValue};
+use http::StatusCode;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::csrf;
+use crate::device::Device;
+use crate::error::SessionError;
+use crate::layer::Settings;
+use crate::login::Login;
+use crate::state::{CookieChange, Held, Outcome, State};
+use crate::watcher::Ended;
+
+/// How many devices a call asks for.
+const DEVICES_PER_PAGE: usize = 100;
+
+/// The session of a request, which a handler takes as an argument. Its clones are the same session.
+///
+/// Nothing is read before it is asked for. What is [`set`](Self::set) and [`remove`](Self::remove)d is saved when the handler has
+/// returned, as one patch: requests at the same time that change different keys do not disturb each other. It is not
+/// saved when the response is a 5xx. [`login`](Self::login) and [`logout`](Self::logout) happen at once.
+///
+/// A visitor has a session from the first `set` on, and a cookie with it.
+///
+/// # Errors
+/// [`SessionError::Store`] tells that the store did not do it; as a response that is mostly 503.
+/// [`SessionError::Finished`] where something is to be changed after the handler has returned.
+#[derive(Clone, Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Session {
+    pub(crate) fn of_request(settings: Arc<Settings>, headers: &HeaderMap) -> Self {
+        let state = State::new(settings.cookie.read(headers));
+        Self { settings, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// The attribute of a key, as this request left it.
+    ///
+    /// # Errors
+    /// Those of all operations, and `Store(Error::Value)` when it is of another type.
+    pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
+        let mut state = self.state.lock().await;
+        state.read(self.store()).await?;
+        Ok(state.changes.get(key, state.session().map(|session| session.attributes()))?)
+    }
+
+    /// Sets an attribute.
+    ///
+    /// # Errors
+    /// Those of all operations, and `Store(Error::Value)` when the value cannot be told in JSON.
+    pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), SessionError> {
+        Ok(self.open().await?.changes.set(key, value)?)
+    }
+
+    /// Removes an attribute; one that is not there is no error.
+    ///
+    /// # Errors
+    /// Those of all operations.
+    pub async fn remove(&self, key: &str) -> Result<(), SessionError> {
+        self.open().await?.changes.remove(key);
+        Ok(())
+    }
+
+    /// The user who is logged in.
+    ///
+    /// # Errors
+    /// Those of all operations.
+    pub async fn user(&self) -> Result<Option<String>, SessionError> {
+        let mut state = self.state.lock().await;
+        let session = state.read(self.store()).await?;
+        Ok(session.and_then(|session| session.user()).map(str::to_owned))
+    }
+
+    /// The id of the session, if there is one: a handle for logs, and for [`kick`](Self::kick). It is no secret.
+    ///
+    /// # Errors
+    /// Those of all operations.
+    pub async fn id(&self) -> Result<Option<SessionId>, SessionError> {
+        let mut state = self.state.lock().await;
+        let session = state.read(self.store()).await?;
+        Ok(session.map(|session| session.id().clone()))
+    }
+
+    /// Logs a user in whose password, or whatever else, was checked: the session becomes the user's, under a new token, with
+    /// what was changed in it. What a visitor had in it stays. Of what another user had in it, nothing does.
+    ///
+    /// # Errors
+    /// Those of all operations, and `Store(Refusal::Limit)` when the user has too many sessions: 409.
+    pub async fn login(&self, login: impl Into<Login>) -> Result<(), SessionError> {
+        self.open().await?.login(self.store(), &login.into()).await
+    }
+
+    /// Logs out: the session ends, with what was changed in it, and the cookie goes.
+    ///
+    /// # Errors
+    /// Those of all operations.
+    pub async fn logout(&self) -> Result<(), SessionError> {
+        let mut state = self.open().await?;
+        if let Some(token) = state.token() {
+            self.store().delete(token).await?;
+        }
+        state.changes = Default::default();
+        state.forget();
+        Ok(())
+    }
+
+    /// Logs out, and keeps what is in the session, such as a cart: it goes on as a visitor's, under a new token.
+    ///
+    /// # Errors
+    /// Those of all operations.
+    pub async fn logout_keeping_data(&self) -> Result<(), SessionError> {
+        let mut state = self.open().await?;
+        if state.read(self.store()).await?.is_some_and(|session| session.user().is_some())
+            && !state.rotate(self.store(), Rotation::new().anonymous()).await?
+        {
+            state.forget();
+        }
+        Ok(())
+    }
+
+    /// Logs the user out everywhere, here too, and tells how many sessions ended.
+    ///
+    /// # Errors
+    /// Those of all operations, and [`SessionError::Anonymous`]. After any other error some may have ended: call it again.
+    pub async fn logout_everywhere(&self) -> Result<usize, SessionError> {
+        let mut state = self.open().await?;
+        let (user, _) = self.user_of(&mut state).await?;
+        let deleted = self.store().delete_user(&user, None).await?;
+        state.changes = Default::default();
+        state.forget();
+        Ok(deleted.removed.len())
+    }
+
+    /// Logs the user out everywhere but here, and tells how many sessions ended.
+    ///
+    /// # Errors
+    /// Those of all operations, and [`SessionError::Anonymous`]. After any other error some may have ended: call it again.
+    pub async fn logout_elsewhere(&self) -> Result<usize, SessionError> {
+        let mut state = self.state.lock().await;
+        let (user, here) = self.user_of(&mut state).await?;
+        Ok(self.store().delete_user(&user, Some(&here)).await?.removed.len())
+    }
+
+    /// The user's sessions, oldest first.
+    ///
+    /// # Errors
+    /// Those of all operations, and [`SessionError::Anonymous`].
+    pub async fn devices(&self) -> Result<Vec<Device>, SessionError> {
+        let (user, here) = self.user_of(&mut *self.state.lock().await).await?;
+        let (of, mut page) = (Selector::user(user), PageRequest::first(DEVICES_PER_PAGE));
+        let mut devices = Vec::new();
+        loop {
+            let found = self.store().list(&of, &page).await?;
+            devices.extend(found.sessions.into_iter().map(|session| Device::new(session, &here)));
+            match found.next {
+                Some(cursor) => page = PageRequest::after(cursor, DEVICES_PER_PAGE),
+                None => return Ok(devices),
+            }
+        }
+    }
+
+    /// Ends one of the user's sessions, by the id that [`devices`](Self::devices) tells; tells whether it was there. Another
+    /// user's is as if it were not there. The own one it leaves: for that there is [`logout`](Self::logout).
+    ///
+    /// # Errors
+    /// Those of all operations, and [`SessionError::Anonymous`].
+    pub async fn kick(&self, id: &str) -> Result<bool, SessionError> {
+        let (user, here) = self.user_of(&mut *self.state.lock().await).await?;
+        let Ok(id) = SessionId::new(id) else {
+            return Ok(false);
+        };
+        match self.store().get_fresh(&id).await? {
+            Some(other) if other.user() == Some(&user) && *other.id() != here => {
+                Ok(self.store().delete(&other).await?.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// What a form has in a hidden field, or a script sends as a header, so that [`check_csrf`](Self::check_csrf) knows that a page
+    /// of this session made it. A visitor who had no session has one from then on. A login makes it another one.
+    ///
+    /// # Errors
+    /// Those of all operations.
+    pub async fn csrf_token(&self) -> Result<String, SessionError> {
+        let mut state = self.state.lock().await;
+        if state.read(self.store()).await?.is_none() && !matches!(state.held, Held::Superseded(_)) {
+            state.check_open()?;
+            state.create(self.store(), |new| new).await?;
+        }
+        Ok(state.token().map(csrf::code_of).unwrap_or_default())
+    }
+
+    /// Checks what a form or a header brought.
+    ///
+    /// # Errors
+    /// [`SessionError::Csrf`]: no page of this session made it. 403.
+    pub async fn check_csrf(&self, token: &str) -> Result<(), SessionError> {
+        let state = self.state.lock().await;
+        let is_ours = state.token().is_some_and(|session| csrf::is_code_of(session, token));
+        if is_ours { Ok(()) } else { Err(SessionError::Csrf) }
+    }
+
+    /// Notes that the session is used, for a socket that lives longer than a request; tells whether it is still there.
+    ///
+    /// # Errors
+    /// Those of all operations.
+    pub async fn touch(&self) -> Result<bool, SessionError> {
+        let token = self.state.lock().await.token().cloned();
+        match token {
+            Some(token) => Ok(self.store().refresh(&token).await?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// What ends as soon as the session ends, wherever that happens: for a socket, which is to be closed then. It follows a
+    /// session that gets a new id. `None`: there is no session.
+    ///
+    /// # Errors
+    /// Those of all operations.
+    ///
+    /// # Panics
+    /// Where the layer has no [`watcher`](crate::SessionLayer::watcher).
+    pub async fn ended(&self) -> Result<Option<Ended>, SessionError> {
+        let watcher = self.settings.watcher.as_ref();
+        let watcher = watcher.expect("Session::ended needs SessionLayer::watcher");
+        match self.id().await? {
+            Some(id) => Ok(Some(watcher.watch(&id).await?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn finish(&self, status: StatusCode) -> (Outcome, Option<HeaderValue>) {
+        let outcome = self.state.lock().await.finish(self.store(), status).await;
+        let cookie = match &outcome.cookie {
+            Some(CookieChange::Set(token, remembered)) => self.settings.cookie.to_set(token, *remembered),
+            Some(CookieChange::Clear) => self.settings.cookie.to_clear(),
+            None => None,
+        };
+        (outcome, cookie)
+    }
+
+    fn store(&self) -> &dyn SessionStore {
+        &*self.settings.store
+    }
+
+    async fn open(&self) -> Result<MutexGuard<'_, State>, SessionError> {
+        let state = self.state.lock().await;
+        state.check_open()?;
+        Ok(state)
+    }
+
+    async fn user_of(&self, state: &mut State) -> Result<(String, SessionId), SessionError> {
+        let session = state.read(self.store()).await?.ok_or(SessionError::Anonymous)?;
+        let user = session.user().ok_or(SessionError::Anonymous)?;
+        Ok((user.to_owned(), session.id().clone()))
+    }
+}

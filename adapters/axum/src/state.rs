@@ -1,0 +1,201 @@
+//! What a request knows of its session, and what it does to it.
+
+use std::time::Duration;
+
+use cloakroom::{Error, NewSession, Refusal, Rotation, Session, SessionStore, Token};
+use http::StatusCode;
+
+use crate::changes::Changes;
+use crate::error::SessionError;
+use crate::login::Login;
+
+/// What a request knows of its session.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) held: Held,
+    pub(crate) changes: Changes,
+    cookie: Option<CookieChange>,
+    /// For how long a login is remembered.
+    remembered: Option<Duration>,
+    was_read: bool,
+    is_finished: bool,
+}
+
+/// What the client holds: what it brought, or what this request gave it.
+#[derive(Debug)]
+pub(crate) enum Held {
+    /// No session.
+    Nothing,
+    /// A token, of which nothing is known yet.
+    Unread(Token),
+    /// The token of a session that was live when it was read.
+    Live(Token, Box<Session>),
+    /// A token that a login replaced a moment ago, while this request was on its way. The browser has another one by now, or will
+    /// have: so its cookie stays, and the request is one of nobody.
+    Superseded(Token),
+}
+
+/// What the response does to the cookie.
+#[derive(Clone, Debug)]
+pub(crate) enum CookieChange {
+    /// With how long the browser is to keep it, if that is another time than the cookie's own.
+    Set(Token, Option<Duration>),
+    Clear,
+}
+
+/// What the session has to do with the response.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) saved: Result<(), SessionError>,
+    pub(crate) cookie: Option<CookieChange>,
+    pub(crate) was_read: bool,
+}
+
+impl State {
+    pub(crate) fn new(brought: Option<Token>) -> Self {
+        let held = brought.map_or(Held::Nothing, Held::Unread);
+        Self { held, changes: Changes::default(), cookie: None, remembered: None, was_read: false, is_finished: false }
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), SessionError> {
+        if self.is_finished { Err(SessionError::Finished) } else { Ok(()) }
+    }
+
+    pub(crate) fn token(&self) -> Option<&Token> {
+        match &self.held {
+            Held::Nothing => None,
+            Held::Unread(token) | Held::Live(token, _) | Held::Superseded(token) => Some(token),
+        }
+    }
+
+    pub(crate) fn session(&self) -> Option<&Session> {
+        match &self.held {
+            Held::Live(_, session) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// Reads the session, the first time that it is asked for, which counts as a use of it.
+    pub(crate) async fn read(&mut self, store: &dyn SessionStore) -> Result<Option<&Session>, SessionError> {
+        self.was_read = true;
+        if let Held::Unread(token) = &self.held {
+            let token = token.clone();
+            match used(store, &token).await {
+                Ok(Some(session)) => self.held = Held::Live(token, Box::new(session)),
+                Ok(None) => self.forget(),
+                Err(Error::Refused(Refusal::Rotated { .. })) => self.held = Held::Superseded(token),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.session())
+    }
+
+    /// Makes a session with what was set, and gives the client its token.
+    pub(crate) async fn create(
+        &mut self,
+        store: &dyn SessionStore,
+        of: impl FnOnce(NewSession) -> NewSession,
+    ) -> Result<(), SessionError> {
+        let created = store.create(of(self.changes.as_new_session())).await?;
+        self.changes = Changes::default();
+        self.hold(created.token, created.session);
+        Ok(())
+    }
+
+    /// Makes the session a user's, under a new token. A visitor's goes on as that; of what another user had, nothing does.
+    pub(crate) async fn login(&mut self, store: &dyn SessionStore, login: &Login) -> Result<(), SessionError> {
+        self.remembered = login.remembered();
+        if let Some(session) = self.read(store).await? {
+            if session.user().is_none_or(|before| before == login.user()) {
+                if self.rotate(store, login.rotation()).await? {
+                    return Ok(());
+                }
+                // It ended meanwhile, or another request of the same browser logged in. Who has said a password has a session
+                // by that, whatever became of the visitor's.
+            } else {
+                store.delete(session).await?;
+            }
+        }
+        self.create(store, |new| login.of_new(new)).await
+    }
+
+    /// Gives the session a new token, and changes it in the same step; false: it ended, or another request was first, and has
+    /// the token.
+    pub(crate) async fn rotate(
+        &mut self,
+        store: &dyn SessionStore,
+        rotation: Rotation,
+    ) -> Result<bool, SessionError> {
+        let Some(session) = self.session() else {
+            return Ok(false);
+        };
+        match store.rotate(session, rotation.entries_of(self.changes.as_patch())).await {
+            Ok(rotated) if rotated.by_another => Ok(false),
+            Ok(rotated) => {
+                self.changes = Changes::default();
+                self.hold(rotated.token, rotated.session);
+                Ok(true)
+            }
+            Err(Error::Refused(Refusal::Missing | Refusal::Rotated { .. })) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The client has no session any more, and what was changed in it is gone with it.
+    pub(crate) fn forget(&mut self) {
+        (self.held, self.cookie) = (Held::Nothing, Some(CookieChange::Clear));
+    }
+
+    /// Saves what was changed, and ends all changes.
+    pub(crate) async fn finish(&mut self, store: &dyn SessionStore, status: StatusCode) -> Outcome {
+        self.is_finished = true;
+        // Of a handler that failed, half a change is not kept.
+        let saved = if status.is_server_error() { Ok(()) } else { self.save(store).await };
+        Outcome { saved, cookie: self.cookie.clone(), was_read: self.was_read }
+    }
+
+    async fn save(&mut self, store: &dyn SessionStore) -> Result<(), SessionError> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let patch = self.changes.as_patch().clone();
+        let patched = match &self.held {
+            Held::Nothing => return self.create_unless_empty(store).await,
+            Held::Superseded(_) => return Ok(()),
+            Held::Unread(token) => store.patch(token, patch).await,
+            Held::Live(_, session) => store.patch(&**session, patch).await,
+        };
+        match (patched, &self.held) {
+            (Ok(_) | Err(Error::Refused(Refusal::Rotated { .. })), _) => Ok(()),
+            (Err(Error::Refused(Refusal::Missing)), Held::Unread(_)) => {
+                self.forget();
+                self.create_unless_empty(store).await
+            }
+            // It ended since it was read. What it had must not come back under another token.
+            (Err(Error::Refused(Refusal::Missing)), _) => {
+                self.forget();
+                Ok(())
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    async fn create_unless_empty(&mut self, store: &dyn SessionStore) -> Result<(), SessionError> {
+        if self.changes.set_nothing() { Ok(()) } else { self.create(store, |new| new).await }
+    }
+
+    fn hold(&mut self, token: Option<Token>, session: Session) {
+        if let Some(token) = token {
+            self.cookie = Some(CookieChange::Set(token.clone(), self.remembered));
+            self.held = Held::Live(token, Box::new(session));
+        }
+    }
+}
+
+/// Reads a session, and notes that it is used unless a migration holds it.
+async fn used(store: &dyn SessionStore, token: &Token) -> Result<Option<Session>, Error> {
+    match store.refresh_and_get(token).await {
+        Err(Error::Refused(Refusal::Frozen)) => store.get(token).await,
+        answer => answer,
+    }
+}
