@@ -44,9 +44,11 @@ pub mod events {
     pub use crate::store::event_store::{EventStore, EventStream};
 }
 
-/// What whoever operates a namespace goes through it by: [`RedisStore::walk`] and [`RedisStore::users`].
+/// What whoever operates a namespace goes through it by: [`RedisStore::walk`], [`RedisStore::users`] and
+/// [`RedisStore::inspect`].
 #[cfg(feature = "redis")]
 pub mod operating {
+    pub use crate::redis::inspect::PartitionContents;
     pub use crate::redis::walk::{Passed, Position, Scan, Stretch, Users};
 }
 

@@ -22,13 +22,18 @@ pub(crate) fn confirm(question: &str) -> Result<(), Failure> {
     }
 }
 
-/// The id of a session, from standard input for `-`.
-pub(crate) fn session_id(argument: &str) -> Result<SessionId, Failure> {
+/// An argument, from standard input for `-`.
+pub(crate) fn argument(argument: &str) -> Result<String, Failure> {
     if argument != "-" {
-        return Ok(SessionId::new(argument)?);
+        return Ok(argument.to_owned());
     }
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     read.map_err(|error| Failure::Io("standard input".to_owned(), error))?;
-    Ok(SessionId::new(line.trim_end_matches(['\r', '\n']))?)
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// The id of a session.
+pub(crate) fn session_id(argument: &str) -> Result<SessionId, Failure> {
+    Ok(SessionId::new(self::argument(argument)?)?)
 }

@@ -1,67 +1,145 @@
-//! The store of the namespace, with as many partitions as that has.
+//! The store of a namespace, with as many partitions as that has.
+
+#[cfg(feature = "tls")]
+use std::path::Path;
+use std::time::Duration;
 
 use cloakroom::{Error, RedisStore, RedisStoreBuilder, Refusal, Rules};
 
-use crate::arguments::Common;
 use crate::failure::Failure;
 
-/// How long one call may take: whoever waits here has no client waiting.
-const DEADLINE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Which part of a call's time a connection may take, so that a server that is silent does not take all of it.
+const CONNECT: u32 = 2;
 
-/// One call waits so long for a connection.
-const CONNECT: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// The store of a namespace that is there.
-pub(crate) async fn open(common: &Common) -> Result<RedisStore, Failure> {
-    build(common, 1, RedisStoreBuilder::existing).await
+/// Where sessions are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) namespace: &'a str,
+    /// How long one call may take.
+    pub(crate) timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(crate) certificates: Certificates<'a>,
 }
 
-/// The same, and one that is not there is made with so many partitions.
-pub(crate) async fn open_or_make(common: &Common, partitions: u16) -> Result<RedisStore, Failure> {
-    match open(common).await {
-        Err(Failure::Store(Error::Refused(Refusal::NoNamespace))) => {
-            build(common, partitions, |builder| builder).await
+/// Files of certificates.
+#[cfg(feature = "tls")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Certificates<'a> {
+    /// Of the authorities that sign the server's.
+    pub(crate) root: Option<&'a Path>,
+    /// What this program shows, and its key.
+    pub(crate) client: Option<(&'a Path, &'a Path)>,
+}
+
+impl Place<'_> {
+    /// What it is called where a session notes where it went: its servers and its namespace, without user and password.
+    pub(crate) fn name(&self) -> String {
+        let (_, rest) = self.url.split_once("://").unwrap_or(("", self.url));
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let servers = rest.rsplit_once('@').map_or(rest, |(_, servers)| servers).trim_end_matches('/');
+        format!("{servers}/{}", self.namespace)
+    }
+
+    fn is_a_cluster(&self) -> bool {
+        self.url.split("://").next().is_some_and(|scheme| scheme.ends_with("+cluster"))
+    }
+
+    fn builder(&self) -> Result<RedisStoreBuilder, Failure> {
+        let builder = RedisStore::builder(self.url).namespace(self.namespace);
+        let builder = builder.deadline(self.timeout).connect_timeout(self.timeout / CONNECT).pool_size(1);
+        #[cfg(feature = "tls")]
+        let builder = self.certificates.given_to(builder)?;
+        Ok(builder)
+    }
+}
+
+#[cfg(feature = "tls")]
+impl Certificates<'_> {
+    fn given_to(&self, mut builder: RedisStoreBuilder) -> Result<RedisStoreBuilder, Failure> {
+        let read =
+            |path: &Path| std::fs::read(path).map_err(|error| Failure::Io(path.display().to_string(), error));
+        if let Some(root) = self.root {
+            builder = builder.root_certificate(read(root)?);
         }
-        opened => opened,
+        if let Some((certificate, key)) = self.client {
+            builder = builder.client_certificate(read(certificate)?, read(key)?);
+        }
+        Ok(builder)
+    }
+}
+
+/// The most partitions that a namespace may have.
+const MOST_PARTITIONS: u16 = 1024;
+
+/// The store of a namespace that is there.
+pub(crate) async fn open(place: &Place<'_>) -> Result<RedisStore, Failure> {
+    // By the first, any master of a cluster may tell how many there are.
+    let partitions = if place.is_a_cluster() { MOST_PARTITIONS } else { 1 };
+    build(place, partitions, Rules::new(), RedisStoreBuilder::existing).await
+}
+
+/// The same; `None`: it is not there.
+pub(crate) async fn find(place: &Place<'_>) -> Result<Option<RedisStore>, Failure> {
+    match open(place).await {
+        Err(Failure::Store(Error::Refused(Refusal::NoNamespace))) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// The same, and one that is not there is made with so many partitions and by such rules.
+pub(crate) async fn find_or_make(
+    place: &Place<'_>,
+    partitions: u16,
+    rules: Rules,
+) -> Result<RedisStore, Failure> {
+    match find(place).await? {
+        Some(found) => Ok(found),
+        None => build(place, partitions, rules, |builder| builder).await,
     }
 }
 
 async fn build(
-    common: &Common,
-    partitions: u16,
+    place: &Place<'_>,
+    mut partitions: u16,
+    mut rules: Rules,
     kind: impl Fn(RedisStoreBuilder) -> RedisStoreBuilder,
 ) -> Result<RedisStore, Failure> {
-    let (mut partitions, mut rules) = (partitions, Rules::new());
     // The namespace notes all three.
     for _ in 0..3 {
-        match kind(builder(common)?.partitions(partitions).rules(rules.clone())).build().await {
+        match kind(place.builder()?.partitions(partitions).rules(rules.clone())).build().await {
             Err(Error::Refused(Refusal::Partitions { found, .. })) => partitions = found,
             Err(Error::Refused(Refusal::IdScheme { found, .. })) => rules = rules.id_scheme(found),
             Err(Error::Refused(Refusal::Events { found })) => rules = rules.events(found),
             built => return Ok(built?),
         }
     }
-    Ok(kind(builder(common)?.partitions(partitions).rules(rules)).build().await?)
+    Ok(kind(place.builder()?.partitions(partitions).rules(rules)).build().await?)
 }
 
-fn builder(common: &Common) -> Result<RedisStoreBuilder, Failure> {
-    let builder = RedisStore::builder(&common.url).namespace(&common.namespace);
-    let builder = builder.deadline(DEADLINE).connect_timeout(CONNECT).pool_size(1);
-    #[cfg(feature = "tls")]
-    let builder = with_certificates(builder, common)?;
-    Ok(builder)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[cfg(feature = "tls")]
-fn with_certificates(mut builder: RedisStoreBuilder, common: &Common) -> Result<RedisStoreBuilder, Failure> {
-    let read = |path: &std::path::Path| {
-        std::fs::read(path).map_err(|error| Failure::Io(format!("{}", path.display()), error))
-    };
-    if let Some(root) = &common.root_certificate {
-        builder = builder.root_certificate(read(root)?);
+    #[test]
+    fn a_place_is_named_by_its_servers_and_its_namespace_and_by_no_password() {
+        for (url, name) in [
+            ("redis://127.0.0.1/", "127.0.0.1/shop"),
+            ("rediss://ann:p@ss@sessions.example.com:7000/3?a=b#c", "sessions.example.com:7000/3/shop"),
+            ("redis+cluster://:secret@a:1,b:2", "a:1,b:2/shop"),
+            ("redis+sentinel://a:1,b:2/main", "a:1,b:2/main/shop"),
+            ("nonsense", "nonsense/shop"),
+        ] {
+            #[cfg(feature = "tls")]
+            let certificates = Certificates { root: None, client: None };
+            let place = Place {
+                url,
+                namespace: "shop",
+                timeout: Duration::from_secs(1),
+                #[cfg(feature = "tls")]
+                certificates,
+            };
+            assert_eq!(place.name(), name);
+        }
     }
-    if let (Some(certificate), Some(key)) = (&common.client_certificate, &common.client_key) {
-        builder = builder.client_certificate(read(certificate)?, read(key)?);
-    }
-    Ok(builder)
 }

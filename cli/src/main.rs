@@ -13,6 +13,7 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
+use cloakroom::Rules;
 
 use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
@@ -37,22 +38,25 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
         clap_complete::generate(shell, &mut Arguments::command(), "cloakroom", &mut text);
         return output.raw(&text);
     }
-    let open = async || connection::open(&arguments.common).await;
+    let place = arguments.common.place();
+    let open = async || connection::open(&place).await;
     match &arguments.command {
         Command::Stats => commands::stats::run(&open().await?, output).await,
         Command::Users(users) => commands::users::run(&open().await?, users, output).await,
         Command::List(list) => commands::list::run(&open().await?, list, output).await,
         Command::Show(show) => commands::show::run(&open().await?, show, output).await,
         Command::Kick(kick) => commands::kick::run(&open().await?, kick, output).await,
+        Command::Watch(watch) => commands::watch::run(&open().await?, watch, output).await,
         Command::Export(export) => {
-            commands::export::run(&open().await?, &arguments.common.namespace, export, output).await
+            commands::export::run(&open().await?, place.namespace, export, output).await
         }
         Command::Import(import) => {
-            let store = connection::open_or_make(&arguments.common, import.partitions).await?;
+            let store = connection::find_or_make(&place, import.partitions, Rules::new()).await?;
             commands::import::run(&store, import, output).await
         }
         Command::Verify(verify) => commands::verify::run(&open().await?, verify, output).await,
         Command::Repair(repair) => commands::repair::run(&open().await?, repair, output).await,
+        Command::Migrate(migrate) => commands::migrate::run(&place, migrate, output).await,
         Command::Completions { .. } => Ok(()),
     }
 }

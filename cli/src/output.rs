@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, UNIX_EPOCH};
 
 use cloakroom::verify::Violation;
-use cloakroom::{Entries, Session, SessionId};
+use cloakroom::{Entries, IdScheme, Rules, Session, SessionId};
 use serde_json::{Map, Value, json};
 
 use crate::arguments::Common;
@@ -16,11 +16,23 @@ use crate::failure::Failure;
 pub(crate) struct Output {
     is_json: bool,
     reveals: bool,
+    /// Whether ids are shown, and not hashes of them.
+    shows_ids: bool,
+    /// How long those are that the store makes.
+    id_bytes: usize,
 }
 
 impl Output {
     pub(crate) fn new(common: &Common) -> Self {
-        Self { is_json: common.json, reveals: common.reveal }
+        Self { is_json: common.json, reveals: common.reveal, shows_ids: common.reveal, id_bytes: 36 }
+    }
+
+    /// The same, of a namespace: where clients hold tokens, ids are no secrets.
+    pub(crate) fn of(self, rules: &Rules) -> Self {
+        match rules.get_id_scheme() {
+            IdScheme::Token => Self { shows_ids: true, id_bytes: 43, ..self },
+            _ => self,
+        }
     }
 
     /// Prints one thing: as a line of JSON, or as text.
@@ -58,7 +70,31 @@ impl Output {
 
     /// An id, or the hash that stands for it in logs too.
     pub(crate) fn id(&self, id: &SessionId) -> String {
-        if self.reveals { shown(id.as_str()) } else { id.to_string() }
+        if self.shows_ids { shown(id.as_str()) } else { id.short_hash() }
+    }
+
+    /// The same for a program: the hash, and the id where it is shown.
+    pub(crate) fn note_id(&self, told: &mut Value, names: [&str; 2], id: &SessionId) {
+        let [hash, whole] = names;
+        told[hash] = id.short_hash().into();
+        if self.shows_ids {
+            told[whole] = id.as_str().into();
+        }
+    }
+
+    /// How wide a column of them is.
+    pub(crate) fn id_width(&self) -> usize {
+        if self.shows_ids { self.id_bytes } else { 8 }
+    }
+
+    /// A connection, which is a secret too.
+    pub(crate) fn connection<'a>(&self, connection: Option<&'a str>) -> Option<&'a str> {
+        connection.filter(|_| self.reveals)
+    }
+
+    /// Whether secrets are asked for.
+    pub(crate) fn reveals(&self) -> bool {
+        self.reveals
     }
 
     /// Something that does not agree in what is stored.
@@ -88,7 +124,6 @@ impl Output {
     /// A session, in all that may be told of it.
     pub(crate) fn session(&self, session: &Session) -> Value {
         let mut told = json!({
-            "hash": session.id().short_hash(),
             "user": session.user(),
             "node": session.node(),
             "is_connected": session.connection().is_some(),
@@ -102,8 +137,8 @@ impl Output {
             "attributes": session.attributes().len(),
             "extensions": session.extensions().len(),
         });
+        self.note_id(&mut told, ["hash", "id"], session.id());
         if self.reveals {
-            told["id"] = session.id().as_str().into();
             told["connection"] = session.connection().into();
             told["attributes"] = entries(session.attributes()).into();
             told["extensions"] = entries(session.extensions()).into();
@@ -116,7 +151,8 @@ impl Output {
         let [created, active, expires] =
             [session.created_at_ms(), session.last_active_ms(), session.expires_at_ms()].map(time);
         let (id, node) = (self.id(session.id()), shown(session.node().unwrap_or("-")));
-        let mut line = format!("{id:<9}  {:<9}  {created}  {active}  {expires}  {node:<12}", status(session));
+        let (width, status) = (self.id_width(), status(session));
+        let mut line = format!("{id:<width$}  {status:<9}  {created}  {active}  {expires}  {node:<12}");
         line += &format!("  {}", shown(session.user().unwrap_or("-")));
         if self.reveals {
             line += &format!("  {}", shown(session.connection().unwrap_or("-")));
@@ -128,8 +164,9 @@ impl Output {
     pub(crate) fn columns(&self) -> String {
         let (id, status, times, node) = ("SESSION", "STATUS", ["CREATED", "LAST ACTIVE", "EXPIRES"], "NODE");
         let [created, active, expires] = times;
-        let line =
-            format!("{id:<9}  {status:<9}  {created:<20}  {active:<20}  {expires:<20}  {node:<12}  USER");
+        let width = self.id_width();
+        let mut line = format!("{id:<width$}  {status:<9}");
+        line += &format!("  {created:<20}  {active:<20}  {expires:<20}  {node:<12}  USER");
         if self.reveals { line + "  CONNECTION" } else { line }
     }
 }

@@ -39,6 +39,34 @@ pub(crate) async fn require(sender: &Sender, partitions: &Partitions, until: Ins
     }
 }
 
+/// Whether one is noted in any of some partitions. It is that of all, and refused as that.
+pub(crate) async fn is_noted(
+    sender: &Sender,
+    partitions: &Partitions,
+    some: &[Partition],
+    until: Instant,
+) -> Result<bool> {
+    if some.is_empty() {
+        return Ok(false);
+    }
+    let mut questions = Pipeline::with_capacity(some.len());
+    some.iter().for_each(|partition| ask(&mut questions, partitions.keys(*partition)));
+    let mut is_noted = false;
+    for reply in results(sender.replies(&questions, until).await.or_not_executed()?) {
+        is_noted |= !matches!(reply, Ok(Value::Nil));
+        judge(reply, partitions)?;
+    }
+    Ok(is_noted)
+}
+
+/// What came back of each command.
+fn results(replies: Vec<Value>) -> impl Iterator<Item = RedisResult<Value>> {
+    replies.into_iter().map(|reply| match reply {
+        Value::ServerError(error) => Err(error.into()),
+        reply => Ok(reply),
+    })
+}
+
 /// The contract that is noted.
 pub(crate) fn number(noted: &Value) -> Option<u64> {
     let Value::BulkString(bytes) = noted else { return None };
@@ -57,28 +85,36 @@ pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Resul
     }
 }
 
-/// Notes the contract where none is, and keeps the note for another while.
+/// Notes the contract where none is, and keeps the note for another while, in some partitions: those of servers that are
+/// there.
 ///
 /// Atomicity: of two clients that start at once, one writes and both read what it wrote. The partition of the tag 0 comes
 /// first, which namespaces of all numbers have: who is refused there has noted nothing anywhere.
-pub(crate) async fn note(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
+pub(crate) async fn note(
+    sender: &Sender,
+    partitions: &Partitions,
+    some: &[Partition],
+    until: Instant,
+) -> Result<()> {
     let (first, others): (Vec<_>, Vec<_>) =
-        partitions.all().partition(|partition| *partition == partitions.first());
-    note_in(sender, partitions, &first, until).await?;
+        some.iter().partition(|partition| **partition == partitions.first());
+    if !first.is_empty() {
+        note_in(sender, partitions, &first, until).await?;
+    }
     if others.is_empty() {
         return Ok(());
     }
-    unless_away(note_in(sender, partitions, &others, until).await)
+    unless_away(note_in(sender, partitions, &others, until).await).map(drop)
 }
 
-/// A node of a cluster that is away keeps nobody from the others.
-pub(crate) fn unless_away(prepared: Result<()>) -> Result<()> {
+/// A node of a cluster that is away keeps nobody from the others. `None`: it is away.
+pub(crate) fn unless_away<T>(prepared: Result<T>) -> Result<Option<T>> {
     match prepared {
         Err(error) if error.is_transient() => {
             tracing::warn!(%error, "a node of the cluster is away: its partitions are not prepared");
-            Ok(())
+            Ok(None)
         }
-        prepared => prepared,
+        prepared => prepared.map(Some),
     }
 }
 
@@ -95,11 +131,7 @@ async fn note_in(
         ask(&mut pipeline, keys);
         keep(&mut pipeline, keys);
     }
-    let replies = sender.replies(&pipeline, until).await.or_not_executed()?.into_iter();
-    let mut results = replies.map(|reply| match reply {
-        Value::ServerError(error) => Err(error.into()),
-        reply => Ok(reply),
-    });
+    let mut results = results(sender.replies(&pipeline, until).await.or_not_executed()?);
     while let Some(set) = results.next() {
         let (Some(noted), Some(renewed)) = (results.next(), results.next()) else {
             return Err(Error::corrupt("reply to the note of the contract"));

@@ -16,6 +16,7 @@ mod everywhere;
 pub(crate) mod history;
 mod hosts_url;
 mod index_page;
+pub(crate) mod inspect;
 pub(crate) mod key_plan;
 mod leases;
 mod login;

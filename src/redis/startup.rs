@@ -129,22 +129,38 @@ fn slot(partitions: &Partitions, partition: Partition) -> Slot {
     Slot::of_key(&partitions.keys(partition).expiry())
 }
 
-/// Prepares each server that has partitions, in two round trips, or three where there are several partitions. Of a cluster
-/// the node has to answer that has the partition with the tag 0; another one that is away is prepared by the calls that
-/// find it back.
+/// Prepares each server that has partitions, in two round trips, or three where there are several partitions. A node of a
+/// cluster that is away is prepared by the calls that find it back. That which has the partition with the tag 0 may be away
+/// only where another notes of the namespace what it would.
 async fn prepare(sender: &Sender, partitions: &Partitions, must_exist: bool, until: Instant) -> Result<()> {
-    let mut homes = homes(sender, partitions, until).await.map_err(permission::unless_forbidden)?.into_iter();
-    if let Some((node, partition)) = homes.next() {
-        prepare_at(&node, partitions, partition, until).await?;
-        if must_exist {
-            contract::require(sender, partitions, until).await?;
+    let homes = homes(sender, partitions, until).await.map_err(permission::unless_forbidden)?;
+    let (first, others) = homes.split_at(1.min(homes.len()));
+    let (mut away, mut here) = (None, Vec::new());
+    if let [(node, partition)] = first {
+        match prepare_at(node, partitions, *partition, until).await {
+            Ok(()) if must_exist => contract::require(sender, partitions, until).await?,
+            Err(error) if error.is_transient() => away = Some(error),
+            prepared => prepared?,
         }
+        here.extend(away.is_none().then_some(node));
     }
-    let others = homes.map(async |(node, partition)| prepare_at(&node, partitions, partition, until).await);
-    for prepared in futures_util::future::join_all(others).await {
-        contract::unless_away(prepared)?;
+    let prepared =
+        others.iter().map(async |(node, partition)| prepare_at(node, partitions, *partition, until).await);
+    for ((node, _), prepared) in others.iter().zip(futures_util::future::join_all(prepared).await) {
+        here.extend(contract::unless_away(prepared)?.map(|()| node));
     }
-    contract::note(sender, partitions, until).await
+    let mut of_those = Vec::new();
+    for partition in partitions.all() {
+        let owner = sender.servers().owner(|| slot(partitions, partition), until).await?;
+        // Wherever the first is by now, it is noted in that.
+        let is_first = away.is_none() && partition == partitions.first();
+        let is_here = is_first || here.iter().any(|node| Arc::ptr_eq(node, &owner));
+        of_those.extend(is_here.then_some(partition));
+    }
+    match away {
+        Some(error) if !contract::is_noted(sender, partitions, &of_those, until).await? => Err(error),
+        _ => contract::note(sender, partitions, &of_those, until).await,
+    }
 }
 
 /// The servers, with a partition of each. First the one that has the tag 0.

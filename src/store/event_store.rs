@@ -36,6 +36,7 @@ pub trait EventStore: Send + Sync {
 pub struct EventStream {
     incoming: mpsc::Receiver<Part>,
     position: EventsPosition,
+    at: Option<EntryId>,
     readers: Vec<AbortHandle>,
 }
 
@@ -54,7 +55,7 @@ impl EventStream {
         position: EventsPosition,
         readers: Vec<AbortHandle>,
     ) -> Self {
-        Self { incoming, position, readers }
+        Self { incoming, position, at: None, readers }
     }
 
     /// The next one, however long it takes. `None`: the store is closed.
@@ -70,6 +71,13 @@ impl EventStream {
         &self.position
     }
 
+    /// When the event happened that was told last, by its server's clock, in milliseconds since the epoch. `None`: none was
+    /// told yet, or that some were missed.
+    #[must_use]
+    pub fn at_ms(&self) -> Option<u64> {
+        self.at.map(|at| at.ms)
+    }
+
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Told>> {
         loop {
             let Some(part) = std::task::ready!(self.incoming.poll_recv(context)) else {
@@ -78,7 +86,8 @@ impl EventStream {
             if let Some(place) = self.position.0.get_mut(usize::from(part.partition)) {
                 *place = part.at;
             }
-            if part.told.is_some() {
+            if let Some(told) = &part.told {
+                self.at = part.at.filter(|_| matches!(told, Told::Event(_)));
                 return Poll::Ready(part.told);
             }
         }

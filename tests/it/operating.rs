@@ -12,6 +12,7 @@ use crate::support::Context;
 use crate::support::context::On::{self, Memory, Redis, Spread};
 use crate::support::context::build;
 use crate::support::expect::{refusal, session_id};
+use crate::support::leases::register;
 use crate::support::sessions::create_many;
 
 async fn redis(context: &Context) -> RedisStore {
@@ -169,4 +170,36 @@ async fn a_line_that_is_broken_is_refused_by_what_is_wrong_in_it() {
     for text in ["", "[]", "null", "{}", &line[..line.len() - 1]] {
         assert!(matches!(Export::from_json(text), Err(Error::Invalid(_))), "{text}");
     }
+}
+
+#[rstest]
+#[tokio::test]
+async fn what_each_partition_has_is_told_by_itself(#[values(Redis, Spread)] on: On) {
+    let context = Context::on(on).await;
+    let (store, operator) = (context.store_at(Rules::new()).await, redis(&context).await);
+    let minute = Duration::from_secs(60);
+    create_many(&store, 30, |at| NewSession::new().user(format!("{at}")).node("n").ttl(minute)).await;
+    register(&store, "n").await;
+    let contents = async || {
+        let mut all = Vec::new();
+        for partition in 0..operator.partition_count() {
+            all.push(operator.inspect(partition).await.unwrap());
+        }
+        all
+    };
+    let there = contents().await;
+    assert_eq!(there.iter().map(|partition| partition.sessions).sum::<u64>(), 30);
+    for partition in &there {
+        assert_eq!(partition.expiry_lag, Duration::ZERO);
+        let node = &partition.nodes[0];
+        assert_eq!((node.name.as_str(), node.is_live, node.sessions), ("n", true, partition.sessions));
+    }
+    context.clock.advance(minute + Duration::from_secs(5));
+    for (partition, before) in contents().await.iter().zip(there) {
+        let lag = if before.sessions > 0 { Duration::from_secs(5) } else { Duration::ZERO };
+        assert_eq!((partition.sessions, partition.expiry_lag), (before.sessions, lag));
+        assert!(!partition.nodes[0].is_live && partition.nodes[0].sessions == 0);
+    }
+    let none = operator.inspect(operator.partition_count()).await.unwrap_err();
+    assert!(matches!(none, Error::Invalid(_)), "{none:?}");
 }

@@ -10,8 +10,9 @@ use cloakroom::{
 };
 use serde_json::json;
 
-use crate::arguments::KickArguments;
+use crate::arguments::{KickArguments, selector};
 use crate::ask;
+use crate::commands::find;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, counted, shown, time};
@@ -26,9 +27,12 @@ pub(crate) async fn run(
     arguments: &KickArguments,
     output: &Output,
 ) -> Result<(), Failure> {
+    let output = &output.of(store.rules());
     let mut kicked = Kicked::default();
     let ended = match arguments {
-        KickArguments { id: Some(id), .. } => one(store, id, arguments, output, &mut kicked).await,
+        KickArguments { session: Some(session), .. } => {
+            one(store, session, arguments, output, &mut kicked).await
+        }
         KickArguments { user: Some(user), .. } => of_user(store, user, arguments, &mut kicked).await,
         KickArguments { node: Some(node), .. } => of_node(store, node, arguments, &mut kicked).await,
         _ => all(store, arguments, &mut kicked).await,
@@ -78,13 +82,14 @@ fn confirm(arguments: &KickArguments, question: &str) -> Result<(), Failure> {
 
 async fn one(
     store: &RedisStore,
-    id: &str,
+    session: &str,
     arguments: &KickArguments,
     output: &Output,
     kicked: &mut Kicked,
 ) -> Result<(), Failure> {
-    let id = ask::session_id(id)?;
-    let nothing = || Failure::Nothing("there is no live session with this id");
+    let of = selector(arguments.user.as_ref(), arguments.node.as_ref());
+    let id = find::session(store, session, of).await?;
+    let nothing = || Failure::Nothing(find::NO_SESSION);
     let session = store.get_fresh(&id).await?.ok_or_else(nothing)?;
     let user = session.user().map_or_else(|| "nobody".to_owned(), shown);
     confirm(arguments, &format!("End the session {} of {user}?", output.id(session.id())))?;
@@ -101,15 +106,21 @@ async fn of_user(
     arguments: &KickArguments,
     kicked: &mut Kicked,
 ) -> Result<(), Failure> {
-    let count = store.count(&Selector::user(user)).await?;
+    let of = Selector::user(user);
+    let count = store.count(&of).await?;
     if count == 0 {
         return Err(Failure::Nothing("the user has no live session"));
     }
     let sessions = counted(count, "session", "sessions");
     confirm(arguments, &format!("End {sessions} of the user {}?", shown(user)))?;
+    // Those of a second go at once.
+    if count > u64::from(arguments.rate.per_second) {
+        page_by_page(store, &of, count, arguments, kicked).await?;
+    }
+    // And what no page tells.
     let deleted = store.delete_user(user, None).await?;
-    kicked.done = deleted.removed.len() as u64 + deleted.unreadable;
-    kicked.refused = deleted.corrupt.len() as u64;
+    kicked.done += deleted.removed.len() as u64 + deleted.unreadable;
+    kicked.refused += deleted.corrupt.len() as u64;
     Ok(())
 }
 
@@ -126,12 +137,22 @@ async fn of_node(
     }
     let sessions = counted(count, "session", "sessions");
     confirm(arguments, &format!("End {sessions} of the node {}?", shown(node)))?;
+    page_by_page(store, &of, count, arguments, kicked).await
+}
+
+async fn page_by_page(
+    store: &RedisStore,
+    of: &Selector,
+    count: u64,
+    arguments: &KickArguments,
+    kicked: &mut Kicked,
+) -> Result<(), Failure> {
     let (mut pace, interrupt) = (Pace::new(arguments.rate.per_second), Interrupt::listen());
     let size = pace.page(PAGE);
     let progress = bar("kick", Some(count), Unit::Things);
     let mut page = PageRequest::first(size);
     loop {
-        let read = store.list(&of, &page).await?;
+        let read = store.list(of, &page).await?;
         pace.wait_for(read.sessions.len()).await;
         let sessions: Vec<&dyn SessionRef> = read.sessions.iter().map(|it| it as &dyn SessionRef).collect();
         kicked.note(store.delete_many(&sessions).await)?;
@@ -167,8 +188,10 @@ async fn all(store: &RedisStore, arguments: &KickArguments, kicked: &mut Kicked)
     loop {
         let stopped = |from: &Option<Position>, why: Option<Failure>| {
             progress.finish_and_clear();
-            let from = from.as_ref().map(|from| format!(" --from {from}")).unwrap_or_default();
-            let how_to_go_on = format!("the same command again{from}");
+            let how_to_go_on = match from {
+                Some(from) => format!("the same command with --from {from}"),
+                None => "the same command again".to_owned(),
+            };
             Failure::Stopped { how_to_go_on, why: why.map(Box::new) }
         };
         if interrupt.is_set() {

@@ -14,6 +14,7 @@ pub(crate) async fn run(
     arguments: &ListArguments,
     output: &Output,
 ) -> Result<(), Failure> {
+    let output = &output.of(store.rules());
     let of = match (&arguments.user, &arguments.node) {
         (Some(user), _) => Selector::user(user),
         (_, node) => Selector::node(node.clone().unwrap_or_default()),

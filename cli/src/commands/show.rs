@@ -4,8 +4,8 @@ use cloakroom::migration::{Fate, MigrationStore as _};
 use cloakroom::{Error, RedisStore, Refusal, SessionStore as _};
 use serde_json::{Value, json};
 
-use crate::arguments::ShowArguments;
-use crate::ask;
+use crate::arguments::{ShowArguments, selector};
+use crate::commands::find;
 use crate::failure::Failure;
 use crate::output::{Output, shown};
 
@@ -14,7 +14,9 @@ pub(crate) async fn run(
     arguments: &ShowArguments,
     output: &Output,
 ) -> Result<(), Failure> {
-    let id = ask::session_id(&arguments.id)?;
+    let output = &output.of(store.rules());
+    let ShowArguments { session, user, node } = arguments;
+    let id = find::session(store, session, selector(user.as_ref(), node.as_ref())).await?;
     let found = match store.get_fresh(&id).await {
         // It has gone to another store.
         Err(Error::Refused(Refusal::Departed { .. })) => None,
@@ -31,7 +33,7 @@ pub(crate) async fn run(
         _ => ("unknown", "nothing is known of it: it has expired, was ended, or never was"),
     };
     output.tell(&json!({"fate": fate}), text)?;
-    Err(Failure::Nothing("there is no live session with this id"))
+    Err(Failure::Nothing(find::NO_SESSION))
 }
 
 /// A field on each line.

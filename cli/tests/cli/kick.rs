@@ -1,14 +1,13 @@
 //! kick: by id, user, node, and all; asked before, at a bounded rate, and gone on with.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::process::Stdio;
+use std::time::{Duration, SystemTime};
 
 use cloakroom::migration::MigrationStore as _;
 use cloakroom::{NewSession, SessionStore as _};
 use serde_json::{Value, json};
 
-use crate::world::{Ended, World, is_discreet};
+use crate::world::{Ended, World, eventually, interrupt};
 
 async fn stored(world: &World) -> u64 {
     world.store.stored().await.unwrap()
@@ -24,28 +23,6 @@ async fn nothing_is_ended_where_nobody_can_be_asked() {
         assert_eq!(refused.error, "cloakroom: there is no terminal to ask on: say --yes\n");
     }
     assert_eq!(stored(&world).await, 1);
-}
-
-/// `script` of util-linux gives it a terminal.
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn on_a_terminal_it_asks_and_does_what_is_answered() {
-    let world = World::new().await;
-    let session = world.session("ann", "n1").await;
-    for (answer, code, left) in [("n", 4, 1), ("", 4, 1), ("y", 0, 0)] {
-        let line = format!("{} kick --user ann", env!("CARGO_BIN_EXE_cloakroom"));
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        script.env("CLOAKROOM_URL", world.server.url()).env("CLOAKROOM_NAMESPACE", "shop");
-        script.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = script.spawn().unwrap();
-        let mut input = child.stdin.take().unwrap();
-        writeln!(input, "{answer}").unwrap();
-        let ended = Ended::of(child.wait_with_output().unwrap()).failed(code);
-        assert!(ended.out.contains("End 1 session of the user ann? [y/N]"), "{}", ended.out);
-        assert!(is_discreet(&ended.out, &session), "{}", ended.out);
-        assert_eq!(stored(&world).await, left);
-    }
 }
 
 #[tokio::test]
@@ -89,34 +66,77 @@ async fn of_all_those_are_ended_that_were_made_before_a_time() {
     assert!(world.store.get(young.id()).await.unwrap().is_some());
 }
 
+/// Begins to end 30 sessions slowly, and is interrupted. How many are left, and what it says then.
 #[cfg(unix)]
-#[tokio::test]
-async fn an_interrupted_run_tells_how_to_go_on_and_the_next_one_does() {
-    let world = World::new().await;
+async fn interrupted(world: &World, which: &[&str]) -> (u64, String) {
     for _ in 0..30 {
-        world.store.create(NewSession::new()).await.unwrap();
+        world.store.create(NewSession::new().user("ann")).await.unwrap();
     }
-    let mut command = world.program(&["kick", "--all", "--yes", "--json", "--rate", "5"]);
+    let mut command = world.program(&[&["kick", "--yes", "--json", "--rate", "5"], which].concat());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let until = Instant::now() + Duration::from_secs(30);
-    // It has begun.
-    while stored(&world).await > 26 {
-        assert!(Instant::now() < until, "it does nothing");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
+    eventually("it does nothing", async || stored(world).await <= 26).await;
+    interrupt(&child);
     let ended = Ended::of(child.wait_with_output().unwrap()).failed(130);
     let done: Value = serde_json::from_str(&ended.out).unwrap();
-    let left = stored(&world).await;
+    let left = stored(world).await;
     assert_eq!(done["ended"].as_u64().unwrap() + left, 30);
     assert!(left > 0);
     let error: Value = serde_json::from_str(&ended.error).unwrap();
     assert_eq!(error["error"], "interrupted");
-    let (_, from) = error["message"].as_str().unwrap().split_once(" --from ").unwrap();
+    (left, error["message"].as_str().unwrap().to_owned())
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupted_run_tells_how_to_go_on_and_the_next_one_does() {
+    let world = World::new().await;
+    let (left, message) = interrupted(&world, &["--all"]).await;
+    let (_, from) = message.split_once(" --from ").unwrap();
     let text = world.run(&["kick", "--all", "--yes", "--from", from]).done();
     assert_eq!(text, format!("{left} sessions ended\n"));
     assert_eq!(stored(&world).await, 0);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_user_with_many_sessions_is_ended_at_the_rate() {
+    let world = World::new().await;
+    let (left, message) = interrupted(&world, &["--user", "ann"]).await;
+    assert_eq!(message, "interrupted; to go on: the same command again");
+    let text = world.run(&["kick", "--user", "ann", "--yes", "--rate", "20"]).done();
+    assert_eq!(text, format!("{left} sessions ended\n"));
+}
+
+#[tokio::test]
+async fn what_list_shows_can_be_kicked_and_shown_by() {
+    for partitions in [1, 16] {
+        let world = World::of_partitions(partitions).await;
+        for (whose, name) in [("--user", "ann"), ("--node", "n1")] {
+            for prefix in ["", "#"] {
+                let session = world.session("ann", "n1").await;
+                let stays = world.session("ann", "n1").await;
+                let line = world.run(&["list", "ann", "--limit", "1"]).done();
+                assert_eq!(line.lines().count(), 2);
+                let shown = format!("{prefix}{}", session.id().short_hash());
+                let told = world.run(&["show", whose, name, &shown, "--json"]).told();
+                assert_eq!(told[0]["hash"], session.id().short_hash());
+                let kicked = world.run(&["kick", whose, name, &shown, "--yes"]).done();
+                assert_eq!(kicked, "1 session ended\n");
+                assert_eq!(world.store.get(session.id()).await.unwrap(), None);
+                assert!(world.store.get(stays.id()).await.unwrap().is_some());
+                // An id is one too.
+                world.run(&["kick", whose, name, stays.id().as_str(), "--yes"]).done();
+                for command in [&["kick", "--yes"][..], &["show"]] {
+                    let gone = world.run(&[command, &[whose, name, &shown]].concat()).failed(3);
+                    assert_eq!(gone.error, "cloakroom: there is no such session among them\n");
+                }
+            }
+        }
+        let session = world.session("ann", "n1").await;
+        let alone = world.run(&["kick", &session.id().short_hash(), "--yes"]).failed(3);
+        assert!(alone.error.contains("needs --user or --node"), "{}", alone.error);
+        assert_eq!(stored(&world).await, 1);
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use cloakroom::nodes::{Heartbeat, NodeIdentity, NodeRegistry as _};
 use cloakroom::{IdScheme, NewSession, RedisStore, Rules, SessionStore as _};
 use serde_json::{Value, json};
 
-use crate::world::{Ended, World, is_discreet};
+use crate::world::{Ended, PROGRAM, World, is_discreet};
 
 #[tokio::test]
 async fn stats_tells_sessions_nodes_and_servers() {
@@ -100,10 +100,25 @@ async fn show_tells_a_session_or_what_became_of_it() {
 #[tokio::test]
 async fn each_shell_gets_its_completions_without_a_server() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let world = std::process::Command::new(env!("CARGO_BIN_EXE_cloakroom"));
-        let mut command = world;
-        let output = command.args(["completions", shell]).output().unwrap();
-        assert!(output.status.success() && String::from_utf8(output.stdout).unwrap().contains("kick"));
+        let text =
+            Ended::of(std::process::Command::new(PROGRAM).args(["completions", shell]).output().unwrap());
+        let text = text.done();
+        for word in ["kick", "migrate", "watch", "to-url", "before"] {
+            assert!(text.contains(word), "{shell}: {word}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn bash_completes_commands_and_options() {
+    for (words, expected) in [("wa", "watch"), ("kick --bef", "--before"), ("migrate --to-u", "--to-url")] {
+        let script = format!(
+            "source <({PROGRAM} completions bash)
+            COMP_WORDS=(cloakroom {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+            _cloakroom cloakroom \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[@]}}\""
+        );
+        let completed = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert_eq!(Ended::of(completed).done().trim(), expected);
     }
 }
 
@@ -116,7 +131,9 @@ async fn a_namespace_of_tokens_events_and_partitions_is_found_out() {
     let run = |arguments: &[&str]| Ended::of(world.program_for("tokens", arguments).output().unwrap());
     assert_eq!(run(&["stats", "--json"]).told()[0]["partitions"], 16);
     let id = created.session.id().as_str();
-    assert_eq!(run(&["list", "ann", "--json", "--reveal"]).told()[0]["id"], id);
+    // It is no secret.
+    assert_eq!(run(&["list", "ann", "--json"]).told()[0]["id"], id);
+    assert!(run(&["list", "ann"]).done().contains(id));
     // Where an id is wanted, a token is refused, and not told.
     let token = created.token.unwrap();
     let refused = run(&["kick", token.expose(), "--yes"]).failed(2);

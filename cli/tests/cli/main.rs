@@ -7,6 +7,14 @@ mod files;
 mod help;
 mod kick;
 mod looking;
+mod migrate;
+#[cfg(unix)]
+mod reach;
 mod refused;
+mod servers;
+#[cfg(unix)]
+mod terminal;
 mod verify;
+#[cfg(unix)]
+mod watch;
 mod world;

@@ -3,12 +3,38 @@
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
+use std::time::{Duration, Instant};
+
 use cloakroom::testing::TestServer;
-use cloakroom::{NewSession, RedisStore, Session, SessionStore as _};
+use cloakroom::{NewSession, RedisStore, Rules, Session, SessionStore as _};
 use serde_json::Value;
 
 /// The program.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_cloakroom");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_cloakroom");
+
+/// It, for a namespace somewhere.
+pub(crate) fn program_at(url: &str, namespace: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.env("CLOAKROOM_URL", url).env("CLOAKROOM_NAMESPACE", namespace);
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Waits until it is so.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !is_so().await {
+        assert!(Instant::now() < until, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Ctrl-C, without a terminal.
+#[cfg(unix)]
+pub(crate) fn interrupt(child: &std::process::Child) {
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+}
 
 pub(crate) struct World {
     pub(crate) server: TestServer,
@@ -53,8 +79,13 @@ impl World {
     }
 
     pub(crate) async fn of_partitions(partitions: u16) -> Self {
+        Self::with(partitions, Rules::new()).await
+    }
+
+    pub(crate) async fn with(partitions: u16, rules: Rules) -> Self {
         let server = TestServer::start().unwrap();
-        let store = RedisStore::builder(server.url()).namespace("shop").partitions(partitions).build().await;
+        let builder = RedisStore::builder(server.url()).namespace("shop").partitions(partitions);
+        let store = builder.rules(rules).build().await;
         Self { server, store: store.unwrap() }
     }
 
@@ -64,10 +95,7 @@ impl World {
     }
 
     pub(crate) fn program_for(&self, namespace: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.env("CLOAKROOM_URL", self.server.url()).env("CLOAKROOM_NAMESPACE", namespace);
-        command.args(arguments).stdin(Stdio::null());
-        command
+        program_at(self.server.url(), namespace, arguments)
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {

@@ -32,6 +32,7 @@ export class Cluster {
   #epochs = new Epochs();
   #readAt = -Infinity;
   #reading;
+  #isClosed = false;
 
   /** `connect` makes a link to an address. */
   constructor(seeds, connect) {
@@ -65,9 +66,19 @@ export class Cluster {
   }
 
   async close() {
+    await Promise.all(this.#letGo().map(({ link }) => link.close()));
+  }
+
+  /** Ends the connections, and with them whatever is on its way. */
+  destroy() {
+    this.#letGo().forEach(({ link }) => link.destroy());
+  }
+
+  #letGo() {
     const links = [...this.#links.values()];
     this.#links.clear();
-    await Promise.all(links.map(({ link }) => link.close()));
+    this.#isClosed = true;
+    return links;
   }
 
   /** The owner of a tag's slot, and the link to it. */
@@ -85,6 +96,7 @@ export class Cluster {
     const name = nameOf(address);
     let node = this.#links.get(name);
     if (!node) {
+      if (this.#isClosed) throw new NotExecutedError("closed");
       node = { address, link: this.#connect(address) };
       this.#links.set(name, node);
     }

@@ -12,6 +12,8 @@ const AT_ONCE = 256;
 const OF_ALL = 4096;
 /** Between two attempts while a server is away: at first, each next one twice as long, and at most. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [20, 500];
+/** How long one look waits at most for its reply. */
+const LOOK = 2000;
 /** How often a server is asked whether it is the master still: a demoted one goes on to tell what it has. */
 const ROLE_EVERY = 1000;
 /** Where a reader goes on that has missed some: for so long two masters may both have taken writes, and given them times. */
@@ -116,7 +118,8 @@ class Events {
     this.#isOver = true;
     this.#wake();
     this.#engine.streams.delete(this);
-    await this.#servers.close();
+    // It only reads, so there is nothing to wait for.
+    this.#servers.destroy();
   }
 
   async #next() {
@@ -124,7 +127,7 @@ class Events {
       if (this.#broken) throw this.#broken;
       const value = this.#take();
       if (value) return { done: false, value };
-      if (this.#misled) await this.#renew();
+      if (this.#misled) this.#renew();
       const now = performance.now();
       for (const part of this.#parts) if (!part.isBusy && part.due <= now) void this.#look(part);
       const due = Math.min(...this.#parts.map((part) => (part.isBusy ? Infinity : part.due)));
@@ -152,34 +155,44 @@ class Events {
   }
 
   /** Connects anew, to whoever is the master by now. */
-  async #renew() {
+  #renew() {
     const misled = this.#servers;
     this.#servers = misled.another();
     this.#misled = false;
     this.#roleDue = 0;
-    await misled.close();
+    misled.destroy();
   }
 
   /** Reads what is new in a stream. Never throws. */
   async #look(part) {
     part.isBusy = true;
+    let entries;
+    // Where some were missed it looks again at once, and tells it only then: what is told while somebody reads the sessions anew
+    // is behind what was read here, and nothing of it is missed in silence.
+    do entries = await this.#read(part);
+    while (entries && !this.#heed(part, entries));
+    this.#noteLook(part, entries);
+    part.isBusy = false;
+    this.#wake();
+  }
+
+  /** The entries from where it goes on; undefined: they cannot be read now. */
+  async #read(part) {
     const servers = this.#servers;
     const range = ["XRANGE", part.key, part.next.at ?? "-", "+", "COUNT", String(this.#atOnce + 1)];
     const asksRole = performance.now() >= this.#roleDue;
     if (asksRole) this.#roleDue = performance.now() + ROLE_EVERY;
-    let entries;
     try {
       const commands = asksRole ? [range, ["ROLE"]] : [range];
-      const [reply, role] = await servers.at(part.tag).send(commands, performance.now() + this.#engine.deadline);
+      const until = performance.now() + Math.min(this.#engine.deadline, LOOK);
+      const [reply, role] = await servers.at(part.tag).send(commands, until);
       // Where the user may not ask, nothing is known.
       if (Array.isArray(role) && String(role[0]) !== "master") this.#misled = true;
-      if (!this.#misled && servers === this.#servers) entries = entriesOf(reply);
+      if (!this.#misled && servers === this.#servers) return entriesOf(reply);
     } catch (error) {
       if (!(error instanceof Lost || error instanceof NotExecutedError)) this.#broken = error;
     }
-    this.#noteLook(part, entries);
-    part.isBusy = false;
-    this.#wake();
+    return undefined;
   }
 
   #noteLook(part, entries) {
@@ -190,23 +203,25 @@ class Events {
       return;
     }
     part.pause = FIRST_PAUSE;
-    const hasMore = this.#heed(part, entries) || entries.length > this.#atOnce;
-    part.due = hasMore ? now : now + this.#interval;
+    part.due = entries.length > this.#atOnce ? now : now + this.#interval;
   }
 
-  /** Takes what was read. Whether to look again at once. */
+  /** Takes what was read. False: some were missed, so that it goes on elsewhere. */
   #heed(part, entries) {
     const news = newsOf(part.next, entries);
     if (!news) {
-      part.next = afterAGap(part.next, entries);
+      part.next = afterAGap(part.next);
+      return false;
+    }
+    if (part.next.kind === "here") {
+      if (entries.length === 0) part.next = BEGIN;
       this.#found.push({ part, at: part.next.at ?? "", told: { what: "lagged", partition: part.partition } });
-      return entries.length > 0;
     }
     for (const entry of news) {
       part.next = { kind: "behind", at: entry.id, fields: entry.fields };
       this.#found.push({ part, at: entry.id, told: eventOf(entry) });
     }
-    return false;
+    return true;
   }
 }
 
@@ -224,9 +239,8 @@ function newsOf({ kind, at, fields }, entries) {
   return first?.id === at && (!fields || areSame(fields, first.fields)) ? others : undefined;
 }
 
-/** Where to go on after some were missed, though nothing be there any more. */
-function afterAGap({ at }, entries) {
-  if (entries.length === 0) return BEGIN;
+/** Where to go on after some were missed. */
+function afterAGap({ at }) {
   const ms = BigInt(at?.split("-")[0] ?? 0);
   return { kind: "here", at: `${ms > GOES_BACK ? ms - GOES_BACK : 0n}-0` };
 }

@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import { AbortError, ClientClosedError, ClientOfflineError, ErrorReply, RESP_TYPES } from "@redis/client";
 import { NotExecutedError } from "./errors.js";
 import { ServerClock } from "./server-clock.js";
+import { Silence } from "./silence.js";
 
 /** Ids and records are bytes until they are read. */
 const BYTES = { [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.SIMPLE_STRING]: Buffer };
@@ -15,26 +16,57 @@ export class Lost {
   }
 }
 
-/** Sends commands over one connection that any number of calls share, and tells what became of them. */
+/**
+ * Sends commands over one connection that any number of calls share, and tells what became of them. Where that leads nowhere,
+ * it makes another.
+ */
 export class Link {
   #client;
+  #silence;
   /** Why there is no connection. */
   #trouble;
   #clock = new ServerClock();
   /** The aborts of commands that were made by what is known of the clock. */
   #timed = new Set();
+  /** The aborts of all commands that are on their way. */
+  #sending = new Set();
+  #calls = new Set();
+  #isClosed = false;
 
   constructor(client) {
+    this.#use(client);
+  }
+
+  #use(client) {
+    const silence = new Silence();
     this.#client = client;
+    this.#silence = silence;
     // Any number of calls wait for it to be ready.
     client.setMaxListeners(0);
-    client.on("error", (error) => (this.#trouble = error));
+    client.on("connect", () => silence.connected());
+    client.on("error", (error) => {
+      silence.disconnected();
+      if (client === this.#client) this.#trouble = error;
+    });
     client.on("ready", () => {
+      silence.ready();
       this.#trouble = undefined;
       // The connection may lead to another server. What was written has failed by now.
       this.#clock.forget();
       this.#timed.forEach((aborts) => aborts.forEach((abort) => abort.abort()));
     });
+  }
+
+  /** Makes another connection where a call had no answer in time, and this one is silent. */
+  #renewIfSilent() {
+    if (this.#isClosed || !this.#silence.isTooLong) return;
+    const silent = this.#client;
+    this.#use(silent.duplicate());
+    this.#trouble = new Error("the connection was silent");
+    this.begin();
+    // What was not written goes over the new one.
+    this.#sending.forEach((aborts) => aborts.forEach((abort) => abort.abort()));
+    silent.destroy();
   }
 
   /** The same server, over a connection of its own. */
@@ -71,6 +103,7 @@ export class Link {
     );
     const found = await within(Math.max(ms, 0), isReady);
     abort.abort();
+    if (!found) this.#renewIfSilent();
     return found === true;
   }
 
@@ -99,7 +132,7 @@ export class Link {
         return await this.#send(commands, aborts, until);
       } catch (error) {
         // Made by the clock of an earlier connection, and not written to it.
-        if (!(error instanceof Lost && error.cause instanceof AbortError)) throw error;
+        if (!isUnwritten(error)) throw error;
       } finally {
         this.#timed.delete(aborts);
       }
@@ -126,7 +159,13 @@ export class Link {
    * one, until the deadline, an instant of `performance.now()`.
    */
   async send(commands, until) {
-    return this.#send(commands, abortsOf(commands), until);
+    for (;;) {
+      try {
+        return await this.#send(commands, abortsOf(commands), until);
+      } catch (error) {
+        if (!isUnwritten(error)) throw error;
+      }
+    }
   }
 
   /** The same of commands of which all or none are sent, as long as the connection lasts. */
@@ -135,10 +174,26 @@ export class Link {
   }
 
   async #send(commands, aborts, until) {
+    const call = this.#sendBy(commands, aborts, until);
+    this.#sending.add(aborts);
+    this.#calls.add(call);
+    try {
+      return await call;
+    } catch (error) {
+      const isLate = (error instanceof Lost || error instanceof NotExecutedError) && error.reason === "deadline";
+      if (isLate) this.#renewIfSilent();
+      throw error;
+    } finally {
+      this.#sending.delete(aborts);
+      this.#calls.delete(call);
+    }
+  }
+
+  async #sendBy(commands, aborts, until) {
     const left = until - performance.now();
     if (left <= 0) throw new NotExecutedError("deadline");
     const options = commands.map((_, at) => ({ typeMapping: BYTES, abortSignal: aborts[at]?.signal }));
-    const sent = Promise.allSettled(commands.map((command, at) => this.#client.sendCommand(command, options[at])));
+    const sent = Promise.allSettled(commands.map((command, at) => this.#reply(command, options[at])));
     const results = await within(left, sent);
     if (results) return this.#answers(commands, results);
 
@@ -148,6 +203,21 @@ export class Link {
     if (!late) throw new Lost("deadline");
     if (late.every(({ reason }) => reason instanceof AbortError)) throw new NotExecutedError("deadline", this.#trouble);
     return this.#answers(commands, late);
+  }
+
+  async #reply(command, options) {
+    const silence = this.#silence;
+    silence.awaits();
+    try {
+      const reply = await this.#client.sendCommand(command, options);
+      silence.heard();
+      return reply;
+    } catch (error) {
+      if (error instanceof ErrorReply) silence.heard();
+      throw error;
+    } finally {
+      silence.awaitsNoMore();
+    }
   }
 
   #answers(commands, results) {
@@ -166,10 +236,18 @@ export class Link {
     if (!(await within(until - performance.now(), connected))) throw new NotExecutedError("connection", this.#trouble);
   }
 
-  /** Calls on their way end by themselves, unless there is no connection to end on. */
+  /** Calls on their way end by themselves, at their deadlines at the latest, unless there is no connection to end on. */
   async close() {
-    if (this.#client.isReady) await this.#client.close();
-    else if (this.#client.isOpen) this.#client.destroy();
+    this.#isClosed = true;
+    // What a call has given up is waited for by nobody.
+    if (this.#client.isReady) await Promise.race([this.#client.close(), Promise.allSettled(this.#calls)]);
+    this.#client.destroy();
+  }
+
+  /** Ends the connection, and with it whatever is on its way. */
+  destroy() {
+    this.#isClosed = true;
+    this.#client.destroy();
   }
 }
 
@@ -193,6 +271,11 @@ function answerOf({ status, value, reason }) {
   if (reason instanceof ClientOfflineError) throw new NotExecutedError("connection", reason);
   if (reason instanceof ClientClosedError) throw new NotExecutedError("closed", reason);
   throw new Lost("connection", reason);
+}
+
+/** Whether commands were aborted before they were written, and time is left. */
+function isUnwritten(error) {
+  return error instanceof Lost && error.cause instanceof AbortError;
 }
 
 function abortsOf(commands) {

@@ -4,6 +4,7 @@ import { inspect } from "node:util";
 import { CorruptError, ForbiddenError, InvalidError, NodeIdentity } from "../src/index.js";
 import { Partitions } from "../src/partitions.js";
 import { clockAt, startServer } from "./support/server.js";
+import { eventually } from "./support/cluster.js";
 import { startProxy } from "./support/proxy.js";
 
 const server = await startServer();
@@ -181,6 +182,31 @@ test("who falls behind the trim is told so", async () => {
   assert.deepEqual(idsOf(await take(told, 1)), [third.id]);
 });
 
+test("what is told and trimmed while the caller reads its sessions anew is not missed in silence", async () => {
+  const store = await telling(1);
+  const key = `{${store.namespace}:0}:events`;
+  // More is told than is kept: only the last of it.
+  const fallBehind = async () => {
+    const made = [await store.create(), await store.create(), await store.create()];
+    await redis("XTRIM", key, "MAXLEN", "=", 1);
+    return made.at(-1).session.id;
+  };
+  const told = await store.events();
+  await store.create();
+  await take(told, 1);
+  const second = await fallBehind();
+  assert.deepEqual(await take(told, 1), [LAGGED]);
+  const last = await fallBehind();
+  const [kept, lagged, next] = await take(told, 3);
+  assert.deepEqual([kept.id, lagged, next.id], [second, LAGGED, last]);
+  // The same where nothing was left: what comes then begins with `begun`, or some was missed.
+  await redis("DEL", key);
+  assert.deepEqual(await take(told, 1), [LAGGED]);
+  const newest = await fallBehind();
+  const [again, end] = await take(told, 2);
+  assert.deepEqual([again, end.id], [LAGGED, newest]);
+});
+
 test("an entry to which another master gave the same place was not read", async () => {
   const store = await telling(1);
   const told = await store.events();
@@ -215,6 +241,43 @@ test("a cut connection, a flush of scripts and an outage end no stream", async (
     proxy.cutAll();
   }
   assert.deepEqual(idsOf(await take(told, 6)).sort(), made.sort());
+});
+
+/** A store in a namespace that has events, over connections that can be made to lead nowhere. */
+async function throughAProxy() {
+  const proxy = await startProxy(server.port);
+  const { namespace } = await telling(1);
+  return { proxy, namespace, store: await server.hurried(1000, proxy.url, namespace) };
+}
+
+// It takes the second for which a connection may be silent.
+test("a reader goes on over another connection where its own leads nowhere", async () => {
+  const { proxy, namespace, store } = await throughAProxy();
+  const there = await server.store({ namespace });
+  const told = await store.events("now", { interval: 1 });
+  const { session: first } = await there.create();
+  assert.deepEqual(idsOf(await take(told, 1)), [first.id]);
+  proxy.swallow();
+  const { session: second } = await there.create();
+  assert.deepEqual(idsOf(await take(told, 1)), [second.id]);
+  await told.close();
+});
+
+test("nobody who ends a reader, leaves its loop or closes its store waits for a server that is silent", async () => {
+  const { proxy, namespace, store } = await throughAProxy();
+  const there = await server.store({ namespace });
+  const [closed, left, last] = [await store.events(), await store.events("beginning"), await store.events()];
+  await there.create();
+  for await (const event of left) {
+    assert.equal(event.what, "created");
+    proxy.swallow();
+    break;
+  }
+  const waits = [closed, last].map((events) => events.next());
+  await eventually(() => proxy.swallowed >= 2);
+  await closed.return();
+  await store.close();
+  for (const one of waits) assert.equal((await one).done, true);
 });
 
 test("what only a demoted master has is not told", async () => {

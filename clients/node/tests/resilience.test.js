@@ -11,7 +11,9 @@ import {
 } from "../src/index.js";
 import { load } from "../src/contract.js";
 import { settle } from "../src/declared.js";
+import { Silence } from "../src/silence.js";
 import { clockAt, startServer } from "./support/server.js";
+import { eventually } from "./support/cluster.js";
 import { startProxy } from "./support/proxy.js";
 
 const server = await startServer();
@@ -93,6 +95,72 @@ test("while the server hangs, a write is ambiguous and a read is not executed", 
   assert.ok(read.reason instanceof NotExecutedError);
   assert.equal(read.reason.reason, "deadline");
   await proxy.stop();
+});
+
+/** A session, and a store of little patience whose connection can be made to lead nowhere. */
+async function throughAProxy() {
+  const proxy = await startProxy(server.port);
+  const patient = await server.store();
+  const { session } = await patient.create();
+  const store = await server.hurried(200, proxy.url, patient.namespace);
+  const isServed = () => store.get(session.id).then(Boolean, () => false);
+  await eventually(isServed);
+  return { proxy, store, session, isServed };
+}
+
+// It takes the second for which a connection may be silent.
+test("calls go on over another connection where theirs leads nowhere", async () => {
+  const { proxy, isServed } = await throughAProxy();
+  proxy.swallow();
+  await eventually(isServed);
+});
+
+// The same.
+test("a new connection on which nobody answers is given up, too", async () => {
+  const { proxy, store, session, isServed } = await throughAProxy();
+  const { connections } = proxy;
+  proxy.before = () => new Promise(() => {});
+  proxy.cutAll();
+  await eventually(() => store.get(session.id).catch(() => proxy.connections > connections + 1));
+  proxy.before = async () => {};
+  await eventually(isServed);
+});
+
+test("a connection is silent where something is awaited and nothing came for a second", () => {
+  const clock = clockAt(0);
+  const silence = new Silence(clock);
+  const after = (ms) => {
+    clock.now += ms;
+    return silence.isTooLong;
+  };
+  // While there is no connection, nothing can come.
+  silence.awaits();
+  assert.equal(after(5000), false);
+  silence.connected();
+  assert.deepEqual([after(999), after(1)], [false, true]);
+  silence.ready();
+  assert.deepEqual([after(900), silence.heard(), after(900)], [false, undefined, false]);
+  // Where nothing is awaited, nothing has to come.
+  silence.awaits();
+  silence.awaitsNoMore();
+  silence.awaitsNoMore();
+  assert.equal(after(5000), false);
+  silence.awaits();
+  assert.equal(after(999), false);
+  silence.awaits();
+  assert.equal(after(1), true);
+  silence.disconnected();
+  assert.equal(after(5000), false);
+});
+
+test("a store whose server is silent is closed once its calls have ended", async () => {
+  const { proxy, store, session } = await throughAProxy();
+  proxy.swallow();
+  await assert.rejects(store.get(session.id), NotExecutedError);
+  const call = assert.rejects(store.delete(session), AmbiguousError);
+  await eventually(() => proxy.swallowed >= 2);
+  await store.close();
+  await call;
 });
 
 test("a call that may have happened stays ambiguous while its server is away", async () => {

@@ -49,10 +49,8 @@ class _Next:
         is_there = entries and entries[0].id == self.at and self.fields in (None, entries[0].fields)
         return entries[1:] if is_there else None
 
-    def after_a_gap(self, entries: list[Entry]) -> _Next:
-        """Where to go on after some were missed, though nothing be there any more."""
-        if not entries:
-            return _Next()
+    def after_a_gap(self) -> _Next:
+        """Where to go on after some were missed."""
         return _Next("here", EntryId(max(0, self.at.ms - _GOES_BACK_MS), 0) if self.at else EntryId(0, 0))
 
 
@@ -119,8 +117,14 @@ class Reader:
         """Reads what is new in the streams that are due."""
         now = time.monotonic()
         due = [part for part in self._parts if part.due <= now]
-        if not due:
-            return
+        # Where some were missed it looks again at once, and tells it only then: what is told while somebody reads the
+        # sessions anew is behind what was read here, and nothing of it is missed in silence.
+        while due:
+            due = yield from self._look_at(due)
+
+    def _look_at(self, due: list[_Part]) -> Steps[list[_Part]]:
+        """Reads what is new in some streams. Those of which some was missed."""
+        now = time.monotonic()
         most = min(_AT_ONCE, max(1, _OF_ALL // len(self._parts)))
         parcels = [Parcel(part.engine.tag, _range(part, most)) for part in due]
         asks_role = now >= self._role_due
@@ -134,26 +138,32 @@ class Reader:
             role = outcomes[0][1]
             self.is_misled = isinstance(role, list) and role[0] != b"master"
             self._role_due = now if self.is_misled else now + _ROLE_S
+        lagging = []
         for part, outcome in zip(due, outcomes, strict=True):
             entries = Entry.all_of(outcome[0]) if isinstance(outcome, list) and not self.is_misled else None
             if entries is None:
                 part.due, part.pause_s = now + part.pause_s, min(2 * part.pause_s, _PAUSES_S[1])
             else:
                 part.pause_s = _PAUSES_S[0]
-                has_more = self._heed(part, entries) or len(entries) > most
-                part.due = now if has_more else now + self.interval_s
+                part.due = now if len(entries) > most else now + self.interval_s
+                if not self._heed(part, entries):
+                    lagging.append(part)
+        return lagging
 
     def _heed(self, part: _Part, entries: list[Entry]) -> bool:
-        """Takes what was read. Whether to look again at once."""
+        """Takes what was read. False: some were missed, so that it goes on elsewhere."""
         news = part.next.news(entries)
         if news is None:
-            part.next = part.next.after_a_gap(entries)
+            part.next = part.next.after_a_gap()
+            return False
+        if part.next.kind == "here":
+            if not entries:
+                part.next = _Next()
             self._found.append((part, part.next.at, Lagged(part.engine.partition)))
-            return bool(entries)
         for entry in news:
             part.next = _Next("behind", entry.id, entry.fields)
             self._found.append((part, entry.id, entry.event()))
-        return False
+        return True
 
 
 def reader(engine: Engine, node: str | None, interval_ms: int) -> Reader:

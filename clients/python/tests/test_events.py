@@ -185,6 +185,34 @@ def test_who_falls_behind_the_trim_is_told_so(connect: Connector, server: Server
     assert next(told).id == third.id
 
 
+def test_what_is_told_and_trimmed_while_the_caller_reads_its_sessions_anew_is_not_missed_in_silence(
+    connect: Connector, server: Server, listening: Any
+) -> None:
+    made_with(server, connect, 1)
+    store: Any = connect()
+    told = listening(store.events())
+    store.create()
+    next(told)
+    second = falls_behind(store, server, connect)
+    assert next(told) == Lagged(0)
+    last = falls_behind(store, server, connect)
+    assert [next(told) for _ in range(2)] == [second, Lagged(0)]
+    assert next(told) == last
+    # The same where nothing was left: what comes then begins with `begun`, or some was missed.
+    server.client.delete(f"{connect.tag}:events")
+    assert next(told) == Lagged(0)
+    last = falls_behind(store, server, connect)
+    assert [next(told) for _ in range(2)] == [Lagged(0), last]
+
+
+def falls_behind(store: Any, server: Server, connect: Connector) -> Event:
+    """More is told than is kept. The last of that, which is kept alone."""
+    for _ in range(3):
+        session = store.create().session
+    server.client.xtrim(f"{connect.tag}:events", maxlen=1, approximate=False)
+    return Event("created", "", session.id, "", "", "", 1, "")
+
+
 def test_an_entry_that_another_master_gave_the_same_place_was_not_read(
     connect: Connector, server: Server, listening: Any
 ) -> None:

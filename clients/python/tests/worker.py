@@ -27,6 +27,8 @@ NODES = ["", "n1", "n2"]
 VALUES = [0, 2**53 + 1, [], {}, "žluť", None, {"deep": [1.5, {}]}]
 TTLS_MS = [100, 60_000, 60_000]
 UNBOUND = {Unbound.DETACHED: "ok", Unbound.NOT_BOUND: "unchanged", Unbound.MISSING: "missing"}
+#: A busy machine is no failure.
+DEADLINE_S = 20.0
 #: What others' work may lead to.
 TOLERATED = (
     cloakroom.Missing,
@@ -48,7 +50,7 @@ class Worker:
     def __init__(self, url: str, namespace: str, seed: int) -> None:
         self.random = random.Random(seed)
         rules = (Rules(limit=8, policy="evict"), Rules(limit=8, policy="reject"))
-        self.stores = [Store.connect(url, namespace=namespace, rules=rule) for rule in rules]
+        self.stores = [Store.connect(url, namespace=namespace, deadline_s=DEADLINE_S, rules=rule) for rule in rules]
         self.ids = ["nobody"]
         self.copies: list[Session] = []
 
@@ -145,7 +147,7 @@ def show(session: Session | None) -> str:
 
 
 def tell_events(url: str, namespace: str, position: str, count: str) -> None:
-    with Store.connect(url, namespace=namespace) as store:
+    with Store.connect(url, namespace=namespace, deadline_s=DEADLINE_S) as store:
         told = store.events(position)
         for event in itertools.islice(told, int(count)):
             names = ("what", "why", "id", "user", "connection", "node", "version", "new_id")
@@ -155,7 +157,7 @@ def tell_events(url: str, namespace: str, position: str, count: str) -> None:
 
 
 def log_in(url: str, namespace: str) -> None:
-    with Store.connect(url, namespace=namespace, rules=Rules(id_scheme="token")) as store:
+    with Store.connect(url, namespace=namespace, deadline_s=DEADLINE_S, rules=Rules(id_scheme="token")) as store:
         for line in sys.stdin:
             token = Token.parse(line.rstrip("\n"))
             print(show(store.refresh_and_get(token)))
@@ -169,12 +171,14 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "login":
         return log_in(*arguments[1:])
     if arguments[0] == "token":
-        with Store.connect(arguments[1], namespace=arguments[2], rules=Rules(id_scheme="token")) as store:
+        with Store.connect(
+            arguments[1], namespace=arguments[2], deadline_s=DEADLINE_S, rules=Rules(id_scheme="token")
+        ) as store:
             made = store.create(user="ann").token
             print(canonical({"token": made and made.expose()}))
         return
     if arguments[0] == "read":
-        with Store.connect(arguments[1], namespace=arguments[2]) as store:
+        with Store.connect(arguments[1], namespace=arguments[2], deadline_s=DEADLINE_S) as store:
             for line in sys.stdin:
                 print(show(store.get(line.rstrip("\n"))))
         return

@@ -47,7 +47,8 @@ pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
     Ok(nodes.filter(|node| which == NodeFilter::All || !node.is_live).collect())
 }
 
-async fn in_one(call: &Call, keys: &Keys) -> Result<Vec<Node>> {
+/// Those of one partition.
+pub(crate) async fn in_one(call: &Call, keys: &Keys) -> Result<Vec<Node>> {
     let mut nodes = BTreeMap::new();
     let mut from = 0;
     loop {

@@ -1,8 +1,10 @@
 //! How the nodes of a cluster are reached: as whom, and where they say that they are.
 
-use cloakroom::RedisStore;
+use std::time::Duration;
 
-use super::{builder, created, serves};
+use cloakroom::{Error, IdScheme, RedisStore, Refusal, Rules};
+
+use super::{PATIENT, builder, created, serves};
 use crate::support::cluster::{Cluster, tell};
 use crate::support::context::{build, eventually};
 use crate::support::repository::root;
@@ -53,10 +55,7 @@ async fn the_user_and_password_of_the_url_are_those_at_all_nodes() {
         cluster.end_move(slot, from, to).await;
     }
     let error = RedisStore::builder(url.replace("password", "wrong")).build().await.unwrap_err();
-    assert!(
-        matches!(error, cloakroom::Error::NotExecuted { reason: cloakroom::Obstacle::Auth, .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, Error::NotExecuted { reason: cloakroom::Obstacle::Auth, .. }), "{error:?}");
 }
 
 /// As behind a router: the service knows some nodes by other addresses than they tell.
@@ -80,4 +79,45 @@ async fn nodes_are_reached_where_they_say_that_they_are_and_not_where_they_were_
     }
     let refused = async || store.count(&cloakroom::Selector::user("ann")).await.is_err();
     eventually("no node is reached past what it announces", refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_starts_without_any_one_master_where_another_notes_what_the_namespace_is() {
+    let options = ["--cluster-require-full-coverage", "no", "--cluster-node-timeout", "60000"];
+    let mut cluster = Cluster::of_masters(&options).await;
+    serves(&build(builder(&cluster, "shop").partitions(16)).await, "ann").await;
+    let url = cluster.url();
+    let started = async |namespace: &str, partitions: u16, rules: Rules| {
+        // A connection to who is silent is given up before the start is.
+        let builder = RedisStore::builder(&url).namespace(namespace).partitions(partitions).rules(rules);
+        builder
+            .deadline(Duration::from_secs(2))
+            .connect_timeout(Duration::from_millis(200))
+            .existing()
+            .build()
+            .await
+    };
+    for away in 0..3 {
+        cluster.nodes[away].freeze().await;
+        let store = started("shop", 16, Rules::new()).await.unwrap();
+        // Which is not told by the one alone that all namespaces have.
+        let other = started("shop", 1024, Rules::new()).await.unwrap_err();
+        assert_eq!(other, Error::Refused(Refusal::Partitions { found: 16, wanted: 1024 }));
+        let other = started("shop", 16, Rules::new().id_scheme(IdScheme::Token)).await.unwrap_err();
+        let wanted = Refusal::IdScheme { found: IdScheme::Uuid, wanted: IdScheme::Token };
+        assert_eq!(other, Error::Refused(wanted));
+        cluster.nodes[away].thaw().await;
+        // What was away is found back.
+        for user in 0..16 {
+            let new = cloakroom::NewSession::new().user(format!("user-{user}"));
+            cloakroom::SessionStore::create(&store, new).await.unwrap();
+        }
+    }
+    let home = cluster.owner(cluster.slot("{shop:0}").await).await;
+    cluster.nodes[home].freeze().await;
+    // Of one that no other notes nothing is known.
+    let error = started("shop", 1, Rules::new()).await.unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    cluster.nodes[home].thaw().await;
+    build(builder(&cluster, "shop").partitions(16).deadline(PATIENT)).await;
 }

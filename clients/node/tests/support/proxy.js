@@ -5,6 +5,7 @@ import { after } from "node:test";
 /** Stands between a client and a server, and cuts the connection before chosen replies get through. */
 export async function startProxy(port) {
   const sockets = new Set();
+  const dead = new Set();
   const proxy = {
     /** Which requests lose their replies, and how many did. */
     cuts: () => false,
@@ -13,11 +14,17 @@ export async function startProxy(port) {
     meanwhile: async () => {},
     /** What happens before a request is passed on. */
     before: async () => {},
+    /** How many connections were made. */
+    connections: 0,
+    /** How many requests nobody answers, for they came over a connection that leads nowhere. */
+    swallowed: 0,
   };
   const server = createServer({ noDelay: true }, (client) => {
     const upstream = connect({ port, host: "127.0.0.1", noDelay: true });
     let request = "";
+    proxy.connections += 1;
     client.on("data", async (data) => {
+      if (dead.has(client)) return void (proxy.swallowed += 1);
       request = data.toString("latin1");
       client.pause();
       await proxy.before(request);
@@ -25,6 +32,7 @@ export async function startProxy(port) {
       client.resume();
     });
     upstream.on("data", async (data) => {
+      if (dead.has(upstream)) return;
       if (proxy.cuts(request)) {
         proxy.cut += 1;
         await proxy.meanwhile();
@@ -44,6 +52,8 @@ export async function startProxy(port) {
   proxy.url = `redis://127.0.0.1:${server.address().port}`;
   /** Ends the connections that there are. */
   proxy.cutAll = () => sockets.forEach((socket) => socket.destroy());
+  /** Lets nothing more through the connections that there are, and ends none: as where a host is gone. */
+  proxy.swallow = () => sockets.forEach((socket) => dead.add(socket));
   /** Ends all connections, and takes no more. */
   proxy.stop = async () => {
     if (!server.listening) return;
