@@ -39,7 +39,9 @@ async fn home(session: Session) -> Result<Html<String>, SessionError> {
         None => "<form method=post action=/login><input name=user>".to_owned(),
         Some(_) => "<form method=post action=/logout>".to_owned(),
     };
-    Ok(Html(format!("<p>{visits} visits</p>{form}<input type=hidden name=csrf value={csrf}><button>Go</button></form>")))
+    Ok(Html(format!(
+        "<p>{visits} visits</p>{form}<input type=hidden name=csrf value={csrf}><button>Go</button></form>"
+    )))
 }
 
 async fn login(session: Session, Form(form): Form<Login>) -> Result<Redirect, SessionError> {

@@ -78,7 +78,9 @@ impl SessionCookie {
     pub(crate) fn read(&self, headers: &HeaderMap) -> Option<Token> {
         let texts = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
         let cookies = texts.flat_map(|text| Cookie::split_parse(text)).filter_map(Result::ok);
-        cookies.filter(|cookie| cookie.name() == self.name).find_map(|cookie| Token::parse(cookie.value()).ok())
+        cookies
+            .filter(|cookie| cookie.name() == self.name)
+            .find_map(|cookie| Token::parse(cookie.value()).ok())
     }
 
     /// The header that gives the browser a token.

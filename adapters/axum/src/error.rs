@@ -4,8 +4,8 @@ use std::fmt;
 
 use axum_core::response::{IntoResponse, Response};
 use cloakroom::{Error, Refusal};
-use http::header::{HeaderValue, RETRY_AFTER};
 use http::StatusCode;
+use http::header::{HeaderValue, RETRY_AFTER};
 
 /// Why a session could not be read or changed. As a response it is a status with a few words, and never "logged out".
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use cloakroom::{PageRequest, Rotation, Selector, SessionId, SessionStore};
-use http::header::{HeaderMap, HeaderValue};
 use http::StatusCode;
+use http::header::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Mutex, MutexGuard};

@@ -54,7 +54,14 @@ pub(crate) struct Outcome {
 impl State {
     pub(crate) fn new(brought: Option<Token>) -> Self {
         let held = brought.map_or(Held::Nothing, Held::Unread);
-        Self { held, changes: Changes::default(), cookie: None, remembered: None, was_read: false, is_finished: false }
+        Self {
+            held,
+            changes: Changes::default(),
+            cookie: None,
+            remembered: None,
+            was_read: false,
+            is_finished: false,
+        }
     }
 
     pub(crate) fn check_open(&self) -> Result<(), SessionError> {
@@ -103,7 +110,11 @@ impl State {
     }
 
     /// Makes the session a user's, under a new token. A visitor's goes on as that; of what another user had, nothing does.
-    pub(crate) async fn login(&mut self, store: &dyn SessionStore, login: &Login) -> Result<(), SessionError> {
+    pub(crate) async fn login(
+        &mut self,
+        store: &dyn SessionStore,
+        login: &Login,
+    ) -> Result<(), SessionError> {
         self.remembered = login.remembered();
         if let Some(session) = self.read(store).await? {
             if session.user().is_none_or(|before| before == login.user()) {

@@ -33,10 +33,8 @@ type Page = Result<Response, SessionError>;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let idle = std::env::var("IDLE_SECONDS").map_or(Ok(1800), |text| text.parse())?;
-    let rules = Rules::new()
-        .id_scheme(IdScheme::Token)
-        .idle_timeout(Duration::from_secs(idle))
-        .events(10_000);
+    let rules =
+        Rules::new().id_scheme(IdScheme::Token).idle_timeout(Duration::from_secs(idle)).events(10_000);
     let store: Arc<dyn SessionStore> = match std::env::var("REDIS_URL") {
         Ok(url) => Arc::new(RedisStore::builder(url).namespace("shop").rules(rules).build().await?),
         Err(_) => Arc::new(MemoryStore::builder().rules(rules).build()?),
@@ -56,7 +54,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/devices/kick", post(kick))
         .route("/socket", get(socket))
         .layer(sessions)
-        .route("/app.js", get(([(header::CONTENT_TYPE, "text/javascript")], include_str!("../assets/app.js"))))
+        .route(
+            "/app.js",
+            get(([(header::CONTENT_TYPE, "text/javascript")], include_str!("../assets/app.js"))),
+        )
         .route("/style.css", get(([(header::CONTENT_TYPE, "text/css")], include_str!("../assets/style.css"))))
         .layer(from_fn(with_policy));
     let port = std::env::var("PORT").map_or(Ok(3000), |text| text.parse())?;

@@ -31,9 +31,16 @@ async fn who_only_reads_gets_no_session_and_who_sets_gets_one() {
 
         let read = browser.get("/get/cart").await;
         read.assert_is("tea");
-        assert_eq!((read.set_cookie(), read.headers.get(CACHE_CONTROL).unwrap().to_str().unwrap()), (None, "no-store"));
+        assert_eq!(
+            (read.set_cookie(), read.headers.get(CACHE_CONTROL).unwrap().to_str().unwrap()),
+            (None, "no-store")
+        );
         let nothing = browser.get("/nothing").await;
-        assert_eq!((nothing.set_cookie(), nothing.headers.get(CACHE_CONTROL)), (None, None), "nobody asked for it");
+        assert_eq!(
+            (nothing.set_cookie(), nothing.headers.get(CACHE_CONTROL)),
+            (None, None),
+            "nobody asked for it"
+        );
     }
 }
 

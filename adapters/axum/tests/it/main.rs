@@ -3,8 +3,8 @@
 mod browser;
 mod cookies;
 mod outage;
-mod sessions;
 mod service;
+mod sessions;
 mod sockets;
 mod trips;
 mod users;

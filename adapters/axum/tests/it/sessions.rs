@@ -1,8 +1,8 @@
 //! Attributes, and what becomes of them when requests meet.
 
-use axum::http::StatusCode;
 use crate::browser::Browser;
 use crate::service::{BOTH, Service};
+use axum::http::StatusCode;
 
 #[tokio::test]
 async fn a_request_reads_what_it_set_and_removed_and_so_does_the_next() {
