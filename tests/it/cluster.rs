@@ -6,7 +6,9 @@ mod reach;
 
 use std::time::Duration;
 
-use cloakroom::{NewSession, Patch, RedisStore, RedisStoreBuilder, Rotation, Selector, Session};
+use cloakroom::{
+    Error, NewSession, Patch, RedisStore, RedisStoreBuilder, Refusal, Rotation, Selector, Session,
+};
 use redis::IntoConnectionInfo as _;
 
 use self::load::Load;
@@ -32,7 +34,7 @@ async fn serves(store: &Store, user: &str) {
     assert_eq!(store.get(session.id()).await.unwrap().unwrap().user(), Some(user));
     let visitor = created(store, "").await;
     let rotated = store.rotate(&visitor, Rotation::new().user(user)).await.unwrap();
-    assert_eq!(store.get(visitor.id()).await.unwrap(), None);
+    assert_eq!(store.get(visitor.id()).await, Err(Error::Refused(Refusal::Rotated { to: None })));
     assert_eq!(store.count(&Selector::user(user)).await.unwrap(), 2);
     assert!(store.delete(&rotated.session).await.unwrap().is_some());
     assert_eq!(store.delete_user(user, None).await.unwrap().removed.len(), 1);

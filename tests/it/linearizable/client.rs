@@ -227,7 +227,8 @@ impl Client {
                 Answer::Saved { id: view.id, version: view.version }
             }
             Call::Rotate { id, to, user } => {
-                let rotation = Rotation::new().new_id(names.id(to)).user(names.user(user));
+                let rotation = Rotation::new().new_id(names.id(to));
+                let rotation = if user == 0 { rotation } else { rotation.user(names.user(user)) };
                 let rotated = store.rotate(&names.id(id), rotation).await?;
                 Answer::Rotated { view: self.shown(&rotated.session), by_another: rotated.by_another }
             }

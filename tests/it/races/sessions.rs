@@ -213,10 +213,13 @@ async fn rotate_at_once(count: usize) {
         orders.note(start, first[0]);
         let new_id = rotated[first[0]].session.id();
         assert_ne!(new_id, session.id());
+        // It is a use, and one alone is.
+        let expires_at = rotated[first[0]].session.expires_at_ms();
+        assert!(expires_at >= session.expires_at_ms());
         for rotated in &rotated {
             assert_eq!(rotated.session.id(), new_id, "all learn the same id");
             assert_eq!(rotated.session.version().get(), 2);
-            assert_eq!(rotated.session.expires_at_ms(), session.expires_at_ms());
+            assert_eq!(rotated.session.expires_at_ms(), expires_at);
         }
         let by_old_id = stores[1].get(session.id()).await.unwrap().unwrap();
         assert_eq!(by_old_id.id(), new_id);
