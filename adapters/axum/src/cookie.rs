@@ -77,7 +77,7 @@ impl SessionCookie {
     /// The token that a request brings, if it brings one.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Option<Token> {
         let texts = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
-        let cookies = texts.flat_map(|text| Cookie::split_parse(text)).filter_map(Result::ok);
+        let cookies = texts.flat_map(Cookie::split_parse).filter_map(Result::ok);
         cookies
             .filter(|cookie| cookie.name() == self.name)
             .find_map(|cookie| Token::parse(cookie.value()).ok())

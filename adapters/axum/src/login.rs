@@ -25,8 +25,7 @@ impl Login {
         Self { user: user.into(), remembered: None }
     }
 
-    /// "Remember me": the session lives for so long after its last use, and the browser keeps the cookie for so long after the
-    /// login.
+    /// "Remember me": session and cookie live for so long from the login on, used or not, in the place of what the rules say.
     #[must_use]
     pub fn remember(mut self, time: Duration) -> Self {
         self.remembered = Some(time);
@@ -45,7 +44,7 @@ impl Login {
     pub(crate) fn rotation(&self) -> Rotation {
         let rotation = Rotation::new().user(&self.user);
         match self.remembered {
-            Some(time) => rotation.ttl(time),
+            Some(time) => rotation.ttl(time).lifetime(time),
             None => rotation,
         }
     }
@@ -54,7 +53,7 @@ impl Login {
     pub(crate) fn of_new(&self, new: NewSession) -> NewSession {
         let new = new.user(&self.user);
         match self.remembered {
-            Some(time) => new.ttl(time),
+            Some(time) => new.ttl(time).lifetime(time),
             None => new,
         }
     }

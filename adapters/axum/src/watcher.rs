@@ -155,17 +155,18 @@ impl Watched {
     }
 
     async fn heed(&self, kind: &EventKind, id: &SessionId) {
-        match (kind.goes_on_as(), kind) {
-            (Some(new_id), _) if !self.sockets().follow(id, new_id) => {}
-            // It is in another partition now, and what that told of its end may have been read before this. Where the store
-            // does not answer, closing a socket too many is what does no harm.
-            (Some(new_id), EventKind::Ended(_)) => {
-                if self.ask(new_id).await.is_err() {
+        let has_ended = matches!(kind, EventKind::Ended(_) | EventKind::Departed);
+        match kind.goes_on_as() {
+            None if has_ended => self.sockets().end(id),
+            None => {}
+            Some(new_id) => {
+                let is_watched = self.sockets().follow(id, new_id);
+                // It is in another partition now, and what that told of its end may have been read before this. Where the
+                // store does not answer, closing a socket too many is what does no harm.
+                if is_watched && has_ended && self.ask(new_id).await.is_err() {
                     self.sockets().end(new_id);
                 }
             }
-            (None, EventKind::Ended(_) | EventKind::Departed) => self.sockets().end(id),
-            _ => {}
         }
     }
 

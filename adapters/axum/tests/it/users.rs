@@ -161,7 +161,8 @@ async fn only_a_page_of_the_same_session_makes_a_form_that_is_taken() {
 #[tokio::test]
 async fn who_is_remembered_has_session_and_cookie_for_so_long() {
     for stored in BOTH {
-        let service = Service::start(stored).await;
+        let rules = rules().max_lifetime(Duration::from_secs(3_600));
+        let service = Service::with_rules(stored, rules).await;
         for visitor in [true, false] {
             let mut browser = Browser::of(&service.app);
             if visitor {
@@ -173,6 +174,8 @@ async fn who_is_remembered_has_session_and_cookie_for_so_long() {
             let token = browser.cookie.unwrap().parse::<cloakroom::Token>().unwrap();
             let session = service.store.get(&token).await.unwrap().unwrap();
             assert_eq!(session.ttl(), Duration::from_secs(86_400));
+            let lifetime = session.deadline_ms().unwrap() - session.last_active_ms();
+            assert!((80_000_000..=86_400_000).contains(&lifetime), "whatever the rules say: {lifetime}");
         }
     }
 }
