@@ -128,7 +128,7 @@ impl Session {
         self.stored = (*stored != self.index_fields).then_some(stored);
     }
 
-    /// The session's id, a secret.
+    /// The session's id: a secret, unless ids are the hashes of [tokens](crate::Token).
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.id

@@ -26,7 +26,7 @@ const DEVICES_PER_PAGE: usize = 100;
 /// returned, as one patch: requests at the same time that change different keys do not disturb each other. It is not
 /// saved when the response is a 5xx. [`login`](Self::login) and [`logout`](Self::logout) happen at once.
 ///
-/// A visitor has a session from the first `set` on, and a cookie with it.
+/// A visitor has a session, and a cookie with it, from the first `set` or [`csrf_token`](Self::csrf_token) on.
 ///
 /// # Errors
 /// [`SessionError::Store`] tells that the store did not do it; as a response that is mostly 503.
@@ -150,7 +150,7 @@ impl Session {
         Ok(self.store().delete_user(&user, Some(&here)).await?.removed.len())
     }
 
-    /// The user's sessions, oldest first.
+    /// All of the user's sessions, oldest first.
     ///
     /// # Errors
     /// Those of all operations, and [`SessionError::Anonymous`].
@@ -222,8 +222,8 @@ impl Session {
         }
     }
 
-    /// What ends as soon as the session ends, wherever that happens: for a socket, which is to be closed then. It follows a
-    /// session that gets a new id. `None`: there is no session.
+    /// What ends as soon as the session ends, wherever that happens, or its user logs out or becomes another: for a socket, which is
+    /// to be closed then. It follows a session that gets a new id, and a visitor who logs in. `None`: there is no session.
     ///
     /// # Errors
     /// Those of all operations.
@@ -233,8 +233,9 @@ impl Session {
     pub async fn ended(&self) -> Result<Option<Ended>, SessionError> {
         let watcher = self.settings.watcher.as_ref();
         let watcher = watcher.expect("Session::ended needs SessionLayer::watcher");
-        match self.id().await? {
-            Some(id) => Ok(Some(watcher.watch(&id).await?)),
+        let mut state = self.state.lock().await;
+        match state.read(self.store()).await? {
+            Some(session) => Ok(Some(watcher.watch(session.id(), session.user()).await?)),
             None => Ok(None),
         }
     }

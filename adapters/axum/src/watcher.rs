@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cloakroom::events::{EventKind, EventStream, EventsFrom, Told};
+use cloakroom::events::{Event, EventKind, EventStream, EventsFrom, Told};
 use cloakroom::{Error, Invalid, Refusal, SessionId, SessionStore};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -51,15 +51,16 @@ impl SessionWatcher {
     }
 
     /// What ends when a session does.
-    pub(crate) async fn watch(&self, id: &SessionId) -> Result<Ended, Error> {
-        let ended = self.watched.add(id);
+    pub(crate) async fn watch(&self, id: &SessionId, user: Option<&str>) -> Result<Ended, Error> {
+        let ended = self.watched.add(id, user);
         // What became of it before it was noted, no event will tell.
         self.watched.ask(id).await?;
         Ok(ended)
     }
 }
 
-/// Ends when a session ends: when it is deleted, evicted or expires, or is taken to another store.
+/// Ends when a session ends, or is not its user's any more: when it is deleted, evicted or expires, is taken to another store, or its
+/// user logs out or becomes another. A visitor who logs in is followed.
 #[must_use = "it does nothing unless it is awaited"]
 pub struct Ended {
     key: u64,
@@ -96,51 +97,67 @@ struct Watched {
 #[derive(Default)]
 struct Sockets {
     last_key: u64,
-    waiting: HashMap<u64, (SessionId, oneshot::Sender<()>)>,
+    waiting: HashMap<u64, Socket>,
     keys: HashMap<SessionId, Vec<u64>>,
 }
 
+/// A socket, of a session of a user or of a visitor.
+struct Socket {
+    session: SessionId,
+    user: Option<String>,
+    /// Dropped, it tells the socket.
+    _tell: oneshot::Sender<()>,
+}
+
 impl Sockets {
-    fn add(&mut self, id: &SessionId) -> (u64, oneshot::Receiver<()>) {
+    fn add(&mut self, id: &SessionId, user: Option<&str>) -> (u64, oneshot::Receiver<()>) {
         self.last_key += 1;
         let (tell, told) = oneshot::channel();
-        self.waiting.insert(self.last_key, (id.clone(), tell));
+        let socket = Socket { session: id.clone(), user: user.map(str::to_owned), _tell: tell };
+        self.waiting.insert(self.last_key, socket);
         self.keys.entry(id.clone()).or_default().push(self.last_key);
         (self.last_key, told)
     }
 
     fn remove(&mut self, key: u64) {
-        let Some((id, _)) = self.waiting.remove(&key) else {
+        let Some(socket) = self.waiting.remove(&key) else {
             return;
         };
-        if let Some(keys) = self.keys.get_mut(&id) {
+        if let Some(keys) = self.keys.get_mut(&socket.session) {
             keys.retain(|other| *other != key);
             if keys.is_empty() {
-                self.keys.remove(&id);
+                self.keys.remove(&socket.session);
             }
         }
     }
 
     fn end(&mut self, id: &SessionId) {
         for key in self.keys.remove(id).unwrap_or_default() {
-            // Dropping the other half tells it.
             self.waiting.remove(&key);
         }
     }
 
-    /// Tells whether anybody waited.
-    fn follow(&mut self, id: &SessionId, new_id: &SessionId) -> bool {
-        let moved = self.keys.remove(id).unwrap_or_default();
-        for key in &moved {
-            if let Some((id, _)) = self.waiting.get_mut(key) {
-                *id = new_id.clone();
+    /// The session goes on under an id, as a user's or a visitor's. Tells whether anybody waited.
+    fn follow(&mut self, id: &SessionId, new_id: &SessionId, user: Option<&str>) -> bool {
+        let Some(keys) = self.keys.remove(id) else {
+            return false;
+        };
+        let waiting = &mut self.waiting;
+        let stays = keys.into_iter().filter(|key| match waiting.get_mut(key) {
+            Some(socket) if socket.user.is_none() || socket.user.as_deref() == user => {
+                (socket.session, socket.user) = (new_id.clone(), user.map(str::to_owned));
+                true
             }
+            _ => {
+                waiting.remove(key);
+                false
+            }
+        });
+        let stays: Vec<u64> = stays.collect();
+        if !stays.is_empty() {
+            self.keys.entry(new_id.clone()).or_default().extend(stays);
         }
-        let anybody = !moved.is_empty();
-        if anybody {
-            self.keys.entry(new_id.clone()).or_default().extend(moved);
-        }
-        anybody
+        true
     }
 }
 
@@ -149,18 +166,19 @@ impl Watched {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(self: &Arc<Self>, id: &SessionId) -> Ended {
-        let (key, told) = self.sockets().add(id);
+    fn add(self: &Arc<Self>, id: &SessionId, user: Option<&str>) -> Ended {
+        let (key, told) = self.sockets().add(id, user);
         Ended { key, told, watched: self.clone() }
     }
 
-    async fn heed(&self, kind: &EventKind, id: &SessionId) {
-        let has_ended = matches!(kind, EventKind::Ended(_) | EventKind::Departed);
-        match kind.goes_on_as() {
-            None if has_ended => self.sockets().end(id),
+    async fn heed(&self, event: &Event) {
+        let has_ended = matches!(event.kind, EventKind::Ended(_) | EventKind::Departed);
+        match event.kind.goes_on_as() {
+            None if has_ended => self.sockets().end(&event.id),
             None => {}
             Some(new_id) => {
-                let is_watched = self.sockets().follow(id, new_id);
+                // Of what ends here, the user is the one before.
+                let is_watched = self.sockets().follow(&event.id, new_id, event.user.as_deref());
                 // It is in another partition now, and what that told of its end may have been read before this. Where the
                 // store does not answer, closing a socket too many is what does no harm.
                 if is_watched && has_ended && self.ask(new_id).await.is_err() {
@@ -173,10 +191,9 @@ impl Watched {
     /// Asks the store what became of a session.
     async fn ask(&self, id: &SessionId) -> Result<(), Error> {
         match self.store.get_fresh(id).await {
-            Ok(Some(session)) if session.id() != id => {
-                self.sockets().follow(id, session.id());
+            Ok(Some(session)) => {
+                self.sockets().follow(id, session.id(), session.user());
             }
-            Ok(Some(_)) => {}
             // Under which id it goes on after a login, nobody is told: so the client has to come back with its new cookie.
             Ok(None) | Err(Error::Refused(Refusal::Rotated { .. })) => self.sockets().end(id),
             Err(error) => return Err(error),
@@ -199,7 +216,7 @@ impl Watched {
 async fn read(watched: Arc<Watched>, mut events: EventStream) {
     while let Some(told) = events.next().await {
         match told {
-            Told::Event(event) => watched.heed(&event.kind, &event.id).await,
+            Told::Event(event) => watched.heed(&event).await,
             Told::Lagged { .. } => watched.ask_all().await,
             _ => {}
         }

@@ -86,3 +86,20 @@ async fn there_is_no_socket_without_a_session_and_one_whose_session_ended_before
         assert!(socket(&service, &stale).await.is_none());
     }
 }
+
+#[tokio::test]
+async fn a_socket_ends_when_its_user_logs_out_and_the_session_goes_on() {
+    for stored in BOTH {
+        let service = Service::start(stored).await;
+        for (leave, goes_on_as) in [("/leave", "nobody"), ("/login/ben", "ben")] {
+            let mut browser = Browser::of(&service.app);
+            browser.post("/login/ann").await;
+            let mut tab = socket(&service, &browser).await.unwrap();
+            browser.post("/login/ann").await;
+            assert!(!has_ended(&mut tab).await);
+            browser.post(leave).await;
+            tab.wait().await;
+            browser.get("/anybody").await.assert_is(goes_on_as);
+        }
+    }
+}
