@@ -95,7 +95,7 @@ impl World {
     }
 
     pub(crate) fn patch(&self, session: &str, key: &str) -> String {
-        told(patch::run(self.call(), &id(session), &Patch::new().set(key, &true).unwrap()))
+        told(patch::run(self.call(), &id(session), Patch::new().set(key, &true).unwrap()))
     }
 
     /// Makes it another user's, with a connection, if it is still at its first version.
