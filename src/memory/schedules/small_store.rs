@@ -20,8 +20,8 @@ use crate::memory::shards::Shards;
 use crate::memory::snapshot;
 use crate::memory::snapshot::Stored;
 use crate::model::{
-    Binding, Claim, Export, Heartbeat, Import, NewSession, NodeIdentity, PageRequest, Patch, Result,
-    Rotation, Rules, Selector, Session, SessionId, TestClock, Version,
+    Binding, Claim, Error, Export, Heartbeat, Import, NewSession, NodeIdentity, PageRequest, Patch, Refusal,
+    Result, Rotation, Rules, Selector, Session, SessionId, TestClock, Version,
 };
 use crate::stored::keys::Keys;
 
@@ -78,8 +78,12 @@ impl World {
         told(create::run(self.call(), new))
     }
 
+    /// `None` too for an id that a login left.
     pub(crate) fn get(&self, session: &str) -> Option<Session> {
-        get::run(&self.call(), &id(session)).unwrap()
+        match get::run(&self.call(), &id(session)) {
+            Err(Error::Refused(Refusal::Rotated { to: None })) => None,
+            found => found.unwrap(),
+        }
     }
 
     pub(crate) fn by_connection(&self, connection: &str) -> String {
@@ -110,7 +114,9 @@ impl World {
     }
 
     pub(crate) fn rotate(&self, session: &str, to: &str, user: &str) -> String {
-        told(rotate::run(self.call(), &id(session), Rotation::new().new_id(id(to)).user(user)))
+        let rotation = Rotation::new().new_id(id(to));
+        let rotation = if user.is_empty() { rotation } else { rotation.user(user) };
+        told(rotate::run(self.call(), &id(session), rotation))
     }
 
     pub(crate) fn take_over(&self, session: &str, connection: &str) -> String {
