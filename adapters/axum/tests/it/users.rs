@@ -91,9 +91,10 @@ async fn devices_are_listed_and_kicked_by_their_user_alone() {
         phone.post("/login/ann").await;
         other.post("/login/ben").await;
         let devices = laptop.get("/devices").await.text;
-        let lines: Vec<_> = devices.lines().map(|line| line.split_once(' ').unwrap()).collect();
-        assert_eq!(lines.iter().map(|(_, is_current)| *is_current).collect::<Vec<_>>(), ["true", "false"]);
-        let (own, phones) = (lines[0].0, lines[1].0);
+        let is_own = |line: &&str| line.ends_with(" true");
+        let (own, others): (Vec<_>, Vec<_>) = devices.lines().partition(is_own);
+        assert_eq!((own.len(), others.len()), (1, 1), "{devices}");
+        let [own, phones] = [own[0], others[0]].map(|line| line.split_once(' ').unwrap().0);
 
         other.post(&format!("/kick/{phones}")).await.assert_is("false");
         laptop.post(&format!("/kick/{own}")).await.assert_is("false");
