@@ -179,8 +179,14 @@ async fn check_repair(
             damaged.push(damage::plant(context, store, damage, session).await);
         }
     }
-    let expected = damage::plant_in_the_whole(context, store).await;
+    let mut expected = damage::plant_in_the_whole(context, store).await;
     let violations = found(operator).await;
+    for (key, kinds) in &mut expected {
+        // Where it takes long to come by, those who work meanwhile have given an index its TTL back.
+        if context.command::<i64>(&["PTTL", key]).await > 0 {
+            kinds.retain(|kind| *kind != ViolationKind::NoTtl);
+        }
+    }
     check_named(context, &damaged, &expected, &violations);
 
     let passes = mend_all(operator).await;
