@@ -297,29 +297,25 @@ impl Reader {
     /// Tells what was read.
     async fn take(&mut self, entries: Vec<Entry>, read_on: &Connection) -> Result<Look, Over> {
         let (count, is_empty) = (entries.len(), entries.is_empty());
-        let news = self.next.news(entries);
-        if news.is_none() {
+        let Some(news) = self.next.news(entries) else {
             self.next = self.next.after_a_gap(is_empty);
             self.has_missed = true;
-            if !is_empty {
-                return Ok(Look::More);
-            }
-        }
-        // Only now, for who hears it reads all sessions anew: what is trimmed after that is missed from the entries that were
-        // read here, and so it is found out.
+            return Ok(Look::More);
+        };
+        // Not before this look, which found where to go on: whoever is told reads all sessions anew, and what is trimmed
+        // meanwhile the next look finds out.
         if std::mem::take(&mut self.has_missed) {
             self.tell(Some(Told::Lagged { partition: self.partition.number() }), || {}).await?;
         }
-        let news = news.unwrap_or_default();
         let oldest = news.first().map(|first| first.id.ms);
-        let is_behind =
+        let note_lag =
             |written_ms| meter::behind(written_ms, read_on.clock().no_later_than(std::time::Instant::now()));
         for entry in news {
             let (told, written_ms) = (entry.event().map(Told::Event), entry.id.ms);
             self.next = Next::Behind { at: entry.id, fields: Some(entry.fields) };
-            self.tell(told, || is_behind(written_ms)).await?;
+            self.tell(told, || note_lag(written_ms)).await?;
         }
-        oldest.into_iter().for_each(is_behind);
+        oldest.into_iter().for_each(note_lag);
         Ok(if count > AT_ONCE { Look::More } else { Look::UpToDate })
     }
 
