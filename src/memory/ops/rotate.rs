@@ -60,9 +60,9 @@ fn attempt(
         return Err(Halt::Refused(Refusal::Frozen));
     }
     locked.need_session(id, record)?;
-    let body = changed_entries(&record.body, changes);
-    if !changes.is_empty() {
-        limit_entries(call, record, &body)?;
+    let body = (!changes.is_empty()).then(|| changed_entries(&record.body, changes));
+    if let Some(body) = &body {
+        limit_entries(call, record, body)?;
     }
     let new_user = rotation.named_user();
     let is_login = !new_user.is_empty() && new_user != record.user.as_str();
@@ -74,7 +74,7 @@ fn attempt(
     if is_login || is_logout {
         record.user.set(new_user);
     }
-    if !changes.is_empty() {
+    if let Some(body) = body {
         record.body = body.into();
     }
     record.change(call.operation, call.now);
