@@ -13,8 +13,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::cookie::SessionCookie;
-use crate::session::Session;
-use crate::state::Outcome;
+use crate::session::{Outcome, Session};
+use crate::settings::Settings;
 use crate::watcher::SessionWatcher;
 
 /// Gives each request its [`Session`]. Nothing is read before a handler asks for it, and what handlers change is saved when they
@@ -22,14 +22,6 @@ use crate::watcher::SessionWatcher;
 #[derive(Clone, Debug)]
 pub struct SessionLayer {
     settings: Arc<Settings>,
-}
-
-/// What all requests share.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) store: Arc<dyn SessionStore>,
-    pub(crate) cookie: SessionCookie,
-    pub(crate) watcher: Option<SessionWatcher>,
 }
 
 impl SessionLayer {
@@ -98,25 +90,25 @@ where
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
             let response = inner.call(request).await?;
-            let (outcome, cookie) = session.finish(response.status()).await;
-            Ok(finished(response, outcome, cookie.as_ref()))
+            let outcome = session.finish(response.status()).await;
+            Ok(finished(response, outcome))
         })
     }
 }
 
 /// The response with what the session adds to it, or in its place the error of a session that could not be saved. A cookie that
 /// was made goes out with that too: the login has happened.
-fn finished(response: Response, outcome: Outcome, cookie: Option<&HeaderValue>) -> Response {
+fn finished(response: Response, outcome: Outcome) -> Response {
     let mut response = match outcome.saved {
         Ok(()) => response,
         Err(error) => error.into_response(),
     };
     let headers = response.headers_mut();
-    headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie.clone())));
-    if outcome.was_read || cookie.is_some() {
+    if outcome.was_read || outcome.cookie.is_some() {
         // It is for this browser, and the next one, or the same after a logout, must not see it.
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.append(VARY, HeaderValue::from_static("cookie"));
     }
+    headers.extend(outcome.cookie.map(|cookie| (SET_COOKIE, cookie)));
     response
 }

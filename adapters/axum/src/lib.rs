@@ -9,6 +9,7 @@ mod extract;
 mod layer;
 mod login;
 mod session;
+mod settings;
 mod state;
 mod watcher;
 

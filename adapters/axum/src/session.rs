@@ -12,9 +12,9 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::csrf;
 use crate::device::Device;
 use crate::error::SessionError;
-use crate::layer::Settings;
 use crate::login::Login;
-use crate::state::{CookieChange, Held, Outcome, State};
+use crate::settings::Settings;
+use crate::state::{CookieChange, Held, State};
 use crate::watcher::Ended;
 
 /// How many devices a call asks for.
@@ -35,6 +35,14 @@ const DEVICES_PER_PAGE: usize = 100;
 pub struct Session {
     settings: Arc<Settings>,
     state: Arc<Mutex<State>>,
+}
+
+/// What the session has to do with the response.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) saved: Result<(), SessionError>,
+    pub(crate) cookie: Option<HeaderValue>,
+    pub(crate) was_read: bool,
 }
 
 impl Session {
@@ -120,7 +128,7 @@ impl Session {
     pub async fn logout_keeping_data(&self) -> Result<(), SessionError> {
         let mut state = self.open().await?;
         if state.read(self.store()).await?.is_some_and(|session| session.user().is_some())
-            && !state.rotate(self.store(), Rotation::new().anonymous()).await?
+            && !state.rotate(self.store(), Rotation::new().anonymous(), None).await?
         {
             state.forget();
         }
@@ -195,7 +203,7 @@ impl Session {
         let mut state = self.state.lock().await;
         if state.read(self.store()).await?.is_none() && !matches!(state.held, Held::Superseded(_)) {
             state.check_open()?;
-            state.create(self.store(), |new| new).await?;
+            state.create(self.store(), |new| new, None).await?;
         }
         Ok(state.token().map(csrf::code_of).unwrap_or_default())
     }
@@ -240,14 +248,15 @@ impl Session {
         }
     }
 
-    pub(crate) async fn finish(&self, status: StatusCode) -> (Outcome, Option<HeaderValue>) {
-        let outcome = self.state.lock().await.finish(self.store(), status).await;
-        let cookie = match &outcome.cookie {
+    pub(crate) async fn finish(&self, status: StatusCode) -> Outcome {
+        let mut state = self.state.lock().await;
+        let saved = state.finish(self.store(), status).await;
+        let cookie = match state.cookie() {
             Some(CookieChange::Set(token, remembered)) => self.settings.cookie.to_set(token, *remembered),
             Some(CookieChange::Clear) => self.settings.cookie.to_clear(),
             None => None,
         };
-        (outcome, cookie)
+        Outcome { saved, cookie, was_read: state.was_read() }
     }
 
     fn store(&self) -> &dyn SessionStore {

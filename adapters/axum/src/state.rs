@@ -15,8 +15,6 @@ pub(crate) struct State {
     pub(crate) held: Held,
     pub(crate) changes: Changes,
     cookie: Option<CookieChange>,
-    /// For how long a login is remembered.
-    remembered: Option<Duration>,
     was_read: bool,
     is_finished: bool,
 }
@@ -36,32 +34,17 @@ pub(crate) enum Held {
 }
 
 /// What the response does to the cookie.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum CookieChange {
     /// With how long the browser is to keep it, if that is another time than the cookie's own.
     Set(Token, Option<Duration>),
     Clear,
 }
 
-/// What the session has to do with the response.
-#[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) saved: Result<(), SessionError>,
-    pub(crate) cookie: Option<CookieChange>,
-    pub(crate) was_read: bool,
-}
-
 impl State {
     pub(crate) fn new(brought: Option<Token>) -> Self {
         let held = brought.map_or(Held::Nothing, Held::Unread);
-        Self {
-            held,
-            changes: Changes::default(),
-            cookie: None,
-            remembered: None,
-            was_read: false,
-            is_finished: false,
-        }
+        Self { held, changes: Changes::default(), cookie: None, was_read: false, is_finished: false }
     }
 
     pub(crate) fn check_open(&self) -> Result<(), SessionError> {
@@ -102,10 +85,11 @@ impl State {
         &mut self,
         store: &dyn SessionStore,
         of: impl FnOnce(NewSession) -> NewSession,
+        remembered: Option<Duration>,
     ) -> Result<(), SessionError> {
         let created = store.create(of(self.changes.as_new_session())).await?;
         self.changes = Changes::default();
-        self.hold(created.token, created.session);
+        self.hold(created.token, created.session, remembered);
         Ok(())
     }
 
@@ -115,10 +99,9 @@ impl State {
         store: &dyn SessionStore,
         login: &Login,
     ) -> Result<(), SessionError> {
-        self.remembered = login.remembered();
         if let Some(session) = self.read(store).await? {
             if session.user().is_none_or(|before| before == login.user()) {
-                if self.rotate(store, login.rotation()).await? {
+                if self.rotate(store, login.rotation(), login.remembered()).await? {
                     return Ok(());
                 }
                 // It ended meanwhile, or another request of the same browser logged in. Who has said a password has a session
@@ -127,7 +110,7 @@ impl State {
                 store.delete(session).await?;
             }
         }
-        self.create(store, |new| login.of_new(new)).await
+        self.create(store, |new| login.of_new(new), login.remembered()).await
     }
 
     /// Gives the session a new token, and changes it in the same step; false: it ended, or another request was first, and has
@@ -136,6 +119,7 @@ impl State {
         &mut self,
         store: &dyn SessionStore,
         rotation: Rotation,
+        remembered: Option<Duration>,
     ) -> Result<bool, SessionError> {
         let Some(session) = self.session() else {
             return Ok(false);
@@ -144,7 +128,7 @@ impl State {
             Ok(rotated) if rotated.by_another => Ok(false),
             Ok(rotated) => {
                 self.changes = Changes::default();
-                self.hold(rotated.token, rotated.session);
+                self.hold(rotated.token, rotated.session, remembered);
                 Ok(true)
             }
             Err(Error::Refused(Refusal::Missing | Refusal::Rotated { .. })) => Ok(false),
@@ -157,12 +141,24 @@ impl State {
         (self.held, self.cookie) = (Held::Nothing, Some(CookieChange::Clear));
     }
 
+    /// What the response does to the cookie.
+    pub(crate) fn cookie(&self) -> Option<&CookieChange> {
+        self.cookie.as_ref()
+    }
+
+    pub(crate) fn was_read(&self) -> bool {
+        self.was_read
+    }
+
     /// Saves what was changed, and ends all changes.
-    pub(crate) async fn finish(&mut self, store: &dyn SessionStore, status: StatusCode) -> Outcome {
+    pub(crate) async fn finish(
+        &mut self,
+        store: &dyn SessionStore,
+        status: StatusCode,
+    ) -> Result<(), SessionError> {
         self.is_finished = true;
         // Of a handler that failed, half a change is not kept.
-        let saved = if status.is_server_error() { Ok(()) } else { self.save(store).await };
-        Outcome { saved, cookie: self.cookie.clone(), was_read: self.was_read }
+        if status.is_server_error() { Ok(()) } else { self.save(store).await }
     }
 
     async fn save(&mut self, store: &dyn SessionStore) -> Result<(), SessionError> {
@@ -192,12 +188,12 @@ impl State {
     }
 
     async fn create_unless_empty(&mut self, store: &dyn SessionStore) -> Result<(), SessionError> {
-        if self.changes.set_nothing() { Ok(()) } else { self.create(store, |new| new).await }
+        if self.changes.set_nothing() { Ok(()) } else { self.create(store, |new| new, None).await }
     }
 
-    fn hold(&mut self, token: Option<Token>, session: Session) {
+    fn hold(&mut self, token: Option<Token>, session: Session, remembered: Option<Duration>) {
         if let Some(token) = token {
-            self.cookie = Some(CookieChange::Set(token.clone(), self.remembered));
+            self.cookie = Some(CookieChange::Set(token.clone(), remembered));
             self.held = Held::Live(token, Box::new(session));
         }
     }

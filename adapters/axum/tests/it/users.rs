@@ -136,6 +136,10 @@ async fn a_user_with_too_many_sessions_is_told_so() {
         let mut browsers = [(); 2].map(|()| Browser::of(&service.app));
         assert_eq!(browsers[0].post("/login/ann").await.status, StatusCode::OK);
         assert_eq!(browsers[1].post("/login/ann").await.status, StatusCode::CONFLICT);
+        // It stays a visitor's, who asked to be remembered in vain.
+        let page = browsers[1].post("/remember/ann/86400").await;
+        assert_eq!(page.status, StatusCode::CONFLICT);
+        assert!(!page.set_cookie().unwrap().contains("Max-Age"), "{page:?}");
     }
 }
 

@@ -1,0 +1,16 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use cloakroom::SessionStore;
+
+use crate::cookie::SessionCookie;
+use crate::watcher::SessionWatcher;
+
+/// What all requests share.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) store: Arc<dyn SessionStore>,
+    pub(crate) cookie: SessionCookie,
+    pub(crate) watcher: Option<SessionWatcher>,
+}
