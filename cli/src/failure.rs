@@ -5,7 +5,7 @@ use std::io;
 
 use cloakroom::{Error, Invalid};
 
-use crate::output::counted;
+use crate::counted::counted;
 
 /// Why a command did not do what was asked.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ mod arguments;
 mod ask;
 mod commands;
 mod connection;
+mod counted;
 mod failure;
 mod interrupt;
 mod output;

@@ -196,8 +196,3 @@ pub(crate) fn time(ms: u64) -> String {
     let seconds = UNIX_EPOCH.checked_add(Duration::from_secs(ms / 1000)).unwrap_or(UNIX_EPOCH);
     humantime::format_rfc3339_seconds(seconds).to_string()
 }
-
-/// A number of things, with the word for one and for several.
-pub(crate) fn counted(count: u64, one: &str, several: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { several })
-}

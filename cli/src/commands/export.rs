@@ -11,9 +11,10 @@ use serde_json::json;
 
 use crate::arguments::ExportArguments;
 use crate::commands::file::{self, Line};
+use crate::counted::counted;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output::{Output, counted};
+use crate::output::Output;
 use crate::pace::Pace;
 use crate::progress::{Unit, bar};
 

@@ -11,9 +11,10 @@ use serde_json::json;
 
 use crate::arguments::ImportArguments;
 use crate::commands::file::Line;
+use crate::counted::counted;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output::{Output, counted};
+use crate::output::Output;
 use crate::pace::Pace;
 use crate::progress::{Unit, bar};
 

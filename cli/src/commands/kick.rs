@@ -13,9 +13,10 @@ use serde_json::json;
 use crate::arguments::{KickArguments, selector};
 use crate::ask;
 use crate::commands::find;
+use crate::counted::counted;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output::{Output, counted, shown, time};
+use crate::output::{Output, shown, time};
 use crate::pace::Pace;
 use crate::progress::{Unit, bar};
 

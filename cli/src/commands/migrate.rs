@@ -15,9 +15,10 @@ use tokio::task::JoinSet;
 use crate::arguments::MigrateArguments;
 use crate::ask;
 use crate::connection::{Place, find, find_or_make, open};
+use crate::counted::counted;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output::{Output, counted};
+use crate::output::Output;
 use crate::pace::Pace;
 use crate::progress::{Unit, bar};
 

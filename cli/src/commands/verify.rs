@@ -6,9 +6,10 @@ use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use crate::arguments::VerifyArguments;
+use crate::counted::counted;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::output::{Output, counted};
+use crate::output::Output;
 use crate::progress::{Unit, bar};
 
 pub(crate) async fn run(
