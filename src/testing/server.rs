@@ -74,9 +74,9 @@ impl TestServer {
             if self.child.try_wait()?.is_some() {
                 return Ok(false);
             }
-            if ping(port).is_ok() {
-                // Whoever answers: the server's own end would show by now.
-                return Ok(self.child.try_wait()?.is_none());
+            // Another process may have the port, whose server answers before this one has begun, let alone ended.
+            if process_at(port).is_ok_and(|process| process == self.child.id()) {
+                return Ok(true);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -93,13 +93,15 @@ fn launch(port: u16, directory: &Path) -> io::Result<Child> {
         .spawn()
 }
 
-fn ping(port: u16) -> io::Result<()> {
+/// The process of the server that answers at a port.
+fn process_at(port: u16) -> io::Result<u32> {
     let mut connection = TcpStream::connect(("127.0.0.1", port))?;
     connection.set_read_timeout(Some(PATIENCE))?;
-    connection.write_all(b"PING\r\n")?;
-    let mut answer = [0; 7];
-    connection.read_exact(&mut answer)?;
-    if answer == *b"+PONG\r\n" { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
+    connection.write_all(b"INFO server\r\nQUIT\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let process = answer.lines().find_map(|line| line.strip_prefix("process_id:"));
+    process.and_then(|process| process.parse().ok()).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 impl Drop for TestServer {
@@ -108,5 +110,21 @@ impl Drop for TestServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_answers_at_the_port_and_is_anothers_is_not_taken() {
+        let other = TestServer::start().unwrap();
+        let port = other.url().trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap();
+        let directory = std::env::temp_dir().join(format!("cloakroom-test-{}-taken", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let child = launch(port, &directory).unwrap();
+        let mut late = TestServer { url: other.url().to_owned(), child, directory };
+        assert!(!late.answers(port).unwrap());
     }
 }

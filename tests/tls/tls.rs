@@ -6,6 +6,7 @@
 
 mod cluster;
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,7 +15,6 @@ use cloakroom::clients::redis::IntoConnectionInfo as _;
 use cloakroom::{Durability, Error, NewSession, Obstacle, RedisStore, RedisStoreBuilder, SessionStore as _};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -75,7 +75,7 @@ impl Server {
         loop {
             let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut child = launch(port, [&certificate, &key, &authority], directory.path(), options);
-            if is_ready(&mut child, port).await {
+            if is_ready(&mut child, directory.path()).await {
                 return Self { child, port, _directory: directory };
             }
         }
@@ -97,14 +97,16 @@ impl Server {
     }
 }
 
-/// Waits until it listens. False: it ended before.
-async fn is_ready(child: &mut Child, port: u16) -> bool {
+/// Waits until it says that it listens: at its port another server may answer. A sentinel says its id then. False: it ended
+/// before.
+async fn is_ready(child: &mut Child, directory: &Path) -> bool {
     let deadline = tokio::time::Instant::now() + LONG;
     loop {
         if child.try_wait().unwrap().is_some() {
             return false;
         }
-        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+        let said = std::fs::read_to_string(directory.join("log")).unwrap();
+        if said.contains("Ready to accept connections") || said.contains("Sentinel ID is") {
             return true;
         }
         assert!(tokio::time::Instant::now() < deadline, "redis-server does not listen");
@@ -123,7 +125,7 @@ fn launch(port: u16, [certificate, key, authority]: [&Path; 3], directory: &Path
         .arg("--tls-ca-cert-file")
         .arg(authority)
         .args(options)
-        .stdout(Stdio::null())
+        .stdout(File::create(directory.join("log")).unwrap())
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -163,12 +165,12 @@ impl Sentinel {
             let mut child = Command::new("redis-server")
                 .arg(path("sentinel.conf"))
                 .arg("--sentinel")
-                .stdout(Stdio::null())
+                .stdout(File::create(path("log")).unwrap())
                 .stderr(Stdio::null())
                 .kill_on_drop(true)
                 .spawn()
                 .unwrap();
-            if is_ready(&mut child, port).await {
+            if is_ready(&mut child, directory.path()).await {
                 return Self { _child: child, port, _directory: directory };
             }
         }

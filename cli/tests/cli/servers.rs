@@ -1,5 +1,6 @@
 //! Servers with options of their own: of a cluster, watched by a sentinel, over TLS.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -29,12 +30,13 @@ impl Server {
             let directory = tempfile::tempdir().unwrap();
             let mut command = Command::new("redis-server");
             command.args(arguments(port, directory.path())).current_dir(directory.path());
-            let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let log = directory.path().join("log");
+            let child = command.stdout(File::create(&log).unwrap()).stderr(Stdio::null()).spawn().unwrap();
             let mut server = Self { child, port, _directory: directory };
             let mut is_over = false;
             eventually("redis-server does not listen", async || {
                 is_over = server.child.try_wait().unwrap().is_some();
-                is_over || TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+                is_over || says_that_it_listens(&log)
             })
             .await;
             if !is_over {
@@ -70,6 +72,12 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Asked of the server itself, for at its port another may answer. A sentinel says its id then.
+fn says_that_it_listens(log: &Path) -> bool {
+    let said = std::fs::read_to_string(log).unwrap();
+    said.contains("Ready to accept connections") || said.contains("Sentinel ID is")
 }
 
 pub(crate) fn words(text: &str) -> Vec<String> {
