@@ -5,11 +5,11 @@
   KEYS[1]  nodes     zset    {ns:p}:nodes
   KEYS[2]  lease     string  {ns:p}:node:<node>:lease
   KEYS[3]  kept      zset    {ns:p}:nodes:kept; until when each is listed
-  ARGV[1]  now_ms    integer; empty: the server's clock
+  ARGV[1]  now_ms    integer from 0; empty: the server's clock
   ARGV[2]  lease_id  8 bytes; made by the holder, for this lease alone
-  ARGV[3]  node      utf-8
-  ARGV[4]  lease_ms  integer; default: 15000; how long it is held from now
-  ARGV[5]  keep_ms   integer; default: 86400000; how long a node is listed when its lease has run out
+  ARGV[3]  node      utf-8 of 1 to 256 bytes
+  ARGV[4]  lease_ms  integer from 1; default: 15000; how long it is held from now
+  ARGV[5]  keep_ms   integer from 1; default: 86400000; how long a node is listed when its lease has run out
   ARGV[6]  want      word: register, renew, release
 
   Replies

@@ -10,14 +10,14 @@
   KEYS[5]  node        zset    {ns:p}:node:<node>:sessions
   KEYS[6]  migrations  zset    {ns:p}:migrations
   KEYS[7]  holder      string  {ns:p}:session:<holder_id|id>
-  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[1]  now_ms      integer from 0; empty: the server's clock
   ARGV[2]  want        word: tell, mend
-  ARGV[3]  id          text
-  ARGV[4]  user        text; empty: none
-  ARGV[5]  connection  text; empty: none
-  ARGV[6]  node        text; empty: none
+  ARGV[3]  id          text of 1 to 128 bytes
+  ARGV[4]  user        text of up to 256 bytes; empty: none
+  ARGV[5]  connection  text of up to 256 bytes; empty: none
+  ARGV[6]  node        text of up to 256 bytes; empty: none
   ARGV[7]  holder_id   text; empty: none; the session that the connection points to
-  ARGV[8]  grace_ms    integer; default: 3600000
+  ARGV[8]  grace_ms    integer from 1; default: 3600000
 
   Replies
     {"ok", wrong...}        what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score; short,

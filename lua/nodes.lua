@@ -2,10 +2,10 @@
   nodes: tell how the leases of a page of the registered nodes stand. The list has a node by the end of its lease, and
   only the lease itself tells whether it is held.
 
-  KEYS[1]   nodes   zset     {ns:p}:nodes
-  KEYS[2+]  listed  group    {ns:p}:node:<node>:lease; at most 500
-  ARGV[1]   now_ms  integer; empty: the server's clock
-  ARGV[2+]  listed  group    node (text)
+  KEYS[1]   nodes   zset   {ns:p}:nodes
+  KEYS[2+]  listed  group  lease string {ns:p}:node:<node>:lease; at most 500
+  ARGV[1]   now_ms  integer from 0; empty: the server's clock
+  ARGV[2+]  listed  group  node (text)
 
   Replies
     {"ok", (node, deadline, lease)...}  held or lapsed; one that was forgotten meanwhile is left out

@@ -2,25 +2,25 @@
   recover: give a batch of a node's sessions to another node: of one that is dead, or that is drained. Each is checked
   again. It loses its connection and is suspended, with some time at least for its client to come back.
 
-  KEYS[1]   nodes         zset    {ns:p}:nodes
-  KEYS[2]   lease         string  {ns:p}:node:<node>:lease
-  KEYS[3]   new_lease     string  {ns:p}:node:<new_node>:lease
-  KEYS[4]   expiry        zset    {ns:p}:expiry
-  KEYS[5]   node          zset    {ns:p}:node:<node>:sessions
-  KEYS[6]   new_node      zset    {ns:p}:node:<new_node>:sessions
-  KEYS[7]   kept          zset    {ns:p}:nodes:kept
-  KEYS[8+]  session       group   {ns:p}:session:<id> {ns:p}:user:<user>:sessions
-                                  {ns:p}:connection:<connection>:session; at most 200
-  ARGV[1]   now_ms        integer; empty: the server's clock
-  ARGV[2]   op_id         8 bytes; empty: none
-  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   node          text
-  ARGV[5]   new_node      utf-8; another one
-  ARGV[6]   lease_id      8 bytes; empty: any; the lease that the new node has to hold
-  ARGV[7]   when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
-  ARGV[8]   reconnect_ms  integer; default: 60000; how long a session has left at least, but for its deadline
-  ARGV[9]   grace_ms      integer; default: 3600000
-  ARGV[10+]  session       group   id, user, connection
+  KEYS[1]    nodes         zset    {ns:p}:nodes
+  KEYS[2]    lease         string  {ns:p}:node:<node>:lease
+  KEYS[3]    new_lease     string  {ns:p}:node:<new_node>:lease
+  KEYS[4]    expiry        zset    {ns:p}:expiry
+  KEYS[5]    node          zset    {ns:p}:node:<node>:sessions
+  KEYS[6]    new_node      zset    {ns:p}:node:<new_node>:sessions
+  KEYS[7]    kept          zset    {ns:p}:nodes:kept
+  KEYS[8+]   session       group   record string {ns:p}:session:<id>, user zset {ns:p}:user:<user>:sessions,
+                                   connection string {ns:p}:connection:<connection>:session; at most 200
+  ARGV[1]    now_ms        integer from 0; empty: the server's clock
+  ARGV[2]    op_id         8 bytes; empty: none
+  ARGV[3]    bound_ms      integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[4]    node          text of 1 to 256 bytes
+  ARGV[5]    new_node      utf-8 of 1 to 256 bytes; another one
+  ARGV[6]    lease_id      8 bytes; empty: any; the lease that the new node has to hold
+  ARGV[7]    when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
+  ARGV[8]    reconnect_ms  integer from 1; default: 60000; how long a session has left at least, but for its deadline
+  ARGV[9]    grace_ms      integer from 1; default: 3600000
+  ARGV[10+]  session       group   id (text), user (text; empty: none), connection (text; empty: none)
 
   Replies
     {"ok", recovered, stale, frozen, corrupt, left, recovered*(id, version), stale*id, frozen*id, corrupt*id}
