@@ -9,7 +9,7 @@
   KEYS[4]  connection  string  {ns:p}:connection:<connection>:session
   KEYS[5]  node        zset    {ns:p}:node:<node>:sessions
   KEYS[6]  migrations  zset    {ns:p}:migrations
-  KEYS[7]  holder      string  {ns:p}:session:<holder_id|id>
+  KEYS[7]  holder_record  string  {ns:p}:session:<holder_id|id>
   ARGV[1]  now_ms      integer; empty: the server's clock
   ARGV[2]  want        word: tell, mend
   ARGV[3]  id          text
@@ -95,7 +95,7 @@ elseif connection ~= '' and not pointer then
 elseif connection ~= '' then
   if pointer ~= holder_id then return { 'need', 'holder', pointer } end
   local holder, unread = record_find_head(holder_key)
-  if unread then return { 'corrupt', 'holder' } end
+  if unread then return { 'corrupt', 'holder_record' } end
   local has_it = holder and holder.kind == RECORD_LIVE and holder.connection == connection
   -- One that has expired gives way to one that lives.
   local keeps_it = has_it and (holder.expires_at > now or live.expires_at <= now)
