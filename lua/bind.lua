@@ -39,9 +39,8 @@
     {"moved", new_id}                                         call again with it, once
     {"departed", place}                                       it has gone to that place
     {"frozen"}                                                the session is, or the one to take over from
-    {"taken", holder_id?}                                     the connection is another live session's: this one's;
-                                                              without it, as_node does not hold its lease, or is not the
-                                                              new node
+    {"fenced"}                                                as_node does not hold its lease, or is not the new node
+    {"taken", holder_id}                                      the connection is another live session's: this one's
     {"need", "routing", user, connection, node}               the user only where its index has to live longer
     {"need", "holder", holder_id, holder_node}                the connection points to this session
     {"need", "reap", id}                                      run reap for it: it has expired, and is in the way
@@ -90,7 +89,7 @@ if record.status == RECORD_MIGRATING then return { 'frozen' } end
 refusal = session_need(record, record.user, connection, node)
 if refusal then return refusal end
 local holder
-refusal, holder = session_holder(new_connection_key, new_connection, id, holder_id, holder_key, now)
+refusal, holder = session_holder('new_connection', new_connection_key, new_connection, id, holder_id, holder_key, now)
 if refusal and not (holder and takeover) then return refusal end
 if holder then
   if holder.status == RECORD_MIGRATING then return { 'frozen' } end

@@ -18,8 +18,8 @@
                                  entries (entries of up to 15728640 bytes; empty: none)
 
   Replies
-    {"ok", created_at, place...}
-      All are made, at version 1 and last used at created_at, but those at these places in the group, from 1 on:
+    {"ok", created_at, position...}
+      All are made, at version 1 and last used at created_at, but those at these positions in the group, from 1 on:
       something is in their way, or foreign, or they are here already, or the call comes too late to tell. Run
       create for each of those, with its op_id, which answers what it is. A session expires its ttl after created_at, or its lifetime if that is shorter.
       How many sessions a user has is not looked at: where that has a limit, run create.

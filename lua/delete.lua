@@ -27,7 +27,7 @@
     {"moved", new_id}      call again with it, once
     {"conflict", version}  it is at another version than the one that was named
     {"frozen"}             it is being migrated, and a version was named
-    {"taken"}              as_node does not hold its lease, or not the session
+    {"fenced"}             as_node does not hold its lease, or not the session
     {"departed", place}    it has gone to that place
     {"need", "routing", user, connection, node}
     {"corrupt", key}

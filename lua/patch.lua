@@ -36,7 +36,7 @@
     {"moved", new_id}                                  call again with it, once
     {"departed", place}                                it has gone to that place
     {"frozen"}
-    {"taken"}                                          as_node does not hold its lease, or not the session
+    {"fenced"}                                         as_node does not hold its lease, or not the session
     {"conflict", version}                              the session moved on
     {"large", bytes, entries}                          the entries would take that many bytes, and be so many
     {"need", "routing", user, connection, node}        asked only where the times touch the indexes, or

@@ -28,9 +28,9 @@
       One that has expired is left to the reaper and in none, nor is one that is no longer the node's.
       Left: so many at the end of the group were not looked at, for those before were large; call
       again for them.
-    {"unsure", now}      whether it has happened is not known; nothing was written now
-    {"taken", deadline}  the node holds its lease until then
-    {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
+    {"unsure", now}       whether it has happened is not known; nothing was written now
+    {"leased", deadline}  the node holds its lease until then
+    {"lapsed"}            the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
   Writes: all of the keys of each session that it moves; nodes, kept and lease when the node has no session left.
   Events: recovered.
@@ -63,9 +63,9 @@ local new_id, _, new_held, new_foreign = lease_read(new_lease_key, now)
 if new_foreign then return { 'corrupt', 'new_lease' } end
 local refusal
 if held and not always then
-  refusal = { 'taken', deadline }
+  refusal = { 'leased', deadline }
 elseif not new_held or new_id ~= (own_lease or new_id) then
-  refusal = { 'missing' }
+  refusal = { 'lapsed' }
 end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end

@@ -27,7 +27,7 @@
     {"moved", new_id}                                         call again with it, once
     {"departed", place}                                       it has gone to that place
     {"frozen"}
-    {"taken"}                                                 as_node does not hold its lease, or not the session
+    {"fenced"}                                                as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}               asked only when the TTLs of the keys come near
     {"corrupt", key}
   Writes: record; expiry when it extends, or brings back what a clock that was ahead wrote; rarely the TTL of each key.

@@ -24,7 +24,7 @@
     {"moved", new_id}         call again with it, once
     {"departed", place}       it has gone to that place
     {"frozen"}
-    {"taken"}                 as_node does not hold its lease, or not the session
+    {"fenced"}                as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: all of the keys, or nothing.

@@ -5,6 +5,7 @@ mod arguments;
 pub(crate) mod bundle;
 pub(crate) mod call;
 pub(crate) mod case;
+mod corrupt;
 mod coverage;
 mod nameless;
 mod ordinary;

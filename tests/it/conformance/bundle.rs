@@ -10,6 +10,8 @@ pub(crate) struct Bundle {
     /// What is sent in the place of a key whose name is empty. `None` in a test that sends such keys all the same.
     pub(crate) unnamed: Option<String>,
     pub(crate) unnamed_events: String,
+    /// The patterns of all keys, by what they are.
+    pub(crate) keys: BTreeMap<String, String>,
     pub(crate) operations: BTreeMap<String, Operation>,
 }
 
