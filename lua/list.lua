@@ -32,7 +32,7 @@ end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'
-local owner = args_required(ARGV[3])
+local owner = args_required(ARGV[3], 'owner')
 local from, skip = args_integer(ARGV[4], 'from_ms', 0), args_integer(ARGV[5], 'skip', 0)
 local page = args_integer(ARGV[6], 'page', 1, 500)
 local part = args_choice(ARGV[7], 'changed', 'part', 'refuse')

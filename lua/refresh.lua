@@ -98,7 +98,7 @@ args_names(user, connection, node)
 local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
 local grace = args_integer(grace_ms, 'grace_ms', 1)
 local wanted = args_choice(want, 'want', 'record', 'times')
-args_name(as_node)
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 
 -- The header is enough, whatever the payload's size.

@@ -155,20 +155,30 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_stored(one, two, three, four)
+local function args_stored(one, two, three, four, names)
   if args_are_utf8(one, two, three, four) then return end
-  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+  local texts, at = { one, two, three, four }, 0
+  for name in names:gmatch('%S+') do
+    at = at + 1
+    if not args_is_utf8(texts[at]) then error('cloakroom: ' .. name .. ' is no UTF-8') end
+  end
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_names(user, connection, node)
-  return args_name(user), args_name(connection), args_name(node)
+local function args_names(user, connection, node, prefix)
+  if #user > 256 or #connection > 256 or #node > 256 then
+    prefix = prefix or ''
+    args_name(user, prefix .. 'user')
+    args_name(connection, prefix .. 'connection')
+    args_name(node, prefix .. 'node')
+  end
+  return user, connection, node
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -415,8 +425,8 @@ args_id(id)
 args_names(user, connection, node)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
 local wanted = args_optional_integer(version_wanted, 'version', 0)
-if new_id ~= '' then args_stored(args_id(new_id), '', '', '') end
-args_name(as_node)
+if new_id ~= '' then args_stored(args_id(new_id, 'new_id'), '', '', '', 'new_id') end
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 local first = record and record.kind == 3 and record_version_of(record, op_id)

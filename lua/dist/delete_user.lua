@@ -86,13 +86,13 @@ local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_required(text)
-  if text == '' then error('cloakroom: a user, connection or node is empty') end
-  return args_name(text)
+local function args_required(text, name)
+  if text == '' then error('cloakroom: ' .. name .. ' is no text of 1 to 256 bytes') end
+  return args_name(text, name)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -327,7 +327,7 @@ local tell, untold = event_teller(events and stream_at - 1, 0)
 if untold then return untold end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
-local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3])
+local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3], 'user')
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end

@@ -22,16 +22,20 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_stored(one, two, three, four)
+local function args_stored(one, two, three, four, names)
   if args_are_utf8(one, two, three, four) then return end
-  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+  local texts, at = { one, two, three, four }, 0
+  for name in names:gmatch('%S+') do
+    at = at + 1
+    if not args_is_utf8(texts[at]) then error('cloakroom: ' .. name .. ' is no UTF-8') end
+  end
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
 local function clock_now(override)
@@ -211,8 +215,8 @@ if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom freeze:
 local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])
-local place, new_node = args_name(ARGV[4]), args_name(ARGV[5])
-args_stored(place, new_node, '', '')
+local place, new_node = args_name(ARGV[4], 'place'), args_name(ARGV[5], 'new_node')
+args_stored(place, new_node, '', '', 'place new_node')
 local span, grace = args_integer(ARGV[6], 'freeze_ms', 1), args_integer(ARGV[7], 'grace_ms', 1)
 local record, refusal = record_live(record_key, now)
 if not record then return refusal end

@@ -112,20 +112,30 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_stored(one, two, three, four)
+local function args_stored(one, two, three, four, names)
   if args_are_utf8(one, two, three, four) then return end
-  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+  local texts, at = { one, two, three, four }, 0
+  for name in names:gmatch('%S+') do
+    at = at + 1
+    if not args_is_utf8(texts[at]) then error('cloakroom: ' .. name .. ' is no UTF-8') end
+  end
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_names(user, connection, node)
-  return args_name(user), args_name(connection), args_name(node)
+local function args_names(user, connection, node, prefix)
+  if #user > 256 or #connection > 256 or #node > 256 then
+    prefix = prefix or ''
+    args_name(user, prefix .. 'user')
+    args_name(connection, prefix .. 'connection')
+    args_name(node, prefix .. 'node')
+  end
+  return user, connection, node
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -661,8 +671,8 @@ local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 local new = { kind = 1, version = args_integer(ARGV[8], 'version', 1), stored_until = 0 }
-new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11])
-args_stored(id, new.user, new.connection, new.node)
+new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11], 'new_')
+args_stored(id, new.user, new.connection, new.node, 'id new_user new_connection new_node')
 local holder_id = ARGV[12]
 new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
 new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
@@ -671,8 +681,8 @@ local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[2
 local grace = args_integer(ARGV[21], 'grace_ms', 1)
 local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
-local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
-args_stored(place, '', '', '')
+local place, hand_over = args_name(ARGV[25], 'place'), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
+args_stored(place, '', '', '', 'place')
 local limit, evict = args_integer(ARGV[27], 'login_limit', 0, 500), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
 local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
 local declared = limit_declared(victim_count, 11, 30, stream_at + 2, new_user_key, expiry_key)

@@ -11,13 +11,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_required(text)
-  if text == '' then error('cloakroom: a user, connection or node is empty') end
-  return args_name(text)
+local function args_required(text, name)
+  if text == '' then error('cloakroom: ' .. name .. ' is no text of 1 to 256 bytes') end
+  return args_name(text, name)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -143,7 +143,7 @@ end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'
-local owner = args_required(ARGV[3])
+local owner = args_required(ARGV[3], 'owner')
 local from, skip = args_integer(ARGV[4], 'from_ms', 0), args_integer(ARGV[5], 'skip', 0)
 local page = args_integer(ARGV[6], 'page', 1, 500)
 local part = args_choice(ARGV[7], 'changed', 'part', 'refuse')

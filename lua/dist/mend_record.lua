@@ -82,16 +82,22 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_names(user, connection, node)
-  return args_name(user), args_name(connection), args_name(node)
+local function args_names(user, connection, node, prefix)
+  if #user > 256 or #connection > 256 or #node > 256 then
+    prefix = prefix or ''
+    args_name(user, prefix .. 'user')
+    args_name(connection, prefix .. 'connection')
+    args_name(node, prefix .. 'node')
+  end
+  return user, connection, node
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end

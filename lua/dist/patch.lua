@@ -162,16 +162,22 @@ end
 local function args_operation(op_id, bound)
   return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_names(user, connection, node)
-  return args_name(user), args_name(connection), args_name(node)
+local function args_names(user, connection, node, prefix)
+  if #user > 256 or #connection > 256 or #node > 256 then
+    prefix = prefix or ''
+    args_name(user, prefix .. 'user')
+    args_name(connection, prefix .. 'connection')
+    args_name(node, prefix .. 'node')
+  end
+  return user, connection, node
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -501,7 +507,7 @@ local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
 local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
 local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0, 15728640)
 local most = args_integer(entries_most, 'entries_most', 0)
-args_name(as_node)
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local _, count = entries_argument(changes, 'changes', true, most)
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)

@@ -108,17 +108,21 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_stored(one, two, three, four)
+local function args_stored(one, two, three, four, names)
   if args_are_utf8(one, two, three, four) then return end
-  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+  local texts, at = { one, two, three, four }, 0
+  for name in names:gmatch('%S+') do
+    at = at + 1
+    if not args_is_utf8(texts[at]) then error('cloakroom: ' .. name .. ' is no UTF-8') end
+  end
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_required(text)
-  if text == '' then error('cloakroom: a user, connection or node is empty') end
-  return args_name(text)
+local function args_required(text, name)
+  if text == '' then error('cloakroom: ' .. name .. ' is no text of 1 to 256 bytes') end
+  return args_name(text, name)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -346,8 +350,8 @@ if untold then return untold end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
-local node, new_node = args_required(ARGV[4]), args_required(ARGV[5])
-args_stored(new_node, '', '', '')
+local node, new_node = args_required(ARGV[4], 'node'), args_required(ARGV[5], 'new_node')
+args_stored(new_node, '', '', '', 'new_node')
 local own_lease = ARGV[6] ~= '' and args_token(ARGV[6], 'lease_id') or nil
 local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[8], 'reconnect_ms', 1), args_integer(ARGV[9], 'grace_ms', 1)

@@ -93,17 +93,17 @@ end
 local function args_operation(op_id, bound)
   return args_optional_token(op_id, 'op_id'), args_optional_integer(bound, 'bound_ms', 0)
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_required(text)
-  if text == '' then error('cloakroom: a user, connection or node is empty') end
-  return args_name(text)
+local function args_required(text, name)
+  if text == '' then error('cloakroom: ' .. name .. ' is no text of 1 to 256 bytes') end
+  return args_name(text, name)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -312,8 +312,8 @@ local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
-local connection, node = args_required(ARGV[5]), args_name(ARGV[6])
-local as_node, lease = args_name(ARGV[7]), args_optional_token(ARGV[8], 'lease_id')
+local connection, node = args_required(ARGV[5], 'connection'), args_name(ARGV[6], 'node')
+local as_node, lease = args_name(ARGV[7], 'as_node'), args_optional_token(ARGV[8], 'lease_id')
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, record_moved_to(noted) } end
 if not record then return refusal end

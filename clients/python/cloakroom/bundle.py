@@ -74,9 +74,9 @@ class Script:
             keys += [self._key(key["pattern"], tag, member, self._unnamed) for key in self._group["keys"]]
             arguments += [_argument(argument, member) for argument in self._group["arguments"]]
         if (keep := values.get("events")) and self._events:
-            streams = [(pattern, values) for pattern in self._events["keys"]]
-            streams += [(pattern, member) for member in members for pattern in self._events.get("of_member", ())]
-            keys += [self._key(pattern, tag, names, self._unnamed_events) for pattern, names in streams]
+            streams = [(key, values) for key in self._events["keys"]]
+            streams += [(key, member) for member in members for key in self._events.get("of_member", ())]
+            keys += [self._key(key["pattern"], tag, names, self._unnamed_events) for key, names in streams]
             arguments.append(keep)
         return ["EVALSHA", self.sha1, len(keys), *map(stored, keys), *map(stored, arguments)]
 

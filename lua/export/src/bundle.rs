@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::access::NOTHING;
+use crate::access::{Access, NOTHING};
 use crate::commands::commands;
 use crate::header::{Argument, Field, Group, Header, Key, Need, Repeat, Reply};
 use crate::keys::{EVENTS, EXPIRY, KEYS, UNNAMED, names, node_stream};
@@ -49,6 +49,7 @@ const NOTHING_WRITTEN: [&str; 17] = [
 struct Bundle<'a> {
     #[serde(rename = "$schema")]
     schema: &'static str,
+    license: &'static str,
     bundle: u32,
     contract: u32,
     record_format: u64,
@@ -101,10 +102,10 @@ struct Operation<'a> {
 /// What a call that asks for events passes behind all else: these keys, and how many events a stream keeps.
 #[derive(Debug, Serialize)]
 struct Events<'a> {
-    keys: Vec<String>,
+    keys: Vec<Key>,
     /// For each member of the group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    of_member: Vec<String>,
+    of_member: Vec<Key>,
     told: &'a str,
 }
 
@@ -145,6 +146,7 @@ pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<St
     let operations = scripts.iter().map(operation).collect::<Result<_, _>>()?;
     let bundle = Bundle {
         schema: SCHEMA,
+        license: env!("CARGO_PKG_LICENSE"),
         bundle: FORM,
         contract: CONTRACT,
         record_format: record_format(&record)?,
@@ -187,11 +189,20 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
 /// The stream of the partition, the expiry index, which lives as long, and the stream of each node whose index it declares.
 fn events(header: &Header) -> Option<Events<'_>> {
     let told = header.events.as_deref()?;
-    let own = header.keys.iter().filter_map(|key| node_stream(&key.pattern));
+    let key = |name: &str, kind: &str, pattern: String| Key {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        pattern,
+        access: Access::ReadWrite,
+        note: String::new(),
+    };
+    let stream =
+        |index: &Key| Some(key(&format!("{}_events", index.name), "stream", node_stream(&index.pattern)?));
+    let own = [key("events", "stream", EVENTS.to_owned()), key("expiry", "zset", EXPIRY.to_owned())];
     let of_member = header.group.iter().flat_map(|group| &group.keys);
     Some(Events {
-        keys: [EVENTS, EXPIRY].map(str::to_owned).into_iter().chain(own).collect(),
-        of_member: of_member.filter_map(|key| node_stream(&key.pattern)).collect(),
+        keys: own.into_iter().chain(header.keys.iter().filter_map(stream)).collect(),
+        of_member: of_member.filter_map(stream).collect(),
         told,
     })
 }
