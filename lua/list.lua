@@ -56,7 +56,7 @@ for _, id in ipairs(ids) do
     if record.expires_at > now then
       if record.size > bytes and #found > 0 then break end
       bytes = bytes - record.size
-      local raw = record.partial and redis.call('GET', declared[id]) or record.head
+      local raw = record.partial and redis.call('GET', declared[id]) or record.raw
       if record.freeze then raw = record_unless_over(record_decode(raw), now).raw end
       found[#found + 1], found[#found + 2] = id, raw
     end

@@ -163,7 +163,10 @@ class Bundle:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.contract: int = spec["contract"]
-        self.layout = Layout(spec["record"], spec["record_format"])
+        #: The contracts that may be noted in a namespace in which a store starts.
+        self.accepts: list[int] = spec["accepts"]
+        others = [Layout(other["record"], other["record_format"]) for other in spec["other_records"]]
+        self.layout = Layout(spec["record"], spec["record_format"], others)
         self.lease = LeaseLayout(spec["lease"])
         self.scripts = {
             stem: Script(stem, operation, self.layout, spec["unnamed"], spec["unnamed_events"])
