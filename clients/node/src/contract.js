@@ -60,9 +60,12 @@ async function noteIn(servers, tag, { wanted, idScheme, events }, until) {
 
 /** How many partitions are noted, how ids are made and how many events are kept, under the contract that is known. */
 function read(bytes) {
-  const words = /^(\d+)(?: (\d+)(?: (uuid|token))?(?: (\d+))?)?$/.exec(bytes.toString("latin1")) ?? [];
+  const text = bytes.toString("latin1");
+  // What a later contract writes behind its number nobody knows here.
+  const number = Number(/^\d+(?= |$)/.exec(text)?.[0] ?? 0);
+  if (number > bundle.contract) throw new ContractError(number, bundle.contract);
+  const words = /^(\d+)(?: (\d+)(?: (uuid|token))?(?: (\d+))?)?$/.exec(text) ?? [];
   const [, contract, count = "1", scheme = "uuid", events = "0"] = words;
-  if (Number(contract) > bundle.contract) throw new ContractError(Number(contract), bundle.contract);
   const found = Number(count);
   if (Number(contract) !== bundle.contract || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
   return { found, scheme, kept: Number(events) };

@@ -107,16 +107,14 @@ def _is_forbidden(reply: Any) -> bool:
 def _read(stored: bytes, known: int) -> tuple[int, str, int]:
     """How many partitions are noted, how ids are made and how many events are kept, under the known contract."""
     contract, *rest = stored.split(b" ")
-    scheme = rest.pop(1) if len(rest) > 1 and not rest[1].isdigit() else b"uuid"
-    if (
-        scheme not in (b"uuid", b"token")
-        or not contract.isdigit()
-        or len(rest) > 2
-        or not all(number.isdigit() for number in rest)
-    ):
+    if not contract.isdigit():
         raise errors.Corrupt("contract")
+    # What a later one writes behind its number nobody knows here.
     if int(contract) > known:
         raise errors.LaterContract(int(contract), known)
+    scheme = rest.pop(1) if len(rest) > 1 and not rest[1].isdigit() else b"uuid"
+    if scheme not in (b"uuid", b"token") or len(rest) > 2 or not all(number.isdigit() for number in rest):
+        raise errors.Corrupt("contract")
     count = int(rest[0]) if rest else 1
     if int(contract) != known or not 1 <= count <= MOST:
         raise errors.Corrupt("contract")
