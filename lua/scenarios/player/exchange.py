@@ -117,11 +117,13 @@ class Exchange:
             return
         if self._op_ids.setdefault(call.stem, op_id) != op_id:
             self._differs(f"{call.stem} was called again under another operation id")
+        is_first = op_id not in self._first
         first = self._first.setdefault(op_id, self.now())
         bound = call.arguments.get("bound_ms")
         if isinstance(bound, int) and bound > first:
             self._differs(f"{call.stem} has the bound {bound}, and its first attempt came at {first}")
-        if played.executed and played.executed[0] == "unsure":
+        if is_first and played.executed and played.executed[0] == "unsure":
+            # It has not happened, and begins anew.
             del self._first[op_id]
 
     def _compare(self, call: Call, played: Round, keys: list[bytes], sent: list[bytes]) -> None:
