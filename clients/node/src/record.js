@@ -6,6 +6,8 @@ const LAYOUT = bundle.record;
 /** All but the body. */
 const HEAD_LAYOUT = { ...LAYOUT, texts: LAYOUT.texts.slice(0, -1) };
 const BODY_SIZE = LAYOUT.header.find(({ name }) => name === "body_size");
+/** The longest id. */
+const ID_BYTES = 128;
 const nameOf = (numbers) => new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
 const KIND_OF = nameOf(LAYOUT.kinds);
 const STATUS_OF = nameOf(LAYOUT.statuses);
@@ -30,12 +32,17 @@ export function decodeRecord(bytes) {
     if (record.kind === "live") {
       if (record.stored_until < record.expires_at) return null;
       record.entries = decodeEntries(rest);
-    } else if (record.kind === "departed") splitDeparture(record, rest);
-    else record.new_id = textOf(rest);
+    } else if (record.kind === "departed") {
+      if (rest.length < LAYOUT.departed_task_bytes) return null;
+      splitDeparture(record, rest);
+    } else if (record.kind === "moved") {
+      if (rest.length < 1 || rest.length > ID_BYTES) return null;
+      record.new_id = textOf(rest);
+    } else record.new_id = foundOf(rest);
   } catch {
     return null;
   }
-  return record.entries === null || (record.kind === "moved" && record.new_id === "") ? null : record;
+  return record.entries === null ? null : record;
 }
 
 /** How much of a record to read for its head. */
@@ -86,7 +93,7 @@ function splitFreeze(record, body) {
   if (!read) return null;
   const { task, frozen_until, span, copies_until, status, direction, place, node } = read.values;
   const words = { status: STATUS_OF.get(status), direction: DIRECTION_OF.get(direction) };
-  if (!words.status || !words.direction) return null;
+  if (!["active", "suspended"].includes(words.status) || !words.direction) return null;
   const texts = { place: textOf(place), node: textOf(node) };
   record.freeze = { task: task.toString("hex"), frozen_until, span, copies_until, ...words, ...texts };
   return read.end;

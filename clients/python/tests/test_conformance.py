@@ -25,8 +25,8 @@ SPEC = json.loads((DIRECTORY.parent / "bundle.json").read_text())
 
 def cases() -> list[Any]:
     found = []
-    for file in sorted(DIRECTORY.glob("*.json")):
-        content = json.loads(file.read_text())
+    for stem in sorted(SPEC["operations"]):
+        content = json.loads((DIRECTORY / f"{stem}.json").read_text())
         for case in content["cases"]:
             name = f"{content['operation']}: {case['name']}"
             found.append(pytest.param(content.get("defaults", {}), case, id=name))
@@ -147,7 +147,13 @@ def shown(record: Record) -> dict[str, Any]:
 
 
 def test_there_are_cases_of_every_operation() -> None:
-    assert {file.stem for file in DIRECTORY.glob("*.json")} == set(SPEC["operations"])
+    assert {file.stem for file in DIRECTORY.glob("*.json")} == {*SPEC["operations"], "records"}
+
+
+@pytest.mark.parametrize("pair", json.loads((DIRECTORY / "records.json").read_text()), ids=lambda pair: pair["name"])
+def test_a_record_is_read_or_refused(pair: dict[str, Any]) -> None:
+    record = BUNDLE.layout.decode(bytes.fromhex(pair["hex"]))
+    assert (record and shown(record)) == pair.get("record")
 
 
 def run(client: Any, defaults: dict[str, Any], case: dict[str, Any]) -> None:
