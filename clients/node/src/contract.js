@@ -64,12 +64,15 @@ async function noteIn(servers, tag, { wanted, idScheme, events }, until) {
 
 /** The contract that is noted, and what is behind it: how many partitions, how ids are made, how many events are kept. */
 function read(bytes) {
-  const words = /^(\d+)((?: (\d+)(?: (uuid|token))?(?: (\d+))?)?)$/.exec(bytes.toString("latin1")) ?? [];
-  const [, number = "0", rest, count = "1", scheme = "uuid", events = "0"] = words;
-  const [contract, found] = [Number(number), Number(count)];
-  if (contract > 0 && !bundle.accepts.includes(contract)) throw new ContractError(contract, Math.max(...bundle.accepts));
-  if (contract === 0 || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
-  return { contract, rest, found, scheme, kept: Number(events) };
+  const text = bytes.toString("latin1");
+  // What another contract writes behind its number nobody knows here.
+  const number = Number(/^\d+(?= |$)/.exec(text)?.[0] ?? 0);
+  if (number > 0 && !bundle.accepts.includes(number)) throw new ContractError(number, Math.max(...bundle.accepts));
+  const words = /^(\d+)((?: (\d+)(?: (uuid|token))?(?: (\d+))?)?)$/.exec(text) ?? [];
+  const [, contract = "0", rest, count = "1", scheme = "uuid", events = "0"] = words;
+  const found = Number(count);
+  if (Number(contract) === 0 || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
+  return { contract: number, rest, found, scheme, kept: Number(events) };
 }
 
 /** What makes one. */

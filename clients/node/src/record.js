@@ -2,6 +2,8 @@ import { bundle } from "./bundle.js";
 import { decodeEntries } from "./entries.js";
 import { foundOf, readLayout, textOf } from "./layout.js";
 
+/** The longest id. */
+const ID_BYTES = 128;
 const nameOf = (numbers) => new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
 /** Of each format that is read, how its records are laid out: the one that is written, and those of other releases. */
 const LAYOUTS = new Map([bundle, ...bundle.other_records].map(({ record_format, record }) => [record_format, layoutFrom(record)]));
@@ -48,12 +50,17 @@ export function decodeRecord(bytes) {
     if (record.kind === "live") {
       if (record.stored_until < record.expires_at) return null;
       record.entries = decodeEntries(rest);
-    } else if (record.kind === "departed") splitDeparture(layout, record, rest);
-    else record.new_id = textOf(rest);
+    } else if (record.kind === "departed") {
+      if (rest.length < layout.departed_task_bytes) return null;
+      splitDeparture(layout, record, rest);
+    } else if (record.kind === "moved") {
+      if (rest.length < 1 || rest.length > ID_BYTES) return null;
+      record.new_id = textOf(rest);
+    } else record.new_id = foundOf(rest);
   } catch {
     return null;
   }
-  return record.entries === null || (record.kind === "moved" && record.new_id === "") ? null : record;
+  return record.entries === null ? null : record;
 }
 
 /** How much of a record to read for its head. */
@@ -107,7 +114,7 @@ function splitFreeze(layout, record, body) {
   if (!read) return null;
   const { task, frozen_until, span, copies_until, status, direction, place, node } = read.values;
   const words = { status: layout.statusOf.get(status), direction: layout.directionOf.get(direction) };
-  if (!words.status || !words.direction) return null;
+  if (!["active", "suspended"].includes(words.status) || !words.direction) return null;
   const texts = { place: textOf(place), node: textOf(node) };
   record.freeze = { task: task.toString("hex"), frozen_until, span, copies_until, ...words, ...texts };
   return read.end;

@@ -229,6 +229,8 @@ class Layout:
             if not 1 <= len(body) <= 128:
                 raise ValueError("an impossible id")
         elif fields["kind"] == "departed":
+            if len(body) < self._task_bytes:
+                raise ValueError("no task")
             fields["task"], fields["place"] = body[: self._task_bytes], body[self._task_bytes :].decode()
         else:
             fields["new_id"] = body.decode(errors="replace")
@@ -245,6 +247,8 @@ class Layout:
         if end > len(body):
             raise ValueError("cut off")
         fields["status"] = self._statuses[fields["status"]]
+        if fields["status"] == "migrating":
+            raise ValueError("a status that no session has but for a freeze")
         fields["direction"] = self._directions[fields["direction"]]
         return Freeze(**fields), body[end:]
 

@@ -115,17 +115,16 @@ def _is_forbidden(reply: Any) -> bool:
 def _read(stored: bytes, accepts: list[int]) -> tuple[int, int, str, int]:
     """The noted contract, how many partitions there are, how ids are made and how many events are kept."""
     contract, *rest = stored.split(b" ")
-    scheme = rest.pop(1) if len(rest) > 1 and not rest[1].isdigit() else b"uuid"
-    if (
-        scheme not in (b"uuid", b"token")
-        or not contract.isdigit()
-        or len(rest) > 2
-        or not all(number.isdigit() for number in rest)
-    ):
+    if not contract.isdigit():
         raise errors.Corrupt("contract")
-    noted, count = int(contract), int(rest[0]) if rest else 1
+    noted = int(contract)
+    # What another one writes behind its number nobody knows here.
     if noted > 0 and noted not in accepts:
         raise errors.OtherContract(noted, max(accepts))
+    scheme = rest.pop(1) if len(rest) > 1 and not rest[1].isdigit() else b"uuid"
+    if scheme not in (b"uuid", b"token") or len(rest) > 2 or not all(number.isdigit() for number in rest):
+        raise errors.Corrupt("contract")
+    count = int(rest[0]) if rest else 1
     if noted == 0 or not 1 <= count <= MOST:
         raise errors.Corrupt("contract")
     return noted, count, scheme.decode(), int(rest[1]) if len(rest) > 1 else 0
