@@ -38,6 +38,46 @@ def test_a_newcomer_gets_along_with_the_bundle_alone(own_server: Server) -> None
     assert "theme" in read and "dark" in read
 
 
+def section(heading: str) -> str:
+    text = (ROOT / "lua" / "README.md").read_text()
+    found = re.search(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """The rows of the tables of a section, by each name in their first cell."""
+    cells = [line.strip("| ").split(" | ") for line in section(heading).splitlines() if line.startswith("| `")]
+    return {name: row[1:] for row in cells for name in re.findall("`([^`]+)`", row[0])}
+
+
+def test_the_page_tells_all_that_the_bundle_has() -> None:
+    bundle = json.loads((ROOT / "lua" / "bundle.json").read_text())
+    operations = bundle["operations"].values()
+    assert set(bundle) - {"$schema"} - {"operations"} <= set(rows("The bundle"))
+    told = set(re.findall(r"\.(\w+)`", section("The bundle"))) | {"summary"}
+    assert set().union(*operations) <= told
+
+    groups = [operation["group"] for operation in operations if "group" in operation]
+    arguments = [argument for each in (*operations, *groups) for argument in each["arguments"]]
+    assert {argument[key] for argument in arguments for key in ("role", "type")} == set(rows("A call"))
+
+
+def test_the_page_tells_each_word_with_its_fields() -> None:
+    bundle = json.loads((ROOT / "lua" / "bundle.json").read_text())
+    replies = [reply for operation in bundle["operations"].values() for reply in operation["replies"]]
+    told = rows("Replies")
+    assert {reply["word"] for reply in replies} | {"need"} == set(told)
+    for reply in replies:
+        if reply["word"] not in ("ok", "again", "unchanged", "part"):
+            names = [field["name"] for field in reply["fields"]]
+            names += [f"{field['name']}?" for field in reply.get("optional", ())]
+            of_page = told[reply["word"]][0].split(", ") if told[reply["word"]][0] else []
+            assert names == [name for name in of_page if name in names or not name.endswith("?")], reply["word"]
+    fields = [field for reply in replies for field in reply["fields"]]
+    assert {field["type"] for field in fields} <= set(re.findall("`([a-z]+)`", section("Replies")))
+
+
 def set_users(document: Path, server: Server) -> None:
     lines = re.findall(r"^```text\n(ACL SETUSER .*?)^```$", document.read_text(), flags=re.MULTILINE | re.DOTALL)
     assert len(lines) == 2
