@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -91,13 +92,13 @@ def test_the_users_of_the_page_may_do_what_it_says_and_no_more(own_server: Serve
     # Of all commands, and the keys of one partition.
     start = bundle["start"]
     own_server.client.script_load(start["source"])
-    sessions = redis.Redis(port=own_server.port, username="sessions", password="password")
+    sessions: Any = redis.Redis(port=own_server.port, username="sessions", password="password")
     keys = [pattern.replace("{ns:p}", "{shop:0}") for pattern in start["keys"]]
     assert sessions.evalsha(start["sha1"], len(keys), *keys, *start["commands"]) == []
     with pytest.raises(redis.exceptions.NoPermissionError):
         sessions.get("{other:0}:session:s")
     # Of sessions, to be read.
-    viewer = redis.Redis(port=own_server.port, username="viewer", password="password")
+    viewer: Any = redis.Redis(port=own_server.port, username="viewer", password="password")
     get = viewer.script_load(bundle["operations"]["get"]["source"])
     assert viewer.execute_command("EVALSHA_RO", get, 1, "{shop:0}:session:s", "") == [b"missing"]
     assert viewer.get("{shop:0}:session:s") is None
