@@ -48,7 +48,7 @@ def section(heading: str) -> str:
 
 def rows(heading: str) -> dict[str, list[str]]:
     """The rows of the tables of a section, by each name in their first cell."""
-    cells = [line.strip("| ").split(" | ") for line in section(heading).splitlines() if line.startswith("| `")]
+    cells = [re.split(r"\s*\|\s*", line)[1:-1] for line in section(heading).splitlines() if line.startswith("| `")]
     return {name: row[1:] for row in cells for name in re.findall("`([^`]+)`", row[0])}
 
 
