@@ -38,8 +38,8 @@
     {"exists"}                                  a live session has this id
     {"gone"}                                    this id was deleted, or left by a login, a moment ago
     {"moved", new_id}                           this id was rotated away a moment ago
-    {"taken", holder_id?}                       the connection is another live session's: this one's; without it,
-                                                as_node does not hold its lease, or is not the node
+    {"taken", holder_id}                        the connection is another live session's: this one's
+    {"fenced"}                                  as_node does not hold its lease, or is not the node
     {"departed", place}                         it has gone to that place
     {"limit", live}                             the user has that many sessions, and the policy is to reject
     {"need", "holder", holder_id, holder_node}  the connection points to this session
@@ -147,13 +147,13 @@ local now = clock_now(now_ms)
 local op_id, bound = args_operation(op_id, bound_ms)
 args_id(id)
 args_names(user, connection, node)
-args_stored(id, user, connection, node)
+args_stored(id, user, connection, node, 'id user connection node')
 local status = record_status(status)
 local ttl, lifetime = args_integer(ttl_ms, 'ttl_ms', 1, ARGS_TTL_MOST), args_integer(lifetime_ms, 'lifetime_ms', 0)
 local grace, tombstone = args_integer(grace_ms, 'grace_ms', 1), args_integer(tombstone_ms, 'tombstone_ms', 1)
 local limit = args_integer(limit, 'limit', 0, LIMIT_MOST)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
-args_name(as_node)
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local _, listed = entries_argument(entries, 'entries')
 local declared = limit_declared(victim_count, 8, 19, stream_at + 1, user_key, expiry_key)
@@ -172,7 +172,7 @@ if not vacant then
   if not refusal then return { 'exists' } end
   if refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
   if record and record.kind == RECORD_DELETED then return { 'gone' } end
-  refusal = connection ~= '' and session_holder(connection_key, connection, id, holder_id, holder_key, now)
+  refusal = connection ~= '' and session_holder('connection', connection_key, connection, id, holder_id, holder_key, now)
   if refusal and refusal[2] ~= 'reap' then return refusal end
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
@@ -180,7 +180,7 @@ end
 if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure', now } end
 local fenced = lease_fence(as_lease_key, as_node, lease_id, node, now)
 if fenced then return fenced end
-local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, limit, evict, now)
+local victims, refusal = limit_admit(declared, 'user', user_key, expiry_key, user, id, limit, evict, now)
 -- What is reaped is reported with the session that was made: a create that is refused reaps nothing.
 if refusal or in_the_way then return refusal or in_the_way end
 

@@ -18,8 +18,8 @@
                                  entries (entries of up to 15728640 bytes; empty: none)
 
   Replies
-    {"ok", created_at, place...}
-      All are made, at version 1 and last used at created_at, but those at these places in the group, from 1 on:
+    {"ok", created_at, position...}
+      All are made, at version 1 and last used at created_at, but those at these positions in the group, from 1 on:
       something is in their way, or foreign, or they are here already, or the call comes too late to tell. Run
       create for each of those, with its op_id, which answers what it is. A session expires its ttl after created_at, or its lifetime if that is shorter.
       How many sessions a user has is not looked at: where that has a limit, run create.
@@ -155,7 +155,7 @@ for place = 1, count do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
-  args_stored(id, user, connection, node)
+  args_stored(id, user, connection, node, 'id user connection node')
   ttl = args_integer(ttl, 'ttl_ms', 1, ARGS_TTL_MOST)
   local _, listed = entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')

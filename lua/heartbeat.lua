@@ -13,9 +13,9 @@
   ARGV[6]  want      word: register, renew, release
 
   Replies
-    {"ok", deadline}     a lease that is released ends now, or ended then
-    {"taken", deadline}  another lease of this node is held until then
-    {"missing"}          this lease has run out, or is not the node's
+    {"ok", deadline}      a lease that is released ends now, or ended then
+    {"leased", deadline}  another lease of this node is held until then
+    {"lapsed"}            this lease has run out, or is not the node's
     {"corrupt", key}
   Writes: all of the keys, or nothing. Nodes that were listed for as long as each of them wanted go, 100 at a time.
   Again:  the same state, by the time of the last; a release answers the same.
@@ -25,8 +25,8 @@
 if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
 local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local lease, node = args_token(ARGV[2], 'lease_id'), args_required(ARGV[3])
-args_stored(node, '', '', '')
+local lease, node = args_token(ARGV[2], 'lease_id'), args_required(ARGV[3], 'node')
+args_stored(node, '', '', '', 'node')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 
@@ -36,10 +36,10 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 local over = typed_call('ZRANGEBYSCORE', kept_key, '-inf', now, 'LIMIT', '0', '100')
 if over.err then return { 'corrupt', 'kept' } end
 if want == 'register' then
-  if held and holder ~= lease then return { 'taken', deadline } end
-  if holder == lease and not held then return { 'missing' } end
+  if held and holder ~= lease then return { 'leased', deadline } end
+  if holder == lease and not held then return { 'lapsed' } end
 elseif holder ~= lease or (want == 'renew' and not held) then
-  return { 'missing' }
+  return { 'lapsed' }
 end
 
 deadline = want == 'release' and math.min(deadline, now) or now + length

@@ -53,12 +53,13 @@
     {"ok", version, evicted_id...}
     {"unchanged", version}                      it is here already; the times of its use are not compared
     {"unsure", now}                             whether it has happened is not known; nothing was written now
-    {"missing"}                                 it has expired by now, or what it is to replace is not here
+    {"expired"}                                 what is to be imported has expired by the server's clock
+    {"missing"}                                 no live session is here that it could replace
     {"conflict", version}                       another session, or a version that it does not replace, is here
     {"gone"}                                    this id was deleted here a moment ago
     {"moved", new_id}                           this id was rotated away here a moment ago
     {"departed", place}                         it has gone from here to that place
-    {"taken", holder_id}                        the connection is another live session's
+    {"taken", holder_id}                        the connection is another live session's: this one's
     {"frozen"}
     {"limit", live}                             the user has that many sessions, and the policy is to reject
     {"need", "routing", user, connection, node}
@@ -85,14 +86,15 @@ if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key,
+  prefix = 'new_' }
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 local new = { kind = RECORD_LIVE, version = args_integer(ARGV[8], 'version', 1), stored_until = 0 }
-new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11])
-args_stored(id, new.user, new.connection, new.node)
+new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11], 'new_')
+args_stored(id, new.user, new.connection, new.node, 'id new_user new_connection new_node')
 local holder_id = ARGV[12]
 new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
 new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
@@ -101,8 +103,8 @@ local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[2
 local grace = args_integer(ARGV[21], 'grace_ms', 1)
 local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
-local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
-args_stored(place, '', '', '')
+local place, hand_over = args_name(ARGV[25], 'place'), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
+args_stored(place, '', '', '', 'place')
 local limit, evict = args_integer(ARGV[27], 'login_limit', 0, LIMIT_MOST), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
 local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
 local declared = limit_declared(victim_count, 11, 30, stream_at + 2, new_user_key, expiry_key)
@@ -126,7 +128,7 @@ if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.ver
 -- A copy is known by its task.
 local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
 if unsure then return unsure end
-if new.expires_at <= now then return { 'missing' } end
+if new.expires_at <= now then return { 'expired' } end
 -- It was here before and comes back: what says where it went is needed by nobody.
 if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)
@@ -150,7 +152,7 @@ else
   refusal = session_need(old, user, connection, node)
 end
 if not refusal and new.connection ~= '' and not (old and old.connection == new.connection) then
-  refusal = session_holder(new_connection_key, new.connection, id, holder_id, holder_key, now)
+  refusal = session_holder('new_connection', new_connection_key, new.connection, id, holder_id, holder_key, now)
 end
 -- An import that is refused reaps nothing.
 if not refusal and old and old.expires_at <= now then return { 'need', 'reap', id } end
@@ -158,7 +160,7 @@ if not refusal and old then refusal = session_foreign(keys, old) or session_fore
 if refusal then return refusal end
 local victims = {}
 if not old or old.user ~= new.user then
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new.user, id, limit, evict, now)
+  victims, refusal = limit_admit(declared, 'new_user', new_user_key, expiry_key, new.user, id, limit, evict, now)
   if refusal then return refusal end
 end
 if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end

@@ -28,9 +28,9 @@
       One that has expired is left to the reaper and in none, nor is one that is no longer the node's.
       Left: so many at the end of the group were not looked at, for those before were large; call
       again for them.
-    {"unsure", now}      whether it has happened is not known; nothing was written now
-    {"taken", deadline}  the node holds its lease until then
-    {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
+    {"unsure", now}       whether it has happened is not known; nothing was written now
+    {"leased", deadline}  the node holds its lease until then
+    {"lapsed"}            the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
   Writes: all of the keys of each session that it moves; nodes, kept and lease when the node has no session left.
   Events: recovered.
@@ -50,8 +50,8 @@ if untold then return untold end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
-local node, new_node = args_required(ARGV[4]), args_required(ARGV[5])
-args_stored(new_node, '', '', '')
+local node, new_node = args_required(ARGV[4], 'node'), args_required(ARGV[5], 'new_node')
+args_stored(new_node, '', '', '', 'new_node')
 local own_lease = ARGV[6] ~= '' and args_token(ARGV[6], 'lease_id') or nil
 local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[8], 'reconnect_ms', 1), args_integer(ARGV[9], 'grace_ms', 1)
@@ -63,9 +63,9 @@ local new_id, _, new_held, new_foreign = lease_read(new_lease_key, now)
 if new_foreign then return { 'corrupt', 'new_lease' } end
 local refusal
 if held and not always then
-  refusal = { 'taken', deadline }
+  refusal = { 'leased', deadline }
 elseif not new_held or new_id ~= (own_lease or new_id) then
-  refusal = { 'missing' }
+  refusal = { 'lapsed' }
 end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end

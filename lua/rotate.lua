@@ -48,7 +48,7 @@
     {"moved", new_id}                 another rotation was first: this is the id
     {"departed", place}               it has gone to that place
     {"frozen"}
-    {"taken"}                         as_node does not hold its lease, or not the session
+    {"fenced"}                        as_node does not hold its lease, or not the session
     {"limit", live}                   the new user has that many sessions, and the policy is to reject
     {"large", bytes, entries}         the entries would take that many bytes, and be so many
     {"need", "routing", user, connection, node}
@@ -176,14 +176,14 @@ local now = clock_now(now_ms)
 args_optional_token(op_id, 'op_id')
 args_id(id)
 args_names(user, connection, node)
-args_id(new_id)
-args_name(new_user)
-args_stored(new_id, new_user, '', '')
+args_id(new_id, 'new_id')
+args_name(new_user, 'new_user')
+args_stored(new_id, new_user, '', '', 'new_id new_user')
 local grace, rotation_grace = args_integer(grace_ms, 'grace_ms', 1), args_integer(rotation_grace_ms, 'rotation_grace_ms', 1)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
 local limit = args_integer(limit, 'limit', 0, LIMIT_MOST)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
-args_name(as_node)
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local anonymous = args_word(becomes, 'becomes', { [''] = false, anonymous = true })
 if anonymous then new_user = '' end
@@ -224,7 +224,7 @@ if count > 0 then
 end
 if login or logout then record.user = new_user end
 if login then
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, new_id, limit, evict, now)
+  victims, refusal = limit_admit(declared, 'new_user', new_user_key, expiry_key, new_user, new_id, limit, evict, now)
   if refusal then return refusal end
 end
 if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
@@ -233,8 +233,8 @@ record_begin(record, ttl, lifetime, now)
 -- Copies that may wait are of the old id.
 record.copies_until, record.stored_until = copies_until, math.min(record.stored_until, record.expires_at + grace)
 record_keep(record, grace)
-refusal = session_index(new_keys, new_id, record, grace, now, {})
-if refusal then return refusal end
+-- The other indexes were looked at.
+if session_index(new_keys, new_id, record, grace, now, {}) then return { 'corrupt', 'new_user' } end
 session_unindex(keys, id, old, now)
 session_tell(tell, stream_at, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version, new_id)
 record_store(new_record_key, record, now)

@@ -41,8 +41,8 @@
     {"departed", place}                                it has gone to that place
     {"frozen"}
     {"conflict", version}                              the session moved on
-    {"taken", holder_id?}                              the new connection is another live session's: this one's; without
-                                                       it, as_node does not hold its lease, or not the session
+    {"fenced"}                                         as_node does not hold its lease, or not the session
+    {"taken", holder_id}                               the new connection is another live session's: this one's
     {"need", "routing", user, connection, node}
     {"need", "holder", holder_id, holder_node}         the new connection points to this session
     {"need", "reap", id}                               run reap for it: it has expired, and is in the way
@@ -62,19 +62,20 @@ if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key,
+  prefix = 'new_' }
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 local version = args_integer(ARGV[8], 'version', 1)
-local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11])
-args_stored(new_user, new_connection, new_node, '')
+local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11], 'new_')
+args_stored(new_user, new_connection, new_node, '', 'new_user new_connection new_node')
 local holder_id = ARGV[12]
 local status = record_status(ARGV[13])
 local ttl, threshold = args_integer(ARGV[14], 'ttl_ms', 1, ARGS_TTL_MOST), args_integer(ARGV[15], 'threshold', 1, 1000)
 local touch, grace = args_integer(ARGV[16], 'touch_ms', 0), args_integer(ARGV[17], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[18]), args_optional_token(ARGV[19], 'lease_id')
+local as_node, lease = args_name(ARGV[18], 'as_node'), args_optional_token(ARGV[19], 'lease_id')
 local entries, listed = entries_argument(ARGV[20], 'entries')
 
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
@@ -87,7 +88,7 @@ if version ~= record.version then return { 'conflict', record.version } end
 local old = { user = record.user, connection = record.connection, node = record.node }
 refusal = session_need(record, user, connection, node)
 if not refusal and new_connection ~= '' and new_connection ~= connection then
-  refusal = session_holder(new_connection_key, new_connection, id, holder_id, holder_key, now)
+  refusal = session_holder('new_connection', new_connection_key, new_connection, id, holder_id, holder_key, now)
 end
 record.user, record.connection, record.node = new_user, new_connection, new_node
 local rerouted = new_user ~= user or new_connection ~= connection or new_node ~= node

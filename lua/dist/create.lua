@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -190,20 +190,30 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_stored(one, two, three, four)
+local function args_stored(one, two, three, four, names)
   if args_are_utf8(one, two, three, four) then return end
-  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+  local texts, at = { one, two, three, four }, 0
+  for name in names:gmatch('%S+') do
+    at = at + 1
+    if not args_is_utf8(texts[at]) then error('cloakroom: ' .. name .. ' is no UTF-8') end
+  end
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_names(user, connection, node)
-  return args_name(user), args_name(connection), args_name(node)
+local function args_names(user, connection, node, prefix)
+  if #user > 256 or #connection > 256 or #node > 256 then
+    prefix = prefix or ''
+    args_name(user, prefix .. 'user')
+    args_name(connection, prefix .. 'connection')
+    args_name(node, prefix .. 'node')
+  end
+  return user, connection, node
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -255,16 +265,18 @@ end
 local function record_status(word)
   return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
 end
-local function record_known(raw)
+local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
-    and status >= 1 and status <= 3
+  local is_ours = #raw >= 102 and format == 2 and kind >= 1
+    and kind <= 4 and status >= 1 and status <= 3
+  return is_ours and raw or nil
 end
 local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
-local function record_fields(raw)
-  if not record_known(raw) then return nil end
+local function record_fields(stored)
+  local raw = record_current(stored)
+  if not raw then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
     second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
@@ -277,21 +289,20 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
-    copies_until = 0, speaks_until = stored_until,
+    copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
   }
   if status == 3 and not freeze_split(record) then return nil end
   return record
 end
 local function record_decode(raw)
   local record = record_fields(raw)
-  if not record or record.size ~= #raw then return nil end
-  record.raw = raw
+  if not record or record.size ~= #record.raw then return nil end
   return record
 end
 local function record_decode_head(raw)
   local record = record_fields(raw)
-  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
-  record.partial, record.head = record.size ~= #raw, raw
+  if not record or (record.kind ~= 1 and record.size ~= #record.raw) then return nil end
+  record.partial = record.size ~= #record.raw
   return record
 end
 local function record_encode(record)
@@ -461,6 +472,9 @@ local function index_pointer(key)
   if type(id) == 'table' then return nil, true end
   return id or nil, false
 end
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 local function session_vacant(record_key, keys, node)
   local full, present = 2, nil
   if node == '' then
@@ -476,11 +490,11 @@ local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
   if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
-    return { 'corrupt', 'user' }
+    return session_corrupt(keys, 'user')
   end
   if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
     if user then redis.call('ZREM', keys.user, id) end
-    return { 'corrupt', 'node' }
+    return session_corrupt(keys, 'node')
   end
   if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
@@ -539,13 +553,13 @@ local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
-local function session_holder(connection_key, connection, id, holder_id, holder_key, now)
+local function session_holder(name, connection_key, connection, id, holder_id, holder_key, now)
   local pointer, foreign = index_pointer(connection_key)
-  if foreign then return { 'corrupt', 'connection' } end
+  if foreign then return { 'corrupt', name } end
   if not pointer or pointer == id then return nil end
   if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
   local holder, corrupt = record_read(holder_key, now)
-  if corrupt then return { 'corrupt', 'holder' } end
+  if corrupt then return { 'corrupt', 'holder_record' } end
   if not holder or holder.kind ~= 1 or holder.connection ~= connection then return nil end
   if holder.expires_at <= now then return { 'need', 'reap', pointer } end
   return { 'taken', pointer }, holder
@@ -561,9 +575,9 @@ end
 local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, 200)) }
 end
-local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+local function limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
-  if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
+  if type(stored) == 'table' then return nil, { 'corrupt', name } end
   if stored < limit then return {} end
   local ids = redis.call('ZRANGE', user_key, 0, 1000 - 1)
   local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
@@ -593,9 +607,9 @@ local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry
   end
   return declared
 end
-local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
+local function limit_admit(declared, name, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
-  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+  local victims, refusal = limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
   local freed = 0
   for _, id in ipairs(victims) do
@@ -644,7 +658,7 @@ local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
   local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -652,13 +666,13 @@ local now = clock_now(now_ms)
 local op_id, bound = args_operation(op_id, bound_ms)
 args_id(id)
 args_names(user, connection, node)
-args_stored(id, user, connection, node)
+args_stored(id, user, connection, node, 'id user connection node')
 local status = record_status(status)
 local ttl, lifetime = args_integer(ttl_ms, 'ttl_ms', 1, 315360000000), args_integer(lifetime_ms, 'lifetime_ms', 0)
 local grace, tombstone = args_integer(grace_ms, 'grace_ms', 1), args_integer(tombstone_ms, 'tombstone_ms', 1)
 local limit = args_integer(limit, 'limit', 0, 500)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
-args_name(as_node)
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local _, listed = entries_argument(entries, 'entries')
 local declared = limit_declared(victim_count, 8, 19, stream_at + 1, user_key, expiry_key)
@@ -676,14 +690,14 @@ if not vacant then
   if not refusal then return { 'exists' } end
   if refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
   if record and record.kind == 3 then return { 'gone' } end
-  refusal = connection ~= '' and session_holder(connection_key, connection, id, holder_id, holder_key, now)
+  refusal = connection ~= '' and session_holder('connection', connection_key, connection, id, holder_id, holder_key, now)
   if refusal and refusal[2] ~= 'reap' then return refusal end
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
 if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure', now } end
 local fenced = lease_fence(as_lease_key, as_node, lease_id, node, now)
 if fenced then return fenced end
-local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, limit, evict, now)
+local victims, refusal = limit_admit(declared, 'user', user_key, expiry_key, user, id, limit, evict, now)
 if refusal or in_the_way then return refusal or in_the_way end
 record = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0

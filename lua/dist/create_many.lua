@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -212,20 +212,30 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_stored(one, two, three, four)
+local function args_stored(one, two, three, four, names)
   if args_are_utf8(one, two, three, four) then return end
-  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+  local texts, at = { one, two, three, four }, 0
+  for name in names:gmatch('%S+') do
+    at = at + 1
+    if not args_is_utf8(texts[at]) then error('cloakroom: ' .. name .. ' is no UTF-8') end
+  end
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_names(user, connection, node)
-  return args_name(user), args_name(connection), args_name(node)
+local function args_names(user, connection, node, prefix)
+  if #user > 256 or #connection > 256 or #node > 256 then
+    prefix = prefix or ''
+    args_name(user, prefix .. 'user')
+    args_name(connection, prefix .. 'connection')
+    args_name(node, prefix .. 'node')
+  end
+  return user, connection, node
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -333,6 +343,9 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   redis.call('ZREM', key, '')
   redis.call('PEXPIRE', key, deadline - now)
 end
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 local function session_vacant(record_key, keys, node)
   local full, present = 2, nil
   if node == '' then
@@ -348,11 +361,11 @@ local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
   if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
-    return { 'corrupt', 'user' }
+    return session_corrupt(keys, 'user')
   end
   if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
     if user then redis.call('ZREM', keys.user, id) end
-    return { 'corrupt', 'node' }
+    return session_corrupt(keys, 'node')
   end
   if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
@@ -382,7 +395,7 @@ for place = 1, count do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
-  args_stored(id, user, connection, node)
+  args_stored(id, user, connection, node, 'id user connection node')
   ttl = args_integer(ttl, 'ttl_ms', 1, 315360000000)
   local _, listed = entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')

@@ -1,11 +1,13 @@
 //! The scripts' headers, held against their bodies, against each other and against what the crate sends.
 
+mod bounds;
 mod broken_calls;
 mod by_hand;
 pub(crate) mod calls;
 mod exported;
 mod nameless;
 mod noted;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +19,7 @@ use cloakroom_export::script;
 use crate::support::repository::root;
 
 /// All the words that a reply may begin with.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 22] = [
     "ok",
     "again",
     "part",
@@ -35,6 +37,10 @@ const WORDS: [&str; 18] = [
     "need",
     "frozen",
     "taken",
+    "fenced",
+    "leased",
+    "lapsed",
+    "expired",
     "corrupt",
 ];
 

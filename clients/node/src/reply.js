@@ -55,14 +55,15 @@ const BY_WORD = {
   rotated: errors.MovedError,
   departed: errors.DepartedError,
   taken: errors.TakenError,
+  fenced: errors.FencedError,
+  leased: errors.LeasedError,
   limit: errors.LimitError,
   large: errors.TooLargeError,
 };
 
 /** The error for a reply that is no success of its operation. */
 export function errorOf(reply) {
-  if (reply.word === "corrupt") return new errors.CorruptError(reply.key);
-  if (reply.word === "taken" && !("holder_id" in reply)) return new errors.FencedError();
+  if (reply.word === "corrupt") return new errors.CorruptError(reply.key, reply.node);
   const Refusal = BY_WORD[reply.word];
   return Refusal ? new Refusal(reply) : new errors.CorruptError("reply with an unknown word");
 }

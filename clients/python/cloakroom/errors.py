@@ -39,11 +39,13 @@ class Ambiguous(CloakroomError):
 
 
 class Corrupt(CloakroomError):
-    """What is stored under one of our keys is not ours, or broken. Nothing was changed."""
+    """What is stored under one of our keys is not ours, or broken. Nothing was changed. `of` is whose key it is, where the
+    call declared several of the kind."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"corrupt {what}")
+    def __init__(self, what: str, of: str | None = None) -> None:
+        super().__init__(f"corrupt {what}" if of is None else f"corrupt {what} of {of!r}")
         self.what = what
+        self.of = of
 
 
 class Refused(CloakroomError):
@@ -144,8 +146,8 @@ class Fenced(Refused):
         self.partitions = partitions or []
 
 
-class LaterContract(Refused):
-    """Clients of a later contract of the scripts work in this namespace: one of this contract does not start."""
+class OtherContract(Refused):
+    """Clients work in this namespace by a contract of the scripts that this one does not go with: it does not start."""
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(f"the namespace is at contract {found}, this client knows contract {known}")
@@ -192,15 +194,15 @@ _REFUSALS: dict[str, type[Refused]] = {
     "large": TooLarge,
     "frozen": Frozen,
     "taken": Taken,
+    "fenced": Fenced,
+    "leased": Leased,
 }
 
 
 def of_reply(word: str, fields: dict[str, Any]) -> CloakroomError:
     """The error that a script's reply stands for; the fields of a refusal are those of its exception."""
     if word == "corrupt":
-        return Corrupt(fields["key"])
-    if word == "taken" and not fields:
-        return Fenced()
+        return Corrupt(*fields.values())
     if word not in _REFUSALS:
         return Corrupt("reply with an unknown word")
     return _REFUSALS[word](**fields)

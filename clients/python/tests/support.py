@@ -240,9 +240,12 @@ class Connector:
         self._stores.append(store)
         return store
 
+    def close_stores(self) -> None:
+        while self._stores:
+            self._stores.pop().close()
+
     def close(self) -> None:
-        for store in self._stores:
-            store.close()
+        self.close_stores()
         if self._loop:
             self._loop.close()
 

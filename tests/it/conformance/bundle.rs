@@ -10,6 +10,8 @@ pub(crate) struct Bundle {
     /// What is sent in the place of a key whose name is empty. `None` in a test that sends such keys all the same.
     pub(crate) unnamed: Option<String>,
     pub(crate) unnamed_events: String,
+    /// The patterns of all keys, by what they are.
+    pub(crate) keys: BTreeMap<String, String>,
     pub(crate) operations: BTreeMap<String, Operation>,
 }
 
@@ -66,6 +68,7 @@ pub(crate) struct Operation {
 pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) pattern: String,
+    pub(crate) access: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,9 +89,9 @@ pub(crate) struct Group {
 /// What a call that asks for events passes behind all else.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Events {
-    pub(crate) keys: Vec<String>,
+    pub(crate) keys: Vec<Key>,
     #[serde(default)]
-    pub(crate) of_member: Vec<String>,
+    pub(crate) of_member: Vec<Key>,
 }
 
 /// A field of a reply.
