@@ -6,10 +6,14 @@ import (
 	"os"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"cloakroom.example/cloakroom"
 	"cloakroom.example/cloakroom/internal/redistest"
 )
+
+// patience is how long a call of a test may take: a busy machine is no failure.
+const patience = time.Minute
 
 var (
 	server     *redistest.Server
@@ -45,6 +49,9 @@ func open(t *testing.T, options cloakroom.Options) *cloakroom.Store {
 	t.Helper()
 	if options.Namespace == "" {
 		options.Namespace = fresh()
+	}
+	if options.Deadline == 0 {
+		options.Deadline = patience
 	}
 	client := connect()
 	t.Cleanup(client.Close)

@@ -92,7 +92,9 @@ func play(t *testing.T, file string, scenario scenario) {
 		TouchInterval:   time.Duration(scenario.Rules.TouchMs) * time.Millisecond,
 		SessionsPerUser: scenario.Rules.Limit, OnLimit: cloakroom.Policy(scenario.Rules.Policy),
 	}
-	store, err := cloakroom.Connect(background, client, cloakroom.Options{Namespace: "scenario", Rules: rules})
+	store, err := cloakroom.Connect(background, client, cloakroom.Options{
+		Namespace: "scenario", Rules: rules, Deadline: patience,
+	})
 	repeated := store
 	for _, call := range scenario.Calls {
 		at := store
@@ -253,7 +255,7 @@ var failures = map[string]error{
 	"conflict": cloakroom.ErrConflict, "limit": cloakroom.ErrLimit, "large": cloakroom.ErrTooLarge,
 	"frozen": cloakroom.ErrFrozen, "taken": cloakroom.ErrTaken, "departed": cloakroom.ErrDeparted,
 	"rotated": cloakroom.ErrRotated, "corrupt": cloakroom.ErrCorrupt, "not_executed": cloakroom.ErrNotExecuted,
-	"ambiguous": cloakroom.ErrAmbiguous, "other_contract": cloakroom.ErrNotStarted,
+	"invalid": cloakroom.ErrInvalid, "ambiguous": cloakroom.ErrAmbiguous, "other_contract": cloakroom.ErrNotStarted,
 	"other_id_scheme": cloakroom.ErrNotStarted,
 }
 

@@ -41,6 +41,9 @@ func openFaulty(t *testing.T, options cloakroom.Options) (*cloakroom.Store, *fau
 	t.Cleanup(client.Close)
 	doer := &faulty{Doer: client}
 	options.Namespace = fresh()
+	if options.Deadline == 0 {
+		options.Deadline = patience
+	}
 	store, err := cloakroom.Connect(background, doer, options)
 	if err != nil {
 		t.Fatal(err)
