@@ -58,6 +58,10 @@ func (store *Store) prove(ctx context.Context, tag string) error {
 	for _, stem := range called {
 		commands = append(commands, []any{"SCRIPT", "LOAD", scripts.Source(stem).Source})
 	}
+	// No script can ask for a transaction: an empty one changes nothing.
+	if _, ok := store.doer.(Pipeliner); ok {
+		commands = append(commands, []any{"MULTI"}, []any{"EXEC"})
+	}
 	commands = append(commands, question, []any{"TIME"})
 	for count := 0; count < loads; count++ {
 		replies, err := store.exchange(ctx, commands...)
@@ -79,7 +83,8 @@ func isRefused(reply any) bool {
 }
 
 func (store *Store) judge(replies []any, tag string) error {
-	loaded, told, time := replies[:len(replies)-2], replies[len(replies)-2], replies[len(replies)-1]
+	loaded, transaction := replies[:len(called)+1], replies[len(called)+1:len(replies)-2]
+	told, time := replies[len(replies)-2], replies[len(replies)-1]
 	for _, reply := range loaded {
 		if err := unlessAllowed(reply, "+script|load"); err != nil {
 			return err
@@ -99,6 +104,12 @@ func (store *Store) judge(replies []any, tag string) error {
 		store.clock.saw(told)
 	}
 	var lacking []string
+	for at, reply := range transaction {
+		// Of EXEC the code is that of a transaction that is discarded, and the rest says why.
+		if failed, ok := reply.(ServerError); ok && strings.Contains(string(failed), "NOPERM") {
+			lacking = append(lacking, []string{"+multi", "+exec"}[at])
+		}
+	}
 	names, _ := told.([]any)
 	for _, name := range names {
 		command, _ := scripts.Text(name)
@@ -122,6 +133,8 @@ type note struct {
 	count  int
 	scheme Scheme
 	events int64
+	// isEarlier says that it was noted under an earlier contract.
+	isEarlier bool
 }
 
 func (note note) String() string {
@@ -164,7 +177,11 @@ func (store *Store) note(ctx context.Context, tag string, wanted note) (note, er
 	case found.scheme != wanted.scheme:
 		return note{}, &MismatchError{"id scheme", string(found.scheme), string(wanted.scheme)}
 	}
-	if _, err := store.exchange(ctx, []any{"PEXPIRE", key, lifetime}); err != nil {
+	keep := []any{"PEXPIRE", key, lifetime}
+	if found.isEarlier {
+		keep = []any{"SET", key, found.String(), "PX", lifetime}
+	}
+	if _, err := store.exchange(ctx, keep); err != nil {
 		return note{}, &NotExecutedError{Cause: err}
 	}
 	return found, nil
@@ -176,11 +193,12 @@ func readNote(stored string) (note, error) {
 	found, corrupt := note{count: 1, scheme: SchemeUUID}, &CorruptError{Key: "contract"}
 	contract, ok := decimal(words[0])
 	switch {
-	case !ok || contract < scripts.Contract:
+	case !ok || contract == 0:
 		return note{}, corrupt
-	case contract > scripts.Contract:
+	case !isAccepted(contract):
 		return note{}, &ContractError{Found: contract, Known: scripts.Contract}
 	}
+	found.isEarlier = contract < scripts.Contract
 	rest := words[1:]
 	if len(rest) > 1 {
 		if _, isNumber := decimal(rest[1]); !isNumber {
@@ -205,6 +223,15 @@ func readNote(stored string) (note, error) {
 		return note{}, corrupt
 	}
 	return found, nil
+}
+
+func isAccepted(contract int64) bool {
+	for _, accepted := range scripts.Accepts {
+		if contract == accepted {
+			return true
+		}
+	}
+	return false
 }
 
 // decimal reads a number of digits alone.

@@ -8,7 +8,7 @@ import (
 )
 
 // deepest is how deep a JSON value may be nested: all languages read that.
-const deepest = 128
+const deepest = 127
 
 // valueOf is the JSON text of a value.
 func valueOf(field string, value any) (json.RawMessage, error) {

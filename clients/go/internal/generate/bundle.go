@@ -7,14 +7,19 @@ import (
 
 // bundle is what the generator reads of bundle.json.
 type bundle struct {
-	Contract     int64                `json:"contract"`
-	RecordFormat int64                `json:"record_format"`
-	Record       record               `json:"record"`
-	Lease        layout               `json:"lease"`
-	Keys         map[string]key       `json:"keys"`
-	Unnamed      string               `json:"unnamed"`
-	Events       string               `json:"unnamed_events"`
-	Operations   map[string]operation `json:"operations"`
+	Contract     int64   `json:"contract"`
+	Accepts      []int64 `json:"accepts"`
+	RecordFormat int64   `json:"record_format"`
+	Record       record  `json:"record"`
+	OtherRecords []struct {
+		RecordFormat int64  `json:"record_format"`
+		Record       record `json:"record"`
+	} `json:"other_records"`
+	Lease      layout               `json:"lease"`
+	Keys       map[string]key       `json:"keys"`
+	Unnamed    string               `json:"unnamed"`
+	Events     string               `json:"unnamed_events"`
+	Operations map[string]operation `json:"operations"`
 }
 
 type record struct {
@@ -53,8 +58,8 @@ type operation struct {
 	Replies   []reply    `json:"replies"`
 	Needs     []need     `json:"needs"`
 	Events    struct {
-		Keys     []string `json:"keys"`
-		OfMember []string `json:"of_member"`
+		Keys     []key `json:"keys"`
+		OfMember []key `json:"of_member"`
 	} `json:"events"`
 	Moved    string `json:"moved"`
 	ReadOnly bool   `json:"read_only"`

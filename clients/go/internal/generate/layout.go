@@ -1,7 +1,14 @@
 package main
 
+import (
+	"log"
+	"strconv"
+	"strings"
+)
+
 // writeLayouts writes how records, freezes, entries and leases are laid out.
 func writeLayouts(out *writer, from bundle) {
+	refuseOthers(from)
 	out.line("const (")
 	out.line("// Contract is the contract of the scripts that this client knows.")
 	out.line("Contract = %d", from.Contract)
@@ -11,6 +18,8 @@ func writeLayouts(out *writer, from bundle) {
 	out.line("HeadBytes = %d", from.Record.HeadBytes)
 	out.line("taskBytes = %d", from.Record.DepartedTaskBytes)
 	out.line(")")
+	out.line("\n// Accepts has the noted contracts with which this client starts.")
+	out.line("var Accepts = []int64{%s}", listed(from.Accepts))
 	writeWords(out, "kinds", from.Record.Kinds)
 	writeWords(out, "statuses", from.Record.Statuses)
 	writeWords(out, "directions", from.Record.Freeze.Directions)
@@ -20,6 +29,22 @@ func writeLayouts(out *writer, from bundle) {
 	writeLayout(out, "freeze", "Freeze", from.Record.Freeze.layout)
 	writeLayout(out, "entry", "Entry", from.Record.Entry.layout)
 	writeLayout(out, "lease", "Lease", from.Lease)
+}
+
+// refuseOthers ends the generator where a record may have another layout, of which it writes no reader yet: a client that
+// takes such a record for corrupt would not work beside those that write it.
+func refuseOthers(from bundle) {
+	if len(from.OtherRecords) > 0 {
+		log.Fatal("the bundle has other_records: write readers of their layouts, by the first byte of a record")
+	}
+}
+
+func listed(numbers []int64) string {
+	texts := make([]string, len(numbers))
+	for at, number := range numbers {
+		texts[at] = strconv.FormatInt(number, 10)
+	}
+	return strings.Join(texts, ", ")
 }
 
 func writeWords(out *writer, name string, words map[string]int64) {

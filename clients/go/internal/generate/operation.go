@@ -264,14 +264,14 @@ func (of written) writeEvents() {
 	out.line("if call.Events > 0 {")
 	out.line("keys = append(keys,")
 	for _, each := range events.Keys {
-		out.line("%s,", parse(each).expression("call", stream))
+		out.line("%s,", parse(each.Pattern).expression("call", stream))
 	}
 	out.line(")")
 	if len(events.OfMember) > 0 {
 		out.line("for _, each := range call.%s {", plural(goName(of.operation.Group.Name)))
 		out.line("keys = append(keys,")
 		for _, each := range events.OfMember {
-			out.line("%s,", parse(each).expression("each", stream))
+			out.line("%s,", parse(each.Pattern).expression("each", stream))
 		}
 		out.line(")")
 		out.line("}")

@@ -107,17 +107,23 @@ func (client *Client) exchange(ctx context.Context, commands [][]any) ([]any, er
 	return replies, nil
 }
 
-// closeWhenDone lets a connection go whose context is cancelled.
+// closeWhenDone lets a connection go whose context is cancelled, until the function that it returns is called.
+//
+// Ordering: that waits for the goroutine, which would otherwise end the deadline of whoever has the connection next.
 func closeWhenDone(ctx context.Context, connection net.Conn) func() {
-	ended := make(chan struct{})
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
+		defer close(stopped)
 		select {
 		case <-ctx.Done():
 			_ = connection.SetDeadline(time.Unix(1, 0))
-		case <-ended:
+		case <-stop:
 		}
 	}()
-	return func() { close(ended) }
+	return func() {
+		close(stop)
+		<-stopped
+	}
 }
 
 func appendCommand(text []byte, command []any) []byte {

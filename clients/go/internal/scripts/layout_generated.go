@@ -12,6 +12,9 @@ const (
 	taskBytes = 8
 )
 
+// Accepts has the noted contracts with which this client starts.
+var Accepts = []int64{1}
+
 var kinds = map[int64]string{
 	3: "deleted",
 	4: "departed",

@@ -119,7 +119,7 @@ func readFreeze(body string) (*Freezing, string) {
 		Header: header, Status: statuses[header.Status], Direction: directions[header.Direction],
 		Place: texts.Place, Node: texts.Node,
 	}
-	isKnown := freeze.Status != "" && freeze.Direction != ""
+	isKnown := freeze.Status != "" && freeze.Status != "migrating" && freeze.Direction != ""
 	if !whole || !isKnown || !utf8.ValidString(texts.Place) || !utf8.ValidString(texts.Node) {
 		return nil, ""
 	}
