@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cloakroom import AsyncEvents, AsyncStore, Moved, NodeIdentity, OperationId, Store, Token
+from cloakroom_sessions import AsyncEvents, AsyncStore, Moved, NodeIdentity, OperationId, Store, Token
 
 _namespaces = itertools.count()
 

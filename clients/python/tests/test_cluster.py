@@ -13,10 +13,10 @@ import redis
 from cluster import Cluster, eventually
 from support import Clock, Connector, unless_left
 
-import cloakroom
-from cloakroom import NodeIdentity
-from cloakroom.cluster import parse
-from cloakroom.partitions import Partitions, slot_of
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import NodeIdentity
+from cloakroom_sessions.cluster import parse
+from cloakroom_sessions.partitions import Partitions, slot_of
 
 
 @pytest.fixture(scope="module")

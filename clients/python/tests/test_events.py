@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Proxy, Server
 
-import cloakroom
-from cloakroom import AsyncStore, Event, Lagged, NodeIdentity, Rules
-from cloakroom.partitions import Partitions
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import AsyncStore, Event, Lagged, NodeIdentity, Rules
+from cloakroom_sessions.partitions import Partitions
 
 
 def made_with(server: Server, connector: Connector, count: int, keep: int = 1000) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Proxy, Server
 
-import cloakroom
-from cloakroom import OperationId, Rules, Session, Store, Unbound, bundle
-from cloakroom.server_clock import ServerClock
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import OperationId, Rules, Session, Store, Unbound, bundle
+from cloakroom_sessions.server_clock import ServerClock
 
 Change = Callable[[Any, Session], Any]
 

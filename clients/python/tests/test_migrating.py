@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from support import Clock, Connector, fresh_namespace
 
-import cloakroom
-from cloakroom import Imported, Incoming, Migration, Rules, Thawed
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import Imported, Incoming, Migration, Rules, Thawed
 
 TASK = b"the task"
 

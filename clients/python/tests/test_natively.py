@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Server
 
-import cloakroom
-from cloakroom import NodeIdentity, Rules
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import NodeIdentity, Rules
 
 TASK = b"the task"
 PAGE_BYTES = 2 * 1024 * 1024

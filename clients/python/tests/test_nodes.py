@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from support import Clock
 
-import cloakroom
-from cloakroom import NodeIdentity
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import NodeIdentity
 
 LEASE_MS = 10_000
 

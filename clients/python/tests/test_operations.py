@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Server
 
-import cloakroom
-from cloakroom import Imported, NodeIdentity, Rules, Unbound
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import Imported, NodeIdentity, Rules, Unbound
 
 
 def test_a_created_session_is_read_as_it_was_made(store: Any, clock: Clock) -> None:

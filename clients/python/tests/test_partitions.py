@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Proxy, Server, unless_left
 
-import cloakroom
-from cloakroom import Ambiguous, Cursor, NodeIdentity, OperationId, Rules, bundle
-from cloakroom.partitions import Partitions
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import Ambiguous, Cursor, NodeIdentity, OperationId, Rules, bundle
+from cloakroom_sessions.partitions import Partitions
 
 MINUTE_MS = 60_000
 TTL_MS = 30 * MINUTE_MS

@@ -13,12 +13,12 @@ import pytest
 import redis
 from support import Clock, Connector, Proxy, Server
 
-import cloakroom
-from cloakroom import OperationId, Rules, bundle, changing, starting
-from cloakroom.call import Engine, Timed
-from cloakroom.link import made
-from cloakroom.partitions import Partitions
-from cloakroom.server_clock import ServerClock
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import OperationId, Rules, bundle, changing, starting
+from cloakroom_sessions.call import Engine, Timed
+from cloakroom_sessions.link import made
+from cloakroom_sessions.partitions import Partitions
+from cloakroom_sessions.server_clock import ServerClock
 
 
 def test_with_only_the_id_a_call_learns_whose_the_session_is(store: Any) -> None:

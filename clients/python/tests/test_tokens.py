@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from support import Connector, Server, unless_left
 
-import cloakroom
-from cloakroom import Created, OperationId, Rules, Session, Token
-from cloakroom.partitions import Partitions
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import Created, OperationId, Rules, Session, Token
+from cloakroom_sessions.partitions import Partitions
 
 TOKENS = Rules(id_scheme="token")
 CASES: Any = json.loads((Path(__file__).parents[3] / "lua" / "tokens.json").read_text())

@@ -18,8 +18,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-import cloakroom
-from cloakroom import Event, Rules, Session, Store, Token, Unbound
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import Event, Rules, Session, Store, Token, Unbound
 
 USERS = ["ann", "bob", "cy"]
 CONNECTIONS = ["c1", "c2", "c3", "c4"]

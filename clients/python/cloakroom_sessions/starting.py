@@ -18,7 +18,7 @@ from .together import together
 #: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.
 _LOADS = 16
 
-_log = logging.getLogger("cloakroom")
+_log = logging.getLogger("cloakroom_sessions")
 
 
 def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
