@@ -2,6 +2,7 @@
 
 from .async_store import AsyncStore
 from .call import NodeIdentity
+from .entries import Entries
 from .errors import (
     Ambiguous,
     CloakroomError,
@@ -37,6 +38,7 @@ from .results import (
     Created,
     Cursor,
     Expired,
+    Explanation,
     Export,
     Imported,
     Migration,
@@ -55,7 +57,7 @@ from .results import (
     UserDeleted,
 )
 from .rules import Rules
-from .session import Entries, Session
+from .session import Session
 from .store import Store
 from .token import Token
 
@@ -77,6 +79,7 @@ __all__ = [
     "Events",
     "Exists",
     "Expired",
+    "Explanation",
     "Export",
     "Fenced",
     "Forbidden",

@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 from redis.exceptions import NoScriptError
 
 from . import errors
+from .arguments import check_bytes, check_id, check_required
 from .bundle import Bundle, Command, Reply, Script, Values
 from .history import History
 from .operation_id import OperationId
 from .partitions import Partitions
-from .rules import Rules, check_id, check_required
+from .rules import Rules
 from .server_clock import ServerClock, time_ms
 from .server_errors import commands_at, may_have_written
 
@@ -92,6 +93,7 @@ class NodeIdentity:
 
     def __post_init__(self) -> None:
         check_required(node=self.node)
+        check_bytes("lease", self.lease, 8)
 
     def lease_in(self, engine: Engine) -> bytes:
         """The id of its lease in a partition: each of several has its own, and another once one was lost there."""
@@ -160,7 +162,7 @@ class Engine:
     def named(self, node: str) -> str:
         """Where a session comes that is put at a node, or at none in particular."""
         if self.identity and node not in ("", self.identity.node):
-            raise errors.Invalid("node is not that of the node that makes the call")
+            raise errors.Invalid("node", "is not the node that makes the call")
         return node or (self.identity.node if self.identity else "")
 
     def key(self, name: str, **values: str) -> str:
@@ -273,7 +275,7 @@ class Call:
                 history.bound_by_test_clock(now)
             own: Values = {"now_ms": now, "op_id": self.id.stored, "bound_ms": history.bound_ms, **owner}
             own = {**own, "events": self.engine.partitions.events}
-            return script.command(self.engine.tag, {**self.engine.rules.arguments(), **own, **values}, members)
+            return script.command(self.engine.tag, {**self.engine.rules.arguments, **own, **values}, members)
 
         def asks(clock: ServerClock) -> bool:
             if test_clock or not script.takes_bound:

@@ -6,12 +6,12 @@ from contextlib import suppress
 from dataclasses import replace
 
 from . import errors
+from .arguments import check_integer
 from .bundle import is_text
 from .call import KEPT_CHANGING, Engine, Steps
 from .operation import Operation
 from .reading import expired_page, look_up, page_of_user
 from .results import Reaped, UserDeleted
-from .rules import check_range
 from .together import all_of
 from .token import Id
 
@@ -24,7 +24,7 @@ _ROUNDS = 12
 def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[UserDeleted]:
     """Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
     created meanwhile survives. 200 at one instant; after an error some may be deleted: call it again."""
-    keep = None if keep is None else engine.partitions.id_of(keep)
+    keep = None if keep is None else engine.partitions.id_of(keep, "keep")
     engine = engine.of_user(user)
     operation, done = Operation(engine), UserDeleted()
     operation.changes()
@@ -66,7 +66,7 @@ def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
     """Removes a batch of expired sessions, at most 200, with all their index entries, and returns them. Any number of
     processes may: each expired session is returned to one of them. After `Ambiguous` the sessions may be removed and
     their list is lost: the one call that does not answer the same when it is repeated."""
-    check_range("batch", batch, 1, _BATCH)
+    check_integer("batch", batch, 1, _BATCH)
     if engine.is_one:
         return (yield from _reap_in(engine, batch))
     # In the partition where something expired first: a reply that is lost loses the report of one.

@@ -32,7 +32,7 @@ _LATER = (TryAgainError, ClusterDownError, BusyLoadingError)
 _MULTI: Command = ["MULTI"]
 _ASKING: Command = ["ASKING"]
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
-_FORM = "url is no redis+cluster://[user:password@]host[:port],host[:port], nor a rediss+cluster:// one"
+_FORM = "is no redis+cluster://[user:password@]host[:port],host[:port], nor a rediss+cluster:// one"
 
 
 class Address(NamedTuple):
@@ -246,9 +246,9 @@ def parse(url: str) -> tuple[list[Address], dict[str, Any]] | None:
     try:
         seeds = [_address(host) for host in hosts.split(",")]
     except ValueError:
-        raise Invalid(_FORM) from None
+        raise Invalid("source", _FORM) from None
     if any(not host or {"/", "?", "#"} & set(host) for host, _ in seeds):
-        raise Invalid(_FORM)
+        raise Invalid("source", _FORM)
     return seeds, options
 
 

@@ -11,9 +11,25 @@ if TYPE_CHECKING:
 class CloakroomError(Exception):
     """Any error of this package."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As it is: what a constructor takes is not what an error has."""
+        return _of_state, (type(self), self.args, self.__dict__)
+
+
+def _of_state(kind: type[CloakroomError], args: tuple[Any, ...], state: dict[str, Any]) -> CloakroomError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
+
 
 class Invalid(CloakroomError, ValueError):
-    """Bad input or configuration. Nothing was sent."""
+    """Bad input or configuration. Nothing was sent. `field` is the argument or rule that it is about; a session in
+    hand, an id and a token are all `id`. The message shows no text that was given."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field} {problem}")
+        self.field = field
+        self.problem = problem
 
 
 class NotExecuted(CloakroomError):

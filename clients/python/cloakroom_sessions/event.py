@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .rules import check_id
+from .arguments import check_id
 
 #: What can happen to a session; and why one ends. docs/events.md has the table.
 _WHAT = frozenset(

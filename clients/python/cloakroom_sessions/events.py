@@ -10,10 +10,11 @@ from typing import Any, Literal
 from redis.exceptions import NoPermissionError
 
 from . import errors
+from .arguments import text_size
 from .bundle import Command
 from .call import Call, Commands, Engine, Parcel, Replies, Steps, check_reply
+from .duration import Duration, duration_ms
 from .event import Entry, EntryId, Lagged, Told
-from .rules import check_range, check_required
 from .together import all_of
 
 #: How many entries of a partition are read at once at most, and how many of all.
@@ -166,22 +167,21 @@ class Reader:
         return True
 
 
-def reader(engine: Engine, node: str | None, interval_ms: int) -> Reader:
+def reader(engine: Engine, node: str | None, interval: Duration) -> Reader:
     """A reader of a node's streams, or of those of all."""
-    if node is not None:
-        check_required(node=node)
-    check_range("interval_ms", interval_ms, 1, 60_000)
+    interval_ms = duration_ms("interval", interval, 1, 60_000)
     if engine.partitions.events == 0:
-        raise errors.Invalid("events are not told in this namespace")
+        raise errors.Invalid("events", "are not told in this namespace")
     return Reader(engine, node or "", interval_ms / 1000)
 
 
 def position_of(text: str, count: int) -> list[EntryId | None]:
     """The entries that a position names, of each partition."""
+    text_size("start", text)
     parts = text.split(",")
     places = [EntryId.of(part) for part in parts]
     if len(parts) != count or any(part and place is None for part, place in zip(parts, places, strict=True)):
-        raise errors.Invalid(f"events position is none of {count} partitions")
+        raise errors.Invalid("start", f"is no position in {count} partitions")
     return places
 
 

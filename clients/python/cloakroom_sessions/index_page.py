@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import errors
+from .arguments import check_id
 from .bundle import Command, found, is_text, stored
 from .call import Call, Steps
 from .results import Cursor
-from .rules import check_id
 
 
 @dataclass(frozen=True)

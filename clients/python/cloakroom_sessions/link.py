@@ -12,15 +12,18 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError, ResponseError
 
 from . import bundle
+from .arguments import check_kind
 from .bundle import Command
 from .call import Commands, Engine, Outcome, Parcel, Timed
 from .cluster import Address, Errand
+from .duration import Duration, duration_ms
+from .errors import Invalid
 from .partitions import Partitions
 from .rules import Rules
 from .server_clock import ServerClock
 
 #: Why a store takes none.
-NO_CLUSTER_CLIENT = "a cluster client sends scripts again by itself: give a redis+cluster:// URL"
+NO_CLUSTER_CLIENT = "is a cluster client, which sends scripts again by itself: give a redis+cluster:// URL"
 #: Where an errand goes at one server, whatever its address.
 SERVER = Address("", 0)
 
@@ -40,9 +43,14 @@ WRONG_SERVER = (ReadOnlyError, BusyLoadingError, AuthenticationError)
 BROKEN = (RedisError, OSError)
 
 
-def engine(namespace: str, rules: Rules | None, deadline_s: float, clock: Clock | None) -> Engine:
+def engine(namespace: str, rules: Rules | None, deadline: Duration, clock: Clock | None) -> Engine:
     """What the calls of a store share."""
-    return Engine(bundle.load(), Partitions(namespace, 1), rules or Rules(), deadline_s, clock)
+    rules = Rules() if rules is None else rules
+    check_kind("rules", rules, Rules)
+    if clock is not None and not callable(clock):
+        raise Invalid("clock", "must be a function that returns milliseconds")
+    deadline_s = duration_ms("deadline", deadline) / 1000
+    return Engine(bundle.load(), Partitions(namespace, 1), rules, deadline_s, clock)
 
 
 class Clocks:

@@ -19,12 +19,14 @@ from dataclasses import dataclass, replace
 
 from . import errors
 from .call import KEPT_CHANGING, Engine, Steps
+from .duration import of_ms
 from .making import import_values
 from .operation import Operation
 from .operation_id import OperationId
 from .reading import current, look_up
 from .record import Record
 from .results import Export, Removed, Rotated
+from .rotation import Rotation
 from .session import Routing, Session
 from .token import Token
 
@@ -48,7 +50,7 @@ class Login:
     new_id: str
     #: Of which the new id is the hash, if it is.
     token: Token | None
-    user: str
+    rotation: Rotation
     operation: OperationId
     #: By the steady clock.
     deadline: float
@@ -101,17 +103,19 @@ class Login:
 
     def _copy_of(self, session: Session, now: int) -> Session:
         """The session as it will be, but for its connection and its short life."""
-        lifetime_ms = self.source.rules.lifetime_ms
-        deadline_ms = now + lifetime_ms if lifetime_ms else 0
-        expires_at_ms = min(session.expires_at_ms, now + min(_COPY_LIVES_MS, lifetime_ms or _COPY_LIVES_MS))
+        patch, lifetime_ms = self.rotation.patch, self.rotation.lifetime_ms(self.source.rules)
+        deadline_ms = session.deadline_ms if lifetime_ms is None else lifetime_ms and now + lifetime_ms
+        ends = (session.expires_at_ms, now + _COPY_LIVES_MS, deadline_ms)
+        patch.apply_entries(session)
         return replace(
             session,
             id=self.new_id,
-            user=self.user,
+            user=self.rotation.user or "",
             connection="",
             version=session.version + 1,
+            ttl=session.ttl if patch.ttl_ms is None else of_ms(patch.ttl_ms),
             deadline_ms=deadline_ms,
-            expires_at_ms=expires_at_ms,
+            expires_at_ms=min(filter(None, ends)),
             stored=Routing(),
         )
 
@@ -131,7 +135,7 @@ class Login:
 
     def _import(self, export: Export, replaces: int, of: int) -> Steps[list[Removed]]:
         operation, rules = self._step(self.target, self._id_of_copy(of)), self.target.rules
-        limit = {"login_limit": rules.limit, "login_policy": rules.policy}
+        limit = {"login_limit": rules.arguments["limit"], "login_policy": rules.arguments["policy"]}
         values = {**import_values(self.target, export, replaces), **limit}
         try:
             reply, victims = yield from operation.settle("import", values)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypedDict
 
+from .arguments import check_bytes, check_id, check_instant, check_kind, check_names, check_word, each_of
 from .call import Engine, Steps
+from .duration import Duration, of_ms, optional_ms
+from .entries import Entries
 from .errors import Ambiguous, CloakroomError, Invalid
 from .operation import Operation
 from .operation_id import OperationId
 from .results import Created, Export, Imported
-from .rules import check_id, check_names, check_range, check_task
-from .session import Entries, Routing, Session
+from .session import Routing, Session
 from .token import Id, Token, token_of
 
 
@@ -24,7 +26,8 @@ class NewSession(TypedDict, total=False):
     connection: str
     node: str
     status: Literal["active", "suspended"]
-    ttl_ms: int
+    ttl: Duration
+    lifetime: Duration
     attributes: Mapping[str, Any]
     extensions: Mapping[str, Any]
 
@@ -40,8 +43,8 @@ class Incoming:
     node: str = ""
 
     def __post_init__(self) -> None:
-        check_task(self.task)
-        check_range("until_ms", self.until_ms, 0, 2**53)
+        check_bytes("task", self.task, 8)
+        check_instant("until_ms", self.until_ms)
         check_names(place=self.place, node=self.node)
 
 
@@ -60,13 +63,15 @@ class _Draft:
     session: Session
     values: dict[str, Any]
     token: Token | None
+    #: How long it lives at most; 0: no limit.
+    lifetime_ms: int
 
     def made(self, created_at: int, expires_at: int) -> Session:
         """The session as it was made."""
-        session, lifetime = self.session, self.operation.engine.rules.lifetime_ms
+        session, lifetime_ms = self.session, self.lifetime_ms
         session.version, session.expires_at_ms = 1, expires_at
         session.created_at_ms = session.last_active_ms = created_at
-        session.deadline_ms = lifetime and created_at + lifetime
+        session.deadline_ms = lifetime_ms and created_at + lifetime_ms
         return session
 
 
@@ -78,11 +83,13 @@ def create(
     connection: str = "",
     node: str = "",
     status: Literal["active", "suspended"] = "active",
-    ttl_ms: int | None = None,
+    ttl: Duration | None = None,
+    lifetime: Duration | None = None,
     attributes: Mapping[str, Any] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> Steps[Created]:
-    """Makes a session. Raises `Exists`, `Gone`, `Moved` for its id, `Taken`, `Limit`, `TooLarge`."""
+    """Makes a session. With a `lifetime` it lives so long at most, however much it is used: "remember me".
+    Raises `Exists`, `Gone`, `Moved` for its id, `Taken`, `Limit`, `TooLarge`."""
     draft = _draft(
         Operation(engine),
         id=id,
@@ -90,7 +97,8 @@ def create(
         connection=connection,
         node=node,
         status=status,
-        ttl_ms=ttl_ms,
+        ttl=ttl,
+        lifetime=lifetime,
         attributes=attributes,
         extensions=extensions,
     )
@@ -106,15 +114,17 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
     answers: dict[int, Created | CloakroomError] = {}
     batches: dict[int, list[tuple[int, _Draft]]] = {}
     alone: list[tuple[int, _Draft]] = []
-    for place, new in enumerate(sessions):
+    for place, new in enumerate(each_of("sessions", sessions)):
         try:
-            draft = _draft(_begin(engine, call.id.nth(place)), **new)
+            draft = _draft(_begin(engine, call.id.nth(place)), **_fields_of(new))
         except CloakroomError as error:
             answers[place] = error
         else:
-            is_limited = engine.rules.limit and draft.session.user
+            is_limited = engine.rules.sessions_per_user and draft.session.user
             of_partition = batches.setdefault(draft.operation.engine.partition, [])
-            (alone if is_limited or engine.identity else of_partition).append((place, draft))
+            # The script knows the rules, and no lifetime of one session's own.
+            is_alone = is_limited or engine.identity or draft.lifetime_ms != engine.rules.lifetime_ms
+            (alone if is_alone else of_partition).append((place, draft))
     calls = {at: call if engine.is_one else _begin(engine.at(at), call.id) for at in batches}
     for at, batch in batches.items():
         while batch:
@@ -132,6 +142,12 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
         except CloakroomError as error:
             answers[place] = error
     return [answers[place] for place in sorted(answers)]
+
+
+def _fields_of(new: NewSession) -> NewSession:
+    if not isinstance(new, Mapping) or not NewSession.__annotations__.keys() >= new.keys():
+        raise Invalid("sessions", f"must be mappings of {', '.join(NewSession.__annotations__)}")
+    return new
 
 
 def _begin(engine: Engine, id: OperationId) -> Operation:
@@ -156,13 +172,18 @@ def _draft(
     connection: str = "",
     node: str = "",
     status: Literal["active", "suspended"] = "active",
-    ttl_ms: int | None = None,
+    ttl: Duration | None = None,
+    lifetime: Duration | None = None,
     attributes: Mapping[str, Any] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> _Draft:
     operation_id, engine = operation.id, operation.engine
+    check_names(user=user, connection=connection, node=node)
+    check_word("status", status, "active", "suspended")
+    own_ttl_ms, own_lifetime_ms = optional_ms("ttl", ttl), optional_ms("lifetime", lifetime)
+    ttl_ms = engine.rules.ttl_ms if own_ttl_ms is None else own_ttl_ms
+    lifetime_ms = engine.rules.lifetime_ms if own_lifetime_ms is None else own_lifetime_ms
     node = engine.named(node)
-    check_names(user=user)
     given = engine.partitions.new_id(operation_id, user) if id is None else id
     session = Session(
         id=engine.partitions.id_of(given),
@@ -170,9 +191,9 @@ def _draft(
         connection=connection,
         node=node,
         status=status,
-        ttl_ms=engine.rules.ttl_ms if ttl_ms is None else ttl_ms,
+        ttl=of_ms(ttl_ms),
         attributes=Entries(attributes),
-        extensions=Entries(extensions),
+        extensions=Entries(extensions, field="extensions"),
         stored=Routing(user, connection, node),
     )
     engine.partitions.check(session.id, user)
@@ -182,10 +203,11 @@ def _draft(
         "id": session.id,
         **session.stored._asdict(),
         "status": status,
-        "ttl_ms": session.ttl_ms,
+        "ttl_ms": ttl_ms,
+        "lifetime_ms": lifetime_ms,
         "entries": session.check(engine.bundle.layout, engine.rules),
     }
-    return _Draft(operation, session, values, token_of(given))
+    return _Draft(operation, session, values, token_of(given), lifetime_ms)
 
 
 def _make(draft: _Draft, operation: Operation) -> Steps[Created]:
@@ -210,8 +232,8 @@ def _make_batch(
     made: dict[int, Created | CloakroomError] = {}
     for at, (place, draft) in enumerate(batch):
         if at not in left:
-            lifetime = draft.operation.engine.rules.lifetime_ms or draft.session.ttl_ms
-            session = draft.made(created_at, created_at + min(draft.session.ttl_ms, lifetime))
+            ttl_ms = draft.session.ttl_ms
+            session = draft.made(created_at, created_at + min(ttl_ms, draft.lifetime_ms or ttl_ms))
             made[place] = Created(session, [], [], draft.token)
     return made, [batch[at] for at in sorted(left)]
 
@@ -229,14 +251,15 @@ def import_(
     place of an older version; with `replaces` only in the place of that version, and with 0 of none. With `incoming` it
     comes by a migration, and replaces nothing: a copy that is frozen until it is thawed. One that has expired by now is
     not brought in. Raises `Conflict`, `Gone`, `Moved`, `Departed`, `Taken`, `TooLarge`, `Frozen`."""
-    if incoming:
-        if replaces:
-            raise Invalid("replaces is of no use to what comes by a migration, and replaces nothing")
-        replaces = 0
     if replaces is not None:
-        check_range("replaces", replaces, 0, 2**53)
+        check_instant("replaces", replaces)
+    if incoming is not None:
+        check_kind("incoming", incoming, Incoming)
+        if replaces:
+            raise Invalid("replaces", "is of no use to what comes by a migration, and replaces nothing")
+        replaces = 0
     values = import_values(engine, export, replaces)
-    if incoming:
+    if incoming is not None:
         values |= _arrival(incoming, export.session)
     reply, _ = yield from Operation(engine.of_session(export.session.id)).settle("import", values)
     outcomes = {"ok": Imported.IMPORTED, "unchanged": Imported.UNCHANGED, "missing": Imported.MISSING}
@@ -245,8 +268,14 @@ def import_(
 
 def import_values(engine: Engine, export: Export, replaces: int | None) -> dict[str, Any]:
     """What the script takes of a session that was exported, once that is checked."""
+    check_kind("export", export, Export)
     session = export.session
+    check_kind("export", session, Session)
     check_id(session.id)
+    if not isinstance(export.operations, bytes) or len(export.operations) != 32:
+        raise Invalid("export", "must have the last four changes of the session")
+    for name in ("created_at_ms", "last_active_ms", "expires_at_ms", "deadline_ms"):
+        check_instant(name, getattr(session, name))
     entries = session.check(engine.bundle.layout, engine.rules)
     engine.partitions.check(session.id, session.user)
     return {

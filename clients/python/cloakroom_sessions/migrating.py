@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import Literal
 
 from . import errors
+from .arguments import check_bytes, check_instant, check_integer, check_names, check_word
 from .bundle import found, is_text, stored
 from .call import Call, Engine, Steps
 from .changing import Target, at_target, values_of
+from .duration import Duration, duration_ms
 from .operation import Operation
 from .record import Record
 from .results import Export, Migration, Migrations, Outgoing, Thawed
-from .rules import check_names, check_range, check_task
 from .session import Session
 from .together import all_of
 from .token import Id
@@ -27,48 +28,49 @@ _HOUR_MS = 3600 * 1000
 
 
 def freeze(
-    engine: Engine, target: Target, task: bytes, place: str, *, node: str = "", freeze_ms: int = 30_000
+    engine: Engine, session: Target, task: bytes, place: str, *, node: str = "", span: Duration = 30
 ) -> Steps[Outgoing | None]:
     """Freezes a live session that is to go over to another store, `place`: from now on it is read and deleted, and not
-    changed. After `freeze_ms`, an hour at most, that ends by itself, unless the session departed. With a `node` it
+    changed. After `span`, an hour at most, that ends by itself, unless the session departed. With a `node` it
     is noted that it goes to that one there, for whoever goes on: it belongs in the `Incoming`. `None`: there is no live
     session. Raises `Frozen` when another task moves it, `Departed`."""
-    check_task(task)
+    check_bytes("task", task, 8)
     check_names(place=place, node=node)
-    check_range("freeze_ms", freeze_ms, 1, _HOUR_MS)
-    values = {**values_of(engine, target), "task": task, "place": place, "new_node": node, "freeze_ms": freeze_ms}
-    reply, _ = yield from Operation(at_target(engine, target)).settle("freeze", values)
+    freeze_ms = duration_ms("span", span, 1, _HOUR_MS)
+    values = {**values_of(engine, session), "task": task, "place": place, "new_node": node, "freeze_ms": freeze_ms}
+    reply, _ = yield from Operation(at_target(engine, session)).settle("freeze", values)
     if reply.one_of("ok", "missing").word == "missing":
         return None
     record = reply.fields["record"]
     return Outgoing(Export(Session.of_record(values["id"], record), record.op_ids), reply.fields["frozen_until"])
 
 
-def depart(engine: Engine, target: Target, task: bytes, until_ms: int) -> Steps[bool]:
+def depart(engine: Engine, session: Target, task: bytes, until_ms: int) -> Steps[bool]:
     """Lets go of a session under the freeze that ends at `until_ms`, once its copy is in the other store: from here on
     the migration only goes on, and whoever asks for the session is told where it went. `False`: it was deleted, or has
     expired, before. Raises `Conflict` when that freeze is over, `Moved`, and `Departed` when another task took it."""
-    check_task(task)
-    check_range("until_ms", until_ms, 0, 2**53)
-    values = {**values_of(engine, target), "task": task, "until_ms": until_ms}
-    reply, _ = yield from Operation(at_target(engine, target)).settle("depart", values)
+    check_bytes("task", task, 8)
+    check_instant("until_ms", until_ms)
+    values = {**values_of(engine, session), "task": task, "until_ms": until_ms}
+    reply, _ = yield from Operation(at_target(engine, session)).settle("depart", values)
     return reply.one_of("ok", "missing").word == "ok"
 
 
-def thaw(engine: Engine, target: Target, task: bytes, direction: Literal["outgoing", "incoming"]) -> Steps[Thawed]:
+def thaw(engine: Engine, session: Target, task: bytes, direction: Literal["outgoing", "incoming"]) -> Steps[Thawed]:
     """Ends the freeze of a session: of an outgoing one, which stays after all, or of an incoming copy, but of that only
     once the session departed from its source. Raises `Frozen` when it is by another task or goes the other way,
     `Moved`, `Departed`."""
-    check_task(task)
-    values = {**values_of(engine, target), "task": task, "direction": direction}
-    reply, _ = yield from Operation(at_target(engine, target)).settle("thaw", values)
+    check_bytes("task", task, 8)
+    check_word("direction", direction, "outgoing", "incoming")
+    values = {**values_of(engine, session), "task": task, "direction": direction}
+    reply, _ = yield from Operation(at_target(engine, session)).settle("thaw", values)
     outcomes = {"ok": Thawed.THAWED, "unchanged": Thawed.UNCHANGED, "missing": Thawed.MISSING}
     return outcomes[reply.one_of(*outcomes).word]
 
 
 def clean(
     engine: Engine,
-    target: Target,
+    session: Target,
     task: bytes,
     what: Literal["copy", "departed", "deleted"],
     *,
@@ -78,23 +80,22 @@ def clean(
     target a `copy` that is not to be, only once its source can no longer depart under the freeze that ends at
     `until_ms`; at the source where it `departed` to, only once the copy was thawed; at the target that the copy was
     `deleted`, only once the session is deleted at the source too."""
-    check_task(task)
+    check_bytes("task", task, 8)
+    check_word("what", what, "copy", "departed", "deleted")
     if (what == "copy") != (until_ms is not None):
-        raise errors.Invalid(
-            "until_ms is the end of the freeze that a copy was made under: of that, and of nothing else"
-        )
+        raise errors.Invalid("until_ms", "is the end of the freeze that a copy was made under: of that alone")
     if until_ms is not None:
-        check_range("until_ms", until_ms, 0, 2**53)
-    values = {**values_of(engine, target), "task": task, "what": what, "until_ms": until_ms}
-    reply, _ = yield from Operation(at_target(engine, target)).settle("clean", values)
+        check_instant("until_ms", until_ms)
+    values = {**values_of(engine, session), "task": task, "what": what, "until_ms": until_ms}
+    reply, _ = yield from Operation(at_target(engine, session)).settle("clean", values)
     return reply.one_of("ok", "unchanged").word == "ok"
 
 
 def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[Migrations]:
     """Reads a page, of at most 200, of the sessions that are on their way to or from another store, by the end of their
     freeze; passes over `skip` of them. Those that have expired are left out."""
-    check_range("skip", skip, 0, 2**53)
-    check_range("limit", limit, 1, _BATCH)
+    check_instant("skip", skip)
+    check_integer("limit", limit, 1, _BATCH)
     if engine.is_one:
         return (yield from _page(engine, skip, limit))
     # The lists of the partitions count one behind the other. A page is of one of them.

@@ -6,15 +6,16 @@ from itertools import chain
 from typing import Any, Literal
 
 from . import errors
+from .arguments import check_flag, check_integer, check_kind, check_required, check_word
 from .bundle import Command, is_text, stored
 from .call import Call, Engine, NodeIdentity, Steps
+from .duration import Duration, duration_ms
 from .errors import CloakroomError
 from .index_page import entries_from, read_page
 from .operation import Members, Operation, told_name
 from .operation_id import OperationId
 from .reading import count
-from .results import Claimed, Cursor, Node, Recovered
-from .rules import LONGEST_MS, check_range, check_required
+from .results import Claimed, Cursor, Node, Recovered, check_cursor
 from .together import all_of, together
 
 #: How many sessions one script handles at most.
@@ -31,8 +32,8 @@ def heartbeat(
     identity: NodeIdentity,
     want: Literal["register", "renew", "release"] = "renew",
     *,
-    lease_ms: int = 15_000,
-    keep_ms: int = _DAY_MS,
+    lease: Duration = 15,
+    keep: Duration = 24 * 3600,
 ) -> Steps[int]:
     """Registers a node under a lease, renews that, or releases it, and tells until when it is held. Renew it in a third
     of its time. By the node's own clock it is over when its length has passed since before the last renewal was sent;
@@ -42,8 +43,9 @@ def heartbeat(
     Of several partitions each has a lease, which end together at the time that is told. A `Fenced` names those where it
     is lost: stop writing to the sessions there, and register again, with the same identity. That takes a new lease in
     those, and renews the others."""
-    check_range("lease_ms", lease_ms, 1, _DAY_MS)
-    check_range("keep_ms", keep_ms, 1000, LONGEST_MS)
+    check_kind("identity", identity, NodeIdentity)
+    check_word("want", want, "register", "renew", "release")
+    lease_ms, keep_ms = duration_ms("lease", lease, 1, _DAY_MS), duration_ms("keep", keep, 1000)
     values = {"node": identity.node, "lease_ms": lease_ms, "keep_ms": keep_ms, "want": want}
     if engine.is_one:
         return (yield from _beat(engine, identity, values))
@@ -163,22 +165,24 @@ def recover(
     to: str,
     *,
     batch: int = _BATCH,
-    reconnect_ms: int = 60_000,
-    drain: bool = False,
+    reconnect: Duration = 60,
+    even_if_leased: bool = False,
     after: Cursor | None = None,
 ) -> Steps[Claimed]:
     """Gives a batch of a node's sessions, the oldest, to another node that holds its lease: sessions of one whose lease
-    has run out, or of one that is drained. Each gets the new node, loses its connection, and is suspended with that
-    time left at least. Each is taken by one caller. Raises `Leased` when the node holds its lease and is not drained,
-    `Fenced` when the other does not hold its own."""
+    has run out, or with `even_if_leased` of one that is drained. Each gets the new node, loses its connection, and is
+    suspended with the time to `reconnect` left at least. Each is taken by one caller. Raises `Leased` when the node
+    holds its lease, `Fenced` when the other does not hold its own."""
     check_required(node=node, to=to)
-    check_range("batch", batch, 1, _BATCH)
-    check_range("reconnect_ms", reconnect_ms, 1, LONGEST_MS)
+    check_integer("batch", batch, 1, _BATCH)
+    reconnect_ms = duration_ms("reconnect", reconnect)
+    check_flag("even_if_leased", even_if_leased)
+    check_cursor(after)
     if node == to:
-        raise errors.Invalid("the node is the one that it is to go to")
+        raise errors.Invalid("to", "is the node itself")
     if engine.identity and engine.identity.node != to:
-        raise errors.Invalid("node is not that of the node that makes the call")
-    when = "always" if drain else "lapsed"
+        raise errors.Invalid("to", "is not the node that makes the call")
+    when = "always" if even_if_leased else "lapsed"
     values = {"node": node, "new_node": to, "when": when, "reconnect_ms": reconnect_ms}
     if engine.is_one:
         return (yield from _recover_in(engine, values, batch, after))

@@ -182,7 +182,7 @@ def removed_of(members: Members, id: str) -> Removed:
     """A removed session that a script names, with what was declared of it."""
     for member in members:
         if member["id"] == id:
-            return Removed(id, told_name(member["connection"]), told_name(member["node"]))
+            return Removed(id, *(told_name(member[name]) for name in ("user", "connection", "node")))
     raise errors.Corrupt("reply that names another session")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from .arguments import check_bytes
 from .token import Token
 
 
@@ -27,6 +28,10 @@ class OperationId:
     made_at: float | None = field(default=None, compare=False, repr=False)
     #: Whether a call under it may have happened.
     is_of_a_repeat: bool = field(default=True, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_bytes("stored", self.stored, 8)
+        check_bytes("seed", self.seed, 32)
 
     @classmethod
     def random(cls) -> OperationId:

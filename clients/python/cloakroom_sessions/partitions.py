@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from . import errors
+from .arguments import check_id, check_integer, check_text
 from .bundle import stored
 from .operation_id import OperationId
-from .rules import check_id, check_range, check_text
 from .token import Id, IdScheme, Token
 
 #: How many there may be.
@@ -27,7 +27,7 @@ class Partitions:
 
     def __init__(self, namespace: str, count: int, events: int = 0, id_scheme: IdScheme = "uuid") -> None:
         check_namespace(namespace)
-        check_range("partitions", count, 1, MOST)
+        check_integer("partitions", count, 1, MOST)
         self.namespace = namespace
         self.count = count
         #: How many events each keeps; 0: none are told.
@@ -46,13 +46,13 @@ class Partitions:
         """That of a session's id, or of a user."""
         return 0 if self.count == 1 else _crc(text) % self.count
 
-    def id_of(self, given: Id) -> str:
+    def id_of(self, given: Id, field: str = "id") -> str:
         """The id that stands for a session, as a caller gave it."""
         if isinstance(given, Token):
             if self.id_scheme != "token":
-                raise errors.Invalid("session id is a token, in a namespace whose ids are none of tokens")
+                raise errors.Invalid(field, "is a token, in a namespace whose ids are none of tokens")
             return given.id
-        check_id(given)
+        check_id(given, field)
         return given
 
     def new_id(self, operation: OperationId, user: str) -> Id:
@@ -72,22 +72,22 @@ class Partitions:
     def check(self, id: str, user: str) -> None:
         """Refuses an id for a session of a user who is in another partition."""
         if user and self.of(id) != self.of(user):
-            raise self._misfit(id, f"its user {user!r} is in partition {self.of(user)}")
+            raise self._misfit("id", id, f"its user is in partition {self.of(user)}")
 
     def check_in(self, partition: int, id: str) -> None:
         """The same for the new id of a session that stays in its partition."""
         if self.of(id) != partition:
-            raise self._misfit(id, f"the session is in partition {partition}")
+            raise self._misfit("new_id", id, f"the session is in partition {partition}")
 
-    def _misfit(self, id: str, other: str) -> errors.Invalid:
-        return errors.Invalid(f"session id {id!r} is in partition {self.of(id)} of {self.count}, and {other}")
+    def _misfit(self, field: str, id: str, other: str) -> errors.Invalid:
+        return errors.Invalid(field, f"is in partition {self.of(id)} of {self.count}, and {other}")
 
 
 def check_namespace(namespace: str) -> None:
     """What the tags begin with."""
     check_text("namespace", namespace, 1, 64)
     if "{" in namespace or "}" in namespace:
-        raise errors.Invalid("namespace has a brace, which would change the hash tag")
+        raise errors.Invalid("namespace", "has a brace, which would change the hash tag")
 
 
 def first_tag(namespace: str) -> str:

@@ -7,13 +7,13 @@ from enum import Enum, auto
 from typing import Any
 
 from . import errors
+from .arguments import check_id, check_instant, check_integer, check_names, check_required, each_of
 from .bundle import Command, Reply, found, is_text, stored
 from .call import KEPT_CHANGING, Call, Engine, Steps
 from .errors import CloakroomError
 from .index_page import IndexPage, entries_of, id_of, is_id, read_page
 from .record import Record
-from .results import Cursor, Expired, Export, Page
-from .rules import check_id, check_range, check_required
+from .results import Cursor, Expired, Explanation, Export, Page, check_cursor
 from .session import Session
 from .together import all_of, together
 from .token import Id
@@ -47,7 +47,31 @@ def get(engine: Engine, id: Id) -> Steps[Session | None]:
 
 def get_many(engine: Engine, ids: Iterable[Id]) -> Steps[list[Session | CloakroomError | None]]:
     """Reads any number of sessions together: what `get` would return or raise for each, in order."""
-    return (yield from together(get(engine, id) for id in ids))
+    return (yield from together(get(engine, id) for id in each_of("ids", ids)))
+
+
+def explain(engine: Engine, id: Id) -> Steps[Explanation]:
+    """Tells what became of an id, for support, and for a page that tells a user why they have to log in again."""
+    id = engine.partitions.id_of(id)
+    call = Call(engine.of_session(id))
+    time, raw = yield from call.read("record", ["TIME"], ["GET", call.engine.key("session", id=id)])
+    if raw is None:
+        return Explanation("unknown")
+    stored, now = call.engine.bundle.layout.decode(raw), call.engine.now(time)
+    if stored is None:
+        raise errors.Corrupt("record")
+    if stored.kind == "live" and stored.expires_at <= now:
+        return Explanation("expired", at_ms=stored.expires_at)
+    record = stored.unless_over(now)
+    if record is None:
+        return Explanation("unknown")
+    if record.kind == "live":
+        return Explanation("live")
+    if record.kind == "departed":
+        return Explanation("departed", place=record.place)
+    if record.kind == "deleted" and not record.new_id:
+        return Explanation("deleted")
+    return Explanation("rotated", by_login=record.kind == "deleted")
 
 
 def export(engine: Engine, id: Id) -> Steps[Export | None]:
@@ -140,7 +164,8 @@ def list_(
     instant; several pages are several. It ends before its size where its records would be larger than 2 MiB, or where
     it kept changing. One whose record is corrupt is left out. Of a node, each partition has an instant of its own."""
     owner = _owner(user, node)
-    check_range("page size", size, 1, 500)
+    check_integer("size", size, 1, 500)
+    check_cursor(after)
     if user or engine.is_one:
         return (yield from _page_in(engine.of_user(user) if user else engine, owner, size, after))
     pages = yield from all_of(_page_in(each, owner, size, after) for each in engine.everywhere())
@@ -233,9 +258,9 @@ def _page(reply: Reply, page: IndexPage, after: Cursor | None) -> Page | None:
 
 
 def _owner(user: str, node: str) -> dict[str, str]:
+    check_names(user=user, node=node)
     if bool(user) == bool(node):
-        raise errors.Invalid("name either a user or a node")
-    check_required(owner=user or node)
+        raise errors.Invalid("user" if user else "node", "must be named where the other is not, and there alone")
     return {"kind": "user" if user else "node", "owner": user or node}
 
 
@@ -266,8 +291,10 @@ def _count_in(engine: Engine, owner: dict[str, str]) -> Steps[int]:
 def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limit: int = 1000) -> Steps[list[Expired]]:
     """Reads which sessions expired before a time, by default now, and were not reaped, oldest first; passes over `skip`
     of them. At most 1,000."""
-    check_range("limit", limit, 1, _EXPIRED)
-    check_range("skip", skip, 0, 2**53)
+    check_integer("limit", limit, 1, _EXPIRED)
+    check_instant("skip", skip)
+    if before_ms is not None:
+        check_instant("before_ms", before_ms)
     # What is no session id is left out, for the reaper to remove.
     if engine.is_one:
         page = yield from expired_page(engine, before_ms, skip, limit)

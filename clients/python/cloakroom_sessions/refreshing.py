@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .arguments import each_of
 from .bundle import Command, Reply
 from .call import Engine, Steps
 from .changing import Target, at_target, id_of, values_of
@@ -18,16 +19,16 @@ from .session import Session
 from .together import together
 
 
-def refresh(engine: Engine, target: Target) -> Steps[Refreshed | None]:
+def refresh(engine: Engine, session: Target) -> Steps[Refreshed | None]:
     """Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no live
     session. Raises `Frozen`."""
-    operation = Operation(at_target(engine, target))
+    operation = Operation(at_target(engine, session))
     operation.changes()
-    if _may_be_untouched(engine, target):
-        untouched = yield from _untouched(operation, id_of(engine, target))
+    if _may_be_untouched(engine, session):
+        untouched = yield from _untouched(operation, id_of(engine, session))
         if untouched:
             return untouched
-    found = yield from _refresh(operation, target, "times")
+    found = yield from _refresh(operation, session, "times")
     if found is None:
         return None
     id, reply = found
@@ -35,21 +36,21 @@ def refresh(engine: Engine, target: Target) -> Steps[Refreshed | None]:
     return Refreshed(id, times["version"], times["last_active"], times["expires_at"], reply.word == "ok")
 
 
-def refresh_many(engine: Engine, targets: Iterable[Target]) -> Steps[list[Refreshed | CloakroomError | None]]:
+def refresh_many(engine: Engine, sessions: Iterable[Target]) -> Steps[list[Refreshed | CloakroomError | None]]:
     """Refreshes any number of sessions together: what `refresh` would return or raise for each, in order."""
-    return (yield from together(refresh(engine, target) for target in targets))
+    return (yield from together(refresh(engine, session) for session in each_of("sessions", sessions)))
 
 
-def refresh_and_get(engine: Engine, target: Target) -> Steps[Session | None]:
+def refresh_and_get(engine: Engine, session: Target) -> Steps[Session | None]:
     """Refreshes a session and returns it: what a web request begins with. It takes one round trip with the session in
     hand, and within the touch interval; else two. Raises `Frozen`."""
-    operation = Operation(at_target(engine, target))
+    operation = Operation(at_target(engine, session))
     operation.changes()
-    if _may_be_untouched(engine, target):
-        is_clear, session = yield from _look(operation, id_of(engine, target))
+    if _may_be_untouched(engine, session):
+        is_clear, current = yield from _look(operation, id_of(engine, session))
         if is_clear:
-            return session
-    found = yield from _refresh(operation, target, "record")
+            return current
+    found = yield from _refresh(operation, session, "record")
     return found and Session.of_record(found[0], found[1].fields["record"])
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from typing import Literal
 
+from .arguments import check_id, check_instant, check_integer, check_kind, text_size
+from .duration import of_ms
+from .errors import Invalid
+from .patch import Patch
 from .session import Session
 from .token import Token
 
 
 @dataclass(frozen=True)
 class Removed:
-    """A session that was removed from its user, and the connection to close; empty: it had none."""
+    """A session that was removed, with the user that it had, and the connection to close; empty: it had none."""
 
     id: str = field(repr=False)
+    user: str
     connection: str
     node: str
 
@@ -33,15 +39,30 @@ class Created:
 
 @dataclass(frozen=True)
 class Patched:
-    """What a patch came to."""
+    """What a patch came to. `Session.apply` brings a copy in hand up to date."""
 
     #: Another than asked for when the session was rotated a moment ago.
     id: str = field(repr=False)
     version: int
+    #: A patch is a use.
+    last_active_ms: int
     expires_at_ms: int
-    #: Whether anything was written: not where no attribute and no extension was named, and status and ttl are what they
-    #: were. To set a value to what it is counts as a change.
+    #: Whether anything was written: not where no attribute, no extension and no lifetime was named, and status and ttl
+    #: are what they were. To set a value to what it is counts as a change.
     changed: bool
+    #: What was changed.
+    _patch: Patch = field(repr=False)
+
+    def apply_to(self, session: Session) -> None:
+        """Makes the change in a copy of the version before."""
+        patch = self._patch
+        patch.apply_entries(session)
+        session.id, session.version = self.id, self.version
+        session.last_active_ms, session.expires_at_ms = self.last_active_ms, self.expires_at_ms
+        session.status = patch.status or session.status
+        session.ttl = session.ttl if patch.ttl_ms is None else of_ms(patch.ttl_ms)
+        if patch.lifetime_ms is not None:
+            session.deadline_ms = self.last_active_ms + patch.lifetime_ms
 
 
 @dataclass(frozen=True)
@@ -88,6 +109,21 @@ class Bound:
     reaped: list[Session]
     #: Whether anything was written.
     changed: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What became of an id, as far as a store remembers. It names no other id."""
+
+    #: `live`; `expired`, and not reaped yet; `deleted` a moment ago; `rotated`: there is a newer id; `departed` to
+    #: another store; or `unknown`: it never was, or is over for longer than the store remembers.
+    word: Literal["live", "expired", "deleted", "rotated", "departed", "unknown"]
+    #: When it expired, of that.
+    at_ms: int | None = None
+    #: Whether the user changed with the id, of what was rotated: a login, or a logout that kept the session.
+    by_login: bool | None = None
+    #: What the migration calls the other store, of what departed.
+    place: str | None = None
 
 
 class Unbound(enum.Enum):
@@ -171,6 +207,32 @@ class Cursor:
     id: str = field(repr=False)
     #: How many entries of the same millisecond came before, this one included.
     ties: int
+
+    @classmethod
+    def parse(cls, text: str) -> Cursor:
+        """The cursor of a page token: of a text that this client made, or one in another language."""
+        text_size("after", text)
+        created_at, ties, id = [*text.split(".", 2), "", ""][:3]
+        numbers = (created_at, ties)
+        if not all(number.isascii() and number.isdigit() and len(number) <= 16 for number in numbers):
+            raise Invalid("after", "is no page token")
+        cursor = cls(int(created_at), id, int(ties))
+        check_cursor(cursor)
+        return cursor
+
+    def expose(self) -> str:
+        """A page token, to go over HTTP and come back. It has the id of a session in it, and is as secret as that."""
+        return f"{self.created_at_ms}.{self.ties}.{self.id}"
+
+
+def check_cursor(after: Cursor | None) -> None:
+    """Where a page is to go on, if anywhere."""
+    if after is None:
+        return
+    check_kind("after", after, Cursor)
+    check_instant("after", after.created_at_ms)
+    check_integer("after", after.ties, 0, 65_535)
+    check_id(after.id, "after")
 
 
 @dataclass(frozen=True)

@@ -1,121 +1,165 @@
-"""What holds for all sessions of a store, and the limits of what a caller gives."""
+"""What holds for all sessions of a store."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
 from typing import Literal
 
+from .arguments import check_integer, check_word
+from .duration import LONGEST_MS, Duration, duration_ms, of_ms, optional_ms
 from .errors import Invalid
-from .token import PREFIX, IdScheme
+from .token import IdScheme
 
-#: Ten years: the longest idle time and lifetime, and how long the contract stays noted.
-LONGEST_MS = 10 * 365 * 24 * 3600 * 1000
 #: What a session's entries, and so a value, may take at most: their lengths take three bytes, as the scripts have it.
 _MOST_BYTES = 15 * 1024 * 1024
 #: How many entries a session may have at most.
 _MOST_ENTRIES = 1_000_000
+#: How many sessions a limit may allow a user: the limit check of one script call rests on it.
+_MOST_SESSIONS = 500
+#: The touch interval of a service that refreshes with each request, unless its sessions live so short that it would be
+#: more than one in so many parts of their ttl.
+_REQUEST_TOUCH_MS = 60_000
+_TOUCHES_PER_TTL = 20
+_POLICIES = {"reject": "reject", "evict_oldest": "evict"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class Rules:
-    """How long sessions live, how large they may be, how many a user may have. All times are milliseconds."""
+    """How long sessions live, how large they may be, how many a user may have. A duration is given as a `timedelta` or
+    in seconds. All processes that share a namespace should share the rules."""
 
     #: How the ids of sessions are made that were given none: `uuid`; or `token`, and then they are hashes of tokens. A
     #: namespace has one scheme.
-    id_scheme: IdScheme = "uuid"
-    #: How long a session lives without being used.
-    ttl_ms: int = 30 * 60 * 1000
-    #: How long a session lives at most, however much it is used; 0: no limit.
-    lifetime_ms: int = 0
-    #: A refresh extends a session when less than this many thousandths of its ttl are left.
-    threshold: int = 500
+    id_scheme: IdScheme
+    #: How long a session lives without being used: 30 minutes, unless told.
+    ttl: timedelta
+    #: How long a session lives at most, however much it is used. `None`: no limit.
+    max_lifetime: timedelta | None
+    #: A use extends a session when less than this part of its ttl is left, above 0.0 and at most 1.0, which extends it
+    #: each time: 0.5, unless told.
+    refresh_threshold: float
     #: A refresh writes nothing when the session was used less than this ago, unless it would expire within that time:
-    #: then it is a read. For a service that refreshes with each request, take 60 s, or a twentieth of the ttl if less.
-    touch_ms: int = 0
+    #: then it is a read. Nor does a patch, an update or a bind note the use then.
+    touch_interval: timedelta
     #: How long an expired session stays stored, for a reaper to find out what it was.
-    grace_ms: int = 3600 * 1000
+    grace: timedelta
     #: How long the old id of a rotated session still leads to it.
-    rotation_grace_ms: int = 30 * 1000
+    rotation_grace: timedelta
     #: How long the id of a deleted session cannot be created again.
-    tombstone_ms: int = 30 * 1000
-    #: How many live sessions a user may have, at most 500; 0: no limit.
-    limit: int = 0
-    #: What happens to one more: it is refused, or the oldest are deleted.
-    policy: Literal["reject", "evict"] = "reject"
+    tombstone: timedelta
+    #: How many live sessions a user may have, 1 to 500. `None`: no limit.
+    sessions_per_user: int | None
+    #: What happens to one more: it is refused, or the user's oldest are deleted.
+    on_limit: Literal["reject", "evict_oldest"]
     #: The largest JSON text of one attribute or extension, in bytes.
-    value_bytes: int = 256 * 1024
-    #: What all entries of a session may take, in bytes, with their keys and five bytes each.
-    entries_bytes: int = 256 * 1024
-    #: How many entries a session may have, and how many changes of them a call may make.
-    entries_most: int = 1024
+    value_bytes: int
+    #: What all attributes and extensions of a session may take, in bytes, with their keys and five bytes each.
+    session_bytes: int
+    #: How many attributes and extensions a session may have together, and how many changes of them a call may make.
+    session_entries: int
 
-    def __post_init__(self) -> None:
-        check_range("ttl_ms", self.ttl_ms, 1, LONGEST_MS)
-        check_range("lifetime_ms", self.lifetime_ms, 0, LONGEST_MS)
-        check_range("threshold", self.threshold, 1, 1000)
-        check_range("touch_ms", self.touch_ms, 0, self.ttl_ms)
-        check_range("grace_ms", self.grace_ms, 1000, LONGEST_MS)
-        check_range("rotation_grace_ms", self.rotation_grace_ms, 1, LONGEST_MS)
-        check_range("tombstone_ms", self.tombstone_ms, 1, LONGEST_MS)
-        check_range("limit", self.limit, 0, 500)
-        check_range("value_bytes", self.value_bytes, 1, _MOST_BYTES)
-        check_range("entries_bytes", self.entries_bytes, 1, _MOST_BYTES)
-        check_range("entries_most", self.entries_most, 1, _MOST_ENTRIES)
-        if self.policy not in ("reject", "evict"):
-            raise Invalid("policy is neither reject nor evict")
-        if self.id_scheme not in ("uuid", "token"):
-            raise Invalid("id_scheme is neither uuid nor token")
+    def __init__(
+        self,
+        *,
+        id_scheme: IdScheme = "uuid",
+        ttl: Duration | None = None,
+        max_lifetime: Duration | None = None,
+        idle_timeout: Duration | None = None,
+        refresh_threshold: float | None = None,
+        touch_interval: Duration | None = None,
+        grace: Duration = 3600,
+        rotation_grace: Duration = 30,
+        tombstone: Duration = 30,
+        sessions_per_user: int | None = None,
+        on_limit: Literal["reject", "evict_oldest"] = "reject",
+        value_bytes: int = 256 * 1024,
+        session_bytes: int = 256 * 1024,
+        session_entries: int = 1024,
+    ) -> None:
+        """`idle_timeout` is how long a session lives after its last use: the ttl, which every use extends, with the
+        touch interval of a service that refreshes with each request, 60 seconds or a twentieth of the ttl if that is
+        less. It stands in for `ttl`, `refresh_threshold` and `touch_interval`. docs/guide.md says what is a use."""
+        if idle_timeout is not None:
+            if not ttl is refresh_threshold is touch_interval is None:
+                raise Invalid("idle_timeout", "stands in for ttl, refresh_threshold and touch_interval")
+            ttl_ms, threshold = duration_ms("idle_timeout", idle_timeout), 1.0
+            touch_ms = min(ttl_ms // _TOUCHES_PER_TTL, _REQUEST_TOUCH_MS)
+        else:
+            ttl_ms = duration_ms("ttl", 1800 if ttl is None else ttl)
+            threshold = _part("refresh_threshold", 0.5 if refresh_threshold is None else refresh_threshold)
+            touch_ms = 0 if touch_interval is None else duration_ms("touch_interval", touch_interval, 0, ttl_ms)
+        lifetime_ms = optional_ms("max_lifetime", max_lifetime)
+        if sessions_per_user is not None:
+            check_integer("sessions_per_user", sessions_per_user, 1, _MOST_SESSIONS)
+        check_word("on_limit", on_limit, *_POLICIES)
+        check_word("id_scheme", id_scheme, "uuid", "token")
+        check_integer("value_bytes", value_bytes, 1, _MOST_BYTES)
+        check_integer("session_bytes", session_bytes, 1, _MOST_BYTES)
+        check_integer("session_entries", session_entries, 1, _MOST_ENTRIES)
+        self.__dict__.update(
+            id_scheme=id_scheme,
+            ttl=of_ms(ttl_ms),
+            max_lifetime=None if lifetime_ms is None else of_ms(lifetime_ms),
+            refresh_threshold=threshold,
+            touch_interval=of_ms(touch_ms),
+            grace=of_ms(duration_ms("grace", grace, 1000, LONGEST_MS)),
+            rotation_grace=of_ms(duration_ms("rotation_grace", rotation_grace)),
+            tombstone=of_ms(duration_ms("tombstone", tombstone)),
+            sessions_per_user=sessions_per_user,
+            on_limit=on_limit,
+            value_bytes=value_bytes,
+            session_bytes=session_bytes,
+            session_entries=session_entries,
+        )
+
+    @cached_property
+    def ttl_ms(self) -> int:
+        """The ttl, as the scripts take it."""
+        return duration_ms("ttl", self.ttl)
+
+    @cached_property
+    def lifetime_ms(self) -> int:
+        """The longest lifetime, as the scripts take it; 0: no limit."""
+        return optional_ms("max_lifetime", self.max_lifetime) or 0
+
+    @cached_property
+    def touch_ms(self) -> int:
+        """The touch interval, as the scripts take it."""
+        return duration_ms("touch_interval", self.touch_interval, 0)
+
+    @cached_property
+    def rotation_grace_ms(self) -> int:
+        """The grace of a rotation, as the scripts take it."""
+        return duration_ms("rotation_grace", self.rotation_grace)
 
     def is_touch_due(self, last_active: int, expires_at: int, now: int) -> bool:
         """Whether a refresh at a time has something to write, as the script decides it."""
         return abs(now - last_active) >= self.touch_ms or expires_at - now <= self.touch_ms
 
+    @cached_property
     def arguments(self) -> dict[str, int | str]:
         """By the names of the scripts' arguments; but not the ttl, whose absence can mean that it stays as it is, nor
         the scheme of ids, of which no script knows."""
-        arguments = asdict(self)
-        del arguments["ttl_ms"], arguments["id_scheme"]
-        return arguments
+        return {
+            "lifetime_ms": self.lifetime_ms,
+            # There are no floats in their arguments.
+            "threshold": math.ceil(self.refresh_threshold * 1000),
+            "touch_ms": self.touch_ms,
+            "grace_ms": duration_ms("grace", self.grace),
+            "rotation_grace_ms": self.rotation_grace_ms,
+            "tombstone_ms": duration_ms("tombstone", self.tombstone),
+            "limit": self.sessions_per_user or 0,
+            "policy": _POLICIES[self.on_limit],
+            "entries_bytes": self.session_bytes,
+            "entries_most": self.session_entries,
+        }
 
 
-def check_range(field: str, value: int, least: int, most: int) -> None:
-    """An integer within its limits."""
-    if not isinstance(value, int) or not least <= value <= most:
-        raise Invalid(f"{field} is {value}, must be an integer of {least} to {most}")
-
-
-def check_text(field: str, text: str, least: int, most: int) -> None:
-    """A text whose bytes are within their limits."""
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise Invalid(f"{field} has no form in UTF-8") from None
-    if not least <= size <= most:
-        raise Invalid(f"{field} is {size} bytes, must be {least} to {most}")
-
-
-def check_id(id: str) -> None:
-    """A session id."""
-    if not isinstance(id, str):
-        raise Invalid("session id is no text")
-    check_text("session id", id, 1, 128)
-    if id.startswith(PREFIX):
-        raise Invalid("session id is a token: whoever holds one is asked for it by Token.parse")
-
-
-def check_names(**names: str) -> None:
-    """Users, connections and nodes; empty means none."""
-    for field, name in names.items():
-        check_text(field, name, 0, 256)
-
-
-def check_required(**names: str) -> None:
-    """The same, where empty would mean none."""
-    for field, name in names.items():
-        check_text(field, name, 1, 256)
-
-
-def check_task(task: bytes) -> None:
-    """What names a migration in what is stored, where zeros stand for none."""
-    if not isinstance(task, bytes) or len(task) != 8 or task == bytes(8):
-        raise Invalid("task must be eight bytes, not all zero")
+def _part(field: str, value: float) -> float:
+    """A part of a whole, that is more than none of it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.0 < value <= 1.0:
+        raise Invalid(field, "must be above 0.0 and at most 1.0")
+    return float(value)

@@ -3,76 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import errors
-from .record import Entry, Layout, Record
-from .rules import LONGEST_MS, Rules, check_names, check_range, check_text
+from .arguments import LARGEST, check_integer, check_names, check_word
+from .duration import duration_ms, of_ms
+from .entries import Entries, encode_all
+from .record import Layout, Record
+from .rules import Rules
+
+if TYPE_CHECKING:
+    from .results import Patched
 
 Status = Literal["active", "suspended", "migrating"]
-
-
-def to_json(key: str, value: Any) -> str:
-    """A value as it is stored."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        text.encode()
-    except (TypeError, ValueError) as error:
-        raise errors.Invalid(f"attribute {key!r} cannot be told in JSON: {error}") from None
-    return text
-
-
-class Entries(MutableMapping[str, Any]):
-    """A map from text keys to JSON values.
-
-    The texts are kept: what another language wrote, and nobody changed here, is saved as it was. A value that was
-    changed in its place (`entries["cart"].append(3)`) is saved as it is now.
-    """
-
-    def __init__(self, values: Mapping[str, Any] | None = None) -> None:
-        self._texts: dict[str, str] = {}
-        self._values: dict[str, Any] = {}
-        self.update(values or {})
-
-    @classmethod
-    def of_texts(cls, texts: Mapping[str, str]) -> Entries:
-        """From JSON texts."""
-        entries = cls()
-        entries._texts = dict(texts)
-        return entries
-
-    def json(self, key: str) -> str:
-        """The JSON text of a value."""
-        text = self._texts[key]
-        if key in self._values and json.dumps(self._values[key]) != json.dumps(json.loads(text)):
-            text = self._texts[key] = to_json(key, self._values[key])
-        return text
-
-    def __getitem__(self, key: str) -> Any:
-        if key not in self._values:
-            self._values[key] = json.loads(self._texts[key])
-        return self._values[key]
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._texts[key] = to_json(key, value)
-        self._values.pop(key, None)
-
-    def __delitem__(self, key: str) -> None:
-        del self._texts[key]
-        self._values.pop(key, None)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._texts)
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def __repr__(self) -> str:
-        """The keys only: the values may be secret."""
-        return f"Entries({sorted(self._texts)})"
 
 
 class Routing(NamedTuple):
@@ -96,14 +41,15 @@ class Session:
     node: str = ""
     status: Status = "active"
     version: int = 0
-    ttl_ms: int = 0
+    #: How long it lives without being used.
+    ttl: timedelta = timedelta()
     created_at_ms: int = 0
     last_active_ms: int = 0
     expires_at_ms: int = 0
     #: The end of its life, however much it is used; 0: none.
     deadline_ms: int = 0
     attributes: Entries = field(default_factory=Entries)
-    extensions: Entries = field(default_factory=Entries)
+    extensions: Entries = field(default_factory=lambda: Entries(field="extensions"))
     #: What is indexed, as far as this copy knows, whatever was set on it since.
     stored: Routing = field(default=Routing(), repr=False, compare=False)
 
@@ -122,13 +68,13 @@ class Session:
             node=record.node,
             status=record.told_status,  # type: ignore[arg-type]
             version=record.version,
-            ttl_ms=record.ttl,
+            ttl=of_ms(record.ttl),
             created_at_ms=record.created_at,
             last_active_ms=record.last_active,
             expires_at_ms=record.expires_at,
             deadline_ms=record.deadline,
-            attributes=Entries.of_texts(texts["attribute"]),
-            extensions=Entries.of_texts(texts["extension"]),
+            attributes=Entries._of_texts(texts["attribute"], "attributes"),
+            extensions=Entries._of_texts(texts["extension"], "extensions"),
             stored=Routing(record.user, record.connection, record.node),
         )
 
@@ -150,27 +96,30 @@ class Session:
         """What stands for the id in logs: the id is a secret."""
         return hashlib.sha1(self.id.encode(), usedforsecurity=False).hexdigest()[:8]
 
+    @property
+    def ttl_ms(self) -> int:
+        """The ttl, as the scripts take it."""
+        return duration_ms("ttl", self.ttl)
+
+    def apply(self, patched: Patched) -> bool:
+        """Makes a change in this copy too that `patch` made in the store, and tells whether it did: only in a copy of
+        the version before, for in any other there is something else that is not in this one. Then an `update` of the
+        copy does not conflict with its own patch."""
+        if not hasattr(patched, "apply_to"):
+            raise errors.Invalid("patched", "must be what a patch came to")
+        is_next = self.version == patched.version - patched.changed
+        if is_next:
+            patched.apply_to(self)
+        return is_next
+
     def check(self, layout: Layout, rules: Rules) -> bytes:
         """Its entries, after a look at all that is saved."""
         check_names(user=self.user, connection=self.connection, node=self.node)
-        check_range("ttl_ms", self.ttl_ms, 1, LONGEST_MS)
+        duration_ms("ttl", self.ttl)
+        check_integer("version", self.version, 0, LARGEST)
+        check_word("status", self.status, "active", "suspended", "migrating")
         if self.status == "migrating":
             raise errors.Frozen
+        self.attributes = Entries._of_any(self.attributes, "attributes")
+        self.extensions = Entries._of_any(self.extensions, "extensions")
         return encode_all(layout, rules, self.attributes, self.extensions)
-
-
-def check_entry(rules: Rules, entry: Entry) -> Entry:
-    """An entry within the limits."""
-    check_text("attribute key", entry.key, 1, 255)
-    check_text(f"attribute value of {entry.key!r}", entry.json, 0, rules.value_bytes)
-    return entry
-
-
-def encode_all(layout: Layout, rules: Rules, attributes: Entries, extensions: Entries) -> bytes:
-    """All entries of a session, as a script takes them."""
-    entries = [Entry("attribute", key, attributes.json(key)) for key in sorted(attributes)]
-    entries += [Entry("extension", key, extensions.json(key)) for key in sorted(extensions)]
-    encoded = layout.encode_entries([check_entry(rules, entry) for entry in entries])
-    if len(encoded) > rules.entries_bytes or len(entries) > rules.entries_most:
-        raise errors.TooLarge(len(encoded), len(entries))
-    return encoded

@@ -11,8 +11,8 @@ from redis.exceptions import NoPermissionError, NoScriptError, TryAgainError
 from . import errors
 from .bundle import Command
 from .call import Call, Engine, Lost, Steps, Unreachable, Unsent, check_reply
+from .duration import LONGEST_MS
 from .partitions import MOST, Partitions, first_tag
-from .rules import LONGEST_MS
 from .together import together
 
 #: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.

@@ -15,14 +15,16 @@ import redis
 from redis.retry import Retry
 
 from . import changing, clearing, events, link, making, migrating, nodes, reading, refreshing, starting
+from .arguments import check_integer, check_kind, check_names, check_required
 from .bundle import Command
 from .call import Engine, Lost, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable, Unsent
 from .cluster import Address, Cluster, Errand, parse
+from .duration import Duration
 from .errors import Invalid
 from .event_stream import Events
 from .operation_id import OperationId
 from .partitions import MOST
-from .rules import Rules, check_names, check_range
+from .rules import Rules
 from .server_clock import ServerClock
 from .token import Id
 
@@ -54,19 +56,19 @@ class Store:
         namespace: str = "cloakroom",
         partitions: int | None = None,
         rules: Rules | None = None,
-        deadline_s: float = 2.0,
+        deadline: Duration = 2.0,
         clock: link.Clock | None = None,
         **options: Any,
     ) -> Store:
         """A store at a URL, with the options of redis-py's client; or on a client, of which it takes connections. A URL
         of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of its nodes.
 
-        A call whose reply was lost is sent again until the deadline, in seconds; how long each reply is waited for is
+        A call whose reply was lost is sent again until the deadline; how long each reply is waited for is
         the client's `socket_timeout`. The number of `partitions` is fixed when the namespace is made, 1 unless told;
         later clients read it there. A clock stands in for the server's, for tests of an application."""
         if partitions is not None:
-            check_range("partitions", partitions, 1, MOST)
-        engine = link.engine(namespace, rules, deadline_s, clock)
+            check_integer("partitions", partitions, 1, MOST)
+        engine = link.engine(namespace, rules, deadline, clock)
         servers = Servers(source, options)
         if servers.cluster:
             engine = replace(engine, homes=servers.cluster.homes)
@@ -90,19 +92,20 @@ class Store:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def events(self, start: str = "now", *, interval_ms: int = 50) -> Events:
+    def events(self, start: str = "now", *, interval: Duration = 0.05) -> Events:
         """What becomes of the sessions of all partitions, in order within each: from `now` on, from the `beginning` of
-        what is kept, or behind a `position` that was kept. It looks each `interval_ms`, over a connection of its own to
+        what is kept, or behind a `position` that was kept. It looks each `interval`, over a connection of its own to
         each server. Raises `Invalid` where the namespace has no events, `Forbidden` where they may not be read."""
-        return self._events(None, start, interval_ms)
+        return self._events(None, start, interval)
 
-    def events_of_node(self, node: str, start: str = "now", *, interval_ms: int = 50) -> Events:
+    def events_of_node(self, node: str, start: str = "now", *, interval: Duration = 0.05) -> Events:
         """The same of the sessions that a node has, or had before: for a gateway, at a cost that does not grow with the
         other gateways."""
-        return self._events(node, start, interval_ms)
+        check_required(node=node)
+        return self._events(node, start, interval)
 
-    def _events(self, node: str | None, start: str, interval_ms: int) -> Events:
-        reader, own = events.reader(self._engine, node, interval_ms), copy.copy(self)
+    def _events(self, node: str | None, start: str, interval: Duration) -> Events:
+        reader, own = events.reader(self._engine, node, interval), copy.copy(self)
         own._servers = servers = OwnServers(self._servers)
         told = Events(reader, own._run, servers.close)
         try:
@@ -124,6 +127,7 @@ class Store:
         """The same store, with each call under this operation id: to repeat a call that ended in `Ambiguous`, with the
         same arguments, and that call only. If it happened, it does not happen again, and answers as it would have;
         where what is stored does not tell, it raises `Ambiguous` again."""
+        check_kind("operation_id", operation_id, OperationId)
         store = copy.copy(self)
         store._engine = replace(self._engine, operation_id=operation_id)
         return store
@@ -131,6 +135,7 @@ class Store:
     def as_node(self, identity: NodeIdentity) -> Store:
         """The same store for a node that writes as the owner of its sessions, while it holds its lease; a write that
         comes later raises `Fenced`. `create` and `bind` put sessions at that node and nowhere else."""
+        check_kind("identity", identity, NodeIdentity)
         store = copy.copy(self)
         store._engine = replace(self._engine, identity=identity)
         return store
@@ -171,6 +176,7 @@ class Store:
     import_ = _plain(making.import_)
     get = _plain(reading.get)
     get_many = _plain(reading.get_many)
+    explain = _plain(reading.explain)
     export = _plain(reading.export)
     session_by_connection = _plain(reading.session_by_connection)
     list = _plain(reading.list_)
@@ -279,7 +285,7 @@ class Servers:
         #: Who reads there, until the store is closed.
         self.streams: weakref.WeakSet[Events] = weakref.WeakSet()
         if isinstance(source, redis.RedisCluster):
-            raise Invalid(link.NO_CLUSTER_CLIENT)
+            raise Invalid("source", link.NO_CLUSTER_CLIENT)
         if isinstance(source, str):
             if found := parse(source):
                 seeds, own = found

@@ -29,7 +29,7 @@ class Token:
     def __init__(self, text: str) -> None:
         digits = text[len(PREFIX) :] if isinstance(text, str) and text.startswith(PREFIX) else ""
         if len(digits) != _DIGITS or not _are_whole(digits):
-            raise Invalid(f'token must be "{PREFIX}" and {_DIGITS} digits of base64url')
+            raise Invalid("token", f'must be "{PREFIX}" and {_DIGITS} digits of base64url')
         self._secret = text
         self._id = _text(hashlib.sha256(text.encode()).digest())
 
