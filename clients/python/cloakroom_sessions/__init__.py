@@ -5,6 +5,7 @@ from .call import NodeIdentity
 from .entries import Entries
 from .errors import (
     Ambiguous,
+    Busy,
     CloakroomError,
     Conflict,
     Contended,
@@ -66,6 +67,7 @@ __all__ = [
     "AsyncEvents",
     "AsyncStore",
     "Bound",
+    "Busy",
     "Claimed",
     "CloakroomError",
     "Conflict",

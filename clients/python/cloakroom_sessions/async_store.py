@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import weakref
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import redis.asyncio
-from redis.asyncio.retry import Retry
 
 from . import changing, clearing, events, link, making, migrating, nodes, reading, refreshing, starting
 from .arguments import check_integer, check_kind, check_names, check_required
+from .async_servers import OwnServers, Servers
 from .bundle import Command
-from .call import Engine, Lost, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable, Unsent
-from .cluster import Address, Cluster, Errand, parse
+from .call import Engine, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable
+from .cluster import Errand
 from .duration import Duration
-from .errors import Invalid
+from .errors import NotExecuted
 from .event_stream import AsyncEvents
 from .operation_id import OperationId
 from .partitions import MOST
 from .rules import Rules
-from .server_clock import ServerClock
+from .talk import Peers, Said, Spoken, talk
 from .token import Id
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: Between two attempts to start, in seconds.
+_START_PAUSE_S = 0.1
 
 
 def _asynchronous(
@@ -47,7 +50,7 @@ class AsyncStore:
     def __init__(self, servers: Servers, engine: Engine) -> None:
         """Use `connect`."""
         self._servers, self._engine = servers, engine
-        self._clocks = link.Clocks()
+        self._peers = Peers()
 
     @classmethod
     async def connect(
@@ -59,30 +62,46 @@ class AsyncStore:
         rules: Rules | None = None,
         deadline: Duration = 2.0,
         clock: link.Clock | None = None,
+        max_connections: int = link.MOST_CONNECTIONS,
+        max_waiting: int = link.MOST_WAITING,
         **options: Any,
     ) -> AsyncStore:
-        """A store at a URL, with the options of redis-py's client; or on a client, of which it takes connections. A URL
-        of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of its nodes.
+        """A store at a URL, with the options of redis-py's client; or where a client of redis-py leads, with that one's
+        options. A URL of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of
+        its nodes. It starts once there is a master, if that is before the deadline.
 
-        A call whose reply was lost is sent again until the deadline; how long each reply is waited for is
-        the client's `socket_timeout`. The number of `partitions` is fixed when the namespace is made, 1 unless told;
-        later clients read it there. A clock stands in for the server's, for tests of an application."""
+        A call whose reply was lost is sent again until the deadline; how long each reply is waited for is the
+        `socket_timeout`. There are at most `max_connections` to a server. A call waits for one until its deadline, at
+        most `max_waiting` calls do, and else it raises `Busy`. The number of `partitions` is fixed when the namespace
+        is made, 1 unless told; later clients read it there. A clock stands in for the server's, for tests of an
+        application."""
         if partitions is not None:
             check_integer("partitions", partitions, 1, MOST)
         engine = link.engine(namespace, rules, deadline, clock)
-        servers = Servers(source, options)
+        servers = Servers(source, max_connections, max_waiting, options)
         if servers.cluster:
             engine = replace(engine, homes=servers.cluster.homes)
         store = cls(servers, engine)
         try:
-            store._engine = await store._run(starting.start(engine, partitions))
+            await store._start(partitions, time.monotonic() + engine.deadline_s)
         except BaseException:
             await store.close()
             raise
         return store
 
+    async def _start(self, partitions: int | None, until: float) -> None:
+        """Starts, once there is a master."""
+        while True:
+            try:
+                self._engine = await self._run(starting.start(self._engine, partitions))
+                return
+            except NotExecuted as error:
+                if not starting.is_away(error) or time.monotonic() + _START_PAUSE_S > until:
+                    raise
+            await asyncio.sleep(_START_PAUSE_S)
+
     async def close(self) -> None:
-        """Closes the connections, but not those of a client that was handed in, and ends the events that are read."""
+        """Closes the connections, and ends the events that are read. A client that was handed in stays open."""
         for told in tuple(self._servers.streams):
             await told.aclose()
         await self._servers.close()
@@ -171,34 +190,30 @@ class AsyncStore:
     async def _run_errand(self, errand: Errand) -> Outcome:
         # Connections, because they tell what was sent from what was not, and give replies as they came.
         pool = self._servers.pool(errand.address)
+        connection = await pool.take(errand.until)
+        if isinstance(connection, Unreachable):
+            return connection
+        keeps = False
         try:
-            connection = await pool.get_connection()
-        except link.BROKEN as error:
-            return link.because(Unreachable(), error)
-        clock, keep = self._clocks.of(connection), False
-        try:
-            if link.asks_time(errand.commands, clock) and (unsent := await self._ask_time(connection, clock)):
-                return unsent
-            sent = link.made(errand.commands, clock)
-            replies = await self._answers(connection, sent)
-            link.note_times(clock, sent, replies)
-            keep = not any(isinstance(reply, link.WRONG_SERVER) for reply in replies)
-        except link.BROKEN as error:
-            return link.because(Lost(), error)
+            conversation = talk(self._peers.of(connection), errand.commands, self._servers.asks_role)
+            outcome, keeps = await self._converse(connection, conversation)
         finally:
-            # Replies that nobody read would be the next call's.
-            if not keep:
-                await connection.disconnect(nowait=True)
-            await pool.release(connection)
-        return replies
+            await pool.give_back(connection, keeps=keeps)
+        return outcome
 
-    async def _ask_time(self, connection: Any, clock: ServerClock) -> Unsent | None:
-        question: list[Command] = [["TIME"]]
+    async def _converse(self, connection: Any, conversation: Generator[Said, Replies, Spoken]) -> Spoken:
         try:
-            link.note_times(clock, question, await self._answers(connection, question))
-        except link.BROKEN as error:
-            return link.because(Unsent(), error)
-        return None
+            said = next(conversation)
+            while True:
+                try:
+                    answers = await self._answers(connection, said.commands)
+                except link.BROKEN as error:
+                    said = conversation.throw(error)
+                else:
+                    said = conversation.send(answers)
+        except StopIteration as end:
+            spoken: Spoken = end.value
+            return spoken
 
     async def _answers(self, connection: Any, commands: list[Command]) -> Replies:
         await connection.send_packed_command(connection.pack_commands(commands))
@@ -244,75 +259,3 @@ class AsyncStore:
     lapsed_nodes = _asynchronous(nodes.lapsed_nodes)
     recover = _asynchronous(nodes.recover)
     nodes = _asynchronous(nodes.nodes)
-
-
-class Servers:
-    """The server or servers of a store, with connections to each."""
-
-    def __init__(self, source: str | redis.asyncio.Redis, options: dict[str, Any]) -> None:
-        self._given = None if isinstance(source, str) else source
-        self._options = {**link.TIMEOUTS, "retry": Retry(link.BACKOFF, link.RECONNECTS), **options}
-        self._own: dict[Address, redis.asyncio.Redis] = {}
-        #: Where there are several.
-        self.cluster: Cluster | None = None
-        #: Who reads there, until the store is closed.
-        self.streams: weakref.WeakSet[AsyncEvents] = weakref.WeakSet()
-        if isinstance(source, redis.asyncio.RedisCluster):
-            raise Invalid("source", link.NO_CLUSTER_CLIENT)
-        if isinstance(source, str):
-            if found := parse(source):
-                seeds, own = found
-                self.cluster, self._options = Cluster(seeds), {**self._options, **own}
-            else:
-                self._own[link.SERVER] = redis.asyncio.Redis.from_url(source, **self._options)
-
-    def pool(self, address: Address) -> Any:
-        """The connections to one."""
-        if self._given is not None:
-            return self._given.connection_pool
-        if address not in self._own:
-            self._own[address] = redis.asyncio.Redis(host=address.host, port=address.port, **self._options)
-        return self._own[address].connection_pool
-
-    async def close(self) -> None:
-        """Closes the connections, but not those of a client that was handed in."""
-        for client in self._own.values():
-            await client.aclose()
-
-
-class OwnServers(Servers):
-    """The same servers, over one connection to each, beside the pools: for who reads all the time."""
-
-    def __init__(self, servers: Servers) -> None:
-        self._shared, self.cluster = servers, servers.cluster
-        self._own_pools: dict[Address, _OwnConnection] = {}
-
-    def pool(self, address: Address) -> Any:
-        """The connection to one."""
-        if address not in self._own_pools:
-            self._own_pools[address] = _OwnConnection(self._shared.pool(address))
-        return self._own_pools[address]
-
-    async def close(self) -> None:
-        """Ends the connections. One that is used again is made anew."""
-        for pool in self._own_pools.values():
-            await pool.close()
-
-
-class _OwnConnection:
-    """A connection that one has alone, made as those of a pool are."""
-
-    def __init__(self, pool: Any) -> None:
-        self._connection = pool.connection_class(**pool.connection_kwargs)
-
-    async def get_connection(self) -> Any:
-        """The connection, connected."""
-        await self._connection.connect()
-        return self._connection
-
-    async def release(self, connection: Any) -> None:
-        """It stays whose it is."""
-
-    async def close(self) -> None:
-        """Ends it."""
-        await self._connection.disconnect()

@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 #: How often one call is sent at most.
 _ATTEMPTS = 10
+#: Between two attempts at a server that did not take the first: each next one twice as long, and at most, in seconds.
+_PAUSES_S = (0.02, 0.25)
 #: How often a call begins anew because four others changed its session since it began.
 _BEGINNINGS = 32
 #: What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and
@@ -61,6 +63,9 @@ class Parcel:
 
     tag: str
     commands: Commands
+    #: When they may be sent, and until when a connection is waited for, by the steady clock.
+    not_before: float = 0.0
+    until: float = float("inf")
 
 
 class Lost(Exception):
@@ -73,6 +78,10 @@ class Unsent(Exception):
 
 class Unreachable(Exception):
     """There is no connection to the server. Nothing was sent."""
+
+
+class Crowded(Unreachable):
+    """All connections to the server were in use for as long as the call could wait, or too many calls wait for one."""
 
 
 #: What became of a parcel.
@@ -189,6 +198,8 @@ class Call:
         self._is_change = False
         #: Whether what it does is noted in a session, so that it may be asked for.
         self._is_noted = False
+        #: When it is sent, and until when, by the steady clock.
+        self._not_before = self._until = 0.0
 
     def changes(self) -> None:
         """It is to change something: what reads first says so before, for if a call under its operation id may have
@@ -225,7 +236,7 @@ class Call:
         commands: Commands = [call]
         lost: Lost | None = None
         unsent: Unsent | None = None
-        for _ in self._attempts():
+        for attempt in self._attempts():
             if script.effect == "noted":
                 commands[-1] = replace(call, not_before=self._history.not_before())
             try:
@@ -239,9 +250,10 @@ class Call:
                 continue
             except Unsent as error:
                 unsent = error
+                self._pause(attempt)
                 continue
             except Unreachable as error:
-                raise self._failed(script.effect, lost) from error
+                raise self._failed(script.effect, lost, error) from error
             if isinstance(reply, NoScriptError):
                 commands = [["SCRIPT", "LOAD", script.source], call]
             elif isinstance(reply, Exception):
@@ -255,7 +267,7 @@ class Call:
         raise self._failed(script.effect, lost) from lost or unsent
 
     def _send(self, commands: Commands) -> Steps[Replies]:
-        (outcome,) = yield [Parcel(self.engine.tag, commands)]
+        (outcome,) = yield [Parcel(self.engine.tag, commands, self._not_before, self._until)]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -285,15 +297,20 @@ class Call:
         return Timed(make, asks)
 
     def _attempts(self) -> Iterator[int]:
-        until = time.monotonic() + self.engine.deadline_s
+        self._not_before, self._until = 0.0, time.monotonic() + self.engine.deadline_s
         for attempt in range(_ATTEMPTS):
-            if attempt == 0 or max(time.monotonic(), self._history.not_before() or 0) < until:
+            begins = max(time.monotonic(), self._not_before, self._history.not_before() or 0)
+            if attempt == 0 or begins < self._until:
                 yield attempt
 
-    def _failed(self, effect: str, lost: Lost | None) -> errors.CloakroomError:
+    def _pause(self, attempt: int) -> None:
+        """Before the next attempt: who found a server that is not the master any more waits for the new one."""
+        self._not_before = time.monotonic() + min(_PAUSES_S[0] * 2**attempt, _PAUSES_S[1])
+
+    def _failed(self, effect: str, lost: Lost | None, error: Exception | None = None) -> errors.CloakroomError:
         if lost is not None and effect != "reads":
             return self.ambiguous()
-        return errors.NotExecuted(_NOT_EXECUTED)
+        return _not_executed(error)
 
     def ambiguous(self, why: str = errors.NO_REPLY) -> errors.Ambiguous:
         """The error of a call that may have happened."""
@@ -336,13 +353,15 @@ class Call:
         """Runs commands that may run any number of times. The replies may be errors of the server."""
         lost: Exception | None = None
         with self.doubting():
-            for _ in self._attempts():
+            for attempt in self._attempts():
                 try:
                     return (yield from self._send([*commands]))
                 except (Lost, Unsent) as error:
                     lost = error
+                    if isinstance(error, Unsent):
+                        self._pause(attempt)
                 except Unreachable as error:
-                    raise errors.NotExecuted(_NOT_EXECUTED) from error
+                    raise _not_executed(error) from error
             raise errors.NotExecuted(_NOT_EXECUTED) from lost
 
     def read_at_once(self, *commands: Command) -> Steps[tuple[int, list[Any]] | None]:
@@ -361,6 +380,10 @@ class Call:
             for reply in replies:
                 check_reply(what, reply)
         return replies
+
+
+def _not_executed(error: Exception | None) -> errors.NotExecuted:
+    return errors.Busy() if isinstance(error, Crowded) else errors.NotExecuted(_NOT_EXECUTED)
 
 
 def check_reply(what: str, reply: Any) -> None:

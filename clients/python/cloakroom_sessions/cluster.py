@@ -48,8 +48,9 @@ class Errand:
 
     address: Address
     commands: Commands
-    #: When they may be sent, by the steady clock.
+    #: When they may be sent, and until when a connection is waited for, by the steady clock.
     not_before: float = 0.0
+    until: float = float("inf")
 
 
 @dataclass
@@ -106,14 +107,14 @@ class Cluster:
         ways = {at: _Way(each.tag, each.commands, [*range(len(each.commands))]) for at, each in enumerate(parcels)}
         while ways:
             if time.monotonic() - self._read_at > _FRESH_S:
-                yield from self._read(not_before)
+                yield from self._read(not_before, until)
             groups: dict[Address, list[int]] = {}
             for at, way in ways.items():
                 address = way.asked or self._owners[slot_of(way.tag)] or random.choice(self._seeds)
                 groups.setdefault(address, []).append(at)
             sent = {address: [ways[at].sent() for at in places] for address, places in groups.items()}
             errands = [
-                Errand(address, [command for commands in all for command in commands], not_before)
+                Errand(address, [command for commands in all for command in commands], not_before, until)
                 for address, all in sent.items()
             ]
             waits = False
@@ -185,12 +186,12 @@ class Cluster:
             way.places = sorted({*asked, *(at for at in keyless)})
         return False
 
-    def _read(self, not_before: float) -> Deliveries:
+    def _read(self, not_before: float, until: float) -> Deliveries:
         """Reads the map at the nodes in turn, until one knows it that is not behind what was known."""
         known = {*filter(None, self._owners), *self._seeds}
         told: list[tuple[int, Address, Any]] = []
         for address in random.sample(sorted(known), len(known)):
-            (outcome,) = yield [Errand(address, [["CLUSTER", "INFO"], ["CLUSTER", "SLOTS"]], not_before)]
+            (outcome,) = yield [Errand(address, [["CLUSTER", "INFO"], ["CLUSTER", "SLOTS"]], not_before, until)]
             if isinstance(outcome, list) and not any(isinstance(reply, Exception) for reply in outcome):
                 info, slots = outcome
                 epoch = _epoch(info)

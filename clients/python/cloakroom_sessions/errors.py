@@ -36,6 +36,15 @@ class NotExecuted(CloakroomError):
     """The operation certainly did not happen, for a reason that may pass: retry freely. `__cause__` has the reason."""
 
 
+class Busy(NotExecuted):
+    """All connections of the store to the server were in use for as long as the call could wait, or as many calls wait
+    for one as may: the server is there, and there is more to do than it does in the time. Allow more connections by
+    `max_connections`, or more time, or do less at once."""
+
+    def __init__(self) -> None:
+        super().__init__("not executed: all connections of the store were in use until the deadline")
+
+
 class Contended(NotExecuted):
     """What the operation works on kept changing under it."""
 

@@ -1,26 +1,24 @@
-"""What both stores share of a connection: what its errors say, and how a store begins."""
+"""What both stores share of a connection: how it is made, what its errors say, and how a store begins."""
 
 from __future__ import annotations
 
+import socket
 import time
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import AuthenticationError, BusyLoadingError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 from . import bundle
-from .arguments import check_kind
-from .bundle import Command
-from .call import Commands, Engine, Outcome, Parcel, Timed
+from .arguments import check_integer, check_kind
+from .call import Engine, Outcome, Parcel, Timed
 from .cluster import Address, Errand
 from .duration import Duration, duration_ms
 from .errors import Invalid
 from .partitions import Partitions
 from .rules import Rules
-from .server_clock import ServerClock
 
 #: Why a store takes none.
 NO_CLUSTER_CLIENT = "is a cluster client, which sends scripts again by itself: give a redis+cluster:// URL"
@@ -30,17 +28,55 @@ SERVER = Address("", 0)
 Clock = Callable[[], int]
 T = TypeVar("T", bound=Exception)
 
-#: What a client that is made here waits for at most, in seconds, unless it is told otherwise.
-TIMEOUTS = {"socket_timeout": 2.0, "socket_connect_timeout": 1.0}
+#: How many connections a store has to each server, and how many calls wait for one, unless it is told otherwise.
+MOST_CONNECTIONS = 16
+MOST_WAITING = 10_000
+#: What a connection waits for at most, in seconds, unless it is told otherwise.
+_TIMEOUTS = {"socket_timeout": 2.0}
+_CONNECT_TIMEOUTS = {"socket_connect_timeout": 1.0}
+#: A server that went away without a word is noticed where nothing is sent, too: after 30 seconds of silence the system
+#: asks every 10, and ends the connection after 3 without an answer.
+_KEEPALIVE = {
+    getattr(socket, name): value
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+    if hasattr(socket, name)
+}
+#: What redis-py keeps among the options of a pool for that pool alone.
+_OF_POOL = ("maint_notifications_", "orig_", "himport_registry")
 #: How it connects again: redis-py would do so for seconds. What was sent is not its business but ours.
 RECONNECTS = 1
 BACKOFF = ExponentialWithJitterBackoff(base=0.05, cap=0.5)
 #: Errors of the server, though redis-py takes some for errors of the connection.
 ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
-#: Those that say that the connection leads to the wrong server, or to one that is not ready.
-WRONG_SERVER = (ReadOnlyError, BusyLoadingError, AuthenticationError)
 #: What ends a connection.
 BROKEN = (RedisError, OSError)
+
+
+def options_at(retry: object, options: Mapping[str, Any], *, is_remote: bool) -> dict[str, Any]:
+    """The options of connections that a store makes, from those that it was given: with timeouts, for a call has a
+    deadline, and with its own way to connect again. Replies are bytes, and texts go in UTF-8."""
+    made = {name: value for name, value in options.items() if not name.startswith(_OF_POOL)}
+    timeouts = {**_TIMEOUTS, **(_CONNECT_TIMEOUTS if is_remote else {})}
+    made |= {name: value for name, value in timeouts.items() if made.get(name) is None}
+    if is_remote and not made.get("socket_keepalive"):
+        made |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
+    return {**made, "retry": retry, "decode_responses": False, "encoding": "utf-8", "encoding_errors": "strict"}
+
+
+def check_limits(max_connections: int, max_waiting: int) -> None:
+    """How many connections there may be to a server, and how many calls may wait for one."""
+    check_integer("max_connections", max_connections, 1, 10_000)
+    check_integer("max_waiting", max_waiting, 0, 1_000_000)
+
+
+def not_a_source() -> Invalid:
+    """What is neither a URL nor a client. It does not show a URL, which may have a password."""
+    return Invalid("source", "must be a URL, as redis:// or rediss:// or redis+cluster://, or a client of redis-py")
+
+
+def not_an_option(error: TypeError) -> Invalid:
+    """An option that redis-py does not know."""
+    return Invalid("options", f"are not those of redis-py: {error}")
 
 
 def engine(namespace: str, rules: Rules | None, deadline: Duration, clock: Clock | None) -> Engine:
@@ -53,24 +89,14 @@ def engine(namespace: str, rules: Rules | None, deadline: Duration, clock: Clock
     return Engine(bundle.load(), Partitions(namespace, 1), rules, deadline_s, clock)
 
 
-class Clocks:
-    """What is known of the clocks of the servers at the ends of connections. Whoever uses it has the connection."""
-
-    def __init__(self) -> None:
-        self._known: weakref.WeakKeyDictionary[Any, ServerClock] = weakref.WeakKeyDictionary()
-
-    def of(self, connection: Any) -> ServerClock:
-        """The clock at the end of a connection: another one, once redis-py has connected it anew."""
-        clock = self._known.get(connection)
-        if clock is None:
-            clock = self._known[connection] = ServerClock()
-            connection.register_connect_callback(clock.forget)
-        return clock
-
-
 def errand_of(parcels: list[Parcel]) -> Errand:
     """All of them in one pipeline, for the one server that there is."""
-    return Errand(SERVER, [command for parcel in parcels for command in parcel.commands])
+    return Errand(
+        SERVER,
+        [command for parcel in parcels for command in parcel.commands],
+        not_before=max(parcel.not_before for parcel in parcels),
+        until=min(parcel.until for parcel in parcels),
+    )
 
 
 def outcomes_of(parcels: list[Parcel], outcome: Outcome) -> list[Outcome]:
@@ -93,20 +119,3 @@ def left_to_wait(errands: list[Errand]) -> float:
     for errand in errands:
         instants += [each.not_before for each in errand.commands if isinstance(each, Timed) and each.not_before]
     return max(0.0, max(instants, default=0.0) - time.monotonic())
-
-
-def asks_time(commands: Commands, clock: ServerClock) -> bool:
-    """Whether the server is asked for its time before commands are made."""
-    return any(isinstance(command, Timed) and command.asks(clock) for command in commands)
-
-
-def made(commands: Commands, clock: ServerClock) -> list[Command]:
-    """Commands as they are sent."""
-    return [command.make(clock) if isinstance(command, Timed) else command for command in commands]
-
-
-def note_times(clock: ServerClock, commands: list[Command], replies: list[Any]) -> None:
-    """Notes each time that a server told."""
-    for command, reply in zip(commands, replies, strict=True):
-        if command == ["TIME"] and isinstance(reply, list):
-            clock.saw(reply)

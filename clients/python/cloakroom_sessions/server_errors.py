@@ -21,6 +21,8 @@ _NOTHING_WRITTEN = (
     exceptions.ReadOnlyError,
     exceptions.TryAgainError,
 )
+_WRONG_SERVER = (exceptions.ReadOnlyError, exceptions.BusyLoadingError, exceptions.AuthenticationError)
+_WRONG_CODES = {"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"}
 #: What a script raises itself, it raises before it writes.
 _OWN = re.compile("^(ERR |NOPERM )?cloakroom|: cloakroom: ")
 #: At the beginning; or as Redis 6.2 has it, which wraps what a command in a script ran into.
@@ -35,6 +37,14 @@ def may_have_written(error: Exception, nothing_written: frozenset[str]) -> bool:
     if isinstance(error, _NOTHING_WRITTEN) or _OWN.search(text):
         return False
     return nothing_written.isdisjoint(_CODE.findall(text))
+
+
+def is_of_wrong_server(reply: object) -> bool:
+    """Whether an answer says that the connection leads to the wrong server, or to one that is not ready; also where a
+    command within a script found out, which Redis 6.2 wraps."""
+    if isinstance(reply, _WRONG_SERVER):
+        return True
+    return isinstance(reply, exceptions.ResponseError) and bool(_WRONG_CODES & set(_CODE.findall(str(reply))))
 
 
 def commands_at(source: str, error: Exception) -> list[str]:

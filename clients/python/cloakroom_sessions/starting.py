@@ -39,12 +39,13 @@ def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
     proofs = [_prove(Call(engine.at(place - 1))) for place in homes]
     notes = [_note(Call(each), count, events) for each in engine.everywhere() if each.partition != partitions.first]
     for outcome in (*(yield from together(proofs)), *(yield from together(notes))):
-        if isinstance(outcome, errors.CloakroomError) and not _is_away(outcome):
+        if isinstance(outcome, errors.CloakroomError) and not is_away(outcome):
             raise outcome
     return engine
 
 
-def _is_away(error: errors.CloakroomError) -> bool:
+def is_away(error: errors.CloakroomError) -> bool:
+    """Whether there was no server that is the master, or it did not answer."""
     return isinstance(error, errors.NotExecuted) and isinstance(error.__cause__, (Lost, Unsent, Unreachable))
 
 

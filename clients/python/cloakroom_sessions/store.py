@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,24 +11,27 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import redis
-from redis.retry import Retry
 
 from . import changing, clearing, events, link, making, migrating, nodes, reading, refreshing, starting
 from .arguments import check_integer, check_kind, check_names, check_required
 from .bundle import Command
-from .call import Engine, Lost, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable, Unsent
-from .cluster import Address, Cluster, Errand, parse
+from .call import Engine, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable
+from .cluster import Errand
 from .duration import Duration
-from .errors import Invalid
+from .errors import NotExecuted
 from .event_stream import Events
 from .operation_id import OperationId
 from .partitions import MOST
 from .rules import Rules
-from .server_clock import ServerClock
+from .servers import OwnServers, Servers
+from .talk import Peers, Spoken, talk
 from .token import Id
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: Between two attempts to start, in seconds.
+_START_PAUSE_S = 0.1
 
 
 def _plain(operation: Callable[Concatenate[Engine, P], Steps[T]]) -> Callable[Concatenate[Store, P], T]:
@@ -46,7 +48,7 @@ class Store:
     def __init__(self, servers: Servers, engine: Engine) -> None:
         """Use `connect`."""
         self._servers, self._engine = servers, engine
-        self._clocks = link.Clocks()
+        self._peers = Peers()
 
     @classmethod
     def connect(
@@ -58,30 +60,46 @@ class Store:
         rules: Rules | None = None,
         deadline: Duration = 2.0,
         clock: link.Clock | None = None,
+        max_connections: int = link.MOST_CONNECTIONS,
+        max_waiting: int = link.MOST_WAITING,
         **options: Any,
     ) -> Store:
-        """A store at a URL, with the options of redis-py's client; or on a client, of which it takes connections. A URL
-        of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of its nodes.
+        """A store at a URL, with the options of redis-py's client; or where a client of redis-py leads, with that one's
+        options. A URL of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of
+        its nodes. It starts once there is a master, if that is before the deadline.
 
-        A call whose reply was lost is sent again until the deadline; how long each reply is waited for is
-        the client's `socket_timeout`. The number of `partitions` is fixed when the namespace is made, 1 unless told;
-        later clients read it there. A clock stands in for the server's, for tests of an application."""
+        A call whose reply was lost is sent again until the deadline; how long each reply is waited for is the
+        `socket_timeout`. There are at most `max_connections` to a server. A call waits for one until its deadline, at
+        most `max_waiting` calls do, and else it raises `Busy`. The number of `partitions` is fixed when the namespace
+        is made, 1 unless told; later clients read it there. A clock stands in for the server's, for tests of an
+        application."""
         if partitions is not None:
             check_integer("partitions", partitions, 1, MOST)
         engine = link.engine(namespace, rules, deadline, clock)
-        servers = Servers(source, options)
+        servers = Servers(source, max_connections, max_waiting, options)
         if servers.cluster:
             engine = replace(engine, homes=servers.cluster.homes)
         store = cls(servers, engine)
         try:
-            store._engine = store._run(starting.start(engine, partitions))
+            store._start(partitions, time.monotonic() + engine.deadline_s)
         except BaseException:
             store.close()
             raise
         return store
 
+    def _start(self, partitions: int | None, until: float) -> None:
+        """Starts, once there is a master."""
+        while True:
+            try:
+                self._engine = self._run(starting.start(self._engine, partitions))
+                return
+            except NotExecuted as error:
+                if not starting.is_away(error) or time.monotonic() + _START_PAUSE_S > until:
+                    raise
+            time.sleep(_START_PAUSE_S)
+
     def close(self) -> None:
-        """Closes the connections, but not those of a client that was handed in, and ends the events that are read."""
+        """Closes the connections, and ends the events that are read. A client that was handed in stays open."""
         for told in tuple(self._servers.streams):
             told.close()
         self._servers.close()
@@ -165,8 +183,11 @@ class Store:
         if (wait_s := link.left_to_wait(errands)) > 0:
             time.sleep(wait_s)
         with ExitStack() as open_exchanges:
-            exchanges = [_Exchange(self._servers.pool(errand.address), self._clocks) for errand in errands]
-            for exchange, errand in zip(exchanges, errands, strict=True):
+            servers = self._servers
+            exchanges = [_Exchange(servers.pool(each.address), self._peers, servers.asks_role) for each in errands]
+            # By their addresses: two calls that each had what the other waits for would wait until their deadlines.
+            by_address = sorted(zip(errands, exchanges, strict=True), key=lambda pair: pair[0].address)
+            for errand, exchange in by_address:
                 open_exchanges.callback(exchange.end)
                 exchange.begin(errand)
             return [exchange.outcome() for exchange in exchanges]
@@ -209,58 +230,60 @@ class Store:
 class _Exchange:
     """Commands on their way, over one connection."""
 
-    def __init__(self, pool: Any, clocks: link.Clocks) -> None:
-        self._pool, self._clocks = pool, clocks
+    def __init__(self, pool: Any, peers: Peers, asks_role: bool) -> None:
+        self._pool, self._peers, self._asks_role = pool, peers, asks_role
         self._connection: Any = None
-        self._clock = ServerClock()
+        self._talk: Any = None
         self._sent: list[Command] = []
-        self._failed: Outcome | None = None
-        self._keeps = False
+        self._spoken: Spoken | None = None
 
     def begin(self, errand: Errand) -> None:
         """Sends them. Connections, because they tell what was sent from what was not, and give replies as they came."""
-        try:
-            self._connection = self._pool.get_connection()
-        except link.BROKEN as error:
-            self._failed = link.because(Unreachable(), error)
+        taken = self._pool.take(errand.until)
+        if isinstance(taken, Unreachable):
+            self._spoken = Spoken(taken, keeps=True)
             return
-        self._clock = self._clocks.of(self._connection)
+        self._connection = taken
+        self._talk = talk(self._peers.of(taken), errand.commands, self._asks_role)
+        self._say(None)
+
+    def _say(self, replies: Replies | None) -> None:
+        """Says what comes next, up to the commands themselves, whose replies are waited for later."""
         try:
-            if link.asks_time(errand.commands, self._clock):
-                self._sent = [["TIME"]]
-                self._send()
-                link.note_times(self._clock, self._sent, self._replies())
-        except link.BROKEN as error:
-            self._failed = link.because(Unsent(), error)
-            return
-        self._sent = link.made(errand.commands, self._clock)
-        try:
-            self._send()
-        except link.BROKEN as error:
-            self._failed = link.because(Lost(), error)
+            said = self._talk.send(replies)
+            while True:
+                self._sent = said.commands
+                try:
+                    self._connection.send_packed_command(self._connection.pack_commands(self._sent))
+                    if said.is_last:
+                        return
+                    answers = self._replies()
+                except link.BROKEN as error:
+                    said = self._talk.throw(error)
+                else:
+                    said = self._talk.send(answers)
+        except StopIteration as end:
+            self._spoken = end.value
 
     def outcome(self) -> Outcome:
         """What became of them."""
-        if self._failed is not None:
-            return self._failed
-        try:
-            replies = self._replies()
-        except link.BROKEN as error:
-            return link.because(Lost(), error)
-        link.note_times(self._clock, self._sent, replies)
-        self._keeps = not any(isinstance(reply, link.WRONG_SERVER) for reply in replies)
-        return replies
+        if self._spoken is None:
+            try:
+                try:
+                    answers = self._replies()
+                except link.BROKEN as error:
+                    self._talk.throw(error)
+                else:
+                    self._talk.send(answers)
+            except StopIteration as end:
+                self._spoken = end.value
+        assert self._spoken is not None
+        return self._spoken.outcome
 
     def end(self) -> None:
-        """Gives the connection back. Replies that nobody read would be the next call's."""
-        if self._connection is None:
-            return
-        if not self._keeps:
-            self._connection.disconnect()
-        self._pool.release(self._connection)
-
-    def _send(self) -> None:
-        self._connection.send_packed_command(self._connection.pack_commands(self._sent))
+        """Gives the connection back."""
+        if self._connection is not None:
+            self._pool.give_back(self._connection, keeps=self._spoken is not None and self._spoken.keeps)
 
     def _replies(self) -> Replies:
         return [self._reply(self._connection) for _ in self._sent]
@@ -271,76 +294,3 @@ class _Exchange:
             return connection.read_response(disable_decoding=True)
         except link.ANSWERS as error:
             return error
-
-
-class Servers:
-    """The server or servers of a store, with connections to each."""
-
-    def __init__(self, source: str | redis.Redis, options: dict[str, Any]) -> None:
-        self._given = None if isinstance(source, str) else source
-        self._options = {**link.TIMEOUTS, "retry": Retry(link.BACKOFF, link.RECONNECTS), **options}
-        self._own: dict[Address, redis.Redis] = {}
-        #: Where there are several.
-        self.cluster: Cluster | None = None
-        #: Who reads there, until the store is closed.
-        self.streams: weakref.WeakSet[Events] = weakref.WeakSet()
-        if isinstance(source, redis.RedisCluster):
-            raise Invalid("source", link.NO_CLUSTER_CLIENT)
-        if isinstance(source, str):
-            if found := parse(source):
-                seeds, own = found
-                self.cluster, self._options = Cluster(seeds), {**self._options, **own}
-            else:
-                self._own[link.SERVER] = redis.Redis.from_url(source, **self._options)
-
-    def pool(self, address: Address) -> Any:
-        """The connections to one."""
-        if self._given is not None:
-            return self._given.connection_pool
-        if address not in self._own:
-            client = redis.Redis(host=address.host, port=address.port, **self._options)
-            self._own.setdefault(address, client)
-        return self._own[address].connection_pool
-
-    def close(self) -> None:
-        """Closes the connections, but not those of a client that was handed in."""
-        for client in self._own.values():
-            client.close()
-
-
-class OwnServers(Servers):
-    """The same servers, over one connection to each, beside the pools: for who reads all the time."""
-
-    def __init__(self, servers: Servers) -> None:
-        self._shared, self.cluster = servers, servers.cluster
-        self._own_pools: dict[Address, _OwnConnection] = {}
-
-    def pool(self, address: Address) -> Any:
-        """The connection to one."""
-        if address not in self._own_pools:
-            self._own_pools[address] = _OwnConnection(self._shared.pool(address))
-        return self._own_pools[address]
-
-    def close(self) -> None:
-        """Ends the connections. One that is used again is made anew."""
-        for pool in self._own_pools.values():
-            pool.close()
-
-
-class _OwnConnection:
-    """A connection that one has alone, made as those of a pool are."""
-
-    def __init__(self, pool: Any) -> None:
-        self._connection = pool.connection_class(**pool.connection_kwargs)
-
-    def get_connection(self) -> Any:
-        """The connection, connected."""
-        self._connection.connect()
-        return self._connection
-
-    def release(self, connection: Any) -> None:
-        """It stays whose it is."""
-
-    def close(self) -> None:
-        """Ends it."""
-        self._connection.disconnect()
