@@ -11,22 +11,22 @@
   KEYS[8]   as_lease        string  {ns:p}:node:<as_node>:lease
   KEYS[9]   expiry          zset    {ns:p}:expiry
   KEYS[10]  user            zset    {ns:p}:user:<user>:sessions
-  ARGV[1]   now_ms          integer; empty: the server's clock
+  ARGV[1]   now_ms          integer from 0; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   id              text
-  ARGV[5]   connection      text; empty: none
-  ARGV[6]   node            text; empty: none
-  ARGV[7]   new_connection  utf-8
-  ARGV[8]   new_node        utf-8; empty: none
+  ARGV[3]   bound_ms        integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[4]   id              text of 1 to 128 bytes
+  ARGV[5]   connection      text of up to 256 bytes; empty: none
+  ARGV[6]   node            text of up to 256 bytes; empty: none
+  ARGV[7]   new_connection  utf-8 of 1 to 256 bytes
+  ARGV[8]   new_node        utf-8 of up to 256 bytes; empty: none
   ARGV[9]   holder_id       text; empty: none
   ARGV[10]  holder_node     text; empty: none
   ARGV[11]  policy          word: refuse, takeover; default: refuse
-  ARGV[12]  user            text; empty: none
-  ARGV[13]  threshold       integer; default: 500; thousandths of ttl: extend when less is left
-  ARGV[14]  touch_ms        integer; default: 0; note no use when the last one is less than this ago
-  ARGV[15]  grace_ms        integer; default: 3600000
-  ARGV[16]  as_node         text; empty: none; the node that writes as the owner
+  ARGV[12]  user            text of up to 256 bytes; empty: none
+  ARGV[13]  threshold       integer from 1 to 1000; default: 500; thousandths of ttl: extend when less is left
+  ARGV[14]  touch_ms        integer from 0; default: 0; note no use when the last one is less than this ago
+  ARGV[15]  grace_ms        integer from 1; default: 3600000
+  ARGV[16]  as_node         text of up to 256 bytes; empty: none; the node that writes as the owner
   ARGV[17]  lease_id        8 bytes; empty: none; its lease
 
   Replies
@@ -39,9 +39,8 @@
     {"moved", new_id}                                         call again with it, once
     {"departed", place}                                       it has gone to that place
     {"frozen"}                                                the session is, or the one to take over from
-    {"taken", holder_id?}                                     the connection is another live session's: this one's;
-                                                              without it, as_node does not hold its lease, or is not the
-                                                              new node
+    {"fenced"}                                                as_node does not hold its lease, or is not the new node
+    {"taken", holder_id}                                      the connection is another live session's: this one's
     {"need", "routing", user, connection, node}               the user only where its index has to live longer
     {"need", "holder", holder_id, holder_node}                the connection points to this session
     {"need", "reap", id}                                      run reap for it: it has expired, and is in the way
@@ -90,7 +89,7 @@ if record.status == RECORD_MIGRATING then return { 'frozen' } end
 refusal = session_need(record, record.user, connection, node)
 if refusal then return refusal end
 local holder
-refusal, holder = session_holder(new_connection_key, new_connection, id, holder_id, holder_key, now)
+refusal, holder = session_holder('new_connection', new_connection_key, new_connection, id, holder_id, holder_key, now)
 if refusal and not (holder and takeover) then return refusal end
 if holder then
   if holder.status == RECORD_MIGRATING then return { 'frozen' } end

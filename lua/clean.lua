@@ -7,17 +7,18 @@
   KEYS[4]  connection    string  {ns:p}:connection:<connection>:session
   KEYS[5]  node          zset    {ns:p}:node:<node>:sessions
   KEYS[6]  migrations    zset    {ns:p}:migrations
-  ARGV[1]  now_ms        integer; empty: the server's clock
+  ARGV[1]  now_ms        integer from 0; empty: the server's clock
   ARGV[2]  task          8 bytes; of the migration
-  ARGV[3]  id            text
-  ARGV[4]  user          text; empty: none
-  ARGV[5]  connection    text; empty: none
-  ARGV[6]  node          text; empty: none
+  ARGV[3]  id            text of 1 to 128 bytes
+  ARGV[4]  user          text of up to 256 bytes; empty: none
+  ARGV[5]  connection    text of up to 256 bytes; empty: none
+  ARGV[6]  node          text of up to 256 bytes; empty: none
   ARGV[7]  what          word: copy, departed, deleted; a copy goes only when its source can no longer depart, and where
                          a session went to is forgotten only when its copy was thawed
-  ARGV[8]  until_ms      integer; default: 0; of a copy, the end of the freeze at its source under which it was made: one
-                         that was made under a later freeze may be about to become the session
-  ARGV[9]  tombstone_ms  integer; default: 30000; how long late calls still learn where it went, or that it was deleted
+  ARGV[8]  until_ms      integer from 0; default: 0; of a copy, the end of the freeze at its source under which it was
+                         made: one that was made under a later freeze may be about to become the session
+  ARGV[9]  tombstone_ms  integer from 1; default: 30000; how long late calls still learn where it went, or that it was
+                         deleted
 
   Replies
     {"ok"}

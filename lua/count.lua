@@ -5,10 +5,10 @@
 
   KEYS[1]   owner    zset   {ns:p}:<kind>:<owner>:sessions; kind is user or node
   KEYS[2]   expiry   zset   {ns:p}:expiry
-  KEYS[3+]  suspect  group  {ns:p}:session:<id>; at most 100; of those named before
-  ARGV[1]   now_ms   integer; empty: the server's clock
-  ARGV[2]   start    integer; default: 0; the rank to begin at: the next of the reply before
-  ARGV[3+]  suspect  group  id
+  KEYS[3+]  suspect  group  record string {ns:p}:session:<id>; at most 100; of those named before
+  ARGV[1]   now_ms   integer from 0; empty: the server's clock
+  ARGV[2]   start    integer from 0; default: 0; the rank to begin at: the next of the reply before
+  ARGV[3+]  suspect  group  id (text)
 
   Replies
     {"ok", live, next, id...}  next is the rank to go on at, 0 when the index is through; then at most 100 suspects

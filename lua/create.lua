@@ -1,34 +1,35 @@
 --[[
   create: make a session with its user, connection, node and expiry entries, all or none.
 
-  KEYS[1]   record         string  {ns:p}:session:<id>
-  KEYS[2]   expiry         zset    {ns:p}:expiry
-  KEYS[3]   user           zset    {ns:p}:user:<user>:sessions
-  KEYS[4]   connection     string  {ns:p}:connection:<connection>:session
-  KEYS[5]   node           zset    {ns:p}:node:<node>:sessions
-  KEYS[6]   holder_record  string  {ns:p}:session:<holder_id|id>
-  KEYS[7]   as_lease       string  {ns:p}:node:<as_node>:lease
-  KEYS[8+]  victim         group   {ns:p}:session:<id> {ns:p}:connection:<connection>:session
-                                   {ns:p}:node:<node>:sessions; at most 200; those to evict
-  ARGV[1]   now_ms         integer; empty: the server's clock
-  ARGV[2]   op_id          8 bytes; empty: none
-  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   id             utf-8
-  ARGV[5]   user           utf-8; empty: none
-  ARGV[6]   connection     utf-8; empty: none
-  ARGV[7]   node           utf-8; empty: none
-  ARGV[8]   holder_id      text; empty: none
-  ARGV[9]   status         word: active, suspended; default: active
-  ARGV[10]  ttl_ms         integer; at most 315360000000; default: 1800000
-  ARGV[11]  lifetime_ms    integer; 0: none; default: 0
-  ARGV[12]  grace_ms       integer; default: 3600000
-  ARGV[13]  tombstone_ms   integer; default: 30000
-  ARGV[14]  limit          integer; 0: none; default: 0
-  ARGV[15]  policy         word: reject, evict; default: reject
-  ARGV[16]  as_node        text; empty: none; the node that writes as the owner
-  ARGV[17]  lease_id       8 bytes; empty: none; its lease
-  ARGV[18]  entries        entries; empty: none
-  ARGV[19+] victim         group   id, connection, node
+  KEYS[1]    record         string  {ns:p}:session:<id>
+  KEYS[2]    expiry         zset    {ns:p}:expiry
+  KEYS[3]    user           zset    {ns:p}:user:<user>:sessions
+  KEYS[4]    connection     string  {ns:p}:connection:<connection>:session
+  KEYS[5]    node           zset    {ns:p}:node:<node>:sessions
+  KEYS[6]    holder_record  string  {ns:p}:session:<holder_id|id>
+  KEYS[7]    as_lease       string  {ns:p}:node:<as_node>:lease
+  KEYS[8+]   victim         group   record string {ns:p}:session:<id>,
+                                    connection string {ns:p}:connection:<connection>:session,
+                                    node zset {ns:p}:node:<node>:sessions; at most 200; those to evict
+  ARGV[1]    now_ms         integer from 0; empty: the server's clock
+  ARGV[2]    op_id          8 bytes; empty: none
+  ARGV[3]    bound_ms       integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[4]    id             utf-8 of 1 to 128 bytes
+  ARGV[5]    user           utf-8 of up to 256 bytes; empty: none
+  ARGV[6]    connection     utf-8 of up to 256 bytes; empty: none
+  ARGV[7]    node           utf-8 of up to 256 bytes; empty: none
+  ARGV[8]    holder_id      text; empty: none
+  ARGV[9]    status         word: active, suspended; default: active
+  ARGV[10]   ttl_ms         integer from 1 to 315360000000; default: 1800000
+  ARGV[11]   lifetime_ms    integer from 0; 0: none; default: 0
+  ARGV[12]   grace_ms       integer from 1; default: 3600000
+  ARGV[13]   tombstone_ms   integer from 1; default: 30000
+  ARGV[14]   limit          integer from 0 to 500; 0: none; default: 0
+  ARGV[15]   policy         word: reject, evict; default: reject
+  ARGV[16]   as_node        text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[17]   lease_id       8 bytes; empty: none; its lease
+  ARGV[18]   entries        entries of up to 15728640 bytes; empty: none
+  ARGV[19+]  victim         group   id (text), connection (text; empty: none), node (text; empty: none)
 
   Replies
     {"ok", version, created_at, expires_at, evicted_id...}
@@ -37,8 +38,8 @@
     {"exists"}                                  a live session has this id
     {"gone"}                                    this id was deleted, or left by a login, a moment ago
     {"moved", new_id}                           this id was rotated away a moment ago
-    {"taken", holder_id?}                       the connection is another live session's: this one's; without it,
-                                                as_node does not hold its lease, or is not the node
+    {"taken", holder_id}                        the connection is another live session's: this one's
+    {"fenced"}                                  as_node does not hold its lease, or is not the node
     {"departed", place}                         it has gone to that place
     {"limit", live}                             the user has that many sessions, and the policy is to reject
     {"need", "holder", holder_id, holder_node}  the connection points to this session
@@ -171,7 +172,7 @@ if not vacant then
   if not refusal then return { 'exists' } end
   if refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
   if record and record.kind == RECORD_DELETED then return { 'gone' } end
-  refusal = connection ~= '' and session_holder(connection_key, connection, id, holder_id, holder_key, now)
+  refusal = connection ~= '' and session_holder('connection', connection_key, connection, id, holder_id, holder_key, now)
   if refusal and refusal[2] ~= 'reap' then return refusal end
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
@@ -179,7 +180,7 @@ end
 if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure', now } end
 local fenced = lease_fence(as_lease_key, as_node, lease_id, node, now)
 if fenced then return fenced end
-local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, limit, evict, now)
+local victims, refusal = limit_admit(declared, 'user', user_key, expiry_key, user, id, limit, evict, now)
 -- What is reaped is reported with the session that was made: a create that is refused reaps nothing.
 if refusal or in_the_way then return refusal or in_the_way end
 

@@ -1,22 +1,25 @@
 --[[
   create_many: make many sessions at one instant, each as create makes it, if nothing is in its way.
 
-  KEYS[1]   expiry       zset     {ns:p}:expiry
-  KEYS[2+]  session      group    {ns:p}:session:<id> {ns:p}:user:<user>:sessions
-                                  {ns:p}:connection:<connection>:session {ns:p}:node:<node>:sessions; at most 100
-  ARGV[1]   now_ms        integer; empty: the server's clock
-  ARGV[2]   bound_ms      integer; empty: none; a time of the server's from before the call began
-  ARGV[3]   lifetime_ms   integer; 0: none; default: 0
-  ARGV[4]   grace_ms      integer; default: 3600000
-  ARGV[5]   tombstone_ms  integer; default: 30000
-  ARGV[6+]  session       group    id (utf-8), user (utf-8; empty: none), connection (utf-8; empty: none),
-                                  node (utf-8; empty: none), op_id (8 bytes; empty: none),
-                                  status (word: active, suspended; default: active),
-                                  ttl_ms (integer; at most 315360000000; default: 1800000), entries (entries; empty: none)
+  KEYS[1]   expiry        zset   {ns:p}:expiry
+  KEYS[2+]  session       group  record string {ns:p}:session:<id>, user zset {ns:p}:user:<user>:sessions,
+                                 connection string {ns:p}:connection:<connection>:session,
+                                 node zset {ns:p}:node:<node>:sessions; at most 100
+  ARGV[1]   now_ms        integer from 0; empty: the server's clock
+  ARGV[2]   bound_ms      integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[3]   lifetime_ms   integer from 0; 0: none; default: 0
+  ARGV[4]   grace_ms      integer from 1; default: 3600000
+  ARGV[5]   tombstone_ms  integer from 1; default: 30000
+  ARGV[6+]  session       group  id (utf-8 of 1 to 128 bytes), user (utf-8 of up to 256 bytes; empty: none),
+                                 connection (utf-8 of up to 256 bytes; empty: none),
+                                 node (utf-8 of up to 256 bytes; empty: none), op_id (8 bytes; empty: none),
+                                 status (word: active, suspended; default: active),
+                                 ttl_ms (integer from 1 to 315360000000; default: 1800000),
+                                 entries (entries of up to 15728640 bytes; empty: none)
 
   Replies
-    {"ok", created_at, place...}
-      All are made, at version 1 and last used at created_at, but those at these places in the group, from 1 on:
+    {"ok", created_at, position...}
+      All are made, at version 1 and last used at created_at, but those at these positions in the group, from 1 on:
       something is in their way, or foreign, or they are here already, or the call comes too late to tell. Run
       create for each of those, with its op_id, which answers what it is. A session expires its ttl after created_at, or its lifetime if that is shorter.
       How many sessions a user has is not looked at: where that has a limit, run create.

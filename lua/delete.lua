@@ -7,16 +7,17 @@
   KEYS[4]   connection    string  {ns:p}:connection:<connection>:session
   KEYS[5]   node          zset    {ns:p}:node:<node>:sessions
   KEYS[6]   as_lease      string  {ns:p}:node:<as_node>:lease
-  ARGV[1]   now_ms        integer; empty: the server's clock
+  ARGV[1]   now_ms        integer from 0; empty: the server's clock
   ARGV[2]   op_id         8 bytes; empty: none
-  ARGV[3]   id            text
-  ARGV[4]   user          text; empty: none
-  ARGV[5]   connection    text; empty: none
-  ARGV[6]   node          text; empty: none
-  ARGV[7]   tombstone_ms  integer; default: 30000
-  ARGV[8]   version       integer; empty: any; only at this version, and unless it is being migrated
-  ARGV[9]   new_id        utf-8; empty: none; what it is under from now on: the tombstone leads a later logout there
-  ARGV[10]  as_node       text; empty: none; the node that writes as the owner
+  ARGV[3]   id            text of 1 to 128 bytes
+  ARGV[4]   user          text of up to 256 bytes; empty: none
+  ARGV[5]   connection    text of up to 256 bytes; empty: none
+  ARGV[6]   node          text of up to 256 bytes; empty: none
+  ARGV[7]   tombstone_ms  integer from 1; default: 30000
+  ARGV[8]   version       integer from 0; empty: any; only at this version, and unless it is being migrated
+  ARGV[9]   new_id        utf-8 of 1 to 128 bytes; empty: none; what it is under from now on: the tombstone leads a
+                          later logout there
+  ARGV[10]  as_node       text of up to 256 bytes; empty: none; the node that writes as the owner
   ARGV[11]  lease_id      8 bytes; empty: none; its lease
 
   Replies
@@ -26,7 +27,7 @@
     {"moved", new_id}      call again with it, once
     {"conflict", version}  it is at another version than the one that was named
     {"frozen"}             it is being migrated, and a version was named
-    {"taken"}              as_node does not hold its lease, or not the session
+    {"fenced"}             as_node does not hold its lease, or not the session
     {"departed", place}    it has gone to that place
     {"need", "routing", user, connection, node}
     {"corrupt", key}

@@ -3,13 +3,14 @@
 
   KEYS[1]   expiry        zset   {ns:p}:expiry
   KEYS[2]   user          zset   {ns:p}:user:<user>:sessions
-  KEYS[3+]  session       group  {ns:p}:session:<id> {ns:p}:connection:<connection>:session
-                                {ns:p}:node:<node>:sessions; at most 200
-  ARGV[1]   now_ms        integer; empty: the server's clock
+  KEYS[3+]  session       group  record string {ns:p}:session:<id>,
+                                 connection string {ns:p}:connection:<connection>:session,
+                                 node zset {ns:p}:node:<node>:sessions; at most 200
+  ARGV[1]   now_ms        integer from 0; empty: the server's clock
   ARGV[2]   op_id         8 bytes; empty: none
-  ARGV[3]   user          text
-  ARGV[4]   tombstone_ms  integer; default: 30000
-  ARGV[5+]  session       group  id, connection, node
+  ARGV[3]   user          text of 1 to 256 bytes
+  ARGV[4]   tombstone_ms  integer from 1; default: 30000
+  ARGV[5+]  session       group  id (text), connection (text; empty: none), node (text; empty: none)
 
   Replies
     {"ok", removed, stale, corrupt, left, removed*id, stale*id, corrupt*id}

@@ -6,13 +6,13 @@
   KEYS[3]  user        zset    {ns:p}:user:<user>:sessions
   KEYS[4]  connection  string  {ns:p}:connection:<connection>:session
   KEYS[5]  node        zset    {ns:p}:node:<node>:sessions
-  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[1]  now_ms      integer from 0; empty: the server's clock
   ARGV[2]  task        8 bytes; of the migration
-  ARGV[3]  until_ms    integer; the end of the freeze, as freeze replied it: of another one the copy may be old
-  ARGV[4]  id          text
-  ARGV[5]  user        text; empty: none
-  ARGV[6]  connection  text; empty: none
-  ARGV[7]  node        text; empty: none
+  ARGV[3]  until_ms    integer from 0; the end of the freeze, as freeze replied it: of another one the copy may be old
+  ARGV[4]  id          text of 1 to 128 bytes
+  ARGV[5]  user        text of up to 256 bytes; empty: none
+  ARGV[6]  connection  text of up to 256 bytes; empty: none
+  ARGV[7]  node        text of up to 256 bytes; empty: none
 
   Replies
     {"ok", version}      the version that it left at

@@ -1,11 +1,11 @@
 --[[
   expired: read a page of the sessions that expired before a time, oldest first.
 
-  KEYS[1]  expiry     zset     {ns:p}:expiry
-  ARGV[1]  now_ms     integer; empty: the server's clock
-  ARGV[2]  before_ms  integer; empty: now; a later time counts as now
-  ARGV[3]  skip       integer; default: 0; how many of the oldest to pass over
-  ARGV[4]  limit      integer; at most 1000
+  KEYS[1]  expiry     zset  {ns:p}:expiry
+  ARGV[1]  now_ms     integer from 0; empty: the server's clock
+  ARGV[2]  before_ms  integer from 0; empty: now; a later time counts as now
+  ARGV[3]  skip       integer from 0; default: 0; how many of the oldest to pass over
+  ARGV[4]  limit      integer from 1 to 1000
 
   Replies
     {"ok", (id, expires_at)...}

@@ -3,13 +3,14 @@
 
   KEYS[1]  record      string  {ns:p}:session:<id>
   KEYS[2]  migrations  zset    {ns:p}:migrations
-  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[1]  now_ms      integer from 0; empty: the server's clock
   ARGV[2]  task        8 bytes; of the migration
-  ARGV[3]  id          text
-  ARGV[4]  place       utf-8; empty: none; where it is going
-  ARGV[5]  new_node    utf-8; empty: none, it keeps its own; the node that it goes to there: for whoever goes on with it
-  ARGV[6]  freeze_ms   integer; default: 30000; how long it is frozen, if nothing ends that before
-  ARGV[7]  grace_ms    integer; default: 3600000
+  ARGV[3]  id          text of 1 to 128 bytes
+  ARGV[4]  place       utf-8 of up to 256 bytes; empty: none; where it is going
+  ARGV[5]  new_node    utf-8 of up to 256 bytes; empty: none, it keeps its own; the node that it goes to there: for
+                       whoever goes on with it
+  ARGV[6]  freeze_ms   integer from 1; default: 30000; how long it is frozen, if nothing ends that before
+  ARGV[7]  grace_ms    integer from 1; default: 3600000
 
   Replies
     {"ok", frozen_until, record}  the session as it was before

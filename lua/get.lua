@@ -2,7 +2,7 @@
   get: read one live session.
 
   KEYS[1]  record  string  {ns:p}:session:<id>
-  ARGV[1]  now_ms  integer; empty: the server's clock
+  ARGV[1]  now_ms  integer from 0; empty: the server's clock
 
   Replies
     {"ok", record}

@@ -5,17 +5,17 @@
   KEYS[1]  nodes     zset    {ns:p}:nodes
   KEYS[2]  lease     string  {ns:p}:node:<node>:lease
   KEYS[3]  kept      zset    {ns:p}:nodes:kept; until when each is listed
-  ARGV[1]  now_ms    integer; empty: the server's clock
+  ARGV[1]  now_ms    integer from 0; empty: the server's clock
   ARGV[2]  lease_id  8 bytes; made by the holder, for this lease alone
-  ARGV[3]  node      utf-8
-  ARGV[4]  lease_ms  integer; default: 15000; how long it is held from now
-  ARGV[5]  keep_ms   integer; default: 86400000; how long a node is listed when its lease has run out
+  ARGV[3]  node      utf-8 of 1 to 256 bytes
+  ARGV[4]  lease_ms  integer from 1; default: 15000; how long it is held from now
+  ARGV[5]  keep_ms   integer from 1; default: 86400000; how long a node is listed when its lease has run out
   ARGV[6]  want      word: register, renew, release
 
   Replies
-    {"ok", deadline}     a lease that is released ends now, or ended then
-    {"taken", deadline}  another lease of this node is held until then
-    {"missing"}          this lease has run out, or is not the node's
+    {"ok", deadline}      a lease that is released ends now, or ended then
+    {"leased", deadline}  another lease of this node is held until then
+    {"lapsed"}            this lease has run out, or is not the node's
     {"corrupt", key}
   Writes: all of the keys, or nothing. Nodes that were listed for as long as each of them wanted go, 100 at a time.
   Again:  the same state, by the time of the last; a release answers the same.
@@ -36,10 +36,10 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 local over = typed_call('ZRANGEBYSCORE', kept_key, '-inf', now, 'LIMIT', '0', '100')
 if over.err then return { 'corrupt', 'kept' } end
 if want == 'register' then
-  if held and holder ~= lease then return { 'taken', deadline } end
-  if holder == lease and not held then return { 'missing' } end
+  if held and holder ~= lease then return { 'leased', deadline } end
+  if holder == lease and not held then return { 'lapsed' } end
 elseif holder ~= lease or (want == 'renew' and not held) then
-  return { 'missing' }
+  return { 'lapsed' }
 end
 
 deadline = want == 'release' and math.min(deadline, now) or now + length

@@ -1,60 +1,65 @@
 --[[
   import: bring in a session of another store, with its version, times and deadline.
 
-  KEYS[1]   record          string  {ns:p}:session:<id>
-  KEYS[2]   expiry          zset    {ns:p}:expiry
-  KEYS[3]   user            zset    {ns:p}:user:<user>:sessions
-  KEYS[4]   connection      string  {ns:p}:connection:<connection>:session
-  KEYS[5]   node            zset    {ns:p}:node:<node>:sessions
-  KEYS[6]   new_user        zset    {ns:p}:user:<new_user>:sessions
-  KEYS[7]   new_connection  string  {ns:p}:connection:<new_connection>:session
-  KEYS[8]   new_node        zset    {ns:p}:node:<new_node>:sessions
-  KEYS[9]   holder_record   string  {ns:p}:session:<holder_id|id>
-  KEYS[10]  migrations      zset    {ns:p}:migrations
-  KEYS[11+] victim          group   {ns:p}:session:<id> {ns:p}:connection:<connection>:session
-                                    {ns:p}:node:<node>:sessions; at most 200; those to evict
-  ARGV[1]   now_ms          integer; empty: the server's clock
-  ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   id              utf-8
-  ARGV[5]   user            text; empty: none; this and the next two as they are here, if the session is
-  ARGV[6]   connection      text; empty: none
-  ARGV[7]   node            text; empty: none
-  ARGV[8]   version         integer
-  ARGV[9]   new_user        utf-8; empty: none
-  ARGV[10]  new_connection  utf-8; empty: none
-  ARGV[11]  new_node        utf-8; empty: none
-  ARGV[12]  holder_id       text; empty: none
-  ARGV[13]  status          word: active, suspended
-  ARGV[14]  created_at_ms   integer
-  ARGV[15]  last_active_ms  integer
-  ARGV[16]  expires_at_ms   integer
-  ARGV[17]  deadline_ms     integer; 0: none
-  ARGV[18]  ttl_ms          integer; at most 315360000000
-  ARGV[19]  operations      32 bytes; the ids of its last four changes, newest first
-  ARGV[20]  replaces        integer; empty: any older one; the version to replace, 0: none
-  ARGV[21]  grace_ms        integer; default: 3600000
-  ARGV[22]  entries         entries; empty: none
-  ARGV[23]  task            8 bytes; empty: none; of the migration by which it comes: a copy, frozen until it is thawed
-  ARGV[24]  until_ms        integer; empty: none; the end of the freeze at its source: a later one brings a newer copy
-  ARGV[25]  place           utf-8; empty: none; where it comes from
-  ARGV[26]  hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its client is
-                            to connect there: no new_connection, suspended, and that is one version more
-  ARGV[27]  login_limit     integer; 0: none; default: 0; of a login: how many sessions new_user may have, if this is one more
-  ARGV[28]  login_policy    word: reject, evict; default: reject
-  ARGV[29]  tombstone_ms    integer; default: 30000
-  ARGV[30+] victim          group   id, connection, node
+  KEYS[1]    record          string  {ns:p}:session:<id>
+  KEYS[2]    expiry          zset    {ns:p}:expiry
+  KEYS[3]    user            zset    {ns:p}:user:<user>:sessions
+  KEYS[4]    connection      string  {ns:p}:connection:<connection>:session
+  KEYS[5]    node            zset    {ns:p}:node:<node>:sessions
+  KEYS[6]    new_user        zset    {ns:p}:user:<new_user>:sessions
+  KEYS[7]    new_connection  string  {ns:p}:connection:<new_connection>:session
+  KEYS[8]    new_node        zset    {ns:p}:node:<new_node>:sessions
+  KEYS[9]    holder_record   string  {ns:p}:session:<holder_id|id>
+  KEYS[10]   migrations      zset    {ns:p}:migrations
+  KEYS[11+]  victim          group   record string {ns:p}:session:<id>,
+                                     connection string {ns:p}:connection:<connection>:session,
+                                     node zset {ns:p}:node:<node>:sessions; at most 200; those to evict
+  ARGV[1]    now_ms          integer from 0; empty: the server's clock
+  ARGV[2]    op_id           8 bytes; empty: none
+  ARGV[3]    bound_ms        integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[4]    id              utf-8 of 1 to 128 bytes
+  ARGV[5]    user            text of up to 256 bytes; empty: none; this and the next two as they are here, if the
+                             session is
+  ARGV[6]    connection      text of up to 256 bytes; empty: none
+  ARGV[7]    node            text of up to 256 bytes; empty: none
+  ARGV[8]    version         integer from 1
+  ARGV[9]    new_user        utf-8 of up to 256 bytes; empty: none
+  ARGV[10]   new_connection  utf-8 of up to 256 bytes; empty: none
+  ARGV[11]   new_node        utf-8 of up to 256 bytes; empty: none
+  ARGV[12]   holder_id       text; empty: none
+  ARGV[13]   status          word: active, suspended
+  ARGV[14]   created_at_ms   integer from 0
+  ARGV[15]   last_active_ms  integer from 0
+  ARGV[16]   expires_at_ms   integer from 0
+  ARGV[17]   deadline_ms     integer from 0; 0: none
+  ARGV[18]   ttl_ms          integer from 1 to 315360000000
+  ARGV[19]   operations      32 bytes; the ids of its last four changes, newest first
+  ARGV[20]   replaces        integer from 0; empty: any older one; the version to replace, 0: none
+  ARGV[21]   grace_ms        integer from 1; default: 3600000
+  ARGV[22]   entries         entries of up to 15728640 bytes; empty: none
+  ARGV[23]   task            8 bytes; empty: none; of the migration by which it comes: a copy, frozen until it is thawed
+  ARGV[24]   until_ms        integer from 0; empty: none; the end of the freeze at its source: a later one brings a
+                             newer copy
+  ARGV[25]   place           utf-8 of up to 256 bytes; empty: none; where it comes from
+  ARGV[26]   hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its
+                             client is to connect there: no new_connection, suspended, and that is one version more
+  ARGV[27]   login_limit     integer from 0 to 500; 0: none; default: 0; of a login: how many sessions new_user may
+                             have, if this is one more
+  ARGV[28]   login_policy    word: reject, evict; default: reject
+  ARGV[29]   tombstone_ms    integer from 1; default: 30000
+  ARGV[30+]  victim          group   id (text), connection (text; empty: none), node (text; empty: none)
 
   Replies
     {"ok", version, evicted_id...}
     {"unchanged", version}                      it is here already; the times of its use are not compared
     {"unsure", now}                             whether it has happened is not known; nothing was written now
-    {"missing"}                                 it has expired by now, or what it is to replace is not here
+    {"expired"}                                 what is to be imported has expired by the server's clock
+    {"missing"}                                 no live session is here that it could replace
     {"conflict", version}                       another session, or a version that it does not replace, is here
     {"gone"}                                    this id was deleted here a moment ago
     {"moved", new_id}                           this id was rotated away here a moment ago
     {"departed", place}                         it has gone from here to that place
-    {"taken", holder_id}                        the connection is another live session's
+    {"taken", holder_id}                        the connection is another live session's: this one's
     {"frozen"}
     {"limit", live}                             the user has that many sessions, and the policy is to reject
     {"need", "routing", user, connection, node}
@@ -81,7 +86,8 @@ if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key,
+  prefix = 'new_' }
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
@@ -122,7 +128,7 @@ if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.ver
 -- A copy is known by its task.
 local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
 if unsure then return unsure end
-if new.expires_at <= now then return { 'missing' } end
+if new.expires_at <= now then return { 'expired' } end
 -- It was here before and comes back: what says where it went is needed by nobody.
 if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)
@@ -146,7 +152,7 @@ else
   refusal = session_need(old, user, connection, node)
 end
 if not refusal and new.connection ~= '' and not (old and old.connection == new.connection) then
-  refusal = session_holder(new_connection_key, new.connection, id, holder_id, holder_key, now)
+  refusal = session_holder('new_connection', new_connection_key, new.connection, id, holder_id, holder_key, now)
 end
 -- An import that is refused reaps nothing.
 if not refusal and old and old.expires_at <= now then return { 'need', 'reap', id } end
@@ -154,7 +160,7 @@ if not refusal and old then refusal = session_foreign(keys, old) or session_fore
 if refusal then return refusal end
 local victims = {}
 if not old or old.user ~= new.user then
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new.user, id, limit, evict, now)
+  victims, refusal = limit_admit(declared, 'new_user', new_user_key, expiry_key, new.user, id, limit, evict, now)
   if refusal then return refusal end
 end
 if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end

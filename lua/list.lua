@@ -3,17 +3,18 @@
   entries that lead nowhere.
 
   KEYS[1]   owner    zset   {ns:p}:<kind>:<owner>:sessions
-  KEYS[2+]  session  group  {ns:p}:session:<id>; at most 500; all entries of the page, in order
-  ARGV[1]   now_ms   integer; empty: the server's clock
+  KEYS[2+]  session  group  record string {ns:p}:session:<id>; at most 500; all entries of the page, in order
+  ARGV[1]   now_ms   integer from 0; empty: the server's clock
   ARGV[2]   kind     word: user, node
-  ARGV[3]   owner    text; the user or node
-  ARGV[4]   from_ms  integer; default: 0; the score from which on the page was read
-  ARGV[5]   skip     integer; default: 0; how many of the entries from there on come before the page
-  ARGV[6]   page     integer; at most 500; how many entries the page has, if there are so many
+  ARGV[3]   owner    text of 1 to 256 bytes; the user or node
+  ARGV[4]   from_ms  integer from 0; default: 0; the score from which on the page was read
+  ARGV[5]   skip     integer from 0; default: 0; how many of the entries from there on come before the page
+  ARGV[6]   page     integer from 1 to 500; how many entries the page has, if there are so many
   ARGV[7]   changed  word: refuse, part; default: refuse; of a page that has changed since it was read: part: reply its
                      beginning, as far as it is declared
-  ARGV[8]   bytes    integer; default: 2097152; how many bytes of records the reply has at most, but for one record
-  ARGV[9+]  session  group  id
+  ARGV[8]   bytes    integer from 1; default: 2097152; how many bytes of records the reply has at most, but for one
+                     record
+  ARGV[9+]  session  group  id (text)
 
   Replies
     {"ok", dropped, (id, record)...}             the live sessions in the order of the page

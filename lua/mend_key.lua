@@ -4,13 +4,13 @@
 
   KEYS[1]  target    string  {ns:p}:<name>; of any type
   KEYS[2]  aside     string  {ns:p}:aside:<name>
-  ARGV[1]  now_ms    integer; empty: the server's clock
+  ARGV[1]  now_ms    integer from 0; empty: the server's clock
   ARGV[2]  want      word: tell, mend
   ARGV[3]  name      text; of the key behind its tag
   ARGV[4]  type      word: string, zset, stream, any; what it has to be
-  ARGV[5]  until_ms  integer; when it is to go if it has no TTL; past: in a moment
+  ARGV[5]  until_ms  integer from 0; when it is to go if it has no TTL; past: in a moment
   ARGV[6]  found     text; empty: nothing is broken; the SHA-1 of the string that is, in hex digits
-  ARGV[7]  aside_ms  integer; default: 604800000; how long it is kept aside
+  ARGV[7]  aside_ms  integer from 1; default: 604800000; how long it is kept aside
 
   Replies
     {"ok", wrong...}  what is wrong, or was until now: "value", it is of a foreign type or broken; else "ttl", it has none

@@ -5,10 +5,11 @@
   KEYS[1]  nodes    zset    {ns:p}:nodes
   KEYS[2]  lease    string  {ns:p}:node:<node>:lease
   KEYS[3]  kept     zset    {ns:p}:nodes:kept
-  ARGV[1]  now_ms   integer; empty: the server's clock
+  ARGV[1]  now_ms   integer from 0; empty: the server's clock
   ARGV[2]  want     word: tell, mend
-  ARGV[3]  node     text
-  ARGV[4]  keep_ms  integer; default: 86400000; how long it is listed when its lease has run out, where nothing says that
+  ARGV[3]  node     text of 1 to 256 bytes
+  ARGV[4]  keep_ms  integer from 1; default: 86400000; how long it is listed when its lease has run out, where nothing
+                    says that
 
   Replies
     {"ok", wrong...}  what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score; short, it

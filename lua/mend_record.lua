@@ -8,14 +8,14 @@
   KEYS[4]  connection  string  {ns:p}:connection:<connection>:session
   KEYS[5]  node        zset    {ns:p}:node:<node>:sessions
   KEYS[6]  aside       string  {ns:p}:aside:<id>
-  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[1]  now_ms      integer from 0; empty: the server's clock
   ARGV[2]  want        word: tell, mend
-  ARGV[3]  id          text
-  ARGV[4]  user        text; empty: none
-  ARGV[5]  connection  text; empty: none
-  ARGV[6]  node        text; empty: none
+  ARGV[3]  id          text of 1 to 128 bytes
+  ARGV[4]  user        text of up to 256 bytes; empty: none
+  ARGV[5]  connection  text of up to 256 bytes; empty: none
+  ARGV[6]  node        text of up to 256 bytes; empty: none
   ARGV[7]  found       text; empty: something of a foreign type; the SHA-1 of what was found, in hex digits
-  ARGV[8]  aside_ms    integer; default: 604800000; how long it is kept aside
+  ARGV[8]  aside_ms    integer from 1; default: 604800000; how long it is kept aside
 
   Replies
     {"ok", wrong...}  "record" if what was found is there, or was until now

@@ -3,21 +3,21 @@
   where the record is a session's that has it, its entry has to be there, and where it is not, none may be. The record of
   a session is written only where another has its connection.
 
-  KEYS[1]  record      string  {ns:p}:session:<id>
-  KEYS[2]  expiry      zset    {ns:p}:expiry
-  KEYS[3]  user        zset    {ns:p}:user:<user>:sessions
-  KEYS[4]  connection  string  {ns:p}:connection:<connection>:session
-  KEYS[5]  node        zset    {ns:p}:node:<node>:sessions
-  KEYS[6]  migrations  zset    {ns:p}:migrations
-  KEYS[7]  holder      string  {ns:p}:session:<holder_id|id>
-  ARGV[1]  now_ms      integer; empty: the server's clock
-  ARGV[2]  want        word: tell, mend
-  ARGV[3]  id          text
-  ARGV[4]  user        text; empty: none
-  ARGV[5]  connection  text; empty: none
-  ARGV[6]  node        text; empty: none
-  ARGV[7]  holder_id   text; empty: none; the session that the connection points to
-  ARGV[8]  grace_ms    integer; default: 3600000
+  KEYS[1]  record         string  {ns:p}:session:<id>
+  KEYS[2]  expiry         zset    {ns:p}:expiry
+  KEYS[3]  user           zset    {ns:p}:user:<user>:sessions
+  KEYS[4]  connection     string  {ns:p}:connection:<connection>:session
+  KEYS[5]  node           zset    {ns:p}:node:<node>:sessions
+  KEYS[6]  migrations     zset    {ns:p}:migrations
+  KEYS[7]  holder_record  string  {ns:p}:session:<holder_id|id>
+  ARGV[1]  now_ms         integer from 0; empty: the server's clock
+  ARGV[2]  want           word: tell, mend
+  ARGV[3]  id             text of 1 to 128 bytes
+  ARGV[4]  user           text of up to 256 bytes; empty: none
+  ARGV[5]  connection     text of up to 256 bytes; empty: none
+  ARGV[6]  node           text of up to 256 bytes; empty: none
+  ARGV[7]  holder_id      text; empty: none; the session that the connection points to
+  ARGV[8]  grace_ms       integer from 1; default: 3600000
 
   Replies
     {"ok", wrong...}        what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score; short,
@@ -95,7 +95,7 @@ elseif connection ~= '' and not pointer then
 elseif connection ~= '' then
   if pointer ~= holder_id then return { 'need', 'holder', pointer } end
   local holder, unread = record_find_head(holder_key)
-  if unread then return { 'corrupt', 'holder' } end
+  if unread then return { 'corrupt', 'holder_record' } end
   local has_it = holder and holder.kind == RECORD_LIVE and holder.connection == connection
   -- One that has expired gives way to one that lives.
   local keeps_it = has_it and (holder.expires_at > now or live.expires_at <= now)

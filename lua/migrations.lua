@@ -2,9 +2,9 @@
   migrations: read the sessions that are on their way among a page of the list, and drop the entries of others.
 
   KEYS[1]   migrations  zset   {ns:p}:migrations
-  KEYS[2+]  session     group  {ns:p}:session:<id>; at most 200
-  ARGV[1]   now_ms      integer; empty: the server's clock
-  ARGV[2+]  session     group  id
+  KEYS[2+]  session     group  record string {ns:p}:session:<id>; at most 200
+  ARGV[1]   now_ms      integer from 0; empty: the server's clock
+  ARGV[2+]  session     group  id (text)
 
   Replies
     {"ok", dropped, (id, record)...}  frozen, departed and not cleaned up, or deleted while incoming; each without

@@ -2,14 +2,14 @@
   nodes: tell how the leases of a page of the registered nodes stand. The list has a node by the end of its lease, and
   only the lease itself tells whether it is held.
 
-  KEYS[1]   nodes   zset     {ns:p}:nodes
-  KEYS[2+]  listed  group    {ns:p}:node:<node>:lease; at most 500
-  ARGV[1]   now_ms  integer; empty: the server's clock
-  ARGV[2+]  listed  group    node (text)
+  KEYS[1]   nodes   zset   {ns:p}:nodes
+  KEYS[2+]  listed  group  lease string {ns:p}:node:<node>:lease; at most 500
+  ARGV[1]   now_ms  integer from 0; empty: the server's clock
+  ARGV[2+]  listed  group  node (text)
 
   Replies
     {"ok", (node, deadline, lease)...}  held or lapsed; one that was forgotten meanwhile is left out
-    {"corrupt", key}
+    {"corrupt", key, node?}             the node if it is its lease
   Writes: nothing.
   Again:  reads again.
   Uses:   args, clock, typed, lease
@@ -28,7 +28,7 @@ local reply = { 'ok' }
 for at, ended in ipairs(ends) do
   local lease_key, node = KEYS[at + 1], ARGV[at + 1]
   local _, deadline, held, foreign = lease_read(lease_key, now)
-  if foreign then return { 'corrupt', 'lease' } end
+  if foreign then return { 'corrupt', 'listed_lease', node } end
   -- A lease may be forgotten before its node is, which is listed as long as others keep it.
   deadline = deadline or ended and tonumber(ended)
   if deadline then

@@ -7,23 +7,23 @@
   KEYS[4]   connection       string  {ns:p}:connection:<connection>:session
   KEYS[5]   node             zset    {ns:p}:node:<node>:sessions
   KEYS[6]   as_lease         string  {ns:p}:node:<as_node>:lease
-  ARGV[1]   now_ms           integer; empty: the server's clock
+  ARGV[1]   now_ms           integer from 0; empty: the server's clock
   ARGV[2]   op_id            8 bytes; empty: none
-  ARGV[3]   bound_ms         integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   id               text
-  ARGV[5]   user             text; empty: none
-  ARGV[6]   connection       text; empty: none
-  ARGV[7]   node             text; empty: none
-  ARGV[8]   version          integer; empty: any
+  ARGV[3]   bound_ms         integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[4]   id               text of 1 to 128 bytes
+  ARGV[5]   user             text of up to 256 bytes; empty: none
+  ARGV[6]   connection       text of up to 256 bytes; empty: none
+  ARGV[7]   node             text of up to 256 bytes; empty: none
+  ARGV[8]   version          integer from 1; empty: any
   ARGV[9]   status           word: active, suspended; empty: as it is
-  ARGV[10]  ttl_ms           integer; at most 315360000000; empty: as it is
-  ARGV[11]  new_lifetime_ms  integer; 0: none; empty: the deadline stays; how long it lives at most from now on
-  ARGV[12]  threshold        integer; default: 500; thousandths of ttl: extend when less is left
-  ARGV[13]  touch_ms         integer; default: 0; note no use when the last one is less than this ago
-  ARGV[14]  grace_ms         integer; default: 3600000
-  ARGV[15]  entries_bytes    integer; at most 15728640; default: 262144; the most that all entries may take
-  ARGV[16]  entries_most     integer; default: 1024; how many entries there may be at most, and how many changes
-  ARGV[17]  as_node          text; empty: none; the node that writes as the owner
+  ARGV[10]  ttl_ms           integer from 1 to 315360000000; empty: as it is
+  ARGV[11]  new_lifetime_ms  integer from 0; 0: none; empty: the deadline stays; how long it lives at most from now on
+  ARGV[12]  threshold        integer from 1 to 1000; default: 500; thousandths of ttl: extend when less is left
+  ARGV[13]  touch_ms         integer from 0; default: 0; note no use when the last one is less than this ago
+  ARGV[14]  grace_ms         integer from 1; default: 3600000
+  ARGV[15]  entries_bytes    integer from 0 to 15728640; default: 262144; the most that all entries may take
+  ARGV[16]  entries_most     integer from 0; default: 1024; how many entries there may be at most, and how many changes
+  ARGV[17]  as_node          text of up to 256 bytes; empty: none; the node that writes as the owner
   ARGV[18]  lease_id         8 bytes; empty: none; its lease
   ARGV[19]  changes          entries; empty: none; an empty value removes
 
@@ -36,7 +36,7 @@
     {"moved", new_id}                                  call again with it, once
     {"departed", place}                                it has gone to that place
     {"frozen"}
-    {"taken"}                                          as_node does not hold its lease, or not the session
+    {"fenced"}                                         as_node does not hold its lease, or not the session
     {"conflict", version}                              the session moved on
     {"large", bytes, entries}                          the entries would take that many bytes, and be so many
     {"need", "routing", user, connection, node}        asked only where the times touch the indexes, or

@@ -3,13 +3,14 @@
   caller has read before: what has expired is not changed any more. What is corrupt is set aside, for somebody to look
   at, so that nobody comes by it again.
 
-  KEYS[1]   expiry   zset   {ns:p}:expiry
-  KEYS[2+]  session  group  {ns:p}:session:<id> {ns:p}:user:<user>:sessions
-                           {ns:p}:connection:<connection>:session {ns:p}:node:<node>:sessions
-                           {ns:p}:aside:<id>; at most 200
-  ARGV[1]   now_ms   integer; empty: the server's clock
-  ARGV[2]   aside_ms integer; default: 604800000; how long what is corrupt is kept aside
-  ARGV[3+]  session  group  id, user, connection, node, expires_at_ms (integer; default: 0)
+  KEYS[1]   expiry    zset   {ns:p}:expiry
+  KEYS[2+]  session   group  record string {ns:p}:session:<id>, user zset {ns:p}:user:<user>:sessions,
+                             connection string {ns:p}:connection:<connection>:session,
+                             node zset {ns:p}:node:<node>:sessions, aside string {ns:p}:aside:<id>; at most 200
+  ARGV[1]   now_ms    integer from 0; empty: the server's clock
+  ARGV[2]   aside_ms  integer from 1; default: 604800000; how long what is corrupt is kept aside
+  ARGV[3+]  session   group  id (text), user (text; empty: none), connection (text; empty: none),
+                             node (text; empty: none), expires_at_ms (integer from 0; default: 0)
 
   Replies
     {"ok", removed, stale, corrupt, dropped, left, removed*id, stale*id, corrupt*id}

@@ -2,25 +2,25 @@
   recover: give a batch of a node's sessions to another node: of one that is dead, or that is drained. Each is checked
   again. It loses its connection and is suspended, with some time at least for its client to come back.
 
-  KEYS[1]   nodes         zset    {ns:p}:nodes
-  KEYS[2]   lease         string  {ns:p}:node:<node>:lease
-  KEYS[3]   new_lease     string  {ns:p}:node:<new_node>:lease
-  KEYS[4]   expiry        zset    {ns:p}:expiry
-  KEYS[5]   node          zset    {ns:p}:node:<node>:sessions
-  KEYS[6]   new_node      zset    {ns:p}:node:<new_node>:sessions
-  KEYS[7]   kept          zset    {ns:p}:nodes:kept
-  KEYS[8+]  session       group   {ns:p}:session:<id> {ns:p}:user:<user>:sessions
-                                  {ns:p}:connection:<connection>:session; at most 200
-  ARGV[1]   now_ms        integer; empty: the server's clock
-  ARGV[2]   op_id         8 bytes; empty: none
-  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   node          text
-  ARGV[5]   new_node      utf-8; another one
-  ARGV[6]   lease_id      8 bytes; empty: any; the lease that the new node has to hold
-  ARGV[7]   when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
-  ARGV[8]   reconnect_ms  integer; default: 60000; how long a session has left at least, but for its deadline
-  ARGV[9]   grace_ms      integer; default: 3600000
-  ARGV[10+]  session       group   id, user, connection
+  KEYS[1]    nodes         zset    {ns:p}:nodes
+  KEYS[2]    lease         string  {ns:p}:node:<node>:lease
+  KEYS[3]    new_lease     string  {ns:p}:node:<new_node>:lease
+  KEYS[4]    expiry        zset    {ns:p}:expiry
+  KEYS[5]    node          zset    {ns:p}:node:<node>:sessions
+  KEYS[6]    new_node      zset    {ns:p}:node:<new_node>:sessions
+  KEYS[7]    kept          zset    {ns:p}:nodes:kept
+  KEYS[8+]   session       group   record string {ns:p}:session:<id>, user zset {ns:p}:user:<user>:sessions,
+                                   connection string {ns:p}:connection:<connection>:session; at most 200
+  ARGV[1]    now_ms        integer from 0; empty: the server's clock
+  ARGV[2]    op_id         8 bytes; empty: none
+  ARGV[3]    bound_ms      integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[4]    node          text of 1 to 256 bytes
+  ARGV[5]    new_node      utf-8 of 1 to 256 bytes; another one
+  ARGV[6]    lease_id      8 bytes; empty: any; the lease that the new node has to hold
+  ARGV[7]    when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
+  ARGV[8]    reconnect_ms  integer from 1; default: 60000; how long a session has left at least, but for its deadline
+  ARGV[9]    grace_ms      integer from 1; default: 3600000
+  ARGV[10+]  session       group   id (text), user (text; empty: none), connection (text; empty: none)
 
   Replies
     {"ok", recovered, stale, frozen, corrupt, left, recovered*(id, version), stale*id, frozen*id, corrupt*id}
@@ -28,9 +28,9 @@
       One that has expired is left to the reaper and in none, nor is one that is no longer the node's.
       Left: so many at the end of the group were not looked at, for those before were large; call
       again for them.
-    {"unsure", now}      whether it has happened is not known; nothing was written now
-    {"taken", deadline}  the node holds its lease until then
-    {"missing"}          the new node does not hold its lease: nobody would find the sessions there again
+    {"unsure", now}       whether it has happened is not known; nothing was written now
+    {"leased", deadline}  the node holds its lease until then
+    {"lapsed"}            the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
   Writes: all of the keys of each session that it moves; nodes, kept and lease when the node has no session left.
   Events: recovered.
@@ -63,9 +63,9 @@ local new_id, _, new_held, new_foreign = lease_read(new_lease_key, now)
 if new_foreign then return { 'corrupt', 'new_lease' } end
 local refusal
 if held and not always then
-  refusal = { 'taken', deadline }
+  refusal = { 'leased', deadline }
 elseif not new_held or new_id ~= (own_lease or new_id) then
-  refusal = { 'missing' }
+  refusal = { 'lapsed' }
 end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end

@@ -1,23 +1,23 @@
 --[[
   refresh: note that a live session is used, and extend it when enough of its idle time is gone.
 
-  KEYS[1]   record       string  {ns:p}:session:<id>
-  KEYS[2]   expiry       zset    {ns:p}:expiry
-  KEYS[3]   user         zset    {ns:p}:user:<user>:sessions
-  KEYS[4]   connection   string  {ns:p}:connection:<connection>:session
-  KEYS[5]   node         zset    {ns:p}:node:<node>:sessions
-  KEYS[6]   as_lease     string  {ns:p}:node:<as_node>:lease
-  ARGV[1]   now_ms       integer; empty: the server's clock
-  ARGV[2]   id           text
-  ARGV[3]   user         text; empty: none
-  ARGV[4]   connection   text; empty: none
-  ARGV[5]   node         text; empty: none
-  ARGV[6]   threshold    integer; default: 500; thousandths of ttl: extend when less is left
-  ARGV[7]   touch_ms     integer; default: 0; write nothing when the last use is less than this ago
-  ARGV[8]   grace_ms     integer; default: 3600000
-  ARGV[9]   want         word: times, record; default: times
-  ARGV[10]  as_node      text; empty: none; the node that writes as the owner
-  ARGV[11]  lease_id     8 bytes; empty: none; its lease
+  KEYS[1]   record      string  {ns:p}:session:<id>
+  KEYS[2]   expiry      zset    {ns:p}:expiry
+  KEYS[3]   user        zset    {ns:p}:user:<user>:sessions
+  KEYS[4]   connection  string  {ns:p}:connection:<connection>:session
+  KEYS[5]   node        zset    {ns:p}:node:<node>:sessions
+  KEYS[6]   as_lease    string  {ns:p}:node:<as_node>:lease
+  ARGV[1]   now_ms      integer from 0; empty: the server's clock
+  ARGV[2]   id          text of 1 to 128 bytes
+  ARGV[3]   user        text of up to 256 bytes; empty: none
+  ARGV[4]   connection  text of up to 256 bytes; empty: none
+  ARGV[5]   node        text of up to 256 bytes; empty: none
+  ARGV[6]   threshold   integer from 1 to 1000; default: 500; thousandths of ttl: extend when less is left
+  ARGV[7]   touch_ms    integer from 0; default: 0; write nothing when the last use is less than this ago
+  ARGV[8]   grace_ms    integer from 1; default: 3600000
+  ARGV[9]   want        word: times, record; default: times
+  ARGV[10]  as_node     text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[11]  lease_id    8 bytes; empty: none; its lease
 
   Replies
     {"ok", version, last_active, expires_at, record?}         the record if wanted
@@ -27,7 +27,7 @@
     {"moved", new_id}                                         call again with it, once
     {"departed", place}                                       it has gone to that place
     {"frozen"}
-    {"taken"}                                                 as_node does not hold its lease, or not the session
+    {"fenced"}                                                as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}               asked only when the TTLs of the keys come near
     {"corrupt", key}
   Writes: record; expiry when it extends, or brings back what a clock that was ahead wrote; rarely the TTL of each key.

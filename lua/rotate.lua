@@ -1,38 +1,42 @@
 --[[
   rotate: give a live session a new id, keeping its data, and log a user in or out in the same step.
 
-  KEYS[1]   record             string  {ns:p}:session:<id>
-  KEYS[2]   expiry             zset    {ns:p}:expiry
-  KEYS[3]   user               zset    {ns:p}:user:<user>:sessions
-  KEYS[4]   connection         string  {ns:p}:connection:<connection>:session
-  KEYS[5]   node               zset    {ns:p}:node:<node>:sessions
-  KEYS[6]   new_record         string  {ns:p}:session:<new_id>
-  KEYS[7]   new_user           zset    {ns:p}:user:<new_user|user>:sessions
-  KEYS[8]   as_lease           string  {ns:p}:node:<as_node>:lease
-  KEYS[9+]  victim             group   {ns:p}:session:<id> {ns:p}:connection:<connection>:session
-                                       {ns:p}:node:<node>:sessions; at most 200; those to evict
-  ARGV[1]   now_ms             integer; empty: the server's clock
-  ARGV[2]   op_id              8 bytes; empty: none
-  ARGV[3]   id                 text
-  ARGV[4]   user               text; empty: none
-  ARGV[5]   connection         text; empty: none
-  ARGV[6]   node               text; empty: none
-  ARGV[7]   new_id             utf-8
-  ARGV[8]   new_user           utf-8; empty: the user it has
-  ARGV[9]   grace_ms           integer; default: 3600000
-  ARGV[10]  rotation_grace_ms  integer; default: 30000; how long the old id answers moved, after a login rotated
-  ARGV[11]  tombstone_ms       integer; default: 30000
-  ARGV[12]  limit              integer; 0: none; default: 0; checked when the user changes
-  ARGV[13]  policy             word: reject, evict; default: reject
-  ARGV[14]  as_node            text; empty: none; the node that writes as the owner
-  ARGV[15]  lease_id           8 bytes; empty: none; its lease
-  ARGV[16]  becomes            word: anonymous; empty: the new user's; anonymous: it loses its user, whoever new_user is
-  ARGV[17]  new_ttl_ms         integer; at most 315360000000; empty: as it is
-  ARGV[18]  new_lifetime_ms    integer; 0: none; empty: the deadline stays; how long it lives at most from now on
-  ARGV[19]  entries_bytes      integer; at most 15728640; default: 262144; the most that all entries may take
-  ARGV[20]  entries_most       integer; default: 1024; how many entries there may be at most, and how many changes
-  ARGV[21]  changes            entries; empty: none; an empty value removes
-  ARGV[22+] victim             group   id, connection, node
+  KEYS[1]    record             string  {ns:p}:session:<id>
+  KEYS[2]    expiry             zset    {ns:p}:expiry
+  KEYS[3]    user               zset    {ns:p}:user:<user>:sessions
+  KEYS[4]    connection         string  {ns:p}:connection:<connection>:session
+  KEYS[5]    node               zset    {ns:p}:node:<node>:sessions
+  KEYS[6]    new_record         string  {ns:p}:session:<new_id>
+  KEYS[7]    new_user           zset    {ns:p}:user:<new_user|user>:sessions
+  KEYS[8]    as_lease           string  {ns:p}:node:<as_node>:lease
+  KEYS[9+]   victim             group   record string {ns:p}:session:<id>,
+                                        connection string {ns:p}:connection:<connection>:session,
+                                        node zset {ns:p}:node:<node>:sessions; at most 200; those to evict
+  ARGV[1]    now_ms             integer from 0; empty: the server's clock
+  ARGV[2]    op_id              8 bytes; empty: none
+  ARGV[3]    id                 text of 1 to 128 bytes
+  ARGV[4]    user               text of up to 256 bytes; empty: none
+  ARGV[5]    connection         text of up to 256 bytes; empty: none
+  ARGV[6]    node               text of up to 256 bytes; empty: none
+  ARGV[7]    new_id             utf-8 of 1 to 128 bytes
+  ARGV[8]    new_user           utf-8 of up to 256 bytes; empty: the user it has
+  ARGV[9]    grace_ms           integer from 1; default: 3600000
+  ARGV[10]   rotation_grace_ms  integer from 1; default: 30000; how long the old id answers moved, after a login rotated
+  ARGV[11]   tombstone_ms       integer from 1; default: 30000
+  ARGV[12]   limit              integer from 0 to 500; 0: none; default: 0; checked when the user changes
+  ARGV[13]   policy             word: reject, evict; default: reject
+  ARGV[14]   as_node            text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[15]   lease_id           8 bytes; empty: none; its lease
+  ARGV[16]   becomes            word: anonymous; empty: the new user's; anonymous: it loses its user, whoever new_user
+                                is
+  ARGV[17]   new_ttl_ms         integer from 1 to 315360000000; empty: as it is
+  ARGV[18]   new_lifetime_ms    integer from 0; 0: none; empty: the deadline stays; how long it lives at most from now
+                                on
+  ARGV[19]   entries_bytes      integer from 0 to 15728640; default: 262144; the most that all entries may take
+  ARGV[20]   entries_most       integer from 0; default: 1024; how many entries there may be at most, and how many
+                                changes
+  ARGV[21]   changes            entries; empty: none; an empty value removes
+  ARGV[22+]  victim             group   id (text), connection (text; empty: none), node (text; empty: none)
 
   Replies
     {"ok", record, evicted_id...}     the session under its new id
@@ -44,7 +48,7 @@
     {"moved", new_id}                 another rotation was first: this is the id
     {"departed", place}               it has gone to that place
     {"frozen"}
-    {"taken"}                         as_node does not hold its lease, or not the session
+    {"fenced"}                        as_node does not hold its lease, or not the session
     {"limit", live}                   the new user has that many sessions, and the policy is to reject
     {"large", bytes, entries}         the entries would take that many bytes, and be so many
     {"need", "routing", user, connection, node}
@@ -220,7 +224,7 @@ if count > 0 then
 end
 if login or logout then record.user = new_user end
 if login then
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, new_id, limit, evict, now)
+  victims, refusal = limit_admit(declared, 'new_user', new_user_key, expiry_key, new_user, new_id, limit, evict, now)
   if refusal then return refusal end
 end
 if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
@@ -229,8 +233,8 @@ record_begin(record, ttl, lifetime, now)
 -- Copies that may wait are of the old id.
 record.copies_until, record.stored_until = copies_until, math.min(record.stored_until, record.expires_at + grace)
 record_keep(record, grace)
-refusal = session_index(new_keys, new_id, record, grace, now, {})
-if refusal then return refusal end
+-- The other indexes were looked at.
+if session_index(new_keys, new_id, record, grace, now, {}) then return { 'corrupt', 'new_user' } end
 session_unindex(keys, id, old, now)
 session_tell(tell, stream_at, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version, new_id)
 record_store(new_record_key, record, now)

@@ -3,9 +3,9 @@
 
   KEYS[1]  record      string  {ns:p}:session:<id>
   KEYS[2]  migrations  zset    {ns:p}:migrations
-  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[1]  now_ms      integer from 0; empty: the server's clock
   ARGV[2]  task        8 bytes; of the migration
-  ARGV[3]  id          text
+  ARGV[3]  id          text of 1 to 128 bytes
   ARGV[4]  direction   word: outgoing, incoming; which of the two it is; an incoming copy only once the session departed
 
   Replies

@@ -6,13 +6,13 @@
   KEYS[2]  connection  string  {ns:p}:connection:<connection>:session
   KEYS[3]  node        zset    {ns:p}:node:<node>:sessions
   KEYS[4]  as_lease    string  {ns:p}:node:<as_node>:lease
-  ARGV[1]  now_ms      integer; empty: the server's clock
+  ARGV[1]  now_ms      integer from 0; empty: the server's clock
   ARGV[2]  op_id       8 bytes; empty: none
-  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]  id          text
-  ARGV[5]  connection  text
-  ARGV[6]  node        text; empty: none
-  ARGV[7]  as_node     text; empty: none; the node that writes as the owner
+  ARGV[3]  bound_ms    integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[4]  id          text of 1 to 128 bytes
+  ARGV[5]  connection  text of 1 to 256 bytes
+  ARGV[6]  node        text of up to 256 bytes; empty: none
+  ARGV[7]  as_node     text of up to 256 bytes; empty: none; the node that writes as the owner
   ARGV[8]  lease_id    8 bytes; empty: none; its lease
 
   Replies
@@ -24,7 +24,7 @@
     {"moved", new_id}         call again with it, once
     {"departed", place}       it has gone to that place
     {"frozen"}
-    {"taken"}                 as_node does not hold its lease, or not the session
+    {"fenced"}                as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: all of the keys, or nothing.

@@ -11,26 +11,26 @@
   KEYS[8]   new_node        zset    {ns:p}:node:<new_node>:sessions
   KEYS[9]   holder_record   string  {ns:p}:session:<holder_id|id>
   KEYS[10]  as_lease        string  {ns:p}:node:<as_node>:lease
-  ARGV[1]   now_ms          integer; empty: the server's clock
+  ARGV[1]   now_ms          integer from 0; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   bound_ms       integer; empty: none; a time of the server's from before the call began
-  ARGV[4]   id              text
-  ARGV[5]   user            text; empty: none
-  ARGV[6]   connection      text; empty: none
-  ARGV[7]   node            text; empty: none
-  ARGV[8]   version         integer
-  ARGV[9]   new_user        utf-8; empty: none
-  ARGV[10]  new_connection  utf-8; empty: none
-  ARGV[11]  new_node        utf-8; empty: none
+  ARGV[3]   bound_ms        integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[4]   id              text of 1 to 128 bytes
+  ARGV[5]   user            text of up to 256 bytes; empty: none
+  ARGV[6]   connection      text of up to 256 bytes; empty: none
+  ARGV[7]   node            text of up to 256 bytes; empty: none
+  ARGV[8]   version         integer from 1
+  ARGV[9]   new_user        utf-8 of up to 256 bytes; empty: none
+  ARGV[10]  new_connection  utf-8 of up to 256 bytes; empty: none
+  ARGV[11]  new_node        utf-8 of up to 256 bytes; empty: none
   ARGV[12]  holder_id       text; empty: none
   ARGV[13]  status          word: active, suspended
-  ARGV[14]  ttl_ms          integer; at most 315360000000
-  ARGV[15]  threshold       integer; default: 500; thousandths of ttl: extend when less is left
-  ARGV[16]  touch_ms        integer; default: 0; note no use when the last one is less than this ago
-  ARGV[17]  grace_ms        integer; default: 3600000
-  ARGV[18]  as_node         text; empty: none; the node that writes as the owner
+  ARGV[14]  ttl_ms          integer from 1 to 315360000000
+  ARGV[15]  threshold       integer from 1 to 1000; default: 500; thousandths of ttl: extend when less is left
+  ARGV[16]  touch_ms        integer from 0; default: 0; note no use when the last one is less than this ago
+  ARGV[17]  grace_ms        integer from 1; default: 3600000
+  ARGV[18]  as_node         text of up to 256 bytes; empty: none; the node that writes as the owner
   ARGV[19]  lease_id        8 bytes; empty: none; its lease
-  ARGV[20]  entries         entries; empty: none
+  ARGV[20]  entries         entries of up to 15728640 bytes; empty: none
 
   Replies
     {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
@@ -41,8 +41,8 @@
     {"departed", place}                                it has gone to that place
     {"frozen"}
     {"conflict", version}                              the session moved on
-    {"taken", holder_id?}                              the new connection is another live session's: this one's; without
-                                                       it, as_node does not hold its lease, or not the session
+    {"fenced"}                                         as_node does not hold its lease, or not the session
+    {"taken", holder_id}                               the new connection is another live session's: this one's
     {"need", "routing", user, connection, node}
     {"need", "holder", holder_id, holder_node}         the new connection points to this session
     {"need", "reap", id}                               run reap for it: it has expired, and is in the way
@@ -62,7 +62,8 @@ if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key,
+  prefix = 'new_' }
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
@@ -87,7 +88,7 @@ if version ~= record.version then return { 'conflict', record.version } end
 local old = { user = record.user, connection = record.connection, node = record.node }
 refusal = session_need(record, user, connection, node)
 if not refusal and new_connection ~= '' and new_connection ~= connection then
-  refusal = session_holder(new_connection_key, new_connection, id, holder_id, holder_key, now)
+  refusal = session_holder('new_connection', new_connection_key, new_connection, id, holder_id, holder_key, now)
 end
 record.user, record.connection, record.node = new_user, new_connection, new_node
 local rerouted = new_user ~= user or new_connection ~= connection or new_node ~= node

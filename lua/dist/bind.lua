@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -333,13 +333,13 @@ local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
-local function session_holder(connection_key, connection, id, holder_id, holder_key, now)
+local function session_holder(name, connection_key, connection, id, holder_id, holder_key, now)
   local pointer, foreign = index_pointer(connection_key)
-  if foreign then return { 'corrupt', 'connection' } end
+  if foreign then return { 'corrupt', name } end
   if not pointer or pointer == id then return nil end
   if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
   local holder, corrupt = record_read(holder_key, now)
-  if corrupt then return { 'corrupt', 'holder' } end
+  if corrupt then return { 'corrupt', 'holder_record' } end
   if not holder or holder.kind ~= 1 or holder.connection ~= connection then return nil end
   if holder.expires_at <= now then return { 'need', 'reap', pointer } end
   return { 'taken', pointer }, holder
@@ -386,7 +386,7 @@ local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
   local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
 local events = #ARGV == 18
@@ -424,7 +424,7 @@ if record.status == 3 then return { 'frozen' } end
 refusal = session_need(record, record.user, connection, node)
 if refusal then return refusal end
 local holder
-refusal, holder = session_holder(new_connection_key, new_connection, id, holder_id, holder_key, now)
+refusal, holder = session_holder('new_connection', new_connection_key, new_connection, id, holder_id, holder_key, now)
 if refusal and not (holder and takeover) then return refusal end
 if holder then
   if holder.status == 3 then return { 'frozen' } end

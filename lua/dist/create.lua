@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -461,6 +461,9 @@ local function index_pointer(key)
   if type(id) == 'table' then return nil, true end
   return id or nil, false
 end
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 local function session_vacant(record_key, keys, node)
   local full, present = 2, nil
   if node == '' then
@@ -476,11 +479,11 @@ local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
   if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
-    return { 'corrupt', 'user' }
+    return session_corrupt(keys, 'user')
   end
   if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
     if user then redis.call('ZREM', keys.user, id) end
-    return { 'corrupt', 'node' }
+    return session_corrupt(keys, 'node')
   end
   if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
@@ -539,13 +542,13 @@ local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
-local function session_holder(connection_key, connection, id, holder_id, holder_key, now)
+local function session_holder(name, connection_key, connection, id, holder_id, holder_key, now)
   local pointer, foreign = index_pointer(connection_key)
-  if foreign then return { 'corrupt', 'connection' } end
+  if foreign then return { 'corrupt', name } end
   if not pointer or pointer == id then return nil end
   if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
   local holder, corrupt = record_read(holder_key, now)
-  if corrupt then return { 'corrupt', 'holder' } end
+  if corrupt then return { 'corrupt', 'holder_record' } end
   if not holder or holder.kind ~= 1 or holder.connection ~= connection then return nil end
   if holder.expires_at <= now then return { 'need', 'reap', pointer } end
   return { 'taken', pointer }, holder
@@ -561,9 +564,9 @@ end
 local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, 200)) }
 end
-local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+local function limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
-  if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
+  if type(stored) == 'table' then return nil, { 'corrupt', name } end
   if stored < limit then return {} end
   local ids = redis.call('ZRANGE', user_key, 0, 1000 - 1)
   local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
@@ -593,9 +596,9 @@ local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry
   end
   return declared
 end
-local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
+local function limit_admit(declared, name, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
-  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+  local victims, refusal = limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
   local freed = 0
   for _, id in ipairs(victims) do
@@ -644,7 +647,7 @@ local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
   local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -676,14 +679,14 @@ if not vacant then
   if not refusal then return { 'exists' } end
   if refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
   if record and record.kind == 3 then return { 'gone' } end
-  refusal = connection ~= '' and session_holder(connection_key, connection, id, holder_id, holder_key, now)
+  refusal = connection ~= '' and session_holder('connection', connection_key, connection, id, holder_id, holder_key, now)
   if refusal and refusal[2] ~= 'reap' then return refusal end
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
 if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure', now } end
 local fenced = lease_fence(as_lease_key, as_node, lease_id, node, now)
 if fenced then return fenced end
-local victims, refusal = limit_admit(declared, user_key, expiry_key, user, id, limit, evict, now)
+local victims, refusal = limit_admit(declared, 'user', user_key, expiry_key, user, id, limit, evict, now)
 if refusal or in_the_way then return refusal or in_the_way end
 record = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0

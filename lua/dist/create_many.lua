@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -333,6 +333,9 @@ local function index_expiry(key, id, record, grace, now, is_kept_longer)
   redis.call('ZREM', key, '')
   redis.call('PEXPIRE', key, deadline - now)
 end
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 local function session_vacant(record_key, keys, node)
   local full, present = 2, nil
   if node == '' then
@@ -348,11 +351,11 @@ local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
   if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
-    return { 'corrupt', 'user' }
+    return session_corrupt(keys, 'user')
   end
   if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
     if user then redis.call('ZREM', keys.user, id) end
-    return { 'corrupt', 'node' }
+    return session_corrupt(keys, 'node')
   end
   if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end

@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -405,7 +405,7 @@ local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
   local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }

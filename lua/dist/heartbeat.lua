@@ -80,10 +80,10 @@ if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 local over = typed_call('ZRANGEBYSCORE', kept_key, '-inf', now, 'LIMIT', '0', '100')
 if over.err then return { 'corrupt', 'kept' } end
 if want == 'register' then
-  if held and holder ~= lease then return { 'taken', deadline } end
-  if holder == lease and not held then return { 'missing' } end
+  if held and holder ~= lease then return { 'leased', deadline } end
+  if holder == lease and not held then return { 'lapsed' } end
 elseif holder ~= lease or (want == 'renew' and not held) then
-  return { 'missing' }
+  return { 'lapsed' }
 end
 deadline = want == 'release' and math.min(deadline, now) or now + length
 local ttl = math.max(deadline + keep - now, 1)

@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -419,15 +419,18 @@ local function index_pointer(key)
   if type(id) == 'table' then return nil, true end
   return id or nil, false
 end
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
   if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
-    return { 'corrupt', 'user' }
+    return session_corrupt(keys, 'user')
   end
   if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
     if user then redis.call('ZREM', keys.user, id) end
-    return { 'corrupt', 'node' }
+    return session_corrupt(keys, 'node')
   end
   if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
@@ -475,24 +478,24 @@ local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
-local function session_holder(connection_key, connection, id, holder_id, holder_key, now)
+local function session_holder(name, connection_key, connection, id, holder_id, holder_key, now)
   local pointer, foreign = index_pointer(connection_key)
-  if foreign then return { 'corrupt', 'connection' } end
+  if foreign then return { 'corrupt', name } end
   if not pointer or pointer == id then return nil end
   if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
   local holder, corrupt = record_read(holder_key, now)
-  if corrupt then return { 'corrupt', 'holder' } end
+  if corrupt then return { 'corrupt', 'holder_record' } end
   if not holder or holder.kind ~= 1 or holder.connection ~= connection then return nil end
   if holder.expires_at <= now then return { 'need', 'reap', pointer } end
   return { 'taken', pointer }, holder
 end
 local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
-  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
-  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  if record.user ~= '' and index_foreign(keys.user) then return session_corrupt(keys, 'user') end
+  if record.node ~= '' and index_foreign(keys.node) then return session_corrupt(keys, 'node') end
   if record.connection == '' then return nil end
   local _, foreign = index_pointer(keys.connection)
-  return foreign and { 'corrupt', 'connection' } or nil
+  return foreign and session_corrupt(keys, 'connection') or nil
 end
 local function session_keep(keys, record, grace, now)
   local ttl = record.stored_until - now
@@ -548,9 +551,9 @@ end
 local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, 200)) }
 end
-local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+local function limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
-  if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
+  if type(stored) == 'table' then return nil, { 'corrupt', name } end
   if stored < limit then return {} end
   local ids = redis.call('ZRANGE', user_key, 0, 1000 - 1)
   local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
@@ -580,9 +583,9 @@ local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry
   end
   return declared
 end
-local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
+local function limit_admit(declared, name, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
-  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+  local victims, refusal = limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
   local freed = 0
   for _, id in ipairs(victims) do
@@ -651,7 +654,8 @@ if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key,
+  prefix = 'new_' }
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
@@ -689,7 +693,7 @@ local again = task ~= '' and migration_is(old, 2, task)
 if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
 local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
 if unsure then return unsure end
-if new.expires_at <= now then return { 'missing' } end
+if new.expires_at <= now then return { 'expired' } end
 if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)
 if refusal and refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
@@ -712,14 +716,14 @@ else
   refusal = session_need(old, user, connection, node)
 end
 if not refusal and new.connection ~= '' and not (old and old.connection == new.connection) then
-  refusal = session_holder(new_connection_key, new.connection, id, holder_id, holder_key, now)
+  refusal = session_holder('new_connection', new_connection_key, new.connection, id, holder_id, holder_key, now)
 end
 if not refusal and old and old.expires_at <= now then return { 'need', 'reap', id } end
 if not refusal and old then refusal = session_foreign(keys, old) or session_foreign(new_keys, new) end
 if refusal then return refusal end
 local victims = {}
 if not old or old.user ~= new.user then
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new.user, id, limit, evict, now)
+  victims, refusal = limit_admit(declared, 'new_user', new_user_key, expiry_key, new.user, id, limit, evict, now)
   if refusal then return refusal end
 end
 if task ~= '' and index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end

@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -342,7 +342,7 @@ elseif connection ~= '' and not pointer then
 elseif connection ~= '' then
   if pointer ~= holder_id then return { 'need', 'holder', pointer } end
   local holder, unread = record_find_head(holder_key)
-  if unread then return { 'corrupt', 'holder' } end
+  if unread then return { 'corrupt', 'holder_record' } end
   local has_it = holder and holder.kind == 1 and holder.connection == connection
   local keeps_it = has_it and (holder.expires_at > now or live.expires_at <= now)
   note('connection', keeps_it and 'held' or 'elsewhere')

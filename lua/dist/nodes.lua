@@ -37,7 +37,7 @@ local reply = { 'ok' }
 for at, ended in ipairs(ends) do
   local lease_key, node = KEYS[at + 1], ARGV[at + 1]
   local _, deadline, held, foreign = lease_read(lease_key, now)
-  if foreign then return { 'corrupt', 'lease' } end
+  if foreign then return { 'corrupt', 'listed_lease', node } end
   deadline = deadline or ended and tonumber(ended)
   if deadline then
     reply[#reply + 1] = node

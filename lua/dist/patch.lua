@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -448,17 +448,20 @@ local function index_pointer(key)
   if type(id) == 'table' then return nil, true end
   return id or nil, false
 end
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
 local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
-  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
-  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  if record.user ~= '' and index_foreign(keys.user) then return session_corrupt(keys, 'user') end
+  if record.node ~= '' and index_foreign(keys.node) then return session_corrupt(keys, 'node') end
   if record.connection == '' then return nil end
   local _, foreign = index_pointer(keys.connection)
-  return foreign and { 'corrupt', 'connection' } or nil
+  return foreign and session_corrupt(keys, 'connection') or nil
 end
 local function session_keep(keys, record, grace, now)
   local ttl = record.stored_until - now
@@ -483,7 +486,7 @@ local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
   local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }

@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -358,9 +358,9 @@ local new_id, _, new_held, new_foreign = lease_read(new_lease_key, now)
 if new_foreign then return { 'corrupt', 'new_lease' } end
 local refusal
 if held and not always then
-  refusal = { 'taken', deadline }
+  refusal = { 'leased', deadline }
 elseif not new_held or new_id ~= (own_lease or new_id) then
-  refusal = { 'missing' }
+  refusal = { 'lapsed' }
 end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end

@@ -300,7 +300,7 @@ local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
   local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
 local now = clock_now(now_ms)

@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -514,15 +514,18 @@ local function index_pointer(key)
   if type(id) == 'table' then return nil, true end
   return id or nil, false
 end
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
   if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
-    return { 'corrupt', 'user' }
+    return session_corrupt(keys, 'user')
   end
   if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
     if user then redis.call('ZREM', keys.user, id) end
-    return { 'corrupt', 'node' }
+    return session_corrupt(keys, 'node')
   end
   if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
@@ -604,11 +607,11 @@ local function session_need(record, user, connection, node)
 end
 local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
-  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
-  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  if record.user ~= '' and index_foreign(keys.user) then return session_corrupt(keys, 'user') end
+  if record.node ~= '' and index_foreign(keys.node) then return session_corrupt(keys, 'node') end
   if record.connection == '' then return nil end
   local _, foreign = index_pointer(keys.connection)
-  return foreign and { 'corrupt', 'connection' } or nil
+  return foreign and session_corrupt(keys, 'connection') or nil
 end
 local function bulk_full(total, size, most)
   return total > 0 and total + size > most
@@ -621,9 +624,9 @@ end
 local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, 200)) }
 end
-local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+local function limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
-  if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
+  if type(stored) == 'table' then return nil, { 'corrupt', name } end
   if stored < limit then return {} end
   local ids = redis.call('ZRANGE', user_key, 0, 1000 - 1)
   local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
@@ -653,9 +656,9 @@ local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry
   end
   return declared
 end
-local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
+local function limit_admit(declared, name, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
-  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+  local victims, refusal = limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
   local freed = 0
   for _, id in ipairs(victims) do
@@ -704,7 +707,7 @@ local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
   local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
 local now = clock_now(now_ms)
@@ -756,7 +759,7 @@ if count > 0 then
 end
 if login or logout then record.user = new_user end
 if login then
-  victims, refusal = limit_admit(declared, new_user_key, expiry_key, new_user, new_id, limit, evict, now)
+  victims, refusal = limit_admit(declared, 'new_user', new_user_key, expiry_key, new_user, new_id, limit, evict, now)
   if refusal then return refusal end
 end
 if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
@@ -764,8 +767,7 @@ record_change(record, op_id, now)
 record_begin(record, ttl, lifetime, now)
 record.copies_until, record.stored_until = copies_until, math.min(record.stored_until, record.expires_at + grace)
 record_keep(record, grace)
-refusal = session_index(new_keys, new_id, record, grace, now, {})
-if refusal then return refusal end
+if session_index(new_keys, new_id, record, grace, now, {}) then return { 'corrupt', 'new_user' } end
 session_unindex(keys, id, old, now)
 session_tell(tell, stream_at, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version, new_id)
 record_store(new_record_key, record, now)

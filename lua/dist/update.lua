@@ -12,7 +12,7 @@ local function event_teller(first, own)
       elseif kind == 'none' then
         lives[stream] = -2
       elseif at <= first + 1 + (own or #KEYS) then
-        return nil, { 'corrupt', 'events' }
+        return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
       end
@@ -362,28 +362,31 @@ local function index_pointer(key)
   if type(id) == 'table' then return nil, true end
   return id or nil, false
 end
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
-local function session_holder(connection_key, connection, id, holder_id, holder_key, now)
+local function session_holder(name, connection_key, connection, id, holder_id, holder_key, now)
   local pointer, foreign = index_pointer(connection_key)
-  if foreign then return { 'corrupt', 'connection' } end
+  if foreign then return { 'corrupt', name } end
   if not pointer or pointer == id then return nil end
   if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
   local holder, corrupt = record_read(holder_key, now)
-  if corrupt then return { 'corrupt', 'holder' } end
+  if corrupt then return { 'corrupt', 'holder_record' } end
   if not holder or holder.kind ~= 1 or holder.connection ~= connection then return nil end
   if holder.expires_at <= now then return { 'need', 'reap', pointer } end
   return { 'taken', pointer }, holder
 end
 local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
-  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
-  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  if record.user ~= '' and index_foreign(keys.user) then return session_corrupt(keys, 'user') end
+  if record.node ~= '' and index_foreign(keys.node) then return session_corrupt(keys, 'node') end
   if record.connection == '' then return nil end
   local _, foreign = index_pointer(keys.connection)
-  return foreign and { 'corrupt', 'connection' } or nil
+  return foreign and session_corrupt(keys, 'connection') or nil
 end
 local function session_keep(keys, record, grace, now)
   local ttl = record.stored_until - now
@@ -426,7 +429,7 @@ local function lease_fence(key, as_node, id, node, now)
   if as_node == '' then return nil end
   local holder, _, held, foreign = lease_read(key, now)
   if foreign then return { 'corrupt', 'as_lease' } end
-  if not held or holder ~= id or node ~= as_node then return { 'taken' } end
+  if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
 local events = #ARGV == 21
@@ -438,7 +441,8 @@ if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
-local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key }
+local new_keys = { expiry = expiry_key, user = new_user_key, connection = new_connection_key, node = new_node_key,
+  prefix = 'new_' }
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
@@ -462,7 +466,7 @@ if version ~= record.version then return { 'conflict', record.version } end
 local old = { user = record.user, connection = record.connection, node = record.node }
 refusal = session_need(record, user, connection, node)
 if not refusal and new_connection ~= '' and new_connection ~= connection then
-  refusal = session_holder(new_connection_key, new_connection, id, holder_id, holder_key, now)
+  refusal = session_holder('new_connection', new_connection_key, new_connection, id, holder_id, holder_key, now)
 end
 record.user, record.connection, record.node = new_user, new_connection, new_node
 local rerouted = new_user ~= user or new_connection ~= connection or new_node ~= node

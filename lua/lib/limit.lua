@@ -14,13 +14,13 @@ local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, LIMIT_BATCH)) }
 end
 
--- Room for one more session of a user: the ids of the oldest live sessions that have to go, mostly none; or
--- nil and the reply to give. Expired sessions do not count. A user with more than LIMIT_SCAN entries is
--- cleared first, by batches: of expired ones if there are, else of sessions that any count would evict. The session
--- itself has an entry already where an earlier attempt was refused a command, and does not count.
-local function limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+-- Room for one more session of a user, whose index is `name` in the header: the ids of the oldest live sessions that have
+-- to go, mostly none; or nil and the reply to give. Expired sessions do not count. A user with more than LIMIT_SCAN
+-- entries is cleared first, by batches: of expired ones if there are, else of sessions that any count would evict. The
+-- session itself has an entry already where an earlier attempt was refused a command, and does not count.
+local function limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
-  if type(stored) == 'table' then return nil, { 'corrupt', 'user' } end
+  if type(stored) == 'table' then return nil, { 'corrupt', name } end
   if stored < limit then return {} end
   local ids = redis.call('ZRANGE', user_key, 0, LIMIT_SCAN - 1)
   local expiries = typed_call('ZMSCORE', expiry_key, unpack(ids))
@@ -56,9 +56,9 @@ end
 
 -- Whom to evict for one more session of a user, all checked; or nil and the reply to give. No limit, or no user: nobody.
 -- What is corrupt keeps nobody from logging in.
-local function limit_admit(declared, user_key, expiry_key, user, own_id, limit, evict, now)
+local function limit_admit(declared, name, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
-  local victims, refusal = limit_victims(user_key, expiry_key, own_id, limit, evict, now)
+  local victims, refusal = limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   if refusal then return nil, refusal end
   local freed = 0
   for _, id in ipairs(victims) do

@@ -1,6 +1,12 @@
 -- session: all that a session has in Redis besides its record, put in and taken out as a whole.
 -- `keys` is { user, connection, node, expiry } by name; an empty user, connection or node has no entry, and in the place of
--- its key stands the record's: nothing may read or write there.
+-- its key stands the record's: nothing may read or write there. `keys.prefix` is what the header has before the names of
+-- the first three, where they are those that a session comes to.
+
+-- The reply for a user, connection or node key of a foreign type.
+local function session_corrupt(keys, name)
+  return { 'corrupt', (keys.prefix or '') .. name }
+end
 
 -- Whether nothing is under the record key and the connection key of a session that is to be made; and which of its indexes
 -- are known not to exist yet. A key named again counts again: below `full` there is neither record nor pointer, the rest
@@ -23,11 +29,11 @@ local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
   if user and type(typed_call('ZADD', keys.user, record.created_at, id)) == 'table' then
-    return { 'corrupt', 'user' }
+    return session_corrupt(keys, 'user')
   end
   if node and type(typed_call('ZADD', keys.node, record.created_at, id)) == 'table' then
     if user then redis.call('ZREM', keys.user, id) end
-    return { 'corrupt', 'node' }
+    return session_corrupt(keys, 'node')
   end
   if index_expiry(keys.expiry, id, record, grace, now, true) then
     if user then redis.call('ZREM', keys.user, id) end
@@ -188,15 +194,15 @@ local function session_need(record, user, connection, node)
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
 
--- Whether a connection is free for session `id`. Nil: it is, or its pointer is stale. Else the reply to give,
--- and with `taken` the record of the session that has it.
-local function session_holder(connection_key, connection, id, holder_id, holder_key, now)
+-- Whether a connection is free for session `id`; `name` is its key's. Nil: it is, or its pointer is stale. Else the reply
+-- to give, and with `taken` the record of the session that has it.
+local function session_holder(name, connection_key, connection, id, holder_id, holder_key, now)
   local pointer, foreign = index_pointer(connection_key)
-  if foreign then return { 'corrupt', 'connection' } end
+  if foreign then return { 'corrupt', name } end
   if not pointer or pointer == id then return nil end
   if pointer ~= holder_id then return { 'need', 'holder', pointer, '' } end
   local holder, corrupt = record_read(holder_key, now)
-  if corrupt then return { 'corrupt', 'holder' } end
+  if corrupt then return { 'corrupt', 'holder_record' } end
   if not holder or holder.kind ~= RECORD_LIVE or holder.connection ~= connection then return nil end
   if holder.expires_at <= now then return { 'need', 'reap', pointer } end
   return { 'taken', pointer }, holder
@@ -211,11 +217,11 @@ end
 -- Asks for the types of all that a session has, where a foreign one would come too late. Nil, or the reply.
 local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
-  if record.user ~= '' and index_foreign(keys.user) then return { 'corrupt', 'user' } end
-  if record.node ~= '' and index_foreign(keys.node) then return { 'corrupt', 'node' } end
+  if record.user ~= '' and index_foreign(keys.user) then return session_corrupt(keys, 'user') end
+  if record.node ~= '' and index_foreign(keys.node) then return session_corrupt(keys, 'node') end
   if record.connection == '' then return nil end
   local _, foreign = index_pointer(keys.connection)
-  return foreign and { 'corrupt', 'connection' } or nil
+  return foreign and session_corrupt(keys, 'connection') or nil
 end
 
 -- Lets the user, connection and node keys live as long as the record.

@@ -111,12 +111,14 @@ impl Reply {
     /// The error for a word that is no success of the operation.
     pub(crate) fn into_error(mut self) -> Error {
         let refusal = match self.word.as_str() {
-            "missing" => Ok(Refusal::Missing),
+            // What is to be imported and has expired is as good as gone.
+            "missing" | "expired" => Ok(Refusal::Missing),
             "exists" => Ok(Refusal::Exists),
             "gone" => Ok(Refusal::Gone),
             "frozen" => Ok(Refusal::Frozen),
-            // With the session that has the connection; without, it is the node that may not.
-            "taken" => Ok(if self.is_empty() { Refusal::Fenced } else { Refusal::Taken }),
+            "taken" => Ok(Refusal::Taken),
+            "fenced" => Ok(Refusal::Fenced),
+            "leased" => self.number().map(|until_ms| Refusal::Leased { until_ms }),
             "conflict" => self.version().map(|current| Refusal::Conflict { current }),
             "moved" => self.session_id().map(|to| Refusal::Rotated { to: Some(to) }),
             "rotated" => Ok(Refusal::Rotated { to: None }),
@@ -125,10 +127,16 @@ impl Reply {
             "large" => {
                 self.number().and_then(|bytes| Ok(Refusal::TooLarge { bytes, entries: self.number()? }))
             }
-            "corrupt" => return self.text().map_or_else(|error| error, Error::corrupt),
+            "corrupt" => return self.corrupt().unwrap_or_else(|error| error),
             _ => Err(not_ours("a reply with an unknown word")),
         };
         refusal.map_or_else(|error| error, Error::Refused)
+    }
+
+    /// The key that is corrupt, and whose it is where the call declares several of the kind.
+    fn corrupt(&mut self) -> Result<Error> {
+        let key = self.text()?;
+        Ok(Error::corrupt(if self.is_empty() { key } else { format!("{key} of {:?}", self.text()?) }))
     }
 }
 

@@ -5,6 +5,7 @@ mod arguments;
 pub(crate) mod bundle;
 pub(crate) mod call;
 pub(crate) mod case;
+mod corrupt;
 mod coverage;
 mod nameless;
 mod ordinary;
@@ -74,7 +75,7 @@ impl Runner<'_> {
         let mut evalsha = redis::cmd("EVALSHA");
         evalsha.arg(sha).arg(sent.keys.len()).arg(sent.keys).arg(sent.arguments);
         let answer = evalsha.query_async(connection).await.map_err(|error| error.to_string())?;
-        reply::told(self.bundle, operation, &answer)
+        reply::answered(self.bundle, operation, &answer)
     }
 
     /// Sends a call, which has to answer as it is told.

@@ -6,6 +6,7 @@ pub(crate) mod calls;
 mod exported;
 mod nameless;
 mod noted;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,7 +18,7 @@ use cloakroom_export::script;
 use crate::support::repository::root;
 
 /// All the words that a reply may begin with.
-const WORDS: [&str; 18] = [
+const WORDS: [&str; 22] = [
     "ok",
     "again",
     "part",
@@ -35,6 +36,10 @@ const WORDS: [&str; 18] = [
     "need",
     "frozen",
     "taken",
+    "fenced",
+    "leased",
+    "lapsed",
+    "expired",
     "corrupt",
 ];
 

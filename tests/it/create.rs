@@ -328,6 +328,6 @@ async fn a_foreign_type_at_any_key_is_corrupt_and_changes_nothing() {
     }
     let new = of_ann("s").connection("holder's");
     let holder = context.record_key(&id("other"));
-    assert_eq!(context.foreign_at(&holder, store.create(new)).await, "holder");
+    assert_eq!(context.foreign_at(&holder, store.create(new)).await, "holder_record");
     context.check().await;
 }

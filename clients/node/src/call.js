@@ -34,7 +34,7 @@ export function commandOf(stem, tag, values) {
   const members = (group && values[group.name]) ?? [];
   const allKeys = [
     ...keys.map(({ pattern }) => declaredKey(pattern, tag, names)),
-    ...members.flatMap((member) => group.keys.map((pattern) => declaredKey(pattern, tag, member))),
+    ...members.flatMap((member) => group.keys.map(({ pattern }) => declaredKey(pattern, tag, member))),
   ];
   const allArguments = [
     ...parameters.map((parameter) => encode(parameter, given[parameter.name])),

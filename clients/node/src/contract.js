@@ -36,7 +36,7 @@ function unlessAway(error) {
 /** Notes it in a partition, and tells how many there are, and how many events each keeps. */
 async function noteIn(servers, tag, { wanted, idScheme, events }, until) {
   const link = servers.at(tag);
-  const key = keyOf(bundle.keys.contract, tag, {});
+  const key = keyOf(bundle.keys.contract.pattern, tag, {});
   const count = wanted ?? 1;
   // What is not the default; and what comes before that.
   const more = [...(idScheme === "uuid" ? [] : [idScheme]), ...(events > 0 ? [events] : [])];

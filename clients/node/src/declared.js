@@ -63,7 +63,7 @@ function isNamed({ user, connection, node }) {
  */
 async function supply(operation, declared, { need, rest, ...fields }) {
   for (const name of need.set ?? []) declared.values[name] = fields[name];
-  if (need.run === "reap") {
+  if (need.run?.operation === "reap") {
     const { removed, corrupt, unreadable } = await reap(operation, [fields.id]);
     declared.reaped.push(...removed);
     return removed.length + corrupt.length + unreadable > 0;
@@ -76,7 +76,7 @@ async function supply(operation, declared, { need, rest, ...fields }) {
     declared.values[need.declare] = found;
     return false;
   }
-  const { removed, stale, corrupt, left } = await remove(operation, found, declared.values[need.of]);
+  const { removed, stale, corrupt, left } = await remove(operation, found, declared.values[need.run.arguments.user]);
   declared.removed.push(...removed);
   return stale.length + corrupt.length + left < found.length;
 }

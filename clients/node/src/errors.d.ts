@@ -23,6 +23,8 @@ export class AmbiguousError extends CloakroomError {
 /** What is stored is not ours, or broken. Nothing was changed. */
 export class CorruptError extends CloakroomError {
   readonly what: string;
+  /** Whose key it is, where the call declared several of the kind. */
+  readonly of?: string;
 }
 
 /** Nothing was changed. */

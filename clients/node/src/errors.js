@@ -40,11 +40,15 @@ export class AmbiguousError extends CloakroomError {
   }
 }
 
-/** What is stored under one of our keys is not ours, or broken. Nothing was changed. */
+/**
+ * What is stored under one of our keys is not ours, or broken. Nothing was changed. `of` is whose key it is, where the call
+ * declared several of the kind.
+ */
 export class CorruptError extends CloakroomError {
-  constructor(what) {
-    super(`corrupt ${what}`);
+  constructor(what, of) {
+    super(of === undefined ? `corrupt ${what}` : `corrupt ${what} of ${JSON.stringify(of)}`);
     this.what = what;
+    this.of = of;
   }
 }
 
@@ -129,7 +133,7 @@ export class TakenError extends RefusedError {
 /** The node holds its lease: another process goes by its name, or it is not dead. */
 export class LeasedError extends RefusedError {
   constructor({ deadline }) {
-    super("taken", "the node holds its lease");
+    super("leased", "the node holds its lease");
     this.until = deadline;
   }
 }
@@ -139,8 +143,8 @@ export class LeasedError extends RefusedError {
  * names those in `partitions` where the lease is lost.
  */
 export class FencedError extends RefusedError {
-  constructor(partitions = []) {
-    super("taken", "the node does not hold its lease, or not the session");
+  constructor({ partitions = [] } = {}) {
+    super("fenced", "the node does not hold its lease, or not the session");
     this.partitions = partitions;
   }
 }

@@ -233,7 +233,7 @@ class Login {
     const operation = this.#step(this.#target, new OperationId());
     const binding = { new_connection: connection, new_node: node, policy: "refuse", ...useOf(operation.rules) };
     const { reply } = await settle(operation, "bind", { id: this.#newId, ...routing, ...binding });
-    if (reply.word === "taken" && "holder_id" in reply) return false;
+    if (reply.word === "taken") return false;
     expect(reply, "ok", "unchanged");
     return true;
   }

@@ -62,7 +62,7 @@ async function makeBatch(operation, batch, answers) {
     const session = batch.map(({ draft }) => draft);
     const reply = await operation.run("create_many", { ...lifeOf(rules), session });
     if (reply.word !== "ok") throw errorOf(reply);
-    const left = new Set(reply.rest[0].map(({ place }) => place - 1));
+    const left = new Set(reply.rest[0].map(({ position }) => position - 1));
     const { created_at } = reply;
     for (const { place, draft } of batch.filter((_, at) => !left.has(at))) {
       const expires_at = created_at + Math.min(draft.ttl_ms, rules.maxLifetime ?? draft.ttl_ms);

@@ -41,7 +41,7 @@ export async function heartbeat(operation, identity, beat) {
   const failed = outcomes.find((outcome) => outcome instanceof CloakroomError && !(outcome instanceof FencedError));
   if (failed) throw failed;
   const lost = outcomes.flatMap((outcome, at) => (outcome instanceof FencedError ? [at] : []));
-  if (lost.length > 0) throw new FencedError(lost);
+  if (lost.length > 0) throw new FencedError({ partitions: lost });
   return Math.min(...outcomes);
 }
 
@@ -67,8 +67,7 @@ async function giveBack(operation, identity, values) {
 
 /** The reply, if it is ok; of both scripts, what a lease has to do with it if not. */
 function expectOk(reply) {
-  if (reply.word === "taken") throw new LeasedError(reply);
-  if (reply.word === "missing") throw new FencedError();
+  if (reply.word === "lapsed") throw new FencedError();
   if (reply.word !== "ok") throw errorOf(reply);
   return reply;
 }

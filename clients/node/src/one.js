@@ -164,7 +164,7 @@ export async function exported(operation, id) {
   return found && { session: found.session, operations: found.operations };
 }
 
-const IMPORTED = { ok: "imported", unchanged: "unchanged", missing: "missing" };
+const IMPORTED = { ok: "imported", unchanged: "unchanged", missing: "missing", expired: "missing" };
 
 export async function imported(operation, exported, options) {
   checkNames("import", options, ["replaces", "incoming"]);

@@ -84,7 +84,7 @@ export class Operation {
 
   /** A key of the bundle, by its name there. */
   key(name, values) {
-    return keyOf(bundle.keys[name], this.#engine.tag, values);
+    return keyOf(bundle.keys[name].pattern, this.#engine.tag, values);
   }
 
   /** The time that TIME told, unless a test set another. */

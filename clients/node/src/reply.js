@@ -10,22 +10,22 @@ export function readReply(stem, items) {
   const { replies, needs } = bundle.operations[stem];
   if (!Array.isArray(items)) throw new errors.CorruptError("reply that is no array");
   const input = [...items];
-  const word = take(input, "word");
+  const word = take(input, { name: "word" });
   if (word !== "need")
     return read(
       { word },
       replies.find((reply) => reply.word === word),
       input,
     );
-  const kind = take(input, "kind");
+  const kind = take(input, { name: "kind" });
   const need = needs.find((one) => one.kind === kind);
   return read({ word, kind, need }, need, input);
 }
 
 function read(reply, shape, input) {
   if (!shape) throw new errors.CorruptError("reply with an unknown word");
-  for (const name of shape.fields) reply[name] = take(input, name);
-  for (const name of shape.optional ?? []) if (input.length > 0) reply[name] = take(input, name);
+  for (const field of shape.fields) reply[field.name] = take(input, field);
+  for (const field of shape.optional ?? []) if (input.length > 0) reply[field.name] = take(input, field);
   reply.rest = (shape.rest ?? []).map((part) => rows(part, reply[part.times], input));
   if (input.length > 0) throw new errors.CorruptError("reply that is too long");
   return reply;
@@ -34,15 +34,15 @@ function read(reply, shape, input) {
 function rows({ fields }, times = Infinity, input) {
   const list = [];
   while (list.length < times && (times !== Infinity || input.length > 0)) {
-    list.push(Object.fromEntries(fields.map((name) => [name, take(input, name)])));
+    list.push(Object.fromEntries(fields.map((field) => [field.name, take(input, field)])));
   }
   return list;
 }
 
-function take(input, name) {
+function take(input, { name, type }) {
   const item = input.shift();
   if (item === undefined || item === null) throw new errors.CorruptError(`reply without its ${name}`);
-  return typeof item === "number" || name === "record" ? item : foundOf(item);
+  return typeof item === "number" || type === "record" ? item : foundOf(item);
 }
 
 const BY_WORD = {
@@ -55,14 +55,15 @@ const BY_WORD = {
   rotated: errors.MovedError,
   departed: errors.DepartedError,
   taken: errors.TakenError,
+  fenced: errors.FencedError,
+  leased: errors.LeasedError,
   limit: errors.LimitError,
   large: errors.TooLargeError,
 };
 
 /** The error for a reply that is no success of its operation. */
 export function errorOf(reply) {
-  if (reply.word === "corrupt") return new errors.CorruptError(reply.key);
-  if (reply.word === "taken" && !("holder_id" in reply)) return new errors.FencedError();
+  if (reply.word === "corrupt") return new errors.CorruptError(reply.key, reply.node);
   const Refusal = BY_WORD[reply.word];
   return Refusal ? new Refusal(reply) : new errors.CorruptError("reply with an unknown word");
 }

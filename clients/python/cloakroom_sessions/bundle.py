@@ -71,7 +71,7 @@ class Script:
         keys = [self._key(pattern, tag, values, self._unnamed) for pattern in self._keys]
         arguments = [_argument(argument, values) for argument in self._arguments]
         for member in members:
-            keys += [self._key(pattern, tag, member, self._unnamed) for pattern in self._group["keys"]]
+            keys += [self._key(key["pattern"], tag, member, self._unnamed) for key in self._group["keys"]]
             arguments += [_argument(argument, member) for argument in self._group["arguments"]]
         if (keep := values.get("events")) and self._events:
             streams = [(pattern, values) for pattern in self._events["keys"]]
@@ -100,25 +100,25 @@ class Script:
             raise errors.Corrupt("reply, not of this contract") from None
 
     def _fields(self, shape: dict[str, Any], items: deque[Any]) -> dict[str, Any]:
-        fields = {name: self._value(name, items) for name in shape["fields"]}
-        for name in shape.get("optional", ()):
+        fields = {field["name"]: self._value(field["type"], items) for field in shape["fields"]}
+        for field in shape.get("optional", ()):
             if items:
-                fields[name] = self._value(name, items)
+                fields[field["name"]] = self._value(field["type"], items)
         return fields
 
     def _rest(self, shape: dict[str, Any], fields: dict[str, Any], items: deque[Any]) -> list[list[tuple[Any, ...]]]:
         rest = []
         for repeated in shape.get("rest", ()):
-            names = repeated["fields"]
-            times = fields[repeated["times"]] if "times" in repeated else len(items) // len(names)
-            rest.append([tuple(self._value(name, items) for name in names) for _ in range(times)])
+            types = [field["type"] for field in repeated["fields"]]
+            times = fields[repeated["times"]] if "times" in repeated else len(items) // len(types)
+            rest.append([tuple(self._value(type, items) for type in types) for _ in range(times)])
         if items:
             raise IndexError("more than the contract has")
         return rest
 
-    def _value(self, name: str, items: deque[Any]) -> Any:
+    def _value(self, type: str, items: deque[Any]) -> Any:
         value = items.popleft()
-        if name == "record":
+        if type == "record":
             return self._layout.decode(value)
         return found(value) if isinstance(value, bytes) else value
 
@@ -176,7 +176,7 @@ class Bundle:
 
     def key(self, name: str, tag: str, **values: str) -> str:
         """A key by its name."""
-        return name_key(self._keys[name], tag, values)
+        return name_key(self._keys[name]["pattern"], tag, values)
 
 
 def name_key(pattern: str, tag: str, values: Values) -> str:

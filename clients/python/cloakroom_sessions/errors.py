@@ -64,11 +64,13 @@ class Ambiguous(CloakroomError):
 
 
 class Corrupt(CloakroomError):
-    """What is stored under one of our keys is not ours, or broken. Nothing was changed."""
+    """What is stored under one of our keys is not ours, or broken. Nothing was changed. `of` is whose key it is, where the
+    call declared several of the kind."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"corrupt {what}")
+    def __init__(self, what: str, of: str | None = None) -> None:
+        super().__init__(f"corrupt {what}" if of is None else f"corrupt {what} of {of!r}")
         self.what = what
+        self.of = of
 
 
 class Refused(CloakroomError):
@@ -217,15 +219,15 @@ _REFUSALS: dict[str, type[Refused]] = {
     "large": TooLarge,
     "frozen": Frozen,
     "taken": Taken,
+    "fenced": Fenced,
+    "leased": Leased,
 }
 
 
 def of_reply(word: str, fields: dict[str, Any]) -> CloakroomError:
     """The error that a script's reply stands for; the fields of a refusal are those of its exception."""
     if word == "corrupt":
-        return Corrupt(fields["key"])
-    if word == "taken" and not fields:
-        return Fenced()
+        return Corrupt(*fields.values())
     if word not in _REFUSALS:
         return Corrupt("reply with an unknown word")
     return _REFUSALS[word](**fields)

@@ -208,7 +208,7 @@ class Login:
         operation = self._step(self.target, OperationId.random())
         binding = {"new_connection": was["connection"], "new_node": was["node"], "policy": "refuse"}
         reply, _ = yield from operation.settle("bind", {"id": self.new_id, **routing._asdict(), **binding})
-        if reply.word == "taken" and reply.fields:
+        if reply.word == "taken":
             return routing  # another session of this partition has it by now, and keeps it
         reply.one_of("ok", "unchanged")
         return routing._replace(connection=was["connection"], node=was["node"])

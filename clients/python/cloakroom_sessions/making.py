@@ -228,7 +228,7 @@ def _make_batch(
         return {place: _ambiguous(draft, error) for place, draft in batch}, []
     except CloakroomError as error:
         return {place: error for place, _ in batch}, []
-    created_at, left = reply.fields["created_at"], {place - 1 for (place,) in reply.rest[0]}
+    created_at, left = reply.fields["created_at"], {position - 1 for (position,) in reply.rest[0]}
     made: dict[int, Created | CloakroomError] = {}
     for at, (place, draft) in enumerate(batch):
         if at not in left:
@@ -262,7 +262,8 @@ def import_(
     if incoming is not None:
         values |= _arrival(incoming, export.session)
     reply, _ = yield from Operation(engine.of_session(export.session.id)).settle("import", values)
-    outcomes = {"ok": Imported.IMPORTED, "unchanged": Imported.UNCHANGED, "missing": Imported.MISSING}
+    outcomes = {"ok": Imported.IMPORTED, "unchanged": Imported.UNCHANGED}
+    outcomes |= dict.fromkeys(("missing", "expired"), Imported.MISSING)
     return outcomes[reply.one_of(*outcomes).word]
 
 

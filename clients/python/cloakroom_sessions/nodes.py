@@ -73,9 +73,7 @@ def _beat(engine: Engine, identity: NodeIdentity, values: dict[str, Any]) -> Ste
     """The same in one partition."""
     lease = identity.lease_in(engine)
     reply = yield from Call(engine).run("heartbeat", {**values, "lease_id": lease})
-    if reply.word == "taken":
-        raise errors.Leased(**reply.fields)
-    if reply.word == "missing":
+    if reply.word == "lapsed":
         identity.lose(engine, lease)
         raise errors.Fenced
     until_ms: int = reply.ok().fields["deadline"]
@@ -254,9 +252,7 @@ def _take_once(
     lets go of the node."""
     members = yield from operation.candidates(ids)
     reply = yield from operation.run("recover", values, members)
-    if reply.word == "taken":
-        raise errors.Leased(**reply.fields)
-    if reply.word == "missing":
+    if reply.word == "lapsed":
         raise errors.Fenced
     recovered, stale, frozen, corrupt = reply.ok().rest
     told = _told([id for id, _ in recovered], claimed)

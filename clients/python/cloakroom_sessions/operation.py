@@ -96,13 +96,14 @@ class Operation(Call):
         with thousands of sessions takes many rounds."""
         for name in need.get("set", ()):
             values[name] = reply.fields[name]
-        if need.get("run") == "reap":
+        run = need.get("run", {})
+        if run.get("operation") == "reap":
             expired = yield from self.reap([reply.fields["id"]])
             self.reaped += expired.removed
             return bool(expired.removed or expired.corrupt) or expired.unreadable > 0
-        if need.get("run") == "delete_user":
+        if run.get("operation") == "delete_user":
             surplus = [id for (id,) in reply.rest[0]]
-            batch = yield from self.remove(values[need["of"]], surplus)
+            batch = yield from self.remove(values[run["arguments"]["user"]], surplus)
             self.removed += batch.removed
             return len(batch.stale) + len(batch.corrupt) + batch.left < len(surplus)
         return False

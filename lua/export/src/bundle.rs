@@ -5,15 +5,22 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::access::NOTHING;
 use crate::commands::commands;
-use crate::header::{Argument, Group, Header, Key, Need, Repeat, Reply};
+use crate::header::{Argument, Field, Group, Header, Key, Need, Repeat, Reply};
 use crate::keys::{EVENTS, EXPIRY, KEYS, UNNAMED, names, node_stream};
 use crate::layout::{Layout, Lease, record_format};
 use crate::script::{Script, read};
 use crate::start::Start;
 
 /// The contract of the scripts: what they take, answer and store. A client of an older one must not run beside it.
-const CONTRACT: u32 = 1;
+pub(crate) const CONTRACT: u32 = 1;
+
+/// The form of the bundle itself. A generator that knows another one does not go on.
+const FORM: u32 = 1;
+
+/// What the bundle is valid by, beside it.
+const SCHEMA: &str = "bundle.schema.json";
 
 /// Codes of errors that say that nothing was written: a server refuses a call as a whole with them, or the first write of a
 /// script and no later one.
@@ -40,17 +47,28 @@ const NOTHING_WRITTEN: [&str; 17] = [
 /// `lua/bundle.json`.
 #[derive(Debug, Serialize)]
 struct Bundle<'a> {
+    #[serde(rename = "$schema")]
+    schema: &'static str,
+    bundle: u32,
     contract: u32,
     record_format: u64,
     record: Layout,
     lease: Lease,
-    keys: BTreeMap<&'static str, &'static str>,
+    keys: BTreeMap<&'static str, NamedKey>,
     unnamed: &'static str,
     /// What is sent in the place of the stream of a node whose name is empty.
     unnamed_events: &'static str,
     start: &'a Start,
     nothing_written: [&'static str; 17],
     operations: BTreeMap<&'a str, Operation<'a>>,
+}
+
+/// A key of the namespace.
+#[derive(Debug, Serialize)]
+struct NamedKey {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    pattern: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,6 +86,8 @@ struct Operation<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     moved: Option<&'static str>,
     writes: bool,
+    /// Whether EVALSHA_RO runs it, and so a replica and a user who may not write.
+    read_only: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Events<'a>>,
     effect: &'static str,
@@ -92,7 +112,7 @@ struct Events<'a> {
 #[derive(Debug, Serialize)]
 struct Supply<'a> {
     kind: &'a str,
-    fields: &'a [String],
+    fields: &'a [Field],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     rest: &'a [Repeat],
     /// The arguments to set to the fields of their names.
@@ -101,14 +121,21 @@ struct Supply<'a> {
     /// The group that the ids are to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     declare: Option<&'a str>,
-    /// The operation to run for the ids before the call comes again.
     #[serde(skip_serializing_if = "Option::is_none")]
-    run: Option<&'a str>,
-    /// The argument that names its user.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<&'a str>,
+    run: Option<Run<'a>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     note: &'a str,
+}
+
+/// What to run for some sessions before the call comes again. Their other arguments stand in their records.
+#[derive(Debug, Serialize)]
+struct Run<'a> {
+    operation: &'a str,
+    /// The field of the `need` that names them.
+    ids: &'a str,
+    /// The arguments of that operation, and which of this call's they are.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    arguments: BTreeMap<&'a str, &'a str>,
 }
 
 /// The document, of the scripts in a directory.
@@ -117,11 +144,13 @@ pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<St
     let (record, entries) = (fragment("freeze")? + &fragment("record")?, fragment("entries")?);
     let operations = scripts.iter().map(operation).collect::<Result<_, _>>()?;
     let bundle = Bundle {
+        schema: SCHEMA,
+        bundle: FORM,
         contract: CONTRACT,
         record_format: record_format(&record)?,
         record: Layout::read(&record, &entries)?,
         lease: Lease::read(&read(&lua.join("lib/lease.lua"))?)?,
-        keys: BTreeMap::from(KEYS),
+        keys: KEYS.map(|(name, kind, pattern)| (name, NamedKey { kind, pattern })).into(),
         unnamed: UNNAMED,
         unnamed_events: EVENTS,
         start,
@@ -143,12 +172,13 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
         replies: &header.replies,
         needs: header.needs.iter().map(|need| supply(header, need)).collect(),
         moved: moved(header),
-        writes: header.writes != "nothing.",
+        writes: header.writes != NOTHING,
+        read_only: header.writes == NOTHING,
         events: events(header),
         effect: effect(header),
         again: &header.again,
         commands: commands(source)?,
-        sha1: sha1_smol::Sha1::from(source).hexdigest(),
+        sha1: script.sha1(),
         source,
     };
     Ok((header.stem.as_str(), operation))
@@ -161,7 +191,7 @@ fn events(header: &Header) -> Option<Events<'_>> {
     let of_member = header.group.iter().flat_map(|group| &group.keys);
     Some(Events {
         keys: [EVENTS, EXPIRY].map(str::to_owned).into_iter().chain(own).collect(),
-        of_member: of_member.filter_map(|pattern| node_stream(pattern)).collect(),
+        of_member: of_member.filter_map(|key| node_stream(&key.pattern)).collect(),
         told,
     })
 }
@@ -190,19 +220,26 @@ pub fn effect(header: &Header) -> &'static str {
     }
 }
 
-/// What the note of a `need` says, if it has to run another operation: `run delete_user of <user> for these`.
 fn supply<'a>(header: &'a Header, need: &'a Need) -> Supply<'a> {
-    let run = need.note.strip_prefix("run ").and_then(|rest| rest.split(' ').next());
+    let run = run(need);
     let by_ids = run.is_none() && !need.rest.is_empty();
-    let is_set = |field: &&String| run.is_none() && is_argument(header, field);
+    let is_set = |name: &&str| run.is_none() && is_argument(header, name);
     Supply {
         kind: &need.kind,
         fields: &need.fields,
         rest: &need.rest,
-        set: need.fields.iter().filter(is_set).map(String::as_str).collect(),
+        set: need.fields.iter().map(|field| field.name.as_str()).filter(is_set).collect(),
         declare: header.group.as_ref().filter(|_| by_ids).map(|group| group.name.as_str()),
         run,
-        of: run.and_then(|_| names(&need.note).next()),
         note: &need.note,
     }
+}
+
+/// What the note of a `need` says, if it has to run another operation: `run delete_user of <user> for these`. What it is
+/// run with has the name there that it has here, without `new_`.
+fn run(need: &Need) -> Option<Run<'_>> {
+    let (operation, _) = need.note.strip_prefix("run ")?.split_once(' ')?;
+    let fields = need.rest.iter().flat_map(|repeat| &repeat.fields).chain(&need.fields);
+    let arguments = names(&need.note).map(|own| (own.trim_start_matches("new_"), own)).collect();
+    Some(Run { operation, ids: &fields.into_iter().next()?.name, arguments })
 }

@@ -1,20 +1,21 @@
 //! The keys of a partition, and the names in their patterns.
 
-/// Every key of a partition. Those that the scripts take are told by their headers; these are all that there are.
-pub const KEYS: [(&str, &str); 13] = [
-    ("session", "{ns:p}:session:<id>"),
-    ("user", "{ns:p}:user:<user>:sessions"),
-    ("connection", "{ns:p}:connection:<connection>:session"),
-    ("node", "{ns:p}:node:<node>:sessions"),
-    ("expiry", EXPIRY),
-    ("migrations", "{ns:p}:migrations"),
-    ("contract", "{ns:p}:contract"),
-    ("nodes", "{ns:p}:nodes"),
-    ("kept", "{ns:p}:nodes:kept"),
-    ("aside", "{ns:p}:aside:<id>"),
-    ("lease", "{ns:p}:node:<node>:lease"),
-    ("events", EVENTS),
-    ("node_events", "{ns:p}:node:<node>:events"),
+/// Every key of a partition: its name, type and pattern. Those that the scripts take are told by their headers; these are
+/// all that there are.
+pub const KEYS: [(&str, &str, &str); 13] = [
+    ("session", "string", "{ns:p}:session:<id>"),
+    ("user", "zset", "{ns:p}:user:<user>:sessions"),
+    ("connection", "string", "{ns:p}:connection:<connection>:session"),
+    ("node", "zset", "{ns:p}:node:<node>:sessions"),
+    ("expiry", "zset", EXPIRY),
+    ("migrations", "zset", "{ns:p}:migrations"),
+    ("contract", "string", "{ns:p}:contract"),
+    ("nodes", "zset", "{ns:p}:nodes"),
+    ("kept", "zset", "{ns:p}:nodes:kept"),
+    ("aside", "string", "{ns:p}:aside:<id>"),
+    ("lease", "string", "{ns:p}:node:<node>:lease"),
+    ("events", "stream", EVENTS),
+    ("node_events", "stream", "{ns:p}:node:<node>:events"),
 ];
 
 /// When the sessions of a partition expire.
@@ -30,7 +31,7 @@ pub fn node_stream(pattern: &str) -> Option<String> {
 }
 
 /// What is sent in the place of a key whose name is empty: the record of the session that it would be a key of.
-pub const UNNAMED: &str = KEYS[0].1;
+pub const UNNAMED: &str = KEYS[0].2;
 
 /// The names in the patterns of keys: `<id>`, or `<holder_id|id>`, which is the first that is not empty.
 pub fn names(pattern: &str) -> impl Iterator<Item = &str> {

@@ -1,16 +1,22 @@
 //! Makes what is sent to a server out of the scripts in `lua/`.
 //!
-//! `cargo run -p cloakroom-export` writes `lua/dist/<stem>.lua`, which the crate embeds, and `lua/bundle.json`, which
-//! clients in other languages load. Both have the same bytes for a script, because a server knows a script by its SHA-1.
+//! `cargo run -p cloakroom-export` writes `lua/dist/<stem>.lua`, which the crate embeds, `lua/dist/index.json`, which tells
+//! their names at a server, and `lua/bundle.json`, which clients in other languages load. All have the same bytes for a script, because a server knows a script by its SHA-1.
 
 #![allow(missing_docs)] // a development tool: only its own binary and the tests of the crate use it
 
+mod access;
 pub mod bundle;
 pub mod commands;
+mod field;
 pub mod header;
+mod index;
 pub mod keys;
 mod layout;
 mod minify;
+mod parameter;
+mod reply;
+mod role;
 pub mod script;
 mod start;
 
@@ -25,6 +31,7 @@ pub fn files(lua: &Path) -> Result<BTreeMap<PathBuf, String>, String> {
     let start = start::Start::of(lua, &scripts)?;
     let mut files = BTreeMap::from([(PathBuf::from("bundle.json"), bundle::export(lua, &scripts, &start)?)]);
     files.extend(start.files());
+    files.insert(Path::new("dist").join("index.json"), index::index(&scripts, &start)?);
     for script in scripts {
         files.insert(Path::new("dist").join(format!("{}.lua", script.header.stem)), script.source);
     }

@@ -28,6 +28,11 @@ pub fn read_all(lua: &Path) -> Result<Vec<Script>, String> {
 }
 
 impl Script {
+    /// Its name at a server.
+    pub(crate) fn sha1(&self) -> String {
+        sha1_smol::Sha1::from(&self.source).hexdigest()
+    }
+
     fn read(lua: &Path, stem: &str) -> Result<Self, String> {
         let own = read(&lua.join(format!("{stem}.lua")))?;
         let header = Header::parse(stem, &own)?;

@@ -19,7 +19,7 @@ pub(crate) struct Start {
     keys: Vec<String>,
     /// ARGV of the script: what all operations run.
     commands: BTreeSet<String>,
-    sha1: String,
+    pub(crate) sha1: String,
     source: String,
 }
 
@@ -31,7 +31,7 @@ impl Start {
             all.extend(commands(&script.source)?);
         }
         Ok(Self {
-            keys: KEYS.iter().map(|(_, pattern)| without_names(pattern)).collect(),
+            keys: KEYS.iter().map(|(_, _, pattern)| without_names(pattern)).collect(),
             commands: all,
             sha1: sha1_smol::Sha1::from(&source).hexdigest(),
             source,

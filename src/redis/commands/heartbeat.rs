@@ -39,8 +39,8 @@ pub(crate) fn command(
 pub(crate) fn read(mut reply: Reply) -> Result<HeartbeatReply> {
     match reply.word.as_str() {
         "ok" => Ok(HeartbeatReply::Held { until_ms: reply.number()? }),
-        "taken" => Ok(HeartbeatReply::HeldByAnother { until_ms: reply.number()? }),
-        "missing" => Ok(HeartbeatReply::Lost),
+        "leased" => Ok(HeartbeatReply::HeldByAnother { until_ms: reply.number()? }),
+        "lapsed" => Ok(HeartbeatReply::Lost),
         _ => Err(reply.into_error()),
     }
 }

@@ -92,11 +92,10 @@ async fn take_once(
         call.events_argument(&mut cmd);
         cmd
     };
-    let mut reply = call.run(&script::RECOVER, cmd).await?;
-    match reply.word.as_str() {
-        "taken" => return Err(Error::Refused(Refusal::Leased { until_ms: reply.number()? })),
-        "missing" => return Err(Error::Refused(Refusal::Fenced)),
-        _ => {}
+    let reply = call.run(&script::RECOVER, cmd).await?;
+    // The lease that has lapsed is that of the node that calls.
+    if reply.word == "lapsed" {
+        return Err(Error::Refused(Refusal::Fenced));
     }
     let mut reply = reply.expect_ok()?;
     let [recovered, stale, frozen, corrupt] =

@@ -51,9 +51,12 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
     ),
     (
         Call::CreateHeld,
-        &[("session:holder", Names("holder")), ("connection:connection-holder:session", Names("connection"))],
+        &[
+            ("session:holder", Names("holder_record")),
+            ("connection:connection-holder:session", Names("connection")),
+        ],
     ),
-    (Call::CreateCrowded, CROWDED),
+    (Call::CreateCrowded, &[(EXPIRY, Names("expiry")), (CROWDED, Names("user"))]),
     (Call::Get, &[(RECORD, Names("record"))]),
     (Call::ByConnection, &[(CONNECTION, Names("connection")), (RECORD, Names("record"))]),
     (
@@ -64,31 +67,31 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
             (USER, Names("user")),
             (CONNECTION, Names("connection")),
             (NODE, Names("node")),
-            (NEW_USER, Names("user")),
-            (NEW_CONNECTION, Names("connection")),
-            (NEW_NODE, Names("node")),
+            (NEW_USER, Names("new_user")),
+            (NEW_CONNECTION, Names("new_connection")),
+            (NEW_NODE, Names("new_node")),
         ],
     ),
-    (Call::UpdateHeld, &[("session:holder", Names("holder"))]),
+    (Call::UpdateHeld, &[("session:holder", Names("holder_record"))]),
     (Call::Patch, INDEXED),
     (Call::Refresh, &[(RECORD, Names("record")), (EXPIRY, Names("expiry"))]),
     (Call::RefreshAndGet, &[(RECORD, Names("record")), (EXPIRY, Names("expiry"))]),
     (Call::Rotate, INDEXED),
-    (Call::Rotate, &[(NEW_RECORD, Names("new_record")), (NEW_USER, Names("user"))]),
-    (Call::RotateCrowded, CROWDED),
+    (Call::Rotate, &[(NEW_RECORD, Names("new_record")), (NEW_USER, Names("new_user"))]),
+    (Call::RotateCrowded, &[(EXPIRY, Names("expiry")), (CROWDED, Names("new_user"))]),
     (
         Call::Bind,
         &[
             (RECORD, Names("record")),
             (CONNECTION, Names("connection")),
             (NODE, Names("node")),
-            (NEW_CONNECTION, Names("connection")),
+            (NEW_CONNECTION, Names("new_connection")),
             (NEW_NODE, Names("new_node")),
         ],
     ),
     (
         Call::BindTaking,
-        &[("session:holder", Names("holder")), ("node:node-holder:sessions", Names("holder_node"))],
+        &[("session:holder", Names("holder_record")), ("node:node-holder:sessions", Names("holder_node"))],
     ),
     (Call::Unbind, &[(RECORD, Names("record")), (CONNECTION, Names("connection")), (NODE, Names("node"))]),
     (Call::Delete, INDEXED),
@@ -98,16 +101,20 @@ const TABLE: &[(Call, &[(&str, Answer)])] = &[
         &[
             (NEW_RECORD, Names("record")),
             (EXPIRY, Names("expiry")),
-            (NEW_USER, Names("user")),
-            (NEW_CONNECTION, Names("connection")),
-            (NEW_NODE, Names("node")),
+            (NEW_USER, Names("new_user")),
+            (NEW_CONNECTION, Names("new_connection")),
+            (NEW_NODE, Names("new_node")),
         ],
     ),
-    (Call::ImportHeld, &[("session:holder", Names("holder"))]),
+    (Call::ImportHeld, &[("session:holder", Names("holder_record"))]),
     (Call::ImportLater, INDEXED),
     (
         Call::ImportLater,
-        &[(NEW_USER, Names("user")), (NEW_CONNECTION, Names("connection")), (NEW_NODE, Names("node"))],
+        &[
+            (NEW_USER, Names("new_user")),
+            (NEW_CONNECTION, Names("new_connection")),
+            (NEW_NODE, Names("new_node")),
+        ],
     ),
     (Call::ListUser, &[(USER, Names("owner"))]),
     (Call::ListNode, &[(NODE, Names("owner"))]),
@@ -154,8 +161,8 @@ const INDEXED: &[(&str, Answer)] = &[
     (NODE, Names("node")),
 ];
 
-/// What a call touches that evicts, but for what the victim itself has.
-const CROWDED: &[(&str, Answer)] = &[(EXPIRY, Names("expiry")), ("user:user-victim:sessions", Names("user"))];
+/// The index of a user who has as many sessions as allowed.
+const CROWDED: &str = "user:user-victim:sessions";
 
 /// What a session has that is to be evicted.
 const VICTIM: [&str; 3] =

@@ -10,6 +10,8 @@ pub(crate) struct Bundle {
     /// What is sent in the place of a key whose name is empty. `None` in a test that sends such keys all the same.
     pub(crate) unnamed: Option<String>,
     pub(crate) unnamed_events: String,
+    /// The patterns of all keys, by what they are.
+    pub(crate) keys: BTreeMap<String, String>,
     pub(crate) operations: BTreeMap<String, Operation>,
 }
 
@@ -79,7 +81,7 @@ pub(crate) struct Argument {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Group {
     pub(crate) name: String,
-    pub(crate) keys: Vec<String>,
+    pub(crate) keys: Vec<Key>,
     pub(crate) arguments: Vec<Argument>,
 }
 
@@ -91,13 +93,21 @@ pub(crate) struct Events {
     pub(crate) of_member: Vec<String>,
 }
 
+/// A field of a reply.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ReplyField {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+}
+
 /// A form of reply.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Form {
     pub(crate) word: String,
-    pub(crate) fields: Vec<String>,
+    pub(crate) fields: Vec<ReplyField>,
     #[serde(default)]
-    pub(crate) optional: Vec<String>,
+    pub(crate) optional: Vec<ReplyField>,
     #[serde(default)]
     pub(crate) rest: Vec<Repeat>,
 }
@@ -106,7 +116,7 @@ pub(crate) struct Form {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Need {
     pub(crate) kind: String,
-    pub(crate) fields: Vec<String>,
+    pub(crate) fields: Vec<ReplyField>,
     #[serde(default)]
     pub(crate) rest: Vec<Repeat>,
 }
@@ -114,6 +124,6 @@ pub(crate) struct Need {
 /// What repeats: as often as a field says, or to the end.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Repeat {
-    pub(crate) fields: Vec<String>,
+    pub(crate) fields: Vec<ReplyField>,
     pub(crate) times: Option<String>,
 }

@@ -27,7 +27,7 @@ impl Sent {
                 let values: Arguments = serde_json::from_value(member.clone()).unwrap();
                 let is_known = |name: &String| group.arguments.iter().any(|argument| argument.name == *name);
                 assert!(values.keys().all(is_known), "{member}");
-                keys.extend(group.keys.iter().map(|pattern| key_of(bundle, pattern, tag, &values)));
+                keys.extend(group.keys.iter().map(|key| key_of(bundle, &key.pattern, tag, &values)));
                 arguments.extend(group.arguments.iter().map(|argument| bytes(argument, &values)));
             }
         }

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use redis::Value as Answer;
 use serde_json::{Value, json};
 
-use super::bundle::{Bundle, Operation, Repeat};
+use super::bundle::{Bundle, Operation, Repeat, ReplyField};
 
 /// The names of what stands in a reply, and which of its forms this is.
 #[derive(Debug)]
 pub(crate) struct Reading<'a> {
-    names: Vec<&'a str>,
+    /// Names and types.
+    fields: Vec<(&'a str, &'a str)>,
     pub(crate) forms: BTreeSet<String>,
 }
 
@@ -21,7 +22,7 @@ impl Operation {
             self.needs.iter().map(|need| format!("need {}", need.kind)).collect();
         for reply in &self.replies {
             forms.insert(reply.word.clone());
-            let optional = reply.optional.iter().map(String::as_str);
+            let optional = reply.optional.iter().map(|field| field.name.as_str());
             for more in optional.chain(reply.rest.iter().map(label)) {
                 forms.insert(format!("{} with {more}", reply.word));
             }
@@ -32,31 +33,31 @@ impl Operation {
     /// How a reply reads. `None`: it has none of the forms.
     pub(crate) fn read(&self, reply: &[Value]) -> Option<Reading<'_>> {
         let word = reply.first()?.as_str()?;
-        let (mut names, fields, optional, rest) = if word == "need" {
+        let (mut read, fields, optional, rest) = if word == "need" {
             let kind = reply.get(1)?.as_str()?;
             let need = self.needs.iter().find(|need| need.kind == kind)?;
-            (vec!["word", "kind"], &need.fields, None, &need.rest)
+            (vec![("word", "word"), ("kind", "word")], &need.fields, None, &need.rest)
         } else {
             let form = self.replies.iter().find(|form| form.word == word)?;
-            (vec!["word"], &form.fields, Some(&form.optional), &form.rest)
+            (vec![("word", "word")], &form.fields, Some(&form.optional), &form.rest)
         };
-        names.extend(fields.iter().map(String::as_str));
+        read.extend(fields.iter().map(told));
         let mut more = BTreeSet::new();
-        for name in optional.into_iter().flatten().filter(|_| reply.len() > names.len()).collect::<Vec<_>>() {
-            names.push(name);
-            more.insert(name.as_str());
+        for field in optional.into_iter().flatten().filter(|_| reply.len() > read.len()).collect::<Vec<_>>() {
+            read.push(told(field));
+            more.insert(field.name.as_str());
         }
         for repeat in rest {
-            let left = reply.len().checked_sub(names.len())?;
+            let left = reply.len().checked_sub(read.len())?;
             let times = match &repeat.times {
                 None => left / repeat.fields.len(),
                 Some(counter) => {
-                    let at = names.iter().position(|name| name == counter)?;
+                    let at = read.iter().position(|(name, _)| name == counter)?;
                     usize::try_from(reply[at].as_u64()?).unwrap()
                 }
             };
             for _ in 0..times {
-                names.extend(repeat.fields.iter().map(String::as_str));
+                read.extend(repeat.fields.iter().map(told));
             }
             if times > 0 {
                 more.insert(label(repeat));
@@ -67,16 +68,20 @@ impl Operation {
         if word.starts_with("need") || forms.is_empty() {
             forms = BTreeSet::from([word]);
         }
-        (names.len() == reply.len()).then_some(Reading { names, forms })
+        (read.len() == reply.len()).then_some(Reading { fields: read, forms })
     }
 }
 
+fn told(field: &ReplyField) -> (&str, &str) {
+    (&field.name, &field.kind)
+}
+
 fn label(repeat: &Repeat) -> &str {
-    repeat.times.as_ref().unwrap_or(&repeat.fields[0])
+    repeat.times.as_ref().unwrap_or(&repeat.fields[0].name)
 }
 
 /// An answer of the server as a case would have it.
-pub(crate) fn told(bundle: &Bundle, operation: &Operation, answer: &Answer) -> Result<Vec<Value>, String> {
+pub(crate) fn answered(bundle: &Bundle, operation: &Operation, answer: &Answer) -> Result<Vec<Value>, String> {
     let Answer::Array(parts) = answer else {
         return Err(format!("not an array: {answer:?}"));
     };
@@ -89,7 +94,7 @@ pub(crate) fn told(bundle: &Bundle, operation: &Operation, answer: &Answer) -> R
         });
     }
     let reading = operation.read(&reply).ok_or_else(|| format!("none of its forms: {reply:?}"))?;
-    for (at, _) in reading.names.iter().enumerate().filter(|(_, name)| **name == "record") {
+    for (at, _) in reading.fields.iter().enumerate().filter(|(_, (_, kind))| *kind == "record") {
         let record = match &parts[at] {
             Answer::BulkString(bytes) => bundle.record.read(bytes),
             _ => None,

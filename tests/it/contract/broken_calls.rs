@@ -211,7 +211,7 @@ fn call_of_two(context: &Context, script: &Script, bad: Option<(&str, &str)>) ->
     call.arg(&script.source).arg(1 + 2 * group.keys.len()).arg(context.key("expiry"));
     for member in ["one", "two"] {
         let values = ["id", "user", "connection", "node"].map(|name| (name, member)).into();
-        call.arg(group.keys.iter().map(|pattern| filled(pattern, &tag, &values)).collect::<Vec<_>>());
+        call.arg(group.keys.iter().map(|key| filled(&key.pattern, &tag, &values)).collect::<Vec<_>>());
     }
     call.arg(header.arguments.iter().map(good).collect::<Vec<_>>());
     for member in ["one", "two"] {

@@ -199,7 +199,7 @@ impl Call<'_> {
         }
         let mut keys: Vec<String> =
             header.keys.iter().map(|key| filled(&key.pattern, tag, &values)).collect();
-        let patterns = header.group.iter().flat_map(|group| &group.keys).collect::<Vec<_>>();
+        let patterns = header.group.iter().flat_map(|group| group.keys.iter().map(|key| &key.pattern)).collect::<Vec<_>>();
         for values in self.members() {
             keys.extend(patterns.iter().map(|pattern| filled(pattern, tag, &values)));
         }
@@ -243,9 +243,11 @@ impl Call<'_> {
             let value = values[argument.name.as_str()];
             let fits = match (argument.kind, argument.bytes) {
                 _ if value.is_empty() => argument.empty,
-                ("integer", _) => value.parse::<u64>().is_ok(),
+                ("integer", _) => value.parse().is_ok_and(|number| {
+                    argument.minimum.unwrap() <= number && number <= argument.maximum.unwrap()
+                }),
                 ("word", _) => argument.words.iter().any(|word| word == value),
-                (_, Some(bytes)) => value.chars().count() == bytes,
+                (_, Some(bytes)) => value.chars().count() as u64 == bytes,
                 _ => true,
             };
             assert!(fits, "{stem}: {} is {value:?}", argument.name);
@@ -257,6 +259,7 @@ impl Call<'_> {
         for argument in &self.script.header.arguments {
             if let Some(default) = &argument.default {
                 let (stem, name) = (self.script.stem(), argument.name.as_str());
+                let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
                 assert_eq!(values[name], default, "{stem}: {name} by default");
             }
         }

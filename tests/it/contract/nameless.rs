@@ -146,7 +146,7 @@ fn each_key_that_may_have_no_name_has_an_id_to_stand_in() {
         let group = header.group.as_ref();
         let keys = header.keys.iter().map(|key| (&key.pattern, &header.arguments));
         let keys_of_group =
-            group.iter().flat_map(|group| group.keys.iter().map(|key| (key, &group.arguments)));
+            group.iter().flat_map(|group| group.keys.iter().map(|key| (&key.pattern, &group.arguments)));
         for (pattern, arguments) in keys.chain(keys_of_group) {
             let may_be_empty = |name: &str| arguments.iter().any(|other| other.name == name && other.empty);
             let has_id = arguments.iter().any(|argument| argument.name == "id" && !argument.empty);

@@ -1,0 +1,37 @@
+//! Which file of `lua/dist` a server knows by which name, for who takes the scripts as they are.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::bundle::CONTRACT;
+use crate::script::Script;
+use crate::start::Start;
+
+/// `lua/dist/index.json`.
+#[derive(Debug, Serialize)]
+struct Index<'a> {
+    contract: u32,
+    start: Entry,
+    operations: BTreeMap<&'a str, Entry>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    /// Its path, from the directory of the index on.
+    file: String,
+    sha1: String,
+}
+
+/// The document.
+pub(crate) fn index(scripts: &[Script], start: &Start) -> Result<String, String> {
+    let operation =
+        |script: &Script| Entry { file: format!("{}.lua", script.header.stem), sha1: script.sha1() };
+    let index = Index {
+        contract: CONTRACT,
+        start: Entry { file: "start/forbidden.lua".to_owned(), sha1: start.sha1.clone() },
+        operations: scripts.iter().map(|script| (script.header.stem.as_str(), operation(script))).collect(),
+    };
+    let json = serde_json::to_string_pretty(&index).map_err(|error| error.to_string())?;
+    Ok(json + "\n")
+}
