@@ -64,11 +64,11 @@ class Ambiguous(CloakroomError):
 
 
 class Corrupt(CloakroomError):
-    """What is stored under one of our keys is not ours, or broken. Nothing was changed. `of` is whose key it is, where the
-    call declared several of the kind."""
+    """What is stored under one of our keys is not ours, or broken. Nothing was changed. `of` is whose key it is,
+    where the call declared several of the kind; the message does not show it, for it may be a session id."""
 
     def __init__(self, what: str, of: str | None = None) -> None:
-        super().__init__(f"corrupt {what}" if of is None else f"corrupt {what} of {of!r}")
+        super().__init__(f"corrupt {what}")
         self.what = what
         self.of = of
 

@@ -65,6 +65,7 @@ class Peers:
 def talk(peer: Peer, commands: Commands, asks_role: bool) -> Generator[Said, Replies, Spoken]:
     """Says the commands of an errand. With `asks_role` nothing counts that comes of a server which is not the
     master. Raises `Forbidden` where a server does not let itself be asked."""
+    was_asked = False
     while asks_role and not peer.role.is_known:
         preamble = [_TIME, peer.role.question]
         try:
@@ -78,7 +79,8 @@ def talk(peer: Peer, commands: Commands, asks_role: bool) -> Generator[Said, Rep
                 raise errors.Forbidden(["+role"]) from refused
             return Spoken(because(Unsent(), refused), keeps=False)
         _note_times(peer.clock, preamble, replies)
-    if _asks_time(commands, peer.clock):
+        was_asked = True
+    if not was_asked and _asks_time(commands, peer.clock):
         try:
             replies = yield Said([_TIME], is_last=False)
         except BROKEN as error:

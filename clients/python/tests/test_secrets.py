@@ -97,6 +97,7 @@ def test_no_id_is_shown_or_logged(
         shown.refused(lambda: store.get(f"{SECRET}-broken"))
         shown.refused(lambda: store.patch(f"{SECRET}-broken", set={"a": 1}))
         shown.show(store.delete_user("cid"))
+        shown.show(cloakroom.Corrupt("victim_record", f"{SECRET}-broken"))
         shown.show(store)
     expected = {"Invalid", "Missing", "Exists", "Gone", "Moved", "Conflict", "Frozen", "Taken", "Leased", "Fenced"}
     assert shown.errors == expected | {"Corrupt"}

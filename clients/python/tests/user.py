@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import redis
 import redis.asyncio
+
 from cloakroom_sessions import (
     Ambiguous,
     AsyncStore,
@@ -111,7 +112,9 @@ async def beside(url: str) -> str:
 
 def main(url: str) -> None:
     client = redis.Redis.from_url(url)
-    with Store.connect(client, namespace="shop", rules=RULES, max_connections=4, deadline=timedelta(seconds=2)) as store:
+    with Store.connect(
+        client, namespace="shop", rules=RULES, max_connections=4, deadline=timedelta(seconds=2)
+    ) as store:
         print(serve(store), *told(store), asyncio.run(beside(url)))
     client.close()
 
