@@ -166,7 +166,7 @@ export class TooLargeError extends RefusedError {
   }
 }
 
-/** Clients of a later contract of the scripts work in this namespace. */
+/** Clients work in this namespace by a contract of the scripts that this one does not go with. */
 export class ContractError extends RefusedError {
   constructor(found, known) {
     super("contract", `the namespace is at contract ${found}, this client knows contract ${known}`);

@@ -172,7 +172,7 @@ export class Cloakroom {
   private constructor();
 
   /**
-   * Throws `ContractError` where clients of a later contract work, `PartitionsError` where the namespace has another
+   * Throws `ContractError` where a contract is noted that it does not go with, `PartitionsError` where the namespace has another
    * number of partitions than the options say, and `IdSchemeError` where its ids are made by another scheme.
    */
   static connect(redis: Redis, options?: Options): Promise<Cloakroom>;

@@ -8,13 +8,14 @@ import { Link } from "../src/link.js";
 import { firstTag } from "../src/partitions.js";
 import { decodeRecord } from "../src/record.js";
 import { readReply } from "../src/reply.js";
+import { violations } from "./support/invariants.js";
 import { startServer } from "./support/server.js";
 
 const CASES = new URL("../../../lua/conformance/", import.meta.url);
 const server = await startServer();
 const link = new Link(server.admin);
 
-const files = readdirSync(CASES).filter((name) => name.endsWith(".json"));
+const files = readdirSync(CASES).filter((name) => name.endsWith(".json") && name !== "records.json");
 
 test("each operation has its cases", () => {
   assert.deepEqual(
@@ -25,21 +26,62 @@ test("each operation has its cases", () => {
   );
 });
 
+for (const { name, hex, record } of JSON.parse(readFileSync(new URL("records.json", CASES), "utf8"))) {
+  test(`a record is read or refused: ${name}`, () => {
+    const bytes = Buffer.from(hex, "hex");
+    if (record) assert.deepEqual(recordOf(bytes), { record });
+    else assert.equal(decodeRecord(bytes), null);
+  });
+}
+
 for (const file of files) {
   const { operation, defaults, cases } = JSON.parse(readFileSync(new URL(file, CASES), "utf8"));
-  for (const { name, before, call, after } of cases) {
-    test(`${operation}: ${name}`, async () => {
-      const tag = firstTag(server.namespace());
-      for (const step of before) await take(step, tag, defaults);
-      await take(call, tag, defaults);
-      assert.deepEqual(await stored(tag), filled(after, tag));
-    });
+  for (const one of cases) test(`${operation}: ${one.name}`, () => run(one, defaults));
+}
+
+test("the cases leave nothing behind", async () => {
+  assert.deepEqual(await send(["DBSIZE"]), [0]);
+});
+
+async function run({ before, call, after }, defaults) {
+  const tag = firstTag(server.namespace());
+  /** All keys that were named to the server: there are no others. */
+  const named = new Set();
+  try {
+    for (const step of before) await take(step, tag, defaults, named);
+    const found = await stored(tag, named);
+    await take(call, tag, defaults, named);
+    assert.deepEqual(await stored(tag, named), filled(after, tag));
+    if (call.reply[0] !== "ok") assert.deepEqual(found, filled(after, tag), "what is not answered ok changes nothing");
+    const reply = answerAgain(call);
+    if (reply) await take({ ...call, reply }, tag, defaults, named);
+    assert.deepEqual(await stored(tag, named), filled(after, tag), "the same call again changes nothing more");
+    if (!before.some(({ command }) => command)) await check(after, tag);
+  } finally {
+    await send(["DEL", ...named]);
+  }
+}
+
+/** What the same call answers when it is sent again; undefined: it would be another call. */
+function answerAgain({ operation, with: given, reply: [word, ...rest] }) {
+  if (word !== "ok") return [word, ...rest];
+  const hasWord = bundle.operations[operation].replies.some((reply) => reply.word === "again");
+  return given.op_id ? [hasWord ? "again" : "ok", ...rest] : undefined;
+}
+
+/** What holds where nothing was planted. */
+async function check(after, tag) {
+  assert.deepEqual(violations(after), []);
+  for (const key of Object.keys(after)) {
+    const [left] = await send(["PTTL", filled(key, tag)]);
+    assert(left > 0, `${key} does not go by itself`);
   }
 }
 
 /** Runs a step with this client's own keys and arguments, and compares what this client reads of the reply. */
-async function take({ command, operation: stem, with: given, reply }, tag, defaults) {
+async function take({ command, operation: stem, with: given, reply }, tag, defaults, named) {
   if (command) {
+    filled(command, tag).forEach((part) => String(part).startsWith(`${tag}:`) && named.add(part));
     await send(filled(command, tag).map((part) => (part.hex ? Buffer.from(part.hex, "hex") : String(part))));
     return;
   }
@@ -48,15 +90,16 @@ async function take({ command, operation: stem, with: given, reply }, tag, defau
   const memberOf = (member) => group.arguments.map(({ name, type }) => [name, valueOf(type, member[name])]);
   const members = group && (given[group.name] ?? []).map((member) => Object.fromEntries(memberOf(member)));
   const values = { ...given, ...Object.fromEntries(all), ...(group && { [group.name]: members }) };
-  assert.deepEqual(flat(readReply(stem, await evaluate(stem, commandOf(stem, tag, values)))), reply);
+  assert.deepEqual(flat(readReply(stem, await evaluate(stem, commandOf(stem, tag, values), named))), reply);
 }
 
 function valueOf(type, value) {
   return type === "bytes" ? Buffer.from([value].flat().join(""), "hex") : value;
 }
 
-async function evaluate(stem, command) {
+async function evaluate(stem, command, named) {
   const keys = command.slice(3, 3 + Number(command[2]));
+  keys.forEach((key) => named.add(key));
   const nameless = keys.filter((key) => /:(user|connection|node)::(sessions?|lease|events)$/.test(key));
   assert.deepEqual(nameless, [], "no key of an empty name is sent");
   const [, reply] = await send(["SCRIPT", "LOAD", bundle.operations[stem].source], command);
@@ -73,11 +116,10 @@ function flat({ need, rest, ...fields }) {
   return [...Object.entries(fields), ...rows].map(([name, value]) => (name === "record" ? recordOf(value) : value));
 }
 
-/** All keys of a namespace, and what they hold, as the cases write it. */
-async function stored(tag) {
-  const [keys] = await send(["KEYS", `${tag}*`]);
-  const values = await Promise.all(keys.map(async (key) => [textOf(key), await heldBy(textOf(key), tag)]));
-  return Object.fromEntries(values);
+/** All keys that were named, and what they hold, as the cases write it. */
+async function stored(tag, named) {
+  const values = await Promise.all([...named].map(async (key) => [key, await heldBy(key, tag)]));
+  return Object.fromEntries(values.filter(([, { other }]) => other !== "none"));
 }
 
 async function heldBy(key, tag) {

@@ -74,9 +74,9 @@ class Script:
             keys += [self._key(key["pattern"], tag, member, self._unnamed) for key in self._group["keys"]]
             arguments += [_argument(argument, member) for argument in self._group["arguments"]]
         if (keep := values.get("events")) and self._events:
-            streams = [(pattern, values) for pattern in self._events["keys"]]
-            streams += [(pattern, member) for member in members for pattern in self._events.get("of_member", ())]
-            keys += [self._key(pattern, tag, names, self._unnamed_events) for pattern, names in streams]
+            streams = [(key, values) for key in self._events["keys"]]
+            streams += [(key, member) for member in members for key in self._events.get("of_member", ())]
+            keys += [self._key(key["pattern"], tag, names, self._unnamed_events) for key, names in streams]
             arguments.append(keep)
         return ["EVALSHA", self.sha1, len(keys), *map(stored, keys), *map(stored, arguments)]
 
@@ -163,7 +163,10 @@ class Bundle:
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.contract: int = spec["contract"]
-        self.layout = Layout(spec["record"], spec["record_format"])
+        #: The contracts that may be noted in a namespace in which a store starts.
+        self.accepts: list[int] = spec["accepts"]
+        others = [Layout(other["record"], other["record_format"]) for other in spec["other_records"]]
+        self.layout = Layout(spec["record"], spec["record_format"], others)
         self.lease = LeaseLayout(spec["lease"])
         self.scripts = {
             stem: Script(stem, operation, self.layout, spec["unnamed"], spec["unnamed_events"])

@@ -171,8 +171,8 @@ class Fenced(Refused):
         self.partitions = partitions or []
 
 
-class LaterContract(Refused):
-    """Clients of a later contract of the scripts work in this namespace: one of this contract does not start."""
+class OtherContract(Refused):
+    """Clients work in this namespace by a contract of the scripts that this one does not go with: it does not start."""
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(f"the namespace is at contract {found}, this client knows contract {known}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -123,17 +124,22 @@ class Usage(NamedTuple):
     expires_at: int
 
 
-class Layout:
-    """How records and entries are laid out."""
+#: What a record of this client has. Another release may have more, which says nothing to this one.
+_KNOWN = frozenset(Record.__dataclass_fields__)
 
-    def __init__(self, spec: dict[str, Any], record_format: int) -> None:
+
+class Layout:
+    """How records and entries are laid out: in one format, and beside it those of others that are read as well."""
+
+    def __init__(self, spec: dict[str, Any], record_format: int, others: Sequence[Layout] = ()) -> None:
         self._format = record_format
+        self._layouts = {record_format: self} | {other._format: other for other in others}
         self._header = spec["header"]
+        self._header_size: int = spec["header_bytes"]
         #: How much of a record to read for its usage.
-        self.usage_size: int = spec["header_bytes"]
-        self._header_size = self.usage_size
+        self.usage_size: int = max([self._header_size, *(other.usage_size for other in others)])
         #: How much of a record to read for its head.
-        self.head_size: int = spec["head_bytes"]
+        self.head_size: int = max([spec["head_bytes"], *(other.head_size for other in others)])
         self._texts = spec["texts"]
         self._kinds = {number: word for word, number in spec["kinds"].items()}
         self._statuses = {number: word for word, number in spec["statuses"].items()}
@@ -147,69 +153,69 @@ class Layout:
         self._entry_numbers = spec["entry"]["kinds"]
         self._entry_kinds = {number: word for word, number in self._entry_numbers.items()}
 
+    def _read(self, raw: bytes) -> tuple[Layout, dict[str, Any]] | None:
+        """The layout of a record or its beginning, by the format that it says it has, and the fields of its header."""
+        layout = self._layouts.get(raw[0]) if raw else None
+        if layout is None or len(raw) < layout._header_size:
+            return None
+        return layout, {field["name"]: _value(field, raw) for field in layout._header}
+
     def decode(self, raw: bytes) -> Record | None:
-        """A record; `None` when it is broken, or not of this format."""
+        """A record; `None` when it is broken, or of no format that is read."""
+        read = self._read(raw)
         try:
-            return self._decode(raw)
+            return read and read[0]._decode(raw, read[1])
         except (KeyError, UnicodeDecodeError, ValueError):
             return None
 
     def head(self, raw: bytes) -> Head:
         """The head of a record by its beginning; an empty one of what is no session, or broken."""
-        if len(raw) < self._header_size:
+        layout, header = self._read(raw) or (self, {})
+        if not header or layout._kinds.get(header["kind"]) != "live":
             return Head()
-        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
-        if fields["format"] != self._format or self._kinds.get(fields["kind"]) != "live":
-            return Head()
-        names, end = [], self._header_size
-        for name in self._texts[:-1]:
-            start, end = end, end + fields[f"{name}_size"]
+        names, end = [], layout._header_size
+        for name in layout._texts[:-1]:
+            start, end = end, end + header[f"{name}_size"]
             names.append(raw[start:end])
         user, connection, node = names
-        return Head(user, connection, node, fields["expires_at"], end + fields["body_size"])
+        return Head(user, connection, node, header["expires_at"], end + header["body_size"])
 
     def decode_head(self, raw: bytes) -> Record | None:
         """The same by the beginning of a record, as `head` takes it: a session has no entries then."""
-        if len(raw) < self._header_size:
-            return None
-        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
-        if self._kinds.get(fields["kind"]) != "live":
+        layout, header = self._read(raw) or (self, {})
+        if not header or layout._kinds.get(header["kind"]) != "live":
             return self.decode(raw)
-        body_at = self._header_size + sum(fields[f"{name}_size"] for name in self._texts[:-1])
+        body_at = layout._header_size + sum(header[f"{name}_size"] for name in layout._texts[:-1])
         block = b""
-        if self._statuses.get(fields["status"]) == "migrating":
+        if layout._statuses.get(header["status"]) == "migrating":
             try:
-                block = raw[body_at : len(raw) - len(self._split_freeze(raw[body_at:])[1])]
+                block = raw[body_at : len(raw) - len(layout._split_freeze(raw[body_at:])[1])]
             except (KeyError, UnicodeDecodeError, ValueError):
                 return None
-        (size,) = (field for field in self._header if field["name"] == f"{self._texts[-1]}_size")
+        (size,) = (field for field in layout._header if field["name"] == f"{layout._texts[-1]}_size")
         before, behind = raw[: size["offset"]], raw[size["offset"] + size["bytes"] : body_at]
         return self.decode(before + len(block).to_bytes(size["bytes"], "big") + behind + block)
 
     def usage(self, raw: bytes) -> Usage | None:
         """The usage of a session by the header of its record; `None` for anything else."""
-        if len(raw) < self._header_size:
+        layout, header = self._read(raw) or (self, {})
+        if not header or layout._kinds.get(header["kind"]) != "live":
             return None
-        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
-        status = self._statuses.get(fields["status"])
-        is_open = self._kinds.get(fields["kind"]) == "live" and status in ("active", "suspended")
-        if fields["format"] != self._format or not is_open or fields["stored_until"] < fields["expires_at"]:
+        is_open = layout._statuses.get(header["status"]) in ("active", "suspended")
+        if not is_open or header["stored_until"] < header["expires_at"]:
             return None
-        return Usage(fields["version"], fields["last_active"], fields["expires_at"])
+        return Usage(header["version"], header["last_active"], header["expires_at"])
 
-    def _decode(self, raw: bytes) -> Record:
-        if len(raw) < self._header_size:
-            raise ValueError("no header")
-        fields: dict[str, Any] = {field["name"]: _value(field, raw) for field in self._header}
-        if fields.pop("format") != self._format:
-            raise ValueError("another format")
+    def _decode(self, raw: bytes, found: dict[str, Any]) -> Record:
+        """A record of this format, the fields of whose header are found."""
         texts: dict[str, bytes] = {}
         end = self._header_size
         for name in self._texts:
-            start, end = end, end + fields.pop(f"{name}_size")
+            start, end = end, end + found[f"{name}_size"]
             texts[name] = raw[start:end]
         if end != len(raw):
             raise ValueError("another size")
+        fields = {name: value for name, value in found.items() if name in _KNOWN}
         fields["kind"], fields["status"] = self._kinds[fields["kind"]], self._statuses[fields["status"]]
         body = texts.pop("body")
         if fields["status"] == "migrating":
@@ -223,6 +229,8 @@ class Layout:
             if not 1 <= len(body) <= 128:
                 raise ValueError("an impossible id")
         elif fields["kind"] == "departed":
+            if len(body) < self._task_bytes:
+                raise ValueError("no task")
             fields["task"], fields["place"] = body[: self._task_bytes], body[self._task_bytes :].decode()
         else:
             fields["new_id"] = body.decode(errors="replace")
@@ -239,6 +247,8 @@ class Layout:
         if end > len(body):
             raise ValueError("cut off")
         fields["status"] = self._statuses[fields["status"]]
+        if fields["status"] == "migrating":
+            raise ValueError("a status that no session has but for a freeze")
         fields["direction"] = self._directions[fields["direction"]]
         return Freeze(**fields), body[end:]
 

@@ -25,8 +25,9 @@ def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
     """Loads the scripts, proves that the user may run all that they do, and notes their contract in each partition of
     the namespace, with the number of those where it is not 1. Returns the engine with the partitions that there are,
     which tells events where those of the namespace are told.
-    Raises `Forbidden` where it may not, `LaterContract` where clients of a later one work, `OtherPartitions` where
-    there is another number of them than is `wanted`, and `OtherIdScheme` where ids are not made as the rules say."""
+    Raises `Forbidden` where it may not, `OtherContract` where one is noted that this client does not go with,
+    `OtherPartitions` where there is another number of them than is `wanted`, and `OtherIdScheme` where ids are not made
+    as the rules say."""
     call = Call(engine)
     yield from _prove(call)
     # The partition of the tag 0 comes first, which namespaces of all numbers have: who is refused there has noted
@@ -50,25 +51,32 @@ def is_away(error: errors.CloakroomError) -> bool:
 
 
 def _note(call: Call, wanted: int | None, events: int) -> Steps[tuple[int, int]]:
-    """Notes the contract in a partition where none is, and tells how many partitions there are, and how many events
-    each keeps."""
-    key, known, scheme = call.engine.key("contract"), call.engine.bundle.contract, call.engine.rules.id_scheme
+    """Notes the contract in a partition where none is, or one before it that goes with it, and tells how many
+    partitions there are, and how many events each keeps."""
+    key, bundle, scheme = call.engine.key("contract"), call.engine.bundle, call.engine.rules.id_scheme
     count = wanted or 1
     # What is not the default; and what comes before that.
     more = [*([scheme] if scheme != "uuid" else []), *([str(events)] if events else [])]
-    note = " ".join([str(known), *([str(count)] if count > 1 or more else []), *more])
+    note = " ".join([str(bundle.contract), *([str(count)] if count > 1 or more else []), *more])
     noted, stored = yield from call.exchange(["SET", key, note, "NX", "PX", LONGEST_MS], ["GET", key])
     check_reply("contract", stored)
     if stored is None:
         # A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
         _log.warning("the contract cannot be noted, a client of a later one would not know of this one: %s", noted)
         return count, events
-    found, noted_scheme, events = _read(stored, known)
+    contract, found, noted_scheme, events = _read(stored, bundle.accepts)
     if wanted is not None and found != wanted:
         raise errors.OtherPartitions(found, wanted)
     if noted_scheme != scheme:
         raise errors.OtherIdScheme(noted_scheme, scheme)
-    yield from call.exchange(["PEXPIRE", key, LONGEST_MS])
+    if contract < bundle.contract:
+        # From now on no client starts that does not know this one. The rest of the note stays. Whoever starts at the
+        # same time writes the same, for one release at a time is the next.
+        _, *rest = stored.split(b" ")
+        raised = b" ".join([str(bundle.contract).encode(), *rest])
+        yield from call.exchange(["SET", key, raised, "XX", "PX", LONGEST_MS])
+    else:
+        yield from call.exchange(["PEXPIRE", key, LONGEST_MS])
     return found, events
 
 
@@ -105,20 +113,19 @@ def _is_forbidden(reply: Any) -> bool:
     return isinstance(reply, NoPermissionError) or (isinstance(reply, Exception) and "NOPERM" in str(reply))
 
 
-def _read(stored: bytes, known: int) -> tuple[int, str, int]:
-    """How many partitions are noted, how ids are made and how many events are kept, under the known contract."""
+def _read(stored: bytes, accepts: list[int]) -> tuple[int, int, str, int]:
+    """The noted contract, how many partitions there are, how ids are made and how many events are kept."""
     contract, *rest = stored.split(b" ")
+    if not contract.isdigit():
+        raise errors.Corrupt("contract")
+    noted = int(contract)
+    # What another one writes behind its number nobody knows here.
+    if noted > 0 and noted not in accepts:
+        raise errors.OtherContract(noted, max(accepts))
     scheme = rest.pop(1) if len(rest) > 1 and not rest[1].isdigit() else b"uuid"
-    if (
-        scheme not in (b"uuid", b"token")
-        or not contract.isdigit()
-        or len(rest) > 2
-        or not all(number.isdigit() for number in rest)
-    ):
+    if scheme not in (b"uuid", b"token") or len(rest) > 2 or not all(number.isdigit() for number in rest):
         raise errors.Corrupt("contract")
-    if int(contract) > known:
-        raise errors.LaterContract(int(contract), known)
     count = int(rest[0]) if rest else 1
-    if int(contract) != known or not 1 <= count <= MOST:
+    if noted == 0 or not 1 <= count <= MOST:
         raise errors.Corrupt("contract")
-    return count, scheme.decode(), int(rest[1]) if len(rest) > 1 else 0
+    return noted, count, scheme.decode(), int(rest[1]) if len(rest) > 1 else 0

@@ -253,9 +253,12 @@ class Connector:
         for peer in self.of(store)._peers._known.values():
             peer.role._told_at -= 60
 
+    def close_stores(self) -> None:
+        while self._stores:
+            self._stores.pop().close()
+
     def close(self) -> None:
-        for store in self._stores:
-            store.close()
+        self.close_stores()
         if self._loop:
             self._loop.close()
 

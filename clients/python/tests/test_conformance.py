@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from invariants import violations
 from support import Server, fresh_namespace
 
 from cloakroom_sessions import bundle
@@ -24,8 +25,8 @@ SPEC = json.loads((DIRECTORY.parent / "bundle.json").read_text())
 
 def cases() -> list[Any]:
     found = []
-    for file in sorted(DIRECTORY.glob("*.json")):
-        content = json.loads(file.read_text())
+    for stem in sorted(SPEC["operations"]):
+        content = json.loads((DIRECTORY / f"{stem}.json").read_text())
         for case in content["cases"]:
             name = f"{content['operation']}: {case['name']}"
             found.append(pytest.param(content.get("defaults", {}), case, id=name))
@@ -35,6 +36,8 @@ def cases() -> list[Any]:
 class Namespace:
     def __init__(self, client: Any) -> None:
         self.client, self.tag = client, f"{{{fresh_namespace()}:0}}"
+        #: All keys that were named to the server: there are no others.
+        self.named_keys: set[bytes] = set()
 
     def named(self, text: str) -> str:
         return text.replace("{ns:p}", self.tag)
@@ -54,6 +57,7 @@ class Namespace:
         command = script.command(self.tag, values, members)
         for key in command[3 : 3 + int(command[2])]:
             assert isinstance(key, bytes) and not NAMELESS.search(key), "no key of an empty name is sent"
+            self.named_keys.add(key)
         try:
             raw = self.client.execute_command(*command)
         except redis.exceptions.NoScriptError:
@@ -64,14 +68,26 @@ class Namespace:
     def step(self, step: dict[str, Any], defaults: dict[str, Any]) -> None:
         if "command" in step:
             parts = [bytes.fromhex(part["hex"]) if isinstance(part, dict) else part for part in step["command"]]
+            texts = [self.named(part) for part in step["command"] if isinstance(part, str)]
+            self.named_keys.update(text.encode() for text in texts if text.startswith(f"{self.tag}:"))
             self.client.execute_command(*(self.named(part) if isinstance(part, str) else part for part in parts))
         else:
             assert self.call(step, defaults) == step["reply"]
 
     def dump(self) -> dict[str, Any]:
-        pattern = self.tag + "*"
-        keys = sorted(key.decode() for key in self.client.scan_iter(match=pattern, count=1000))
-        return {key.replace(self.tag, "{ns:p}", 1): self.value(key) for key in keys}
+        held = {key: self.value(key) for key in sorted(key.decode() for key in self.named_keys)}
+        return {key.replace(self.tag, "{ns:p}", 1): value for key, value in held.items() if value != {"other": "none"}}
+
+    def check(self) -> None:
+        """What holds where nothing was planted."""
+        stored = self.dump()
+        assert violations(stored) == []
+        for key in stored:
+            assert self.client.pttl(self.named(key)) > 0, f"{key} does not go by itself"
+
+    def clear(self) -> None:
+        """Leaves nothing behind."""
+        self.client.delete(*self.named_keys)
 
     def value(self, key: str) -> dict[str, Any]:
         kind = self.client.type(key).decode()
@@ -131,13 +147,50 @@ def shown(record: Record) -> dict[str, Any]:
 
 
 def test_there_are_cases_of_every_operation() -> None:
-    assert {file.stem for file in DIRECTORY.glob("*.json")} == set(SPEC["operations"])
+    assert {file.stem for file in DIRECTORY.glob("*.json")} == {*SPEC["operations"], "records"}
+
+
+@pytest.mark.parametrize("pair", json.loads((DIRECTORY / "records.json").read_text()), ids=lambda pair: pair["name"])
+def test_a_record_is_read_or_refused(pair: dict[str, Any]) -> None:
+    record = BUNDLE.layout.decode(bytes.fromhex(pair["hex"]))
+    assert (record and shown(record)) == pair.get("record")
+
+
+def run(client: Any, defaults: dict[str, Any], case: dict[str, Any]) -> None:
+    namespace = Namespace(client)
+    try:
+        for step in case["before"]:
+            namespace.step(step, defaults)
+        before = namespace.dump()
+        namespace.step(case["call"], defaults)
+        assert namespace.dump() == case["after"]
+        if case["call"]["reply"][0] != "ok":
+            assert before == case["after"], "what is not answered ok changes nothing"
+        if again := answer_again(case["call"]):
+            namespace.step({**case["call"], "reply": again}, defaults)
+            assert namespace.dump() == case["after"], "the same call again changes nothing more"
+        if not any("command" in step for step in case["before"]):
+            namespace.check()
+    finally:
+        namespace.clear()
 
 
 @pytest.mark.parametrize(("defaults", "case"), cases())
 def test_case(server: Server, defaults: dict[str, Any], case: dict[str, Any]) -> None:
-    namespace = Namespace(server.client)
-    for step in case["before"]:
-        namespace.step(step, defaults)
-    namespace.step(case["call"], defaults)
-    assert namespace.dump() == case["after"]
+    run(server.client, defaults, case)
+
+
+def answer_again(call: dict[str, Any]) -> list[Any] | None:
+    """What the same call answers when it is sent again; `None`: it would be another call."""
+    word, *rest = call["reply"]
+    if word != "ok":
+        return [word, *rest]
+    words = [reply["word"] for reply in SPEC["operations"][call["operation"]]["replies"]]
+    return ["again" if "again" in words else "ok", *rest] if call["with"].get("op_id") else None
+
+
+def test_the_cases_leave_nothing_behind(own_server: Server) -> None:
+    for each in cases()[::20]:
+        defaults, case = each.values
+        run(own_server.client, defaults, case)
+    assert own_server.client.dbsize() == 0

@@ -311,3 +311,16 @@ def test_a_read_only_server_is_known_from_within_a_script() -> None:
     assert is_of_wrong_server(redis.exceptions.ReadOnlyError("You can't write against a read only replica."))
     assert not is_of_wrong_server(redis.ResponseError("ERR something else"))
     assert not is_of_wrong_server(b"READONLY x")
+
+
+def test_a_write_that_a_demoted_master_refuses_ends_its_connection(connect: Connector, own_server: Server) -> None:
+    """It says so from within a script. The next call over that connection would be answered by it as well."""
+    other = Server()
+    store = connect(own_server.url, deadline=0.3, max_connections=1)
+    session = store.create(user="ann").session
+    (connection,) = connect.of(store)._peers._known
+    own_server.client.replicaof("127.0.0.1", other.port)
+    with pytest.raises(NotExecuted):
+        store.patch(session, set={"a": 1})
+    assert not (connection.is_connected if connect.flavour == "asyncio" else connection._sock)
+    other.stop()

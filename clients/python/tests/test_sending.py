@@ -210,7 +210,7 @@ def test_the_contract_is_noted_for_ten_years_and_renewed(connect: Connector, ser
 
 def test_where_a_later_contract_is_noted_no_store_starts(connect: Connector, server: Server) -> None:
     server.client.set(f"{connect.tag}:contract", "2")
-    with pytest.raises(cloakroom.LaterContract, match="at contract 2, this client knows contract 1"):
+    with pytest.raises(cloakroom.OtherContract, match="at contract 2, this client knows contract 1"):
         connect()
     for foreign in ("0", "x", ""):
         server.client.set(f"{connect.tag}:contract", foreign)

@@ -138,7 +138,7 @@ struct Call<'a> {
 
 /// A line of MONITOR without its time: texts in quotes, with what is not printable escaped. A character stands for a
 /// byte.
-fn unescaped(line: &str) -> Vec<String> {
+pub(crate) fn unescaped(line: &str) -> Vec<String> {
     let (mut texts, mut text) = (Vec::new(), None::<String>);
     let mut characters = line.chars();
     while let Some(character) = characters.next() {
@@ -199,7 +199,11 @@ impl Call<'_> {
         }
         let mut keys: Vec<String> =
             header.keys.iter().map(|key| filled(&key.pattern, tag, &values)).collect();
-        let patterns = header.group.iter().flat_map(|group| group.keys.iter().map(|key| &key.pattern)).collect::<Vec<_>>();
+        let patterns = header
+            .group
+            .iter()
+            .flat_map(|group| group.keys.iter().map(|key| &key.pattern))
+            .collect::<Vec<_>>();
         for values in self.members() {
             keys.extend(patterns.iter().map(|pattern| filled(pattern, tag, &values)));
         }
