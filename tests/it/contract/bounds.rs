@@ -30,7 +30,8 @@ fn tries(argument: &Argument) -> Vec<Try> {
     let sized: fn(u64) -> Vec<u8> = if argument.kind == "entries" { entries } else { text };
     if let Some(least) = argument.minimum_bytes {
         add(sized(least), true);
-        add(sized(least - 1), false);
+        // Nothing at all is what one that may be empty says.
+        add(sized(least - 1), argument.empty && least == 1);
     }
     if let Some(most) = argument.maximum_bytes {
         add(sized(most), true);
@@ -45,7 +46,7 @@ fn tries(argument: &Argument) -> Vec<Try> {
 }
 
 fn text(bytes: u64) -> Vec<u8> {
-    vec![b'x'; usize::try_from(bytes).unwrap()]
+    vec![b'z'; usize::try_from(bytes).unwrap()]
 }
 
 /// One entry that takes so many bytes: a header of five, a key of one, and the value.
@@ -60,24 +61,35 @@ fn arguments(script: &Script) -> Vec<&Argument> {
     script.header.arguments.iter().chain(group).collect()
 }
 
-/// A call of which all arguments but one are good.
-fn call(context: &Context, script: &Script, tried: &str, at: usize, value: &[u8]) -> redis::Cmd {
-    let group = script.header.group.iter().flat_map(|group| &group.keys);
-    let keys = script.header.keys.iter().chain(group).enumerate();
-    // In a key each for each call, so that none finds what another one left.
-    let keys: Vec<String> = keys.map(|(key, _)| context.key(format!("{tried}:{key}"))).collect();
+/// Keys that no other call has, so that none finds what another one left.
+fn keys(context: &Context, script: &Script, tried: &str) -> Vec<String> {
+    let group = script.header.group.as_ref().map_or(0, |group| group.keys.len());
+    (0..script.header.keys.len() + group).map(|at| context.key(format!("{tried}:{at}"))).collect()
+}
+
+/// What an argument is in a call that tries another one: its default, or what goes with all others.
+fn usual(argument: &Argument) -> Vec<u8> {
+    match (argument.name.as_str(), &argument.default) {
+        (_, Some(default)) => {
+            default.as_str().map_or_else(|| default.to_string(), str::to_owned).into_bytes()
+        }
+        ("holder_id" | "as_node" | "lease_id", _) if argument.empty => Vec::new(),
+        ("deadline_ms", _) => b"0".to_vec(),
+        // Another one than the new node.
+        ("node", _) => b"n".to_vec(),
+        _ => good(argument).as_bytes().to_vec(),
+    }
+}
+
+/// What a script says of a call of which one argument is tried.
+async fn said_of(context: &Context, script: &Script, keys: &[String], at: usize, tried: &[u8]) -> String {
     let mut call = redis::cmd("EVAL");
     call.arg(&script.source).arg(keys.len()).arg(keys);
     for (other, argument) in arguments(script).into_iter().enumerate() {
-        call.arg(match argument.name.as_str() {
-            _ if other == at => value,
-            "holder_id" | "as_node" | "lease_id" if argument.empty => b"",
-            // It does not go with an entry that is as large as one may be.
-            "limit" if script.stem() != "expired" => b"0",
-            _ => good(argument).as_bytes(),
-        });
+        call.arg(if other == at { tried.to_vec() } else { usual(argument) });
     }
-    call
+    let answer = call.query_async::<redis::Value>(&mut context.raw()).await;
+    answer.err().map(|error| error.to_string()).unwrap_or_default()
 }
 
 #[tokio::test]
@@ -89,19 +101,20 @@ async fn a_script_takes_an_argument_at_each_of_its_bounds_and_refuses_it_beyond_
         for (at, argument) in arguments(&script).into_iter().enumerate() {
             for (nth, Try { value, is_within }) in tries(argument).into_iter().enumerate() {
                 let name = format!("{} {}", script.stem(), argument.name);
-                let call = call(&context, &script, &format!("{name} {at} {nth}"), at, &value);
-                let before = context.keys().await;
-                let answer = call.query_async::<redis::Value>(&mut context.raw()).await;
-                let said = answer.err().map(|error| error.to_string()).unwrap_or_default();
-                let told = String::from_utf8_lossy(&value[..value.len().min(20)]).into_owned();
-                let refused = said.contains(&format!("cloakroom: {} is no ", argument.name))
-                    || said.contains(&format!("cloakroom: {} are more than ", argument.name));
-                let is_right = if is_within { said.is_empty() } else { refused };
+                let keys = keys(&context, &script, &format!("{name} {at} {nth}"));
+                let said = said_of(&context, &script, &keys, at, &value).await;
+                let told = String::from_utf8_lossy(&value[..value.len().min(20)]);
+                let refused =
+                    ["is no", "are more than"].map(|fault| format!("cloakroom: {} {fault} ", argument.name));
+                let is_right = match is_within {
+                    true => said.is_empty(),
+                    false => refused.iter().any(|refused| said.contains(refused)),
+                };
                 assert!(is_right, "{name} of {} bytes, {told:?}: {said:?}", value.len());
-                assert!(
-                    is_within || context.keys().await == before,
-                    "{name}, {told:?}: something was written"
-                );
+                let exists: Vec<&str> =
+                    ["EXISTS"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+                let is_untouched = is_within || context.command::<u64>(&exists).await == 0;
+                assert!(is_untouched, "{name}, {told:?}: something was written");
                 tried.insert(name);
             }
         }
