@@ -13,6 +13,7 @@ use super::bundle::Operation;
 use super::call::Sent;
 use super::case::{Arguments, Case, File};
 use super::corrupt::member_names;
+use super::read_only::patient;
 use super::{Runner, exported, files, reply};
 use crate::support::Context;
 
@@ -85,7 +86,11 @@ impl<'a> Limited<'a> {
         context.command::<()>(&["ACL", "SETUSER", "limited", "reset", "on", ">p", "+@all", "~*"]).await;
         let url = format!("redis://limited:p@{}/", context.server().address());
         let client = redis::Client::open(url).unwrap();
-        Self { operation, sha, connection: client.get_multiplexed_async_connection().await.unwrap() }
+        Self {
+            operation,
+            sha,
+            connection: client.get_multiplexed_async_connection_with_config(&patient()).await.unwrap(),
+        }
     }
 
     /// Runs a case with what the bundle tells, but for the keys of one name, which may be less. `None`: to this call that
