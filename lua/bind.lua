@@ -45,18 +45,14 @@
     {"need", "holder", holder_id, holder_node}                the connection points to this session
     {"need", "reap", id}                                      run reap for it: it has expired, and is in the way
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, connection, node, new_connection, new_node; rarely expiry, user, holder_record, holder_node.
   Events: taken_over, of who lost the connection; bound.
-  Again:  same op_id → again, with what the session had before as it is declared now.
-  Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease
+  Again:  same op_id → again, with the version that it made and with what this call declares as the session's before,
+          while its change is one of the session's last four; then unsure.
+  Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease, change
 ]]
 
-local events = #ARGV == 18
-if #ARGV ~= 17 and not events or #KEYS ~= (events and 15 or 10) then
-  return redis.error_reply('ERR cloakroom bind: 10 KEYS and 17 ARGV')
-end
-local tell, untold = event_teller(events and 11, 2)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key, expiry_key, user_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
@@ -73,7 +69,9 @@ local as_node, lease = args_name(ARGV[16], 'as_node'), args_optional_token(ARGV[
 local keys = { user = user_key, connection = connection_key, node = node_key }
 local new_keys = { user = user_key, connection = new_connection_key, node = new_node_key }
 
-local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+-- A client may come back at another node, so the session need not be the owner's yet.
+local record, refusal, first, noted =
+  change_begin(record_key, op_id, bound, new_node, as_lease_key, as_node, lease, now)
 if first then
   -- Who was declared need not have lost it: the pointer to it may have been stale.
   local lost = holder_id ~= '' and record_read(holder_key, now) or nil
@@ -82,10 +80,6 @@ if first then
   return unsure or { 'again', first, connection, node, has_lost and holder_id or '', record_moved_to(noted) }
 end
 if not record then return refusal end
--- A client may come back at another node, so the session need not be the owner's yet.
-refusal = lease_fence(as_lease_key, as_node, lease, new_node, now)
-if refusal then return refusal end
-if record.status == RECORD_MIGRATING then return { 'frozen' } end
 refusal = session_need(record, record.user, connection, node)
 if refusal then return refusal end
 local holder
@@ -122,12 +116,14 @@ record.connection, record.node, record.status = new_connection, new_node, RECORD
 record_change(record, op_id, now)
 permission_ask(index_pointer)
 if holder then
-  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 15, 'taken_over')
+  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, stream_at + 4, 'taken_over')
 end
 if keeps then record_keep(record, grace) end
 if extends then index_expiry(expiry_key, id, record, grace, now, keeps) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 if keeps then session_keep(new_keys, record, grace, now) end
-if tell then tell(14, 13, 'bound', '', id, record.user, new_connection, new_node, record.version) end
+if tell then
+  tell(stream_at + 3, stream_at + 2, 'bound', '', id, record.user, new_connection, new_node, record.version)
+end
 record_store(record_key, record, now)
 return { 'ok', record.version, connection, node, lost and holder_id or '' }

@@ -25,18 +25,13 @@
     {"unchanged"}  there is nothing of the kind of this task
     {"need", "routing", user, connection, node}
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, expiry, user, connection, node, migrations.
   Events: ended (withdrawn), of a copy.
-  Again:  the same state.
+  Again:  the same state, answered unchanged.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, migration
 ]]
 
-local events = #ARGV == 10
-if #ARGV ~= 9 and not events or #KEYS ~= (events and 9 or 6) then
-  return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV')
-end
-local tell, untold = event_teller(events and 7)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
@@ -57,7 +52,7 @@ if what == RECORD_LIVE then
   local refusal = session_need(record, user, connection, node)
   if refusal then return refusal end
   if foreign then return { 'corrupt', foreign } end
-  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, 9, 'withdrawn')
+  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, stream_at + 2, 'withdrawn')
   if refusal then return refusal end
   redis.call('ZREM', migrations_key, id)
 else

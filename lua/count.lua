@@ -13,14 +13,12 @@
   Replies
     {"ok", live, next, id...}  next is the rank to go on at, 0 when the index is through; then at most 100 suspects
     {"corrupt", key}
-  Writes: owner: entries without a record.
+  Writes: owner.
   Again:  reads again.
-  Uses:   args, clock, typed
+  Uses:   call, args, clock, typed
 ]]
 
-if #KEYS < 2 or #KEYS > 102 or #ARGV ~= #KEYS then
-  return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV, and 1 of each a suspect, at most 100')
-end
+call_members()
 local owner_key, expiry_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
 local start, span = args_integer(ARGV[2], 'start', 0), 1000

@@ -47,28 +47,22 @@
     {"need", "evict", id...}                    declare these as victims
     {"need", "remove", id...}                   run delete_user of <user> for these: there are far too many
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, expiry, user, connection, node; rarely victim_record, victim_connection, victim_node.
   Events: created; ended (evicted).
-  Again:  same op_id → again, with those that it evicted among the victims that are declared now.
+  Again:  same op_id → again, with the victims that it evicted among those that this call declares, while its change is
+          one of the session's last four; then unsure.
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
 ]]
 
-local victim_count = (#KEYS - 7) / 3
-local events = #ARGV ~= #KEYS + 11
-if events then victim_count = (#KEYS - 10) / 4 end
-if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 19 then
-  return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each a victim, at most 200')
-end
-local stream_at = victim_count * 3 + 10
-local tell, untold = event_teller(events and stream_at - 2, 1)
-if untold then return untold end
+local member_count, stream_at, tell = event_call_members()
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
-local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms, tombstone_ms,
-  limit, policy, as_node, lease_id, entries = unpack(ARGV, 1, 18)
+local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms,
+  tombstone_ms, limit, policy, as_node, lease_id, entries = unpack(ARGV, 1, 18)
 
--- Ordinarily: a session that no limit is for, and nothing is in the way of. Whatever is not sure here, and each argument
--- that is not plainly right, is for what comes below.
-if victim_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+-- Ordinarily: a session that no limit is for, and nothing is in the way of. Whatever is not sure here, and each
+-- argument that is not plainly right, is for what comes below.
+if member_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE
+  and op_id ~= '\0\0\0\0\0\0\0\0'
   and (status == 'active' or status == 'suspended') and (policy == 'reject' or policy == 'evict')
   and (now_ms .. bound_ms .. ttl_ms .. lifetime_ms .. grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and ttl_ms ~= '' and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= ''
@@ -102,7 +96,8 @@ if victim_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == AR
     and ttl >= 1 and ttl <= ARGS_TTL_MOST and lifetime <= ARGS_MOST and grace >= 1 and grace <= ARGS_MOST
     and tombstone >= 1 and tombstone <= ARGS_MOST and now <= ARGS_MOST
     and (not bound or bound <= ARGS_MOST and now - bound < tombstone)
-    and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
+    and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key)
+      and may('ZREM', key))
   then
     local expires_at, deadline = now + ttl, 0
     if lifetime > 0 then deadline = now + lifetime end
@@ -125,7 +120,7 @@ if victim_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == AR
       if node ~= '' and (present % 4 < 2 or redis.call('PTTL', node_key) < rest) then
         redis.call('PEXPIRE', node_key, rest + grace)
       end
-      if tell then tell(stream_at, nil, 'created', '', id, user, connection, node, '1') end
+      if tell then tell(stream_at + 2, nil, 'created', '', id, user, connection, node, '1') end
       -- A number would be made a text by each command anew.
       rest = ('%.0f'):format(rest)
       redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_LIVE,
@@ -156,7 +151,7 @@ local evict = args_choice(policy, 'policy', 'evict', 'reject')
 args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local _, listed = entries_argument(entries, 'entries')
-local declared = limit_declared(victim_count, 8, 19, stream_at + 1, user_key, expiry_key)
+local declared = limit_declared(member_count, 8, 19, stream_at + 3, user_key, expiry_key)
 
 local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
@@ -172,7 +167,8 @@ if not vacant then
   if not refusal then return { 'exists' } end
   if refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
   if record and record.kind == RECORD_DELETED then return { 'gone' } end
-  refusal = connection ~= '' and session_holder('connection', connection_key, connection, id, holder_id, holder_key, now)
+  refusal = connection ~= ''
+    and session_holder('connection', connection_key, connection, id, holder_id, holder_key, now)
   if refusal and refusal[2] ~= 'reap' then return refusal end
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
@@ -187,7 +183,7 @@ if refusal or in_the_way then return refusal or in_the_way end
 record = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0
 if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
-refusal = session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at)
+refusal = session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + 2)
 if refusal then return refusal end
 return limit_evict(victims, declared, op_id, tombstone, now,
   { 'ok', record.version, record.created_at, record.expires_at }, tell)

@@ -21,29 +21,23 @@
     {"ok", created_at, position...}
       All are made, at version 1 and last used at created_at, but those at these positions in the group, from 1 on:
       something is in their way, or foreign, or they are here already, or the call comes too late to tell. Run
-      create for each of those, with its op_id, which answers what it is. A session expires its ttl after created_at, or its lifetime if that is shorter.
-      How many sessions a user has is not looked at: where that has a limit, run create.
+      create for each of those, with its op_id, which answers what it is. A session expires its ttl after
+      created_at, or its lifetime if that is shorter. How many sessions a user has is not looked at: where that
+      has a limit, run create.
     {"corrupt", key}  the partition's stream of events is of a foreign type
-  Writes: all of the keys of each session that it makes.
+  Writes: expiry, session_record, session_user, session_connection, session_node.
   Events: created.
   Again:  the same state; it names all that it made, and create knows those by op_id.
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session
 ]]
 
-local count = (#KEYS - 1) / 4
-local events = #ARGV ~= #KEYS * 2 + 3
-if events then count = (#KEYS - 3) / 5 end
-if count % 1 ~= 0 or count < 0 or count > 100 or events and #ARGV ~= count * 8 + 6 then
-  return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
-end
-local expiry_key, stream_at = KEYS[1], count * 4 + 3
-local tell, untold, streams = event_teller(events and stream_at - 1, 0)
-if untold then return untold end
+local member_count, stream_at, tell, streams = event_call_members()
+local expiry_key = KEYS[1]
 local now_ms, bound_ms, lifetime_ms, grace_ms, tombstone_ms = unpack(ARGV, 1, 5)
 
 -- Ordinarily: nothing is in the way of any of them, an earlier one neither, and no key is foreign. Whatever is not sure
 -- here, and each argument that is not plainly right, is for what comes below.
-if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms):find('^%d*$')
+if member_count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms):find('^%d*$')
   and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= '' then
   -- They are digits, which Lua reckons with.
   local lifetime, grace, tombstone = lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
@@ -57,12 +51,12 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
   -- What is global is looked up by its name each time.
   local unpack, find, pack_fields, unpack_fields = unpack, string.find, struct.pack, struct.unpack
   local keys, arguments = KEYS, ARGV
-  -- The keys that have to be absent; those of indexes of users and nodes, each with its session; the pairs for the expiry
-  -- index.
+  -- The keys that have to be absent; those of indexes of users and nodes, each with its session; the pairs for the
+  -- expiry index.
   local vacant, seen, sessions, owners, owned, expiries, longest = {}, {}, {}, {}, {}, {}, 0
   -- Those of the session before: mostly all have the same ttl.
   local earlier_ttl, expires_at, rest, times
-  for place = 1, count do
+  for place = 1, member_count do
     local record_key, user_key, connection_key, node_key = unpack(keys, place * 4 - 2, place * 4 + 1)
     local id, user, connection, node, op_id, status, ttl_ms, entries = unpack(arguments, place * 8 - 2, place * 8 + 5)
     if ttl_ms ~= earlier_ttl then
@@ -82,11 +76,12 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
       if kind < 1 or kind > 2 or value_size == 0 then break end
       position, listed = position + ENTRY_HEADER_SIZE + key_size + value_size, listed + 1
     end
-    ordinary = ordinary and position == size + 1 and size <= ENTRIES_MOST and listed < RECORD_LISTED_MOST and #op_id == ARGS_TOKEN_SIZE
-      and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended') and id ~= '' and #id <= 128
-      and #user <= 256 and #connection <= 256 and #node <= 256 and not find(id .. user .. connection .. node, '[\128-\255]')
+    ordinary = ordinary and position == size + 1 and size <= ENTRIES_MOST and listed < RECORD_LISTED_MOST
+      and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended')
+      and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256
+      and not find(id .. user .. connection .. node, '[\128-\255]')
       and not seen[record_key] and (connection == '' or not seen[connection_key])
-      and not (tell and streams[keys[stream_at + place]] == 'foreign')
+      and not (tell and streams[keys[stream_at + 1 + place]] == 'foreign')
     if not ordinary then break end
     local session = { id, rest, record_key, pack_fields(RECORD_BEFORE_OP_IDS, RECORD_FORMAT, RECORD_LIVE,
       status == 'active' and RECORD_ACTIVE or RECORD_SUSPENDED, #user, #connection, #node, size, size, listed)
@@ -135,7 +130,7 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
         local id, rest, record_key, record, connection_key = unpack(session, 1, 5)
         if tell then
           local _, user, connection, node = unpack(arguments, place * 8 - 2, place * 8 + 1)
-          tell(stream_at + place, nil, 'created', '', id, user, connection, node, '1')
+          tell(stream_at + 1 + place, nil, 'created', '', id, user, connection, node, '1')
         end
         if rest ~= earlier_rest then earlier_rest, rest_text = rest, ('%.0f'):format(rest) end
         redis.call('SET', record_key, record, 'PX', rest_text)
@@ -151,7 +146,7 @@ local now, bound = clock_now(now_ms), args_optional_integer(bound_ms, 'bound_ms'
 local lifetime, grace = args_integer(lifetime_ms, 'lifetime_ms', 0), args_integer(grace_ms, 'grace_ms', 1)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
 local sessions = {}
-for place = 1, count do
+for place = 1, member_count do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
@@ -165,11 +160,12 @@ for place = 1, count do
     record = record_new(record_status(status), user, connection, node, entries, listed, ttl,
       lifetime, op_id, now),
     stale = args_stale(op_id, bound, tombstone, now),
-    foreign = tell and streams[KEYS[stream_at + place]] == 'foreign',
+    foreign = tell and streams[KEYS[stream_at + 1 + place]] == 'foreign',
   }
 end
 
--- All arguments are checked by now: what is foreign to one session is taken back, and nothing else can fail after a write.
+-- All arguments are checked by now: what is foreign to one session is taken back, and nothing else can fail after a
+-- write.
 permission_ask()
 local reply = { 'ok', now }
 for place, session in ipairs(sessions) do
@@ -177,7 +173,7 @@ for place, session in ipairs(sessions) do
   -- What an earlier one of the batch wrote is in the way too.
   local vacant, fresh = session_vacant(record_key, keys, record.node)
   if not vacant or session.stale or session.foreign
-    or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + place) then
+    or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + 1 + place) then
     reply[#reply + 1] = place
   end
 end

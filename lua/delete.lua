@@ -31,25 +31,21 @@
     {"departed", place}    it has gone to that place
     {"need", "routing", user, connection, node}
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, expiry, user, connection, node.
   Events: ended (deleted); or (login), with the new id.
-  Again:  same op_id → same reply, while the tombstone lasts.
+  Again:  same op_id → same reply, while the tombstone lasts; then missing.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease
 ]]
 
-local events = #ARGV == 12
-if #ARGV ~= 11 and not events or #KEYS ~= (events and 9 or 6) then
-  return redis.error_reply('ERR cloakroom delete: 6 KEYS and 11 ARGV')
-end
-local tell, untold = event_teller(events and 7)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, op_id, id, user, connection, node, tombstone_ms, version_wanted, new_id, as_node, lease_id = unpack(ARGV)
 
 -- Ordinarily: a live session that no migration has touched. Whatever is not sure here, and each argument that is not
 -- plainly right, is for what comes below, and nothing is written by then.
 local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tombstone_ms)
-if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE
+  and op_id ~= '\0\0\0\0\0\0\0\0'
   and not (now_ms .. tombstone_ms):find('%D') and (not now or now <= ARGS_MOST)
   and tombstone and tombstone <= ARGS_MOST and tombstone_ms:byte() > 48 -- no zeros before it: so SET takes it
   and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256 then
@@ -86,7 +82,7 @@ if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == A
         local since = 0
         if now > changed_at then since, changed_at = now - changed_at, now end
         if since > RECORD_GAP_MOST then since = RECORD_GAP_MOST end
-        if tell then tell(9, nil, 'ended', 'deleted', id, user, connection, node, version + 1) end
+        if tell then tell(stream_at + 2, nil, 'ended', 'deleted', id, user, connection, node, version + 1) end
         redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_DELETED, state, 0, 0, 0, 0, 0, 0,
           op_id .. op_ids, changed_at, since, gap, second_gap, version + 1, created_at, ttl, deadline, last_active,
           expires_at, now + tombstone), 'PX', tombstone_ms)
@@ -116,7 +112,9 @@ local record, pointer, foreign = session_read_head(record_key, connection_key, c
 local first = record and record.kind == RECORD_DELETED and record_version_of(record, op_id)
 if first then return { 'ok', first } end
 -- A logout that comes with the id from before the login is a logout all the same; another login is none.
-if record and record.kind == RECORD_DELETED and record.body ~= '' and new_id == '' then return { 'moved', record.body } end
+if record and record.kind == RECORD_DELETED and record.body ~= '' and new_id == '' then
+  return { 'moved', record.body }
+end
 local refusal = record_refusal(record, foreign == 'record', now)
   or lease_fence(as_lease_key, as_node, lease_id, record.node, now)
 if refusal then return refusal end
@@ -128,7 +126,7 @@ if foreign then return { 'corrupt', foreign } end
 permission_ask(session_unindex_undo)
 refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
-session_tell(tell, 9, 'ended', new_id == '' and 'deleted' or 'login', id, record, record.version + 1,
+session_tell(tell, stream_at + 2, 'ended', new_id == '' and 'deleted' or 'login', id, record, record.version + 1,
   new_id ~= '' and new_id or nil)
 record_leave(record_key, record, op_id, RECORD_DELETED, new_id, tombstone, now)
 return { 'ok', record.version }

@@ -18,21 +18,13 @@
       An entry without a session of this user is dropped and in none. Left: so many at the end of
       the group were not looked at, for those before were large; call again for them.
     {"corrupt", key}
-  Writes: all of the keys of each session that it removes.
+  Writes: expiry, user, session_record, session_connection, session_node.
   Events: ended (deleted).
-  Again:  same op_id → same reply, while the tombstones last.
+  Again:  same op_id → the same ids as removed, while the tombstones last; then they are in none.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, bulk
 ]]
 
-local count = (#KEYS - 2) / 3
-local events = #ARGV % 3 == 2
-if events then count = (#KEYS - 4) / 4 end
-if count % 1 ~= 0 or count < 0 or count > 200 or #ARGV ~= count * 3 + (events and 5 or 4) then
-  return redis.error_reply('ERR cloakroom delete_user: 2 KEYS and 4 ARGV, and 3 of each a session, at most 200')
-end
-local stream_at = count * 3 + 4
-local tell, untold = event_teller(events and stream_at - 1, 0)
-if untold then return untold end
+local member_count, stream_at, tell = event_call_members()
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
 local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3], 'user')
@@ -42,7 +34,7 @@ if index_foreign(user_key) then return { 'corrupt', 'user' } end
 
 permission_ask()
 local removed, stale, corrupt, left, freed, seen = {}, {}, {}, 0, 0, {}
-for place = 1, count do
+for place = 1, member_count do
   local at = place * 3
   local record_key, connection_key, node_key = unpack(KEYS, at, at + 2)
   local id, connection, node = unpack(ARGV, at + 2, at + 4)
@@ -61,12 +53,12 @@ for place = 1, count do
   elseif session_need(record, user, connection, node) then
     stale[#stale + 1] = id
   elseif bulk_full(freed, record.size, BULK_FREED) then
-    left = count - place + 1
+    left = member_count - place + 1
     break
   elseif session_remove(record_key, keys, id, record, pointer, now) then
     corrupt[#corrupt + 1] = id
   else
-    session_tell(tell, stream_at + place, 'ended', 'deleted', id, record, record.version + 1)
+    session_tell(tell, stream_at + 1 + place, 'ended', 'deleted', id, record, record.version + 1)
     record_leave(record_key, record, op_id, RECORD_DELETED, '', tombstone, now)
     removed[#removed + 1] = id
     freed = freed + record.size

@@ -23,18 +23,13 @@
     {"conflict", version}  that freeze is over; nothing keeps the session from being changed
     {"need", "routing", user, connection, node}
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, expiry, user, connection, node.
   Events: departed.
-  Again:  same task → same reply.
+  Again:  same task → same reply, until clean has run for it; then departed.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, migration
 ]]
 
-local events = #ARGV == 8
-if #ARGV ~= 7 and not events or #KEYS ~= (events and 8 or 5) then
-  return redis.error_reply('ERR cloakroom depart: 5 KEYS and 7 ARGV')
-end
-local tell, untold = event_teller(events and 6)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, expiry_key, user_key, connection_key, node_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(ARGV[1])
@@ -54,6 +49,6 @@ if foreign then return { 'corrupt', foreign } end
 permission_ask(session_unindex_undo)
 refusal = session_remove(record_key, keys, id, record, pointer, now)
 if refusal then return refusal end
-session_tell(tell, 8, 'departed', '', id, record, record.version)
+session_tell(tell, stream_at + 2, 'departed', '', id, record, record.version)
 migration_depart(record_key, record, now)
 return { 'ok', record.version }

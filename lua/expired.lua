@@ -12,10 +12,10 @@
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   args, clock, typed
+  Uses:   call, args, clock, typed
 ]]
 
-if #KEYS ~= 1 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom expired: 1 KEYS and 4 ARGV') end
+call_alone()
 local expiry_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local before = math.min(args_optional_integer(ARGV[2], 'before_ms', 0) or now, now)

@@ -20,12 +20,12 @@
     {"departed", place}           it has gone to that place
     {"frozen"}                    by another task
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, migrations.
   Again:  same task → same reply, until the freeze is over; then it is another one.
-  Uses:   args, clock, permission, typed, freeze, record, entries, index, migration
+  Uses:   call, args, clock, permission, typed, freeze, record, entries, index, migration
 ]]
 
-if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom freeze: 2 KEYS and 7 ARGV') end
+call_alone()
 local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])

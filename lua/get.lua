@@ -13,10 +13,10 @@
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.
-  Uses:   args, clock, typed, freeze, record
+  Uses:   call, args, clock, typed, freeze, record
 ]]
 
-if #KEYS ~= 1 or #ARGV ~= 1 then return redis.error_reply('ERR cloakroom get: 1 KEYS and 1 ARGV') end
+call_alone()
 local record_key = KEYS[1]
 local now = clock_now(ARGV[1])
 

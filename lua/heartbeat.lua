@@ -1,6 +1,7 @@
 --[[
   heartbeat: register a node under a lease, renew that, or release it. Once a lease has run out it is never renewed:
-  whoever lost one registers anew, under another id, so that what was sent under the old one stays refused.
+  whoever lost one registers anew, under another id, so that what was sent under the old one stays refused. Nodes
+  that were listed for as long as each of them wanted go, 100 at a time.
 
   KEYS[1]  nodes     zset    {ns:p}:nodes
   KEYS[2]  lease     string  {ns:p}:node:<node>:lease
@@ -17,12 +18,12 @@
     {"leased", deadline}  another lease of this node is held until then
     {"lapsed"}            this lease has run out, or is not the node's
     {"corrupt", key}
-  Writes: all of the keys, or nothing. Nodes that were listed for as long as each of them wanted go, 100 at a time.
+  Writes: nodes, lease, kept.
   Again:  the same state, by the time of the last; a release answers the same.
-  Uses:   args, clock, permission, typed, index, lease
+  Uses:   call, args, clock, permission, typed, index, lease
 ]]
 
-if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
+call_alone()
 local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local lease, node = args_token(ARGV[2], 'lease_id'), args_required(ARGV[3], 'node')

@@ -68,21 +68,15 @@
     {"need", "evict", id...}                    declare these as victims
     {"need", "remove", id...}                   run delete_user of <new_user> for these: there are far too many
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, expiry, new_user, new_connection, new_node, migrations; rarely user, connection, node, victim_record,
+          victim_connection, victim_node.
   Events: arrived; of one that was here, updated, if user, connection, node or status are others; ended (evicted).
-  Again:  same op_id → same reply, with those that it evicted among the victims that are declared now; same task → same reply, until it is thawed.
+  Again:  same op_id → ok, with the victims that it evicted among those that this call declares, while its change is one
+          of the session's last four; then unsure; same task → same reply, until it is thawed.
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, migration
 ]]
 
-local victim_count = (#KEYS - 10) / 3
-local events = #ARGV ~= #KEYS + 19
-if events then victim_count = (#KEYS - 14) / 4 end
-if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 30 then
-  return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each a victim, at most 200')
-end
-local stream_at = victim_count * 3 + 13
-local tell, untold = event_teller(events and stream_at - 2, 2)
-if untold then return untold end
+local member_count, stream_at, tell = event_call_members()
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -97,7 +91,8 @@ new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11], 'ne
 args_stored(id, new.user, new.connection, new.node, 'id new_user new_connection new_node')
 local holder_id = ARGV[12]
 new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
-new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
+new.last_active = args_integer(ARGV[15], 'last_active_ms', 0)
+new.expires_at = args_integer(ARGV[16], 'expires_at_ms', 0)
 new.deadline, new.ttl = args_integer(ARGV[17], 'deadline_ms', 0), args_integer(ARGV[18], 'ttl_ms', 1, ARGS_TTL_MOST)
 local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[20], 'replaces', 0)
 local grace = args_integer(ARGV[21], 'grace_ms', 1)
@@ -105,9 +100,10 @@ local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25], 'place'), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 args_stored(place, '', '', '', 'place')
-local limit, evict = args_integer(ARGV[27], 'login_limit', 0, LIMIT_MOST), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
+local limit = args_integer(ARGV[27], 'login_limit', 0, LIMIT_MOST)
+local evict = args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
 local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
-local declared = limit_declared(victim_count, 11, 30, stream_at + 2, new_user_key, expiry_key)
+local declared = limit_declared(member_count, 11, 30, stream_at + 4, new_user_key, expiry_key)
 new.op_ids, new.copies_until = operations, 0
 record_set_entries(new, entries, listed)
 record_arrive(new, now)
@@ -175,10 +171,10 @@ if #victims == 0 then permission_ask(index_pointer, limit_evict) else permission
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
 if not old then
-  session_tell(tell, stream_at + 1, 'arrived', '', id, new, new.version)
+  session_tell(tell, stream_at + 3, 'arrived', '', id, new, new.version)
 elseif tell and (old.user ~= new.user or old.connection ~= new.connection or old.node ~= new.node
   or freeze_status(old) ~= freeze_status(new)) then
-  tell(stream_at + 1, stream_at, 'updated', '', id, new.user, new.connection, new.node, new.version)
+  tell(stream_at + 3, stream_at + 2, 'updated', '', id, new.user, new.connection, new.node, new.version)
 end
 record_store(record_key, new, now)
 if task ~= '' then migration_note(migrations_key, id, new, grace, now) end

@@ -21,14 +21,12 @@
     {"part", dropped, last_id, (id, record)...}  those of its beginning, up to this entry: read on behind it
     {"need", "page", id...}                      declare these: the page has changed since it was read
     {"corrupt", key}
-  Writes: owner: entries without a record of this owner.
+  Writes: owner.
   Again:  reads again.
-  Uses:   args, clock, typed, freeze, record
+  Uses:   call, args, clock, typed, freeze, record
 ]]
 
-if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS + 7 then
-  return redis.error_reply('ERR cloakroom list: 1 KEYS and 8 ARGV, and 1 of each an id, at most 500')
-end
+call_members()
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'

@@ -1,6 +1,6 @@
 --[[
-  mend_key: let a key have a TTL again, or set aside what is of a foreign type under it or was found to be broken; or tell
-  which of that is wrong.
+  mend_key: let a key have a TTL again, or set aside what is of a foreign type under it or was found to be broken; or
+  tell which of that is wrong.
 
   KEYS[1]  target    string  {ns:p}:<name>; of any type
   KEYS[2]  aside     string  {ns:p}:aside:<name>
@@ -13,13 +13,14 @@
   ARGV[7]  aside_ms  integer from 1; default: 604800000; how long it is kept aside
 
   Replies
-    {"ok", wrong...}  what is wrong, or was until now: "value", it is of a foreign type or broken; else "ttl", it has none
-  Writes: all of the keys, or nothing.
+    {"ok", wrong...}  what is wrong, or was until now: "value", it is of a foreign type or broken; else "ttl", it has
+                      none
+  Writes: target, aside.
   Again:  the same state; what was mended is not wrong any more.
-  Uses:   args, clock, permission, typed
+  Uses:   call, args, clock, permission, typed
 ]]
 
-if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom mend_key: 2 KEYS and 7 ARGV') end
+call_alone()
 local target_key, aside_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
 local name = ARGV[3]

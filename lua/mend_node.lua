@@ -1,6 +1,6 @@
 --[[
-  mend_node: bring the lists of the nodes in line with the lease of one, or tell what is wrong there. A node whose lease is
-  over is in the first until somebody takes its sessions or it is forgotten, as the second says.
+  mend_node: bring the lists of the nodes in line with the lease of one, or tell what is wrong there. A node whose lease
+  is over is in the first until somebody takes its sessions or it is forgotten, as the second says.
 
   KEYS[1]  nodes    zset    {ns:p}:nodes
   KEYS[2]  lease    string  {ns:p}:node:<node>:lease
@@ -12,15 +12,15 @@
                     says that
 
   Replies
-    {"ok", wrong...}  what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score; short, it
-                      goes before the lease
+    {"ok", wrong...}  what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score; short,
+                      it goes before the lease
     {"corrupt", key}
-  Writes: nodes, kept; or nothing.
+  Writes: nodes, kept.
   Again:  the same state; what was mended is not wrong any more.
-  Uses:   args, clock, permission, typed, index, lease, wrong
+  Uses:   call, args, clock, permission, typed, index, lease, wrong
 ]]
 
-if #KEYS ~= 3 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom mend_node: 3 KEYS and 4 ARGV') end
+call_alone()
 local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
 local node, keep = args_required(ARGV[3], 'node'), args_integer(ARGV[4], 'keep_ms', 1)

@@ -1,6 +1,7 @@
 --[[
-  mend_record: set aside what is stored under the key of a session and is no record of it, with its entries as far as they
-  are known; or tell whether it is there still. Whoever found it judged it, and what has changed since stays.
+  mend_record: set aside what is stored under the key of a session and is no record of it, with its entries as far as
+  they are known; or tell whether it is there still. Whoever found it judged it, and what has changed since stays. So do
+  keys of foreign types.
 
   KEYS[1]  record      string  {ns:p}:session:<id>
   KEYS[2]  expiry      zset    {ns:p}:expiry
@@ -20,18 +21,13 @@
   Replies
     {"ok", wrong...}  "record" if what was found is there, or was until now
     {"corrupt", key}
-  Writes: all of the keys, but those of foreign types, or nothing.
+  Writes: record, expiry, user, connection, node, aside.
   Events: ended (corrupt), but of what is no session.
   Again:  the same state; what was mended is not wrong any more.
   Uses:   event, args, clock, permission, typed, freeze, record, index
 ]]
 
-local events = #ARGV == 9
-if #ARGV ~= 8 and not events or #KEYS ~= (events and 9 or 6) then
-  return redis.error_reply('ERR cloakroom mend_record: 6 KEYS and 8 ARGV')
-end
-local tell, untold = event_teller(events and 7)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, expiry_key, user_key, connection_key, node_key, aside_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
 local id = args_id(ARGV[3])
@@ -49,7 +45,7 @@ redis.call('RENAME', record_key, aside_key)
 redis.call('PEXPIRE', aside_key, aside)
 -- Behind a write that memory cannot refuse: where that is full, an event would be refused as the first.
 if tell and not (record and record.kind ~= RECORD_LIVE) then
-  tell(9, nil, 'ended', 'corrupt', id, user, connection, node, record and record.version or '0')
+  tell(stream_at + 2, nil, 'ended', 'corrupt', id, user, connection, node, record and record.version or '0')
 end
 typed_call('ZREM', expiry_key, id)
 if user ~= '' then typed_call('ZREM', user_key, id) end

@@ -1,7 +1,7 @@
 --[[
-  mend_session: bring what leads to an id in line with its record, or tell what is wrong there. What is named is looked at:
-  where the record is a session's that has it, its entry has to be there, and where it is not, none may be. The record of
-  a session is written only where another has its connection.
+  mend_session: bring what leads to an id in line with its record, or tell what is wrong there. What is named is looked
+  at: where the record is a session's that has it, its entry has to be there, and where it is not, none may be. The
+  record of a session is written only where another has its connection.
 
   KEYS[1]  record         string  {ns:p}:session:<id>
   KEYS[2]  expiry         zset    {ns:p}:expiry
@@ -20,25 +20,21 @@
   ARGV[8]  grace_ms       integer from 1; default: 3600000
 
   Replies
-    {"ok", wrong...}        what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score; short,
-                            it goes before the session ends; of the expiry index note, its own note is; of a connection
-                            elsewhere, it points to a session that does not have it, and held, to one that has it too
+    {"ok", wrong...}        what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score;
+                            short, it goes before the session ends; of the expiry index note, its own note is; of a
+                            connection elsewhere, it points to a session that does not have it, and held, to one that
+                            has it too
     {"need", "routing", user, connection, node}
     {"need", "holder", holder_id}
     {"frozen"}              it is on its way to another store, and would have to give up its connection
     {"corrupt", key}
-  Writes: all of the keys but the holder, or nothing.
+  Writes: record, expiry, user, connection, node, migrations.
   Events: ended: lost, of what nothing but an entry of the expiry index was left; taken_over.
   Again:  the same state; what was mended is not wrong any more.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, migration, wrong
 ]]
 
-local events = #ARGV == 9
-if #ARGV ~= 8 and not events or #KEYS ~= (events and 10 or 7) then
-  return redis.error_reply('ERR cloakroom mend_session: 7 KEYS and 8 ARGV')
-end
-local tell, untold = event_teller(events and 8)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key, holder_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
 local id = args_id(ARGV[3])
@@ -141,7 +137,7 @@ if wrong.connection == 'stray' then
 elseif wrong.connection == 'short' then
   index_keep(connection_key, rest, grace)
 elseif detached then
-  session_detach(record_key, node_key, id, detached, '', now, tell, 10, 'taken_over')
+  session_detach(record_key, node_key, id, detached, '', now, tell, stream_at + 2, 'taken_over')
 elseif wrong.connection then
   redis.call('SET', connection_key, id, 'PX', rest)
 end

@@ -10,14 +10,12 @@
     {"ok", dropped, (id, record)...}  frozen, departed and not cleaned up, or deleted while incoming; each without
                                       its entries. One that has expired is neither told nor dropped.
     {"corrupt", key}
-  Writes: migrations: entries without such a record.
+  Writes: migrations.
   Again:  reads again.
-  Uses:   args, clock, typed, freeze, record, index, migration
+  Uses:   call, args, clock, typed, freeze, record, index, migration
 ]]
 
-if #KEYS < 1 or #KEYS > 201 or #ARGV ~= #KEYS then
-  return redis.error_reply('ERR cloakroom migrations: 1 KEYS and 1 ARGV, and 1 of each an id, at most 200')
-end
+call_members()
 local migrations_key = KEYS[1]
 local now = clock_now(ARGV[1])
 if index_foreign(migrations_key) then return { 'corrupt', 'migrations' } end

@@ -12,12 +12,10 @@
     {"corrupt", key, node?}             the node if it is its lease
   Writes: nothing.
   Again:  reads again.
-  Uses:   args, clock, typed, lease
+  Uses:   call, args, clock, typed, lease
 ]]
 
-if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS then
-  return redis.error_reply('ERR cloakroom nodes: 1 KEYS and 1 ARGV, and 1 of each a node, at most 500')
-end
+call_members()
 local nodes_key = KEYS[1]
 local now = clock_now(ARGV[1])
 if #KEYS == 1 then return { 'ok' } end

@@ -42,30 +42,27 @@
     {"need", "routing", user, connection, node}        asked only where the times touch the indexes, or
                                                        a new status is told
     {"corrupt", key}
-  Writes: record; expiry when it lives longer by this use; rarely, and with a new ttl or lifetime, all of the keys; or
-          nothing.
+  Writes: record; rarely expiry, user, connection, node.
   Events: updated, if the status is another.
-  Again:  same op_id → same reply.
-  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease
+  Again:  same op_id → ok, with the version that it made and the times as they are now, while its change is one of the
+          session's last four; then unsure.
+  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease, change
 ]]
 
-local events = #ARGV == 20
-if #ARGV ~= 19 and not events or #KEYS ~= (events and 9 or 6) then
-  return redis.error_reply('ERR cloakroom patch: 6 KEYS and 19 ARGV')
-end
-local tell, untold = event_teller(events and 7)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
-local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, new_lifetime_ms, threshold, touch_ms,
-  grace_ms, entries_bytes, entries_most, as_node, lease_id, changes = unpack(ARGV)
+local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, new_lifetime_ms, threshold,
+  touch_ms, grace_ms, entries_bytes, entries_most, as_node, lease_id, changes = unpack(ARGV)
 
--- Ordinarily: changes of entries, appended without a look at those that are there, to a session that does not live longer
--- by them. Whatever is not sure here, and each argument that is not plainly right, is for what comes below.
+-- Ordinarily: changes of entries, appended without a look at those that are there, to a session that does not live
+-- longer by them. Whatever is not sure here, and each argument that is not plainly right, is for what comes below.
 local most_bytes, most, bound, grace = tonumber(entries_bytes), tonumber(entries_most), tonumber(bound_ms),
   tonumber(grace_ms)
 local share, touch = tonumber(threshold), tonumber(touch_ms)
-if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
-  and not (now_ms .. bound_ms .. version .. threshold .. touch_ms .. grace_ms .. entries_bytes .. entries_most):find('%D')
+if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE
+  and op_id ~= '\0\0\0\0\0\0\0\0'
+  and not (now_ms .. bound_ms .. version .. threshold .. touch_ms .. grace_ms .. entries_bytes .. entries_most)
+    :find('%D')
   and share and share >= 1 and share <= 1000 and touch and touch <= ARGS_MOST
   and most_bytes and most_bytes <= ENTRIES_MOST and most and most <= ARGS_MOST
   and grace and grace >= 1 and grace <= ARGS_MOST
@@ -84,8 +81,9 @@ if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id =
   end
   local raw = redis.pcall('GETRANGE', record_key, '0', RECORD_HEAD_END)
   if count > 0 and count <= most and position == size + 1 and type(raw) == 'string' and #raw >= RECORD_HEADER_SIZE then
-    local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-      second_gap, third_gap, at_version, _, ttl, deadline, last_active, expires_at, stored_until = unpack_fields(RECORD_HEADER, raw)
+    local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+      gap, second_gap, third_gap, at_version, _, ttl, deadline, last_active, expires_at, stored_until =
+      unpack_fields(RECORD_HEADER, raw)
     local record_size = RECORD_HEADER_SIZE + user_size + connection_size + node_size + body_size
     body_size, listed = body_size + size, listed + count
     -- A use, as a refresh notes one.
@@ -99,7 +97,8 @@ if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id =
       and (third_gap == RECORD_GAP_NONE or bound and now - bound < ARGS_ALONE) and not op_ids:find(op_id, 1, true)
       and (body_size < compacted + ENTRIES_TAIL or body_size * 2 < compacted * 3)
       and body_size <= most_bytes and listed <= most and listed < RECORD_LISTED_MOST
-      and (record_size == #raw or record_size > RECORD_HEAD_SIZE and redis.call('STRLEN', record_key) == record_size) then
+      and (record_size == #raw
+        or record_size > RECORD_HEAD_SIZE and redis.call('STRLEN', record_key) == record_size) then
       local since = 0
       if now > changed_at then since, changed_at = now - changed_at, now end
       if since > RECORD_GAP_MOST then since = RECORD_GAP_MOST end
@@ -108,8 +107,8 @@ if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id =
         at_version)
       written = written .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1, RECORD_TIMES_OFFSET) .. used
       if record_size == #raw then
-        redis.call('SET', record_key,
-          raw:sub(1, RECORD_CHANGED_OFFSET) .. written .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1) .. changes, 'KEEPTTL')
+        redis.call('SET', record_key, raw:sub(1, RECORD_CHANGED_OFFSET) .. written
+          .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1) .. changes, 'KEEPTTL')
       else
         -- One command on one key: nothing that lets the first pass refuses the second.
         redis.call('SETRANGE', record_key, record_size, changes)
@@ -131,18 +130,17 @@ local wanted = status ~= '' and record_status(status) or nil
 local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1, ARGS_TTL_MOST)
 local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
 local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
-local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0, ENTRIES_MOST)
+local grace = args_integer(grace_ms, 'grace_ms', 1)
+local most_bytes = args_integer(entries_bytes, 'entries_bytes', 0, ENTRIES_MOST)
 local most = args_integer(entries_most, 'entries_most', 0)
 args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local _, count = entries_argument(changes, 'changes', true, most)
 
-local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+local record, refusal, first, noted =
+  change_begin(record_key, op_id, bound, nil, as_lease_key, as_node, lease_id, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
-if refusal then return refusal end
-if record.status == RECORD_MIGRATING then return { 'frozen' } end
 if expected and expected ~= record.version then return { 'conflict', record.version } end
 local new_ttl = ttl and ttl ~= record.ttl
 if count == 0 and (wanted or record.status) == record.status and not new_ttl and not lifetime then
@@ -170,6 +168,6 @@ if begins or extends then
   permission_ask()
   session_reschedule(keys, id, record, grace, now)
 end
-if differs then tell(9, nil, 'updated', '', id, user, connection, node, record.version) end
+if differs then tell(stream_at + 2, nil, 'updated', '', id, user, connection, node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

@@ -21,31 +21,23 @@
       broken, or of which a key is of a foreign type: if its time in the expiry index is over, what is
       under its record's key is under aside now, and its entries are gone, but for the foreign.
     {"corrupt", key}
-  Writes: all of the keys of each session that it removes or sets aside.
+  Writes: expiry, session_record, session_user, session_connection, session_node; rarely session_aside.
   Events: ended: expired, corrupt, or lost, of what nothing but an entry of the expiry index was left.
   Again:  the same state; what was removed is reported once.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, bulk
 ]]
 
-local count = (#KEYS - 1) / 5
-local events = #ARGV % 5 == 3
-if events then count = (#KEYS - 3) / 6 end
-if count % 1 ~= 0 or count < 0 or count > 200 or #ARGV ~= count * 5 + (events and 3 or 2) then
-  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
-end
-local stream_at = count * 5 + 3
-local tell, untold = event_teller(events and stream_at - 1, 0)
-if untold then return untold end
+local member_count, stream_at, tell = event_call_members()
 local expiry_key = KEYS[1]
 local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
 local expires_at = {}
-for place = 1, count do expires_at[place] = args_integer(ARGV[place * 5 + 2], 'expires_at_ms', 0) end
+for place = 1, member_count do expires_at[place] = args_integer(ARGV[place * 5 + 2], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 
 permission_ask()
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
-for place = 1, count do
-  local at, stream = place * 5 - 3, stream_at + place
+for place = 1, member_count do
+  local at, stream = place * 5 - 3, stream_at + 1 + place
   local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
   local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -62,7 +54,7 @@ for place = 1, count do
     if session_need(record, user, connection, node) or record.expires_at ~= expires_at[place] then
       stale[#stale + 1] = id
     elseif bulk_full(freed, record.size, BULK_FREED) then
-      left = count - place + 1
+      left = member_count - place + 1
       break
     elseif foreign or session_erase(record_key, keys, id, record, pointer, now, tell, stream, 'expired') then
       session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now, tell, stream)

@@ -32,21 +32,14 @@
     {"leased", deadline}  the node holds its lease until then
     {"lapsed"}            the new node does not hold its lease: nobody would find the sessions there again
     {"corrupt", key}
-  Writes: all of the keys of each session that it moves; nodes, kept and lease when the node has no session left.
+  Writes: expiry, node, new_node, session_record, session_connection; rarely nodes, lease, kept, session_user.
   Events: recovered.
-  Again:  same op_id → same reply.
+  Again:  same op_id → the same as recovered, whatever became of the leases, while its change is one of the session's
+          last four; then unsure.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, bulk, lease
 ]]
 
-local count = (#KEYS - 7) / 3
-local events = #ARGV ~= #KEYS + 2
-if events then count = (#KEYS - 11) / 3 end
-if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 10 then
-  return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each a session, at most 200')
-end
-local stream_at = count * 3 + 10
-local tell, untold = event_teller(events and stream_at - 2)
-if untold then return untold end
+local member_count, stream_at, tell = event_call_members()
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
@@ -75,7 +68,7 @@ if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 
 local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
 local left, written, seen = 0, 0, {}
-for place = 1, count do
+for place = 1, member_count do
   local at = place * 3 + 5
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
   local id, user, connection = unpack(ARGV, at + 2, at + 4)
@@ -99,7 +92,7 @@ for place = 1, count do
     elseif session_need(record, user, connection, node) then
       stale[#stale + 1] = id
     elseif bulk_full(written, record.size, BULK_WRITTEN) then
-      left = count - place + 1
+      left = member_count - place + 1
       break
     else
       written = written + record.size
@@ -146,7 +139,9 @@ end
 if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
 for _, claim in ipairs(moved) do
   local record = claim.record
-  if tell then tell(stream_at + 1, stream_at, 'recovered', '', claim.id, record.user, '', new_node, record.version) end
+  if tell then
+    tell(stream_at + 3, stream_at + 2, 'recovered', '', claim.id, record.user, '', new_node, record.version)
+  end
   record_store(claim.record_key, record, now)
 end
 if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end

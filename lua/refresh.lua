@@ -30,12 +30,12 @@
     {"fenced"}                                                as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}               asked only when the TTLs of the keys come near
     {"corrupt", key}
-  Writes: record; expiry when it extends, or brings back what a clock that was ahead wrote; rarely the TTL of each key.
+  Writes: record, expiry; rarely user, connection, node.
   Again:  the same state but for the time of use.
-  Uses:   args, clock, permission, typed, freeze, record, entries, index, session, lease
+  Uses:   call, args, clock, permission, typed, freeze, record, entries, index, session, lease, change
 ]]
 
-if #KEYS ~= 6 or #ARGV ~= 11 then return redis.error_reply('ERR cloakroom refresh: 6 KEYS and 11 ARGV') end
+call_alone()
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, id, user, connection, node, threshold, touch_ms, grace_ms, want, as_node, lease_id = unpack(ARGV)
 
@@ -109,7 +109,8 @@ if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 
 local record
 if raw ~= '' then record = wanted and record_decode(raw) or not wanted and record_decode_numbers(raw) end
 local corrupt = raw ~= '' and not record
--- Where it went, and whether a freeze is over, stands behind the header. One of another format is written anew as a whole.
+-- Where it went, and whether a freeze is over, stands behind the header. One of another format is written anew as a
+-- whole.
 if record and (record.kind ~= RECORD_LIVE or record.status == RECORD_MIGRATING or record.is_stale
   or wanted and record.copies_until > 0) then
   record, corrupt = record_read(record_key, now)
@@ -118,12 +119,9 @@ end
 local refusal = record_refusal(record, corrupt, now)
 if refusal then return refusal end
 if wanted and not entries_told(record) then return { 'corrupt', 'record' } end
-if as_node ~= '' then
-  if not record.node then record_read_routing(record, record_key) end
-  refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
-  if refusal then return refusal end
-end
-if record.status == RECORD_MIGRATING then return { 'frozen' } end
+if as_node ~= '' and not record.node then record_read_routing(record, record_key) end
+refusal = change_refusal(record, record.node, as_lease_key, as_node, lease_id, now)
+if refusal then return refusal end
 
 -- A clock that was set back leaves a last use that is not yet, and expiries that are too far off. But a session that
 -- waits for its client was given its time by recover, unless its last use is not yet.

@@ -55,35 +55,31 @@
     {"need", "evict", id...}          declare these as victims
     {"need", "remove", id...}         run delete_user of <new_user> for these: there are far too many
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, expiry, user, connection, node, new_record, new_user; rarely victim_record, victim_connection,
+          victim_node.
   Events: rotated, with the new id; why: login, if the user is another, or logout, if there is none any more; ended
           (evicted).
-  Again:  same op_id → again, with those that it evicted among the victims that are declared now, while the
-          record stays under the old id.
-  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease
+  Again:  same op_id → again, with the victims that it evicted among those that this call declares, while the record
+          stays under the old id and the session is as it left it; unsure once that has changed.
+  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, lease, change
 ]]
 
-local victim_count = (#KEYS - 8) / 3
-local events = #ARGV ~= #KEYS + 13
-if events then victim_count = (#KEYS - 11) / 4 end
-if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 22 then
-  return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 21 ARGV, and 3 of each a victim, at most 200')
-end
-local stream_at = victim_count * 3 + 11
-local tell, untold = event_teller(events and stream_at - 2, 1)
-if untold then return untold end
+local member_count, stream_at, tell = event_call_members()
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
-local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit, policy,
-  as_node, lease_id, becomes, new_ttl_ms, new_lifetime_ms, entries_bytes, entries_most, changes = unpack(ARGV, 1, 21)
+local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit,
+  policy, as_node, lease_id, becomes, new_ttl_ms, new_lifetime_ms, entries_bytes, entries_most, changes =
+  unpack(ARGV, 1, 21)
 
--- Ordinarily: only the id is to be another, and nothing is under the new one. Whatever is not sure here, and each argument that is not
--- plainly right, is for what comes below.
-if victim_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes == '' and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
+-- Ordinarily: only the id is to be another, and nothing is under the new one. Whatever is not sure here, and each
+-- argument that is not plainly right, is for what comes below.
+if member_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes == ''
+  and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
   and (new_user == '' or new_user == user) and (policy == 'reject' or policy == 'evict')
   and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit .. entries_bytes .. entries_most):find('^%d*$')
   and entries_bytes ~= '' and entries_bytes + 0 <= ENTRIES_MOST and entries_most ~= '' and entries_most + 0 <= ARGS_MOST
-  and (new_lifetime_ms == '' or new_lifetime_ms == '0') and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= LIMIT_MOST
+  and (new_lifetime_ms == '' or new_lifetime_ms == '0') and grace_ms ~= '' and rotation_grace_ms ~= ''
+  and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= LIMIT_MOST
   and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
   and #user <= 256 and #connection <= 256 and #node <= 256
   and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
@@ -124,15 +120,18 @@ if victim_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes
       and body_start + body_size == size + 1 and position == size + 1
       and user_size == #user and connection_size == #connection and node_size == #node
       and raw:sub(RECORD_HEADER_SIZE + 1, body_start - 1) == user .. connection .. node
-      and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
+      and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key)
+        and may('ZREM', key))
     then
       local in_user = user == '' and 2 or redis.pcall('ZADD', new_user_key, created_at, new_id)
-      local in_node = type(in_user) == 'number' and (node == '' and 2 or redis.pcall('ZADD', node_key, created_at, new_id))
+      local in_node = type(in_user) == 'number'
+        and (node == '' and 2 or redis.pcall('ZADD', node_key, created_at, new_id))
       if type(in_node) == 'number' and type(redis.pcall('ZADD', expiry_key, lives_until, new_id)) == 'number' then
         local was_in = redis.call('ZREM', expiry_key, id)
         if user ~= '' then was_in = was_in * redis.call('ZREM', user_key, id) end
         if node ~= '' then was_in = was_in * redis.call('ZREM', node_key, id) end
-        -- Indexes that the session was in live long enough for it: no index was empty meanwhile, which would end its TTL.
+        -- Indexes that the session was in live long enough for it: no index was empty meanwhile, which would end its
+        -- TTL.
         local rest = stored_until - now
         if was_in == 0 then
           -- See index_expiry.
@@ -151,17 +150,17 @@ if victim_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes
         if now > changed_at then since, changed_at = now - changed_at, now end
         if since > RECORD_GAP_MOST then since = RECORD_GAP_MOST end
         version = version + 1
-        local written = struct.pack(RECORD_CHANGED, body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
-          version)
+        local written = struct.pack(RECORD_CHANGED, body_size, listed, op_id, op_ids, changed_at, since, gap,
+          second_gap, version)
         local new = raw:sub(1, RECORD_CHANGED_OFFSET) .. written
           .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1, RECORD_TIMES_OFFSET)
           .. struct.pack(RECORD_TIMES, now, lives_until, stored_until) .. raw:sub(RECORD_HEADER_SIZE + 1)
-        if tell then tell(stream_at, nil, 'rotated', '', id, user, connection, node, version, new_id) end
+        if tell then tell(stream_at + 2, nil, 'rotated', '', id, user, connection, node, version, new_id) end
         redis.call('SET', new_record_key, new, 'PX', rest)
         if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
-        redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_MOVED, state, 0, 0, 0, 0, #new_id, 0,
-          op_id .. op_ids:sub(1, -ARGS_TOKEN_SIZE - 1), changed_at, since, gap, second_gap, version, created_at, ttl,
-          deadline, last_active, expires_at, now + rotation_grace) .. new_id, 'PX', rotation_grace)
+        redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_MOVED, state, 0, 0, 0, 0,
+          #new_id, 0, op_id .. op_ids:sub(1, -ARGS_TOKEN_SIZE - 1), changed_at, since, gap, second_gap, version,
+          created_at, ttl, deadline, last_active, expires_at, now + rotation_grace) .. new_id, 'PX', rotation_grace)
         return { 'ok', new }
       end
       -- An index is of a foreign type: what comes below finds and answers that, with nothing put in.
@@ -179,7 +178,8 @@ args_names(user, connection, node)
 args_id(new_id, 'new_id')
 args_name(new_user, 'new_user')
 args_stored(new_id, new_user, '', '', 'new_id new_user')
-local grace, rotation_grace = args_integer(grace_ms, 'grace_ms', 1), args_integer(rotation_grace_ms, 'rotation_grace_ms', 1)
+local grace = args_integer(grace_ms, 'grace_ms', 1)
+local rotation_grace = args_integer(rotation_grace_ms, 'rotation_grace_ms', 1)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
 local limit = args_integer(limit, 'limit', 0, LIMIT_MOST)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
@@ -192,7 +192,7 @@ local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
 local most_bytes = args_integer(entries_bytes, 'entries_bytes', 0, ENTRIES_MOST)
 local most = args_integer(entries_most, 'entries_most', 0)
 local _, count = entries_argument(changes, 'changes', true, most)
-local declared = limit_declared(victim_count, 9, 22, stream_at + 1, new_user_key, expiry_key)
+local declared = limit_declared(member_count, 9, 22, stream_at + 3, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 
@@ -208,10 +208,9 @@ if rotated then
   return limit_evicted(declared, op_id, now, { 'again', taken.raw })
 end
 if not entries_told(record) then return { 'corrupt', 'record' } end
-refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
+refusal = change_refusal(record, record.node, as_lease_key, as_node, lease_id, now)
 if refusal then return refusal end
 if taken then return { 'exists' } end
-if record.status == RECORD_MIGRATING then return { 'frozen' } end
 refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
 if refusal then return refusal end
 
@@ -236,7 +235,8 @@ record_keep(record, grace)
 -- The other indexes were looked at.
 if session_index(new_keys, new_id, record, grace, now, {}) then return { 'corrupt', 'new_user' } end
 session_unindex(keys, id, old, now)
-session_tell(tell, stream_at, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version, new_id)
+session_tell(tell, stream_at + 2, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version,
+  new_id)
 record_store(new_record_key, record, now)
 if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
 -- Who planted the id of a session before its login must not follow it, nor who has the id of a user who logged out.

@@ -17,12 +17,12 @@
     {"departed", place}     it has gone to that place
     {"frozen"}              by another task, or in the other direction
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
-  Again:  the same state.
-  Uses:   args, clock, permission, typed, freeze, record, index, migration
+  Writes: record, migrations.
+  Again:  the same state, answered unchanged.
+  Uses:   call, args, clock, permission, typed, freeze, record, index, migration
 ]]
 
-if #KEYS ~= 2 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom thaw: 2 KEYS and 4 ARGV') end
+call_alone()
 local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])

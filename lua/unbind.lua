@@ -27,18 +27,14 @@
     {"fenced"}                as_node does not hold its lease, or not the session
     {"need", "routing", user, connection, node}
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record, connection, node.
   Events: unbound.
-  Again:  same op_id → same reply.
-  Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease
+  Again:  same op_id → ok, with the version that it made, while its change is one of the session's last four; then
+          unsure.
+  Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease, change
 ]]
 
-local events = #ARGV == 9
-if #ARGV ~= 8 and not events or #KEYS ~= (events and 7 or 4) then
-  return redis.error_reply('ERR cloakroom unbind: 4 KEYS and 8 ARGV')
-end
-local tell, untold = event_teller(events and 5)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
@@ -50,10 +46,8 @@ local record, refusal, first, noted = record_for_change(record_key, op_id, bound
 if first then return { 'ok', first, record_moved_to(noted) } end
 if not record then return refusal end
 if record.connection ~= connection then return { 'unchanged', record.version } end
-refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
-if refusal then return refusal end
-if record.status == RECORD_MIGRATING then return { 'frozen' } end
-refusal = session_need(record, record.user, connection, node)
+refusal = change_refusal(record, record.node, as_lease_key, as_node, lease, now)
+  or session_need(record, record.user, connection, node)
 if refusal then return refusal end
 local pointer, foreign = index_pointer(connection_key)
 if foreign then return { 'corrupt', 'connection' } end
@@ -61,5 +55,5 @@ if node ~= '' and index_foreign(node_key) then return { 'corrupt', 'node' } end
 
 permission_ask()
 if pointer == id then redis.call('DEL', connection_key) end
-session_detach(record_key, node_key, id, record, op_id, now, tell, 7, 'unbound')
+session_detach(record_key, node_key, id, record, op_id, now, tell, stream_at + 2, 'unbound')
 return { 'ok', record.version }

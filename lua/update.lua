@@ -47,18 +47,14 @@
     {"need", "holder", holder_id, holder_node}         the new connection points to this session
     {"need", "reap", id}                               run reap for it: it has expired, and is in the way
     {"corrupt", key}
-  Writes: all of the keys, or nothing.
+  Writes: record; rarely expiry, user, connection, node, new_user, new_connection, new_node.
   Events: updated, if user, connection, node or status are others.
-  Again:  same op_id → same reply.
-  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease
+  Again:  same op_id → ok, with the version that it made and the times as they are now, while its change is one of the
+          session's last four; then unsure.
+  Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease, change
 ]]
 
-local events = #ARGV == 21
-if #ARGV ~= 20 and not events or #KEYS ~= (events and 14 or 10) then
-  return redis.error_reply('ERR cloakroom update: 10 KEYS and 20 ARGV')
-end
-local tell, untold = event_teller(events and 11)
-if untold then return untold end
+local stream_at, tell = event_call()
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -78,12 +74,10 @@ local touch, grace = args_integer(ARGV[16], 'touch_ms', 0), args_integer(ARGV[17
 local as_node, lease = args_name(ARGV[18], 'as_node'), args_optional_token(ARGV[19], 'lease_id')
 local entries, listed = entries_argument(ARGV[20], 'entries')
 
-local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+local record, refusal, first, noted =
+  change_begin(record_key, op_id, bound, nil, as_lease_key, as_node, lease, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
-if refusal then return refusal end
-if record.status == RECORD_MIGRATING then return { 'frozen' } end
 if version ~= record.version then return { 'conflict', record.version } end
 local old = { user = record.user, connection = record.connection, node = record.node }
 refusal = session_need(record, user, connection, node)
@@ -106,6 +100,8 @@ record.status = status
 record_change(record, op_id, now)
 if begins or extends then session_reschedule(new_keys, id, record, grace, now) end
 if rerouted then session_reroute(keys, new_keys, id, old, record, grace, now) end
-if tell and differs then tell(14, 13, 'updated', '', id, new_user, new_connection, new_node, record.version) end
+if tell and differs then
+  tell(stream_at + 3, stream_at + 2, 'updated', '', id, new_user, new_connection, new_node, record.version)
+end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

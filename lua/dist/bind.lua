@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -187,16 +190,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -216,9 +220,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -394,11 +398,25 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
-local events = #ARGV == 18
-if #ARGV ~= 17 and not events or #KEYS ~= (events and 15 or 10) then
+local function change_refusal(record, node, as_lease_key, as_node, lease_id, now)
+  local refusal = lease_fence(as_lease_key, as_node, lease_id, node, now)
+  if refusal then return refusal end
+  if record.status == 3 then return { 'frozen' } end
+  return nil
+end
+local function change_begin(record_key, op_id, bound, new_node, as_lease_key, as_node, lease_id, now)
+  local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+  if not record then return nil, refusal, first, noted end
+  refusal = change_refusal(record, new_node or record.node, as_lease_key, as_node, lease_id, now)
+  if refusal then return nil, refusal end
+  return record
+end
+local asks = #ARGV == 17 + 1
+if #ARGV ~= 17 and not asks or #KEYS ~= (asks and 10 + 5 or 10) then
   return redis.error_reply('ERR cloakroom bind: 10 KEYS and 17 ARGV')
 end
-local tell, untold = event_teller(events and 11, 2)
+local stream_at = 10 + 1
+local tell, untold = event_teller(asks and stream_at, 2)
 if untold then return untold end
 local record_key, connection_key, node_key, new_connection_key, new_node_key, holder_key, holder_node_key,
   as_lease_key, expiry_key, user_key = unpack(KEYS)
@@ -415,7 +433,8 @@ local touch, grace = args_integer(ARGV[14], 'touch_ms', 0), args_integer(ARGV[15
 local as_node, lease = args_name(ARGV[16], 'as_node'), args_optional_token(ARGV[17], 'lease_id')
 local keys = { user = user_key, connection = connection_key, node = node_key }
 local new_keys = { user = user_key, connection = new_connection_key, node = new_node_key }
-local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+local record, refusal, first, noted =
+  change_begin(record_key, op_id, bound, new_node, as_lease_key, as_node, lease, now)
 if first then
   local lost = holder_id ~= '' and record_read(holder_key, now) or nil
   local has_lost = lost and record_version_of(lost, op_id)
@@ -423,9 +442,6 @@ if first then
   return unsure or { 'again', first, connection, node, has_lost and holder_id or '', record_moved_to(noted) }
 end
 if not record then return refusal end
-refusal = lease_fence(as_lease_key, as_node, lease, new_node, now)
-if refusal then return refusal end
-if record.status == 3 then return { 'frozen' } end
 refusal = session_need(record, record.user, connection, node)
 if refusal then return refusal end
 local holder
@@ -459,12 +475,14 @@ record.connection, record.node, record.status = new_connection, new_node, 1
 record_change(record, op_id, now)
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 if holder then
-  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, 15, 'taken_over')
+  session_detach(holder_key, holder_node_key, holder_id, holder, op_id, now, tell, stream_at + 4, 'taken_over')
 end
 if keeps then record_keep(record, grace) end
 if extends then index_expiry(expiry_key, id, record, grace, now, keeps) end
 session_reroute(keys, new_keys, id, old, record, grace, now)
 if keeps then session_keep(new_keys, record, grace, now) end
-if tell then tell(14, 13, 'bound', '', id, record.user, new_connection, new_node, record.version) end
+if tell then
+  tell(stream_at + 3, stream_at + 2, 'bound', '', id, record.user, new_connection, new_node, record.version)
+end
 record_store(record_key, record, now)
 return { 'ok', record.version, connection, node, lost and holder_id or '' }

@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -171,16 +174,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -201,9 +205,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -337,11 +341,12 @@ local function migration_departed(record)
   if not record or record.kind ~= 4 then return nil end
   return record.body:sub(1, 8)
 end
-local events = #ARGV == 10
-if #ARGV ~= 9 and not events or #KEYS ~= (events and 9 or 6) then
+local asks = #ARGV == 9 + 1
+if #ARGV ~= 9 and not asks or #KEYS ~= (asks and 6 + 3 or 6) then
   return redis.error_reply('ERR cloakroom clean: 6 KEYS and 9 ARGV')
 end
-local tell, untold = event_teller(events and 7)
+local stream_at = 6 + 1
+local tell, untold = event_teller(asks and stream_at, 1)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, migrations_key = unpack(KEYS)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -361,7 +366,7 @@ if what == 1 then
   local refusal = session_need(record, user, connection, node)
   if refusal then return refusal end
   if foreign then return { 'corrupt', foreign } end
-  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, 9, 'withdrawn')
+  refusal = session_erase(record_key, keys, id, record, pointer, now, tell, stream_at + 2, 'withdrawn')
   if refusal then return refusal end
   redis.call('ZREM', migrations_key, id)
 else

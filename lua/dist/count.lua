@@ -18,8 +18,10 @@ local function typed_call(...)
   local message = result.err .. ' (' .. (...) .. ')'
   error(redis.acl_check_cmd and { err = message } or message)
 end
-if #KEYS < 2 or #KEYS > 102 or #ARGV ~= #KEYS then
-  return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV, and 1 of each a suspect, at most 100')
+local member_count = (#KEYS - 2) / 1
+if member_count % 1 ~= 0 or member_count < 0 or member_count > 100
+  or #ARGV ~= 2 + member_count * 1 then
+  return redis.error_reply('ERR cloakroom count: 2 KEYS and 2 ARGV, and 1 of each per suspect, at most 100')
 end
 local owner_key, expiry_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])

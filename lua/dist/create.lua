@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -69,19 +72,22 @@ local function event_teller(first, own)
     until not stream
   end, nil, lives
 end
-local victim_count = (#KEYS - 7) / 3
-local events = #ARGV ~= #KEYS + 11
-if events then victim_count = (#KEYS - 10) / 4 end
-if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 19 then
-  return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each a victim, at most 200')
+local member_count, asks = (#ARGV - 18) / 3, false
+if member_count % 1 ~= 0 then
+  member_count, asks = (#ARGV - 18 - 1) / 3, true
 end
-local stream_at = victim_count * 3 + 10
-local tell, untold = event_teller(events and stream_at - 2, 1)
+local stream_at = 7 + member_count * 3 + 1
+if member_count % 1 ~= 0 or member_count < 0 or member_count > 200
+  or #KEYS ~= stream_at - 1 + (asks and 3 + member_count * 1 or 0) then
+  return redis.error_reply('ERR cloakroom create: 7 KEYS and 18 ARGV, and 3 of each per victim, at most 200')
+end
+local tell, untold, streams = event_teller(asks and stream_at, 1)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as_lease_key = unpack(KEYS, 1, 7)
-local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms, tombstone_ms,
-  limit, policy, as_node, lease_id, entries = unpack(ARGV, 1, 18)
-if victim_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms,
+  tombstone_ms, limit, policy, as_node, lease_id, entries = unpack(ARGV, 1, 18)
+if member_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == 8
+  and op_id ~= '\0\0\0\0\0\0\0\0'
   and (status == 'active' or status == 'suspended') and (policy == 'reject' or policy == 'evict')
   and (now_ms .. bound_ms .. ttl_ms .. lifetime_ms .. grace_ms .. tombstone_ms .. limit):find('^%d*$')
   and ttl_ms ~= '' and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= ''
@@ -113,7 +119,8 @@ if victim_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == 8 
     and ttl >= 1 and ttl <= 315360000000 and lifetime <= 35184372088831 and grace >= 1 and grace <= 35184372088831
     and tombstone >= 1 and tombstone <= 35184372088831 and now <= 35184372088831
     and (not bound or bound <= 35184372088831 and now - bound < tombstone)
-    and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
+    and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key)
+      and may('ZREM', key))
   then
     local expires_at, deadline = now + ttl, 0
     if lifetime > 0 then deadline = now + lifetime end
@@ -135,7 +142,7 @@ if victim_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == 8 
       if node ~= '' and (present % 4 < 2 or redis.call('PTTL', node_key) < rest) then
         redis.call('PEXPIRE', node_key, rest + grace)
       end
-      if tell then tell(stream_at, nil, 'created', '', id, user, connection, node, '1') end
+      if tell then tell(stream_at + 2, nil, 'created', '', id, user, connection, node, '1') end
       rest = ('%.0f'):format(rest)
       redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 1,
         status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed,
@@ -277,16 +284,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -312,9 +320,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -394,8 +402,8 @@ local function record_new(status, user, connection, node, entries, listed, ttl, 
   local record = {
     kind = 1, status = status, user = user, connection = connection, node = node,
     op_ids = ('\0'):rep(4 * 8), changed_at = now,
-    gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now, ttl = ttl,
-    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
+    gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now,
+    ttl = ttl, deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record_set_entries(record, entries, listed)
   record.expires_at = record_extended(record, now)
@@ -675,7 +683,7 @@ local evict = args_choice(policy, 'policy', 'evict', 'reject')
 args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local _, listed = entries_argument(entries, 'entries')
-local declared = limit_declared(victim_count, 8, 19, stream_at + 1, user_key, expiry_key)
+local declared = limit_declared(member_count, 8, 19, stream_at + 3, user_key, expiry_key)
 local in_the_way, record, copies_until
 local vacant, fresh = session_vacant(record_key, keys, node)
 if not vacant then
@@ -690,7 +698,8 @@ if not vacant then
   if not refusal then return { 'exists' } end
   if refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
   if record and record.kind == 3 then return { 'gone' } end
-  refusal = connection ~= '' and session_holder('connection', connection_key, connection, id, holder_id, holder_key, now)
+  refusal = connection ~= ''
+    and session_holder('connection', connection_key, connection, id, holder_id, holder_key, now)
   if refusal and refusal[2] ~= 'reap' then return refusal end
   in_the_way = record and { 'need', 'reap', id } or refusal
 end
@@ -702,7 +711,7 @@ if refusal or in_the_way then return refusal or in_the_way end
 record = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
 record.copies_until = copies_until or 0
 if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end else do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'DEL', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end end
-refusal = session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at)
+refusal = session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + 2)
 if refusal then return refusal end
 return limit_evict(victims, declared, op_id, tombstone, now,
   { 'ok', record.version, record.created_at, record.expires_at }, tell)

@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -69,17 +72,20 @@ local function event_teller(first, own)
     until not stream
   end, nil, lives
 end
-local count = (#KEYS - 1) / 4
-local events = #ARGV ~= #KEYS * 2 + 3
-if events then count = (#KEYS - 3) / 5 end
-if count % 1 ~= 0 or count < 0 or count > 100 or events and #ARGV ~= count * 8 + 6 then
-  return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV a session, at most 100')
+local member_count, asks = (#ARGV - 5) / 8, false
+if member_count % 1 ~= 0 then
+  member_count, asks = (#ARGV - 5 - 1) / 8, true
 end
-local expiry_key, stream_at = KEYS[1], count * 4 + 3
-local tell, untold, streams = event_teller(events and stream_at - 1, 0)
+local stream_at = 1 + member_count * 4 + 1
+if member_count % 1 ~= 0 or member_count < 0 or member_count > 100
+  or #KEYS ~= stream_at - 1 + (asks and 2 + member_count * 1 or 0) then
+  return redis.error_reply('ERR cloakroom create_many: 1 KEYS and 5 ARGV, and 4 KEYS and 8 ARGV per session, at most 100')
+end
+local tell, untold, streams = event_teller(asks and stream_at, 0)
 if untold then return untold end
+local expiry_key = KEYS[1]
 local now_ms, bound_ms, lifetime_ms, grace_ms, tombstone_ms = unpack(ARGV, 1, 5)
-if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms):find('^%d*$')
+if member_count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms):find('^%d*$')
   and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= '' then
   local lifetime, grace, tombstone = lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
   local now, bound = tonumber(now_ms), tonumber(bound_ms)
@@ -93,7 +99,7 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
   local keys, arguments = KEYS, ARGV
   local vacant, seen, sessions, owners, owned, expiries, longest = {}, {}, {}, {}, {}, {}, 0
   local earlier_ttl, expires_at, rest, times
-  for place = 1, count do
+  for place = 1, member_count do
     local record_key, user_key, connection_key, node_key = unpack(keys, place * 4 - 2, place * 4 + 1)
     local id, user, connection, node, op_id, status, ttl_ms, entries = unpack(arguments, place * 8 - 2, place * 8 + 5)
     if ttl_ms ~= earlier_ttl then
@@ -113,11 +119,12 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
       if kind < 1 or kind > 2 or value_size == 0 then break end
       position, listed = position + 5 + key_size + value_size, listed + 1
     end
-    ordinary = ordinary and position == size + 1 and size <= 15728640 and listed < 65535 and #op_id == 8
-      and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended') and id ~= '' and #id <= 128
-      and #user <= 256 and #connection <= 256 and #node <= 256 and not find(id .. user .. connection .. node, '[\128-\255]')
+    ordinary = ordinary and position == size + 1 and size <= 15728640 and listed < 65535
+      and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0' and (status == 'active' or status == 'suspended')
+      and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256
+      and not find(id .. user .. connection .. node, '[\128-\255]')
       and not seen[record_key] and (connection == '' or not seen[connection_key])
-      and not (tell and streams[keys[stream_at + place]] == 'foreign')
+      and not (tell and streams[keys[stream_at + 1 + place]] == 'foreign')
     if not ordinary then break end
     local session = { id, rest, record_key, pack_fields('>BBBI2I2I2I3I3I2', 2, 1,
       status == 'active' and 1 or 2, #user, #connection, #node, size, size, listed)
@@ -163,7 +170,7 @@ if count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms)
         local id, rest, record_key, record, connection_key = unpack(session, 1, 5)
         if tell then
           local _, user, connection, node = unpack(arguments, place * 8 - 2, place * 8 + 1)
-          tell(stream_at + place, nil, 'created', '', id, user, connection, node, '1')
+          tell(stream_at + 1 + place, nil, 'created', '', id, user, connection, node, '1')
         end
         if rest ~= earlier_rest then earlier_rest, rest_text = rest, ('%.0f'):format(rest) end
         redis.call('SET', record_key, record, 'PX', rest_text)
@@ -264,9 +271,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_change(record, op_id, now)
@@ -289,8 +296,8 @@ local function record_new(status, user, connection, node, entries, listed, ttl, 
   local record = {
     kind = 1, status = status, user = user, connection = connection, node = node,
     op_ids = ('\0'):rep(4 * 8), changed_at = now,
-    gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now, ttl = ttl,
-    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
+    gap = 65535, second_gap = 65535, third_gap = 65535, version = 0, created_at = now,
+    ttl = ttl, deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record_set_entries(record, entries, listed)
   record.expires_at = record_extended(record, now)
@@ -391,7 +398,7 @@ local now, bound = clock_now(now_ms), args_optional_integer(bound_ms, 'bound_ms'
 local lifetime, grace = args_integer(lifetime_ms, 'lifetime_ms', 0), args_integer(grace_ms, 'grace_ms', 1)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
 local sessions = {}
-for place = 1, count do
+for place = 1, member_count do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
@@ -405,7 +412,7 @@ for place = 1, count do
     record = record_new(record_status(status), user, connection, node, entries, listed, ttl,
       lifetime, op_id, now),
     stale = args_stale(op_id, bound, tombstone, now),
-    foreign = tell and streams[KEYS[stream_at + place]] == 'foreign',
+    foreign = tell and streams[KEYS[stream_at + 1 + place]] == 'foreign',
   }
 end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('EXISTS', key) and may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'EXISTS', 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
@@ -414,7 +421,7 @@ for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record
   local vacant, fresh = session_vacant(record_key, keys, record.node)
   if not vacant or session.stale or session.foreign
-    or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + place) then
+    or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + 1 + place) then
     reply[#reply + 1] = place
   end
 end

@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -202,16 +205,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -237,9 +241,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -653,14 +657,16 @@ local function migration_departed(record)
   if not record or record.kind ~= 4 then return nil end
   return record.body:sub(1, 8)
 end
-local victim_count = (#KEYS - 10) / 3
-local events = #ARGV ~= #KEYS + 19
-if events then victim_count = (#KEYS - 14) / 4 end
-if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 30 then
-  return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each a victim, at most 200')
+local member_count, asks = (#ARGV - 29) / 3, false
+if member_count % 1 ~= 0 then
+  member_count, asks = (#ARGV - 29 - 1) / 3, true
 end
-local stream_at = victim_count * 3 + 13
-local tell, untold = event_teller(events and stream_at - 2, 2)
+local stream_at = 10 + member_count * 3 + 1
+if member_count % 1 ~= 0 or member_count < 0 or member_count > 200
+  or #KEYS ~= stream_at - 1 + (asks and 4 + member_count * 1 or 0) then
+  return redis.error_reply('ERR cloakroom import: 10 KEYS and 29 ARGV, and 3 of each per victim, at most 200')
+end
+local tell, untold, streams = event_teller(asks and stream_at, 2)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, migrations_key = unpack(KEYS, 1, 10)
@@ -676,7 +682,8 @@ new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11], 'ne
 args_stored(id, new.user, new.connection, new.node, 'id new_user new_connection new_node')
 local holder_id = ARGV[12]
 new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
-new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
+new.last_active = args_integer(ARGV[15], 'last_active_ms', 0)
+new.expires_at = args_integer(ARGV[16], 'expires_at_ms', 0)
 new.deadline, new.ttl = args_integer(ARGV[17], 'deadline_ms', 0), args_integer(ARGV[18], 'ttl_ms', 1, 315360000000)
 local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[20], 'replaces', 0)
 local grace = args_integer(ARGV[21], 'grace_ms', 1)
@@ -684,9 +691,10 @@ local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
 local place, hand_over = args_name(ARGV[25], 'place'), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
 args_stored(place, '', '', '', 'place')
-local limit, evict = args_integer(ARGV[27], 'login_limit', 0, 500), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
+local limit = args_integer(ARGV[27], 'login_limit', 0, 500)
+local evict = args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
 local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
-local declared = limit_declared(victim_count, 11, 30, stream_at + 2, new_user_key, expiry_key)
+local declared = limit_declared(member_count, 11, 30, stream_at + 4, new_user_key, expiry_key)
 new.op_ids, new.copies_until = operations, 0
 record_set_entries(new, entries, listed)
 record_arrive(new, now)
@@ -748,10 +756,10 @@ if #victims == 0 then do local may, key = redis.acl_check_cmd, KEYS[1] if may an
 refusal = session_put(keys, new_keys, id, old, new, grace, now)
 if refusal then return refusal end
 if not old then
-  session_tell(tell, stream_at + 1, 'arrived', '', id, new, new.version)
+  session_tell(tell, stream_at + 3, 'arrived', '', id, new, new.version)
 elseif tell and (old.user ~= new.user or old.connection ~= new.connection or old.node ~= new.node
   or freeze_status(old) ~= freeze_status(new)) then
-  tell(stream_at + 1, stream_at, 'updated', '', id, new.user, new.connection, new.node, new.version)
+  tell(stream_at + 3, stream_at + 2, 'updated', '', id, new.user, new.connection, new.node, new.version)
 end
 record_store(record_key, new, now)
 if task ~= '' then migration_note(migrations_key, id, new, grace, now) end

@@ -25,8 +25,10 @@ local function lease_read(key, now)
   local id, deadline, length = struct.unpack('>c8I8I8', raw)
   return id, deadline, deadline > now and deadline - now <= length, false
 end
-if #KEYS < 1 or #KEYS > 501 or #ARGV ~= #KEYS then
-  return redis.error_reply('ERR cloakroom nodes: 1 KEYS and 1 ARGV, and 1 of each a node, at most 500')
+local member_count = (#KEYS - 1) / 1
+if member_count % 1 ~= 0 or member_count < 0 or member_count > 500
+  or #ARGV ~= 1 + member_count * 1 then
+  return redis.error_reply('ERR cloakroom nodes: 1 KEYS and 1 ARGV, and 1 of each per listed, at most 500')
 end
 local nodes_key = KEYS[1]
 local now = clock_now(ARGV[1])

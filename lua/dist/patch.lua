@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -69,20 +72,23 @@ local function event_teller(first, own)
     until not stream
   end, nil, lives
 end
-local events = #ARGV == 20
-if #ARGV ~= 19 and not events or #KEYS ~= (events and 9 or 6) then
+local asks = #ARGV == 19 + 1
+if #ARGV ~= 19 and not asks or #KEYS ~= (asks and 6 + 3 or 6) then
   return redis.error_reply('ERR cloakroom patch: 6 KEYS and 19 ARGV')
 end
-local tell, untold = event_teller(events and 7)
+local stream_at = 6 + 1
+local tell, untold = event_teller(asks and stream_at, 1)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
-local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, new_lifetime_ms, threshold, touch_ms,
-  grace_ms, entries_bytes, entries_most, as_node, lease_id, changes = unpack(ARGV)
+local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, new_lifetime_ms, threshold,
+  touch_ms, grace_ms, entries_bytes, entries_most, as_node, lease_id, changes = unpack(ARGV)
 local most_bytes, most, bound, grace = tonumber(entries_bytes), tonumber(entries_most), tonumber(bound_ms),
   tonumber(grace_ms)
 local share, touch = tonumber(threshold), tonumber(touch_ms)
-if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
-  and not (now_ms .. bound_ms .. version .. threshold .. touch_ms .. grace_ms .. entries_bytes .. entries_most):find('%D')
+if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id == 8
+  and op_id ~= '\0\0\0\0\0\0\0\0'
+  and not (now_ms .. bound_ms .. version .. threshold .. touch_ms .. grace_ms .. entries_bytes .. entries_most)
+    :find('%D')
   and share and share >= 1 and share <= 1000 and touch and touch <= 35184372088831
   and most_bytes and most_bytes <= 15728640 and most and most <= 35184372088831
   and grace and grace >= 1 and grace <= 35184372088831
@@ -101,8 +107,9 @@ if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id =
   end
   local raw = redis.pcall('GETRANGE', record_key, '0', '1413')
   if count > 0 and count <= most and position == size + 1 and type(raw) == 'string' and #raw >= 102 then
-    local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-      second_gap, third_gap, at_version, _, ttl, deadline, last_active, expires_at, stored_until = unpack_fields('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+    local format, kind, state, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+      gap, second_gap, third_gap, at_version, _, ttl, deadline, last_active, expires_at, stored_until =
+      unpack_fields('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
     local record_size = 102 + user_size + connection_size + node_size + body_size
     body_size, listed = body_size + size, listed + count
     local left, idle, used = expires_at - now, now - last_active, raw:sub(84 + 1, 102)
@@ -115,7 +122,8 @@ if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id =
       and (third_gap == 65535 or bound and now - bound < 100) and not op_ids:find(op_id, 1, true)
       and (body_size < compacted + 512 or body_size * 2 < compacted * 3)
       and body_size <= most_bytes and listed <= most and listed < 65535
-      and (record_size == #raw or record_size > 1414 and redis.call('STRLEN', record_key) == record_size) then
+      and (record_size == #raw
+        or record_size > 1414 and redis.call('STRLEN', record_key) == record_size) then
       local since = 0
       if now > changed_at then since, changed_at = now - changed_at, now end
       if since > 65534 then since = 65534 end
@@ -124,8 +132,8 @@ if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id =
         at_version)
       written = written .. raw:sub(12 + #written + 1, 84) .. used
       if record_size == #raw then
-        redis.call('SET', record_key,
-          raw:sub(1, 12) .. written .. raw:sub(12 + #written + 1) .. changes, 'KEEPTTL')
+        redis.call('SET', record_key, raw:sub(1, 12) .. written
+          .. raw:sub(12 + #written + 1) .. changes, 'KEEPTTL')
       else
         redis.call('SETRANGE', record_key, record_size, changes)
         redis.call('SETRANGE', record_key, '12', written)
@@ -241,16 +249,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -270,9 +279,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -496,6 +505,19 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
+local function change_refusal(record, node, as_lease_key, as_node, lease_id, now)
+  local refusal = lease_fence(as_lease_key, as_node, lease_id, node, now)
+  if refusal then return refusal end
+  if record.status == 3 then return { 'frozen' } end
+  return nil
+end
+local function change_begin(record_key, op_id, bound, new_node, as_lease_key, as_node, lease_id, now)
+  local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+  if not record then return nil, refusal, first, noted end
+  refusal = change_refusal(record, new_node or record.node, as_lease_key, as_node, lease_id, now)
+  if refusal then return nil, refusal end
+  return record
+end
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local now = clock_now(now_ms)
 local op_id, bound = args_operation(op_id, bound_ms)
@@ -506,17 +528,16 @@ local wanted = status ~= '' and record_status(status) or nil
 local ttl = args_optional_integer(ttl_ms, 'ttl_ms', 1, 315360000000)
 local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
 local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
-local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0, 15728640)
+local grace = args_integer(grace_ms, 'grace_ms', 1)
+local most_bytes = args_integer(entries_bytes, 'entries_bytes', 0, 15728640)
 local most = args_integer(entries_most, 'entries_most', 0)
 args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local _, count = entries_argument(changes, 'changes', true, most)
-local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+local record, refusal, first, noted =
+  change_begin(record_key, op_id, bound, nil, as_lease_key, as_node, lease_id, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
-if refusal then return refusal end
-if record.status == 3 then return { 'frozen' } end
 if expected and expected ~= record.version then return { 'conflict', record.version } end
 local new_ttl = ttl and ttl ~= record.ttl
 if count == 0 and (wanted or record.status) == record.status and not new_ttl and not lifetime then
@@ -543,6 +564,6 @@ if begins or extends then
   do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key)) then for _, command in ipairs({ 'PEXPIRE', 'PTTL', 'SET', 'ZADD', 'ZREM' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
   session_reschedule(keys, id, record, grace, now)
 end
-if differs then tell(9, nil, 'updated', '', id, user, connection, node, record.version) end
+if differs then tell(stream_at + 2, nil, 'updated', '', id, user, connection, node, record.version) end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

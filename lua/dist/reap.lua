@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -145,16 +148,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -175,9 +179,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -321,24 +325,26 @@ end
 local function bulk_full(total, size, most)
   return total > 0 and total + size > most
 end
-local count = (#KEYS - 1) / 5
-local events = #ARGV % 5 == 3
-if events then count = (#KEYS - 3) / 6 end
-if count % 1 ~= 0 or count < 0 or count > 200 or #ARGV ~= count * 5 + (events and 3 or 2) then
-  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each a session, at most 200')
+local member_count, asks = (#ARGV - 2) / 5, false
+if member_count % 1 ~= 0 then
+  member_count, asks = (#ARGV - 2 - 1) / 5, true
 end
-local stream_at = count * 5 + 3
-local tell, untold = event_teller(events and stream_at - 1, 0)
+local stream_at = 1 + member_count * 5 + 1
+if member_count % 1 ~= 0 or member_count < 0 or member_count > 200
+  or #KEYS ~= stream_at - 1 + (asks and 2 + member_count * 1 or 0) then
+  return redis.error_reply('ERR cloakroom reap: 1 KEYS and 2 ARGV, and 5 of each per session, at most 200')
+end
+local tell, untold, streams = event_teller(asks and stream_at, 0)
 if untold then return untold end
 local expiry_key = KEYS[1]
 local now, aside = clock_now(ARGV[1]), args_integer(ARGV[2], 'aside_ms', 1)
 local expires_at = {}
-for place = 1, count do expires_at[place] = args_integer(ARGV[place * 5 + 2], 'expires_at_ms', 0) end
+for place = 1, member_count do expires_at[place] = args_integer(ARGV[place * 5 + 2], 'expires_at_ms', 0) end
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 do local may, key = redis.acl_check_cmd, KEYS[1] if may and not (may('DEL', key) and may('EXISTS', key) and may('GET', key) and may('GETRANGE', key) and may('PEXPIRE', key) and may('PTTL', key) and may('RENAME', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key) and may('ZSCORE', key)) then for _, command in ipairs({ 'DEL', 'EXISTS', 'GET', 'GETRANGE', 'PEXPIRE', 'PTTL', 'RENAME', 'SET', 'ZADD', 'ZREM', 'ZSCORE' }) do if not may(command, key) then error({ err = 'NOPERM cloakroom: the user may not run ' .. command }) end end end end
 local removed, stale, corrupt, dropped, left, freed = {}, {}, {}, 0, 0, 0
-for place = 1, count do
-  local at, stream = place * 5 - 3, stream_at + place
+for place = 1, member_count do
+  local at, stream = place * 5 - 3, stream_at + 1 + place
   local record_key, user_key, connection_key, node_key, aside_key = unpack(KEYS, at, at + 4)
   local id, user, connection, node = unpack(ARGV, at + 1, at + 4)
   local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
@@ -354,7 +360,7 @@ for place = 1, count do
     if session_need(record, user, connection, node) or record.expires_at ~= expires_at[place] then
       stale[#stale + 1] = id
     elseif bulk_full(freed, record.size, 33554432) then
-      left = count - place + 1
+      left = member_count - place + 1
       break
     elseif foreign or session_erase(record_key, keys, id, record, pointer, now, tell, stream, 'expired') then
       session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now, tell, stream)

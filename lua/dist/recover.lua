@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -183,16 +186,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -218,9 +222,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -339,14 +343,16 @@ local function lease_read(key, now)
   local id, deadline, length = struct.unpack('>c8I8I8', raw)
   return id, deadline, deadline > now and deadline - now <= length, false
 end
-local count = (#KEYS - 7) / 3
-local events = #ARGV ~= #KEYS + 2
-if events then count = (#KEYS - 11) / 3 end
-if count % 1 ~= 0 or count < 0 or count > 200 or events and #ARGV ~= count * 3 + 10 then
-  return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each a session, at most 200')
+local member_count, asks = (#ARGV - 9) / 3, false
+if member_count % 1 ~= 0 then
+  member_count, asks = (#ARGV - 9 - 1) / 3, true
 end
-local stream_at = count * 3 + 10
-local tell, untold = event_teller(events and stream_at - 2)
+local stream_at = 7 + member_count * 3 + 1
+if member_count % 1 ~= 0 or member_count < 0 or member_count > 200
+  or #KEYS ~= stream_at - 1 + (asks and 4 + member_count * 0 or 0) then
+  return redis.error_reply('ERR cloakroom recover: 7 KEYS and 9 ARGV, and 3 of each per session, at most 200')
+end
+local tell, untold, streams = event_teller(asks and stream_at, 2)
 if untold then return untold end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
@@ -374,7 +380,7 @@ if index_foreign(new_node_key) then return { 'corrupt', 'new_node' } end
 if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 local claims, gone, recovered, stale, frozen, corrupt, unsure = {}, {}, {}, {}, {}, {}, nil
 local left, written, seen = 0, 0, {}
-for place = 1, count do
+for place = 1, member_count do
   local at = place * 3 + 5
   local record_key, user_key, connection_key = unpack(KEYS, at, at + 2)
   local id, user, connection = unpack(ARGV, at + 2, at + 4)
@@ -397,7 +403,7 @@ for place = 1, count do
     elseif session_need(record, user, connection, node) then
       stale[#stale + 1] = id
     elseif bulk_full(written, record.size, 1048576) then
-      left = count - place + 1
+      left = member_count - place + 1
       break
     else
       written = written + record.size
@@ -440,7 +446,9 @@ end
 if #pointers > 0 then redis.call('DEL', unpack(pointers)) end
 for _, claim in ipairs(moved) do
   local record = claim.record
-  if tell then tell(stream_at + 1, stream_at, 'recovered', '', claim.id, record.user, '', new_node, record.version) end
+  if tell then
+    tell(stream_at + 3, stream_at + 2, 'recovered', '', claim.id, record.user, '', new_node, record.version)
+  end
   record_store(claim.record_key, record, now)
 end
 if #gone > 0 then redis.call('ZREM', node_key, unpack(gone)) end

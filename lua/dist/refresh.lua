@@ -167,16 +167,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -191,7 +192,8 @@ local function record_decode(raw)
 end
 local function record_read_routing(record, key)
   local raw = redis.call('GETRANGE', key, '0', '869')
-  local user_size, connection_size, node_size = struct.unpack('>I2I2I2', raw, 3 + 1)
+  local user_size, connection_size, node_size =
+    struct.unpack('>I2I2I2', raw, 3 + 1)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   record.user, record.connection = raw:sub(102 + 1, user_end), raw:sub(user_end + 1, connection_end)
@@ -204,9 +206,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -311,6 +313,12 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
+local function change_refusal(record, node, as_lease_key, as_node, lease_id, now)
+  local refusal = lease_fence(as_lease_key, as_node, lease_id, node, now)
+  if refusal then return refusal end
+  if record.status == 3 then return { 'frozen' } end
+  return nil
+end
 local now = clock_now(now_ms)
 args_id(id)
 args_names(user, connection, node)
@@ -333,12 +341,9 @@ end
 local refusal = record_refusal(record, corrupt, now)
 if refusal then return refusal end
 if wanted and not entries_told(record) then return { 'corrupt', 'record' } end
-if as_node ~= '' then
-  if not record.node then record_read_routing(record, record_key) end
-  refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
-  if refusal then return refusal end
-end
-if record.status == 3 then return { 'frozen' } end
+if as_node ~= '' and not record.node then record_read_routing(record, record_key) end
+refusal = change_refusal(record, record.node, as_lease_key, as_node, lease_id, now)
+if refusal then return refusal end
 local left, idle = record.expires_at - now, now - record.last_active
 local is_ahead = idle < 0
 local word = (is_ahead and -idle or idle) < touch and left > touch and 'unchanged' or 'ok'

@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -69,24 +72,29 @@ local function event_teller(first, own)
     until not stream
   end, nil, lives
 end
-local victim_count = (#KEYS - 8) / 3
-local events = #ARGV ~= #KEYS + 13
-if events then victim_count = (#KEYS - 11) / 4 end
-if victim_count % 1 ~= 0 or victim_count < 0 or victim_count > 200 or events and #ARGV ~= victim_count * 3 + 22 then
-  return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 21 ARGV, and 3 of each a victim, at most 200')
+local member_count, asks = (#ARGV - 21) / 3, false
+if member_count % 1 ~= 0 then
+  member_count, asks = (#ARGV - 21 - 1) / 3, true
 end
-local stream_at = victim_count * 3 + 11
-local tell, untold = event_teller(events and stream_at - 2, 1)
+local stream_at = 8 + member_count * 3 + 1
+if member_count % 1 ~= 0 or member_count < 0 or member_count > 200
+  or #KEYS ~= stream_at - 1 + (asks and 3 + member_count * 1 or 0) then
+  return redis.error_reply('ERR cloakroom rotate: 8 KEYS and 21 ARGV, and 3 of each per victim, at most 200')
+end
+local tell, untold, streams = event_teller(asks and stream_at, 1)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_record_key, new_user_key, as_lease_key =
   unpack(KEYS, 1, 8)
-local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit, policy,
-  as_node, lease_id, becomes, new_ttl_ms, new_lifetime_ms, entries_bytes, entries_most, changes = unpack(ARGV, 1, 21)
-if victim_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes == '' and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
+local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rotation_grace_ms, tombstone_ms, limit,
+  policy, as_node, lease_id, becomes, new_ttl_ms, new_lifetime_ms, entries_bytes, entries_most, changes =
+  unpack(ARGV, 1, 21)
+if member_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes == ''
+  and #op_id == 8 and op_id ~= '\0\0\0\0\0\0\0\0'
   and (new_user == '' or new_user == user) and (policy == 'reject' or policy == 'evict')
   and (now_ms .. grace_ms .. rotation_grace_ms .. tombstone_ms .. limit .. entries_bytes .. entries_most):find('^%d*$')
   and entries_bytes ~= '' and entries_bytes + 0 <= 15728640 and entries_most ~= '' and entries_most + 0 <= 35184372088831
-  and (new_lifetime_ms == '' or new_lifetime_ms == '0') and grace_ms ~= '' and rotation_grace_ms ~= '' and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= 500
+  and (new_lifetime_ms == '' or new_lifetime_ms == '0') and grace_ms ~= '' and rotation_grace_ms ~= ''
+  and tombstone_ms ~= '' and limit ~= '' and limit + 0 <= 500
   and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
   and #user <= 256 and #connection <= 256 and #node <= 256
   and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
@@ -125,10 +133,12 @@ if victim_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes
       and body_start + body_size == size + 1 and position == size + 1
       and user_size == #user and connection_size == #connection and node_size == #node
       and raw:sub(102 + 1, body_start - 1) == user .. connection .. node
-      and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key) and may('ZREM', key))
+      and (not may or may('PEXPIRE', key) and may('PTTL', key) and may('SET', key) and may('ZADD', key)
+        and may('ZREM', key))
     then
       local in_user = user == '' and 2 or redis.pcall('ZADD', new_user_key, created_at, new_id)
-      local in_node = type(in_user) == 'number' and (node == '' and 2 or redis.pcall('ZADD', node_key, created_at, new_id))
+      local in_node = type(in_user) == 'number'
+        and (node == '' and 2 or redis.pcall('ZADD', node_key, created_at, new_id))
       if type(in_node) == 'number' and type(redis.pcall('ZADD', expiry_key, lives_until, new_id)) == 'number' then
         local was_in = redis.call('ZREM', expiry_key, id)
         if user ~= '' then was_in = was_in * redis.call('ZREM', user_key, id) end
@@ -150,17 +160,17 @@ if victim_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes
         if now > changed_at then since, changed_at = now - changed_at, now end
         if since > 65534 then since = 65534 end
         version = version + 1
-        local written = struct.pack('>I3I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap, second_gap,
-          version)
+        local written = struct.pack('>I3I2c8c24I6I2I2I2I6', body_size, listed, op_id, op_ids, changed_at, since, gap,
+          second_gap, version)
         local new = raw:sub(1, 12) .. written
           .. raw:sub(12 + #written + 1, 84)
           .. struct.pack('>I6I6I6', now, lives_until, stored_until) .. raw:sub(102 + 1)
-        if tell then tell(stream_at, nil, 'rotated', '', id, user, connection, node, version, new_id) end
+        if tell then tell(stream_at + 2, nil, 'rotated', '', id, user, connection, node, version, new_id) end
         redis.call('SET', new_record_key, new, 'PX', rest)
         if pointer == id then redis.call('SET', connection_key, new_id, 'PX', rest) end
-        redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 2, state, 0, 0, 0, 0, #new_id, 0,
-          op_id .. op_ids:sub(1, -8 - 1), changed_at, since, gap, second_gap, version, created_at, ttl,
-          deadline, last_active, expires_at, now + rotation_grace) .. new_id, 'PX', rotation_grace)
+        redis.call('SET', record_key, struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, 2, state, 0, 0, 0, 0,
+          #new_id, 0, op_id .. op_ids:sub(1, -8 - 1), changed_at, since, gap, second_gap, version,
+          created_at, ttl, deadline, last_active, expires_at, now + rotation_grace) .. new_id, 'PX', rotation_grace)
         return { 'ok', new }
       end
       if in_user == 1 then redis.call('ZREM', new_user_key, new_id) end
@@ -293,16 +303,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -328,9 +339,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -721,6 +732,12 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
+local function change_refusal(record, node, as_lease_key, as_node, lease_id, now)
+  local refusal = lease_fence(as_lease_key, as_node, lease_id, node, now)
+  if refusal then return refusal end
+  if record.status == 3 then return { 'frozen' } end
+  return nil
+end
 local now = clock_now(now_ms)
 args_optional_token(op_id, 'op_id')
 args_id(id)
@@ -728,7 +745,8 @@ args_names(user, connection, node)
 args_id(new_id, 'new_id')
 args_name(new_user, 'new_user')
 args_stored(new_id, new_user, '', '', 'new_id new_user')
-local grace, rotation_grace = args_integer(grace_ms, 'grace_ms', 1), args_integer(rotation_grace_ms, 'rotation_grace_ms', 1)
+local grace = args_integer(grace_ms, 'grace_ms', 1)
+local rotation_grace = args_integer(rotation_grace_ms, 'rotation_grace_ms', 1)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
 local limit = args_integer(limit, 'limit', 0, 500)
 local evict = args_choice(policy, 'policy', 'evict', 'reject')
@@ -741,7 +759,7 @@ local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
 local most_bytes = args_integer(entries_bytes, 'entries_bytes', 0, 15728640)
 local most = args_integer(entries_most, 'entries_most', 0)
 local _, count = entries_argument(changes, 'changes', true, most)
-local declared = limit_declared(victim_count, 9, 22, stream_at + 1, new_user_key, expiry_key)
+local declared = limit_declared(member_count, 9, 22, stream_at + 3, new_user_key, expiry_key)
 local keys = { expiry = expiry_key, user = user_key, connection = connection_key, node = node_key }
 local new_keys = { expiry = expiry_key, user = new_user_key, connection = connection_key, node = node_key }
 local record, pointer, foreign = session_read(record_key, connection_key, connection, now)
@@ -755,10 +773,9 @@ if rotated then
   return limit_evicted(declared, op_id, now, { 'again', taken.raw })
 end
 if not entries_told(record) then return { 'corrupt', 'record' } end
-refusal = lease_fence(as_lease_key, as_node, lease_id, record.node, now)
+refusal = change_refusal(record, record.node, as_lease_key, as_node, lease_id, now)
 if refusal then return refusal end
 if taken then return { 'exists' } end
-if record.status == 3 then return { 'frozen' } end
 refusal = session_need(record, user, connection, node) or session_foreign(keys, record)
 if refusal then return refusal end
 local old = record_decode(record.raw)
@@ -780,7 +797,8 @@ record.copies_until, record.stored_until = copies_until, math.min(record.stored_
 record_keep(record, grace)
 if session_index(new_keys, new_id, record, grace, now, {}) then return { 'corrupt', 'new_user' } end
 session_unindex(keys, id, old, now)
-session_tell(tell, stream_at, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version, new_id)
+session_tell(tell, stream_at + 2, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version,
+  new_id)
 record_store(new_record_key, record, now)
 if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
 record_leave(record_key, old, op_id, (login or logout) and 3 or 2, new_id, rotation_grace, now)

@@ -11,7 +11,7 @@ local function event_teller(first, own)
         lives[stream] = redis.call('PTTL', stream)
       elseif kind == 'none' then
         lives[stream] = -2
-      elseif at <= first + 1 + (own or #KEYS) then
+      elseif at <= first + 1 + own then
         return nil, { 'corrupt', ({ 'events', 'expiry', 'node_events', 'new_node_events' })[at - first + 1] }
       else
         lives[stream] = 'foreign'
@@ -27,8 +27,11 @@ local function event_teller(first, own)
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
-      if is_due then tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err end
-      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true) or tried:find('NOPERM', 1, true)
+      if is_due then
+        tried = tried .. redis.pcall('PEXPIRE', partition, 'x').err .. redis.pcall('ZADD', expiry, 'x', '').err
+      end
+      lacks = tried:find('executing the script', 1, true) or tried:find('ACL failure', 1, true)
+        or tried:find('NOPERM', 1, true)
     end
   end
   if lacks then
@@ -195,16 +198,17 @@ end
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -224,9 +228,9 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == 1 and 0 or record.speaks_until)
   end
   return struct.pack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', 2, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, 65535), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 local function record_unless_over(record, now)
@@ -443,11 +447,25 @@ local function lease_fence(key, as_node, id, node, now)
   if not held or holder ~= id or node ~= as_node then return { 'fenced' } end
   return nil
 end
-local events = #ARGV == 21
-if #ARGV ~= 20 and not events or #KEYS ~= (events and 14 or 10) then
+local function change_refusal(record, node, as_lease_key, as_node, lease_id, now)
+  local refusal = lease_fence(as_lease_key, as_node, lease_id, node, now)
+  if refusal then return refusal end
+  if record.status == 3 then return { 'frozen' } end
+  return nil
+end
+local function change_begin(record_key, op_id, bound, new_node, as_lease_key, as_node, lease_id, now)
+  local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+  if not record then return nil, refusal, first, noted end
+  refusal = change_refusal(record, new_node or record.node, as_lease_key, as_node, lease_id, now)
+  if refusal then return nil, refusal end
+  return record
+end
+local asks = #ARGV == 20 + 1
+if #ARGV ~= 20 and not asks or #KEYS ~= (asks and 10 + 4 or 10) then
   return redis.error_reply('ERR cloakroom update: 10 KEYS and 20 ARGV')
 end
-local tell, untold = event_teller(events and 11)
+local stream_at = 10 + 1
+local tell, untold = event_teller(asks and stream_at, 2)
 if untold then return untold end
 local record_key, expiry_key, user_key, connection_key, node_key, new_user_key, new_connection_key, new_node_key,
   holder_key, as_lease_key = unpack(KEYS)
@@ -467,12 +485,10 @@ local ttl, threshold = args_integer(ARGV[14], 'ttl_ms', 1, 315360000000), args_i
 local touch, grace = args_integer(ARGV[16], 'touch_ms', 0), args_integer(ARGV[17], 'grace_ms', 1)
 local as_node, lease = args_name(ARGV[18], 'as_node'), args_optional_token(ARGV[19], 'lease_id')
 local entries, listed = entries_argument(ARGV[20], 'entries')
-local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
+local record, refusal, first, noted =
+  change_begin(record_key, op_id, bound, nil, as_lease_key, as_node, lease, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end
 if not record then return refusal end
-refusal = lease_fence(as_lease_key, as_node, lease, record.node, now)
-if refusal then return refusal end
-if record.status == 3 then return { 'frozen' } end
 if version ~= record.version then return { 'conflict', record.version } end
 local old = { user = record.user, connection = record.connection, node = record.node }
 refusal = session_need(record, user, connection, node)
@@ -494,6 +510,8 @@ record.status = status
 record_change(record, op_id, now)
 if begins or extends then session_reschedule(new_keys, id, record, grace, now) end
 if rerouted then session_reroute(keys, new_keys, id, old, record, grace, now) end
-if tell and differs then tell(14, 13, 'updated', '', id, new_user, new_connection, new_node, record.version) end
+if tell and differs then
+  tell(stream_at + 3, stream_at + 2, 'updated', '', id, new_user, new_connection, new_node, record.version)
+end
 record_store(record_key, record, now)
 return { 'ok', record.version, record.last_active, record.expires_at }

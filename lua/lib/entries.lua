@@ -1,13 +1,13 @@
 -- entries: a record's attributes and extensions, without understanding their JSON.
--- An entry is kind (1 byte), key length (1), value length (3), key, value. A list of them is a list of changes: of those of
--- a key the last one counts, and an empty value, which is no JSON, removes it. So a patch appends to what is stored and
--- does not walk it, until that has grown too much; readers make the changes.
+-- An entry is kind (1 byte), key length (1), value length (3), key, value. A list of them is a list of changes: of
+-- those of a key the last one counts, and an empty value, which is no JSON, removes it. So a patch appends to what is
+-- stored and does not walk it, until that has grown too much; readers make the changes.
 
 local ENTRY_HEADER = '>BBI3'
 local ENTRY_HEADER_SIZE = 5
 local ENTRIES_TAIL = 512
--- What a session's entries take at most: 15 MiB. The length of a body takes three bytes, and a freeze of some hundred bytes
--- may stand before them.
+-- What a session's entries take at most: 15 MiB. The length of a body takes three bytes, and a freeze of some hundred
+-- bytes may stand before them.
 local ENTRIES_MOST = 15728640
 
 -- Walks over entries: next_position, name (kind and key), value. Nil at the end; false where they are broken.
@@ -81,10 +81,10 @@ local function entries_make(made, changes)
   end
 end
 
--- The record with changes to its entries. Nil: the entries are corrupt, and nobody knew until they were to be made anew.
--- They are when they have grown by half and by ENTRIES_TAIL bytes since they were last, and where the changes listed may
--- be more than is allowed. What is over a limit that was lowered may shrink, and may not grow: then it is false, and how
--- many bytes and entries they would be.
+-- The record with changes to its entries. Nil: the entries are corrupt, and nobody knew until they were to be made
+-- anew. They are when they have grown by half and by ENTRIES_TAIL bytes since they were last, and where the changes
+-- listed may be more than is allowed. What is over a limit that was lowered may shrink, and may not grow: then it is
+-- false, and how many bytes and entries they would be.
 local function entries_change(record, changes, count, most_bytes, most)
   local body, compacted, listed = record.body .. changes, record.compacted, record.listed + count
   local is_grown = #body >= compacted + ENTRIES_TAIL and #body * 2 >= compacted * 3

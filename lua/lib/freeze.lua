@@ -52,8 +52,8 @@ local function freeze_return(record)
   record.copies_until = math.max(record.copies_until, record.stored_until)
 end
 
--- Whether a freeze at the source is over at this time, though nobody ended it. One that would last longer than it is long
--- began by a clock that was set back since. That of an incoming copy never ends by itself.
+-- Whether a freeze at the source is over at this time, though nobody ended it. One that would last longer than it is
+-- long began by a clock that was set back since. That of an incoming copy never ends by itself.
 local function freeze_lapsed(freeze, now)
   return freeze.direction == FREEZE_OUTGOING and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
 end

@@ -14,10 +14,10 @@ local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, LIMIT_BATCH)) }
 end
 
--- Room for one more session of a user, whose index is `name` in the header: the ids of the oldest live sessions that have
--- to go, mostly none; or nil and the reply to give. Expired sessions do not count. A user with more than LIMIT_SCAN
--- entries is cleared first, by batches: of expired ones if there are, else of sessions that any count would evict. The
--- session itself has an entry already where an earlier attempt was refused a command, and does not count.
+-- Room for one more session of a user, whose index is `name` in the header: the ids of the oldest live sessions that
+-- have to go, mostly none; or nil and the reply to give. Expired sessions do not count. A user with more than
+-- LIMIT_SCAN entries is cleared first, by batches: of expired ones if there are, else of sessions that any count would
+-- evict. The session itself has an entry already where an earlier attempt was refused a command, and does not count.
 local function limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
   if type(stored) == 'table' then return nil, { 'corrupt', name } end
@@ -54,8 +54,8 @@ local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry
   return declared
 end
 
--- Whom to evict for one more session of a user, all checked; or nil and the reply to give. No limit, or no user: nobody.
--- What is corrupt keeps nobody from logging in.
+-- Whom to evict for one more session of a user, all checked; or nil and the reply to give. No limit, or no user:
+-- nobody. What is corrupt keeps nobody from logging in.
 local function limit_admit(declared, name, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
   local victims, refusal = limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
@@ -65,7 +65,8 @@ local function limit_admit(declared, name, user_key, expiry_key, user, own_id, l
     local victim = declared[id]
     if not victim then return nil, limit_need('evict', victims) end
     local record, pointer = session_read_head(victim.record_key, victim.keys.connection, victim.connection, now)
-    -- A record that was lost, cannot be read or was made anew for another user leaves a dead entry in this user's index.
+    -- A record that was lost, cannot be read or was made anew for another user leaves a dead entry in this user's
+    -- index.
     if record and record.kind == RECORD_LIVE and record.user == user then
       if session_need(record, user, victim.connection, victim.node) then return nil, limit_need('evict', victims) end
       if bulk_full(freed, record.size, BULK_FREED) then return nil, limit_need('remove', victims) end

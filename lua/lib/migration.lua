@@ -1,7 +1,7 @@
 -- migration: sessions on their way from one store to another, and the list of them.
 
--- Freezes a record, which the caller stores. The span is how long it stays so; 0: until somebody ends it. The node is the
--- one that it goes to; empty: it keeps its own.
+-- Freezes a record, which the caller stores. The span is how long it stays so; 0: until somebody ends it. The node is
+-- the one that it goes to; empty: it keeps its own.
 local function migration_freeze(record, direction, task, frozen_until, span, place, node)
   record.freeze = {
     task = task, frozen_until = frozen_until, span = span, status = record.status, direction = direction, place = place,

@@ -1,8 +1,8 @@
 -- record: the stored form of a session. docs/internals.md has the layout, src/stored/record.rs the same in Rust.
 
 local RECORD_FORMAT = 2
--- Times are 6 bytes: enough until the year 10889. A ttl is 5, for the longest is 315,360,000,000 ms, less than 2^40. The
--- lengths of a body are 3: see ENTRIES_MOST.
+-- Times are 6 bytes: enough until the year 10889. A ttl is 5, for the longest is 315,360,000,000 ms, less than 2^40.
+-- The lengths of a body are 3: see ENTRIES_MOST.
 local RECORD_HEADER = '>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6'
 local RECORD_BEFORE_OP_IDS, RECORD_BEHIND_OP_IDS = '>BBBI2I2I2I3I3I2', '>I6I2I2I2I6I6I5I6I6I6I6' -- the same in parts
 local RECORD_HEADER_SIZE = 102
@@ -35,9 +35,9 @@ local function record_status(word)
   return args_choice(word, 'status', 'active', 'suspended') and RECORD_ACTIVE or RECORD_SUSPENDED
 end
 
--- A record, or its beginning, in the format that is written; nil: none of ours, by its first three bytes. Only this knows
--- of other formats. A release that reads another one has its header as RECORD_<format>_HEADER, and makes such a record
--- into one of its own here; whatever writes the session next stores that.
+-- A record, or its beginning, in the format that is written; nil: none of ours, by its first three bytes. Only this
+-- knows of other formats. A release that reads another one has its header as RECORD_<format>_HEADER, and makes such a
+-- record into one of its own here; whatever writes the session next stores that.
 local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
   local is_ours = #raw >= RECORD_HEADER_SIZE and format == RECORD_FORMAT and kind >= RECORD_LIVE
@@ -64,21 +64,23 @@ local function record_decode_numbers(raw)
   }
 end
 
--- The fields of a record, with what was read of its body; and how long it is as a whole. Nil: none of ours. `raw` is what
--- they were read from, in the format that is written; `is_stale`: what is stored is another, so no write may keep a part.
+-- The fields of a record, with what was read of its body; and how long it is as a whole. Nil: none of ours. `raw` is
+-- what they were read from, in the format that is written; `is_stale`: what is stored is another, so no write may keep
+-- a part.
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
-  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
-    second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
+  local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at,
+    gap, second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at,
+    stored_until = struct.unpack(RECORD_HEADER, raw)
   local user_end = RECORD_HEADER_SIZE + user_size
   local connection_end = user_end + connection_size
   local node_end = connection_end + node_size
   if node_end > #raw or not record_outlives(kind, expires_at, stored_until) then return nil end
   local record = {
     kind = kind, status = status, compacted = compacted, listed = listed, op_ids = op_ids, changed_at = changed_at,
-    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl, deadline = deadline,
-    last_active = last_active, expires_at = expires_at, stored_until = stored_until,
+    gap = gap, second_gap = second_gap, third_gap = third_gap, version = version, created_at = created_at, ttl = ttl,
+    deadline = deadline, last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(RECORD_HEADER_SIZE + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
     copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
@@ -88,10 +90,10 @@ local function record_fields(stored)
 end
 
 -- The whole record. Nil: none of ours. The body of a live one is a list of changes, see
--- entries.lua: `compacted` is how long it was when it was made anew last, `listed` how many they are. That of a moved one
--- is the new id; that of
--- a deleted one is empty, or the new id where a login left it, which is told to nobody and which only a delete follows; that of a departed one is a
--- task and a place. Copies of it that were made under an earlier freeze may wait elsewhere until `copies_until`; 0: none.
+-- entries.lua: `compacted` is how long it was when it was made anew last, `listed` how many they are. That of a moved
+-- one is the new id; that of a deleted one is empty, or the new id where a login left it, which is told to nobody and
+-- which only a delete follows; that of a departed one is a task and a place. Copies of it that were made under an
+-- earlier freeze may wait elsewhere until `copies_until`; 0: none.
 local function record_decode(raw)
   local record = record_fields(raw)
   if not record or record.size ~= #record.raw then return nil end
@@ -110,7 +112,8 @@ end
 -- The user, connection and node of a record of which only the numbers were read.
 local function record_read_routing(record, key)
   local raw = redis.call('GETRANGE', key, '0', RECORD_ROUTING_END)
-  local user_size, connection_size, node_size = struct.unpack(RECORD_ROUTING_SIZES, raw, RECORD_ROUTING_SIZES_OFFSET + 1)
+  local user_size, connection_size, node_size =
+    struct.unpack(RECORD_ROUTING_SIZES, raw, RECORD_ROUTING_SIZES_OFFSET + 1)
   local user_end = RECORD_HEADER_SIZE + user_size
   local connection_end = user_end + connection_size
   record.user, record.connection = raw:sub(RECORD_HEADER_SIZE + 1, user_end), raw:sub(user_end + 1, connection_end)
@@ -124,16 +127,16 @@ local function record_encode(record)
     body = freeze_join(record, record.kind == RECORD_LIVE and 0 or record.speaks_until)
   end
   return struct.pack(RECORD_HEADER, RECORD_FORMAT, record.kind, status, #record.user, #record.connection,
-    #record.node, record.compacted, #body, math.min(record.listed, RECORD_LISTED_MOST), record.op_ids, record.changed_at,
-    record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl, record.deadline,
-    record.last_active, record.expires_at, record.stored_until)
+    #record.node, record.compacted, #body, math.min(record.listed, RECORD_LISTED_MOST), record.op_ids,
+    record.changed_at, record.gap, record.second_gap, record.third_gap, record.version, record.created_at, record.ttl,
+    record.deadline, record.last_active, record.expires_at, record.stored_until)
     .. record.user .. record.connection .. record.node .. body
 end
 
--- A record without what is over at this time, and until when copies of it may wait. A moved, deleted or departed one that
--- speaks no longer counts as absent, whether its key is there for the sake of copies or because it goes by the server's
--- clock, which a test's may be ahead of. A freeze that lapsed counts as taken off, and the next write stores the record
--- without it.
+-- A record without what is over at this time, and until when copies of it may wait. A moved, deleted or departed one
+-- that speaks no longer counts as absent, whether its key is there for the sake of copies or because it goes by the
+-- server's clock, which a test's may be ahead of. A freeze that lapsed counts as taken off, and the next write stores
+-- the record without it.
 local function record_unless_over(record, now)
   if not record then return nil, 0 end
   local lapsed = record.freeze and record.kind == RECORD_LIVE and freeze_lapsed(record.freeze, now)
@@ -284,8 +287,8 @@ local function record_new(status, user, connection, node, entries, listed, ttl, 
   local record = {
     kind = RECORD_LIVE, status = status, user = user, connection = connection, node = node,
     op_ids = ('\0'):rep(RECORD_OP_IDS * RECORD_OP_ID_SIZE), changed_at = now,
-    gap = RECORD_GAP_NONE, second_gap = RECORD_GAP_NONE, third_gap = RECORD_GAP_NONE, version = 0, created_at = now, ttl = ttl,
-    deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
+    gap = RECORD_GAP_NONE, second_gap = RECORD_GAP_NONE, third_gap = RECORD_GAP_NONE, version = 0, created_at = now,
+    ttl = ttl, deadline = lifetime > 0 and now + lifetime or 0, last_active = now, stored_until = 0, copies_until = 0,
   }
   record_set_entries(record, entries, listed)
   record.expires_at = record_extended(record, now)
@@ -293,8 +296,8 @@ local function record_new(status, user, connection, node, entries, listed, ttl, 
   return record
 end
 
--- A new idle time begins, with another ttl and another lifetime if they are given; no lifetime: 0. It is no shorter than
--- what was left, unless those make it so.
+-- A new idle time begins, with another ttl and another lifetime if they are given; no lifetime: 0. It is no shorter
+-- than what was left, unless those make it so.
 local function record_begin(record, ttl, lifetime, now)
   local least = ttl and 0 or record.expires_at
   if lifetime then record.deadline = lifetime > 0 and now + lifetime or 0 end
@@ -303,8 +306,8 @@ local function record_begin(record, ttl, lifetime, now)
   if record.deadline > 0 then record.expires_at = math.min(record.expires_at, record.deadline) end
 end
 
--- Whoever changes a session uses it: notes that as a refresh does. Whether the session lives longer by that, and whether
--- its keys have to; the caller sees to both.
+-- Whoever changes a session uses it: notes that as a refresh does. Whether the session lives longer by that, and
+-- whether its keys have to; the caller sees to both.
 local function record_use(record, threshold, touch, grace, now)
   local left, idle = record.expires_at - now, now - record.last_active
   if math.abs(idle) < touch and left > touch then return false, false end
@@ -315,8 +318,9 @@ local function record_use(record, threshold, touch, grace, now)
   return true, record.stored_until < math.max(expires_at + grace / 2, record.copies_until)
 end
 
--- The key must outlive the session by a grace, for the reaper to read it, and copies of it that may wait. It is kept that
--- long anew only when less than half of the grace is left. True: the key's TTL and those of its indexes have to follow.
+-- The key must outlive the session by a grace, for the reaper to read it, and copies of it that may wait. It is kept
+-- that long anew only when less than half of the grace is left. True: the key's TTL and those of its indexes have to
+-- follow.
 local function record_keep(record, grace)
   -- Of a record of which only the numbers were read no copy waits.
   local stored_until, copies_until = record.stored_until, record.copies_until or 0
@@ -340,9 +344,9 @@ local function record_strip(record, kind, body)
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
 
--- What stays under an id that was deleted or rotated away: late calls read it as gone or moved. Of an incoming copy that
--- was deleted it speaks as long as the copy would have been stored, with the freeze: whoever goes on with its migration
--- has to see that the delete was first.
+-- What stays under an id that was deleted or rotated away: late calls read it as gone or moved. Of an incoming copy
+-- that was deleted it speaks as long as the copy would have been stored, with the freeze: whoever goes on with its
+-- migration has to see that the delete was first.
 local function record_leave(key, record, op_id, kind, body, ttl, now)
   record_change(record, op_id, now)
   if record.freeze and record.freeze.direction == FREEZE_INCOMING then

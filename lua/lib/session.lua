@@ -1,16 +1,17 @@
 -- session: all that a session has in Redis besides its record, put in and taken out as a whole.
--- `keys` is { user, connection, node, expiry } by name; an empty user, connection or node has no entry, and in the place of
--- its key stands the record's: nothing may read or write there. `keys.prefix` is what the header has before the names of
--- the first three, where they are those that a session comes to.
+-- `keys` is { user, connection, node, expiry } by name; an empty user, connection or node has no entry, and in the
+-- place of its key stands the record's: nothing may read or write there. `keys.prefix` is what the header has before
+-- the names of the first three, where they are those that a session comes to.
 
 -- The reply for a user, connection or node key of a foreign type.
 local function session_corrupt(keys, name)
   return { 'corrupt', (keys.prefix or '') .. name }
 end
 
--- Whether nothing is under the record key and the connection key of a session that is to be made; and which of its indexes
--- are known not to exist yet. A key named again counts again: below `full` there is neither record nor pointer, the rest
--- tells the indexes. A record that stands in for another key counts once more, which only adds to what is `full` already.
+-- Whether nothing is under the record key and the connection key of a session that is to be made; and which of its
+-- indexes are known not to exist yet. A key named again counts again: below `full` there is neither record nor pointer,
+-- the rest tells the indexes. A record that stands in for another key counts once more, which only adds to what is
+-- `full` already.
 local function session_vacant(record_key, keys, node)
   local full, present = 2, nil
   if node == '' then
@@ -45,9 +46,8 @@ local function session_index(keys, id, record, grace, now, fresh)
   return nil
 end
 
--- Puts in a whole new session, which nothing is in the way of; `fresh` as above. `tell` tells it in the stream of its node,
--- which is KEYS[stream].
--- Returns the reply for a foreign type, with all taken back.
+-- Puts in a whole new session, which nothing is in the way of; `fresh` as above. `tell` tells it in the stream of its
+-- node, which is KEYS[stream]. Returns the reply for a foreign type, with all taken back.
 local function session_make(record_key, keys, id, record, grace, now, fresh, tell, stream)
   record_keep(record, grace)
   local refusal = session_index(keys, id, record, grace, now, fresh)
@@ -112,8 +112,8 @@ local function session_read_head(record_key, connection_key, connection, now)
   return record, pointer, foreign and 'connection' or nil
 end
 
--- Deletes keys of a session whose index entries are out. Where the user may not, those are put back, or the session would
--- live on and nothing lead to it.
+-- Deletes keys of a session whose index entries are out. Where the user may not, those are put back, or the session
+-- would live on and nothing lead to it.
 local function session_delete(keys, id, record, now, ...)
   if type(redis.pcall('DEL', ...)) == 'number' then return end
   local ttl = math.max(record.stored_until - now, 1)
@@ -194,8 +194,8 @@ local function session_need(record, user, connection, node)
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
 
--- Whether a connection is free for session `id`; `name` is its key's. Nil: it is, or its pointer is stale. Else the reply
--- to give, and with `taken` the record of the session that has it.
+-- Whether a connection is free for session `id`; `name` is its key's. Nil: it is, or its pointer is stale. Else the
+-- reply to give, and with `taken` the record of the session that has it.
 local function session_holder(name, connection_key, connection, id, holder_id, holder_key, now)
   local pointer, foreign = index_pointer(connection_key)
   if foreign then return { 'corrupt', name } end
@@ -278,8 +278,8 @@ local function session_put(old_keys, new_keys, id, old, record, grace, now)
   return nil
 end
 
--- Leaves a session without connection and node, and tells what happened. The pointer is the caller's to delete or to hand
--- on.
+-- Leaves a session without connection and node, and tells what happened. The pointer is the caller's to delete or to
+-- hand on.
 local function session_detach(record_key, node_key, id, record, op_id, now, tell, stream, what)
   if record.node ~= '' then redis.call('ZREM', node_key, id) end
   session_tell(tell, stream, what, '', id, record, record.version + 1)

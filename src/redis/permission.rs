@@ -23,12 +23,12 @@ const OF_STORE: &str = "PING";
 /// What makes a transaction. An empty one changes nothing, and one that may not be executed is discarded.
 const TRANSACTION: [&str; 2] = ["MULTI", "EXEC"];
 
-/// Loads all scripts, so that the first call of each finds its own, and asks whether the user may run all that they and the
+/// Loads the scripts, so that the first call of each finds its own, and asks whether the user may run all that they and the
 /// store run, and touch the keys.
 ///
 /// ACL DRYRUN would prove the same, but a user that may do no more than it needs may not ask for that.
 pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
-    for script in script::ALL.iter().copied().chain([&FORBIDDEN]) {
+    for script in script::LOADED.iter().copied().chain([&FORBIDDEN]) {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
     }
     let one_of_each = keys.one_of_each();

@@ -6,7 +6,7 @@ use redis::{Pipeline, RedisResult, Value};
 use tokio::time::Instant;
 
 use crate::model::{Error, Health, Result, ServerHealth, ServerMemory, ServerRole};
-use crate::redis::script::ALL;
+use crate::redis::script::LOADED;
 use crate::redis::store::RedisStore;
 use crate::redis::transport::address::Address;
 use crate::redis::transport::failure;
@@ -83,7 +83,7 @@ async fn ask(
     let mut questions = Pipeline::with_capacity(4);
     questions.cmd("ROLE");
     contract::ask(&mut questions, partitions.keys(partition));
-    questions.cmd("SCRIPT").arg("EXISTS").arg(ALL.iter().map(|script| script.sha()).collect::<Vec<_>>());
+    questions.cmd("SCRIPT").arg("EXISTS").arg(LOADED.iter().map(|script| script.sha()).collect::<Vec<_>>());
     questions.cmd("INFO").arg("memory");
     questions.ignore_errors();
     let sent = Instant::now();

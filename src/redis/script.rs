@@ -1,4 +1,4 @@
-//! Every script as a constant, and its name at the server.
+//! Every script that a store runs as a constant, and its name at the server. `get` is none: a store reads without a script.
 
 use std::sync::OnceLock;
 
@@ -46,21 +46,22 @@ impl Script {
     }
 }
 
-/// A constant for each script, and `ALL` of them. `cargo run -p cloakroom-export` writes the sources.
+/// A constant for each script, and a list of them. `cargo run -p cloakroom-export` writes the sources.
 macro_rules! scripts {
-    ($($name:ident: $stem:literal, $effect:ident;)+) => {
+    ($(#[$doc:meta])* $list:ident; $($name:ident: $stem:literal, $effect:ident;)+) => {
         $(pub(crate) static $name: Script =
             Script::new($stem, include_str!(concat!("../../lua/dist/", $stem, ".lua")), Effect::$effect);)+
 
-        /// To be loaded when a store connects.
-        pub(crate) static ALL: &[&Script] = &[$(&$name),+];
+        $(#[$doc])*
+        pub(crate) static $list: &[&Script] = &[$(&$name),+];
     };
 }
 
 scripts! {
+    /// Those that a store loads when it connects.
+    LOADED;
     CREATE: "create", Noted;
     CREATE_MANY: "create_many", Repeatable;
-    GET: "get", Reads;
     UPDATE: "update", Noted;
     PATCH: "patch", Noted;
     REFRESH: "refresh", Repeatable;
@@ -82,6 +83,11 @@ scripts! {
     THAW: "thaw", Repeatable;
     CLEAN: "clean", Repeatable;
     MIGRATIONS: "migrations", Reads;
+}
+
+scripts! {
+    /// Those that only a verifier runs. It loads them when it does.
+    MENDING;
     MEND_SESSION: "mend_session", Repeatable;
     MEND_RECORD: "mend_record", Repeatable;
     MEND_KEY: "mend_key", Repeatable;
@@ -92,7 +98,7 @@ scripts! {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{ALL, Effect, Script};
+    use super::{Effect, LOADED, MENDING, Script};
 
     #[test]
     fn the_name_of_a_script_is_the_one_that_a_server_gives_it() {
@@ -102,15 +108,15 @@ mod tests {
     }
 
     #[test]
-    fn all_scripts_are_those_of_the_bundle_with_what_a_second_call_means() {
+    fn all_scripts_are_those_of_the_bundle_but_get_with_what_a_second_call_means() {
         let bundle: serde_json::Value =
             serde_json::from_str(include_str!("../../lua/bundle.json")).expect("it is JSON");
-        let operations = bundle["operations"].as_object().expect("it has operations");
+        let operations = bundle["operations"].as_object().expect("it has operations").iter();
         let told = |(stem, operation): (&String, &serde_json::Value)| {
             let texts = ["effect", "sha1", "source"].map(|name| operation[name].as_str().map(str::to_owned));
             (stem.clone(), texts)
         };
-        let expected: BTreeMap<_, _> = operations.iter().map(told).collect();
+        let expected: BTreeMap<_, _> = operations.filter(|(stem, _)| *stem != "get").map(told).collect();
         let own = |script: &&Script| {
             let effect = match script.effect {
                 Effect::Reads => "reads",
@@ -121,7 +127,8 @@ mod tests {
             let texts = [effect, script.sha(), script.source()].map(|text| Some(text.to_owned()));
             (script.stem.to_owned(), texts)
         };
-        assert_eq!(ALL.iter().map(own).collect::<BTreeMap<_, _>>(), expected);
-        assert_eq!(ALL.len(), expected.len());
+        let all = || LOADED.iter().chain(MENDING);
+        assert_eq!(all().map(own).collect::<BTreeMap<_, _>>(), expected);
+        assert_eq!(all().count(), expected.len());
     }
 }

@@ -179,7 +179,7 @@ pub(crate) async fn homes(
     Ok(homes)
 }
 
-/// Loads all scripts and proves that they will run, and warns of a server that evicts keys.
+/// Loads the scripts and proves that they will run, and warns of a server that evicts keys.
 async fn prepare_at(
     node: &Node,
     partitions: &Partitions,

@@ -9,6 +9,7 @@ mod corrupt;
 mod coverage;
 mod nameless;
 mod ordinary;
+mod read_only;
 mod record;
 mod refused;
 mod reply;
@@ -127,7 +128,8 @@ impl Runner<'_> {
             same("what a refusal leaves", &before, &after)?;
         }
         let has_op_id = case.call.with.get("op_id").is_some_and(|op_id| op_id != "");
-        if has_op_id || refused {
+        let told_again = &self.bundle.operations[&case.call.operation].again;
+        if has_op_id || refused || told_again.starts_with("same task → same reply") {
             let mut again = case.call.clone();
             if !refused
                 && self.bundle.operations[&again.operation].replies.iter().any(|form| form.word == "again")
@@ -135,8 +137,13 @@ impl Runner<'_> {
                 again.reply[0] = "again".into();
             }
             self.answer(&again).await.map_err(|error| format!("sent again, {error}"))?;
-            same("after the same call again", &after, &self.state().await)?;
+        } else {
+            let reply = self.send(&case.call).await.map_err(|error| format!("sent again: {error}"))?;
+            if told_again.ends_with("answered unchanged.") && reply[0] != "unchanged" {
+                return Err(format!("sent again, it answers {}", reply[0]));
+            }
         }
+        same("after the same call again", &after, &self.state().await)?;
         if !case.is_planted() {
             self.context.check().await;
         }

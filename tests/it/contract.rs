@@ -287,6 +287,19 @@ fn a_script_uses_just_the_fragments_that_it_names_and_those_have_no_load_time_ef
 }
 
 #[test]
+fn no_line_of_a_script_is_wider_than_120_columns() {
+    for directory in ["lua", "lua/lib", "lua/start"] {
+        for stem in stems_in(directory, ".lua") {
+            let path = format!("{directory}/{stem}.lua");
+            for (at, line) in read(&path).lines().enumerate() {
+                assert!(line.chars().count() <= 120, "{path}:{}: {line}", at + 1);
+                assert_eq!(line.trim_end(), line, "{path}:{}: blanks at the end", at + 1);
+            }
+        }
+    }
+}
+
+#[test]
 fn no_script_builds_a_key_or_reads_json_or_breaks_on_an_older_server() {
     let fragments = stems_in("lua/lib", ".lua").into_iter().map(|stem| format!("lua/lib/{stem}.lua"));
     let scripts = stems_in("lua", ".lua").into_iter().map(|stem| format!("lua/{stem}.lua"));

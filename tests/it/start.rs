@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use std::sync::Arc;
 
+use crate::conformance::exported;
 use crate::support::Context;
 use crate::support::context::eventually;
 use crate::support::delayed::Delayed;
@@ -34,6 +35,20 @@ async fn a_build_waits_for_a_server_that_is_away() {
     context.server_mut().restart().await;
     let store = building.await.unwrap().unwrap();
     store.create(NewSession::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_loads_what_it_runs_and_leaves_the_mending_to_who_verifies() {
+    let context = Context::own(&[]).await;
+    let _store = context.store(Rules::new()).await;
+    let operations = exported().operations;
+    let mut command = vec!["SCRIPT", "EXISTS"];
+    command.extend(operations.values().map(|operation| operation.sha1.as_str()));
+    let loaded: Vec<bool> = context.command(&command).await;
+    let left =
+        operations.keys().zip(loaded).filter(|(_, is_loaded)| !is_loaded).map(|(stem, _)| stem.as_str());
+    // It reads sessions without a script.
+    assert_eq!(left.collect::<Vec<_>>(), ["get", "mend_key", "mend_node", "mend_record", "mend_session"]);
 }
 
 #[tokio::test]

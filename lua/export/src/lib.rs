@@ -19,6 +19,7 @@ mod parameter;
 mod reply;
 mod role;
 pub mod script;
+mod shape;
 mod start;
 
 use std::collections::BTreeMap;

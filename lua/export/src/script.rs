@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::commands::with_questions;
 use crate::header::Header;
 use crate::minify::{minify, parts, pieces};
+use crate::shape::with_shape;
 
 /// A script.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ impl Script {
     fn read(lua: &Path, stem: &str) -> Result<Self, String> {
         let own = read(&lua.join(format!("{stem}.lua")))?;
         let header = Header::parse(stem, &own)?;
+        let own = with_shape(lua, &header, &own).map_err(|reason| format!("lua/{stem}.lua: {reason}"))?;
         let [binding, ordinary, rest] = in_three(&own);
         let (mut front, mut fragments) = (String::new(), String::new());
         for fragment in &header.uses {

@@ -53,11 +53,11 @@ fn attempt(
     }
     let record = locked.live(id, call.now)?;
     fence(call, locked, record.node.as_str())?;
-    if locked.record(new_id, call.now).is_some() {
-        return Err(Halt::Refused(Refusal::Exists));
-    }
     if record.is_frozen(call.now) {
         return Err(Halt::Refused(Refusal::Frozen));
+    }
+    if locked.record(new_id, call.now).is_some() {
+        return Err(Halt::Refused(Refusal::Exists));
     }
     locked.need_session(id, record)?;
     let body = (!changes.is_empty()).then(|| changed_entries(&record.body, changes));

@@ -22,7 +22,7 @@ const ROUNDS: usize = 4;
 /// The suspects of which a script says that they are wrong.
 pub(crate) async fn judge(call: &Call, suspects: Vec<Suspect>) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
-    for script in [&script::MEND_SESSION, &script::MEND_RECORD, &script::MEND_KEY, &script::MEND_NODE] {
+    for script in script::MENDING.iter().copied() {
         let asked = |suspect: &&Suspect| std::ptr::eq(suspect.subject.script(), script);
         let own: Vec<Suspect> = suspects.iter().filter(asked).cloned().collect();
         for batch in own.chunks(BATCH) {

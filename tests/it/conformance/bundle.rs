@@ -10,8 +10,6 @@ pub(crate) struct Bundle {
     /// What is sent in the place of a key whose name is empty. `None` in a test that sends such keys all the same.
     pub(crate) unnamed: Option<String>,
     pub(crate) unnamed_events: String,
-    /// The patterns of all keys, by what they are.
-    pub(crate) keys: BTreeMap<String, String>,
     pub(crate) operations: BTreeMap<String, Operation>,
 }
 
@@ -59,6 +57,8 @@ pub(crate) struct Operation {
     pub(crate) needs: Vec<Need>,
     pub(crate) writes: bool,
     pub(crate) events: Option<Events>,
+    /// What the same call does when it is sent again.
+    pub(crate) again: String,
     pub(crate) commands: BTreeSet<String>,
     pub(crate) sha1: String,
     pub(crate) source: String,

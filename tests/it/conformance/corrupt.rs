@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::bundle::{Bundle, Operation};
+use super::bundle::{Group, Operation};
 use super::call::Sent;
 use super::case::{Arguments, Call, File, Step};
 use super::{Runner, exported, files};
@@ -14,32 +14,26 @@ use crate::support::Context;
 type Names = Vec<String>;
 
 /// The names of all keys that a call sends, in their order.
-fn names(bundle: &Bundle, operation: &Operation, values: &Arguments) -> Vec<Names> {
+fn names(operation: &Operation, values: &Arguments) -> Vec<Names> {
     let mut names: Vec<Names> = operation.keys.iter().map(|key| vec![key.name.clone()]).collect();
     let group = operation.group.iter().flat_map(|group| {
         let members = values.get(&group.name).and_then(Value::as_array).into_iter().flatten();
         members.map(move |member| (group, member[&group.arguments[0].name].as_str().unwrap().to_owned()))
     });
     for (group, member) in group {
-        let of_kind = |pattern| match bundle.keys.iter().find(|(_, known)| *known == pattern).unwrap().0 {
-            session if session == "session" => "record",
-            kind => kind,
-        };
-        let names_of = |pattern| vec![format!("{}_{}", group.name, of_kind(pattern)), member.clone()];
-        names.extend(group.keys.iter().map(names_of));
+        let names_of = member_names(group).into_iter();
+        names.extend(names_of.map(|name| vec![name, member.clone()]));
     }
     if values.contains_key("events") {
         let events = operation.events.as_ref().unwrap();
-        names.extend(events.keys.iter().map(|pattern| vec![stream_name(pattern)]));
+        names.extend(events.keys.iter().map(|key| vec![key.name.clone()]));
     }
     names
 }
 
-/// What the key of an event is called: `{ns:p}:node:<new_node>:events` is `new_node_events`.
-fn stream_name(pattern: &str) -> String {
-    let name = pattern.rsplit(':').next().unwrap();
-    let node = pattern.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
-    node.map_or_else(|| name.to_owned(), |(node, _)| format!("{node}_{name}"))
+/// What the keys of a member are called: by their group and by what they are.
+pub(super) fn member_names(group: &Group) -> Vec<String> {
+    group.keys.iter().map(|key| format!("{}_{}", group.name, key.name)).collect()
 }
 
 impl Runner<'_> {
@@ -63,7 +57,7 @@ impl Runner<'_> {
         let case = &file.cases[at];
         let operation = &self.bundle.operations[&file.operation];
         let values = case.call.values(&file.defaults);
-        let names = names(self.bundle, operation, &values);
+        let names = names(operation, &values);
         let mut named = BTreeSet::new();
         let own = self.context.namespace.clone();
         for place in 0..names.len() {

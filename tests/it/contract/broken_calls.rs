@@ -43,8 +43,8 @@ async fn a_script_takes_just_as_many_keys_and_arguments_as_its_header_has_and_sa
         if let Some(group) = &header.group {
             let (of_keys, of_arguments) = (group.keys.len(), group.arguments.len());
             told.push_str(&match of_arguments {
-                of_arguments if of_arguments == of_keys => format!(", and {of_keys} of each a"),
-                of_arguments => format!(", and {of_keys} KEYS and {of_arguments} ARGV a"),
+                of_arguments if of_arguments == of_keys => format!(", and {of_keys} of each per"),
+                of_arguments => format!(", and {of_keys} KEYS and {of_arguments} ARGV per"),
             });
             let members = |count| (keys + of_keys * count, arguments + of_arguments * count);
             right.extend([members(1), members(group.at_most)]);
