@@ -242,11 +242,13 @@ class Route {
       if (!moved && !ask && !isLater) return answers;
       const waits = isLater || (moved && !this.#cluster.move(this.#tag, moved.address));
       if (outcome.failed || answers.some((answer) => codeOf(answer) === "CLUSTERDOWN")) this.#cluster.suspect();
-      if (performance.now() + (waits ? pause : 0) >= until) {
+      const isLast = performance.now() + (waits ? pause : 0) >= until;
+      if (waits && !isLast) await setTimeout(pause);
+      // The timer may have come late.
+      if (isLast || performance.now() >= until) {
         if (outcome.failed) throw outcome.failed;
         return answers;
       }
-      if (waits) await setTimeout(pause);
       if (waits) pause = Math.min(2 * pause, LONGEST_PAUSE);
     }
   }

@@ -37,9 +37,11 @@ const CLIENT = {
 export function serversOf(redis, limits = {}) {
   if (isClient(redis)) return new Link(duplicateOf(redis), limits);
   const given = typeof redis === "string" ? { url: redis } : redis;
-  if (!isPlain(given)) throw new InvalidError("redis", `is ${kindOf(redis)}, must be a URL, options or a client of node-redis`);
+  if (!isPlain(given))
+    throw new InvalidError("redis", `is ${kindOf(redis)}, must be a URL, options or a client of node-redis`);
   const { url, ...options } = given;
-  if (url !== undefined && (!isText(url) || url === "")) throw new InvalidError("redis", "has a url that is no text, or empty");
+  if (url !== undefined && (!isText(url) || url === ""))
+    throw new InvalidError("redis", "has a url that is no text, or empty");
   const found = url === undefined ? undefined : parseCluster(url);
   if (found === undefined) return new Link(clientOf(given), limits);
   if (found === null) throw new InvalidError("redis", "is no redis+cluster://[user:password@]host[:port],host[:port]");

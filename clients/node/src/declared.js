@@ -10,8 +10,8 @@ const ROUNDS = 128;
 
 /**
  * Runs a script until it has all that it needs. Returns its `reply`, the `id` that it acted on, the `values` that it was
- * sent last, the sessions `evicted` for the limit, those `reaped` because they had expired and were in the way, and whether the call had happened already, so
- * that what its reply tells of before is what was declared: `isAgain`.
+ * sent last, the sessions `evicted` for the limit, those `reaped` because they had expired and were in the way, and
+ * whether the call had happened already, so that what its reply tells of before is what was declared: `isAgain`.
  */
 export async function settle(operation, stem, given) {
   const { moved, group } = bundle.operations[stem];

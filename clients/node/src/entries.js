@@ -115,7 +115,8 @@ function isChangeable(value) {
 /** The keys of an object or a Map that a caller gave, with its values as JSON text. */
 export function textsOf(values, field) {
   const isMap = values instanceof Map;
-  if (!isPlain(values) || (!isMap && Symbol.iterator in values)) throw new InvalidError(field, `is ${kindOf(values)}, must be an object or a Map`);
+  if (!isPlain(values) || (!isMap && Symbol.iterator in values))
+    throw new InvalidError(field, `is ${kindOf(values)}, must be an object or a Map`);
   const pairs = isMap ? [...values] : Object.entries(values);
   return pairs.map(([key, value]) => [checkKey(field, key), jsonOf(field, key, value)]);
 }

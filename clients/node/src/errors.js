@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { quiet } from "./server-errors.js";
 
 /** Whatever this client throws. */
@@ -5,6 +6,11 @@ export class CloakroomError extends Error {
   constructor(message, cause) {
     super(message, cause === undefined ? undefined : { cause: quiet(cause) });
     this.name = new.target.name;
+  }
+
+  /** What only a getter tells is the id of a session, a secret, whatever whoever prints the error asks for. */
+  [inspect.custom](depth, options) {
+    return inspect(this, { ...options, getters: false, customInspect: false });
   }
 }
 

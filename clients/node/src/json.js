@@ -27,7 +27,10 @@ export function jsonOf(field, name, value) {
     check(value, 0);
     return JSON.stringify(value);
   } catch (error) {
-    throw new InvalidError(field, `${wordsFor(name)}${error instanceof Unfit ? error.message : "cannot be told in JSON"}`);
+    throw new InvalidError(
+      field,
+      `${wordsFor(name)}${error instanceof Unfit ? error.message : "cannot be told in JSON"}`,
+    );
   }
 }
 

@@ -319,7 +319,7 @@ export class Link {
     // Once the deadline has passed, nobody waits for it.
     connected.catch(() => {});
     if (!(await within(until - performance.now(), connected))) throw new NotExecutedError("connection", this.#trouble);
-    for (let isMaster = false; !isMaster; ) isMaster = await this.#isMaster(until);
+    for (let isMaster = false; !isMaster;) isMaster = await this.#isMaster(until);
     if (this.#wire.role.isUntold) throw new ForbiddenError(["+role"]);
   }
 
@@ -329,7 +329,8 @@ export class Link {
       return true;
     } catch (error) {
       if (!(error instanceof Lost)) throw error;
-      if (error.reason === "deadline" || performance.now() >= until) throw new NotExecutedError("connection", error.cause);
+      if (error.reason === "deadline" || performance.now() >= until)
+        throw new NotExecutedError("connection", error.cause);
       return false;
     }
   }

@@ -7,7 +7,15 @@ import { settle } from "./declared.js";
 import { decodeEntries, Entries } from "./entries.js";
 import { FrozenError, InvalidError } from "./errors.js";
 import { checkName, checkSessionId, checkTask, requireName } from "./ids.js";
-import { checkFlag, checkInstance, checkInteger, checkIntegerIfGiven, checkOptions, checkWord, kindOf } from "./input.js";
+import {
+  checkFlag,
+  checkInstance,
+  checkInteger,
+  checkIntegerIfGiven,
+  checkOptions,
+  checkWord,
+  kindOf,
+} from "./input.js";
 import { lookup, lookupConnection } from "./lookup.js";
 import { errorOf } from "./reply.js";
 import { checkedChanges, checkedEntries, checkLifetime, checkTtl } from "./rules.js";
@@ -66,7 +74,11 @@ export async function make(operation, draft) {
 
 /** How a change of a session notes that it is used. */
 export function useOf(rules) {
-  return { threshold: Math.ceil(rules.refreshThreshold * 1000), touch_ms: rules.touchIntervalMs, grace_ms: rules.graceMs };
+  return {
+    threshold: Math.ceil(rules.refreshThreshold * 1000),
+    touch_ms: rules.touchIntervalMs,
+    grace_ms: rules.graceMs,
+  };
 }
 
 /** The session as it was made. */

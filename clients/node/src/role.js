@@ -52,7 +52,10 @@ export class Role {
     }
     const role = question === QUESTIONS[0] ? String(answer[0]) : /^role:(\w+)/m.exec(String(answer))?.[1];
     if (role === "master") this.#confirmedAt = sentAt;
-    else this.#trouble = new Error(role === "slave" ? "the server is a replica" : "the server is not known to be a master");
+    else
+      this.#trouble = new Error(
+        role === "slave" ? "the server is a replica" : "the server is not known to be a master",
+      );
   }
 
   /** Another question is asked where this one is refused; what else goes wrong is for another time. */

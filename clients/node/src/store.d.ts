@@ -342,8 +342,9 @@ export class Cloakroom {
   lapsedNodes(): Promise<string[]>;
 
   /**
-   * Gives a batch of a node's sessions, 1 to 200, to another node that holds its lease: of one whose lease has run out,
-   * or whichever it has, if `evenIfLeased`: a node that is drained. Each loses its connection, and is suspended with time left to reconnect, a minute unless told.
+   * Gives a batch of a node's sessions, 1 to 200, to another node that holds its lease: of one whose lease has run out, or
+   * `evenIfLeased`, of one that is drained. Each loses its connection, and is suspended with time left to reconnect, a
+   * minute unless told.
    * Refused: Leased when the node holds its lease, Fenced when the other does not.
    */
   recover(

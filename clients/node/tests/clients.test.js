@@ -35,7 +35,8 @@ const CLIENTS = {
   "options with RESP 3": () => ({ url, RESP: 3 }),
   "a client as it comes": () => connected(createClient({ url })),
   "a client with RESP 2": () => connected(createClient({ url, RESP: 2 })),
-  "a client that decodes bytes": async () => (await connected(createClient({ url }))).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer }),
+  "a client that decodes bytes": async () =>
+    (await connected(createClient({ url }))).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer }),
   "a client that is set up otherwise": () => connected(createClient(ODD)),
   "a client that is not connected": () => createClient({ url }),
   "the oldest client": () => connected(createOldestClient({ url })),
@@ -50,7 +51,12 @@ for (const [name, make] of Object.entries(CLIENTS)) {
     const events = await store.events("beginning");
     const identity = new NodeIdentity("n");
     await store.heartbeat(identity, { want: "register" });
-    const { session } = await store.create({ user: "ann", connection: "c", node: "n", attributes: { ünï: ["\u0000", 1] } });
+    const { session } = await store.create({
+      user: "ann",
+      connection: "c",
+      node: "n",
+      attributes: { ünï: ["\u0000", 1] },
+    });
     assert.equal((await events.next()).value.what, "created");
     assert.deepEqual(await store.get(session.id), session);
     assert.deepEqual((await store.list({ user: "ann" })).sessions, [session]);
@@ -71,7 +77,10 @@ for (const [name, make] of Object.entries(CLIENTS)) {
     assert.equal(await store.thaw(mine, task, "outgoing"), "thawed");
     const { sessions } = await store.recover("n", "m").catch(() => ({ sessions: [] }));
     assert.deepEqual([sessions, await store.expired(), (await store.reap()).sessions], [[], [], []]);
-    assert.deepEqual((await store.deleteUser("bob")).removed.map(({ id }) => id), [mine.id]);
+    assert.deepEqual(
+      (await store.deleteUser("bob")).removed.map(({ id }) => id),
+      [mine.id],
+    );
     assert.deepEqual(await store.explain(mine.id), { word: "deleted" });
   });
 }
@@ -99,7 +108,8 @@ test("what is no client of one server is refused by name", async () => {
 
 test("however many calls there are at once, there is one connection", async () => {
   const own = await startServer();
-  const connections = async () => Number(/connected_clients:(\d+)/.exec(await own.admin.sendCommand(["INFO", "clients"]))[1]);
+  const connections = async () =>
+    Number(/connected_clients:(\d+)/.exec(await own.admin.sendCommand(["INFO", "clients"]))[1]);
   const before = await connections();
   const store = await own.store();
   const { session } = await store.create();

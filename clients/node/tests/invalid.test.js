@@ -78,7 +78,9 @@ const changes = {
 
 /** A table of options: each bad value of each, and an option that there is not. */
 function options(field, table, call) {
-  const rows = Object.entries(table).flatMap(([name, bad]) => bad.map((value) => [name, value, () => call({ [name]: value })]));
+  const rows = Object.entries(table).flatMap(([name, bad]) =>
+    bad.map((value) => [name, value, () => call({ [name]: value })]),
+  );
   const whole = notObjects.map((value) => [field, value, () => call(value)]);
   return [...rows, ...whole, [field, "a name of none", () => call({ bogus: 1 })]];
 }
@@ -127,7 +129,11 @@ const calls = {
       attributes: [undefined, null, {}, new Map()],
       extensions: [undefined, null, {}, new Map()],
     }).flatMap(([name, bad]) =>
-      bad.map((value) => [name, value, async () => store.update(Object.assign(await store.get("s"), { [name]: value }))]),
+      bad.map((value) => [
+        name,
+        value,
+        async () => store.update(Object.assign(await store.get("s"), { [name]: value })),
+      ]),
     ),
   ],
   patch: [
@@ -175,21 +181,25 @@ const calls = {
   import: [
     ...argument("exported", [...notObjects, undefined], (it) => store.import(it)),
     ...argument("session", [undefined, null, {}, "s"], (it) => store.import({ ...exported, session: it })),
-    ...argument("operations", [undefined, null, "x", Buffer.alloc(31)], (it) => store.import({ ...exported, operations: it })),
-    ...options(
-      "options",
-      { replaces: [...versions, "other", null, "", {}] },
-      (given) => store.import(exported, given),
+    ...argument("operations", [undefined, null, "x", Buffer.alloc(31)], (it) =>
+      store.import({ ...exported, operations: it }),
     ),
-    ...options(
-      "incoming",
-      { task: badTasks },
-      (incoming) => store.import(exported, { incoming: incoming === null ? 7 : incoming }),
+    ...options("options", { replaces: [...versions, "other", null, "", {}] }, (given) => store.import(exported, given)),
+    ...options("incoming", { task: badTasks }, (incoming) =>
+      store.import(exported, { incoming: incoming === null ? 7 : incoming }),
     ),
-    ...argument("untilMs", [...badTimes, undefined], (untilMs) => store.import(exported, { incoming: { task: TASK, untilMs, place: "w" } })),
+    ...argument("untilMs", [...badTimes, undefined], (untilMs) =>
+      store.import(exported, { incoming: { task: TASK, untilMs, place: "w" } }),
+    ),
     ...argument("place", badNames, (place) => store.import(exported, { incoming: { task: TASK, untilMs: 1, place } })),
-    ...argument("node", badNames, (node) => store.import(exported, { incoming: { task: TASK, untilMs: 1, place: "w", node } })),
-    ["replaces", "beside what is incoming", () => store.import(exported, { replaces: 1, incoming: { task: TASK, untilMs: 1, place: "w" } })],
+    ...argument("node", badNames, (node) =>
+      store.import(exported, { incoming: { task: TASK, untilMs: 1, place: "w", node } }),
+    ),
+    [
+      "replaces",
+      "beside what is incoming",
+      () => store.import(exported, { replaces: 1, incoming: { task: TASK, untilMs: 1, place: "w" } }),
+    ],
     ...["createdAtMs", "lastActiveMs", "expiresAtMs", "deadlineMs"].flatMap((name) =>
       [...badTimes.filter((value) => value !== null), undefined].map((value) => [
         name,
@@ -198,14 +208,23 @@ const calls = {
       ]),
     ),
   ],
-  sessionByConnection: argument("connection", badNamesThatHaveToBeGiven, (connection) => store.sessionByConnection(connection)),
+  sessionByConnection: argument("connection", badNamesThatHaveToBeGiven, (connection) =>
+    store.sessionByConnection(connection),
+  ),
   explain: argument("id", badIdsThatHaveToBeGiven, (id) => store.explain(id)),
   list: [
-    ...options("of", { user: badNamesThatHaveToBeGiven.slice(0, -1), node: badNamesThatHaveToBeGiven.slice(0, -1) }, (of) => store.list(of)),
+    ...options(
+      "of",
+      { user: badNamesThatHaveToBeGiven.slice(0, -1), node: badNamesThatHaveToBeGiven.slice(0, -1) },
+      (of) => store.list(of),
+    ),
     ...argument("of", [undefined, {}, { user: "a", node: "b" }, { user: undefined }], (of) => store.list(of)),
     ...options(
       "page",
-      { size: [...integers(1, 500), 0], after: [null, 7, {}, "", "x", "1.x.s", "1.1.", { createdAtMs: 1, id: "s", ties: 1 }] },
+      {
+        size: [...integers(1, 500), 0],
+        after: [null, 7, {}, "", "x", "1.x.s", "1.1.", { createdAtMs: 1, id: "s", ties: 1 }],
+      },
       (page) => store.list({ user: "ann" }, page),
     ),
   ],
@@ -214,10 +233,8 @@ const calls = {
     ...argument("user", badNamesThatHaveToBeGiven, (user) => store.deleteUser(user)),
     ...options("options", { keep: badIds }, (given) => store.deleteUser("ann", given)),
   ],
-  expired: options(
-    "page",
-    { beforeMs: badTimes, skip: badTimes, limit: [...integers(1, 1000), 0] },
-    (page) => store.expired(page),
+  expired: options("page", { beforeMs: badTimes, skip: badTimes, limit: [...integers(1, 1000), 0] }, (page) =>
+    store.expired(page),
   ),
   reap: argument("batch", [...integers(1, 200), 0], (batch) => store.reap(batch)),
   heartbeat: [
@@ -234,7 +251,12 @@ const calls = {
     ["to", "another node", () => store.asNode(identity).recover("m", "k")],
     ...options(
       "claim",
-      { batch: [...integers(1, 200), 0], reconnectMs: [...integers(1, LONGEST), 0], evenIfLeased: notFlags, after: [null, 7, {}, "x"] },
+      {
+        batch: [...integers(1, 200), 0],
+        reconnectMs: [...integers(1, LONGEST), 0],
+        evenIfLeased: notFlags,
+        after: [null, 7, {}, "x"],
+      },
       (claim) => store.recover("m", "n", claim),
     ),
   ],
@@ -242,7 +264,9 @@ const calls = {
     ...argument("id", badIdsThatHaveToBeGiven, (target) => store.freeze(target, TASK, "east")),
     ...argument("task", badTasks, (task) => store.freeze("s", task, "east")),
     ...argument("place", badNames, (place) => store.freeze("s", TASK, place)),
-    ...options("options", { node: badNames, spanMs: [...integers(1, 3_600_000), 0] }, (given) => store.freeze("s", TASK, "east", given)),
+    ...options("options", { node: badNames, spanMs: [...integers(1, 3_600_000), 0] }, (given) =>
+      store.freeze("s", TASK, "east", given),
+    ),
   ],
   depart: [
     ...argument("id", badIdsThatHaveToBeGiven, (target) => store.depart(target, TASK, 1)),
@@ -290,7 +314,12 @@ for (const [method, rows] of Object.entries(calls)) {
 async function assertInvalid([field, value, call]) {
   const told = `${field}: ${typeof value === "object" ? JSON.stringify(value instanceof Token ? "token" : shown(value)) : String(value)}`;
   const before = await written();
-  const error = await Promise.resolve().then(call).then(() => undefined, (thrown) => thrown);
+  const error = await Promise.resolve()
+    .then(call)
+    .then(
+      () => undefined,
+      (thrown) => thrown,
+    );
   assert.ok(error instanceof InvalidError, `${told}: ${error && `${error.constructor.name} ${error.message}`}`);
   assert.equal(error.field, field, `${told}: ${error.message}`);
   assert.ok(error.message.startsWith(`${field} `), error.message);
@@ -364,7 +393,11 @@ test("bad options and rules are named, and nothing is connected", async () => {
 test("bad input of what is no store is named", async () => {
   for (const row of [
     ...argument("node", badNamesThatHaveToBeGiven, (node) => new NodeIdentity(node)),
-    ...argument("text", [undefined, null, 7, "", "x", "[", `"\\ud800"`, "[".repeat(128) + "]".repeat(128)], (text) => new RawJson(text)),
+    ...argument(
+      "text",
+      [undefined, null, 7, "", "x", "[", `"\\ud800"`, "[".repeat(128) + "]".repeat(128)],
+      (text) => new RawJson(text),
+    ),
     ...argument("token", [undefined, null, 7, "", "ckt_"], (text) => Token.parse(text)),
     ...argument("text", [null, 7, "", "x", "1.1.", "1.1"], (text) => Cursor.parse(text)),
     ...argument("key", [...badKeys, ...notText, null, undefined], (key) => session.set(key, 1)),

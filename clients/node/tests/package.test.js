@@ -52,9 +52,15 @@ test("what is packed is the client with its bundle, and the directory is as it w
   const { stdout } = await run("tar", ["-tzf", tarball]);
   const files = stdout.trim().split("\n");
   const needed = ["package.json", "README.md", "bundle.json", "src/index.js", "src/index.d.ts"];
-  assert.deepEqual(needed.filter((file) => !files.includes(`package/${file}`)), []);
+  assert.deepEqual(
+    needed.filter((file) => !files.includes(`package/${file}`)),
+    [],
+  );
   const ours = /^package\/(src\/[a-z-]+(\.d\.ts|\.js)|bundle\.json|package\.json|README\.md)$/;
-  assert.deepEqual(files.filter((file) => !ours.test(file)), []);
+  assert.deepEqual(
+    files.filter((file) => !ours.test(file)),
+    [],
+  );
   assert.equal(readlinkSync(join(copy, "bundle.json")), "../../lua/bundle.json");
 });
 
@@ -84,7 +90,8 @@ test("a user's TypeScript is checked by its declarations, and they by themselves
   const check = () => run(process.execPath, [path("../node_modules/typescript/bin/tsc"), "-p", "."], { cwd });
   await check().catch(({ stdout }) => assert.fail(stdout));
   // It sees what is wrong.
-  const wrong = 'import { Cloakroom } from "@cloakroom/sessions";\nvoid Cloakroom.connect("x", { rules: { ttl: 1 } });\n';
+  const wrong =
+    'import { Cloakroom } from "@cloakroom/sessions";\nvoid Cloakroom.connect("x", { rules: { ttl: 1 } });\n';
   writeFileSync(join(cwd, "types.ts"), wrong);
   await assert.rejects(check(), ({ stdout }) => /TS2353/.test(stdout));
 });

@@ -30,7 +30,11 @@ test("what a demoted master answers does not count, until it is the master again
   const store = await own.store({ namespace, deadlineMs: 1500 });
   const { session } = await store.create();
   await demote();
-  const isRefused = () => store.get(session.id).then(() => false, (error) => error instanceof NotExecutedError);
+  const isRefused = () =>
+    store.get(session.id).then(
+      () => false,
+      (error) => error instanceof NotExecutedError,
+    );
   // For a second it is taken for the master that it said that it is.
   await eventually(isRefused);
   const write = await store.patch(session, { set: { a: 1 } }).catch((error) => error);
@@ -46,7 +50,12 @@ test("the role is asked for as the user may, and who may not at all does not sta
   const store = await own.store({ deadlineMs: 1000 }, url);
   const { session } = await store.create();
   await demote();
-  await eventually(() => store.get(session.id).then(() => false, () => true));
+  await eventually(() =>
+    store.get(session.id).then(
+      () => false,
+      () => true,
+    ),
+  );
   await promote();
   await tell("ACL", "SETUSER", "limited", "-info");
   const refused = await Cloakroom.connect(url).catch((error) => error);
@@ -99,7 +108,12 @@ test("beyond the commands that may wait, a call is not executed, and calls go on
   let release;
   const held = new Promise((resolve) => (release = resolve));
   proxy.before = () => held;
-  const calls = Array.from({ length: 40 }, () => store.get(session.id).then(({ id }) => id, (error) => error));
+  const calls = Array.from({ length: 40 }, () =>
+    store.get(session.id).then(
+      ({ id }) => id,
+      (error) => error,
+    ),
+  );
   await eventually(async () => (await Promise.race([calls.at(-1), "waits"])) !== "waits");
   release();
   const outcomes = await Promise.all(calls);

@@ -17,7 +17,10 @@ for (const partitions of [1, 16]) {
   test(`a login sets the user, the times and the data in one step, of ${partitions}`, async () => {
     const { clock, store } = await storeOf(partitions);
     for (const user of ["ann", "bob", "cy", "dee"]) {
-      const { session: visit } = await store.create({ attributes: { cart: [1], draft: "x" }, extensions: { csrf: "a", old: 1 } });
+      const { session: visit } = await store.create({
+        attributes: { cart: [1], draft: "x" },
+        extensions: { csrf: "a", old: 1 },
+      });
       clock.now += 1000;
       const { session } = await store.rotate(visit, {
         user,
@@ -59,7 +62,10 @@ for (const partitions of [1, 16]) {
     const { session } = await store.rotate(mine, { anonymous: true, remove: ["name"] });
     assert.deepEqual([session.user, session.deadlineMs], [null, clock.now + HOUR]);
     assert.deepEqual([...session.attributes], [["cart", "[1]"]]);
-    assert.deepEqual([await store.count({ user: "ann" }), await store.explain(mine.id)], [0, { word: "rotated", byLogin: true }]);
+    assert.deepEqual(
+      [await store.count({ user: "ann" }), await store.explain(mine.id)],
+      [0, { word: "rotated", byLogin: true }],
+    );
   });
 
   test(`a rotation that would make a session too large changes nothing, of ${partitions}`, async () => {
@@ -77,7 +83,10 @@ test("a session has a lifetime of its own, and a patch gives it another", async 
   const { session } = await store.create({ lifetimeMs: 5000 });
   assert.deepEqual([session.deadlineMs, session.expiresAtMs], [clock.now + 5000, clock.now + 5000]);
   const many = await store.createMany([{ lifetimeMs: 7000 }, {}]);
-  assert.deepEqual(many.map((made) => made.session.deadlineMs), [clock.now + 7000, clock.now + HOUR]);
+  assert.deepEqual(
+    many.map((made) => made.session.deadlineMs),
+    [clock.now + 7000, clock.now + HOUR],
+  );
   clock.now += 1000;
   const patched = await store.patch(session, { lifetimeMs: 9000 });
   assert.deepEqual([patched.lastActiveMs, patched.expiresAtMs], [clock.now, clock.now + 9000]);

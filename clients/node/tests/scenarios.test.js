@@ -94,7 +94,15 @@ function found(answer) {
 function shown(session) {
   const { id, user, connection, node, status, version, attributes } = session;
   const values = Array.from(attributes.keys(), (key) => [key, attributes.get(key)]);
-  return { id, user: user ?? "", connection: connection ?? "", node: node ?? "", status, version, attributes: Object.fromEntries(values) };
+  return {
+    id,
+    user: user ?? "",
+    connection: connection ?? "",
+    node: node ?? "",
+    status,
+    version,
+    attributes: Object.fromEntries(values),
+  };
 }
 
 /** What a call comes to, of an answer what the scenario names of it; and the operation id that a failure names. */

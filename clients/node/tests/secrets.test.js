@@ -89,11 +89,17 @@ test("bad input is not shown either", async () => {
 test("an error of the server that repeats what it was sent is kept without that", () => {
   const told = [
     ["ERR unknown command 'GETX', with args beginning with: '{x:0}:session:s3cret' ", "ERR unknown command '…' "],
-    ["NOPERM No permissions to access the '{x:0}:session:it's s3cret' key", "NOPERM No permissions to access the '…' key"],
+    [
+      "NOPERM No permissions to access the '{x:0}:session:it's s3cret' key",
+      "NOPERM No permissions to access the '…' key",
+    ],
     ["OOM command not allowed when used memory > 'maxmemory'.", "OOM command not allowed when used memory > '…'."],
   ];
   for (const [message, kept] of told) {
-    const errors = [new NotExecutedError("server", new SimpleError(message)), new AmbiguousError(undefined, new SimpleError(message))];
+    const errors = [
+      new NotExecutedError("server", new SimpleError(message)),
+      new AmbiguousError(undefined, new SimpleError(message)),
+    ];
     for (const error of errors) {
       assert.deepEqual([error.cause.message, error.cause.constructor], [kept, SimpleError]);
       assert.ok(!shownOf(error).includes(SECRET), shownOf(error));

@@ -1,7 +1,18 @@
 /** Compiles only where the declarations say what the client takes and returns. Nobody runs it. */
 
 import { createClient } from "@redis/client";
-import { AmbiguousError, Cloakroom, ConflictError, NodeIdentity, RawJson, Session, Token, type Cursor, type Removed, type SessionRef } from "@cloakroom/sessions";
+import {
+  AmbiguousError,
+  Cloakroom,
+  ConflictError,
+  NodeIdentity,
+  RawJson,
+  Session,
+  Token,
+  type Cursor,
+  type Removed,
+  type SessionRef,
+} from "@cloakroom/sessions";
 
 export async function example(id: string): Promise<void> {
   const rules = { ttlMs: 60_000, sessionsPerUser: 5, onLimit: "evictOldest" } as const;

@@ -7,7 +7,9 @@ const server = await startServer();
 
 test("what was got and changed in place is saved by an update", async () => {
   const store = await server.store();
-  const { session } = await store.create({ attributes: { cart: ["umbrella"], profile: { name: "Ann", tags: [] }, count: 1 } });
+  const { session } = await store.create({
+    attributes: { cart: ["umbrella"], profile: { name: "Ann", tags: [] }, count: 1 },
+  });
   const read = await store.get(session.id);
   read.get("cart").push("gloves");
   read.get("cart").push("hat");
@@ -52,10 +54,18 @@ test("a change in place of what has more digits than JavaScript is refused, not 
   };
   for (const json of ['{"a":9007199254740993}', '{"a":[0.10000000000000000001]}', '{"a":-123456789012345678}']) {
     const session = await read(json);
-    await assert.rejects(store.update(session), (error) => error instanceof InvalidError && error.field === "attributes");
+    await assert.rejects(
+      store.update(session),
+      (error) => error instanceof InvalidError && error.field === "attributes",
+    );
     assert.equal((await store.get(session.id)).json("it"), json);
   }
-  for (const json of ['{"a":9007199254740992}', '{"a":[0.10, 1E2, -0.0, 1.5e-7]}', '{"a":"9007199254740993"}', '{"\\"9007199254740993":1}']) {
+  for (const json of [
+    '{"a":9007199254740992}',
+    '{"a":[0.10, 1E2, -0.0, 1.5e-7]}',
+    '{"a":"9007199254740993"}',
+    '{"\\"9007199254740993":1}',
+  ]) {
     const session = await read(json);
     await store.update(session);
     assert.equal((await store.get(session.id)).get("it").n, 1);
@@ -66,7 +76,8 @@ test("what a change in place made of a value that JSON cannot hold is refused", 
   const store = await server.store();
   const { session } = await store.create({ attributes: { list: [] } });
   session.get("list").push(NaN);
-  const isNamed = (error) => error instanceof InvalidError && error.field === "attributes" && /"list"/.test(error.message);
+  const isNamed = (error) =>
+    error instanceof InvalidError && error.field === "attributes" && /"list"/.test(error.message);
   await assert.rejects(store.update(session), isNamed);
   assert.deepEqual((await store.get(session.id)).get("list"), []);
 });
