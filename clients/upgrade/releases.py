@@ -21,6 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "python" / "cloakroom"
+NODE = ROOT / "clients" / "node"
 
 #: How much longer the header is in format 3.
 WIDER = 1
@@ -36,7 +37,7 @@ class Release:
     """What processes of one release run by."""
 
     name: str
-    #: Where its `lua` is, and its Python client.
+    #: Where its `lua` is, and its clients for Python and Node.
     directory: Path
     contract: int
     record_format: int
@@ -102,6 +103,12 @@ def _release(name: str, directory: Path, change: Any, contract: int, accepts: li
     client = directory / name / CLIENT.name
     shutil.copytree(CLIENT, client, ignore=shutil.ignore_patterns("bundle.json", "__pycache__"))
     shutil.copy(lua / "bundle.json", client / "bundle.json")
+    node = directory / name / "node"
+    shutil.copytree(NODE / "src", node / "src")
+    shutil.copytree(NODE / "tests", node / "tests", ignore=shutil.ignore_patterns("*.test.js"))
+    shutil.copy(NODE / "package.json", node)
+    shutil.copy(lua / "bundle.json", node)
+    (node / "node_modules").symlink_to(NODE / "node_modules")
     bundle = json.loads((lua / "bundle.json").read_text(encoding="utf-8"))
     return Release(name, directory / name, contract, bundle["record_format"], bundle)
 

@@ -1,7 +1,6 @@
 //! The cases of lua/conformance, run by the bundle alone, as a client of another language would: its sources by EVALSHA,
 //! its patterns for the keys, its layout for records. Nothing of the crate has a part in it.
 
-mod access;
 mod arguments;
 pub(crate) mod bundle;
 pub(crate) mod call;

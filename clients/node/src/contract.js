@@ -1,10 +1,11 @@
 import { bundle } from "./bundle.js";
 import { keyOf } from "./call.js";
 import { ContractError, CorruptError, ForbiddenError, IdSchemeError, NotExecutedError, PartitionsError } from "./errors.js";
-import { codeOf, Lost } from "./link.js";
+import { Lost } from "./link.js";
 import { LOADS } from "./operation.js";
 import { firstTag, MOST, Partitions } from "./partitions.js";
 import { LONGEST } from "./rules.js";
+import { codeOf } from "./server-errors.js";
 
 /**
  * Notes the contract of the scripts in each partition where none is noted, or one before it that goes with it, with the number

@@ -68,7 +68,6 @@ pub(crate) struct Operation {
 pub(crate) struct Key {
     pub(crate) name: String,
     pub(crate) pattern: String,
-    pub(crate) access: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -138,7 +138,7 @@ struct Call<'a> {
 
 /// A line of MONITOR without its time: texts in quotes, with what is not printable escaped. A character stands for a
 /// byte.
-pub(crate) fn unescaped(line: &str) -> Vec<String> {
+fn unescaped(line: &str) -> Vec<String> {
     let (mut texts, mut text) = (Vec::new(), None::<String>);
     let mut characters = line.chars();
     while let Some(character) = characters.next() {
