@@ -141,7 +141,7 @@ async function played(file, name, work) {
   }
 }
 
-async function play(file, { name, rules = {}, calls }) {
+async function play(file, { name, rules = {}, calls, deadline_ms: deadlineMs = 20_000 }) {
   await played(file, name, async (url) => {
     let store;
     let operationId;
@@ -149,7 +149,7 @@ async function play(file, { name, rules = {}, calls }) {
       for (const call of calls) {
         const { answer, failure, told } = call;
         const outcome = await outcomeOf(async () => {
-          store ??= await Cloakroom.connect(url, { namespace: "scenario", rules: rulesOf(rules) });
+          store ??= await Cloakroom.connect(url, { namespace: "scenario", rules: rulesOf(rules), deadlineMs });
           const at = call.repeats ? store.withOperationId(operationId) : store;
           return OPERATIONS[call.operation](at, call.with ?? {});
         }, call);

@@ -32,8 +32,7 @@ T = TypeVar("T", bound=Exception)
 MOST_CONNECTIONS = 16
 MOST_WAITING = 10_000
 #: What a connection waits for at most, in seconds, unless it is told otherwise.
-_TIMEOUTS = {"socket_timeout": 2.0}
-_CONNECT_TIMEOUTS = {"socket_connect_timeout": 1.0}
+TIMEOUTS = {"socket_timeout": 2.0, "socket_connect_timeout": 1.0}
 #: A server that went away without a word is noticed where nothing is sent, too: after 30 seconds of silence the system
 #: asks every 10, and ends the connection after 3 without an answer.
 _KEEPALIVE = {
@@ -56,8 +55,8 @@ def options_at(retry: object, options: Mapping[str, Any], *, is_remote: bool) ->
     """The options of connections that a store makes, from those that it was given: with timeouts, for a call has a
     deadline, and with its own way to connect again. Replies are bytes, and texts go in UTF-8."""
     made = {name: value for name, value in options.items() if not name.startswith(_OF_POOL)}
-    timeouts = {**_TIMEOUTS, **(_CONNECT_TIMEOUTS if is_remote else {})}
-    made |= {name: value for name, value in timeouts.items() if made.get(name) is None}
+    names = [*TIMEOUTS] if is_remote else ["socket_timeout"]
+    made |= {name: TIMEOUTS[name] for name in names if made.get(name) is None}
     if is_remote and not made.get("socket_keepalive"):
         made |= {"socket_keepalive": True, "socket_keepalive_options": _KEEPALIVE}
     return {**made, "retry": retry, "decode_responses": False, "encoding": "utf-8", "encoding_errors": "strict"}

@@ -50,7 +50,7 @@ class Servers:
         try:
             if found:
                 seeds, own = found
-                self.cluster, self._options = Cluster(seeds), {**options, **own}
+                self.cluster, self._options = Cluster(seeds), {**link.TIMEOUTS, **options, **own}
                 self.asks_role = False
                 self.pool(seeds[0])
             else:

@@ -18,6 +18,9 @@ from .together import together
 #: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.
 _LOADS = 16
 
+#: Scripts that are of no use here, for this client reads by commands and repairs nothing.
+_NOT_CALLED = frozenset(("get", "mend_key", "mend_node", "mend_record", "mend_session"))
+
 _log = logging.getLogger("cloakroom_sessions")
 
 
@@ -83,7 +86,8 @@ def _note(call: Call, wanted: int | None, events: int) -> Steps[tuple[int, int]]
 def _prove(call: Call) -> Steps[None]:
     """A command that is refused in the middle of a script would leave half of what that writes."""
     bundle, tag = call.engine.bundle, call.engine.tag
-    sources = [script.source for script in bundle.scripts.values()] + [bundle.start.source]
+    sources = [script.source for stem, script in bundle.scripts.items() if stem not in _NOT_CALLED]
+    sources.append(bundle.start.source)
     load: list[Command] = [["SCRIPT", "LOAD", source] for source in sources]
     # No script can ask for a transaction: an empty one changes nothing. The time is noted on the way, as any.
     questions: list[Command] = [*load, bundle.start.command(tag), ["MULTI"], ["EXEC"], ["TIME"]]

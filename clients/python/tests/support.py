@@ -248,6 +248,10 @@ class Connector:
         """The store itself."""
         return store._store if isinstance(store, Plainly) else store
 
+    def finish(self, outcome: Any) -> Any:
+        """What something comes to of this flavour."""
+        return self._loop.run_until_complete(outcome) if self._loop else outcome
+
     def age(self, store: Any) -> None:
         """Makes what a store knows of its servers' roles old."""
         for peer in self.of(store)._peers._known.values():

@@ -18,7 +18,8 @@ from redis.retry import Retry
 from support import Connector, Proxy, Server
 
 import cloakroom_sessions as cloakroom
-from cloakroom_sessions import AsyncStore, Busy, NotExecuted, Store, bundle
+from cloakroom_sessions import AsyncStore, Busy, NotExecuted, Store, async_servers, bundle, servers
+from cloakroom_sessions.cluster import Address
 from cloakroom_sessions.gate import AsyncGate, Gate
 from cloakroom_sessions.link import SERVER
 from cloakroom_sessions.server_errors import is_of_wrong_server
@@ -231,6 +232,13 @@ def test_a_connection_is_kept_alive_by_the_system(connect: Connector, server: Se
     assert options["socket_keepalive"] is True
     assert options["socket_keepalive_options"][socket.TCP_KEEPIDLE] == 30
     assert (options["socket_timeout"], options["socket_connect_timeout"]) == (2.0, 1.0)
+
+
+def test_a_reply_of_a_cluster_is_waited_for_no_longer_than_of_a_server() -> None:
+    for kind in (servers.Servers, async_servers.Servers):
+        cluster = kind("redis+cluster://127.0.0.1:1", 16, 10, {})
+        options = cluster.pool(Address("127.0.0.1", 1))._pool.connection_kwargs
+        assert (options["socket_timeout"], options["socket_connect_timeout"]) == (2.0, 1.0)
 
 
 def test_a_url_may_tell_how_many_connections_there_are(connect: Connector, server: Server) -> None:

@@ -160,7 +160,8 @@ def player(file: str, name: str, *redis: str) -> Iterator[int]:
 def play(connect: Connector, file: str, scenario: dict[str, Any], *redis: str) -> None:
     rules = rules_of(scenario.get("rules", {}))
     with player(file, scenario["name"], *redis) as port:
-        store = functools.cache(lambda: connect(f"redis://127.0.0.1:{port}", namespace="scenario", rules=rules))
+        url, deadline = f"redis://127.0.0.1:{port}", scenario.get("deadline_ms", 20_000) / 1000
+        store = functools.cache(lambda: connect(url, namespace="scenario", rules=rules, deadline=deadline))
         try:
             op_id = None
             for call in scenario["calls"]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -250,6 +252,15 @@ def test_a_cancelled_call_leaves_no_reply_to_the_next(server: Server) -> None:
                 await store.delete(session)
 
     asyncio.run(run())
+
+
+def test_a_store_loads_the_scripts_that_it_calls_and_no_others(connect: Connector, own_server: Server) -> None:
+    source = "".join(file.read_text() for file in Path(cloakroom.__file__).parent.glob("*.py"))
+    called = set(re.findall(r'(?:run|settle)\(\s*"(\w+)"', source))
+    connect(own_server.url)
+    scripts = bundle.load().scripts
+    loaded = own_server.client.script_exists(*(script.sha1 for script in scripts.values()))
+    assert {stem for stem, is_loaded in zip(scripts, loaded, strict=True) if is_loaded} == called
 
 
 def test_operation_ids_make_the_same_session_id_and_do_not_show_it() -> None:
