@@ -226,7 +226,7 @@ func invalid(field, form string, values ...any) error {
 // errorOf is the error that the word of a reply stands for.
 func errorOf(said *scripts.Outcome) error {
 	switch said.Word {
-	case "missing":
+	case "missing", "expired":
 		return ErrMissing
 	case "exists":
 		return ErrExists
@@ -234,7 +234,7 @@ func errorOf(said *scripts.Outcome) error {
 		return ErrGone
 	case "frozen":
 		return ErrFrozen
-	case "fenced":
+	case "fenced", "lapsed":
 		return ErrFenced
 	case "moved", "rotated":
 		return &RotatedError{NewID: ID(said.NewID)}
