@@ -210,7 +210,7 @@ func (call *call) failed(script scripts.Script, lost, cause error) error {
 
 // ambiguous is the error of a call that may have happened.
 func (call *call) ambiguous(cause error) error {
-	return &AmbiguousError{OperationID: call.id.ofRepeat(), Cause: cause}
+	return ambiguous(call.id, cause)
 }
 
 // doubting is an error; or that the call is ambiguous, if it may have happened and the error does not prove what became

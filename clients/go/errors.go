@@ -210,6 +210,31 @@ func (err *MismatchError) Error() string {
 // Unwrap is ErrNotStarted.
 func (err *MismatchError) Unwrap() error { return ErrNotStarted }
 
+// ambiguous is the error of a call that may have happened.
+func ambiguous(id OperationID, cause error) error {
+	return &AmbiguousError{OperationID: id.ofRepeat(), Cause: unclassed(cause)}
+}
+
+// unclassed is a cause without what errors.Is would find in it of the errors of this package: that a part of the call was
+// refused, or not sent, is not true of the call.
+func unclassed(cause error) error {
+	for {
+		var before *NotExecutedError
+		var inner *AmbiguousError
+		switch {
+		case errors.As(cause, &inner):
+			cause = inner.Cause
+		case errors.As(cause, &before):
+			cause = before.Cause
+		case errors.Is(cause, ErrRefused), errors.Is(cause, ErrCorrupt), errors.Is(cause, ErrNotSent),
+			errors.Is(cause, ErrInvalid), errors.Is(cause, ErrContended):
+			return errors.New(cause.Error())
+		default:
+			return cause
+		}
+	}
+}
+
 func text(cause error) string {
 	if cause == nil {
 		return "sent, but no reply"
@@ -226,7 +251,7 @@ func invalid(field, form string, values ...any) error {
 // errorOf is the error that the word of a reply stands for.
 func errorOf(said *scripts.Outcome) error {
 	switch said.Word {
-	case "missing":
+	case "missing", "expired":
 		return ErrMissing
 	case "exists":
 		return ErrExists
@@ -234,7 +259,7 @@ func errorOf(said *scripts.Outcome) error {
 		return ErrGone
 	case "frozen":
 		return ErrFrozen
-	case "fenced":
+	case "fenced", "lapsed":
 		return ErrFenced
 	case "moved", "rotated":
 		return &RotatedError{NewID: ID(said.NewID)}

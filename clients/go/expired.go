@@ -27,6 +27,9 @@ func (store *Store) Expired(ctx context.Context, before time.Time, limit int) ([
 	}
 	until := scripts.Number{}
 	if !before.IsZero() {
+		if err := checkRange("before", before.UnixMilli(), 0, mostInteger); err != nil {
+			return nil, err
+		}
 		until = scripts.Of(before.UnixMilli())
 	}
 	var found []Expired

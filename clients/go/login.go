@@ -55,7 +55,7 @@ func (call *call) logInElsewhere(ctx context.Context, old known, rotation Rotati
 	}
 	rotated, err := login.run(ctx)
 	if errors.Is(err, ErrAmbiguous) {
-		return nil, &AmbiguousError{OperationID: login.id.ofRepeat(), Cause: err}
+		return nil, ambiguous(login.id, err)
 	}
 	return rotated, err
 }
@@ -261,7 +261,7 @@ func (login *login) happened(err error) error {
 	if errors.Is(err, ErrMissing) || errors.Is(err, ErrAmbiguous) {
 		return err
 	}
-	return &AmbiguousError{OperationID: login.id.ofRepeat(), Cause: err}
+	return ambiguous(login.id, err)
 }
 
 // complete gives the session the connection that it had, if that is known, and its whole idle time. A login that is

@@ -77,7 +77,7 @@ func (patch *Patch) encode(rules *Rules) (string, error) {
 			return "", err
 		}
 	}
-	if err := checkRange("version", patch.Version, 0, 1<<48-1); err != nil {
+	if err := checkRange("version", patch.Version, 0, mostInteger); err != nil {
 		return "", err
 	}
 	var changes []scripts.Entry

@@ -129,8 +129,6 @@ func (call *call) take(
 	switch {
 	case err != nil:
 		return nil, err
-	case reply.Word == "lapsed":
-		return nil, ErrFenced
 	case reply.Word != "ok":
 		return nil, errorOf(reply.Said())
 	}

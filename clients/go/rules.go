@@ -14,6 +14,8 @@ const (
 	mostBytes   = 15 << 20
 	mostEntries = 1_000_000
 	mostLimit   = 500
+	// mostInteger is what an argument may be of which nothing else is said.
+	mostInteger = 1<<45 - 1
 )
 
 // Policy says what happens to one session more than a user may have.

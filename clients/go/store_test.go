@@ -158,8 +158,9 @@ func TestTheOldestIsEvictedOrOneMoreIsRefused(t *testing.T) {
 	namespace := fresh()
 	rules := cloakroom.Rules{SessionsPerUser: 2, OnLimit: cloakroom.Evict}
 	evicting := open(t, cloakroom.Options{Namespace: namespace, Rules: rules})
-	oldest := create(t, evicting, cloakroom.NewSession{User: "ann", Connection: "c", Node: "n"})
-	create(t, evicting, cloakroom.NewSession{User: "ann"})
+	// Of two that were made in the same millisecond the one whose id comes first is the oldest.
+	oldest := create(t, evicting, cloakroom.NewSession{ID: "a", User: "ann", Connection: "c", Node: "n"})
+	create(t, evicting, cloakroom.NewSession{ID: "b", User: "ann"})
 	third := must[*cloakroom.Created](t)(evicting.Create(background, cloakroom.NewSession{User: "ann"}))
 	equal(t, third.Evicted, []cloakroom.Removed{{ID: oldest.ID, Connection: "c", Node: "n"}})
 	rules.OnLimit = cloakroom.Reject
@@ -385,13 +386,22 @@ func TestAValueThatOtherLanguagesCannotReadIsRefused(t *testing.T) {
 	for text, isAllowed := range map[string]bool{
 		nested(127): true, nested(128): false, `"\ud83d\ude00"`: true, `"\ud83d"`: false, `"\ude00\ud83d"`: false,
 		`"\\ud83d"`: true, `"[[\"[["`: true, `{"a":`: false, "\"\xff\"": false, ``: false, `"\uD83Dx"`: false,
-		`"\ud83d\n"`: false,
+		`"\ud83d\n"`: false, `"\ufffd"`: true,
 	} {
 		_, err := store.Create(background, cloakroom.NewSession{Attributes: map[string]any{"a": json.RawMessage(text)}})
 		if (err == nil) != isAllowed {
 			t.Errorf("of %.20q the error is %v", text, err)
 		}
 	}
+}
+
+func TestATextThatIsNoUTF8IsRefusedAndNotReplaced(t *testing.T) {
+	store := open(t, cloakroom.Options{})
+	for _, value := range []any{"\xff", []string{"\xff"}, map[string]any{"\xff": 1}} {
+		_, err := store.Create(background, cloakroom.NewSession{Attributes: map[string]any{"a": value}})
+		wants(t, err, cloakroom.ErrInvalid)
+	}
+	create(t, store, cloakroom.NewSession{Attributes: map[string]any{"a": "\ufffd"}})
 }
 
 func TestTooManyBytesOrEntriesAreTooLarge(t *testing.T) {

@@ -19,7 +19,12 @@ func (store *Store) Update(ctx context.Context, session *Session) error {
 	if err != nil {
 		return err
 	}
-	if err := firstOf(session.check(), store.space.check(session.ID, session.User)); err != nil {
+	err = firstOf(
+		session.check(),
+		checkRange("version", session.Version, 1, mostInteger),
+		store.space.check(session.ID, session.User),
+	)
+	if err != nil {
 		return err
 	}
 	entries, err := encode(&store.rules, session.Attributes, session.Extensions)

@@ -22,6 +22,10 @@ func valueOf(field string, value any) (json.RawMessage, error) {
 		return nil, invalid(field, "has no form in JSON: %v", err)
 	}
 	raw := json.RawMessage(strings.TrimSuffix(written.String(), "\n"))
+	// What is no UTF-8 encoding/json replaces in silence, and writes so; U+FFFD itself it does not escape.
+	if strings.Contains(written.String(), `\ufffd`) {
+		return nil, invalid(field, "has a text that is no UTF-8")
+	}
 	return raw, checkValue(field, raw)
 }
 
