@@ -62,14 +62,14 @@ local record_key, connection_key, node_key, new_connection_key, new_node_key, ho
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
-local connection, node = args_name(ARGV[5]), args_name(ARGV[6])
-local new_connection, new_node = args_required(ARGV[7]), args_name(ARGV[8])
-args_stored(new_connection, new_node, '', '')
+local connection, node = args_name(ARGV[5], 'connection'), args_name(ARGV[6], 'node')
+local new_connection, new_node = args_required(ARGV[7], 'new_connection'), args_name(ARGV[8], 'new_node')
+args_stored(new_connection, new_node, '', '', 'new_connection new_node')
 local holder_id, holder_node = ARGV[9], ARGV[10]
 local takeover = args_choice(ARGV[11], 'policy', 'takeover', 'refuse')
-local user, threshold = args_name(ARGV[12]), args_integer(ARGV[13], 'threshold', 1, 1000)
+local user, threshold = args_name(ARGV[12], 'user'), args_integer(ARGV[13], 'threshold', 1, 1000)
 local touch, grace = args_integer(ARGV[14], 'touch_ms', 0), args_integer(ARGV[15], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[16]), args_optional_token(ARGV[17], 'lease_id')
+local as_node, lease = args_name(ARGV[16], 'as_node'), args_optional_token(ARGV[17], 'lease_id')
 local keys = { user = user_key, connection = connection_key, node = node_key }
 local new_keys = { user = user_key, connection = new_connection_key, node = new_node_key }
 

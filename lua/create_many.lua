@@ -155,7 +155,7 @@ for place = 1, count do
   local record_key, user_key, connection_key, node_key = unpack(KEYS, place * 4 - 2, place * 4 + 1)
   local id, user, connection, node, op_id, status, ttl, entries = unpack(ARGV, place * 8 - 2, place * 8 + 5)
   id, user, connection, node = args_id(id), args_names(user, connection, node)
-  args_stored(id, user, connection, node)
+  args_stored(id, user, connection, node, 'id user connection node')
   ttl = args_integer(ttl, 'ttl_ms', 1, ARGS_TTL_MOST)
   local _, listed = entries_argument(entries, 'entries')
   op_id = args_optional_token(op_id, 'op_id')

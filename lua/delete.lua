@@ -108,8 +108,8 @@ args_id(id)
 args_names(user, connection, node)
 local tombstone = args_integer(tombstone_ms, 'tombstone_ms', 1)
 local wanted = args_optional_integer(version_wanted, 'version', 0)
-if new_id ~= '' then args_stored(args_id(new_id), '', '', '') end
-args_name(as_node)
+if new_id ~= '' then args_stored(args_id(new_id, 'new_id'), '', '', '', 'new_id') end
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 
 local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)

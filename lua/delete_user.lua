@@ -35,7 +35,7 @@ local tell, untold = event_teller(events and stream_at - 1, 0)
 if untold then return untold end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
-local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3])
+local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3], 'user')
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end

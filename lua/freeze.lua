@@ -29,8 +29,8 @@ if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom freeze:
 local record_key, migrations_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local task, id = args_token(ARGV[2], 'task'), args_id(ARGV[3])
-local place, new_node = args_name(ARGV[4]), args_name(ARGV[5])
-args_stored(place, new_node, '', '')
+local place, new_node = args_name(ARGV[4], 'place'), args_name(ARGV[5], 'new_node')
+args_stored(place, new_node, '', '', 'place new_node')
 local span, grace = args_integer(ARGV[6], 'freeze_ms', 1), args_integer(ARGV[7], 'grace_ms', 1)
 
 local record, refusal = record_live(record_key, now)

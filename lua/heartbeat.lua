@@ -25,8 +25,8 @@
 if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
 local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local lease, node = args_token(ARGV[2], 'lease_id'), args_required(ARGV[3])
-args_stored(node, '', '', '')
+local lease, node = args_token(ARGV[2], 'lease_id'), args_required(ARGV[3], 'node')
+args_stored(node, '', '', '', 'node')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 

@@ -93,8 +93,8 @@ local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 local new = { kind = RECORD_LIVE, version = args_integer(ARGV[8], 'version', 1), stored_until = 0 }
-new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11])
-args_stored(id, new.user, new.connection, new.node)
+new.user, new.connection, new.node = args_names(ARGV[9], ARGV[10], ARGV[11], 'new_')
+args_stored(id, new.user, new.connection, new.node, 'id new_user new_connection new_node')
 local holder_id = ARGV[12]
 new.status, new.created_at = record_status(ARGV[13]), args_integer(ARGV[14], 'created_at_ms', 0)
 new.last_active, new.expires_at = args_integer(ARGV[15], 'last_active_ms', 0), args_integer(ARGV[16], 'expires_at_ms', 0)
@@ -103,8 +103,8 @@ local operations, replaces = args_op_ids(ARGV[19]), args_optional_integer(ARGV[2
 local grace = args_integer(ARGV[21], 'grace_ms', 1)
 local entries, listed = entries_argument(ARGV[22], 'entries')
 local task, frozen_until = args_optional_token(ARGV[23], 'task'), args_optional_integer(ARGV[24], 'until_ms', 0) or 0
-local place, hand_over = args_name(ARGV[25]), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
-args_stored(place, '', '', '')
+local place, hand_over = args_name(ARGV[25], 'place'), args_choice(ARGV[26], 'hand_over', 'yes', 'no')
+args_stored(place, '', '', '', 'place')
 local limit, evict = args_integer(ARGV[27], 'login_limit', 0, LIMIT_MOST), args_choice(ARGV[28], 'login_policy', 'evict', 'reject')
 local tombstone = args_integer(ARGV[29], 'tombstone_ms', 1)
 local declared = limit_declared(victim_count, 11, 30, stream_at + 2, new_user_key, expiry_key)

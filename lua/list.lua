@@ -32,7 +32,7 @@ end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'
-local owner = args_required(ARGV[3])
+local owner = args_required(ARGV[3], 'owner')
 local from, skip = args_integer(ARGV[4], 'from_ms', 0), args_integer(ARGV[5], 'skip', 0)
 local page = args_integer(ARGV[6], 'page', 1, 500)
 local part = args_choice(ARGV[7], 'changed', 'part', 'refuse')
@@ -56,7 +56,7 @@ for _, id in ipairs(ids) do
     if record.expires_at > now then
       if record.size > bytes and #found > 0 then break end
       bytes = bytes - record.size
-      local raw = record.partial and redis.call('GET', declared[id]) or record.head
+      local raw = record.partial and redis.call('GET', declared[id]) or record.raw
       if record.freeze then raw = record_unless_over(record_decode(raw), now).raw end
       found[#found + 1], found[#found + 2] = id, raw
     end

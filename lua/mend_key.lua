@@ -6,7 +6,7 @@
   KEYS[2]  aside     string  {ns:p}:aside:<name>
   ARGV[1]  now_ms    integer from 0; empty: the server's clock
   ARGV[2]  want      word: tell, mend
-  ARGV[3]  name      text; of the key behind its tag
+  ARGV[3]  name      text of at least 1 byte; of the key behind its tag
   ARGV[4]  type      word: string, zset, stream, any; what it has to be
   ARGV[5]  until_ms  integer from 0; when it is to go if it has no TTL; past: in a moment
   ARGV[6]  found     text; empty: nothing is broken; the SHA-1 of the string that is, in hex digits
@@ -23,7 +23,7 @@ if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom mend_ke
 local target_key, aside_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
 local name = ARGV[3]
-if name == '' then error('cloakroom: a key is empty') end
+if name == '' then error('cloakroom: name is no text of at least 1 byte') end
 local kind_wanted = args_word(ARGV[4], 'type', { string = 'string', zset = 'zset', stream = 'stream', any = 'any' })
 local gone_at, found = args_integer(ARGV[5], 'until_ms', 0), ARGV[6]
 local aside = args_integer(ARGV[7], 'aside_ms', 1)

@@ -23,7 +23,7 @@
 if #KEYS ~= 3 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom mend_node: 3 KEYS and 4 ARGV') end
 local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
-local node, keep = args_required(ARGV[3]), args_integer(ARGV[4], 'keep_ms', 1)
+local node, keep = args_required(ARGV[3], 'node'), args_integer(ARGV[4], 'keep_ms', 1)
 
 local _, deadline, _, foreign = lease_read(lease_key, now)
 if foreign then return { 'corrupt', 'lease' } end

@@ -133,7 +133,7 @@ local lifetime = args_optional_integer(new_lifetime_ms, 'new_lifetime_ms', 0)
 local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
 local grace, most_bytes = args_integer(grace_ms, 'grace_ms', 1), args_integer(entries_bytes, 'entries_bytes', 0, ENTRIES_MOST)
 local most = args_integer(entries_most, 'entries_most', 0)
-args_name(as_node)
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local _, count = entries_argument(changes, 'changes', true, most)
 

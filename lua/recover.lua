@@ -50,8 +50,8 @@ if untold then return untold end
 local nodes_key, lease_key, new_lease_key, expiry_key, node_key, new_node_key, kept_key = unpack(KEYS, 1, 7)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
-local node, new_node = args_required(ARGV[4]), args_required(ARGV[5])
-args_stored(new_node, '', '', '')
+local node, new_node = args_required(ARGV[4], 'node'), args_required(ARGV[5], 'new_node')
+args_stored(new_node, '', '', '', 'new_node')
 local own_lease = ARGV[6] ~= '' and args_token(ARGV[6], 'lease_id') or nil
 local always = args_choice(ARGV[7], 'when', 'always', 'lapsed')
 local reconnect, grace = args_integer(ARGV[8], 'reconnect_ms', 1), args_integer(ARGV[9], 'grace_ms', 1)

@@ -98,7 +98,7 @@ args_names(user, connection, node)
 local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
 local grace = args_integer(grace_ms, 'grace_ms', 1)
 local wanted = args_choice(want, 'want', 'record', 'times')
-args_name(as_node)
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 
 -- The header is enough, whatever the payload's size.
@@ -109,8 +109,8 @@ if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 
 local record
 if raw ~= '' then record = wanted and record_decode(raw) or not wanted and record_decode_numbers(raw) end
 local corrupt = raw ~= '' and not record
--- Where it went, and whether a freeze is over, stands behind the header.
-if record and (record.kind ~= RECORD_LIVE or record.status == RECORD_MIGRATING
+-- Where it went, and whether a freeze is over, stands behind the header. One of another format is written anew as a whole.
+if record and (record.kind ~= RECORD_LIVE or record.status == RECORD_MIGRATING or record.is_stale
   or wanted and record.copies_until > 0) then
   record, corrupt = record_read(record_key, now)
   raw = record and record.raw

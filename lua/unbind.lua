@@ -43,8 +43,8 @@ local record_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
 local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
-local connection, node = args_required(ARGV[5]), args_name(ARGV[6])
-local as_node, lease = args_name(ARGV[7]), args_optional_token(ARGV[8], 'lease_id')
+local connection, node = args_required(ARGV[5], 'connection'), args_name(ARGV[6], 'node')
+local as_node, lease = args_name(ARGV[7], 'as_node'), args_optional_token(ARGV[8], 'lease_id')
 
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, record_moved_to(noted) } end

@@ -86,13 +86,13 @@ local function args_optional_token(text, name)
   if text == '' then return '' end
   return args_token(text, name)
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_required(text)
-  if text == '' then error('cloakroom: a user, connection or node is empty') end
-  return args_name(text)
+local function args_required(text, name)
+  if text == '' then error('cloakroom: ' .. name .. ' is no text of 1 to 256 bytes') end
+  return args_name(text, name)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -141,16 +141,18 @@ end
 local function freeze_lapsed(freeze, now)
   return freeze.direction == 1 and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
 end
-local function record_known(raw)
+local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
-    and status >= 1 and status <= 3
+  local is_ours = #raw >= 102 and format == 2 and kind >= 1
+    and kind <= 4 and status >= 1 and status <= 3
+  return is_ours and raw or nil
 end
 local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
-local function record_fields(raw)
-  if not record_known(raw) then return nil end
+local function record_fields(stored)
+  local raw = record_current(stored)
+  if not raw then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
     second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
@@ -163,15 +165,15 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
-    copies_until = 0, speaks_until = stored_until,
+    copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
   }
   if status == 3 and not freeze_split(record) then return nil end
   return record
 end
 local function record_decode_head(raw)
   local record = record_fields(raw)
-  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
-  record.partial, record.head = record.size ~= #raw, raw
+  if not record or (record.kind ~= 1 and record.size ~= #record.raw) then return nil end
+  record.partial = record.size ~= #record.raw
   return record
 end
 local function record_encode(record)
@@ -327,7 +329,7 @@ local tell, untold = event_teller(events and stream_at - 1, 0)
 if untold then return untold end
 local expiry_key, user_key = unpack(KEYS, 1, 2)
 local now = clock_now(ARGV[1])
-local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3])
+local op_id, user = args_optional_token(ARGV[2], 'op_id'), args_required(ARGV[3], 'user')
 local tombstone = args_integer(ARGV[4], 'tombstone_ms', 1)
 if index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 if index_foreign(user_key) then return { 'corrupt', 'user' } end

@@ -27,17 +27,21 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_stored(one, two, three, four)
+local function args_stored(one, two, three, four, names)
   if args_are_utf8(one, two, three, four) then return end
-  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+  local texts, at = { one, two, three, four }, 0
+  for name in names:gmatch('%S+') do
+    at = at + 1
+    if not args_is_utf8(texts[at]) then error('cloakroom: ' .. name .. ' is no UTF-8') end
+  end
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_required(text)
-  if text == '' then error('cloakroom: a user, connection or node is empty') end
-  return args_name(text)
+local function args_required(text, name)
+  if text == '' then error('cloakroom: ' .. name .. ' is no text of 1 to 256 bytes') end
+  return args_name(text, name)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -70,8 +74,8 @@ end
 if #KEYS ~= 3 or #ARGV ~= 6 then return redis.error_reply('ERR cloakroom heartbeat: 3 KEYS and 6 ARGV') end
 local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now = clock_now(ARGV[1])
-local lease, node = args_token(ARGV[2], 'lease_id'), args_required(ARGV[3])
-args_stored(node, '', '', '')
+local lease, node = args_token(ARGV[2], 'lease_id'), args_required(ARGV[3], 'node')
+args_stored(node, '', '', '', 'node')
 local length, keep = args_integer(ARGV[4], 'lease_ms', 1), args_integer(ARGV[5], 'keep_ms', 1)
 local want = args_word(ARGV[6], 'want', { register = 'register', renew = 'renew', release = 'release' })
 local holder, deadline, held, foreign = lease_read(lease_key, now)

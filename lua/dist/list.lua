@@ -11,13 +11,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_required(text)
-  if text == '' then error('cloakroom: a user, connection or node is empty') end
-  return args_name(text)
+local function args_required(text, name)
+  if text == '' then error('cloakroom: ' .. name .. ' is no text of 1 to 256 bytes') end
+  return args_name(text, name)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -66,16 +66,18 @@ end
 local function freeze_lapsed(freeze, now)
   return freeze.direction == 1 and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
 end
-local function record_known(raw)
+local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
-    and status >= 1 and status <= 3
+  local is_ours = #raw >= 102 and format == 2 and kind >= 1
+    and kind <= 4 and status >= 1 and status <= 3
+  return is_ours and raw or nil
 end
 local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
-local function record_fields(raw)
-  if not record_known(raw) then return nil end
+local function record_fields(stored)
+  local raw = record_current(stored)
+  if not raw then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
     second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
@@ -88,21 +90,20 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
-    copies_until = 0, speaks_until = stored_until,
+    copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
   }
   if status == 3 and not freeze_split(record) then return nil end
   return record
 end
 local function record_decode(raw)
   local record = record_fields(raw)
-  if not record or record.size ~= #raw then return nil end
-  record.raw = raw
+  if not record or record.size ~= #record.raw then return nil end
   return record
 end
 local function record_decode_head(raw)
   local record = record_fields(raw)
-  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
-  record.partial, record.head = record.size ~= #raw, raw
+  if not record or (record.kind ~= 1 and record.size ~= #record.raw) then return nil end
+  record.partial = record.size ~= #record.raw
   return record
 end
 local function record_encode(record)
@@ -143,7 +144,7 @@ end
 local owner_key = KEYS[1]
 local now = clock_now(ARGV[1])
 local kind = args_choice(ARGV[2], 'kind', 'user', 'node') and 'user' or 'node'
-local owner = args_required(ARGV[3])
+local owner = args_required(ARGV[3], 'owner')
 local from, skip = args_integer(ARGV[4], 'from_ms', 0), args_integer(ARGV[5], 'skip', 0)
 local page = args_integer(ARGV[6], 'page', 1, 500)
 local part = args_choice(ARGV[7], 'changed', 'part', 'refuse')
@@ -163,7 +164,7 @@ for _, id in ipairs(ids) do
     if record.expires_at > now then
       if record.size > bytes and #found > 0 then break end
       bytes = bytes - record.size
-      local raw = record.partial and redis.call('GET', declared[id]) or record.head
+      local raw = record.partial and redis.call('GET', declared[id]) or record.raw
       if record.freeze then raw = record_unless_over(record_decode(raw), now).raw end
       found[#found + 1], found[#found + 2] = id, raw
     end

@@ -31,7 +31,7 @@ if #KEYS ~= 2 or #ARGV ~= 7 then return redis.error_reply('ERR cloakroom mend_ke
 local target_key, aside_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
 local name = ARGV[3]
-if name == '' then error('cloakroom: a key is empty') end
+if name == '' then error('cloakroom: name is no text of at least 1 byte') end
 local kind_wanted = args_word(ARGV[4], 'type', { string = 'string', zset = 'zset', stream = 'stream', any = 'any' })
 local gone_at, found = args_integer(ARGV[5], 'until_ms', 0), ARGV[6]
 local aside = args_integer(ARGV[7], 'aside_ms', 1)

@@ -11,13 +11,13 @@ local function args_choice(text, name, yes, no)
   if text ~= yes and text ~= no then error('cloakroom: ' .. name .. ' is no word of the contract') end
   return text == yes
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_required(text)
-  if text == '' then error('cloakroom: a user, connection or node is empty') end
-  return args_name(text)
+local function args_required(text, name)
+  if text == '' then error('cloakroom: ' .. name .. ' is no text of 1 to 256 bytes') end
+  return args_name(text, name)
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -60,7 +60,7 @@ end
 if #KEYS ~= 3 or #ARGV ~= 4 then return redis.error_reply('ERR cloakroom mend_node: 3 KEYS and 4 ARGV') end
 local nodes_key, lease_key, kept_key = unpack(KEYS)
 local now, mend = clock_now(ARGV[1]), args_choice(ARGV[2], 'want', 'mend', 'tell')
-local node, keep = args_required(ARGV[3]), args_integer(ARGV[4], 'keep_ms', 1)
+local node, keep = args_required(ARGV[3], 'node'), args_integer(ARGV[4], 'keep_ms', 1)
 local _, deadline, _, foreign = lease_read(lease_key, now)
 if foreign then return { 'corrupt', 'lease' } end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end

@@ -133,16 +133,18 @@ local function freeze_waits(record, now)
   end
   return record.copies_until > now
 end
-local function record_known(raw)
+local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
-    and status >= 1 and status <= 3
+  local is_ours = #raw >= 102 and format == 2 and kind >= 1
+    and kind <= 4 and status >= 1 and status <= 3
+  return is_ours and raw or nil
 end
 local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
-local function record_fields(raw)
-  if not record_known(raw) then return nil end
+local function record_fields(stored)
+  local raw = record_current(stored)
+  if not raw then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
     second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
@@ -155,15 +157,15 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
-    copies_until = 0, speaks_until = stored_until,
+    copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
   }
   if status == 3 and not freeze_split(record) then return nil end
   return record
 end
 local function record_decode_head(raw)
   local record = record_fields(raw)
-  if not record or (record.kind ~= 1 and record.size ~= #raw) then return nil end
-  record.partial, record.head = record.size ~= #raw, raw
+  if not record or (record.kind ~= 1 and record.size ~= #record.raw) then return nil end
+  record.partial = record.size ~= #record.raw
   return record
 end
 local function record_encode(record)

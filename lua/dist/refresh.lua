@@ -79,16 +79,22 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_names(user, connection, node)
-  return args_name(user), args_name(connection), args_name(node)
+local function args_names(user, connection, node, prefix)
+  if #user > 256 or #connection > 256 or #node > 256 then
+    prefix = prefix or ''
+    args_name(user, prefix .. 'user')
+    args_name(connection, prefix .. 'connection')
+    args_name(node, prefix .. 'node')
+  end
+  return user, connection, node
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -137,27 +143,30 @@ end
 local function freeze_lapsed(freeze, now)
   return freeze.direction == 1 and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
 end
-local function record_known(raw)
+local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
-    and status >= 1 and status <= 3
+  local is_ours = #raw >= 102 and format == 2 and kind >= 1
+    and kind <= 4 and status >= 1 and status <= 3
+  return is_ours and raw or nil
 end
 local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
 local function record_decode_numbers(raw)
-  if not record_known(raw) then return nil end
-  local _, kind, status = raw:byte(1, 3)
+  local current = record_current(raw)
+  if not current then return nil end
+  local _, kind, status = current:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
-    struct.unpack('>I6I6I5I6I6I6I6', raw, 61 + 1)
+    struct.unpack('>I6I6I5I6I6I6I6', current, 61 + 1)
   if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
-    expires_at = expires_at, stored_until = stored_until,
+    expires_at = expires_at, stored_until = stored_until, is_stale = current ~= raw,
   }
 end
-local function record_fields(raw)
-  if not record_known(raw) then return nil end
+local function record_fields(stored)
+  local raw = record_current(stored)
+  if not raw then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
     second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
@@ -170,15 +179,14 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
-    copies_until = 0, speaks_until = stored_until,
+    copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
   }
   if status == 3 and not freeze_split(record) then return nil end
   return record
 end
 local function record_decode(raw)
   local record = record_fields(raw)
-  if not record or record.size ~= #raw then return nil end
-  record.raw = raw
+  if not record or record.size ~= #record.raw then return nil end
   return record
 end
 local function record_read_routing(record, key)
@@ -309,7 +317,7 @@ args_names(user, connection, node)
 local threshold, touch = args_integer(threshold, 'threshold', 1, 1000), args_integer(touch_ms, 'touch_ms', 0)
 local grace = args_integer(grace_ms, 'grace_ms', 1)
 local wanted = args_choice(want, 'want', 'record', 'times')
-args_name(as_node)
+args_name(as_node, 'as_node')
 args_optional_token(lease_id, 'lease_id')
 local raw = typed_call('GETRANGE', record_key, '0', wanted and '-1' or '101')
 if type(raw) == 'table' then return { 'corrupt', 'record' } end
@@ -317,7 +325,7 @@ if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 
 local record
 if raw ~= '' then record = wanted and record_decode(raw) or not wanted and record_decode_numbers(raw) end
 local corrupt = raw ~= '' and not record
-if record and (record.kind ~= 1 or record.status == 3
+if record and (record.kind ~= 1 or record.status == 3 or record.is_stale
   or wanted and record.copies_until > 0) then
   record, corrupt = record_read(record_key, now)
   raw = record and record.raw

@@ -108,20 +108,30 @@ local function args_are_utf8(one, two, three, four)
   return not (one .. two .. three .. four):find('[\128-\255]')
     or (args_is_utf8(one) and args_is_utf8(two) and args_is_utf8(three) and args_is_utf8(four))
 end
-local function args_stored(one, two, three, four)
+local function args_stored(one, two, three, four, names)
   if args_are_utf8(one, two, three, four) then return end
-  error('cloakroom: an id, user, connection, node or place is no UTF-8')
+  local texts, at = { one, two, three, four }, 0
+  for name in names:gmatch('%S+') do
+    at = at + 1
+    if not args_is_utf8(texts[at]) then error('cloakroom: ' .. name .. ' is no UTF-8') end
+  end
 end
-local function args_id(text)
-  if #text < 1 or #text > 128 then error('cloakroom: an id is not 1 to 128 bytes') end
+local function args_id(text, name)
+  if #text < 1 or #text > 128 then error('cloakroom: ' .. (name or 'id') .. ' is no text of 1 to 128 bytes') end
   return text
 end
-local function args_name(text)
-  if #text > 256 then error('cloakroom: a user, connection or node is longer than 256 bytes') end
+local function args_name(text, name)
+  if #text > 256 then error('cloakroom: ' .. name .. ' is no text of up to 256 bytes') end
   return text
 end
-local function args_names(user, connection, node)
-  return args_name(user), args_name(connection), args_name(node)
+local function args_names(user, connection, node, prefix)
+  if #user > 256 or #connection > 256 or #node > 256 then
+    prefix = prefix or ''
+    args_name(user, prefix .. 'user')
+    args_name(connection, prefix .. 'connection')
+    args_name(node, prefix .. 'node')
+  end
+  return user, connection, node
 end
 local function clock_now(override)
   if override ~= '' then return args_integer(override, 'now_ms', 0) end
@@ -173,16 +183,18 @@ end
 local function record_status(word)
   return args_choice(word, 'status', 'active', 'suspended') and 1 or 2
 end
-local function record_known(raw)
+local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= 102 and format == 2 and kind >= 1 and kind <= 4
-    and status >= 1 and status <= 3
+  local is_ours = #raw >= 102 and format == 2 and kind >= 1
+    and kind <= 4 and status >= 1 and status <= 3
+  return is_ours and raw or nil
 end
 local function record_outlives(kind, expires_at, stored_until)
   return kind ~= 1 or stored_until >= expires_at
 end
-local function record_fields(raw)
-  if not record_known(raw) then return nil end
+local function record_fields(stored)
+  local raw = record_current(stored)
+  if not raw then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
     second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack('>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6', raw)
   local user_end = 102 + user_size
@@ -195,15 +207,14 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(102 + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
-    copies_until = 0, speaks_until = stored_until,
+    copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
   }
   if status == 3 and not freeze_split(record) then return nil end
   return record
 end
 local function record_decode(raw)
   local record = record_fields(raw)
-  if not record or record.size ~= #raw then return nil end
-  record.raw = raw
+  if not record or record.size ~= #record.raw then return nil end
   return record
 end
 local function record_encode(record)
@@ -448,13 +459,13 @@ local op_id, bound = args_operation(ARGV[2], ARGV[3])
 local id = args_id(ARGV[4])
 local user, connection, node = args_names(ARGV[5], ARGV[6], ARGV[7])
 local version = args_integer(ARGV[8], 'version', 1)
-local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11])
-args_stored(new_user, new_connection, new_node, '')
+local new_user, new_connection, new_node = args_names(ARGV[9], ARGV[10], ARGV[11], 'new_')
+args_stored(new_user, new_connection, new_node, '', 'new_user new_connection new_node')
 local holder_id = ARGV[12]
 local status = record_status(ARGV[13])
 local ttl, threshold = args_integer(ARGV[14], 'ttl_ms', 1, 315360000000), args_integer(ARGV[15], 'threshold', 1, 1000)
 local touch, grace = args_integer(ARGV[16], 'touch_ms', 0), args_integer(ARGV[17], 'grace_ms', 1)
-local as_node, lease = args_name(ARGV[18]), args_optional_token(ARGV[19], 'lease_id')
+local as_node, lease = args_name(ARGV[18], 'as_node'), args_optional_token(ARGV[19], 'lease_id')
 local entries, listed = entries_argument(ARGV[20], 'entries')
 local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
 if first then return { 'ok', first, noted.last_active, noted.expires_at, record_moved_to(noted) } end

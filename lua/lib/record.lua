@@ -35,11 +35,14 @@ local function record_status(word)
   return args_choice(word, 'status', 'active', 'suspended') and RECORD_ACTIVE or RECORD_SUSPENDED
 end
 
--- Whether this is a header of ours, by its first three bytes.
-local function record_known(raw)
+-- A record, or its beginning, in the format that is written; nil: none of ours, by its first three bytes. Only this knows
+-- of other formats. A release that reads another one has its header as RECORD_<format>_HEADER, and makes such a record
+-- into one of its own here; whatever writes the session next stores that.
+local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
-  return #raw >= RECORD_HEADER_SIZE and format == RECORD_FORMAT and kind >= RECORD_LIVE and kind <= RECORD_DEPARTED
-    and status >= RECORD_ACTIVE and status <= RECORD_MIGRATING
+  local is_ours = #raw >= RECORD_HEADER_SIZE and format == RECORD_FORMAT and kind >= RECORD_LIVE
+    and kind <= RECORD_DEPARTED and status >= RECORD_ACTIVE and status <= RECORD_MIGRATING
+  return is_ours and raw or nil
 end
 
 -- A session's record is kept at least until the session expires: what writes it again passes the rest to SET.
@@ -49,20 +52,23 @@ end
 
 -- What a refresh needs, which does not read the rest. Nil: not a header of ours.
 local function record_decode_numbers(raw)
-  if not record_known(raw) then return nil end
-  local _, kind, status = raw:byte(1, 3)
+  local current = record_current(raw)
+  if not current then return nil end
+  local _, kind, status = current:byte(1, 3)
   local version, _, ttl, deadline, last_active, expires_at, stored_until =
-    struct.unpack(RECORD_NUMBERS, raw, RECORD_NUMBERS_OFFSET + 1)
+    struct.unpack(RECORD_NUMBERS, current, RECORD_NUMBERS_OFFSET + 1)
   if not record_outlives(kind, expires_at, stored_until) then return nil end
   return {
     kind = kind, status = status, version = version, ttl = ttl, deadline = deadline, last_active = last_active,
-    expires_at = expires_at, stored_until = stored_until,
+    expires_at = expires_at, stored_until = stored_until, is_stale = current ~= raw,
   }
 end
 
--- The fields of a record, with what was read of its body; and how long it is as a whole. Nil: none of ours.
-local function record_fields(raw)
-  if not record_known(raw) then return nil end
+-- The fields of a record, with what was read of its body; and how long it is as a whole. Nil: none of ours. `raw` is what
+-- they were read from, in the format that is written; `is_stale`: what is stored is another, so no write may keep a part.
+local function record_fields(stored)
+  local raw = record_current(stored)
+  if not raw then return nil end
   local format, kind, status, user_size, connection_size, node_size, compacted, body_size, listed, op_ids, changed_at, gap,
     second_gap, third_gap, version, created_at, ttl, deadline, last_active, expires_at, stored_until = struct.unpack(RECORD_HEADER, raw)
   local user_end = RECORD_HEADER_SIZE + user_size
@@ -75,7 +81,7 @@ local function record_fields(raw)
     last_active = last_active, expires_at = expires_at, stored_until = stored_until,
     user = raw:sub(RECORD_HEADER_SIZE + 1, user_end), connection = raw:sub(user_end + 1, connection_end),
     node = raw:sub(connection_end + 1, node_end), body = raw:sub(node_end + 1), size = node_end + body_size,
-    copies_until = 0, speaks_until = stored_until,
+    copies_until = 0, speaks_until = stored_until, raw = raw, is_stale = raw ~= stored,
   }
   if status == RECORD_MIGRATING and not freeze_split(record) then return nil end
   return record
@@ -88,8 +94,7 @@ end
 -- task and a place. Copies of it that were made under an earlier freeze may wait elsewhere until `copies_until`; 0: none.
 local function record_decode(raw)
   local record = record_fields(raw)
-  if not record or record.size ~= #raw then return nil end
-  record.raw = raw
+  if not record or record.size ~= #record.raw then return nil end
   return record
 end
 
@@ -97,8 +102,8 @@ end
 -- whole, or not all of them were read. Whoever removes a session does not need them.
 local function record_decode_head(raw)
   local record = record_fields(raw)
-  if not record or (record.kind ~= RECORD_LIVE and record.size ~= #raw) then return nil end
-  record.partial, record.head = record.size ~= #raw, raw
+  if not record or (record.kind ~= RECORD_LIVE and record.size ~= #record.raw) then return nil end
+  record.partial = record.size ~= #record.raw
   return record
 end
 

@@ -56,7 +56,7 @@ pub enum Refusal {
     },
     /// The node that makes the call does not hold its lease, or not the session: it must not write to it any more.
     Fenced,
-    /// Clients of a later contract of the scripts work in this namespace: a store of this one does not start.
+    /// Clients work in this namespace by a contract of the scripts that this store does not go with: it does not start.
     Contract {
         /// The contract that is noted in the namespace.
         found: u64,

@@ -243,7 +243,7 @@ impl RedisStoreBuilder {
     /// [`Error::Invalid`] names what is wrong in the configuration; [`Error::NotExecuted`] when the server cannot be
     /// reached in time, or does not take the user; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's
     /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
-    /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of a later contract work in the namespace,
+    /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of another contract work in the namespace,
     /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions,
     /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids,
     /// [`Refusal::Events`](crate::Refusal::Events) when its other clients tell events and this one does not, or the other way

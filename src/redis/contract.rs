@@ -15,11 +15,12 @@ use crate::redis::transport::server_error::server_code;
 use crate::stored::keys::Keys;
 use crate::stored::partitions::{Partition, Partitions};
 
-/// The contract of these scripts, as `lua/bundle.json` has it.
-///
-/// It is the first. A later one says in the changelog what it does where it finds a lower number: raise it, if what the
-/// older clients stored is still read, which keeps those from starting again, or refuse to start.
+/// The contract of these scripts, as `lua/bundle.json` has it. It is the first: where one before it is noted that is
+/// accepted, a later one raises the note when it starts, as the clients in other languages do.
 const CONTRACT: u64 = 1;
+
+/// The contracts that may be noted in a namespace in which a store starts.
+const ACCEPTS: [u64; 1] = [CONTRACT];
 
 /// How long the note stays after a client's start: as long as a session may live unused.
 const KEPT: Duration = LONGEST_DURATION;
@@ -73,8 +74,8 @@ pub(crate) fn number(noted: &Value) -> Option<u64> {
     std::str::from_utf8(bytes).ok()?.split(' ').next()?.parse().ok()
 }
 
-/// Refuses to work where a later one is noted, another number of partitions or scheme of ids, or otherwise whether there are
-/// events.
+/// Refuses to work where one is noted that is not accepted, another number of partitions or scheme of ids, or otherwise
+/// whether there are events.
 pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
     match noted {
         Ok(Value::Nil) => Ok(()),
@@ -189,7 +190,10 @@ fn check(noted: &[u8], partitions: &Partitions) -> Result<()> {
     let mut words = text.split(' ');
     let (contract, found) = (words.next().unwrap_or_default(), words.next().unwrap_or("1"));
     let contract: u64 = contract.parse().map_err(|_| corrupt())?;
-    if contract > CONTRACT {
+    if contract == 0 {
+        return Err(corrupt());
+    }
+    if !ACCEPTS.contains(&contract) {
         return Err(Error::Refused(Refusal::Contract { found: contract, known: CONTRACT }));
     }
     let found: u16 = found.parse().map_err(|_| corrupt())?;
@@ -199,7 +203,7 @@ fn check(noted: &[u8], partitions: &Partitions) -> Result<()> {
         next = words.next();
     }
     let events: u32 = next.map_or(Ok(0), str::parse).map_err(|_| corrupt())?;
-    if contract != CONTRACT || words.next().is_some() {
+    if words.next().is_some() {
         return Err(corrupt());
     }
     let (count, scheme, wanted) =

@@ -1,5 +1,6 @@
 //! The scripts' headers, held against their bodies, against each other and against what the crate sends.
 
+mod bounds;
 mod broken_calls;
 mod by_hand;
 pub(crate) mod calls;

@@ -1,4 +1,4 @@
-//! One namespace, worked in by this crate and by the Python and Node clients at once. `clients/interop` installs what
+//! One namespace, worked in by this crate and by the Python, Node and Go clients at once. `clients/interop` installs what
 //! the clients need, and runs it.
 
 mod events;
@@ -35,9 +35,17 @@ struct Client {
 }
 
 impl Client {
-    fn all() -> [Self; 2] {
-        let clients = root().join("clients");
-        ["python", "node"].map(|name| Self { name, worker: clients.join(name).join("tests/worker") })
+    fn all() -> [Self; 3] {
+        ["python", "node", "go"].map(Self::of)
+    }
+
+    /// Those that follow the slots of a cluster and read events.
+    fn complete() -> [Self; 2] {
+        ["python", "node"].map(Self::of)
+    }
+
+    fn of(name: &'static str) -> Self {
+        Self { name, worker: root().join("clients").join(name).join("tests/worker") }
     }
 
     /// Runs its worker, and returns the lines that it prints.
@@ -149,63 +157,65 @@ async fn live(context: &Context) -> Vec<SessionId> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the Python and Node clients: clients/interop runs it"]
-async fn three_languages_work_in_one_namespace_and_read_the_same() {
+#[ignore = "needs the clients in other languages: clients/interop runs it"]
+async fn all_languages_work_in_one_namespace_and_read_the_same() {
     work_in(Context::own(&[]).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the Python and Node clients: clients/interop runs it"]
-async fn three_languages_work_in_the_partitions_of_one_namespace_and_read_the_same() {
+#[ignore = "needs the clients in other languages: clients/interop runs it"]
+async fn all_languages_work_in_the_partitions_of_one_namespace_and_read_the_same() {
     work_in(Context::own(&[]).await.spread()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs the Python and Node clients: clients/interop runs it"]
-async fn three_languages_work_on_a_cluster_and_read_the_same() {
+#[ignore = "needs the clients in other languages: clients/interop runs it"]
+async fn the_languages_that_know_clusters_work_on_one_and_read_the_same() {
     let cluster = Cluster::start().await;
     let (url, namespace) = (cluster.url(), "interop");
     let store = build(RedisStore::builder(&*url).namespace(namespace).partitions(16)).await;
-    work_together(&store, &url, namespace).await;
+    work_together(&store, &Client::complete(), &url, namespace).await;
     let mut ids = Vec::new();
     for user in USERS {
         let page = store.list(&Selector::user(user), &PageRequest::first(500)).await.unwrap();
         ids.extend(page.sessions.iter().map(|session| session.id().clone()));
     }
     assert!(!ids.is_empty());
-    read_the_same(&store, &url, namespace, &ids).await;
+    read_the_same(&store, &Client::complete(), &url, namespace, &ids).await;
 }
 
 async fn work_in(context: Context) {
     let store = context.store(Rules::new()).await;
     let (url, namespace) = (context.server().url(), &*context.namespace);
-    work_together(&store, url, namespace).await;
+    work_together(&store, &Client::all(), url, namespace).await;
     context.check().await;
     rich(&store).await;
     let ids = live(&context).await;
     assert!(!ids.is_empty());
-    read_the_same(&store, url, namespace, &ids).await;
+    read_the_same(&store, &Client::all(), url, namespace, &ids).await;
 }
 
 /// The other languages read in the namespace how many partitions it has.
 #[expect(clippy::print_stdout, reason = "how much they worked is for whoever runs it")]
-async fn work_together(store: &Store, url: &str, namespace: &str) {
-    let clients = Client::all();
+async fn work_together(store: &Store, clients: &[Client], url: &str, namespace: &str) {
     let seconds = SECONDS.to_string();
-    let arguments = |seed| [url, namespace, seed, &seconds];
-    let (counts, python, node) = tokio::join!(
+    let others = clients.iter().zip(11..).map(|(client, seed)| {
+        let seconds = &seconds;
+        async move { client.run([url, namespace, &seed.to_string(), seconds], String::new()).await }
+    });
+    let (counts, told) = tokio::join!(
         futures::future::join_all((0..4).map(|seed| tokio::spawn(work(store.clone(), seed)))),
-        clients[0].run(arguments("11"), String::new()),
-        clients[1].run(arguments("12"), String::new()),
+        futures::future::join_all(others),
     );
     let counts: Vec<u64> = counts.into_iter().map(Result::unwrap).collect();
-    println!("operations: rust {counts:?}, python {python:?}, node {node:?}");
-    for told in [&python, &node] {
-        assert!(told[0]["operations"].as_u64().unwrap() > 100, "{told:?}");
+    println!("operations: rust {counts:?}");
+    for (client, told) in clients.iter().zip(&told) {
+        println!("{}: {}", client.name, told[0]);
+        assert!(told[0]["operations"].as_u64().unwrap() > 100, "{}: {told:?}", client.name);
     }
 }
 
-async fn read_the_same(store: &Store, url: &str, namespace: &str, ids: &[SessionId]) {
+async fn read_the_same(store: &Store, clients: &[Client], url: &str, namespace: &str, ids: &[SessionId]) {
     let (mut input, mut expected) = (String::new(), Vec::new());
     for id in ids {
         let session = store.get(id).await.unwrap();
@@ -216,7 +226,7 @@ async fn read_the_same(store: &Store, url: &str, namespace: &str, ids: &[Session
         }
     }
     assert!(expected.iter().any(Value::is_object));
-    for client in &Client::all() {
+    for client in clients {
         let read = client.run(["read", url, namespace], input.clone()).await;
         let read: Vec<Value> = read.into_iter().map(with_empty_for_none).collect();
         assert_eq!(read, expected, "{}", client.name);

@@ -3,6 +3,7 @@
  * declared. Ids and names are as the server has them, and need be no texts, until they are told.
  */
 
+import { Removed } from "./answers.js";
 import { CorruptError } from "./errors.js";
 import { isTold } from "./layout.js";
 import { decodeRecord, HEAD_BYTES, headOf } from "./record.js";
@@ -58,7 +59,7 @@ export async function reap(operation, ids) {
 
 /** Removes sessions of a user, live or expired. */
 export async function remove(operation, session, user) {
-  const values = { user, tombstone_ms: operation.rules.tombstone, session };
+  const values = { user, tombstone_ms: operation.rules.tombstoneMs, session };
   const outcome = await handle(operation, "delete_user", values);
   const removed = removedOf(session, outcome.removed);
   return { ...outcome, removed, unreadable: outcome.removed.length - removed.length };
@@ -80,7 +81,8 @@ export function removedOf(found, ids) {
   return ids.filter(isTold).map((id) => {
     const candidate = found.find((one) => one.id === id);
     if (!candidate) throw new CorruptError("reply that names another session");
-    return { id, connection: toldName(candidate.connection), node: toldName(candidate.node) };
+    const { user, connection, node } = candidate;
+    return new Removed({ id, user: toldName(user), connection: toldName(connection), node: toldName(node) });
   });
 }
 

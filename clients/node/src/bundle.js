@@ -1,7 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
-
-/** A package has the bundle beside its sources; the repository has it in its directory `lua`. */
-const PLACES = ["../bundle.json", "../../../lua/bundle.json"].map((place) => new URL(place, import.meta.url));
+import { readFileSync } from "node:fs";
 
 /** The scripts and all that their headers say: `lua/bundle.json`, which `lua/README.md` describes. */
-export const bundle = JSON.parse(readFileSync(PLACES.find(existsSync) ?? PLACES[0], "utf8"));
+export const bundle = JSON.parse(readFileSync(new URL("../bundle.json", import.meta.url), "utf8"));

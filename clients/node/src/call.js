@@ -41,7 +41,7 @@ export function commandOf(stem, tag, values) {
     ...members.flatMap((member) => group.arguments.map((parameter) => encode(parameter, valueOf(parameter, member)))),
   ];
   if (events && values.events) {
-    const stream = (of) => (pattern) => declaredKey(pattern, tag, of, bundle.unnamed_events);
+    const stream = (of) => ({ pattern }) => declaredKey(pattern, tag, of, bundle.unnamed_events);
     allKeys.push(...events.keys.map(stream(names)));
     allKeys.push(...members.flatMap((member) => (events.of_member ?? []).map(stream(member))));
     allArguments.push(String(values.events));

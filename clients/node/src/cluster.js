@@ -7,9 +7,10 @@
 import { setTimeout } from "node:timers/promises";
 import { Epochs } from "./epochs.js";
 import { NotExecutedError } from "./errors.js";
-import { codeOf, Lost } from "./link.js";
+import { Lost } from "./link.js";
 import { SLOTS, slotOf } from "./partitions.js";
 import { ServerClock } from "./server-clock.js";
+import { codeOf } from "./server-errors.js";
 import { epochOf, isKeyless, ownersOf, redirectOf } from "./slots.js";
 
 /** How long the map is taken for true. */

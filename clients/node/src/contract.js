@@ -1,15 +1,16 @@
 import { bundle } from "./bundle.js";
 import { keyOf } from "./call.js";
 import { ContractError, CorruptError, ForbiddenError, IdSchemeError, NotExecutedError, PartitionsError } from "./errors.js";
-import { codeOf, Lost } from "./link.js";
+import { Lost } from "./link.js";
 import { LOADS } from "./operation.js";
 import { firstTag, MOST, Partitions } from "./partitions.js";
 import { LONGEST } from "./rules.js";
+import { codeOf } from "./server-errors.js";
 
 /**
- * Notes the contract of the scripts in each partition where none is noted, with the number of those where it is not 1, and
- * returns the partitions that there are, and how many events they keep. Refuses to work where a later one is noted, another
- * number than is wanted, or another scheme of ids. Of two clients that start at once, one writes and both read what it wrote.
+ * Notes the contract of the scripts in each partition where none is noted, or one before it that goes with it, with the number
+ * of those where it is not 1, and returns the partitions that there are, and how many events they keep. Refuses to work where
+ * one is noted that it does not go with, another number than is wanted, or another scheme of ids. Of two clients that start at once, one writes and both read what it wrote.
  * A server that takes no writes gets no note, and still serves reads and logouts.
  */
 export async function agree(servers, namespace, wanted, idScheme, until) {
@@ -51,24 +52,28 @@ async function noteIn(servers, tag, { wanted, idScheme, events }, until) {
   if (codeOf(noted) === "WRONGTYPE") throw new CorruptError("contract");
   if (codeOf(noted)) throw new NotExecutedError("server", noted);
   if (noted === null) return [count, events];
-  const { found, scheme, kept } = read(noted);
+  const { contract, rest, found, scheme, kept } = read(noted);
   if (wanted !== undefined && found !== wanted) throw new PartitionsError(found, wanted);
   if (scheme !== idScheme) throw new IdSchemeError(scheme, idScheme);
-  await link.send([["PEXPIRE", key, String(LONGEST)]], until);
+  // Once it is raised no client starts that does not know this one. The rest of the note stays. Whoever starts at the same
+  // time writes the same, for one release at a time is the next.
+  const renewed = ["PEXPIRE", key, String(LONGEST)];
+  const raised = ["SET", key, bundle.contract + rest, "XX", "PX", String(LONGEST)];
+  await link.send([contract < bundle.contract ? raised : renewed], until);
   return [found, kept];
 }
 
-/** How many partitions are noted, how ids are made and how many events are kept, under the contract that is known. */
+/** The contract that is noted, and what is behind it: how many partitions, how ids are made, how many events are kept. */
 function read(bytes) {
   const text = bytes.toString("latin1");
-  // What a later contract writes behind its number nobody knows here.
+  // What another contract writes behind its number nobody knows here.
   const number = Number(/^\d+(?= |$)/.exec(text)?.[0] ?? 0);
-  if (number > bundle.contract) throw new ContractError(number, bundle.contract);
-  const words = /^(\d+)(?: (\d+)(?: (uuid|token))?(?: (\d+))?)?$/.exec(text) ?? [];
-  const [, contract, count = "1", scheme = "uuid", events = "0"] = words;
+  if (number > 0 && !bundle.accepts.includes(number)) throw new ContractError(number, Math.max(...bundle.accepts));
+  const words = /^(\d+)((?: (\d+)(?: (uuid|token))?(?: (\d+))?)?)$/.exec(text) ?? [];
+  const [, contract = "0", rest, count = "1", scheme = "uuid", events = "0"] = words;
   const found = Number(count);
-  if (Number(contract) !== bundle.contract || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
-  return { found, scheme, kept: Number(events) };
+  if (Number(contract) === 0 || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
+  return { contract: number, rest, found, scheme, kept: Number(events) };
 }
 
 /** What makes one. */

@@ -9,8 +9,8 @@ import { isTold } from "./layout.js";
 const ROUNDS = 128;
 
 /**
- * Runs a script until it has all that it needs. Returns its `reply`, the `id` that it acted on, the sessions `evicted`
- * for the limit, those `reaped` because they had expired and were in the way, and whether the call had happened already, so
+ * Runs a script until it has all that it needs. Returns its `reply`, the `id` that it acted on, the `values` that it was
+ * sent last, the sessions `evicted` for the limit, those `reaped` because they had expired and were in the way, and whether the call had happened already, so
  * that what its reply tells of before is what was declared: `isAgain`.
  */
 export async function settle(operation, stem, given) {
@@ -45,7 +45,7 @@ export async function settle(operation, stem, given) {
       const evicted = [...declared.removed, ...removedOf(values[group?.name] ?? [], ids)];
       // By now it may have another id, if it was rotated since the call changed it.
       const id = answer.word === "ok" && answer.new_id ? answer.new_id : values.id;
-      return { reply: answer, id, evicted, reaped: declared.reaped, isAgain };
+      return { reply: answer, id, values, evicted, reaped: declared.reaped, isAgain };
     }
   }
   operation.checkSure();

@@ -1,8 +1,8 @@
 /** What all calls of a store share, in one partition. */
 export class Engine {
   /** `streams` are the events that are read, until the store is closed. */
-  constructor({ servers, partitions, partition = 0, rules, deadline, clock, streams = new Set() }) {
-    Object.assign(this, { servers, partitions, partition, rules, deadline, clock, streams });
+  constructor({ servers, partitions, partition = 0, rules, deadlineMs, clock, streams = new Set() }) {
+    Object.assign(this, { servers, partitions, partition, rules, deadlineMs, clock, streams });
   }
 
   /** What sends its commands. */

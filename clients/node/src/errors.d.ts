@@ -4,12 +4,13 @@ export class CloakroomError extends Error {}
 
 /** Bad input or configuration. Nothing was sent. */
 export class InvalidError extends CloakroomError {
+  /** The argument or property that is bad, by its name here. */
   readonly field: string;
 }
 
 /** Retry freely. */
 export class NotExecutedError extends CloakroomError {
-  readonly reason: "connection" | "deadline" | "server" | "contended" | "closed";
+  readonly reason: "connection" | "deadline" | "server" | "contended" | "busy" | "closed";
 }
 
 /** What the operation works on kept changing under it. */
@@ -51,7 +52,7 @@ export class TakenError extends RefusedError {
 }
 /** The node holds its lease: another process goes by its name, or it is not dead. */
 export class LeasedError extends RefusedError {
-  readonly until: number;
+  readonly untilMs: number;
 }
 /** The node does not hold its lease, or not the session: it must not write to it any more. */
 export class FencedError extends RefusedError {

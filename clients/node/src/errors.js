@@ -1,7 +1,9 @@
+import { quiet } from "./server-errors.js";
+
 /** Whatever this client throws. */
 export class CloakroomError extends Error {
   constructor(message, cause) {
-    super(message, cause === undefined ? undefined : { cause });
+    super(message, cause === undefined ? undefined : { cause: quiet(cause) });
     this.name = new.target.name;
   }
 }
@@ -14,7 +16,7 @@ export class InvalidError extends CloakroomError {
   }
 }
 
-/** The operation was not executed. Retry freely. `reason` is connection, deadline, server, contended or closed. */
+/** The operation was not executed. Retry freely. `reason` is connection, deadline, server, contended, busy or closed. */
 export class NotExecutedError extends CloakroomError {
   constructor(reason, cause) {
     super(`not executed: ${reason}`, cause);
@@ -134,7 +136,7 @@ export class TakenError extends RefusedError {
 export class LeasedError extends RefusedError {
   constructor({ deadline }) {
     super("leased", "the node holds its lease");
-    this.until = deadline;
+    this.untilMs = deadline;
   }
 }
 
@@ -166,7 +168,7 @@ export class TooLargeError extends RefusedError {
   }
 }
 
-/** Clients of a later contract of the scripts work in this namespace. */
+/** Clients work in this namespace by a contract of the scripts that this one does not go with. */
 export class ContractError extends RefusedError {
   constructor(found, known) {
     super("contract", `the namespace is at contract ${found}, this client knows contract ${known}`);

@@ -3,9 +3,9 @@
 import { setTimeout as after } from "node:timers/promises";
 import { areSame, entriesOf, eventOf, isTheBeginning } from "./event.js";
 import { CorruptError, ForbiddenError, InvalidError, NotExecutedError } from "./errors.js";
-import { requireName } from "./ids.js";
-import { codeOf, Lost } from "./link.js";
-import { checkInteger, checkNames } from "./rules.js";
+import { Lost } from "./link.js";
+import { checkInteger, checkOptions, kindOf } from "./input.js";
+import { codeOf } from "./server-errors.js";
 
 /** How many entries of a partition are read at once at most, and how many of all. */
 const AT_ONCE = 256;
@@ -21,13 +21,13 @@ const GOES_BACK = 10_000n;
 
 /** Begins to read: a node's streams, or those of all. */
 export async function eventsOf(engine, node, from, options) {
-  checkNames("events", options, ["interval"]);
-  const { interval = 50 } = options;
-  checkInteger("interval", interval, 1, 60_000);
-  if (typeof from !== "string") throw new InvalidError("events position", "is no text");
+  checkOptions("options", options, ["intervalMs"]);
+  const { intervalMs = 50 } = options;
+  checkInteger("intervalMs", intervalMs, 1, 60_000);
+  if (typeof from !== "string") throw new InvalidError("from", `is ${kindOf(from)}, must be text`);
   if (engine.partitions.events === 0) throw new InvalidError("events", "are not told in this namespace");
-  const stream = node === undefined ? "events" : `node:${requireName("node", node)}:events`;
-  const events = new Events(engine, stream, interval);
+  const stream = node === undefined ? "events" : `node:${node}:events`;
+  const events = new Events(engine, stream, intervalMs);
   try {
     await events.begin(from);
   } catch (error) {
@@ -70,7 +70,7 @@ class Events {
   /** Finds out where to begin: `now`, at the `beginning`, or behind a position. */
   async begin(from) {
     const places = from === "now" || from === "beginning" ? undefined : placesOf(from, this.#parts.length);
-    const until = performance.now() + this.#engine.deadline;
+    const until = performance.now() + this.#engine.deadlineMs;
     // Whoever may not read finds out here.
     const newest = await Promise.all(this.#parts.map((part) => this.#newest(part, until)));
     if (from === "beginning") return;
@@ -184,7 +184,7 @@ class Events {
     if (asksRole) this.#roleDue = performance.now() + ROLE_EVERY;
     try {
       const commands = asksRole ? [range, ["ROLE"]] : [range];
-      const until = performance.now() + Math.min(this.#engine.deadline, LOOK);
+      const until = performance.now() + Math.min(this.#engine.deadlineMs, LOOK);
       const [reply, role] = await servers.at(part.tag).send(commands, until);
       // Where the user may not ask, nothing is known.
       if (Array.isArray(role) && String(role[0]) !== "master") this.#misled = true;
@@ -249,7 +249,7 @@ function afterAGap({ at }) {
 function placesOf(position, count) {
   const places = position.split(",");
   if (places.length !== count || !places.every((place) => /^(\d{1,20}-\d{1,20})?$/.test(place))) {
-    throw new InvalidError("events position", `is none of ${count} partitions`);
+    throw new InvalidError("from", `is no position of ${count} partitions`);
   }
   return places.map((place) => place.split("-").map((part) => part.replace(/^0+(?=\d)/, "")).join("-"));
 }

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { InvalidError } from "./errors.js";
+import { isText } from "./input.js";
 import { PREFIX, Token } from "./token.js";
 
 const SESSION_ID_BYTES = 128;
@@ -144,23 +145,24 @@ export function isSessionId(id) {
   return isText(id) && id !== "" && Buffer.byteLength(id) <= SESSION_ID_BYTES;
 }
 
-export function checkSessionId(id) {
+/** The id of a session, as a caller gave it. */
+export function checkSessionId(field, id) {
   if (isText(id) && id.startsWith(PREFIX)) {
-    throw new InvalidError("session id", "is a token: whoever holds one is asked for it by Token.parse");
+    throw new InvalidError(field, "is the text of a token: whoever holds one is asked for it by Token.parse");
   }
-  if (!isSessionId(id)) throw new InvalidError("session id", `must be text of 1 to ${SESSION_ID_BYTES} bytes`);
+  if (!isSessionId(id)) throw new InvalidError(field, `must be text of 1 to ${SESSION_ID_BYTES} bytes`);
   return id;
 }
 
 /** What names a migration in what is stored, where zeros stand for none. */
 export function checkTask(task) {
-  if (!Buffer.isBuffer(task) || task.length !== TASK_BYTES || task.equals(Buffer.alloc(TASK_BYTES))) {
+  if (!(task instanceof Uint8Array) || task.length !== TASK_BYTES || task.every((byte) => byte === 0)) {
     throw new InvalidError("task", `must be a buffer of ${TASK_BYTES} bytes, not all zero`);
   }
-  return task;
+  return Buffer.from(task);
 }
 
-/** A user, connection or node; none is the empty text. */
+/** A user, connection, node or place; none is the empty text. */
 export function checkName(field, name) {
   const text = name ?? "";
   if (!isText(text) || Buffer.byteLength(text) > NAME_BYTES) {
@@ -172,9 +174,4 @@ export function checkName(field, name) {
 export function requireName(field, name) {
   if (checkName(field, name) === "") throw new InvalidError(field, "is empty");
   return name;
-}
-
-/** What is not well-formed would be stored as another text. */
-export function isText(text) {
-  return typeof text === "string" && text.isWellFormed();
 }

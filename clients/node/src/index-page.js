@@ -1,7 +1,9 @@
 /** A page of an index as a server has it, and how a reading goes on behind it. */
 
+import { Cursor } from "./cursor.js";
 import { isSessionId } from "./ids.js";
 import { foundOf, storedOf } from "./layout.js";
+import { scored } from "./scored.js";
 
 /** A page of an index. */
 export class IndexPage {
@@ -40,9 +42,9 @@ export class IndexPage {
   behind(count, before) {
     const named = this.entries.slice(0, count).filter(({ id }) => isSessionId(id));
     if (named.length === 0) return null;
-    const { id, createdAt } = named.at(-1);
-    const here = named.filter((entry) => entry.createdAt === createdAt).length;
-    return { createdAt, id, ties: here + (before?.createdAt === createdAt ? before.ties : 0) };
+    const { id, createdAtMs } = named.at(-1);
+    const here = named.filter((entry) => entry.createdAtMs === createdAtMs).length;
+    return new Cursor({ createdAtMs, id, ties: here + (before?.createdAtMs === createdAtMs ? before.ties : 0) });
   }
 
   /** The same behind all of it; null if no others follow. */
@@ -57,9 +59,9 @@ export class IndexPage {
  */
 export async function readPage(operation, key, what, size, after) {
   const bytesOf = (id) => Buffer.from(storedOf(id));
-  const passed = ({ id, createdAt }) =>
-    createdAt === after?.createdAt && Buffer.compare(bytesOf(id), bytesOf(after.id)) <= 0;
-  const from = after?.createdAt ?? 0;
+  const passed = ({ id, createdAtMs }) =>
+    createdAtMs === after?.createdAtMs && Buffer.compare(bytesOf(id), bytesOf(after.id)) <= 0;
+  const from = after?.createdAtMs ?? 0;
   let ties = after?.ties ?? 0;
   for (;;) {
     const read = await readFrom(operation, key, what, from, size + ties);
@@ -80,10 +82,6 @@ function upToAnId(entries) {
 
 async function readFrom(operation, key, what, score, limit) {
   const range = [key, String(score), "+inf", "WITHSCORES", "LIMIT", "0", String(limit)];
-  const [flat] = await operation.read(what, ["ZRANGEBYSCORE", ...range]);
-  const entries = [];
-  for (let at = 0; at < flat.length; at += 2) {
-    entries.push({ id: foundOf(flat[at]), createdAt: Number(flat[at + 1]) });
-  }
-  return entries;
+  const [read] = await operation.read(what, ["ZRANGEBYSCORE", ...range]);
+  return scored(read).map(([member, createdAtMs]) => ({ id: foundOf(member), createdAtMs }));
 }

@@ -1,7 +1,9 @@
+export * from "./cursor.js";
 export * from "./entries.js";
 export * from "./errors.js";
 export * from "./events.js";
 export * from "./ids.js";
+export * from "./json.js";
 export type * from "./rules.js";
 export * from "./session.js";
 export * from "./store.js";

@@ -1,5 +1,7 @@
 export { Cloakroom } from "./store.js";
-export { Entries, RawJson } from "./entries.js";
+export { Cursor } from "./cursor.js";
+export { Entries } from "./entries.js";
+export { RawJson } from "./json.js";
 export { NodeIdentity, OperationId } from "./ids.js";
 export { SessionEvent } from "./event.js";
 export { Session } from "./session.js";

@@ -1,12 +1,22 @@
 import { once } from "node:events";
 import { setImmediate } from "node:timers/promises";
-import { AbortError, ClientClosedError, ClientOfflineError, ErrorReply, RESP_TYPES } from "@redis/client";
-import { NotExecutedError } from "./errors.js";
+import { AbortError, ClientClosedError, ClientOfflineError, RESP_TYPES } from "@redis/client";
+import { ForbiddenError, NotExecutedError } from "./errors.js";
+import { Role } from "./role.js";
 import { ServerClock } from "./server-clock.js";
+import { codeOf, isErrorReply, isOf } from "./server-errors.js";
 import { Silence } from "./silence.js";
 
 /** Ids and records are bytes until they are read. */
-const BYTES = { [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.SIMPLE_STRING]: Buffer };
+const BYTES = {
+  [RESP_TYPES.BLOB_STRING]: Buffer,
+  [RESP_TYPES.SIMPLE_STRING]: Buffer,
+  [RESP_TYPES.VERBATIM_STRING]: Buffer,
+};
+/** How many commands wait at most for their replies: beyond, a server that is slow would fill the memory here. */
+const MOST_WAITING = 10_000;
+/** Between two connections to a server that is not the master: at first, each next one twice as long, and at most. */
+const [FIRST_PAUSE, LONGEST_PAUSE] = [20, 500];
 
 /** A command was sent, and its reply did not come: `reason` is connection or deadline. */
 export class Lost {
@@ -16,15 +26,29 @@ export class Lost {
   }
 }
 
+/** A connection, with what is known of it. */
+class Wire {
+  silence = new Silence();
+  role = new Role();
+  /** How often it was made. */
+  made = 0;
+
+  constructor(client) {
+    this.client = client;
+  }
+}
+
 /**
  * Sends commands over one connection that any number of calls share, and tells what became of them. Where that leads nowhere,
- * it makes another.
+ * or to a server that is not the master, it makes another.
  */
 export class Link {
-  #client;
-  #silence;
+  #limits;
+  #wire;
   /** Why there is no connection. */
   #trouble;
+  /** How long to wait for a master, since the last server was none. */
+  #pause = 0;
   #clock = new ServerClock();
   /** The aborts of commands that were made by what is known of the clock. */
   #timed = new Set();
@@ -33,23 +57,28 @@ export class Link {
   #calls = new Set();
   #isClosed = false;
 
-  constructor(client) {
+  /** `maxWaiting` is how many commands may wait for replies, `asksRole` whether only a master's answers count. */
+  constructor(client, { maxWaiting = MOST_WAITING, asksRole = true } = {}) {
+    this.#limits = { maxWaiting, asksRole };
     this.#use(client);
   }
 
   #use(client) {
-    const silence = new Silence();
-    this.#client = client;
-    this.#silence = silence;
+    const wire = new Wire(client);
+    this.#wire = wire;
     // Any number of calls wait for it to be ready.
     client.setMaxListeners(0);
-    client.on("connect", () => silence.connected());
+    client.on("connect", () => {
+      wire.made += 1;
+      wire.silence.connected();
+    });
     client.on("error", (error) => {
-      silence.disconnected();
-      if (client === this.#client) this.#trouble = error;
+      wire.silence.disconnected();
+      if (wire === this.#wire) this.#trouble = error;
     });
     client.on("ready", () => {
-      silence.ready();
+      wire.silence.ready();
+      wire.role.forget();
       this.#trouble = undefined;
       // The connection may lead to another server. What was written has failed by now.
       this.#clock.forget();
@@ -59,19 +88,27 @@ export class Link {
 
   /** Makes another connection where a call had no answer in time, and this one is silent. */
   #renewIfSilent() {
-    if (this.#isClosed || !this.#silence.isTooLong) return;
-    const silent = this.#client;
-    this.#use(silent.duplicate());
-    this.#trouble = new Error("the connection was silent");
+    if (this.#wire.silence.isTooLong) this.#renew(this.#wire, new Error("the connection was silent"));
+  }
+
+  /** Makes another connection in the place of one that leads nowhere. */
+  #renew(wire, trouble) {
+    if (this.#isClosed || wire !== this.#wire) return;
+    this.#use(wire.client.duplicate());
+    this.#trouble = trouble;
     this.begin();
     // What was not written goes over the new one.
     this.#sending.forEach((aborts) => aborts.forEach((abort) => abort.abort()));
-    silent.destroy();
+    wire.client.destroy();
+  }
+
+  get #client() {
+    return this.#wire.client;
   }
 
   /** The same server, over a connection of its own. */
   another() {
-    return new Link(this.#client.duplicate()).begin();
+    return new Link(this.#client.duplicate(), this.#limits).begin();
   }
 
   /** What sends the commands of a tag: all are at this server. */
@@ -124,7 +161,9 @@ export class Link {
    */
   async sendTimed(make, asks, until) {
     for (;;) {
-      if (asks || !this.#client.isReady || !this.#clock.isKnown) await this.#askTime(until);
+      if (asks) await this.#askTime(until);
+      // A connection that was made anew meanwhile may lead to another server, whose time nobody told.
+      while (!this.#client.isReady || !this.#clock.isKnown) await this.#askTime(until);
       const commands = make(this.#clock);
       const aborts = abortsOf(commands);
       this.#timed.add(aborts);
@@ -190,57 +229,116 @@ export class Link {
   }
 
   async #sendBy(commands, aborts, until) {
-    const left = until - performance.now();
-    if (left <= 0) throw new NotExecutedError("deadline");
-    const options = commands.map((_, at) => ({ typeMapping: BYTES, abortSignal: aborts[at]?.signal }));
-    const sent = Promise.allSettled(commands.map((command, at) => this.#reply(command, options[at])));
-    const results = await within(left, sent);
-    if (results) return this.#answers(commands, results);
+    const sentAt = performance.now();
+    if (this.#isClosed) throw new NotExecutedError("closed");
+    if (until <= sentAt) throw new NotExecutedError("deadline");
+    const wire = this.#wire;
+    const { awaited } = wire.silence;
+    if (awaited > 0 && awaited + commands.length > this.#limits.maxWaiting) throw new NotExecutedError("busy");
+    // In front of what it is asked for, in one pipeline.
+    const asked = this.#askRole(wire);
+    const options = commands.map((_, at) => ({ typeMapping: BYTES, timeout: 0, abortSignal: aborts[at]?.signal }));
+    const sent = Promise.allSettled(commands.map((command, at) => this.#reply(wire, command, options[at])));
+    const results = await within(until - sentAt, sent);
+    if (results) return this.#heard(wire, commands, results, { sentAt, asked, until });
 
     // The abort reaches only what was not written yet, and at once.
     aborts.forEach((abort) => abort.abort());
     const late = await Promise.race([sent, setImmediate()]);
     if (!late) throw new Lost("deadline");
-    if (late.every(({ reason }) => reason instanceof AbortError)) throw new NotExecutedError("deadline", this.#trouble);
-    return this.#answers(commands, late);
+    if (late.every(({ reason }) => isOf(reason, AbortError))) throw new NotExecutedError("deadline", this.#trouble);
+    return this.#heard(wire, commands, late, { sentAt, asked, until });
   }
 
-  async #reply(command, options) {
-    const silence = this.#silence;
-    silence.awaits();
-    try {
-      const reply = await this.#client.sendCommand(command, options);
-      silence.heard();
-      return reply;
-    } catch (error) {
-      if (error instanceof ErrorReply) silence.heard();
-      throw error;
-    } finally {
-      silence.awaitsNoMore();
-    }
-  }
-
-  #answers(commands, results) {
-    const answers = results.map(answerOf);
+  /** The answers, once it is clear that they count; a time that one of them tells is noted. */
+  async #heard(wire, commands, results, sending) {
+    const answers = await this.#counting(wire, results.map(answerOf), sending);
     commands.forEach(([command], at) => {
       if (command === "TIME" && Array.isArray(answers[at])) this.#clock.saw(answers[at]);
     });
     return answers;
   }
 
-  /** Connects, again and again until the deadline. */
+  /** Asks for the role of the server where that is due. */
+  #askRole(wire) {
+    if (!this.#limits.asksRole || !wire.client.isReady) return undefined;
+    const sentAt = performance.now();
+    const question = wire.role.questionAt(sentAt);
+    if (!question) return undefined;
+    const heard = (answer) => wire.role.heard(question, answer, sentAt);
+    return this.#reply(wire, question, { typeMapping: BYTES, timeout: 0 }).then(heard, (error) => {
+      if (isErrorReply(error)) heard(error);
+    });
+  }
+
+  /** Answers of a server that said lately that it is the master; an error is one of any server. */
+  async #counting(wire, answers, { sentAt, asked, until }) {
+    if (!this.#limits.asksRole || codeOf(answers.at(-1))) return answers;
+    const { role, made } = wire;
+    if (asked) await within(until - performance.now(), asked);
+    while (!role.countsFor(sentAt) && !role.trouble) {
+      const left = until - performance.now();
+      if (left <= 0) throw new Lost("deadline");
+      if (made !== wire.made) throw new Lost("connection", this.#trouble);
+      // An answer may come before the client takes its connection for ready.
+      const isReady = wire.client.isReady || once(wire.client, "ready").catch(() => {});
+      await within(left, isReady === true ? (this.#askRole(wire) ?? setImmediate()) : isReady);
+    }
+    if (!role.trouble) {
+      this.#pause = 0;
+      return answers;
+    }
+    await this.#leave(wire, until);
+    throw new Lost("connection", role.trouble);
+  }
+
+  /** Connects anew, to whoever is the master by now, and waits a while for that. */
+  async #leave(wire, until) {
+    this.#renew(wire, wire.role.trouble);
+    this.#pause = Math.min(Math.max(2 * this.#pause, FIRST_PAUSE), LONGEST_PAUSE);
+    await within(Math.max(0, Math.min(this.#pause, until - performance.now())), new Promise(() => {}));
+  }
+
+  async #reply({ client, silence }, command, options) {
+    silence.awaits();
+    try {
+      const reply = await client.sendCommand(command, options);
+      silence.heard();
+      return reply;
+    } catch (error) {
+      if (isErrorReply(error)) silence.heard();
+      throw error;
+    } finally {
+      silence.awaitsNoMore();
+    }
+  }
+
+  /** Connects to a master, again and again until the deadline. */
   async open(until) {
     const connected = this.#client.connect().then(() => true);
     // Once the deadline has passed, nobody waits for it.
     connected.catch(() => {});
     if (!(await within(until - performance.now(), connected))) throw new NotExecutedError("connection", this.#trouble);
+    for (let isMaster = false; !isMaster; ) isMaster = await this.#isMaster(until);
+    if (this.#wire.role.isUntold) throw new ForbiddenError(["+role"]);
+  }
+
+  async #isMaster(until) {
+    try {
+      await this.send([["PING"]], until);
+      return true;
+    } catch (error) {
+      if (!(error instanceof Lost)) throw error;
+      if (error.reason === "deadline" || performance.now() >= until) throw new NotExecutedError("connection", error.cause);
+      return false;
+    }
   }
 
   /** Calls on their way end by themselves, at their deadlines at the latest, unless there is no connection to end on. */
   async close() {
     this.#isClosed = true;
     // What a call has given up is waited for by nobody.
-    if (this.#client.isReady) await Promise.race([this.#client.close(), Promise.allSettled(this.#calls)]);
+    if (this.#client.isReady) await Promise.allSettled(this.#calls);
     this.#client.destroy();
   }
 
@@ -266,23 +364,18 @@ async function within(ms, promise) {
 
 function answerOf({ status, value, reason }) {
   if (status === "fulfilled") return value;
-  if (reason instanceof ErrorReply) return reason;
+  if (isErrorReply(reason)) return reason;
   // Of a node of a cluster, which is not waited for.
-  if (reason instanceof ClientOfflineError) throw new NotExecutedError("connection", reason);
-  if (reason instanceof ClientClosedError) throw new NotExecutedError("closed", reason);
+  if (isOf(reason, ClientOfflineError)) throw new NotExecutedError("connection", reason);
+  if (isOf(reason, ClientClosedError)) throw new NotExecutedError("closed", reason);
   throw new Lost("connection", reason);
 }
 
 /** Whether commands were aborted before they were written, and time is left. */
 function isUnwritten(error) {
-  return error instanceof Lost && error.cause instanceof AbortError;
+  return error instanceof Lost && isOf(error.cause, AbortError);
 }
 
 function abortsOf(commands) {
   return commands.map(() => new AbortController());
-}
-
-/** The code that a server's error begins with, such as NOSCRIPT; undefined for any other reply. */
-export function codeOf(reply) {
-  return reply instanceof ErrorReply ? reply.message.split(" ", 1)[0] : undefined;
 }

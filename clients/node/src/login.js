@@ -12,6 +12,7 @@
  */
 
 import { settle } from "./declared.js";
+import { changedEntries } from "./entries.js";
 import {
   AmbiguousError,
   CloakroomError,
@@ -38,8 +39,8 @@ const ROUNDS = 32;
 const OP_ID_BYTES = 8;
 
 /** Logs in. Where it may have happened, the error has the operation id of the login. */
-export async function logIn(operation, old, { newId, token, user }) {
-  const login = new Login(operation, old, newId, user);
+export async function logIn(operation, old, { newId, token, rotation }) {
+  const login = new Login(operation, old, newId, rotation);
   try {
     return { token, ...(await login.run()) };
   } catch (error) {
@@ -54,19 +55,19 @@ class Login {
   #target;
   #old;
   #newId;
-  #user;
+  #rotation;
   #isRepeatable;
 
-  constructor(operation, old, newId, user) {
+  constructor(operation, old, newId, rotation) {
     const { partitions } = operation;
     // Only a caller who gave the operation id may repeat it.
     this.#isRepeatable = !operation.isTheOnlyOne;
     this.#operation = operation;
     this.#source = partitions.of(old.id);
-    this.#target = partitions.of(user);
+    this.#target = partitions.of(rotation.user);
     this.#old = old;
     this.#newId = newId;
-    this.#user = user;
+    this.#rotation = rotation;
   }
 
   async run() {
@@ -116,11 +117,12 @@ class Login {
 
   /** The session as it will be, but for its connection and its short life. */
   #copyOf(record, now) {
-    const { maxLifetime } = this.#operation.rules;
-    const deadline = maxLifetime === undefined ? 0 : now + maxLifetime;
+    const { user, list, ttlMs, lifetimeMs } = this.#rotation;
+    const deadline = lifetimeMs === undefined ? record.deadline : lifetimeMs && now + lifetimeMs;
     const expires_at = Math.min(record.expires_at, now + COPY_LIVES, deadline || Infinity);
-    const changed = { user: this.#user, connection: "", version: record.version + 1, deadline, expires_at };
-    return { ...record, ...changed };
+    const entries = changedEntries(record.entries, list);
+    const changed = { user, connection: "", version: record.version + 1, ttl: ttlMs ?? record.ttl, deadline, expires_at };
+    return { ...record, entries, ...changed };
   }
 
   /**
@@ -152,7 +154,7 @@ class Login {
       replaces,
       login_limit,
       login_policy,
-      tombstone_ms: operation.rules.tombstone,
+      tombstone_ms: operation.rules.tombstoneMs,
     });
     const { reply, evicted } = await importing.catch((error) => {
       // A login that may have happened stays in doubt where nobody can be asked.
@@ -192,7 +194,7 @@ class Login {
 
   async #leave(known, version) {
     const operation = this.#step(this.#source);
-    const own = { version, new_id: this.#newId, tombstone_ms: operation.rules.rotationGrace };
+    const own = { version, new_id: this.#newId, tombstone_ms: operation.rules.rotationGraceMs };
     const { reply } = await settle(operation, "delete", { ...known, ...own });
     expect(reply, "ok");
   }
@@ -220,7 +222,7 @@ class Login {
     }
     if (was.connection && !connection && (await this.#bind({ user, connection, node }, was))) ({ connection, node } = was);
     const operation = this.#step(this.#target);
-    const whole = { threshold: 1000, touch_ms: 0, want: "record", grace_ms: operation.rules.grace };
+    const whole = { threshold: 1000, touch_ms: 0, want: "record", grace_ms: operation.rules.graceMs };
     const known = { id: this.#newId, user, connection, node };
     const { reply, id } = await settle(operation, "refresh", { ...known, ...whole });
     return sessionOf(id, expect(reply, "ok", "unchanged").record);

@@ -1,7 +1,8 @@
 /** Many sessions made at once, each answered as if it came alone. */
 
 import { AmbiguousError } from "./errors.js";
-import { draftOf, lifeOf, madeOf, make } from "./one.js";
+import { checkList } from "./input.js";
+import { draftOf, madeOf, make } from "./one.js";
 import { errorOf } from "./reply.js";
 import { told } from "./together.js";
 
@@ -12,6 +13,7 @@ const MOST_BYTES = 1024 * 1024;
 
 /** Begins an operation for each session under an id of its own; the batches are of the call's. */
 export async function createMany(call, begin, given) {
+  checkList("sessions", given);
   const answers = [];
   const batches = new Map();
   const alone = [];
@@ -21,11 +23,12 @@ export async function createMany(call, begin, given) {
     const { rules } = operation;
     try {
       const draft = draftOf(operation, session);
-      const isLimited = rules.sessionsPerUser > 0 && draft.user !== "";
-      // Nor does the script know of leases.
+      const isLimited = rules.sessionsPerUser !== undefined && draft.user !== "";
+      const hasItsOwn = draft.lifetime_ms !== (rules.maxLifetimeMs ?? 0);
+      // The script has one lifetime for all, and knows neither of limits nor of leases.
       const { partition } = operation.engine;
       if (!batches.has(partition)) batches.set(partition, []);
-      (isLimited || operation.identity ? alone : batches.get(partition)).push({ place, id, draft });
+      (isLimited || hasItsOwn || operation.identity ? alone : batches.get(partition)).push({ place, id, draft });
     } catch (error) {
       answers[place] = told(error);
     }
@@ -60,13 +63,13 @@ async function makeBatch(operation, batch, answers) {
   const { rules } = operation;
   try {
     const session = batch.map(({ draft }) => draft);
-    const reply = await operation.run("create_many", { ...lifeOf(rules), session });
+    const reply = await operation.run("create_many", { lifetime_ms: rules.maxLifetimeMs ?? 0, grace_ms: rules.graceMs, tombstone_ms: rules.tombstoneMs, session });
     if (reply.word !== "ok") throw errorOf(reply);
     const left = new Set(reply.rest[0].map(({ position }) => position - 1));
     const { created_at } = reply;
     for (const { place, draft } of batch.filter((_, at) => !left.has(at))) {
-      const expires_at = created_at + Math.min(draft.ttl_ms, rules.maxLifetime ?? draft.ttl_ms);
-      const made = madeOf(rules, draft, { version: 1, created_at, expires_at });
+      const expires_at = created_at + Math.min(draft.ttl_ms, rules.maxLifetimeMs ?? draft.ttl_ms);
+      const made = madeOf(draft, { version: 1, created_at, expires_at });
       answers[place] = { session: made, token: draft.token, evicted: [], reaped: [] };
     }
     const alone = batch.filter((_, at) => left.has(at));

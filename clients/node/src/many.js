@@ -1,14 +1,17 @@
 /** The operations on many sessions. */
 
+import { Expired, Reaped, UserDeleted } from "./answers.js";
 import { BATCH, candidates, reap, remove } from "./batch.js";
+import { Cursor, cursorOf } from "./cursor.js";
 import { ContendedError, CorruptError, InvalidError } from "./errors.js";
 import { isSessionId, requireName } from "./ids.js";
 import { readPage } from "./index-page.js";
+import { checkInteger, checkIntegerIfGiven, checkOptions } from "./input.js";
 import { foundOf, isTold, storedOf } from "./layout.js";
 import { lookupUnlessLeft } from "./lookup.js";
 import { decodeRecord, unlessOver } from "./record.js";
 import { errorOf } from "./reply.js";
-import { checkInteger, checkNames } from "./rules.js";
+import { scored } from "./scored.js";
 import { Session } from "./session.js";
 import { allOf } from "./together.js";
 
@@ -24,11 +27,12 @@ const EXPIRED_PAGE = 1000;
 /** How often in a row a batch of a user's sessions may remove nothing, because they kept changing. */
 const IDLE_ROUNDS = 12;
 
-export async function list(operation, owner, page) {
-  checkNames("page", page, ["size", "after"]);
-  const { size = 100, after } = page;
-  checkInteger("page size", size, 1, LIST_PAGE);
-  const [kind, name] = ownerOf(owner);
+export async function list(operation, of, page) {
+  checkOptions("page", page, ["size", "after"]);
+  const { size = 100 } = page;
+  checkInteger("size", size, 1, LIST_PAGE);
+  const after = cursorOf("after", page.after);
+  const [kind, name] = ownerOf(of);
   if (kind === "user") operation.enter(name);
   const parts = kind === "user" ? [operation] : operation.parts();
   const pages = await allOf(parts, (part) => listIn(part, [kind, name], size, after));
@@ -41,12 +45,12 @@ function merged(pages, size) {
   const sessions = pages.flatMap((page) => page.sessions).sort(byPlace);
   const reached = ends.length === 0 ? sessions : sessions.filter((session) => byPlace(session, ends[0]) <= 0);
   if (reached.length <= size) return { sessions: reached, next: ends[0] ?? null };
-  const { createdAt, id } = reached[size - 1];
-  return { sessions: reached.slice(0, size), next: { createdAt, id, ties: 1 } };
+  const { createdAtMs, id } = reached[size - 1];
+  return { sessions: reached.slice(0, size), next: new Cursor({ createdAtMs, id, ties: 1 }) };
 }
 
 function byPlace(one, other) {
-  return one.createdAt - other.createdAt || compareIds(one.id, other.id);
+  return one.createdAtMs - other.createdAtMs || compareIds(one.id, other.id);
 }
 
 /** As a server orders them, by their bytes. */
@@ -93,11 +97,11 @@ async function natively(operation, [kind, name], key, index, size) {
   if (!read) return undefined;
   if (!index.has(read.replies.pop())) return CHANGED;
   const sessions = [];
-  for (const [at, { id, createdAt }] of index.entries.entries()) {
+  for (const [at, { id, createdAtMs }] of index.entries.entries()) {
     const record = isSessionId(id) ? decodeRecord(read.replies[at]) : null;
     if (record?.kind !== "live" || record[kind] !== name) return undefined;
     // Where it stands among the others is not where the session stood that had its id when the page was read.
-    if (record.created_at !== createdAt) return CHANGED;
+    if (record.created_at !== createdAtMs) return CHANGED;
     // An expired one keeps its entry until it is reaped as a whole.
     const live = unlessOver(record, read.now);
     if (live) sessions.push(new Session(id, live));
@@ -122,8 +126,8 @@ function listingOf({ word, last_id, rest }, index, after) {
   return { sessions: told.map(({ id, record }) => new Session(id, record)), next };
 }
 
-export async function count(operation, owner) {
-  const [kind, name] = ownerOf(owner);
+export async function count(operation, of) {
+  const [kind, name] = ownerOf(of);
   if (kind === "user") operation.enter(name);
   const parts = kind === "user" ? [operation] : operation.parts();
   const counts = await allOf(parts, (part) => countIn(part, [kind, name]));
@@ -145,10 +149,10 @@ async function countIn(operation, [kind, name]) {
 }
 
 export async function expired(operation, page) {
-  checkNames("page", page, ["before", "skip", "limit"]);
-  const { before, skip = 0, limit = 100 } = page;
-  checkInteger("page size", limit, 1, EXPIRED_PAGE);
-  const before_ms = before === undefined ? "" : checkInteger("before", before, 0, Number.MAX_SAFE_INTEGER);
+  checkOptions("page", page, ["beforeMs", "skip", "limit"]);
+  const { beforeMs, skip = 0, limit = 100 } = page;
+  checkInteger("limit", limit, 1, EXPIRED_PAGE);
+  const before_ms = checkIntegerIfGiven("beforeMs", beforeMs, 0, Number.MAX_SAFE_INTEGER) ?? "";
   checkInteger("skip", skip, 0, Number.MAX_SAFE_INTEGER);
   const rows = operation.engine.isOne
     ? await expiredRows(operation, { before_ms, skip, limit })
@@ -169,13 +173,13 @@ async function expiredEverywhere(operation, before_ms, skip, limit) {
     }
     return found;
   });
-  const all = pages.flat().sort((one, other) => one.expiredAt - other.expiredAt || compareIds(one.id, other.id));
+  const all = pages.flat().sort((one, other) => one.expiredAtMs - other.expiredAtMs || compareIds(one.id, other.id));
   return all.slice(skip, wanted);
 }
 
 async function expiredRows(operation, values) {
   const reply = await run(operation, "expired", values);
-  return reply.rest[0].map(({ id, expires_at: expiredAt }) => ({ id, expiredAt }));
+  return reply.rest[0].map(({ id, expires_at: expiredAtMs }) => new Expired({ id, expiredAtMs }));
 }
 
 export async function reapExpired(operation, batch) {
@@ -184,15 +188,16 @@ export async function reapExpired(operation, batch) {
   // In the partition where something expired first: a reply that is lost loses the report of one.
   const parts = operation.parts();
   const pages = await allOf(parts, (part) => expiredRows(part, { before_ms: "", skip: 0, limit: 1 }));
-  const expired = pages.flatMap(([first], at) => (first ? [{ part: parts[at], expiredAt: first.expiredAt }] : []));
+  const expired = pages.flatMap(([first], at) => (first ? [{ part: parts[at], expiredAtMs: first.expiredAtMs }] : []));
   if (expired.length === 0) return nothingExpired();
-  const [first, ...others] = expired.sort((one, other) => one.expiredAt - other.expiredAt);
+  const [first, ...others] = expired.sort((one, other) => one.expiredAtMs - other.expiredAtMs);
   const reaped = await reapIn(first.part, batch);
-  return { ...reaped, more: reaped.more || others.length > 0 };
+  reaped.more ||= others.length > 0;
+  return reaped;
 }
 
 function nothingExpired() {
-  return { sessions: [], dropped: 0, corrupt: [], more: false, unreadable: 0 };
+  return new Reaped({ sessions: [], dropped: 0, corrupt: [], more: false, unreadable: 0 });
 }
 
 /** The same in one partition. */
@@ -203,7 +208,7 @@ async function reapIn(operation, batch) {
   const { removed: sessions, dropped, left, stale, corrupt, unreadable } = await reap(operation, ids);
   const told = corrupt.filter(isTold);
   const more = ids.length === batch || left + stale.length > 0;
-  return { sessions, dropped, corrupt: told, more, unreadable: unreadable + corrupt.length - told.length };
+  return new Reaped({ sessions, dropped, corrupt: told, more, unreadable: unreadable + corrupt.length - told.length });
 }
 
 /**
@@ -211,7 +216,7 @@ async function reapIn(operation, batch) {
  * Each batch is an operation with a deadline of its own.
  */
 export async function deleteUser(begin, user, options) {
-  checkNames("options", options, ["keep"]);
+  checkOptions("options", options, ["keep"]);
   requireName("user", user);
   const operationOf = () => {
     const operation = begin();
@@ -223,7 +228,7 @@ export async function deleteUser(begin, user, options) {
     const operation = operationOf();
     operation.changes();
     const { partitions, engine } = operation;
-    const kept = partitions.idOf(options.keep);
+    const kept = partitions.idOf("keep", options.keep);
     deletion.keep.add(kept);
     // What is in another partition is not this user's.
     const isNear = partitions.of(kept) === engine.partition;
@@ -233,7 +238,7 @@ export async function deleteUser(begin, user, options) {
   while (!(await deleteBatch(operationOf(), deletion)));
   const corrupt = deletion.corrupt.filter(isTold);
   const unreadable = deletion.unreadable + deletion.corrupt.length - corrupt.length;
-  return { removed: deletion.removed, corrupt, unreadable };
+  return new UserDeleted({ removed: deletion.removed, corrupt, unreadable });
 }
 
 /** Deletes a batch, and tells whether none is left. */
@@ -268,9 +273,10 @@ async function readUser(operation, deletion, passed) {
   const range = ["-inf", String(deletion.newest ?? "+inf"), "LIMIT", "0", String(BATCH + 1 + passed)];
   const key = operation.key("user", { user: deletion.user });
   const last = ["ZRANGE", key, "-1", "-1", "WITHSCORES"];
-  const [[, newest = 0], ids] = await operation.read("user", last, ["ZRANGEBYSCORE", key, ...range]);
+  const [read, ids] = await operation.read("user", last, ["ZRANGEBYSCORE", key, ...range]);
   // When the newest of those that there are was made, by whatever the server's clock said then.
-  deletion.newest ??= Number(newest);
+  const [[, newest] = [, 0]] = scored(read);
+  deletion.newest ??= newest;
   return ids.map(foundOf);
 }
 
@@ -281,10 +287,10 @@ async function run(operation, stem, values) {
 }
 
 /** Whose sessions: `{ user }` or `{ node }`. */
-function ownerOf(owner) {
-  const [[kind, name] = [], ...others] = Object.entries(owner ?? {});
-  if ((kind !== "user" && kind !== "node") || others.length > 0) {
-    throw new InvalidError("owner", "must be { user } or { node }");
-  }
+function ownerOf(of) {
+  checkOptions("of", of, ["user", "node"]);
+  const given = Object.entries(of).filter(([, name]) => name !== undefined);
+  if (given.length !== 1) throw new InvalidError("of", "must be { user } or { node }");
+  const [[kind, name]] = given;
   return [kind, requireName(kind, name)];
 }

@@ -1,37 +1,38 @@
 /** The steps that take a session from one store to another. `store.d.ts` tells in which order. */
 
+import { Migration } from "./answers.js";
 import { BATCH } from "./batch.js";
 import { settle } from "./declared.js";
 import { CorruptError, InvalidError } from "./errors.js";
 import { checkName, checkTask } from "./ids.js";
+import { checkInteger, checkOptions, checkWord } from "./input.js";
 import { foundOf, isTold } from "./layout.js";
 import { exportOf } from "./lookup.js";
 import { checkUntil, declaredOf, expect } from "./one.js";
 import { HEAD_BYTES, decodeHead, decodeRecord } from "./record.js";
-import { checkInteger, checkNames, checkWord } from "./rules.js";
 import { allOf } from "./together.js";
 
 const HOUR = 3_600_000;
 
 export async function freeze(operation, target, task, place, options) {
-  checkNames("freeze", options, ["node", "span"]);
-  const { node, span = 30_000 } = options;
+  checkOptions("options", options, ["node", "spanMs"]);
+  const { node, spanMs = 30_000 } = options;
   const { reply, id } = await settle(operation, "freeze", {
     ...declaredOf(operation, target),
     task: checkTask(task),
     place: checkName("place", place),
     new_node: checkName("node", node),
-    freeze_ms: checkInteger("span", span, 1, HOUR),
-    grace_ms: operation.rules.grace,
+    freeze_ms: checkInteger("spanMs", spanMs, 1, HOUR),
+    grace_ms: operation.rules.graceMs,
   });
   if (expect(reply, "ok", "missing").word === "missing") return null;
   const record = decodeRecord(reply.record);
   if (record?.kind !== "live") throw new CorruptError("record");
-  return { exported: exportOf(id, record), until: reply.frozen_until };
+  return { exported: exportOf(id, record), untilMs: reply.frozen_until };
 }
 
-export async function depart(operation, target, task, until) {
-  const values = { ...declaredOf(operation, target), task: checkTask(task), until_ms: checkUntil(until) };
+export async function depart(operation, target, task, untilMs) {
+  const values = { ...declaredOf(operation, target), task: checkTask(task), until_ms: checkUntil(untilMs) };
   const { reply } = await settle(operation, "depart", values);
   return expect(reply, "ok", "missing").word === "ok";
 }
@@ -46,24 +47,24 @@ export async function thaw(operation, target, task, direction) {
 
 export async function clean(operation, target, task, what, options) {
   checkWord("what", what, ["copy", "departed", "deleted"]);
-  checkNames("clean", options, ["until"]);
-  const { until } = options;
-  if (what !== "copy" && until !== undefined) throw new InvalidError("until", "is of a copy only");
+  checkOptions("options", options, ["untilMs"]);
+  const { untilMs } = options;
+  if (what !== "copy" && untilMs !== undefined) throw new InvalidError("untilMs", "is of a copy only");
   const { reply } = await settle(operation, "clean", {
     ...declaredOf(operation, target),
     task: checkTask(task),
     what,
-    until_ms: what === "copy" ? checkUntil(until) : 0,
-    tombstone_ms: operation.rules.tombstone,
+    until_ms: what === "copy" ? checkUntil(untilMs) : 0,
+    tombstone_ms: operation.rules.tombstoneMs,
   });
   return expect(reply, "ok", "unchanged").word === "ok";
 }
 
 export async function migrations(operation, page) {
-  checkNames("page", page, ["skip", "limit"]);
+  checkOptions("page", page, ["skip", "limit"]);
   const { skip = 0, limit = BATCH } = page;
   checkInteger("skip", skip, 0, Number.MAX_SAFE_INTEGER);
-  checkInteger("page size", limit, 1, BATCH);
+  checkInteger("limit", limit, 1, BATCH);
   if (operation.engine.isOne) return pageIn(operation, skip, limit);
   // The lists of the partitions count one behind the other. A page is of one of them.
   const parts = operation.parts();
@@ -129,7 +130,7 @@ function isOnItsWay({ kind, task, freeze }) {
 }
 
 export async function knows(operation, given) {
-  const id = operation.partitions.idOf(given);
+  const id = operation.partitions.idOf("id", given);
   operation.enter(id);
   const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id })]);
   if (bytes === null) return false;
@@ -142,7 +143,7 @@ function migrationOf(id, record) {
   const told = record?.kind === "departed" ? record : record?.freeze;
   if (!told) throw new CorruptError("record");
   const phase = record.kind === "live" ? told.direction : record.kind;
-  const until = record.kind === "live" ? told.frozen_until : null;
+  const untilMs = record.kind === "live" ? told.frozen_until : null;
   const node = told.node || null;
-  return { id, task: Buffer.from(told.task, "hex"), place: told.place, node, phase, until };
+  return new Migration({ id, task: Buffer.from(told.task, "hex"), place: told.place, node, phase, untilMs });
 }

@@ -1,14 +1,17 @@
 /** The operations on nodes and their leases. */
 
+import { Claimed, Recovered } from "./answers.js";
 import { BATCH, candidates, toldName } from "./batch.js";
 import { bundle } from "./bundle.js";
+import { Cursor, cursorOf } from "./cursor.js";
 import { CloakroomError, CorruptError, FencedError, InvalidError, LeasedError } from "./errors.js";
 import { NodeIdentity, OperationId, requireName } from "./ids.js";
+import { checkFlag, checkInstance, checkInteger, checkOptions, checkWord } from "./input.js";
 import { readPage } from "./index-page.js";
 import { foundOf, isTold, readLayout } from "./layout.js";
 import { count } from "./many.js";
 import { errorOf } from "./reply.js";
-import { checkInteger, checkNames, checkWord } from "./rules.js";
+import { scored } from "./scored.js";
 import { allOf, together } from "./together.js";
 
 const DAY = 24 * 3_600_000;
@@ -19,13 +22,13 @@ const PAGE = 500;
 const ROUNDS = 12;
 
 export async function heartbeat(operation, identity, beat) {
-  if (!(identity instanceof NodeIdentity)) throw new InvalidError("identity", "is none");
-  checkNames("beat", beat, ["want", "lease", "keep"]);
-  const { want = "renew", lease = 15_000, keep = DAY } = beat;
+  checkInstance("identity", identity, NodeIdentity);
+  checkOptions("beat", beat, ["want", "leaseMs", "keepMs"]);
+  const { want = "renew", leaseMs = 15_000, keepMs = DAY } = beat;
   const values = {
     node: identity.node,
-    lease_ms: checkInteger("lease", lease, 1, DAY),
-    keep_ms: checkInteger("keep", keep, 1000, TEN_YEARS),
+    lease_ms: checkInteger("leaseMs", leaseMs, 1, DAY),
+    keep_ms: checkInteger("keepMs", keepMs, 1000, TEN_YEARS),
     want: checkWord("want", want, ["register", "renew", "release"]),
   };
   if (operation.engine.isOne) return beatIn(operation, identity, values);
@@ -36,7 +39,7 @@ export async function heartbeat(operation, identity, beat) {
   if (taken.length > 0) {
     // Another process goes by this name. What was taken beside it just now is given back.
     await together(gained.filter((part) => identity.holds(part.engine)), (part) => giveBack(part, identity, values));
-    throw taken.sort((one, other) => other.until - one.until)[0];
+    throw taken.sort((one, other) => other.untilMs - one.untilMs)[0];
   }
   const failed = outcomes.find((outcome) => outcome instanceof CloakroomError && !(outcome instanceof FencedError));
   if (failed) throw failed;
@@ -77,8 +80,8 @@ async function registered(operation) {
   const found = new Map();
   for (const node of (await allOf(operation.parts(), registeredIn)).flat()) {
     const known = found.get(node.name) ?? node;
-    const leaseUntil = Math.min(known.leaseUntil, node.leaseUntil);
-    found.set(node.name, { name: node.name, leaseUntil, isLive: known.isLive && node.isLive });
+    const leaseUntilMs = Math.min(known.leaseUntilMs, node.leaseUntilMs);
+    found.set(node.name, { name: node.name, leaseUntilMs, isLive: known.isLive && node.isLive });
   }
   return [...found.values()].sort((one, other) => (one.name < other.name ? -1 : 1));
 }
@@ -88,13 +91,14 @@ async function registeredIn(operation) {
   for (let from = 0; ;) {
     // By the ends of their leases: a renewal moves a node behind the page, so none is passed over.
     const range = [operation.key("nodes", {}), String(from), "+inf", "WITHSCORES", "LIMIT", "0", String(PAGE)];
-    const [page] = await operation.read("nodes", ["ZRANGEBYSCORE", ...range]);
-    const listed = page.filter((_, at) => at % 2 === 0).map(foundOf);
+    const [read] = await operation.read("nodes", ["ZRANGEBYSCORE", ...range]);
+    const page = scored(read);
+    const listed = page.map(([member]) => foundOf(member));
     // One whose lease was renewed between two pages comes again.
     // What is no text is passed over, and forgotten when its time is over.
     for (const node of (await standing(operation, listed)).filter(({ name }) => isTold(name))) found.set(node.name, node);
     if (listed.length < PAGE) break;
-    const last = Number(page.at(-1));
+    const [, last] = page.at(-1);
     // A whole page of one millisecond: what else ended in it is not seen this time.
     from = last > from ? last : last + 1;
   }
@@ -108,7 +112,7 @@ async function standing(operation, names) {
   if (read) return read;
   const reply = await operation.run("nodes", { listed: names.map((node) => ({ node })) });
   if (reply.word !== "ok") throw errorOf(reply);
-  return reply.rest[0].map(({ node, deadline, lease }) => ({ name: node, leaseUntil: deadline, isLive: lease === "held" }));
+  return reply.rest[0].map(({ node, deadline, lease }) => ({ name: node, leaseUntilMs: deadline, isLive: lease === "held" }));
 }
 
 /** The same without the script. Undefined: something is not as it should be, or the server does not read it so. */
@@ -123,10 +127,10 @@ async function natively(operation, names) {
     if (bytes !== null) {
       const lease = leaseOf(bytes);
       if (!lease) return undefined;
-      found.push({ name, leaseUntil: lease.deadline, isLive: isHeld(lease, read.now) });
+      found.push({ name, leaseUntilMs: lease.deadline, isLive: isHeld(lease, read.now) });
     } else if (ends[at] !== null) {
       // A lease may be forgotten before its node is, which is listed as long as others keep it.
-      found.push({ name, leaseUntil: Number(ends[at]), isLive: false });
+      found.push({ name, leaseUntilMs: Number(ends[at]), isLive: false });
     }
   }
   return found;
@@ -152,8 +156,9 @@ export async function lapsedNodes(operation) {
 }
 
 export async function recover(operation, node, to, claim) {
-  checkNames("claim", claim, ["batch", "reconnect", "drain", "after"]);
-  const { batch = BATCH, reconnect = 60_000, drain = false, after } = claim;
+  checkOptions("claim", claim, ["batch", "reconnectMs", "evenIfLeased", "after"]);
+  const { batch = BATCH, reconnectMs = 60_000, evenIfLeased = false } = claim;
+  const after = cursorOf("after", claim.after);
   if (requireName("node", node) === requireName("to", to)) throw new InvalidError("to", "is the node itself");
   if (operation.identity && operation.identity.node !== to) {
     throw new InvalidError("to", "is not the node that makes the call");
@@ -162,9 +167,9 @@ export async function recover(operation, node, to, claim) {
   const values = {
     node,
     new_node: to,
-    when: drain ? "always" : "lapsed",
-    reconnect_ms: checkInteger("reconnect", reconnect, 1, TEN_YEARS),
-    grace_ms: operation.rules.grace,
+    when: checkFlag("evenIfLeased", evenIfLeased) ? "always" : "lapsed",
+    reconnect_ms: checkInteger("reconnectMs", reconnectMs, 1, TEN_YEARS),
+    grace_ms: operation.rules.graceMs,
   };
   if (operation.engine.isOne) return recoverIn(operation, values, batch, after);
   // A batch is of one partition, and the cursor leads through all.
@@ -179,7 +184,8 @@ export async function recover(operation, node, to, claim) {
       const behind = partition + 1;
       if (claimed.next === null && behind < partitions.count) {
         // No session was made so early.
-        claimed.next = { createdAt: 0, id: partitions.idOf(partitions.newIdIn(behind, new OperationId())), ties: 0 };
+        const id = partitions.idOf("id", partitions.newIdIn(behind, new OperationId()));
+        claimed.next = new Cursor({ createdAtMs: 0, id, ties: 0 });
       }
       return claimed;
     } catch (error) {
@@ -192,7 +198,7 @@ export async function recover(operation, node, to, claim) {
 }
 
 function nothing() {
-  return { sessions: [], frozen: [], corrupt: [], stale: [], unreadable: 0, next: null };
+  return new Claimed({ sessions: [], frozen: [], corrupt: [], stale: [], unreadable: 0, next: null });
 }
 
 function isEmpty({ sessions, frozen, corrupt, stale, unreadable, next }) {
@@ -203,7 +209,8 @@ function isEmpty({ sessions, frozen, corrupt, stale, unreadable, next }) {
 async function recoverIn(operation, values, batch, after) {
   operation.changes();
   const page = await readPage(operation, operation.key("node", { node: values.node }), "node", batch, after);
-  const claimed = { ...nothing(), next: page.next(after) };
+  const claimed = nothing();
+  claimed.next = page.next(after);
   const [left] = await take(operation, values, page.ids, claimed);
   // The page ends before those that were left; where nothing there names its end, it is read again.
   if (left !== undefined) claimed.next = page.behind(page.ids.indexOf(left), after) ?? after ?? null;
@@ -254,5 +261,6 @@ async function takeOnce(operation, values, given, claimed) {
 function recoveredOf(found, { id, version }) {
   const candidate = found.find((one) => one.id === id);
   if (!candidate) throw new CorruptError("reply that names another session");
-  return { id, version, user: toldName(candidate.user), connection: toldName(candidate.connection) };
+  const { user, connection } = candidate;
+  return new Recovered({ id, version, user: toldName(user), connection: toldName(connection) });
 }

@@ -1,17 +1,24 @@
 /** The operations on one session. */
 
+import { Bound, Patched, Removed } from "./answers.js";
 import { toldName } from "./batch.js";
+import { CHANGES, changesOf } from "./changes.js";
 import { settle } from "./declared.js";
-import { decodeEntries, Entries, jsonOf, pairs } from "./entries.js";
+import { decodeEntries, Entries } from "./entries.js";
 import { FrozenError, InvalidError } from "./errors.js";
 import { checkName, checkSessionId, checkTask, requireName } from "./ids.js";
+import { checkFlag, checkInstance, checkInteger, checkIntegerIfGiven, checkOptions, checkWord, kindOf } from "./input.js";
 import { lookup, lookupConnection } from "./lookup.js";
 import { errorOf } from "./reply.js";
-import { checkedChanges, checkedEntries, checkInteger, checkNames, checkTtl, checkWord } from "./rules.js";
+import { checkedChanges, checkedEntries, checkLifetime, checkTtl } from "./rules.js";
 import { Session } from "./session.js";
 import { Token } from "./token.js";
 
 const STATUSES = ["active", "suspended"];
+/** The ids of four changes. */
+const OPERATIONS_BYTES = 32;
+const VERSIONS = [1, Number.MAX_SAFE_INTEGER];
+const NEW = ["id", "user", "connection", "node", "status", "ttlMs", "lifetimeMs", "attributes", "extensions"];
 
 export async function create(operation, given) {
   return make(operation, draftOf(operation, given));
@@ -19,52 +26,53 @@ export async function create(operation, given) {
 
 /** A new session whose fields are checked: what the scripts take of it. */
 export function draftOf(operation, given) {
-  checkNames("session", given, ["id", "user", "connection", "node", "status", "ttl", "attributes", "extensions"]);
-  const { rules } = operation;
+  checkOptions("session", given, NEW);
+  const { rules, partitions } = operation;
   const routing = routingOf(given);
-  const { partitions } = operation;
+  const node = nodeOf(operation, given.node);
   const { id: chosen = partitions.newId(operation.id, routing.user) } = given;
-  const { status = "active", ttl = rules.ttl } = given;
-  const id = partitions.idOf(chosen);
-  partitions.check(id, routing.user);
-  operation.enter(id);
-  return {
+  const { status = "active", ttlMs = rules.ttlMs, lifetimeMs = rules.maxLifetimeMs } = given;
+  const id = partitions.idOf("id", chosen);
+  partitions.check("id", id, routing.user);
+  const draft = {
     id,
     token: tokenOf(chosen),
     ...routing,
-    node: nodeOf(operation, given.node),
+    node,
     op_id: operation.id.bytes,
     status: checkWord("status", status, STATUSES),
-    ttl_ms: checkTtl(ttl),
-    entries: checkedEntries(rules, Entries.of(given.attributes), Entries.of(given.extensions)),
+    ttl_ms: checkTtl(ttlMs),
+    lifetime_ms: lifetimeMs === undefined ? 0 : checkLifetime(lifetimeMs),
+    entries: checkedEntries(
+      rules,
+      Entries.of(given.attributes, "attributes"),
+      Entries.of(given.extensions, "extensions"),
+    ),
   };
+  operation.enter(id);
+  return draft;
 }
 
 export async function make(operation, draft) {
   const { rules } = operation;
   const { reply, evicted, reaped } = await settle(operation, "create", {
     ...draft,
-    ...lifeOf(rules),
-    tombstone_ms: rules.tombstone,
+    grace_ms: rules.graceMs,
+    tombstone_ms: rules.tombstoneMs,
     ...limitOf(rules),
   });
-  return { session: madeOf(rules, draft, expect(reply, "ok")), token: draft.token, evicted, reaped };
-}
-
-/** What all sessions live by that are made. */
-export function lifeOf(rules) {
-  return { lifetime_ms: rules.maxLifetime ?? 0, grace_ms: rules.grace };
+  return { session: madeOf(draft, expect(reply, "ok")), token: draft.token, evicted, reaped };
 }
 
 /** How a change of a session notes that it is used. */
 export function useOf(rules) {
-  return { threshold: Math.ceil(rules.refreshThreshold * 1000), touch_ms: rules.touchInterval, grace_ms: rules.grace };
+  return { threshold: Math.ceil(rules.refreshThreshold * 1000), touch_ms: rules.touchIntervalMs, grace_ms: rules.graceMs };
 }
 
 /** The session as it was made. */
-export function madeOf(rules, { id, user, connection, node, status, ttl_ms: ttl, entries }, reply) {
+export function madeOf({ id, user, connection, node, status, ttl_ms: ttl, lifetime_ms: lifetime, entries }, reply) {
   const { version, created_at, expires_at } = reply;
-  const deadline = rules.maxLifetime === undefined ? 0 : created_at + rules.maxLifetime;
+  const deadline = lifetime === 0 ? 0 : created_at + lifetime;
   const times = { version, ttl, created_at, last_active: created_at, expires_at, deadline };
   return new Session(id, { user, connection, node, ...times, status, entries: decodeEntries(entries) });
 }
@@ -75,66 +83,67 @@ export function tokenOf(chosen) {
 }
 
 export async function get(operation, id) {
-  return (await lookup(operation, operation.partitions.idOf(id)))?.session ?? null;
+  return (await lookup(operation, operation.partitions.idOf("id", id)))?.session ?? null;
 }
 
 export async function update(operation, session) {
-  if (!(session instanceof Session)) throw new InvalidError("session", "is none");
-  if (session.status === "migrating") throw new FrozenError();
-  const routing = routingOf(session);
-  operation.partitions.check(checkSessionId(session.id), routing.user);
-  const { reply, id } = await settle(operation, "update", {
-    ...declaredOf(operation, session),
-    version: session.version,
-    ...renewed(routing),
-    status: checkWord("status", session.status, STATUSES),
-    ttl_ms: checkTtl(session.ttl),
-    ...useOf(operation.rules),
-    entries: checkedEntries(operation.rules, session.attributes, session.extensions),
-  });
-  Session.saved(session, id, expect(reply, "ok"), routing);
+  checkInstance("session", session, Session);
+  const given = wholeOf(operation, session);
+  const values = { ...given, ...declaredOf(operation, session), ...useOf(operation.rules) };
+  const { reply, id } = await settle(operation, "update", values);
+  const { new_user: user, new_connection: connection, new_node: node } = given;
+  Session.saved(session, id, expect(reply, "ok"), { user, connection, node });
 }
 
-const CHANGES = ["set", "remove", "setExtensions", "removeExtensions", "status", "ttl", "version"];
+/** What a copy in hand says of a session, checked: its fields are the caller's to change. */
+function wholeOf(operation, session) {
+  if (session.status === "migrating") throw new FrozenError();
+  const routing = routingOf(session);
+  operation.partitions.check("user", checkSessionId("session", session.id), routing.user);
+  checkInstance("attributes", session.attributes, Entries);
+  checkInstance("extensions", session.extensions, Entries);
+  return {
+    version: checkInteger("version", session.version, ...VERSIONS),
+    ...renewed(routing),
+    status: checkWord("status", session.status, STATUSES),
+    ttl_ms: checkTtl(session.ttlMs),
+    entries: checkedEntries(operation.rules, session.attributes, session.extensions),
+  };
+}
 
 export async function patch(operation, target, changes) {
-  checkNames("patch", changes, CHANGES);
-  const { set = {}, remove = [], setExtensions = {}, removeExtensions = [], status, ttl, version } = changes;
-  const sets = (kind, values) => Array.from(pairs(values), ([key, value]) => ({ kind, key, json: jsonOf(key, value) }));
-  const removals = (kind, keys) => keys.map((key) => ({ kind, key, json: "" }));
-  const list = [
-    ...removals("attribute", remove),
-    ...sets("attribute", set),
-    ...removals("extension", removeExtensions),
-    ...sets("extension", setExtensions),
-  ];
+  checkOptions("changes", changes, [...CHANGES, "status", "ttlMs", "lifetimeMs", "version"]);
+  const { status, ttlMs, lifetimeMs, version } = changes;
+  const list = changesOf(changes);
   const { reply, id } = await settle(operation, "patch", {
     ...declaredOf(operation, target),
-    version: version === undefined ? "" : checkInteger("version", version, 1, Number.MAX_SAFE_INTEGER),
-    status: status === undefined ? "" : checkWord("status", status, STATUSES),
-    ttl_ms: ttl === undefined ? "" : checkTtl(ttl),
+    version: checkIntegerIfGiven("version", version, ...VERSIONS),
+    status: status === undefined ? undefined : checkWord("status", status, STATUSES),
+    ttl_ms: ttlMs === undefined ? undefined : checkTtl(ttlMs),
+    new_lifetime_ms: lifetimeMs === undefined ? undefined : checkLifetime(lifetimeMs),
     ...useOf(operation.rules),
-    entries_bytes: operation.rules.sessionBytes,
-    entries_most: operation.rules.sessionEntries,
+    ...mostOf(operation.rules),
     changes: checkedChanges(operation.rules, list),
   });
   expect(reply, "ok", "unchanged");
-  return { id, version: reply.version, expiresAt: reply.expires_at, changed: reply.word === "ok" };
+  const times = { lastActiveMs: reply.last_active, expiresAtMs: reply.expires_at };
+  const answer = { id, version: reply.version, ...times, changed: reply.word === "ok" };
+  return new Patched(answer, { list, status, ttlMs, lifetimeMs });
 }
 
 export async function bind(operation, target, binding) {
-  checkNames("binding", binding, ["connection", "node", "takeOver"]);
+  checkOptions("binding", binding, ["connection", "node", "takeOver"]);
   const { reply, id, reaped, isAgain } = await settle(operation, "bind", {
     ...declaredOf(operation, target),
     new_connection: requireName("connection", binding.connection),
     new_node: nodeOf(operation, binding.node),
-    policy: binding.takeOver ? "takeover" : "refuse",
+    policy: checkFlag("takeOver", binding.takeOver ?? false) ? "takeover" : "refuse",
     ...useOf(operation.rules),
   });
   expect(reply, "ok", "unchanged");
   // Another call under the same operation id may have declared otherwise.
   const isKnown = !isAgain || operation.isTheOnlyOne;
-  return {
+  return new Bound({
     id,
     version: reply.version,
     previousConnection: (isKnown && reply.connection) || null,
@@ -142,7 +151,7 @@ export async function bind(operation, target, binding) {
     takenFrom: toldName(reply.holder_id),
     reaped,
     changed: reply.word === "ok",
-  };
+  });
 }
 
 const UNBOUND = { ok: "detached", unchanged: "notBound", missing: "missing" };
@@ -154,66 +163,74 @@ export async function unbind(operation, target, connection) {
 }
 
 export async function remove(operation, target) {
-  const values = { ...declaredOf(operation, target), tombstone_ms: operation.rules.tombstone };
-  const { reply } = await settle(operation, "delete", values);
-  return expect(reply, "ok", "missing").word === "ok";
+  const given = { ...declaredOf(operation, target), tombstone_ms: operation.rules.tombstoneMs };
+  const { reply, id, values } = await settle(operation, "delete", given);
+  if (expect(reply, "ok", "missing").word === "missing") return null;
+  const { user, connection, node } = values;
+  return new Removed({ id, user: toldName(user), connection: toldName(connection), node: toldName(node) });
 }
 
 export async function exported(operation, id) {
-  const found = await lookup(operation, operation.partitions.idOf(id));
+  const found = await lookup(operation, operation.partitions.idOf("id", id));
   return found && { session: found.session, operations: found.operations };
 }
 
 const IMPORTED = { ok: "imported", unchanged: "unchanged", missing: "missing", expired: "missing" };
 
 export async function imported(operation, exported, options) {
-  checkNames("import", options, ["replaces", "incoming"]);
-  const { incoming, replaces = incoming ? "nothing" : "older" } = options;
-  if (exported.session.status === "migrating") throw new FrozenError();
+  checkOptions("options", options, ["replaces", "incoming"]);
+  checkExport(exported);
+  const { incoming } = options;
+  const { replaces = incoming ? "nothing" : "older" } = options;
   const { reply } = await settle(operation, "import", {
     ...importOf(operation, exported),
     replaces: replacedBy(replaces),
-    ...(incoming && incomingOf(incoming, replaces, exported.session)),
+    ...(incoming !== undefined && incomingOf(incoming, replaces, exported.session)),
   });
   return IMPORTED[expect(reply, ...Object.keys(IMPORTED)).word];
 }
 
+function checkExport(exported) {
+  checkOptions("exported", exported, ["session", "operations"]);
+  checkInstance("session", exported.session, Session);
+  const { operations } = exported;
+  if (!(operations instanceof Uint8Array) || operations.length !== OPERATIONS_BYTES) {
+    throw new InvalidError("operations", `must be a buffer of ${OPERATIONS_BYTES} bytes`);
+  }
+}
+
 /** What the script takes of a session that was exported, once that is checked. */
 export function importOf(operation, { session, operations }) {
-  const routing = routingOf(session);
-  operation.partitions.check(checkSessionId(session.id), routing.user);
+  const time = (field) => checkInteger(field, session[field], 0, Number.MAX_SAFE_INTEGER);
   return {
+    ...wholeOf(operation, session),
     // Where the session is here already, its owners are mostly the same.
     ...declaredOf(operation, session),
-    version: session.version,
-    ...renewed(routing),
-    status: checkWord("status", session.status, STATUSES),
-    created_at_ms: session.createdAt,
-    last_active_ms: session.lastActive,
-    expires_at_ms: session.expiresAt,
-    deadline_ms: session.deadline ?? 0,
-    ttl_ms: checkTtl(session.ttl),
-    operations,
-    grace_ms: operation.rules.grace,
-    entries: checkedEntries(operation.rules, session.attributes, session.extensions),
+    created_at_ms: time("createdAtMs"),
+    last_active_ms: time("lastActiveMs"),
+    expires_at_ms: time("expiresAtMs"),
+    deadline_ms: session.deadlineMs === null ? 0 : time("deadlineMs"),
+    operations: Buffer.from(operations),
+    grace_ms: operation.rules.graceMs,
   };
 }
 
 function replacedBy(replaces) {
   if (replaces === "older") return "";
   if (replaces === "nothing") return 0;
-  return checkInteger("replaces", replaces, 1, Number.MAX_SAFE_INTEGER);
+  if (typeof replaces === "number") return checkInteger("replaces", replaces, ...VERSIONS);
+  throw new InvalidError("replaces", `is ${kindOf(replaces)}, must be "older", "nothing" or a version`);
 }
 
 /** By which migration a session comes. */
 function incomingOf(incoming, replaces, session) {
-  checkNames("incoming", incoming, ["task", "until", "place", "node"]);
+  checkOptions("incoming", incoming, ["task", "untilMs", "place", "node"]);
   if (replaces !== "nothing") throw new InvalidError("replaces", "must be nothing, for what comes by a migration");
-  const { task, until, place } = incoming;
+  const { task, untilMs, place } = incoming;
   const node = checkName("node", incoming.node);
   return {
     task: checkTask(task),
-    until_ms: checkUntil(until),
+    until_ms: checkUntil(untilMs),
     place: checkName("place", place),
     // One that has the node already comes as it is.
     ...(node !== "" && node !== session.node && { new_connection: "", new_node: node, hand_over: "yes" }),
@@ -221,8 +238,8 @@ function incomingOf(incoming, replaces, session) {
 }
 
 /** When a freeze is over. */
-export function checkUntil(until) {
-  return checkInteger("until", until, 0, Number.MAX_SAFE_INTEGER);
+export function checkUntil(untilMs) {
+  return checkInteger("untilMs", untilMs, 0, Number.MAX_SAFE_INTEGER);
 }
 
 export async function byConnection(operation, connection) {
@@ -238,7 +255,7 @@ export function expect(reply, ...words) {
 /** What a call knows of the session that it acts on. */
 export function declaredOf({ partitions }, target) {
   const declared = Session.declared(target);
-  return { ...declared, id: partitions.idOf(declared.id) };
+  return { ...declared, id: partitions.idOf("id", declared.id) };
 }
 
 function routingOf({ user, connection, node }) {
@@ -262,6 +279,13 @@ function renewed({ user, connection, node }) {
   return { new_user: user, new_connection: connection, new_node: node };
 }
 
+/** What a session's entries may come to by a change. */
+export function mostOf(rules) {
+  return { entries_bytes: rules.sessionBytes, entries_most: rules.sessionEntries };
+}
+
+const POLICIES = { reject: "reject", evictOldest: "evict" };
+
 export function limitOf(rules) {
-  return { limit: rules.sessionsPerUser, policy: rules.onLimit };
+  return { limit: rules.sessionsPerUser ?? 0, policy: POLICIES[rules.onLimit] };
 }

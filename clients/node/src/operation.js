@@ -5,10 +5,10 @@ import { AmbiguousError, ContendedError, CorruptError, MissingError, NotExecuted
 import { History } from "./history.js";
 import { OperationId } from "./ids.js";
 import { storedOf } from "./layout.js";
-import { codeOf, Lost } from "./link.js";
+import { Lost } from "./link.js";
 import { readReply } from "./reply.js";
 import { timeOf } from "./server-clock.js";
-import { commandsAt, mayHaveWritten } from "./server-errors.js";
+import { codeOf, commandsAt, mayHaveWritten } from "./server-errors.js";
 
 /** How often one call is sent at most when its connection breaks under it; the deadline ends it too. */
 const ATTEMPTS = 10;
@@ -36,7 +36,7 @@ export class Operation {
 
   constructor(engine, id, identity) {
     this.#engine = engine;
-    this.#until = performance.now() + engine.deadline;
+    this.#until = performance.now() + engine.deadlineMs;
     this.#id = id;
     this.#identity = identity;
     this.#history = new History(id);

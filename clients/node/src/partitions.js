@@ -1,7 +1,7 @@
 /** The partitions of a namespace: in which of them a session lives, and their tags. */
 
 import { InvalidError } from "./errors.js";
-import { checkSessionId } from "./ids.js";
+import { checkSessionId, shortHash } from "./ids.js";
 import { storedOf } from "./layout.js";
 import { Token } from "./token.js";
 
@@ -55,10 +55,10 @@ export class Partitions {
   }
 
   /** The id that stands for a session, as a caller gave it. */
-  idOf(given) {
-    if (!(given instanceof Token)) return checkSessionId(given);
+  idOf(field, given) {
+    if (!(given instanceof Token)) return checkSessionId(field, given);
     if (this.idScheme === "token") return given.id;
-    throw new InvalidError("session id", "is a token, in a namespace whose ids are none of tokens");
+    throw new InvalidError(field, "is a token, in a namespace whose ids are none of tokens");
   }
 
   /** An id for a new session of a user, or of nobody, or the token of one: the same when the call is repeated. */
@@ -78,18 +78,18 @@ export class Partitions {
   }
 
   /** Refuses an id for a session of a user who is in another partition. */
-  check(id, user) {
+  check(field, id, user) {
     if (user === "" || this.of(id) === this.of(user)) return;
-    throw this.#misfit(id, `its user ${JSON.stringify(user)} is in partition ${this.of(user)}`);
+    throw this.#misfit(field, id, `its user ${JSON.stringify(user)} is in partition ${this.of(user)}`);
   }
 
   /** The same for the new id of a session that stays in its partition. */
-  checkIn(partition, id) {
-    if (this.of(id) !== partition) throw this.#misfit(id, `the session is in partition ${partition}`);
+  checkIn(field, partition, id) {
+    if (this.of(id) !== partition) throw this.#misfit(field, id, `the session is in partition ${partition}`);
   }
 
-  #misfit(id, other) {
-    return new InvalidError("session id", `${id} is in partition ${this.of(id)} of ${this.count}, and ${other}`);
+  #misfit(field, id, other) {
+    return new InvalidError(field, `#${shortHash(id)} is in partition ${this.of(id)} of ${this.count}, and ${other}`);
   }
 }
 

@@ -2,16 +2,33 @@ import { bundle } from "./bundle.js";
 import { decodeEntries } from "./entries.js";
 import { foundOf, readLayout, textOf } from "./layout.js";
 
-const LAYOUT = bundle.record;
-/** All but the body. */
-const HEAD_LAYOUT = { ...LAYOUT, texts: LAYOUT.texts.slice(0, -1) };
-const BODY_SIZE = LAYOUT.header.find(({ name }) => name === "body_size");
 /** The longest id. */
 const ID_BYTES = 128;
 const nameOf = (numbers) => new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
-const KIND_OF = nameOf(LAYOUT.kinds);
-const STATUS_OF = nameOf(LAYOUT.statuses);
-const DIRECTION_OF = nameOf(LAYOUT.freeze.directions);
+/** Of each format that is read, how its records are laid out: the one that is written, and those of other releases. */
+const LAYOUTS = new Map([bundle, ...bundle.other_records].map(({ record_format, record }) => [record_format, layoutFrom(record)]));
+
+function layoutFrom(record) {
+  return {
+    ...record,
+    /** All but the body. */
+    head: { ...record, texts: record.texts.slice(0, -1) },
+    /** Only the numbers. */
+    numbers: { ...record, texts: [] },
+    bodySize: record.header.find(({ name }) => name === "body_size"),
+    kindOf: nameOf(record.kinds),
+    statusOf: nameOf(record.statuses),
+    directionOf: nameOf(record.freeze.directions),
+  };
+}
+
+/** The layout of a record, or its beginning, by the format that it says it has; undefined: none that is read. */
+function layoutOf(bytes) {
+  return LAYOUTS.get(bytes[0]);
+}
+
+/** The most of what the formats need. */
+const most = (name) => Math.max(...Array.from(LAYOUTS.values(), (layout) => layout[name]));
 
 /**
  * The stored form of a session, read: its fields by their names in the bundle, kind and status as words, `entries` of
@@ -19,22 +36,23 @@ const DIRECTION_OF = nameOf(LAYOUT.freeze.directions);
  * is no record of ours.
  */
 export function decodeRecord(bytes) {
-  const read = readLayout(LAYOUT, bytes, 0);
-  if (!read || read.end !== bytes.length || read.values.format !== bundle.record_format) return null;
+  const layout = layoutOf(bytes);
+  const read = layout && readLayout(layout, bytes, 0);
+  if (!read || read.end !== bytes.length) return null;
   const { kind, status, user, connection, node, body, ...numbers } = read.values;
-  const record = { ...numbers, kind: KIND_OF.get(kind), status: STATUS_OF.get(status) };
+  const record = { ...numbers, kind: layout.kindOf.get(kind), status: layout.statusOf.get(status) };
   if (!record.kind || !record.status) return null;
   try {
     Object.assign(record, { user: textOf(user), connection: textOf(connection), node: textOf(node) });
-    const end = record.status === "migrating" ? splitFreeze(record, body) : 0;
+    const end = record.status === "migrating" ? splitFreeze(layout, record, body) : 0;
     if (end === null) return null;
     const rest = body.subarray(end);
     if (record.kind === "live") {
       if (record.stored_until < record.expires_at) return null;
       record.entries = decodeEntries(rest);
     } else if (record.kind === "departed") {
-      if (rest.length < LAYOUT.departed_task_bytes) return null;
-      splitDeparture(record, rest);
+      if (rest.length < layout.departed_task_bytes) return null;
+      splitDeparture(layout, record, rest);
     } else if (record.kind === "moved") {
       if (rest.length < 1 || rest.length > ID_BYTES) return null;
       record.new_id = textOf(rest);
@@ -46,18 +64,19 @@ export function decodeRecord(bytes) {
 }
 
 /** How much of a record to read for its head. */
-export const HEAD_BYTES = LAYOUT.head_bytes;
+export const HEAD_BYTES = most("head_bytes");
 
 /** The same by the beginning of a record: a session has no entries then. */
 export function decodeHead(bytes) {
-  const { values, end } = readLayout(HEAD_LAYOUT, bytes, 0) ?? {};
+  const layout = layoutOf(bytes);
+  const { values, end } = (layout && readLayout(layout.head, bytes, 0)) ?? {};
   if (!values) return null;
-  if (KIND_OF.get(values.kind) !== "live") return decodeRecord(bytes);
+  if (layout.kindOf.get(values.kind) !== "live") return decodeRecord(bytes);
   const body = bytes.subarray(end);
-  const block = STATUS_OF.get(values.status) === "migrating" ? readLayout(LAYOUT.freeze, body, 0) : { end: 0 };
+  const block = layout.statusOf.get(values.status) === "migrating" ? readLayout(layout.freeze, body, 0) : { end: 0 };
   if (!block) return null;
   const withoutEntries = Buffer.from(bytes.subarray(0, end + block.end));
-  withoutEntries.writeUIntBE(block.end, BODY_SIZE.offset, BODY_SIZE.bytes);
+  withoutEntries.writeUIntBE(block.end, layout.bodySize.offset, layout.bodySize.bytes);
   return decodeRecord(withoutEntries);
 }
 
@@ -67,40 +86,42 @@ export function decodeHead(bytes) {
  */
 export function headOf(bytes) {
   const none = { user: "", connection: "", node: "", expires_at_ms: 0, size: 0 };
-  const { values, end } = readLayout(HEAD_LAYOUT, bytes, 0) ?? {};
-  if (values?.format !== bundle.record_format || KIND_OF.get(values.kind) !== "live") return none;
+  const layout = layoutOf(bytes);
+  const { values, end } = (layout && readLayout(layout.head, bytes, 0)) ?? {};
+  if (!values || layout.kindOf.get(values.kind) !== "live") return none;
   const names = { user: foundOf(values.user), connection: foundOf(values.connection), node: foundOf(values.node) };
   return { ...names, expires_at_ms: values.expires_at, size: end + values.body_size };
 }
 
 /** How much of a record to read for its usage. */
-export const USAGE_BYTES = LAYOUT.header_bytes;
+export const USAGE_BYTES = most("header_bytes");
 
 /**
  * When a session that is not frozen was used last, and until when it lives, by the header of its record: what a refresh
  * looks at. Null for anything else.
  */
 export function usageOf(bytes) {
-  const { values } = readLayout({ ...LAYOUT, texts: [] }, bytes, 0) ?? {};
-  if (values?.format !== bundle.record_format || KIND_OF.get(values.kind) !== "live") return null;
-  const isOpen = ["active", "suspended"].includes(STATUS_OF.get(values.status));
+  const layout = layoutOf(bytes);
+  const { values } = (layout && readLayout(layout.numbers, bytes, 0)) ?? {};
+  if (!values || layout.kindOf.get(values.kind) !== "live") return null;
+  const isOpen = ["active", "suspended"].includes(layout.statusOf.get(values.status));
   return isOpen && values.stored_until >= values.expires_at ? values : null;
 }
 
 /** Reads the freeze that a body begins with, and tells where it ends; null where there is none. */
-function splitFreeze(record, body) {
-  const read = readLayout(LAYOUT.freeze, body, 0);
+function splitFreeze(layout, record, body) {
+  const read = readLayout(layout.freeze, body, 0);
   if (!read) return null;
   const { task, frozen_until, span, copies_until, status, direction, place, node } = read.values;
-  const words = { status: STATUS_OF.get(status), direction: DIRECTION_OF.get(direction) };
+  const words = { status: layout.statusOf.get(status), direction: layout.directionOf.get(direction) };
   if (!["active", "suspended"].includes(words.status) || !words.direction) return null;
   const texts = { place: textOf(place), node: textOf(node) };
   record.freeze = { task: task.toString("hex"), frozen_until, span, copies_until, ...words, ...texts };
   return read.end;
 }
 
-function splitDeparture(record, body) {
-  const size = LAYOUT.departed_task_bytes;
+function splitDeparture(layout, record, body) {
+  const size = layout.departed_task_bytes;
   record.task = body.subarray(0, size).toString("hex");
   record.place = textOf(body.subarray(size));
 }

@@ -3,6 +3,7 @@
  * write, a read comes first. The script decides all else: what is frozen, rotated away, corrupt.
  */
 
+import { Refreshed } from "./answers.js";
 import { settle } from "./declared.js";
 import { CorruptError } from "./errors.js";
 import { isLeft } from "./lookup.js";
@@ -21,8 +22,8 @@ export async function refresh(operation, target) {
   }
   const { reply, id } = await settleRefresh(operation, declared, "times");
   if (reply.word === "missing") return null;
-  const { version, last_active: lastActive, expires_at: expiresAt, word } = reply;
-  return { id, version, lastActive, expiresAt, changed: word === "ok" };
+  const { version, last_active: lastActiveMs, expires_at: expiresAtMs, word } = reply;
+  return new Refreshed({ id, version, lastActiveMs, expiresAtMs, changed: word === "ok" });
 }
 
 export async function refreshAndGet(operation, target) {
@@ -40,8 +41,8 @@ export async function refreshAndGet(operation, target) {
 }
 
 async function settleRefresh(operation, declared, want) {
-  const { refreshThreshold, touchInterval, grace } = operation.rules;
-  const values = { threshold: Math.ceil(refreshThreshold * 1000), touch_ms: touchInterval, grace_ms: grace, want };
+  const { refreshThreshold, touchIntervalMs, grace } = operation.rules;
+  const values = { threshold: Math.ceil(refreshThreshold * 1000), touch_ms: touchIntervalMs, grace_ms: grace, want };
   const settled = await settle(operation, "refresh", { ...declared, ...values });
   expect(settled.reply, "ok", "unchanged", "missing");
   return settled;
@@ -52,9 +53,9 @@ async function settleRefresh(operation, declared, want) {
  * script can ask for.
  */
 function mayBeUntouched({ rules, identity, knownTime }, target) {
-  if (rules.touchInterval === 0 || identity) return false;
+  if (rules.touchIntervalMs === 0 || identity) return false;
   if (!(target instanceof Session) || knownTime === undefined) return true;
-  return !isTouchDue(rules, target.lastActive, target.expiresAt, knownTime);
+  return !isTouchDue(rules, target.lastActiveMs, target.expiresAtMs, knownTime);
 }
 
 /** What a refresh answers that has nothing to write. Null: the script has to tell. */
@@ -63,9 +64,9 @@ async function untouchedOf(operation, id) {
   const [time, bytes] = await operation.read("record", ["TIME"], beginning);
   const usage = usageOf(bytes);
   if (!usage) return null;
-  const { version, last_active: lastActive, expires_at: expiresAt } = usage;
-  if (isTouchDue(operation.rules, lastActive, expiresAt, operation.now(time))) return null;
-  return { id, version, lastActive, expiresAt, changed: false };
+  const { version, last_active: lastActiveMs, expires_at: expiresAtMs } = usage;
+  if (isTouchDue(operation.rules, lastActiveMs, expiresAtMs, operation.now(time))) return null;
+  return new Refreshed({ id, version, lastActiveMs, expiresAtMs, changed: false });
 }
 
 /** The session that a refresh returns which has nothing to write; null: there is none; undefined: the script has to tell. */

@@ -1,38 +1,45 @@
-/** A new id for a session, and a user: what a login does. */
+/** A new id for a session, and its user: what a login does, and a logout that keeps what is in it. */
 
+import { CHANGES, changesOf } from "./changes.js";
 import { settle } from "./declared.js";
-import { MissingError, MovedError } from "./errors.js";
-import { checkName } from "./ids.js";
+import { InvalidError, MissingError, MovedError } from "./errors.js";
+import { requireName } from "./ids.js";
+import { checkFlag, checkOptions } from "./input.js";
 import { logIn } from "./login.js";
 import { lookup } from "./lookup.js";
-import { declaredOf, expect, limitOf, tokenOf } from "./one.js";
-import { checkNames } from "./rules.js";
+import { declaredOf, expect, limitOf, mostOf, tokenOf } from "./one.js";
+import { checkedChanges, checkLifetime, checkTtl } from "./rules.js";
 import { sessionOf } from "./session.js";
 
-export async function rotate(operation, target, rotation) {
-  checkNames("rotation", rotation, ["newId", "user"]);
+const ROTATION = ["newId", "user", "anonymous", "ttlMs", "lifetimeMs", "keepDeadline", ...CHANGES];
+
+export async function rotate(operation, target, given) {
+  const rotation = rotationOf(operation.rules, given);
   const { rules, partitions } = operation;
   const declared = declaredOf(operation, target);
-  const user = checkName("user", rotation.user);
+  const { user } = rotation;
   const source = partitions.of(declared.id);
   const home = user === "" ? source : partitions.of(user);
-  const chosen = rotation.newId ?? partitions.newIdIn(home, operation.id);
-  const newId = partitions.idOf(chosen);
+  const chosen = given.newId ?? partitions.newIdIn(home, operation.id);
+  const newId = partitions.idOf("newId", chosen);
   const token = tokenOf(chosen);
   if (home !== source) {
-    partitions.check(newId, user);
-    return logIn(operation, { user: "", connection: "", node: "", ...declared }, { newId, token, user });
+    partitions.check("newId", newId, user);
+    return logIn(operation, { user: "", connection: "", node: "", ...declared }, { newId, token, rotation });
   }
-  partitions.checkIn(home, newId);
+  partitions.checkIn("newId", home, newId);
   const { reply, evicted } = await settle(operation, "rotate", {
     ...declared,
     new_id: newId,
     new_user: user,
-    // A login begins a lifetime, if the rules have one.
-    new_lifetime_ms: user === "" ? "" : (rules.maxLifetime ?? 0),
-    grace_ms: rules.grace,
-    rotation_grace_ms: rules.rotationGrace,
-    tombstone_ms: rules.tombstone,
+    becomes: rotation.isAnonymous ? "anonymous" : undefined,
+    new_ttl_ms: rotation.ttlMs,
+    new_lifetime_ms: rotation.lifetimeMs,
+    changes: rotation.changes,
+    ...mostOf(rules),
+    grace_ms: rules.graceMs,
+    rotation_grace_ms: rules.rotationGraceMs,
+    tombstone_ms: rules.tombstoneMs,
     ...limitOf(rules),
   });
   // Its client is to hold a token, which the other rotation has.
@@ -46,4 +53,31 @@ export async function rotate(operation, target, rotation) {
     return { session: found.session, token: null, evicted: [], byAnother: true };
   }
   return { session: sessionOf(newId, expect(reply, "ok").record), token, evicted, byAnother: false };
+}
+
+/**
+ * What a rotation is to do, checked. Of `lifetimeMs`, how long the session lives at most from now on, 0 is no limit; with
+ * undefined its deadline stays.
+ */
+function rotationOf(rules, given) {
+  checkOptions("rotation", given, ROTATION);
+  const isAnonymous = checkFlag("anonymous", given.anonymous ?? false);
+  const user = given.user === undefined || given.user === null ? "" : requireName("user", given.user);
+  if (isAnonymous && user !== "") throw new InvalidError("anonymous", "is told beside a user");
+  const list = changesOf(given);
+  return {
+    user,
+    isAnonymous,
+    ttlMs: given.ttlMs === undefined ? undefined : checkTtl(given.ttlMs),
+    lifetimeMs: lifetimeOf(rules, given, isAnonymous || user !== ""),
+    list,
+    changes: checkedChanges(rules, list),
+  };
+}
+
+/** A login or a logout begins a lifetime, if the rules have one. */
+function lifetimeOf(rules, { lifetimeMs, keepDeadline = false }, isAnothers) {
+  checkFlag("keepDeadline", keepDeadline);
+  if (lifetimeMs !== undefined) return checkLifetime(lifetimeMs);
+  return isAnothers && !keepDeadline ? (rules.maxLifetimeMs ?? 0) : undefined;
 }

@@ -1,8 +1,30 @@
 /**
- * Connects to a Redis server: a URL, or the options of node-redis's `createClient`. A URL of a cluster is
+ * A client of node-redis, 5.8 or later, of one server. A store takes from it where it leads and by whom, and connects there by
+ * itself: the client stays its caller's.
+ */
+export interface RedisClient {
+  readonly options: object;
+  sendCommand(args: any, options?: any): Promise<unknown>;
+  duplicate(overrides?: any): unknown;
+  withTypeMapping(typeMapping: any): unknown;
+}
+
+/** Some of the options of `createClient` of node-redis, all of which are taken. A store sets what queues and retries itself. */
+export interface RedisOptions {
+  url?: string;
+  username?: string;
+  password?: string;
+  database?: number;
+  socket?: object;
+  RESP?: 2 | 3;
+  [option: string]: unknown;
+}
+
+/**
+ * Connects to a Redis server: a URL, options, or where a client leads. A URL of a cluster is
  * `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of its nodes.
  */
-export type Redis = string | { url?: string; username?: string; password?: string; database?: number; socket?: object };
+export type Redis = string | RedisOptions | RedisClient;
 
 export interface Options {
   /** What all keys begin with: 1 to 64 bytes, no braces. Defaults to `cloakroom`. */
@@ -13,13 +35,18 @@ export interface Options {
    */
   partitions?: number;
   rules?: Rules;
-  /** How long an operation may take in all, in milliseconds. Defaults to 2000. */
-  deadline?: number;
+  /** How long an operation may take in all. Defaults to 2000. */
+  deadlineMs?: number;
+  /**
+   * How many commands may wait at one server for their replies: a call beyond ends in `NotExecutedError` with the reason `busy`.
+   * Defaults to 10,000.
+   */
+  maxWaiting?: number;
   /** Stands in for the server's clock, in tests of an application: milliseconds since the epoch. */
   clock?: () => number;
 }
 
-/** What holds for all sessions of a namespace; durations are milliseconds. All its processes should share the rules. */
+/** What holds for all sessions of a namespace. All its processes should share the rules. */
 export interface Rules {
   /**
    * How the ids of sessions are made that were given none: `uuid`, or `token`, and then they are the hashes of tokens. A
@@ -27,9 +54,14 @@ export interface Rules {
    */
   idScheme?: "uuid" | "token";
   /** How long a session lives without being used. Defaults to 30 minutes. */
-  ttl?: number;
+  ttlMs?: number;
+  /**
+   * How long it lives after its last use: the `ttlMs`, which every use extends (`refreshThreshold` is 1), with a
+   * `touchIntervalMs` of 60 s, or a twentieth of it if that is less. It is told instead of these three.
+   */
+  idleTimeoutMs?: number;
   /** How long it lives at most, however much it is used. Defaults to no limit. */
-  maxLifetime?: number;
+  maxLifetimeMs?: number;
   /** A refresh extends when less than this part of the ttl is left; 1 extends each time. Defaults to 0.5. */
   refreshThreshold?: number;
   /**
@@ -37,17 +69,17 @@ export interface Rules {
    * it is a read. For a service that refreshes with each request, take 60 s, or a twentieth of the ttl if that is less.
    * Defaults to 0.
    */
-  touchInterval?: number;
+  touchIntervalMs?: number;
   /** How long an expired session stays stored, to be reaped. Defaults to one hour. */
-  grace?: number;
+  graceMs?: number;
   /** How long the old id of a rotated session leads to it. Defaults to 30 seconds. */
-  rotationGrace?: number;
+  rotationGraceMs?: number;
   /** How long the id of a deleted session cannot be created again. Defaults to 30 seconds. */
-  tombstone?: number;
-  /** How many live sessions a user may have, up to 500. Defaults to 0, no limit. */
+  tombstoneMs?: number;
+  /** How many live sessions a user may have, 1 to 500. Defaults to no limit. */
   sessionsPerUser?: number;
   /** At the limit: refuse, or delete the user's oldest. Defaults to `reject`. */
-  onLimit?: "reject" | "evict";
+  onLimit?: "reject" | "evictOldest";
   /** The largest JSON text of one attribute or extension, in bytes: at most 15 MiB. Defaults to 256 KiB. */
   valueBytes?: number;
   /** What all of a session's entries may take, with their keys and five bytes each: at most 15 MiB. Defaults to 256 KiB. */

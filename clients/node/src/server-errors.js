@@ -1,3 +1,4 @@
+import { ErrorReply } from "@redis/client";
 import { bundle } from "./bundle.js";
 
 /** What a script raises itself, it raises before it writes. */
@@ -5,11 +6,38 @@ const OWN = /^(ERR |NOPERM )?cloakroom|: cloakroom: /;
 /** At the beginning; or as Redis 6.2 has it, which wraps what a command in a script ran into. */
 const CODE = /(?:^|: -)([A-Z]+) /g;
 
+/** Whether something is an error that the server told, by whichever copy of node-redis. */
+export function isErrorReply(value) {
+  return isOf(value, ErrorReply);
+}
+
+/** The code that a server's error begins with, such as NOSCRIPT; undefined for any other reply. */
+export function codeOf(reply) {
+  return isErrorReply(reply) ? reply.message.split(" ", 1)[0] : undefined;
+}
+
+/** Whether an error is of a class of node-redis: a client that was handed in may be of another copy of it. */
+export function isOf(error, Class) {
+  if (!(error instanceof Error)) return false;
+  if (error instanceof Class) return true;
+  for (let at = error.constructor; typeof at === "function"; at = Object.getPrototypeOf(at)) {
+    if (at.name === Class.name) return true;
+  }
+  return false;
+}
+
 /** Whether a script may have written before it ended with this error: of a command that the user may not run any more
  * nobody knows. */
 export function mayHaveWritten({ message }) {
   const codes = Array.from(message.matchAll(CODE), ([, code]) => code);
   return !OWN.test(message) && !codes.some((code) => bundle.nothing_written.includes(code));
+}
+
+/** A server's error without what it repeats of a command, for that may be the id of a session. */
+export function quiet(error) {
+  if (!isErrorReply(error)) return error;
+  const message = error.message.replace(/'.*'|".*"|`.*`/s, "'…'");
+  return message === error.message ? error : new error.constructor(message);
 }
 
 /** The commands on the line that an error names. Where a fragment ran one for its caller, the error has its name. */

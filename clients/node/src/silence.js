@@ -41,6 +41,11 @@ export class Silence {
     this.#awaited -= 1;
   }
 
+  /** How many replies are awaited. */
+  get awaited() {
+    return this.#awaited;
+  }
+
   heard() {
     this.#since = this.#now();
   }

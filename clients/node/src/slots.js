@@ -1,6 +1,6 @@
 /** The slots of a cluster, as a node tells them, and what a node says that does not serve one. */
 
-import { codeOf } from "./link.js";
+import { codeOf } from "./server-errors.js";
 import { SLOTS } from "./partitions.js";
 
 const LATER = ["TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN"];

@@ -1,3 +1,4 @@
+import type { Cursor } from "./cursor.js";
 import type { Value, Values } from "./entries.js";
 import type { CloakroomError } from "./errors.js";
 import type { Events } from "./events.js";
@@ -13,14 +14,17 @@ export interface NewSession {
   connection?: string | null;
   node?: string | null;
   status?: "active" | "suspended";
-  ttl?: number;
+  ttlMs?: number;
+  /** How long it lives at most, however much it is used. Defaults to the rule `maxLifetimeMs`. */
+  lifetimeMs?: number;
   attributes?: Values;
   extensions?: Values;
 }
 
 /** A session that was deleted, and the connection to close. */
 export interface Removed {
-  id: string;
+  readonly id: string;
+  user: string | null;
   connection: string | null;
   node: string | null;
 }
@@ -36,32 +40,65 @@ export interface Created {
 }
 
 /** What it does not name stays. A key that is both set and removed is set. */
-export interface Patch {
+export interface Changes {
   set?: Map<string, Value> | Record<string, Value>;
   remove?: string[];
   setExtensions?: Map<string, Value> | Record<string, Value>;
   removeExtensions?: string[];
+}
+
+export interface Patch extends Changes {
   status?: "active" | "suspended";
   /** A new idle time, which begins anew. */
-  ttl?: number;
+  ttlMs?: number;
+  /** How long it lives at most from now on; its idle time begins anew. Defaults to the deadline that it has. */
+  lifetimeMs?: number;
   /** Changes only a session at this version. */
   version?: number;
 }
 
+/** What a patch came to. `Session.apply` brings a copy in hand up to date. */
 export interface Patched {
   /** A new one if the session was rotated. */
-  id: string;
+  readonly id: string;
   version: number;
-  expiresAt: number;
+  /** When it was last used: a patch is a use. */
+  lastActiveMs: number;
+  expiresAtMs: number;
   /**
-   * False: the patch named no attribute and no extension, status and ttl are what they were, and nothing was written. One
-   * that sets a value to what it is counts as a change.
+   * False: the patch named no attribute, no extension and no lifetime, status and ttl are what they were, and nothing was
+   * written. One that sets a value to what it is counts as a change.
    */
   changed: boolean;
 }
 
-export interface Refreshed extends Patched {
-  lastActive: number;
+export interface Refreshed {
+  /** A new one if the session was rotated. */
+  readonly id: string;
+  version: number;
+  lastActiveMs: number;
+  expiresAtMs: number;
+  /** False: it was used within the touch interval, and nothing was written. */
+  changed: boolean;
+}
+
+/** What a rotation does besides giving a new id, in the same step. */
+export interface Rotation extends Changes {
+  /** Defaults to one that is made. */
+  newId?: Id;
+  /** Makes the session this user's: a login. Defaults to the user that it has. */
+  user?: string | null;
+  /** Makes it nobody's: a logout that keeps what is in it, such as a cart. */
+  anonymous?: boolean;
+  /** Another idle time. */
+  ttlMs?: number;
+  /**
+   * How long it lives at most from now on: "remember me". Defaults to the rule `maxLifetimeMs` from a login or a logout on, and
+   * else to the deadline that it has.
+   */
+  lifetimeMs?: number;
+  /** Keeps the deadline at a login and a logout too. */
+  keepDeadline?: boolean;
 }
 
 export interface Rotated {
@@ -74,13 +111,13 @@ export interface Rotated {
 }
 
 export interface Bound {
-  id: string;
+  readonly id: string;
   version: number;
   /** Close it, if it is another. */
   previousConnection: string | null;
   previousNode: string | null;
   /** The session that lost the connection to this one. */
-  takenFrom: string | null;
+  readonly takenFrom: string | null;
   reaped: Session[];
   changed: boolean;
 }
@@ -94,7 +131,7 @@ export interface Exported {
 /** By which migration a session comes: from a place where it is frozen until then, as `freeze` told. */
 export interface Incoming {
   task: Buffer;
-  until: number;
+  untilMs: number;
   place: string;
   /** Hands it over to a node here: without its connection, suspended, and at one version more. */
   node?: string | null;
@@ -102,7 +139,7 @@ export interface Incoming {
 
 /** A session that is on its way, as one of the two stores has it. */
 export interface Migration {
-  id: string;
+  readonly id: string;
   task: Buffer;
   /** The other store. */
   place: string;
@@ -114,17 +151,18 @@ export interface Migration {
    */
   phase: "outgoing" | "incoming" | "departed" | "deleted";
   /** When the freeze at its source is over, by the clock there; null: there is none. */
-  until: number | null;
+  untilMs: number | null;
 }
 
 export type Selector = { user: string } | { node: string };
 
-/** Where a page ended. */
-export interface Cursor {
-  createdAt: number;
-  id: string;
-  ties: number;
-}
+/** What became of an id, as far as the store remembers. It names no other id. */
+export type Explanation =
+  | { word: "live" | "deleted" | "unknown" }
+  | { word: "expired"; atMs: number }
+  /** `byLogin`: the user changed with it, by a login or by a logout that kept the session. */
+  | { word: "rotated"; byLogin: boolean }
+  | { word: "departed"; place: string };
 
 export interface Reaped {
   sessions: Session[];
@@ -134,7 +172,7 @@ export interface Reaped {
    * What cannot be removed, because something under its keys is corrupt. What was under its record's key is set aside for a
    * week, under `{ns:p}:aside:<id>`.
    */
-  corrupt: string[];
+  readonly corrupt: string[];
   /** Whether there may be more: the sessions of one reap take 2 MiB at most, but for one that is larger by itself. */
   more: boolean;
   /** How many more were removed, or are corrupt, that cannot be told: an id or something in the session is no text. */
@@ -144,7 +182,7 @@ export interface Reaped {
 /** A node that holds a lease, or held one lately. */
 export interface Node {
   name: string;
-  leaseUntil: number;
+  leaseUntilMs: number;
   isLive: boolean;
   /** How many live sessions it has. */
   sessions: number;
@@ -153,11 +191,11 @@ export interface Node {
 /** What a claim came to. */
 export interface Claimed {
   /** Taken by this call, and reported by no other; with the connections that they had. */
-  sessions: { id: string; version: number; user: string | null; connection: string | null }[];
+  sessions: { readonly id: string; version: number; user: string | null; connection: string | null }[];
   /** Those that stay: being migrated, corrupt, or changing all the time. */
-  frozen: string[];
-  corrupt: string[];
-  stale: string[];
+  readonly frozen: string[];
+  readonly corrupt: string[];
+  readonly stale: string[];
   /** How many more were met whose ids are no text; those that were sound were taken. */
   unreadable: number;
   /** Where to go on; null: the node's sessions are through. */
@@ -172,7 +210,7 @@ export class Cloakroom {
   private constructor();
 
   /**
-   * Throws `ContractError` where clients of a later contract work, `PartitionsError` where the namespace has another
+   * Throws `ContractError` where a contract is noted that it does not go with, `PartitionsError` where the namespace has another
    * number of partitions than the options say, and `IdSchemeError` where its ids are made by another scheme.
    */
   static connect(redis: Redis, options?: Options): Promise<Cloakroom>;
@@ -204,32 +242,35 @@ export class Cloakroom {
   /** Saves a session, if nobody changed it since it was read. Refused: Missing, Conflict, Taken, TooLarge, Frozen. */
   update(session: Session): Promise<void>;
 
-  /** Changes single attributes and extensions, status or ttl. Refused: Missing, Conflict, TooLarge, Frozen. */
-  patch(target: SessionRef, changes: Patch): Promise<Patched>;
+  /** Changes single attributes and extensions, status, ttl or lifetime. Refused: Missing, Conflict, TooLarge, Frozen. */
+  patch(id: SessionRef, changes: Patch): Promise<Patched>;
 
   /** Notes that a live session is used, and extends it when enough of its idle time is gone. Refused: Frozen. */
-  refresh(target: SessionRef): Promise<Refreshed | null>;
+  refresh(id: SessionRef): Promise<Refreshed | null>;
 
   /** The same for many: of each, in order, what it comes to. */
-  refreshMany(targets: readonly SessionRef[]): Promise<(Refreshed | null | CloakroomError)[]>;
+  refreshMany(sessions: readonly SessionRef[]): Promise<(Refreshed | null | CloakroomError)[]>;
 
   /** The same, and returns the session: what a web request begins with. */
-  refreshAndGet(target: SessionRef): Promise<Session | null>;
+  refreshAndGet(id: SessionRef): Promise<Session | null>;
 
-  /** Gives a session a new id, and a user: what a login does. Refused: Missing, Exists, Limit, Frozen. */
-  rotate(target: SessionRef, rotation?: { newId?: Id; user?: string }): Promise<Rotated>;
+  /**
+   * Gives a session a new id, and its user: what a login does, and a logout that keeps the session. Refused: Missing, Exists,
+   * Limit, TooLarge, Frozen.
+   */
+  rotate(id: SessionRef, rotation?: Rotation): Promise<Rotated>;
 
   /** Attaches a connection, and the node that holds it. Refused: Missing, Taken unless it takes over, Frozen. */
-  bind(target: SessionRef, binding: { connection: string; node?: string | null; takeOver?: boolean }): Promise<Bound>;
+  bind(id: SessionRef, binding: { connection: string; node?: string | null; takeOver?: boolean }): Promise<Bound>;
 
   /** Detaches a connection, only if the session still has it. Refused: Frozen. */
-  unbind(target: SessionRef, connection: string): Promise<"detached" | "notBound" | "missing">;
+  unbind(id: SessionRef, connection: string): Promise<"detached" | "notBound" | "missing">;
 
-  /** Deletes a live session; false: there was none. */
-  delete(target: SessionRef): Promise<boolean>;
+  /** Deletes a live session, and returns what it had: the connection to close. Null: there was none. */
+  delete(id: SessionRef): Promise<Removed | null>;
 
   /** The same for many: of each, in order, what it comes to. */
-  deleteMany(targets: readonly SessionRef[]): Promise<(boolean | CloakroomError)[]>;
+  deleteMany(sessions: readonly SessionRef[]): Promise<(Removed | null | CloakroomError)[]>;
 
   /** Reads a live session whole, to be imported into another namespace or server. */
   export(id: Id): Promise<Exported | null>;
@@ -249,24 +290,27 @@ export class Cloakroom {
   /** The live session that has a connection. */
   sessionByConnection(connection: string): Promise<Session | null>;
 
+  /** What became of an id: for support, and for a page that tells a user why to log in again. */
+  explain(id: Id): Promise<Explanation>;
+
   /**
    * A page of live sessions, oldest first, as they all were at one instant; several pages are several. The size is 1 to 500
    * and defaults to 100; a page ends earlier where its records would be larger than 2 MiB, or where it kept changing. `next`
    * is null after the last.
    */
-  list(owner: Selector, page?: { size?: number; after?: Cursor }): Promise<{ sessions: Session[]; next: Cursor | null }>;
+  list(of: Selector, page?: { size?: number; after?: Cursor | string }): Promise<{ sessions: Session[]; next: Cursor | null }>;
 
   /** How many live sessions a user or node has. */
-  count(owner: Selector): Promise<number>;
+  count(of: Selector): Promise<number>;
 
   /** Deletes all sessions that a user has, or all but one. `unreadable` more were removed, or are corrupt, by ids that are no text. */
   deleteUser(
     user: string,
     options?: { keep?: Id },
-  ): Promise<{ removed: Removed[]; corrupt: string[]; unreadable: number }>;
+  ): Promise<{ removed: Removed[]; readonly corrupt: string[]; unreadable: number }>;
 
-  /** Which sessions expired, oldest first; at most 1,000, 100 unless told. `before` defaults to now. */
-  expired(page?: { before?: number; skip?: number; limit?: number }): Promise<{ id: string; expiredAt: number }[]>;
+  /** Which sessions expired, oldest first; at most 1,000, 100 unless told. `beforeMs` defaults to now. */
+  expired(page?: { beforeMs?: number; skip?: number; limit?: number }): Promise<{ readonly id: string; expiredAtMs: number }[]>;
 
   /** Removes a batch of expired sessions, 1 to 200, and returns them. After `AmbiguousError` their list is lost. */
   reap(batch?: number): Promise<Reaped>;
@@ -288,7 +332,7 @@ export class Cloakroom {
    */
   heartbeat(
     identity: NodeIdentity,
-    beat?: { want?: "register" | "renew" | "release"; lease?: number; keep?: number },
+    beat?: { want?: "register" | "renew" | "release"; leaseMs?: number; keepMs?: number },
   ): Promise<number>;
 
   /** The nodes that hold a lease, or held one lately, by name. */
@@ -299,13 +343,13 @@ export class Cloakroom {
 
   /**
    * Gives a batch of a node's sessions, 1 to 200, to another node that holds its lease: of one whose lease has run out,
-   * or that is drained. Each loses its connection, and is suspended with time left to reconnect, a minute unless told.
+   * or whichever it has, if `evenIfLeased`: a node that is drained. Each loses its connection, and is suspended with time left to reconnect, a minute unless told.
    * Refused: Leased when the node holds its lease, Fenced when the other does not.
    */
   recover(
     node: string,
     to: string,
-    claim?: { batch?: number; reconnect?: number; drain?: boolean; after?: Cursor },
+    claim?: { batch?: number; reconnectMs?: number; evenIfLeased?: boolean; after?: Cursor | string },
   ): Promise<Claimed>;
 
   /**
@@ -317,24 +361,24 @@ export class Cloakroom {
    * Refused: Frozen when another task moves it, Departed.
    */
   freeze(
-    target: SessionRef,
+    id: SessionRef,
     task: Buffer,
     place: string,
-    options?: { node?: string; span?: number },
-  ): Promise<{ exported: Exported; until: number } | null>;
+    options?: { node?: string; spanMs?: number },
+  ): Promise<{ exported: Exported; untilMs: number } | null>;
 
   /**
    * Lets go of a session under the freeze that ends then, once its copy is in the other store: from here on the migration
    * only goes on, and whoever asks for the session is told where it went. False: it was deleted, or has expired, before.
    * Refused: Conflict when that freeze is over, Moved, Departed by another task.
    */
-  depart(target: SessionRef, task: Buffer, until: number): Promise<boolean>;
+  depart(id: SessionRef, task: Buffer, untilMs: number): Promise<boolean>;
 
   /**
    * Ends the freeze of a session: of an outgoing one, which stays after all, or of an incoming copy, but of that only once
    * the session departed from its source. Refused: Frozen when it is by another task or goes the other way, Moved, Departed.
    */
-  thaw(target: SessionRef, task: Buffer, direction: "outgoing" | "incoming"): Promise<"thawed" | "unchanged" | "missing">;
+  thaw(id: SessionRef, task: Buffer, direction: "outgoing" | "incoming"): Promise<"thawed" | "unchanged" | "missing">;
 
   /**
    * Clears away what a migration leaves that is not the session; false: there was no such thing. At the target a copy that
@@ -342,9 +386,9 @@ export class Cloakroom {
    * to, only once the copy was thawed; at the target that the copy was deleted, only once the session is at the source too.
    */
   clean(
-    target: SessionRef,
+    id: SessionRef,
     task: Buffer,
-    ...what: [what: "copy", options: { until: number }] | [what: "departed" | "deleted"]
+    ...what: [what: "copy", options: { untilMs: number }] | [what: "departed" | "deleted"]
   ): Promise<boolean>;
 
   /**
@@ -365,13 +409,13 @@ export class Cloakroom {
    * kept, or behind a position that was kept. It looks in an interval of 50 ms unless told, over a connection of its own to
    * each server. Throws `InvalidError` where the namespace has no events, `ForbiddenError` where they may not be read.
    */
-  events(from?: string, options?: { interval?: number }): Promise<Events>;
+  events(from?: string, options?: { intervalMs?: number }): Promise<Events>;
 
   /**
    * The same of the sessions that a node has, or had before: for a gateway, at a cost that does not grow with the other
    * gateways.
    */
-  eventsOfNode(node: string, from?: string, options?: { interval?: number }): Promise<Events>;
+  eventsOfNode(node: string, from?: string, options?: { intervalMs?: number }): Promise<Events>;
 
   /** Calls on their way end by themselves, later ones fail, and events that are read end. */
   close(): Promise<void>;

@@ -1,11 +1,12 @@
-import { createClient } from "@redis/client";
-import { Cluster } from "./cluster.js";
+import { serversOf } from "./connect.js";
 import { agree } from "./contract.js";
 import { Engine } from "./engine.js";
 import { eventsOf } from "./events.js";
 import { InvalidError, NotExecutedError } from "./errors.js";
-import { checkName, NodeIdentity, isText, OperationId } from "./ids.js";
-import { Link, Lost } from "./link.js";
+import { explain } from "./explain.js";
+import { checkName, NodeIdentity, OperationId, requireName } from "./ids.js";
+import { checkInstance, checkInteger, checkIntegerIfGiven, checkList, checkOptions, isText } from "./input.js";
+import { Lost } from "./link.js";
 import { createMany } from "./make.js";
 import * as many from "./many.js";
 import * as migrate from "./migrate.js";
@@ -15,10 +16,11 @@ import * as one from "./one.js";
 import { MOST } from "./partitions.js";
 import * as refresh from "./refresh.js";
 import { rotate } from "./rotate.js";
-import { checkInteger, checkNames, rulesOf } from "./rules.js";
-import { parseCluster } from "./slots.js";
+import { rulesOf } from "./rules.js";
 import { together } from "./together.js";
 
+/** The largest bound of commands that wait. */
+const MOST_WAITING = 1_000_000;
 /** The longest deadline: an hour. */
 const LONGEST_WAIT = 3_600_000;
 
@@ -37,19 +39,20 @@ export class Cloakroom {
 
   /** Connects, notes the contract of the scripts in the namespace, and loads them. */
   static async connect(redis, options = {}) {
-    checkNames("options", options, ["namespace", "partitions", "rules", "deadline", "clock"]);
-    const { namespace = "cloakroom", deadline = 2000, clock } = options;
+    checkOptions("options", options, ["namespace", "partitions", "rules", "deadlineMs", "maxWaiting", "clock"]);
+    const { namespace = "cloakroom", deadlineMs = 2000, clock } = options;
     checkNamespace(namespace);
-    checkInteger("deadline", deadline, 1, LONGEST_WAIT);
+    checkInteger("deadlineMs", deadlineMs, 1, LONGEST_WAIT);
+    if (clock !== undefined && typeof clock !== "function") throw new InvalidError("clock", "must be a function");
     const rules = rulesOf(options.rules);
-    const wanted = options.partitions;
-    if (wanted !== undefined) checkInteger("partitions", wanted, 1, MOST);
-    const servers = serversOf(redis);
-    const until = performance.now() + deadline;
+    const wanted = checkIntegerIfGiven("partitions", options.partitions, 1, MOST);
+    const maxWaiting = checkIntegerIfGiven("maxWaiting", options.maxWaiting, 1, MOST_WAITING);
+    const servers = serversOf(redis, { maxWaiting });
+    const until = performance.now() + deadlineMs;
     try {
       await servers.open(until);
       const partitions = await agree(servers, namespace, wanted, rules.idScheme, until);
-      return new Cloakroom(new Engine({ servers, partitions, rules, deadline, clock }));
+      return new Cloakroom(new Engine({ servers, partitions, rules, deadlineMs, clock }));
     } catch (error) {
       await servers.close();
       throw error instanceof Lost ? new NotExecutedError(error.reason, error.cause) : error;
@@ -58,13 +61,13 @@ export class Cloakroom {
 
   /** The same store, with each call under this operation id: to repeat a call that threw `AmbiguousError`. */
   withOperationId(id) {
-    if (!(id instanceof OperationId)) throw new InvalidError("operation id", "is none");
+    checkInstance("id", id, OperationId);
     return new Cloakroom(this.#engine, id, this.#identity);
   }
 
   /** The same store for a node that writes as the owner of its sessions, while it holds its lease. */
   asNode(identity) {
-    if (!(identity instanceof NodeIdentity)) throw new InvalidError("identity", "is none");
+    checkInstance("identity", identity, NodeIdentity);
     return new Cloakroom(this.#engine, this.#operationId, identity);
   }
 
@@ -92,7 +95,7 @@ export class Cloakroom {
   }
 
   async getMany(ids) {
-    return together(ids, (id) => this.get(id));
+    return together(checkList("ids", ids), (id) => this.get(id));
   }
 
   async update(session) {
@@ -107,8 +110,8 @@ export class Cloakroom {
     return refresh.refresh(this.#operation(), target);
   }
 
-  async refreshMany(targets) {
-    return together(targets, (target) => this.refresh(target));
+  async refreshMany(sessions) {
+    return together(checkList("sessions", sessions), (session) => this.refresh(session));
   }
 
   async refreshAndGet(target) {
@@ -131,8 +134,8 @@ export class Cloakroom {
     return one.remove(this.#operation(), target);
   }
 
-  async deleteMany(targets) {
-    return together(targets, (target) => this.delete(target));
+  async deleteMany(sessions) {
+    return together(checkList("sessions", sessions), (session) => this.delete(session));
   }
 
   async export(id) {
@@ -147,12 +150,17 @@ export class Cloakroom {
     return one.byConnection(this.#operation(), connection);
   }
 
-  async list(owner, page = {}) {
-    return many.list(this.#operation(), owner, page);
+  /** What became of an id. */
+  async explain(id) {
+    return explain(this.#operation(), id);
   }
 
-  async count(owner) {
-    return many.count(this.#operation(), owner);
+  async list(of, page = {}) {
+    return many.list(this.#operation(), of, page);
+  }
+
+  async count(of) {
+    return many.count(this.#operation(), of);
   }
 
   async deleteUser(user, options = {}) {
@@ -188,8 +196,8 @@ export class Cloakroom {
     return migrate.freeze(this.#operation(), target, task, place, options);
   }
 
-  async depart(target, task, until) {
-    return migrate.depart(this.#operation(), target, task, until);
+  async depart(target, task, untilMs) {
+    return migrate.depart(this.#operation(), target, task, untilMs);
   }
 
   async thaw(target, task, direction) {
@@ -213,7 +221,7 @@ export class Cloakroom {
   }
 
   async eventsOfNode(node, from = "now", options = {}) {
-    return eventsOf(this.#engine, node ?? "", from, options);
+    return eventsOf(this.#engine, requireName("node", node), from, options);
   }
 
   /** Lets go of the connection. Calls on their way end by themselves, later ones fail. */
@@ -227,33 +235,5 @@ export class Cloakroom {
 function checkNamespace(namespace) {
   if (!isText(namespace) || !/^[^{}]+$/s.test(namespace) || Buffer.byteLength(namespace) > 64) {
     throw new InvalidError("namespace", "must be text of 1 to 64 bytes without braces");
-  }
-}
-
-/** The server of a URL, or the nodes of a cluster. */
-export function serversOf(redis) {
-  const { url, ...options } = typeof redis === "string" ? { url: redis } : redis;
-  const found = url === undefined ? undefined : parseCluster(url);
-  if (found === undefined) return new Link(clientOf(redis));
-  if (found === null) throw new InvalidError("url", "is no redis+cluster://[user:password@]host[:port],host[:port]");
-  const { seeds, isTls, username, password } = found;
-  const tls = isTls ? { tls: true } : {};
-  return new Cluster(seeds, (address) => {
-    const socket = { ...tls, ...options.socket, ...address };
-    // Each attempt tells at once whether it was sent: a call waits for another owner, not for this one.
-    const client = clientOf({ username, password, ...options, socket, disableOfflineQueue: true });
-    return new Link(client).begin();
-  });
-}
-
-/** A client of node-redis that connects again soon and for ever: the deadline of each call is what ends the waiting. */
-function clientOf(redis) {
-  const given = typeof redis === "string" ? { url: redis } : redis;
-  const reconnectStrategy = (retries) => Math.min(retries * 50, 1000);
-  try {
-    return createClient({ ...given, RESP: 2, socket: { reconnectStrategy, ...given.socket } });
-  } catch {
-    // The cause would show the URL, which has the password.
-    throw new InvalidError("url", "is no URL of a Redis server");
   }
 }

@@ -64,7 +64,7 @@ for (const count of [1, 16]) {
 
   test(`every kind of event is read, of ${count}`, async () => {
     const clock = clockAt(Date.now());
-    const store = await telling(count, { clock, rules: { sessionsPerUser: 1, onLimit: "evict" } });
+    const store = await telling(count, { clock, rules: { sessionsPerUser: 1, onLimit: "evictOldest" } });
     const told = await store.events("beginning");
     assert.deepEqual((await store.reap()).sessions, []);
     const expected = {};
@@ -89,8 +89,8 @@ for (const count of [1, 16]) {
     expected[login.id] = [...(livesApart ? ["arrived"] : []), "ended expired"];
     const task = Buffer.from("the task");
     const { session: leaving } = await store.create();
-    const { until } = await store.freeze(leaving, task, "east");
-    assert.ok(await store.depart(leaving, task, until));
+    const { untilMs } = await store.freeze(leaving, task, "east");
+    assert.ok(await store.depart(leaving, task, untilMs));
     expected[leaving.id] = ["created", "departed"];
     const other = await server.store({ clock });
     const away = await other.export((await other.create({ id: store.newId() })).session.id);
@@ -118,7 +118,7 @@ for (const count of [1, 16]) {
     const told = await store.eventsOfNode("n");
     const { session } = await store.create({ user: "ann", connection: "c", node: "n" });
     await store.create({ user: "bob", connection: "e", node: "m" });
-    assert.deepEqual(idsOf((await store.recover("n", "other", { drain: true })).sessions), [session.id]);
+    assert.deepEqual(idsOf((await store.recover("n", "other", { evenIfLeased: true })).sessions), [session.id]);
     await store.delete(session.id);
     const found = await take(told, 2);
     assert.deepEqual(found.map(wordsOf), ["created", "recovered"]);
@@ -233,7 +233,7 @@ test("what tells nothing of ours is passed over", async () => {
 test("a cut connection, a flush of scripts and an outage end no stream", async () => {
   const proxy = await startProxy(server.port);
   const store = await telling(16, {}, proxy.url);
-  const told = await store.events("now", { interval: 1 });
+  const told = await store.events("now", { intervalMs: 1 });
   const made = [];
   for (let number = 0; number < 6; number++) {
     made.push((await store.create({ user: `user-${number}` })).session.id);
@@ -254,7 +254,7 @@ async function throughAProxy() {
 test("a reader goes on over another connection where its own leads nowhere", async () => {
   const { proxy, namespace, store } = await throughAProxy();
   const there = await server.store({ namespace });
-  const told = await store.events("now", { interval: 1 });
+  const told = await store.events("now", { intervalMs: 1 });
   const { session: first } = await there.create();
   assert.deepEqual(idsOf(await take(told, 1)), [first.id]);
   proxy.swallow();
@@ -285,7 +285,7 @@ test("what only a demoted master has is not told", async () => {
   const namespace = "demoted";
   await own.admin.sendCommand(["SET", `{${namespace}:0}:contract`, "1 1 1000"]);
   const store = await own.store({ namespace });
-  const told = await store.events("now", { interval: 1 });
+  const told = await store.events("now", { intervalMs: 1 });
   const key = `{${namespace}:0}:events`;
   const fields = "what created why  user  connection  node  version 1 id".split(" ");
   const add = (id) => own.admin.sendCommand(["XADD", key, "*", ...fields, id]);

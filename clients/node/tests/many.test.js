@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { InvalidError, LimitError, NodeIdentity, TooLargeError } from "../src/index.js";
+import { whole } from "./support/answers.js";
 import { clockAt, startServer } from "./support/server.js";
 
 const server = await startServer();
@@ -44,11 +45,11 @@ test("all of a user's sessions but one are deleted, in batches", async () => {
 
 test("expired sessions are found, reaped once, and handed out", async () => {
   const clock = clockAt(Date.now());
-  const store = await server.store({ clock, rules: { ttl: 1000 } });
+  const store = await server.store({ clock, rules: { ttlMs: 1000 } });
   for (const id of ["a", "b", "c"]) await store.create({ id, user: "ann", attributes: { id } });
   clock.now += 1000;
-  assert.deepEqual(await store.expired({ skip: 1, limit: 1 }), [{ id: "b", expiredAt: clock.now }]);
-  assert.deepEqual(await store.expired({ before: clock.now - 1 }), []);
+  assert.deepEqual((await store.expired({ skip: 1, limit: 1 })).map(whole), [{ id: "b", expiredAtMs: clock.now }]);
+  assert.deepEqual(await store.expired({ beforeMs: clock.now - 1 }), []);
   const first = await store.reap(2);
   assert.deepEqual(
     first.sessions.map((session) => session.get("id")),
@@ -62,7 +63,7 @@ test("expired sessions are found, reaped once, and handed out", async () => {
 
 test("reaping sets aside what is corrupt and names it once", async () => {
   const clock = clockAt(Date.now());
-  const store = await server.store({ clock, rules: { ttl: 1000 } });
+  const store = await server.store({ clock, rules: { ttlMs: 1000 } });
   for (const id of ["a", "b"]) await store.create({ id });
   await server.admin.sendCommand(["SET", `{${store.namespace}:0}:session:a`, "broken"]);
   clock.now += 1000;
@@ -84,7 +85,7 @@ test("a count drops what has no record", async () => {
 
 test("what is no text stops nothing", async () => {
   const clock = clockAt(Date.now());
-  const store = await server.store({ clock, rules: { sessionsPerUser: 1, onLimit: "evict" } });
+  const store = await server.store({ clock, rules: { sessionsPerUser: 1, onLimit: "evictOldest" } });
   const key = (rest) => `{${store.namespace}:0}:${rest}`;
   const node = new NodeIdentity("n");
   await store.heartbeat(node, { want: "register" });
@@ -113,7 +114,7 @@ test("what is no text stops nothing", async () => {
 
 test("a session whose id is no text is removed and counted", async () => {
   const clock = clockAt(Date.now());
-  const store = await server.store({ clock, rules: { ttl: 1000 } });
+  const store = await server.store({ clock, rules: { ttlMs: 1000 } });
   const key = (rest) => Buffer.concat([Buffer.from(`{${store.namespace}:0}:`), Buffer.from(rest)]);
   const send = (...command) => server.admin.sendCommand(command);
   for (const [user, score] of [
@@ -128,7 +129,8 @@ test("a session whose id is no text is removed and counted", async () => {
     await send("DEL", key(`user:${user}:sessions`));
     await send("ZADD", key(`user:${user}:sessions`), "1", bad);
   }
-  assert.deepEqual(await store.deleteUser("ann"), { removed: [], corrupt: [], unreadable: 1 });
+  const deleted = await store.deleteUser("ann");
+  assert.deepEqual([deleted.removed, deleted.corrupt, deleted.unreadable], [[], [], 1]);
   clock.now += 1000;
   const { sessions, corrupt, unreadable } = await store.reap();
   assert.deepEqual([sessions, corrupt, unreadable], [[], [], 1]);
@@ -137,7 +139,7 @@ test("a session whose id is no text is removed and counted", async () => {
 
 test("large sessions are made, recovered and reaped some at a time", async () => {
   const clock = clockAt(Date.now());
-  const store = await server.store({ clock, rules: { ttl: 100_000 } });
+  const store = await server.store({ clock, rules: { ttlMs: 100_000 } });
   await store.heartbeat(new NodeIdentity("n"), { want: "register" });
   const attributes = { a: "x".repeat(250_000) };
   const made = await store.createMany(Array.from({ length: 10 }, () => ({ node: "dead", attributes })));
@@ -182,10 +184,10 @@ test("the limit of sessions refuses a login or makes the oldest go", async () =>
   await rejecting.create({ id: "b", user: "ann" });
   const refused = rejecting.create({ user: "ann" });
   await assert.rejects(refused, (error) => error instanceof LimitError && error.live === 2);
-  const evicting = await server.store({ clock, namespace, rules: { sessionsPerUser: 2, onLimit: "evict" } });
+  const evicting = await server.store({ clock, namespace, rules: { sessionsPerUser: 2, onLimit: "evictOldest" } });
   clock.now += 1;
   const { evicted } = await evicting.create({ user: "ann" });
-  assert.deepEqual(evicted, [{ id: "a", connection: "c1", node: "n1" }]);
+  assert.deepEqual(evicted.map(whole), [{ id: "a", user: "ann", connection: "c1", node: "n1" }]);
   const { session: visit } = await evicting.create();
   assert.deepEqual(
     (await evicting.rotate(visit, { user: "ann" })).evicted.map(({ id }) => id),

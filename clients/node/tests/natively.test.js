@@ -35,7 +35,7 @@ async function made(store, ...ids) {
 
 test("live and expired sessions take no script", async () => {
   const { clock, store, index } = await storeAt();
-  await store.create({ id: "old", user: "ann", ttl: 1000 });
+  await store.create({ id: "old", user: "ann", ttlMs: 1000 });
   const live = await made(store, "a", "b");
   clock.now += 1000;
   assert.deepEqual(await listed(store), [live, 0]);
@@ -45,10 +45,10 @@ test("live and expired sessions take no script", async () => {
 test("a freeze that is over is no longer told", async () => {
   const { clock, store } = await storeAt();
   const [session] = await made(store, "s");
-  const { until } = await store.freeze(session, TASK, "east");
+  const { untilMs } = await store.freeze(session, TASK, "east");
   for (const [status, now] of [
     ["migrating", clock.now],
-    ["active", until],
+    ["active", untilMs],
   ]) {
     clock.now = now;
     const [sessions, scripts] = await listed(store);
@@ -125,7 +125,7 @@ test("only a migration that leads nowhere takes the script", async () => {
 
 test("only a lease that is none of ours takes the script", async () => {
   const { clock, store, key } = await storeAt();
-  for (const node of ["a", "b"]) await store.heartbeat(new NodeIdentity(node), { want: "register", lease: 1000 });
+  for (const node of ["a", "b"]) await store.heartbeat(new NodeIdentity(node), { want: "register", leaseMs: 1000 });
   const lapsed = () => counted(() => store.lapsedNodes());
   assert.deepEqual(await lapsed(), [[], 0]);
   await send("DEL", key("node:a:lease"));

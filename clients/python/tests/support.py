@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from cloakroom import AsyncEvents, AsyncStore, Moved, NodeIdentity, OperationId, Store, Token
+from cloakroom_sessions import AsyncEvents, AsyncStore, Moved, NodeIdentity, OperationId, Store, Token
 
 _namespaces = itertools.count()
 
@@ -79,6 +79,9 @@ class Server:
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         self._process.kill()
@@ -225,7 +228,7 @@ class Connector:
     def __init__(self, flavour: str, url: str) -> None:
         self.namespace = fresh_namespace()
         self.tag = f"{{{self.namespace}:0}}"
-        self._flavour, self._url = flavour, url
+        self.flavour, self._url = flavour, url
         self._loop = asyncio.new_event_loop() if flavour == "asyncio" else None
         self._stores: list[Any] = []
 
@@ -239,6 +242,16 @@ class Connector:
             store = Store.connect(url or self._url, **options)
         self._stores.append(store)
         return store
+
+    @staticmethod
+    def of(store: Any) -> Any:
+        """The store itself."""
+        return store._store if isinstance(store, Plainly) else store
+
+    def age(self, store: Any) -> None:
+        """Makes what a store knows of its servers' roles old."""
+        for peer in self.of(store)._peers._known.values():
+            peer.role._told_at -= 60
 
     def close_stores(self) -> None:
         while self._stores:

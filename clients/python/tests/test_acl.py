@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from support import Connector, Server
 
-import cloakroom
-from cloakroom import bundle
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import bundle
 
 
 def limited(server: Server, *rules: str) -> str:

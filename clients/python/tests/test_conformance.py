@@ -13,9 +13,9 @@ import redis
 from invariants import violations
 from support import Server, fresh_namespace
 
-from cloakroom import bundle
-from cloakroom.bundle import Reply
-from cloakroom.record import Entry, Record
+from cloakroom_sessions import bundle
+from cloakroom_sessions.bundle import Reply
+from cloakroom_sessions.record import Entry, Record
 
 DIRECTORY = Path(__file__).parents[3] / "lua" / "conformance"
 BUNDLE = bundle.load()

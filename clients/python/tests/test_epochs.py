@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloakroom.call import Lost, Parcel
-from cloakroom.cluster import Address, Cluster
-from cloakroom.epochs import GIVEN_UP_AFTER_S, Epochs
+from cloakroom_sessions.call import Lost, Parcel
+from cloakroom_sessions.cluster import Address, Cluster
+from cloakroom_sessions.epochs import GIVEN_UP_AFTER_S, Epochs
 
 SEEDS = [Address("one", 1), Address("two", 2)]
 CALL: list[Any] = ["GET", "k"]

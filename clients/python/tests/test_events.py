@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Proxy, Server
 
-import cloakroom
-from cloakroom import AsyncStore, Event, Lagged, NodeIdentity, Rules
-from cloakroom.partitions import Partitions
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import AsyncStore, Event, Lagged, NodeIdentity, Rules
+from cloakroom_sessions.partitions import Partitions
 
 
 def made_with(server: Server, connector: Connector, count: int, keep: int = 1000) -> None:
@@ -64,7 +64,7 @@ def test_a_store_tells_nothing_where_its_namespace_has_no_events(connect: Connec
 def telling(connect: Connector, server: Server, clock: Clock, request: pytest.FixtureRequest) -> Any:
     """A store in a namespace that has events."""
     made_with(server, connect, request.param)
-    return connect(clock=clock, rules=Rules(limit=1, policy="evict"))
+    return connect(clock=clock, rules=Rules(sessions_per_user=1, on_limit="evict_oldest"))
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_gateway_reads_what_concerns_its_node(telling: Any, listening: Any) ->
     told = listening(telling.events_of_node("n"))
     session = telling.create(user="ann", connection="c", node="n").session
     telling.create(user="bob", connection="e", node="m")
-    claimed = telling.recover("n", "other", drain=True)
+    claimed = telling.recover("n", "other", even_if_leased=True)
     assert [taken.id for taken in claimed.sessions] == [session.id]
     telling.delete(session.id)
     found = list(islice(told, 2))
@@ -250,7 +250,7 @@ def test_a_cut_connection_a_flush_of_scripts_and_an_outage_end_no_stream(
 ) -> None:
     made_with(own_server, through, 16)
     store: Any = through()
-    told = listening(store.events(interval_ms=1))
+    told = listening(store.events(interval=0.001))
     ids = []
     for number in range(6):
         ids.append(store.create(user=f"user-{number}").session.id)
@@ -266,7 +266,7 @@ def test_a_cut_connection_a_flush_of_scripts_and_an_outage_end_no_stream(
 def test_what_only_a_demoted_master_has_is_not_told(own_server: Server, proxy: Proxy, listening: Any) -> None:
     connector = Connector("threads", proxy.url)
     made_with(own_server, connector, 1)
-    told = listening(connector().events(interval_ms=1))
+    told = listening(connector().events(interval=0.001))
     reader, key = told._reader, f"{connector.tag}:events"
     whole = {"what": "created", "why": "", "user": "", "connection": "", "node": "", "version": "1"}
     own_server.client.replicaof("127.0.0.1", 1)
@@ -349,7 +349,7 @@ def test_nothing_is_lost_where_a_task_is_cancelled_that_waits_for_the_next(serve
         found: list[Any] = []
         async with (
             await AsyncStore.connect(server.url, namespace=connector.namespace) as store,
-            await store.events(interval_ms=1) as told,
+            await store.events(interval=0.001) as told,
         ):
             for number in range(60):
                 made.append((await store.create(user=f"user-{number}")).session.id)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Proxy, Server
 
-import cloakroom
-from cloakroom import OperationId, Rules, Session, Store, Unbound, bundle
-from cloakroom.server_clock import ServerClock
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import OperationId, Rules, Session, Store, Unbound, bundle
+from cloakroom_sessions.server_clock import ServerClock
 
 Change = Callable[[Any, Session], Any]
 
@@ -351,7 +351,7 @@ def test_a_page_that_changes_all_the_time_is_listed_in_part_and_read_on(
 
 
 def test_a_page_ends_where_its_records_are_too_large(connect: Connector, clock: Clock) -> None:
-    store = connect(clock=clock, rules=Rules(value_bytes=600_000, entries_bytes=600_000))
+    store = connect(clock=clock, rules=Rules(value_bytes=600_000, session_bytes=600_000))
     ids = []
     for _ in range(7):
         clock.now_ms += 1

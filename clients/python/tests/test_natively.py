@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Server
 
-import cloakroom
-from cloakroom import NodeIdentity, Rules
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import NodeIdentity, Rules
 
 TASK = b"the task"
 PAGE_BYTES = 2 * 1024 * 1024
@@ -18,7 +18,7 @@ class Counted:
     """A store, and how many scripts its reads take."""
 
     def __init__(self, connect: Connector, server: Server, clock: Clock) -> None:
-        rules = Rules(value_bytes=PAGE_BYTES, entries_bytes=PAGE_BYTES)
+        rules = Rules(value_bytes=PAGE_BYTES, session_bytes=PAGE_BYTES)
         self.store, self.client, self.tag = connect(clock=clock, rules=rules), server.client, connect.tag
 
     def create(self, *names: str, **options: Any) -> list[Any]:
@@ -52,7 +52,7 @@ def counted(connect: Connector, server: Server, clock: Clock) -> Counted:
 
 
 def test_live_and_expired_sessions_take_no_script(counted: Counted, clock: Clock) -> None:
-    counted.create("old", ttl_ms=1000)
+    counted.create("old", ttl=1)
     live = counted.create("a", "b", attributes={"x": 1})
     clock.now_ms += 1000
     assert counted.listed() == (live, 0)
@@ -124,7 +124,7 @@ def test_only_a_migration_that_leads_nowhere_takes_the_script(counted: Counted, 
 
 def test_only_a_lease_that_is_none_of_ours_takes_the_script(counted: Counted, clock: Clock) -> None:
     for node in ("a", "b"):
-        counted.store.heartbeat(NodeIdentity(node), "register", lease_ms=1000)
+        counted.store.heartbeat(NodeIdentity(node), "register", lease=1)
     assert counted.lapsed() == ([], 0)
     counted.client.delete(counted.key("node:a:lease"))
     assert counted.lapsed() == (["a"], 0)

@@ -8,26 +8,26 @@ from typing import Any
 import pytest
 from support import Clock
 
-import cloakroom
-from cloakroom import NodeIdentity
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import NodeIdentity
 
 LEASE_MS = 10_000
 
 
 def register(store: Any, node: str) -> NodeIdentity:
     identity = NodeIdentity(node)
-    store.heartbeat(identity, "register", lease_ms=LEASE_MS)
+    store.heartbeat(identity, "register", lease=LEASE_MS / 1000)
     return identity
 
 
 def test_a_lease_is_held_renewed_and_released(store: Any, clock: Clock) -> None:
     identity = NodeIdentity("n")
-    assert store.heartbeat(identity, "register", lease_ms=LEASE_MS) == clock.now_ms + LEASE_MS
+    assert store.heartbeat(identity, "register", lease=LEASE_MS / 1000) == clock.now_ms + LEASE_MS
     with pytest.raises(cloakroom.Leased) as taken:
         store.heartbeat(NodeIdentity("n"), "register")
     assert taken.value.until_ms == clock.now_ms + LEASE_MS
     clock.now_ms += LEASE_MS - 1
-    assert store.heartbeat(identity, lease_ms=LEASE_MS) == clock.now_ms + LEASE_MS
+    assert store.heartbeat(identity, lease=LEASE_MS / 1000) == clock.now_ms + LEASE_MS
     assert store.lapsed_nodes() == []
     assert store.heartbeat(identity, "release") == clock.now_ms
     assert store.lapsed_nodes() == ["n"]
@@ -52,12 +52,12 @@ def test_the_sessions_of_a_dead_node_go_to_another_once(store: Any, clock: Clock
     for number in range(5):
         store.create(id=f"s{number}", user="ann", connection=f"c{number}", node="dead")
     with pytest.raises(cloakroom.Fenced):
-        store.recover("dead", "live", drain=True)
+        store.recover("dead", "live", even_if_leased=True)
     live = register(store, "live")
     with pytest.raises(cloakroom.Leased):
         store.recover("dead", "live")
     clock.now_ms += LEASE_MS - 1
-    store.heartbeat(live, lease_ms=LEASE_MS)
+    store.heartbeat(live, lease=LEASE_MS / 1000)
     clock.now_ms += 1
     recoverer = store.as_node(live)
     first = recoverer.recover("dead", "live", batch=3)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from support import Clock, Connector, Server
 
-import cloakroom
-from cloakroom import Imported, NodeIdentity, Rules, Unbound
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import Imported, NodeIdentity, Rules, Unbound
 
 
 def test_a_created_session_is_read_as_it_was_made(store: Any, clock: Clock) -> None:
@@ -31,17 +31,17 @@ def test_a_live_id_exists_and_a_deleted_one_is_gone(store: Any, clock: Clock) ->
     store.create(id="s")
     with pytest.raises(cloakroom.Exists):
         store.create(id="s")
-    assert store.delete("s") is True
-    assert store.delete("s") is False
+    assert store.delete("s").id == "s"
+    assert store.delete("s") is None
     assert store.get("s") is None
     with pytest.raises(cloakroom.Gone):
         store.create(id="s")
-    clock.now_ms += Rules().tombstone_ms
+    clock.now_ms += 30_000
     assert store.create(id="s").session.version == 1
 
 
 def test_a_lifetime_sets_a_deadline(connect: Connector, clock: Clock) -> None:
-    store = connect(clock=clock, rules=Rules(ttl_ms=1000, lifetime_ms=1500, threshold=1000))
+    store = connect(clock=clock, rules=Rules(ttl=1, max_lifetime=1.5, refresh_threshold=1.0))
     session = store.create().session
     assert session == store.get(session.id)
     clock.now_ms += 900
@@ -82,13 +82,13 @@ def test_patch_sets_and_removes_and_tells_when_nothing_changed(store: Any, clock
     assert read.attributes == {"b": 2, "c": [3]} and read.extensions == {"y": {}}
     assert read.status == "suspended"
     assert store.patch(session.id, status="suspended").changed is False
-    assert store.patch(session.id, ttl_ms=5000).expires_at_ms == clock.now_ms + 5000
+    assert store.patch(session.id, ttl=5).expires_at_ms == clock.now_ms + 5000
     with pytest.raises(cloakroom.Conflict):
         store.patch(session, set={"c": 4}, version=1)
 
 
 def test_a_patch_that_makes_a_session_too_large_is_refused(connect: Connector) -> None:
-    store = connect(rules=Rules(entries_bytes=100))
+    store = connect(rules=Rules(session_bytes=100))
     session = store.create(attributes={"a": "x" * 50}).session
     with pytest.raises(cloakroom.TooLarge):
         store.patch(session, set={"b": "x" * 50})
@@ -97,7 +97,7 @@ def test_a_patch_that_makes_a_session_too_large_is_refused(connect: Connector) -
 
 
 def test_refresh_extends_a_live_session_and_revives_none(store: Any, clock: Clock) -> None:
-    session = store.create(ttl_ms=1000).session
+    session = store.create(ttl=1).session
     clock.now_ms += 800
     refreshed = store.refresh(session.id)
     assert (refreshed.id, refreshed.version, refreshed.changed) == (session.id, 1, True)
@@ -110,7 +110,7 @@ def test_refresh_extends_a_live_session_and_revives_none(store: Any, clock: Cloc
 
 
 def test_a_refresh_within_the_touch_interval_is_a_read(connect: Connector, clock: Clock, server: Server) -> None:
-    store = connect(clock=clock, rules=Rules(ttl_ms=10_000, touch_ms=1000))
+    store = connect(clock=clock, rules=Rules(ttl=10, touch_interval=1))
     session = store.create().session
 
     def scripts(use: Callable[[Any], Any], target: Any) -> tuple[int, Any]:
@@ -130,7 +130,7 @@ def test_a_refresh_within_the_touch_interval_is_a_read(connect: Connector, clock
     count, refreshed = scripts(store.refresh, session.id)
     assert (count, refreshed.changed, refreshed.last_active_ms) == (1, True, clock.now_ms)
 
-    short = store.create(ttl_ms=1500).session
+    short = store.create(ttl=1.5).session
     clock.now_ms += 499
     assert scripts(store.refresh, short.id)[0] == 0
     clock.now_ms += 1
@@ -247,7 +247,7 @@ def test_delete_user_works_in_batches(store: Any) -> None:
 
 
 def test_expired_sessions_are_told_and_reaped_once(store: Any, clock: Clock) -> None:
-    session = store.create(user="ann", connection="c", node="n", ttl_ms=1000).session
+    session = store.create(user="ann", connection="c", node="n", ttl=1).session
     live = store.create(user="ann").session
     assert store.expired() == [] and store.reap().sessions == []
     clock.now_ms += 2000
@@ -264,9 +264,9 @@ def test_what_is_corrupt_is_set_aside_once_and_does_not_keep_the_rest_from_being
     connect: Connector, clock: Clock, server: Server
 ) -> None:
     store = connect(clock=clock)
-    corrupt = store.create(ttl_ms=1000).session.id
+    corrupt = store.create(ttl=1).session.id
     clock.now_ms += 1
-    other = store.create(ttl_ms=1000).session.id
+    other = store.create(ttl=1).session.id
     clock.now_ms += 1000
     server.client.set(f"{connect.tag}:session:{corrupt}", "nothing of ours")
     with pytest.raises(cloakroom.Corrupt):
@@ -289,7 +289,7 @@ def test_a_count_drops_what_has_no_record(connect: Connector, server: Server) ->
 
 
 def test_what_is_no_text_stops_nothing(connect: Connector, clock: Clock, server: Server) -> None:
-    store = connect(clock=clock, rules=Rules(limit=1, policy="evict"))
+    store = connect(clock=clock, rules=Rules(sessions_per_user=1, on_limit="evict_oldest"))
     node = NodeIdentity("n")
     store.heartbeat(node, "register")
     for index in ("user:ann:sessions", "node:dead:sessions", "expiry", "migrations"):
@@ -311,7 +311,7 @@ def test_what_is_no_text_stops_nothing(connect: Connector, clock: Clock, server:
 def test_a_session_whose_id_is_no_text_is_removed_and_counted(connect: Connector, clock: Clock, server: Server) -> None:
     store, tag = connect(clock=clock), connect.tag
     for user, score in (("ann", 2**46), ("bob", 1)):
-        session = store.create(user=user, ttl_ms=1000).session
+        session = store.create(user=user, ttl=1).session
         bad = b"\xff" + user.encode()
         server.client.rename(f"{tag}:session:{session.id}", f"{tag}:session:".encode() + bad)
         server.client.zrem(f"{tag}:expiry", session.id)
@@ -330,7 +330,7 @@ def test_large_sessions_are_reaped_and_recovered_some_at_a_time(connect: Connect
     store = connect(clock=clock)
     store.heartbeat(NodeIdentity("n"), "register")
     for _ in range(10):
-        store.create(node="dead", ttl_ms=100_000, attributes={"a": "x" * 250_000})
+        store.create(node="dead", ttl=100, attributes={"a": "x" * 250_000})
     claimed = store.recover("dead", "n")
     assert len(claimed.sessions) == 4 and claimed.stale == []
     taken = len(claimed.sessions)
@@ -388,30 +388,6 @@ def test_an_export_is_imported_with_its_version_and_its_operations(connect: Conn
     assert source.export(session.id) is None
 
 
-def test_bad_input_is_refused_and_nothing_is_sent(store: Any) -> None:
-    long = "x" * 257
-    for call in (
-        lambda: store.create(id=""),
-        lambda: store.create(user=long),
-        lambda: store.create(user="\ud800"),
-        lambda: store.create(ttl_ms=0),
-        lambda: store.create(attributes={"": 1}),
-        lambda: store.create(attributes={"a": float("nan")}),
-        lambda: store.create(attributes={"a": object()}),
-        lambda: store.get("x" * 129),
-        lambda: store.bind("s", ""),
-        lambda: store.list(),
-        lambda: store.list(user="ann", node="n"),
-        lambda: store.list(user="ann", size=501),
-        lambda: store.reap(0),
-        lambda: store.delete_user(""),
-        lambda: Rules(limit=501),
-        lambda: Rules(policy="perhaps"),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(cloakroom.Invalid):
-            call()
-
-
 def test_names_of_any_bytes_are_kept(store: Any) -> None:
     for name in ("a:b", "{x}:y", "<id>", "{ns:p}", "žluť", "\\1", "\x00"):
         session = store.create(user=name, connection=name, node=name).session
@@ -426,9 +402,9 @@ def test_ids_and_values_are_not_shown(store: Any) -> None:
 
 
 def test_many_sessions_are_made_as_each_alone(connect: Connector, clock: Clock) -> None:
-    store = connect(clock=clock, rules=Rules(ttl_ms=60_000, lifetime_ms=90_000))
+    store = connect(clock=clock, rules=Rules(ttl=60, max_lifetime=90))
     given = [{"user": f"u{at % 7}", "connection": f"c{at}", "attributes": {"at": at}} for at in range(250)]
-    made = store.create_many([{"id": "a"}, {"ttl_ms": 120_000}, {"status": "suspended"}, *given])
+    made = store.create_many([{"id": "a"}, {"ttl": 120}, {"status": "suspended"}, *given])
     assert len({created.session.id for created in made}) == 253
     for created in made:
         assert created.evicted == [] and created.reaped == []
@@ -453,7 +429,7 @@ def test_what_one_of_many_is_refused_for_is_no_matter_of_the_others(store: Any) 
 
 
 def test_a_users_limit_holds_among_many_in_order(connect: Connector) -> None:
-    store = connect(rules=Rules(limit=2))
+    store = connect(rules=Rules(sessions_per_user=2))
     answers = store.create_many([{"id": id, "user": "ann"} for id in "abc"])
     assert [type(answer) for answer in answers] == [cloakroom.Created, cloakroom.Created, cloakroom.Limit]
 
@@ -474,6 +450,8 @@ def test_many_are_read_refreshed_and_deleted_as_each_alone(store: Any) -> None:
     assert (read[0], read[7].id, read[450], type(read[451])) == (sessions[0], "new", None, cloakroom.Invalid)
     refreshed = store.refresh_many(ids)
     assert (refreshed[449].id, refreshed[7].id, refreshed[450]) == ("s449", "new", None)
-    assert store.delete_many([*sessions, "never"]) == [True] * 450 + [False]
+    deleted = store.delete_many([*sessions, "never"])
+    now = ["new" if session.id == "s7" else session.id for session in sessions]
+    assert [removed and removed.id for removed in deleted] == [*now, None]
     assert store.count(user="ann") == 0
     assert store.get_many([]) == []

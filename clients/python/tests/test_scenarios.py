@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from support import Connector, Server
 
-import cloakroom
-from cloakroom import CloakroomError, Rules
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import CloakroomError, Rules
 
 DIRECTORY = Path(__file__).parents[3] / "lua" / "scenarios"
 #: By the words of the scenarios; the first that an error is one of.
@@ -33,7 +33,7 @@ FAILURES = {
     "taken": cloakroom.Taken,
     "departed": cloakroom.Departed,
     "rotated": cloakroom.Moved,
-    "other_contract": cloakroom.LaterContract,
+    "other_contract": cloakroom.OtherContract,
     "other_id_scheme": cloakroom.OtherIdScheme,
     "other_partitions": cloakroom.OtherPartitions,
     "invalid": cloakroom.Invalid,
@@ -94,7 +94,7 @@ class Played:
         return {"id": bound.id, "version": bound.version, "previous": bound.previous_connection, "reaped": reaped}
 
     def delete(self, id: str) -> dict[str, Any]:
-        return {"deleted": self._store.delete(id)}
+        return {"deleted": self._store.delete(id) is not None}
 
     def delete_user(self, user: str) -> dict[str, Any]:
         return {"ids": [removed.id for removed in self._store.delete_user(user).removed]}
@@ -158,10 +158,10 @@ def player(file: str, name: str, *redis: str) -> Iterator[int]:
 
 
 def play(connect: Connector, file: str, scenario: dict[str, Any], *redis: str) -> None:
-    rules = Rules(**scenario.get("rules", {}))
+    rules = rules_of(scenario.get("rules", {}))
     with player(file, scenario["name"], *redis) as port:
-        url, deadline_s = f"redis://127.0.0.1:{port}", scenario.get("deadline_ms", 20_000) / 1000
-        store = functools.cache(lambda: connect(url, namespace="scenario", rules=rules, deadline_s=deadline_s))
+        url, deadline = f"redis://127.0.0.1:{port}", scenario.get("deadline_ms", 20_000) / 1000
+        store = functools.cache(lambda: connect(url, namespace="scenario", rules=rules, deadline=deadline))
         try:
             op_id = None
             for call in scenario["calls"]:
@@ -170,6 +170,13 @@ def play(connect: Connector, file: str, scenario: dict[str, Any], *redis: str) -
                 assert came_to == expected, call
         finally:
             connect.close_stores()
+
+
+def rules_of(told: dict[str, Any]) -> Rules:
+    """The rules of a scenario, which have the names of the scripts' arguments."""
+    on_limit: Any = {"reject": "reject", "evict": "evict_oldest"}[told.get("policy", "reject")]
+    touch_interval = told.get("touch_ms", 0) / 1000
+    return Rules(touch_interval=touch_interval, sessions_per_user=told.get("limit"), on_limit=on_limit)
 
 
 def make(store: Callable[[], Any], call: dict[str, Any], op_id: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from support import Connector, Server
 
-from cloakroom import Entries, bundle
-from cloakroom.record import Entry
+from cloakroom_sessions import Entries, bundle
+from cloakroom_sessions.record import Entry
 
 ODD: list[Any] = [
     "",

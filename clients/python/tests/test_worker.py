@@ -7,7 +7,7 @@ from typing import Any
 
 from support import Server, fresh_namespace
 
-from cloakroom import Store
+from cloakroom_sessions import Store
 
 WORDS = {"ok", "unchanged", "missing", "conflict", "taken", "exists", "gone", "moved", "limit", "contended"}
 WORKER = str(Path(__file__).with_name("worker"))

@@ -18,17 +18,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-import cloakroom
-from cloakroom import Event, Rules, Session, Store, Token, Unbound
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import Event, Rules, Session, Store, Token, Unbound
 
 USERS = ["ann", "bob", "cy"]
 CONNECTIONS = ["c1", "c2", "c3", "c4"]
 NODES = ["", "n1", "n2"]
 VALUES = [0, 2**53 + 1, [], {}, "žluť", None, {"deep": [1.5, {}]}]
-TTLS_MS = [100, 60_000, 60_000]
+TTLS = [0.1, 60, 60]
 UNBOUND = {Unbound.DETACHED: "ok", Unbound.NOT_BOUND: "unchanged", Unbound.MISSING: "missing"}
 #: A busy machine is no failure.
-DEADLINE_S = 20.0
+DEADLINE = 20.0
 #: What others' work may lead to.
 TOLERATED = (
     cloakroom.Missing,
@@ -49,8 +49,8 @@ class Worker:
 
     def __init__(self, url: str, namespace: str, seed: int) -> None:
         self.random = random.Random(seed)
-        rules = (Rules(limit=8, policy="evict"), Rules(limit=8, policy="reject"))
-        self.stores = [Store.connect(url, namespace=namespace, deadline_s=DEADLINE_S, rules=rule) for rule in rules]
+        rules = (Rules(sessions_per_user=8, on_limit="evict_oldest"), Rules(sessions_per_user=8, on_limit="reject"))
+        self.stores = [Store.connect(url, namespace=namespace, deadline=DEADLINE, rules=rule) for rule in rules]
         self.ids = ["nobody"]
         self.copies: list[Session] = []
 
@@ -96,7 +96,7 @@ class Worker:
             user=self.random.choice([*USERS, ""]),
             connection=self.random.choice([*CONNECTIONS, "", ""]),
             node=self.random.choice(NODES),
-            ttl_ms=self.random.choice(TTLS_MS),
+            ttl=self.random.choice(TTLS),
             attributes={"value": self.random.choice(VALUES)},
         ).session
         self.ids.append(session.id)
@@ -110,13 +110,13 @@ class Worker:
         target = self.target(store)
         key, version = self.random.choice("abc"), target.version if isinstance(target, Session) else None
         if self.random.random() < 0.2:
-            patched = store.patch(target, remove=[key], ttl_ms=self.random.choice(TTLS_MS))
+            patched = store.patch(target, remove=[key], ttl=self.random.choice(TTLS))
         else:
             patched = store.patch(target, set={key: self.random.choice(VALUES)}, version=version)
         return "ok" if patched.changed else "unchanged"
 
     def rotate(self, store: Store) -> str:
-        rotated = store.rotate(self.target(store), user=self.random.choice([*USERS, "", "", ""]))
+        rotated = store.rotate(self.target(store), user=self.random.choice([*USERS, None, None, None]))
         self.ids.append(rotated.session.id)
         return "moved" if rotated.by_another else "ok"
 
@@ -147,7 +147,7 @@ def show(session: Session | None) -> str:
 
 
 def tell_events(url: str, namespace: str, position: str, count: str) -> None:
-    with Store.connect(url, namespace=namespace, deadline_s=DEADLINE_S) as store:
+    with Store.connect(url, namespace=namespace, deadline=DEADLINE) as store:
         told = store.events(position)
         for event in itertools.islice(told, int(count)):
             names = ("what", "why", "id", "user", "connection", "node", "version", "new_id")
@@ -157,7 +157,7 @@ def tell_events(url: str, namespace: str, position: str, count: str) -> None:
 
 
 def log_in(url: str, namespace: str) -> None:
-    with Store.connect(url, namespace=namespace, deadline_s=DEADLINE_S, rules=Rules(id_scheme="token")) as store:
+    with Store.connect(url, namespace=namespace, deadline=DEADLINE, rules=Rules(id_scheme="token")) as store:
         for line in sys.stdin:
             token = Token.parse(line.rstrip("\n"))
             print(show(store.refresh_and_get(token)))
@@ -172,13 +172,13 @@ def main(arguments: list[str]) -> None:
         return log_in(*arguments[1:])
     if arguments[0] == "token":
         with Store.connect(
-            arguments[1], namespace=arguments[2], deadline_s=DEADLINE_S, rules=Rules(id_scheme="token")
+            arguments[1], namespace=arguments[2], deadline=DEADLINE, rules=Rules(id_scheme="token")
         ) as store:
             made = store.create(user="ann").token
             print(canonical({"token": made and made.expose()}))
         return
     if arguments[0] == "read":
-        with Store.connect(arguments[1], namespace=arguments[2], deadline_s=DEADLINE_S) as store:
+        with Store.connect(arguments[1], namespace=arguments[2], deadline=DEADLINE) as store:
             for line in sys.stdin:
                 print(show(store.get(line.rstrip("\n"))))
         return

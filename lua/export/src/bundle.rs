@@ -5,16 +5,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::access::NOTHING;
+use crate::access::{Access, NOTHING};
 use crate::commands::commands;
+use crate::contract::Contract;
 use crate::header::{Argument, Field, Group, Header, Key, Need, Repeat, Reply};
 use crate::keys::{EVENTS, EXPIRY, KEYS, UNNAMED, names, node_stream};
-use crate::layout::{Layout, Lease, record_format};
+use crate::layout::{Layout, Lease, other_formats, record_format};
 use crate::script::{Script, read};
 use crate::start::Start;
-
-/// The contract of the scripts: what they take, answer and store. A client of an older one must not run beside it.
-pub(crate) const CONTRACT: u32 = 1;
 
 /// The form of the bundle itself. A generator that knows another one does not go on.
 const FORM: u32 = 1;
@@ -49,10 +47,14 @@ const NOTHING_WRITTEN: [&str; 17] = [
 struct Bundle<'a> {
     #[serde(rename = "$schema")]
     schema: &'static str,
+    license: &'static str,
     bundle: u32,
     contract: u32,
+    accepts: &'a [u32],
     record_format: u64,
     record: Layout,
+    /// Those that another release wrote or will write, and that must be read as well.
+    other_records: Vec<OtherRecord>,
     lease: Lease,
     keys: BTreeMap<&'static str, NamedKey>,
     unnamed: &'static str,
@@ -69,6 +71,13 @@ struct NamedKey {
     #[serde(rename = "type")]
     kind: &'static str,
     pattern: &'static str,
+}
+
+/// A record of another format than is written.
+#[derive(Debug, Serialize)]
+struct OtherRecord {
+    record_format: u64,
+    record: Layout,
 }
 
 #[derive(Debug, Serialize)]
@@ -101,10 +110,10 @@ struct Operation<'a> {
 /// What a call that asks for events passes behind all else: these keys, and how many events a stream keeps.
 #[derive(Debug, Serialize)]
 struct Events<'a> {
-    keys: Vec<String>,
+    keys: Vec<Key>,
     /// For each member of the group.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    of_member: Vec<String>,
+    of_member: Vec<Key>,
     told: &'a str,
 }
 
@@ -139,16 +148,28 @@ struct Run<'a> {
 }
 
 /// The document, of the scripts in a directory.
-pub(crate) fn export(lua: &Path, scripts: &[Script], start: &Start) -> Result<String, String> {
+pub(crate) fn export(
+    lua: &Path,
+    scripts: &[Script],
+    start: &Start,
+    contract: &Contract,
+) -> Result<String, String> {
     let fragment = |name: &str| read(&lua.join(format!("lib/{name}.lua")));
     let (record, entries) = (fragment("freeze")? + &fragment("record")?, fragment("entries")?);
     let operations = scripts.iter().map(operation).collect::<Result<_, _>>()?;
+    let other_records = other_formats(&record).map(|format| {
+        let record = Layout::read(&record, &entries, &format!("RECORD_{format}_HEADER"))?;
+        Ok(OtherRecord { record_format: format, record })
+    });
     let bundle = Bundle {
         schema: SCHEMA,
+        license: env!("CARGO_PKG_LICENSE"),
         bundle: FORM,
-        contract: CONTRACT,
+        contract: contract.contract,
+        accepts: &contract.accepts,
         record_format: record_format(&record)?,
-        record: Layout::read(&record, &entries)?,
+        record: Layout::read(&record, &entries, "RECORD_HEADER")?,
+        other_records: other_records.collect::<Result<_, String>>()?,
         lease: Lease::read(&read(&lua.join("lib/lease.lua"))?)?,
         keys: KEYS.map(|(name, kind, pattern)| (name, NamedKey { kind, pattern })).into(),
         unnamed: UNNAMED,
@@ -187,11 +208,20 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
 /// The stream of the partition, the expiry index, which lives as long, and the stream of each node whose index it declares.
 fn events(header: &Header) -> Option<Events<'_>> {
     let told = header.events.as_deref()?;
-    let own = header.keys.iter().filter_map(|key| node_stream(&key.pattern));
+    let key = |name: &str, kind: &str, pattern: String| Key {
+        name: name.to_owned(),
+        kind: kind.to_owned(),
+        pattern,
+        access: Access::ReadWrite,
+        note: String::new(),
+    };
+    let stream =
+        |index: &Key| Some(key(&format!("{}_events", index.name), "stream", node_stream(&index.pattern)?));
+    let own = [key("events", "stream", EVENTS.to_owned()), key("expiry", "zset", EXPIRY.to_owned())];
     let of_member = header.group.iter().flat_map(|group| &group.keys);
     Some(Events {
-        keys: [EVENTS, EXPIRY].map(str::to_owned).into_iter().chain(own).collect(),
-        of_member: of_member.filter_map(|key| node_stream(&key.pattern)).collect(),
+        keys: own.into_iter().chain(header.keys.iter().filter_map(stream)).collect(),
+        of_member: of_member.filter_map(stream).collect(),
         told,
     })
 }

@@ -1,4 +1,4 @@
-//! A script's header, read: what a call passes, and what it answers. `lua/README.md` has the grammar.
+//! A script's header, read: what a call passes, and what it answers. `lua/headers.md` has the grammar.
 
 pub use crate::access::Access;
 pub use crate::field::Field;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::bundle::CONTRACT;
+use crate::contract::Contract;
 use crate::script::Script;
 use crate::start::Start;
 
@@ -24,11 +24,11 @@ struct Entry {
 }
 
 /// The document.
-pub(crate) fn index(scripts: &[Script], start: &Start) -> Result<String, String> {
+pub(crate) fn index(scripts: &[Script], start: &Start, contract: &Contract) -> Result<String, String> {
     let operation =
         |script: &Script| Entry { file: format!("{}.lua", script.header.stem), sha1: script.sha1() };
     let index = Index {
-        contract: CONTRACT,
+        contract: contract.contract,
         start: Entry { file: "start/forbidden.lua".to_owned(), sha1: start.sha1.clone() },
         operations: scripts.iter().map(|script| (script.header.stem.as_str(), operation(script))).collect(),
     };

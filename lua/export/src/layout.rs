@@ -71,9 +71,10 @@ struct Entry {
 }
 
 impl Layout {
-    /// `record` and `entries` are the sources of those fragments.
-    pub(crate) fn read(record: &str, entries: &str) -> Result<Self, String> {
-        let header = fields(&constant(record, "RECORD_HEADER")?, &unpacked(record, "RECORD_HEADER")?)?;
+    /// `record` and `entries` are the sources of those fragments; `header` is the constant that says how the header is
+    /// packed.
+    pub(crate) fn read(record: &str, entries: &str, header: &str) -> Result<Self, String> {
+        let header = fields(&constant(record, header)?, &unpacked(record, header)?)?;
         let entry = fields(&constant(entries, "ENTRY_HEADER")?, &unpacked(entries, "ENTRY_HEADER")?)?;
         let freeze = fields(&constant(record, "FREEZE")?, &unpacked(record, "FREEZE")?)?;
         let number = |name: &str| {
@@ -123,6 +124,12 @@ impl Layout {
 /// The format number of a record.
 pub(crate) fn record_format(record: &str) -> Result<u64, String> {
     constant(record, "RECORD_FORMAT")?.parse().map_err(|_| "RECORD_FORMAT is no number".to_owned())
+}
+
+/// The other formats of a record that are read, by the names of the constants that say how their headers are packed.
+pub(crate) fn other_formats(record: &str) -> impl Iterator<Item = u64> + '_ {
+    let format = |line: &str| line.strip_prefix("local RECORD_")?.split_once("_HEADER = ")?.0.parse().ok();
+    record.lines().filter_map(format)
 }
 
 /// What a fragment assigns to a name, also where it assigns several at once.

@@ -8,6 +8,7 @@
 mod access;
 pub mod bundle;
 pub mod commands;
+mod contract;
 mod field;
 pub mod header;
 mod index;
@@ -27,11 +28,13 @@ pub use start::DIRECTORY as START;
 
 /// The contents of all files to write, by their paths in the directory of the scripts.
 pub fn files(lua: &Path) -> Result<BTreeMap<PathBuf, String>, String> {
+    let contract = contract::Contract::read(lua)?;
     let scripts = script::read_all(lua)?;
     let start = start::Start::of(lua, &scripts)?;
-    let mut files = BTreeMap::from([(PathBuf::from("bundle.json"), bundle::export(lua, &scripts, &start)?)]);
+    let bundle = bundle::export(lua, &scripts, &start, &contract)?;
+    let mut files = BTreeMap::from([(PathBuf::from("bundle.json"), bundle)]);
     files.extend(start.files());
-    files.insert(Path::new("dist").join("index.json"), index::index(&scripts, &start)?);
+    files.insert(Path::new("dist").join("index.json"), index::index(&scripts, &start, &contract)?);
     for script in scripts {
         files.insert(Path::new("dist").join(format!("{}.lua", script.header.stem)), script.source);
     }

@@ -1,15 +1,17 @@
-//! Writes `lua/dist` and `lua/bundle.json`: `cargo run -p cloakroom-export`.
+//! Writes `lua/dist` and `lua/bundle.json`: `cargo run -p cloakroom-export`. With a directory behind it, the same there, of
+//! the scripts in that.
 
 use std::error::Error;
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use cloakroom_export::START;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let lua = package.parent().ok_or("this package has no parent directory")?;
-    let files = cloakroom_export::files(lua)?;
+    let own = package.parent().ok_or("this package has no parent directory")?;
+    let lua = env::args_os().nth(1).map_or_else(|| own.to_path_buf(), PathBuf::from);
+    let files = cloakroom_export::files(&lua)?;
     fs::create_dir_all(lua.join(START))?;
     for (path, text) in &files {
         let path = lua.join(path);

@@ -137,7 +137,8 @@ fn argument(line: &str) -> Result<Argument, String> {
     Ok(argument)
 }
 
-/// An argument of `integer from 1 to 9`, `text of up to 256 bytes`, `utf-8 of 1 to 128 bytes`, `word: yes, no`, `8 bytes`.
+/// An argument of `integer from 1 to 9`, `text of up to 256 bytes`, `text of at least 1 byte`, `utf-8 of 1 to 128 bytes`,
+/// `word: yes, no`, `8 bytes`.
 fn of_type(told: &str) -> Result<Argument, String> {
     let mut argument = Argument {
         name: String::new(),
@@ -168,9 +169,11 @@ fn of_type(told: &str) -> Result<Argument, String> {
         let (kind, size) = told.split_once(" of ").unwrap_or((told, ""));
         let known = ["text", "utf-8", "entries"].into_iter().find(|known| *known == kind);
         argument.kind = known.ok_or_else(|| format!("no type of an argument: {told}"))?;
-        let size = size.trim_end_matches(" bytes");
+        let size = size.trim_end_matches('s').trim_end_matches(" byte");
         if let Some(most) = size.strip_prefix("up to ") {
             argument.maximum_bytes = Some(number(most)?);
+        } else if let Some(least) = size.strip_prefix("at least ") {
+            argument.minimum_bytes = Some(number(least)?);
         } else if let Some((least, most)) = size.split_once(" to ") {
             (argument.minimum_bytes, argument.maximum_bytes) = (Some(number(least)?), Some(number(most)?));
         }

@@ -88,9 +88,9 @@ pub(crate) struct Group {
 /// What a call that asks for events passes behind all else.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Events {
-    pub(crate) keys: Vec<String>,
+    pub(crate) keys: Vec<Key>,
     #[serde(default)]
-    pub(crate) of_member: Vec<String>,
+    pub(crate) of_member: Vec<Key>,
 }
 
 /// A field of a reply.

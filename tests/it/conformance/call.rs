@@ -46,9 +46,9 @@ fn streams(bundle: &Bundle, operation: &Operation, tag: &str, values: &Arguments
     let members = members.and_then(Value::as_array).into_iter().flatten();
     let members: Vec<Arguments> =
         members.map(|member| serde_json::from_value(member.clone()).unwrap()).collect();
-    let own = events.keys.iter().map(|pattern| (pattern, values));
+    let own = events.keys.iter().map(|key| (&key.pattern, values));
     let of_members =
-        members.iter().flat_map(|member| events.of_member.iter().map(move |pattern| (pattern, member)));
+        members.iter().flat_map(|member| events.of_member.iter().map(move |key| (&key.pattern, member)));
     let key = |(pattern, values): (&String, &Arguments)| {
         let is_named = is_named(pattern, values);
         filled(if is_named { pattern } else { &bundle.unnamed_events }, tag, values)

@@ -43,7 +43,12 @@ fn at_every_key_of_every_operation_a_case_plants_a_foreign_type() {
             file.cases.iter().flat_map(|case| planted(&bundle, file, case)).collect();
         let group = operation.group.iter().flat_map(|group| &group.keys);
         for (at, key) in operation.keys.iter().chain(group).enumerate() {
-            assert!(covered.contains(&at), "no case of {} has a foreign type at {}", file.operation, key.name);
+            assert!(
+                covered.contains(&at),
+                "no case of {} has a foreign type at {}",
+                file.operation,
+                key.name
+            );
         }
         if operation.events.is_some() {
             let is_told = |case: &&Case| case.call.reply == ["corrupt", "events"];

@@ -81,7 +81,11 @@ fn label(repeat: &Repeat) -> &str {
 }
 
 /// An answer of the server as a case would have it.
-pub(crate) fn answered(bundle: &Bundle, operation: &Operation, answer: &Answer) -> Result<Vec<Value>, String> {
+pub(crate) fn answered(
+    bundle: &Bundle,
+    operation: &Operation,
+    answer: &Answer,
+) -> Result<Vec<Value>, String> {
     let Answer::Array(parts) = answer else {
         return Err(format!("not an array: {answer:?}"));
     };

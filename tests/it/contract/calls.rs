@@ -199,7 +199,11 @@ impl Call<'_> {
         }
         let mut keys: Vec<String> =
             header.keys.iter().map(|key| filled(&key.pattern, tag, &values)).collect();
-        let patterns = header.group.iter().flat_map(|group| group.keys.iter().map(|key| &key.pattern)).collect::<Vec<_>>();
+        let patterns = header
+            .group
+            .iter()
+            .flat_map(|group| group.keys.iter().map(|key| &key.pattern))
+            .collect::<Vec<_>>();
         for values in self.members() {
             keys.extend(patterns.iter().map(|pattern| filled(pattern, tag, &values)));
         }

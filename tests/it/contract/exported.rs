@@ -176,7 +176,8 @@ fn the_record_of_the_bundle_is_that_of_the_documents() {
 
 #[test]
 fn every_key_that_a_script_takes_is_one_of_the_table() {
-    let table: BTreeSet<String> = KEYS.iter().map(|(_, kind, pattern)| format!("{kind} {}", nameless(pattern))).collect();
+    let table: BTreeSet<String> =
+        KEYS.iter().map(|(_, kind, pattern)| format!("{kind} {}", nameless(pattern))).collect();
     for script in scripts() {
         let group = script.header.group.iter().flat_map(|group| &group.keys);
         for Key { kind, pattern, .. } in script.header.keys.iter().chain(group) {

@@ -67,6 +67,19 @@ async fn a_store_does_not_start_where_a_later_contract_is_noted_and_changes_noth
 }
 
 #[tokio::test]
+async fn a_store_starts_where_a_contract_is_noted_that_the_bundle_accepts_and_nowhere_else() {
+    let bundle: Value = serde_json::from_str(&read("lua/bundle.json")).unwrap();
+    let accepts = bundle["accepts"].as_array().unwrap();
+    assert!(accepts.contains(&bundle["contract"]), "its own is not accepted: {accepts:?}");
+    let context = Context::redis().await;
+    for number in 1..=5 {
+        note(&context, &number.to_string()).await;
+        let built = context.builder(Rules::new()).build().await;
+        assert_eq!(built.is_ok(), accepts.contains(&number.into()), "contract {number}: {built:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_note_that_is_no_number_of_a_contract_is_corrupt_and_stays() {
     let context = Context::redis().await;
     for garbage in ["", "0", "-1", "1.0", "one", "1 ", "18446744073709551616"] {

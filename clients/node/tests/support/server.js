@@ -11,7 +11,7 @@ import { agree } from "../../src/contract.js";
 import { Engine } from "../../src/engine.js";
 import { Cloakroom } from "../../src/index.js";
 import { rulesOf } from "../../src/rules.js";
-import { serversOf } from "../../src/store.js";
+import { serversOf } from "../../src/connect.js";
 
 const TO_START = 60_000;
 
@@ -63,18 +63,18 @@ class Server {
   async store(options = {}, redis = this.url) {
     const namespace = options.namespace ?? this.namespace();
     // A busy machine is no failure.
-    const store = await Cloakroom.connect(redis, { deadline: 20_000, ...options, namespace });
+    const store = await Cloakroom.connect(redis, { deadlineMs: 20_000, ...options, namespace });
     this.stores.push(store);
     return Object.assign(store, { namespace });
   }
 
   /** A store whose calls have no more than so long, though it had all the time that it needed to start. */
-  async hurried(deadline, url, namespace = this.namespace()) {
+  async hurried(deadlineMs, url, namespace = this.namespace()) {
     const servers = serversOf(url);
     const until = performance.now() + TO_START;
     await servers.open(until);
     const partitions = await agree(servers, namespace, undefined, "uuid", until);
-    const store = new Cloakroom(new Engine({ servers, partitions, rules: rulesOf(), deadline }));
+    const store = new Cloakroom(new Engine({ servers, partitions, rules: rulesOf(), deadlineMs }));
     this.stores.push(store);
     return store;
   }

@@ -1,0 +1,3 @@
+module cloakroom.example/cloakroom
+
+go 1.19

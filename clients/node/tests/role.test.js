@@ -1,0 +1,112 @@
+/** A server that is not the master, and one that is slow. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { SimpleError } from "@redis/client";
+import { Cloakroom, ForbiddenError, NotExecutedError } from "../src/index.js";
+import { Role } from "../src/role.js";
+import { eventually } from "./support/cluster.js";
+import { startProxy } from "./support/proxy.js";
+import { startServer } from "./support/server.js";
+
+const own = await startServer();
+const tell = (...command) => own.admin.sendCommand(command);
+/** It follows nobody who is there, and keeps what it has. */
+const demote = () => tell("REPLICAOF", "127.0.0.1", "1");
+const promote = () => tell("REPLICAOF", "NO", "ONE");
+
+test("a store does not start at a replica, and waits for it to be the master", async () => {
+  await demote();
+  const refused = await Cloakroom.connect(own.url, { deadlineMs: 1000 }).catch((error) => error);
+  assert.deepEqual([refused.constructor, refused.reason], [NotExecutedError, "connection"]);
+  assert.equal(refused.cause.message, "the server is a replica");
+  const starting = own.store();
+  await promote();
+  await (await starting).create();
+});
+
+test("what a demoted master answers does not count, until it is the master again", async () => {
+  const namespace = own.namespace();
+  const store = await own.store({ namespace, deadlineMs: 1500 });
+  const { session } = await store.create();
+  await demote();
+  const isRefused = () => store.get(session.id).then(() => false, (error) => error instanceof NotExecutedError);
+  // For a second it is taken for the master that it said that it is.
+  await eventually(isRefused);
+  const write = await store.patch(session, { set: { a: 1 } }).catch((error) => error);
+  assert.equal(write.constructor, NotExecutedError);
+  await promote();
+  assert.deepEqual(await store.get(session.id), session);
+  assert.equal((await store.patch(session, { set: { a: 1 } })).version, 2);
+});
+
+test("the role is asked for as the user may, and who may not at all does not start", async () => {
+  await tell("ACL", "SETUSER", "limited", "reset", "on", ">p", "~*", "+@all", "-role");
+  const url = own.url.replace("redis://", "redis://limited:p@");
+  const store = await own.store({ deadlineMs: 1000 }, url);
+  const { session } = await store.create();
+  await demote();
+  await eventually(() => store.get(session.id).then(() => false, () => true));
+  await promote();
+  await tell("ACL", "SETUSER", "limited", "-info");
+  const refused = await Cloakroom.connect(url).catch((error) => error);
+  assert.deepEqual([refused.constructor, refused.lacking], [ForbiddenError, ["+role"]]);
+});
+
+test("a server counts for a second from when it was asked", () => {
+  const role = new Role();
+  const question = role.questionAt(0);
+  assert.deepEqual([question, role.questionAt(999), role.countsFor(0)], [["ROLE"], undefined, false]);
+  role.heard(question, ["master", 0, []], 0);
+  assert.deepEqual([role.countsFor(1000), role.countsFor(1001), role.trouble], [true, false, undefined]);
+  assert.deepEqual(role.questionAt(1000), ["ROLE"]);
+  role.forget();
+  assert.deepEqual([role.countsFor(0), role.questionAt(1001)], [false, ["ROLE"]]);
+  role.heard(question, ["slave"], 1001);
+  assert.equal(role.trouble.message, "the server is a replica");
+  role.forget();
+  assert.equal(role.trouble, undefined);
+});
+
+test("where one question is refused another is asked, and nothing is known where both are", () => {
+  const role = new Role();
+  const refused = new SimpleError("NOPERM this user has no permissions to run the 'role' command");
+  const unknown = new SimpleError("ERR unknown command 'INFO'");
+  let question = role.questionAt(0);
+  role.heard(question, new SimpleError("LOADING"), 0);
+  question = role.questionAt(1);
+  role.heard(question, refused, 1);
+  question = role.questionAt(2);
+  assert.deepEqual(question, ["INFO", "replication"]);
+  for (const [info, trouble] of [
+    ["# Replication\r\nrole:master\r\n", undefined],
+    ["role:slave\r\n", "the server is a replica"],
+    ["", "the server is not known to be a master"],
+  ]) {
+    role.forget();
+    role.heard(question, info, 3);
+    assert.equal(role.trouble?.message, trouble);
+  }
+  role.heard(question, unknown, 3);
+  assert.deepEqual([role.isUntold, role.questionAt(9999), role.countsFor(9999)], [true, undefined, true]);
+});
+
+test("beyond the commands that may wait, a call is not executed, and calls go on when the server does", async () => {
+  const proxy = await startProxy(own.port);
+  const namespace = own.namespace();
+  const store = await own.store({ namespace, maxWaiting: 20, deadlineMs: 20_000 }, proxy.url);
+  const { session } = await store.create();
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  proxy.before = () => held;
+  const calls = Array.from({ length: 40 }, () => store.get(session.id).then(({ id }) => id, (error) => error));
+  await eventually(async () => (await Promise.race([calls.at(-1), "waits"])) !== "waits");
+  release();
+  const outcomes = await Promise.all(calls);
+  const served = outcomes.filter((outcome) => outcome === session.id);
+  const refused = outcomes.filter((outcome) => outcome instanceof NotExecutedError && outcome.reason === "busy");
+  // Each takes two commands, and one may ask for the role.
+  assert.ok(served.length >= 9 && served.length <= 10, String(served.length));
+  assert.equal(served.length + refused.length, 40);
+  assert.equal((await store.get(session.id)).id, session.id);
+});

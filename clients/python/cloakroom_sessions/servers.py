@@ -1,0 +1,171 @@
+"""The server or servers of a store for threads, with the connections to each."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.connection import parse_url
+from redis.retry import Retry
+
+from . import link
+from .call import Crowded, Unreachable
+from .cluster import Address, Cluster, parse
+from .errors import Invalid
+from .gate import Gate
+
+if TYPE_CHECKING:
+    from .event_stream import Events
+
+
+class Servers:
+    """The server or servers of a store, with a pool of connections to each."""
+
+    def __init__(
+        self, source: str | redis.Redis, max_connections: int, max_waiting: int, options: dict[str, Any]
+    ) -> None:
+        link.check_limits(max_connections, max_waiting)
+        self._limits = (max_connections, max_waiting)
+        self._pools: dict[Address, Pool] = {}
+        #: A client that was handed in stays, for its pool may know the way to the master.
+        self._source = source
+        #: Where there are several.
+        self.cluster: Cluster | None = None
+        #: Whether each has to say that it is the master: of a cluster one sends to the owner what it is not to answer.
+        self.asks_role = True
+        #: Who reads there, until the store is closed.
+        self.streams: weakref.WeakSet[Events] = weakref.WeakSet()
+        if isinstance(source, redis.RedisCluster):
+            raise Invalid("source", link.NO_CLUSTER_CLIENT)
+        if isinstance(source, redis.Redis):
+            if options:
+                raise Invalid("options", "are those of the client that was handed in")
+            given = source.connection_pool
+            self._pools[link.SERVER] = self._pool_of(given.connection_class, given.connection_kwargs)
+            return
+        if not isinstance(source, str):
+            raise link.not_a_source()
+        found = parse(source)
+        try:
+            if found:
+                seeds, own = found
+                self.cluster, self._options = Cluster(seeds), {**options, **own}
+                self.asks_role = False
+                self.pool(seeds[0])
+            else:
+                told: dict[str, Any] = dict(parse_url(source))  # type: ignore[no-untyped-call]
+                kind = told.pop("connection_class", redis.Connection)
+                self._limits = (told.pop("max_connections", max_connections), max_waiting)
+                link.check_limits(*self._limits)
+                self._pools[link.SERVER] = self._pool_of(kind, {**options, **told})
+        except TypeError as error:
+            raise link.not_an_option(error) from None
+        except (ValueError, redis.RedisError) as error:
+            if isinstance(error, Invalid):
+                raise
+            raise link.not_a_source() from None
+
+    def pool(self, address: Address) -> Pool:
+        """The connections to one."""
+        if address not in self._pools:
+            client = redis.Redis(host=address.host, port=address.port, **self._options)
+            given = client.connection_pool
+            self._pools.setdefault(address, self._pool_of(given.connection_class, given.connection_kwargs))
+        return self._pools[address]
+
+    def _pool_of(self, kind: Any, options: dict[str, Any]) -> Pool:
+        """A pool of connections of a kind."""
+        is_remote = not issubclass(kind, redis.UnixDomainSocketConnection)
+        options = link.options_at(Retry(link.BACKOFF, link.RECONNECTS), options, is_remote=is_remote)
+        return Pool(kind, options, *self._limits)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        for pool in self._pools.values():
+            pool.close()
+
+
+class Pool:
+    """Connections to one server: no more than so many, and who waits for one waits no longer than it may."""
+
+    def __init__(self, kind: Any, options: dict[str, Any], max_connections: int, max_waiting: int) -> None:
+        self._kind, self._options = kind, options
+        self._pool: Any = redis.ConnectionPool(kind, max_connections=max_connections, **options)
+        self._gate = Gate(max_connections, max_waiting)
+        self.make()  # an option that it does not know it tells here
+
+    def make(self) -> Any:
+        """A connection beside the pool, not yet connected."""
+        return self._kind(**self._pool.connection_kwargs)
+
+    def take(self, until: float) -> Any:
+        """A connection that is connected, or why there is none: `Unreachable` is returned."""
+        if not self._gate.enter(until):
+            return Crowded()
+        try:
+            return self._pool.get_connection()
+        except link.BROKEN as error:
+            self._gate.leave()
+            return link.because(Unreachable(), error)
+        except BaseException:
+            self._gate.leave()
+            raise
+
+    def give_back(self, connection: Any, *, keeps: bool) -> None:
+        """Takes a connection back. Replies that nobody read would be the next call's."""
+        try:
+            if not keeps:
+                connection.disconnect()
+            self._pool.release(connection)
+        finally:
+            self._gate.leave()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._pool.disconnect()
+
+
+class OwnServers(Servers):
+    """The same servers, over one connection to each, beside the pools: for who reads all the time."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._shared, self.cluster = servers, servers.cluster
+        self._own: dict[Address, _OwnConnection] = {}
+        # It asks itself.
+        self.asks_role = False
+
+    def pool(self, address: Address) -> Any:
+        """The connection to one."""
+        if address not in self._own:
+            self._own[address] = _OwnConnection(self._shared.pool(address))
+        return self._own[address]
+
+    def close(self) -> None:
+        """Ends the connections. One that is used again is made anew."""
+        for own in self._own.values():
+            own.close()
+
+
+class _OwnConnection:
+    """A connection that one has alone, made as those of a pool are."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._connection = pool.make()
+
+    def take(self, _until: float) -> Any:
+        """The connection, connected, or why it is not."""
+        try:
+            self._connection.connect()
+        except link.BROKEN as error:
+            return link.because(Unreachable(), error)
+        return self._connection
+
+    def give_back(self, connection: Any, *, keeps: bool) -> None:
+        """It stays whose it is."""
+        if not keeps:
+            connection.disconnect()
+
+    def close(self) -> None:
+        """Ends it."""
+        self._connection.disconnect()
