@@ -73,6 +73,7 @@ mod recoverer;
 mod retries;
 mod role;
 mod runtimes;
+mod scenarios;
 mod sentinel;
 mod silent_peer;
 mod soak;

@@ -80,10 +80,12 @@ class Exchange:
             return Failure("NOSCRIPT No matching script. Please use EVAL.")
         if sha1 == self._bundle.start_sha1:
             return []
+        if sha1 not in self._bundle.stems:
+            return self._differs("a script was called that is not in lua/bundle.json: the client has another bundle")
         self._asked += 1
         count = int(arguments[1])
         keys, sent = arguments[2 : 2 + count], arguments[2 + count :]
-        call = self._bundle.call(self._bundle.stems.get(sha1, ""), keys, sent)
+        call = self._bundle.call(self._bundle.stems[sha1], keys, sent)
         for wrong in call.wrong:
             self._differs(wrong)
         chosen = next((each for each in self._any_time if not each.mismatch(call)), None) or self._next(call)
