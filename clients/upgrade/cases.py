@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from cloakroom.bundle import Bundle, Reply
-from cloakroom.record import Entry
+from cloakroom_sessions.bundle import Bundle, Reply
+from cloakroom_sessions.record import Entry
 
 from releases import ROOT, Release
 

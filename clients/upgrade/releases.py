@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-CLIENT = ROOT / "clients" / "python" / "cloakroom"
+CLIENT = ROOT / "clients" / "python" / "cloakroom_sessions"
 NODE = ROOT / "clients" / "node"
 
 #: How much longer the header is in format 3.

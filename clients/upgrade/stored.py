@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cloakroom.bundle import Bundle
-from cloakroom.record import Record
+from cloakroom_sessions.bundle import Bundle
+from cloakroom_sessions.record import Record
 
 from cases import keys, strings
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cloakroom.bundle import Bundle
+from cloakroom_sessions.bundle import Bundle
 from support import Server, fresh_namespace
 
 from releases import ROOT, Release, environment

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import cloakroom
+import cloakroom_sessions as cloakroom
 import pytest
-from cloakroom import Store
-from cloakroom.bundle import Bundle
+from cloakroom_sessions import Store
+from cloakroom_sessions.bundle import Bundle
 from support import Server, fresh_namespace
 
 from fleet import Fleet

@@ -13,7 +13,7 @@ import random
 import sys
 from typing import Any
 
-from cloakroom import Session, Store
+from cloakroom_sessions import Session, Store
 
 #: A busy machine is no failure.
 DEADLINE_S = 20.0
@@ -24,7 +24,7 @@ class Worker:
     """Its state has the value that it gave each shared session last, and what each session of its own is."""
 
     def __init__(self, url: str, namespace: str, name: str, state: dict[str, Any]) -> None:
-        self._store = Store.connect(url, namespace=namespace, deadline_s=DEADLINE_S)
+        self._store = Store.connect(url, namespace=namespace, deadline=DEADLINE_S)
         self._name, self.state = name, state
         self._random = random.Random(f"{name} {state['calls']}")
         self._shared, self._own = state["shared"], state["own"]
