@@ -67,12 +67,15 @@ pub mod clients {
     pub use {::bb8, ::redis};
 }
 
-/// The pages whose examples run with the tests, or are compiled with them. docs/operating.md is in tests/metrics.
+/// The pages whose examples run with the tests, or are compiled with them. docs/operating.md is in tests/metrics,
+/// docs/testing.md in tests.
 #[cfg(doctest)]
 mod pages {
     #[cfg(feature = "redis")]
     #[doc = include_str!("../docs/events.md")]
     mod events {}
+    #[doc = include_str!("../docs/faq.md")]
+    mod faq {}
     #[doc = include_str!("../docs/guide.md")]
     mod guide {}
     #[cfg(feature = "redis")]
@@ -81,6 +84,8 @@ mod pages {
     #[cfg(feature = "tls")]
     #[doc = include_str!("../docs/production.md")]
     mod production {}
+    #[doc = include_str!("../docs/security.md")]
+    mod security {}
     #[doc = include_str!("../docs/tokens.md")]
     mod tokens {}
 }

@@ -39,5 +39,4 @@ def test_a_bridge_in_one_language_works_beside_the_next_release_in_another(
     assert [process.wait() for process in processes] == [0, 0]
     stored = Stored(server.client, Bundle(releases["next"].bundle), namespace)
     stored.check()
-    assert stored.formats() == {2, 3}
     assert server.client.get(f"{{{namespace}:0}}:contract") == b"2"

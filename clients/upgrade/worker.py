@@ -16,7 +16,7 @@ from typing import Any
 from cloakroom_sessions import Session, Store
 
 #: A busy machine is no failure.
-DEADLINE = 20.0
+DEADLINE_S = 20.0
 USERS = ["ann", "bob", "cy"]
 
 
@@ -24,7 +24,7 @@ class Worker:
     """Its state has the value that it gave each shared session last, and what each session of its own is."""
 
     def __init__(self, url: str, namespace: str, name: str, state: dict[str, Any]) -> None:
-        self._store = Store.connect(url, namespace=namespace, deadline=DEADLINE)
+        self._store = Store.connect(url, namespace=namespace, deadline=DEADLINE_S)
         self._name, self.state = name, state
         self._random = random.Random(f"{name} {state['calls']}")
         self._shared, self._own = state["shared"], state["own"]
