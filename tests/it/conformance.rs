@@ -47,7 +47,8 @@ pub(crate) fn exported() -> Bundle {
 fn files() -> BTreeMap<String, File> {
     let entries = fs::read_dir(lua().join("conformance")).unwrap().map(|entry| entry.unwrap().path());
     let is_of_operation = |path: &PathBuf| {
-        path.extension().is_some_and(|ending| ending == "json") && path.file_name() != Some("records.json".as_ref())
+        path.extension().is_some_and(|ending| ending == "json")
+            && path.file_name() != Some("records.json".as_ref())
     };
     let paths = entries.filter(is_of_operation);
     paths.map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), parsed(&path))).collect()

@@ -124,12 +124,14 @@ fn compare(asked: &Asked, came_to: &Result<Value>) -> (Option<String>, Option<Op
         _ => None,
     };
     let is_right = match came_to {
-        Ok(answer) => {
-            asked.answer.as_ref().is_some_and(|names| names.iter().all(|(name, value)| answer[name] == *value))
-        }
+        Ok(answer) => asked
+            .answer
+            .as_ref()
+            .is_some_and(|names| names.iter().all(|(name, value)| answer[name] == *value)),
         Err(error) => {
             let (word, told) = failure(error);
-            asked.failure.as_deref() == Some(word) && asked.told.iter().all(|(name, value)| told[name] == *value)
+            asked.failure.as_deref() == Some(word)
+                && asked.told.iter().all(|(name, value)| told[name] == *value)
         }
     };
     ((!is_right).then(|| format!("{asked:?} came to {came_to:?}")), op_id)
@@ -144,7 +146,8 @@ async fn play(file: &str, scenario: &Scenario) -> Vec<String> {
             let at = match &store {
                 Some(store) => store.clone(),
                 None => {
-                    let builder = RedisStore::builder(&url).namespace("scenario").rules(rules(&scenario.rules));
+                    let builder =
+                        RedisStore::builder(&url).namespace("scenario").rules(rules(&scenario.rules));
                     let builder = builder.deadline(Duration::from_millis(scenario.deadline_ms));
                     let made: Store = Arc::new(builder.build().await?);
                     store.insert(made).clone()
