@@ -117,7 +117,10 @@ async fn a_lease_that_is_none_of_ours_is_corrupt_and_one_that_is_gone_is_over() 
     let stored = context.string(&lease).await.unwrap();
     context.command::<()>(&["SET", &lease, "garbage"]).await;
     let error = store.nodes().await.unwrap_err();
-    assert!(matches!(&error, cloakroom::Error::Corrupt { what } if what == "listed_lease of \"n\""), "{error:?}");
+    assert!(
+        matches!(&error, cloakroom::Error::Corrupt { what } if what == "listed_lease of \"n\""),
+        "{error:?}"
+    );
     let _: i64 = context.command(&["DEL", &lease]).await;
     assert_eq!(context.foreign_at(&lease, store.nodes()).await, "listed_lease of \"n\"");
     let _: i64 = context.command(&["DEL", &lease]).await;

@@ -7,6 +7,9 @@ use serde_json::{Map, Value, json};
 use super::bundle::{EntryLayout, Field, FreezeLayout, Layout};
 use super::case::hex;
 
+/// The longest id.
+const ID_BYTES: usize = 128;
+
 /// A big-endian integer.
 fn integer(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -53,6 +56,9 @@ impl Layout {
         }
         let mut rest = bytes.get(self.header_bytes..)?;
         let is_migrating = record["status"] == "migrating";
+        if record["kind"] == "live" && number("stored_until")? < number("expires_at")? {
+            return None;
+        }
         for name in &self.texts {
             let mut part = take(&mut rest, number(&format!("{name}_size"))?)?;
             if name == "body" && is_migrating {
@@ -66,6 +72,7 @@ impl Layout {
                     record.insert("task".to_owned(), json!(hex(take(&mut part, self.departed_task_bytes)?)));
                     record.insert("place".to_owned(), text(part)?)
                 }
+                "body" if record["kind"] == "moved" && !(1..=ID_BYTES).contains(&part.len()) => return None,
                 "body" => record.insert("new_id".to_owned(), text(part)?),
                 name => record.insert(name.to_owned(), text(part)?),
             };
@@ -88,7 +95,7 @@ impl FreezeLayout {
             "frozen_until": number("frozen_until")?,
             "span": number("span")?,
             "copies_until": number("copies_until")?,
-            "status": word(statuses, "status")?,
+            "status": word(statuses, "status").filter(|status| status != "migrating")?,
             "direction": word(&self.directions, "direction")?,
             "place": text(take(body, number("place_size")?)?)?,
             "node": text(take(body, number("node_size")?)?)?,

@@ -84,7 +84,7 @@ async fn random_creates_answer_and_leave_the_same_with_the_ordinary_way_and_with
             *words.entry(word).or_default() += 1;
         }
     }
-    for word in ["ok", "exists", "unsure", "taken", "need", "corrupt", "an error"] {
+    for word in ["ok", "exists", "unsure", "taken", "fenced", "need", "corrupt", "an error"] {
         assert!(words.contains_key(word), "{word} of {words:?}");
     }
 }

@@ -87,7 +87,7 @@ async fn random_refreshes_answer_and_leave_the_same_with_the_ordinary_way_and_wi
             *words.entry(word_of(&one)).or_default() += 1;
         }
     }
-    for word in ["ok", "unchanged", "missing", "need", "corrupt", "taken", "an error"] {
+    for word in ["ok", "unchanged", "missing", "need", "corrupt", "fenced", "an error"] {
         assert!(words.contains_key(word), "{word} of {words:?}");
     }
 }

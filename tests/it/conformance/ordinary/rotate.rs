@@ -120,7 +120,7 @@ async fn random_rotations_answer_and_leave_the_same_with_the_ordinary_way_and_wi
             *words.entry(word).or_default() += 1;
         }
     }
-    for word in ["ok", "exists", "missing", "large", "taken", "need", "corrupt", "an error"] {
+    for word in ["ok", "exists", "missing", "large", "fenced", "need", "corrupt", "an error"] {
         assert!(words.contains_key(word), "{word} of {words:?}");
     }
 }
