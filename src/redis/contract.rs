@@ -3,6 +3,7 @@
 //! number of partitions and the scheme of ids, which no client may take for another, and whether events are told, which all
 //! clients do or none.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use redis::{Pipeline, RedisResult, Value};
@@ -13,7 +14,7 @@ use crate::redis::transport::failure;
 use crate::redis::transport::sender::Sender;
 use crate::redis::transport::server_error::server_code;
 use crate::stored::keys::Keys;
-use crate::stored::partitions::{Partition, Partitions};
+use crate::stored::partitions::{MOST, Partition, Partitions};
 
 /// The contract of these scripts, as `lua/bundle.json` has it. It is the first: where one before it is noted that is
 /// accepted, a later one raises the note when it starts, as the clients in other languages do.
@@ -184,25 +185,30 @@ fn not_noted(set: RedisResult<Value>) {
     }
 }
 
+/// A number that is written as all clients write one: `parse` alone would take a sign.
+fn digits<T: FromStr>(word: &str) -> Option<T> {
+    word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok())?
+}
+
 fn check(noted: &[u8], partitions: &Partitions) -> Result<()> {
     let corrupt = || Error::corrupt("contract");
     let text = std::str::from_utf8(noted).map_err(|_| corrupt())?;
     let mut words = text.split(' ');
     let (contract, found) = (words.next().unwrap_or_default(), words.next().unwrap_or("1"));
-    let contract: u64 = contract.parse().map_err(|_| corrupt())?;
+    let contract: u64 = digits(contract).ok_or_else(corrupt)?;
     if contract == 0 {
         return Err(corrupt());
     }
     if !ACCEPTS.contains(&contract) {
         return Err(Error::Refused(Refusal::Contract { found: contract, known: CONTRACT }));
     }
-    let found: u16 = found.parse().map_err(|_| corrupt())?;
+    let found: u16 = digits(found).filter(|found| (1..=MOST).contains(found)).ok_or_else(corrupt)?;
     let mut next = words.next();
     let scheme = next.and_then(IdScheme::of_word);
     if scheme.is_some() {
         next = words.next();
     }
-    let events: u32 = next.map_or(Ok(0), str::parse).map_err(|_| corrupt())?;
+    let events: u32 = next.map_or(Some(0), digits).ok_or_else(corrupt)?;
     if words.next().is_some() {
         return Err(corrupt());
     }

@@ -11,7 +11,7 @@ use crate::stored::keys::Keys;
 use crate::stored::slot::{CRC, SLOTS, Slot};
 
 /// How many there may be.
-const MOST: u16 = 1024;
+pub(crate) const MOST: u16 = 1024;
 
 /// One of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

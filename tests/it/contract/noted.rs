@@ -82,7 +82,8 @@ async fn a_store_starts_where_a_contract_is_noted_that_the_bundle_accepts_and_no
 #[tokio::test]
 async fn a_note_that_is_no_number_of_a_contract_is_corrupt_and_stays() {
     let context = Context::redis().await;
-    for garbage in ["", "0", "-1", "1.0", "one", "1 ", "18446744073709551616"] {
+    for garbage in ["", "0", "-1", "+1", "1.0", "one", "1 ", "1 +1", "1 0", "1 1025", "18446744073709551616"]
+    {
         note(&context, garbage).await;
         let error = context.builder(Rules::new()).build().await.unwrap_err();
         assert!(matches!(&error, Error::Corrupt { what } if what == "contract"), "{garbage:?}: {error:?}");

@@ -1366,7 +1366,7 @@ func (*Get) Read(raw any) (*GetReply, error) {
 // Follow has the call go on under the id that its session has now.
 func (call *Get) Follow(id string) { call.ID = id }
 
-// Heartbeat is a call of the operation heartbeat: register a node under a lease, renew that, or release it. Once a lease has run out it is never renewed: whoever lost one registers anew, under another id, so that what was sent under the old one stays refused.
+// Heartbeat is a call of the operation heartbeat: register a node under a lease, renew that, or release it. Once a lease has run out it is never renewed: whoever lost one registers anew, under another id, so that what was sent under the old one stays refused. Nodes that were listed for as long as each of them wanted go, 100 at a time.
 type Heartbeat struct {
 	Frame
 	// LeaseID: made by the holder, for this lease alone.
@@ -1972,7 +1972,7 @@ func (*MendNode) Read(raw any) (*MendNodeReply, error) {
 	return reply, items.end("mend_node")
 }
 
-// MendRecord is a call of the operation mend_record: set aside what is stored under the key of a session and is no record of it, with its entries as far as they are known; or tell whether it is there still. Whoever found it judged it, and what has changed since stays.
+// MendRecord is a call of the operation mend_record: set aside what is stored under the key of a session and is no record of it, with its entries as far as they are known; or tell whether it is there still. Whoever found it judged it, and what has changed since stays. So do keys of foreign types.
 type MendRecord struct {
 	Frame
 	// Want: tell, mend.
