@@ -36,12 +36,23 @@ class Cluster:
             first, last = _SLOTS * at // _MASTERS, _SLOTS * (at + 1) // _MASTERS - 1
             node.client.execute_command("CLUSTER ADDSLOTS", *range(first, last + 1))
             node.client.execute_command("CLUSTER SET-CONFIG-EPOCH", at + 1)
-        for node in self.nodes[1:]:
-            self.nodes[0].client.execute_command("CLUSTER MEET", "127.0.0.1", node.port)
+        eventually(self._have_met)
         for at in range(_MASTERS):
             eventually(partial(self._follows, self.nodes[_MASTERS + at], self.ids[at]))
         eventually(lambda: all(map(self._is_whole, self.nodes)))
         self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    def _have_met(self) -> bool:
+        """Whether the first node knows the others. It gives up on one that is slow to answer: it is asked again."""
+        known = _raw(self.nodes[0], "CLUSTER", "NODES")
+        strangers = [
+            node
+            for node, id in zip(self.nodes[1:], self.ids[1:], strict=True)
+            if not any(line.startswith(id.encode()) and b"handshake" not in line for line in known.splitlines())
+        ]
+        for node in strangers:
+            self.nodes[0].client.execute_command("CLUSTER MEET", "127.0.0.1", node.port)
+        return not strangers
 
     @staticmethod
     def _follows(replica: Server, master: str) -> bool:

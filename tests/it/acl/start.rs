@@ -6,6 +6,7 @@ use super::{TRANSACTION, builder, commands, set_user};
 use crate::support::Context;
 use crate::support::expect::refusal;
 use crate::support::repository::root;
+use crate::support::server::connect;
 
 /// What a start says that the user lacks.
 async fn lacking(context: &Context) -> Vec<String> {
@@ -72,7 +73,7 @@ async fn a_server_that_cannot_be_asked_is_tried_and_nothing_changes() {
     let source = source.replace("if redis.acl_check_cmd then", "if false then");
     set_user(&context, &["~*", "+@all"]).await;
     let limited = format!("redis://limited:p@{}/", context.server().address());
-    let mut limited = redis::Client::open(limited).unwrap().get_multiplexed_async_connection().await.unwrap();
+    let mut limited = connect(&limited).await;
     let before = context.dump().await;
     let all = commands();
     for taken in all.iter().map(Some).chain([None]) {

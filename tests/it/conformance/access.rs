@@ -13,9 +13,10 @@ use super::bundle::Operation;
 use super::call::Sent;
 use super::case::{Arguments, Case, File};
 use super::corrupt::member_names;
-use super::read_only::patient;
+
 use super::{Runner, exported, files, reply};
 use crate::support::Context;
+use crate::support::server::connect;
 
 /// Lua that takes the keys from the arguments: how many, the keys, the arguments.
 const KEYS_OF_ARGUMENTS: &str = "local given = tonumber(ARGV[1])\n\
@@ -85,12 +86,7 @@ impl<'a> Limited<'a> {
         let sha = context.command(&["SCRIPT", "LOAD", &source]).await;
         context.command::<()>(&["ACL", "SETUSER", "limited", "reset", "on", ">p", "+@all", "~*"]).await;
         let url = format!("redis://limited:p@{}/", context.server().address());
-        let client = redis::Client::open(url).unwrap();
-        Self {
-            operation,
-            sha,
-            connection: client.get_multiplexed_async_connection_with_config(&patient()).await.unwrap(),
-        }
+        Self { operation, sha, connection: connect(&url).await }
     }
 
     /// Runs a case with what the bundle tells, but for the keys of one name, which may be less. `None`: to this call that

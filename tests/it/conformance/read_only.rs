@@ -9,11 +9,7 @@ use super::{Runner, exported, files, reply};
 use crate::support::Context;
 use crate::support::context::eventually;
 use crate::support::replicated::Replicated;
-
-/// A machine at work may keep an answer longer than the client of a user would wait.
-pub(super) fn patient() -> redis::AsyncConnectionConfig {
-    redis::AsyncConnectionConfig::new().set_response_timeout(None)
-}
+use crate::support::server::connect;
 
 /// The operations that write nothing, by their stems.
 fn readers(bundle: &Bundle) -> impl Iterator<Item = (&String, &Operation)> {
@@ -78,11 +74,7 @@ async fn a_user_who_may_only_read_runs_the_scripts_that_only_read_and_by_no_othe
         return;
     }
     let url = format!("redis://reader:p@{}/", context.server().address());
-    let mut connection = redis::Client::open(url)
-        .unwrap()
-        .get_multiplexed_async_connection_with_config(&patient())
-        .await
-        .unwrap();
+    let mut connection = connect(&url).await;
     let context = run_by(context, &mut connection, false).await;
     // EVALSHA is taken for a write to each key that it declares, whatever its script does.
     let (bundle, files) = (exported(), files());

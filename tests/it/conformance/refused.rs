@@ -11,6 +11,7 @@ use super::state::without_repeats;
 use super::{Runner, exported, files, same};
 use crate::support::Context;
 use crate::support::invariants::violations;
+use crate::support::server::connect;
 
 /// A form of each script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +44,7 @@ impl User {
     async fn new(context: &Context) -> Self {
         context.command::<()>(&["ACL", "SETUSER", "limited", "on", ">p", "~*", "+@all"]).await;
         let url = format!("redis://limited:p@{}/", context.server().address());
-        let client = redis::Client::open(url).unwrap();
-        Self { connection: client.get_multiplexed_async_connection().await.unwrap() }
+        Self { connection: connect(&url).await }
     }
 }
 

@@ -102,14 +102,7 @@ impl Cluster {
             }
         }
         let cluster = Self { nodes, ids, bus: None };
-        for (at, node) in cluster.nodes.iter().enumerate().skip(1) {
-            let address = node.address();
-            let (host, port) = address.rsplit_once(':').unwrap();
-            let mut meet = vec!["CLUSTER", "MEET", host, port];
-            let bus = bus.map(|bus| bus.port(at).to_string());
-            meet.extend(bus.as_deref());
-            tell::<()>(&cluster.nodes[0], &meet).await.unwrap();
-        }
+        eventually("the first node has met the others", async || cluster.have_met(bus).await).await;
         for at in MASTERS..count {
             let (replica, master) = (&cluster.nodes[at], &*cluster.ids[at - MASTERS]);
             let follows = async || tell::<()>(replica, &["CLUSTER", "REPLICATE", master]).await.is_ok();
@@ -117,6 +110,23 @@ impl Cluster {
         }
         cluster.is_whole().await;
         cluster
+    }
+
+    /// Whether the first node knows the others. It gives up on a node that takes too long to answer, so it is asked again.
+    async fn have_met(&self, bus: Option<&Bus>) -> bool {
+        let known: String = tell(&self.nodes[0], &["CLUSTER", "NODES"]).await.unwrap();
+        let knows = |id: &str| known.lines().any(|line| line.starts_with(id) && !line.contains("handshake"));
+        let mut have_met = true;
+        for (at, node) in self.nodes.iter().enumerate().filter(|(at, _)| !knows(&self.ids[*at])) {
+            let address = node.address();
+            let (host, port) = address.rsplit_once(':').unwrap();
+            let mut meet = vec!["CLUSTER", "MEET", host, port];
+            let bus = bus.map(|bus| bus.port(at).to_string());
+            meet.extend(bus.as_deref());
+            tell::<()>(&self.nodes[0], &meet).await.unwrap();
+            have_met = false;
+        }
+        have_met
     }
 
     fn with(self, bus: Bus) -> Self {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use super::context::eventually;
-use super::server::{Server, free_port, signal};
+use super::server::{Server, connect, free_port, signal};
 
 /// What the master is called.
 pub(crate) const SERVICE: &str = "shop";
@@ -138,8 +138,7 @@ impl Sentinel {
     }
 
     pub(crate) async fn connect(&self) -> redis::aio::MultiplexedConnection {
-        let client = redis::Client::open(format!("redis://127.0.0.1:{}/", self.port)).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        connect(&format!("redis://127.0.0.1:{}/", self.port)).await
     }
 }
 

@@ -112,9 +112,7 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> redis::aio::MultiplexedConnection {
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
-        let client = redis::Client::open(self.url.as_str()).unwrap();
-        client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
+        connect(&self.url).await
     }
 
     /// SIGKILL: no goodbye, no last save.
@@ -174,6 +172,15 @@ pub(crate) fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// A test's own connection, which waits for a busy server.
+pub(crate) async fn connect(url: &str) -> redis::aio::MultiplexedConnection {
+    let patience = Some(Duration::from_secs(60));
+    let config =
+        redis::AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
+    let client = redis::Client::open(url).unwrap();
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 /// Sends a signal to a process.

@@ -42,12 +42,20 @@ class TestCluster {
       await this.tell(at, "CLUSTER", "ADDSLOTSRANGE", first, end - 1);
       await this.tell(at, "CLUSTER", "SET-CONFIG-EPOCH", at + 1);
     }
-    for (const { port } of this.nodes.slice(1)) await this.tell(0, "CLUSTER", "MEET", "127.0.0.1", port);
+    await eventually(() => this.#haveMet());
     for (let at = 0; at < MASTERS; at++) {
       const follows = () => this.tell(MASTERS + at, "CLUSTER", "REPLICATE", this.#ids[at]).then(Boolean, () => false);
       await eventually(follows);
     }
     for (const at of this.nodes.keys()) await eventually(() => this.#isWhole(at));
+  }
+
+  /** Whether the first node knows the others. It gives up on a node that takes too long to answer, so it is asked again. */
+  async #haveMet() {
+    const lines = (await this.tell(0, "CLUSTER", "NODES")).split("\n").filter((line) => !line.includes("handshake"));
+    const strangers = this.nodes.filter((_, at) => !lines.some((line) => line.startsWith(this.#ids[at])));
+    for (const { port } of strangers) await this.tell(0, "CLUSTER", "MEET", "127.0.0.1", port);
+    return strangers.length === 0;
   }
 
   async #isWhole(at) {
