@@ -47,6 +47,8 @@ function take(input, { name, type }) {
 
 const BY_WORD = {
   missing: errors.MissingError,
+  // Of an import: what is to come in.
+  expired: errors.MissingError,
   exists: errors.ExistsError,
   gone: errors.GoneError,
   frozen: errors.FrozenError,
@@ -56,6 +58,7 @@ const BY_WORD = {
   departed: errors.DepartedError,
   taken: errors.TakenError,
   fenced: errors.FencedError,
+  lapsed: errors.FencedError,
   leased: errors.LeasedError,
   limit: errors.LimitError,
   large: errors.TooLargeError,

@@ -209,6 +209,8 @@ class Forbidden(Refused):
 
 _REFUSALS: dict[str, type[Refused]] = {
     "missing": Missing,
+    # Of an import: what is to come in.
+    "expired": Missing,
     "exists": Exists,
     "gone": Gone,
     "moved": Moved,
@@ -220,6 +222,7 @@ _REFUSALS: dict[str, type[Refused]] = {
     "frozen": Frozen,
     "taken": Taken,
     "fenced": Fenced,
+    "lapsed": Fenced,
     "leased": Leased,
 }
 

@@ -30,6 +30,8 @@ UNBOUND = {Unbound.DETACHED: "ok", Unbound.NOT_BOUND: "unchanged", Unbound.MISSI
 #: A busy machine is no failure.
 DEADLINE = 20.0
 #: What others' work may lead to.
+#: How many operations it makes at least.
+LEAST = 200
 TOLERATED = (
     cloakroom.Missing,
     cloakroom.Conflict,
@@ -68,7 +70,8 @@ class Worker:
         ]
         by_word: Counter[str] = Counter()
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        # However busy the machine is, it does some work.
+        while time.monotonic() < until or by_word.total() < LEAST:
             operation = self.random.choice(operations)
             try:
                 word = operation(self.random.choice(self.stores))

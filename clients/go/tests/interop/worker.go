@@ -44,13 +44,17 @@ func newWorker(url, namespace string, seed int64) *worker {
 	return worker
 }
 
+// How many operations it makes at least.
+const least = 200
+
 func (worker *worker) run(duration time.Duration) map[string]int {
 	operations := []func(*cloakroom.Store) (string, error){
 		worker.create, worker.create, worker.create, worker.refresh, worker.patch, worker.rotate, worker.bind,
 		worker.delete, worker.reap,
 	}
 	byWord := map[string]int{}
-	for until := time.Now().Add(duration); time.Now().Before(until); {
+	// However busy the machine is, it does some work.
+	for until, count := time.Now().Add(duration), 0; time.Now().Before(until) || count < least; count++ {
 		word, err := pick(worker, operations)(pick(worker, worker.stores))
 		if err != nil {
 			word = wordOf(err)
