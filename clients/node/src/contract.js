@@ -79,14 +79,19 @@ function read(bytes) {
 /** What makes one. */
 const TRANSACTION = ["MULTI", "EXEC"];
 
+/** What this client does not call: it reads without a script, and mends nothing. */
+const NOT_CALLED = new Set(["get", "mend_key", "mend_node", "mend_record", "mend_session"]);
+
 /**
- * Loads all scripts, so that the first call of each finds its own, and proves that the user may run all that they do: a
+ * Loads the scripts that it calls, so that the first call of each finds its own, and proves that the user may run all that they do: a
  * command that is refused in the middle of a script would leave half of what that writes.
  */
 export async function load(servers, tag, until) {
   const link = servers.at(tag);
   const { start, operations } = bundle;
-  const sources = [...Object.values(operations), start].map(({ source }) => ["SCRIPT", "LOAD", source]);
+  const called = Object.keys(operations).filter((stem) => !NOT_CALLED.has(stem));
+  const scripts = [...called.map((stem) => operations[stem]), start];
+  const sources = scripts.map(({ source }) => ["SCRIPT", "LOAD", source]);
   const keys = start.keys.map((pattern) => keyOf(pattern, tag, {}));
   const question = ["EVALSHA", start.sha1, String(keys.length), ...keys, ...start.commands];
   // The time that the server tells is noted on the way, as any. No script can ask for a transaction: an empty one

@@ -9,6 +9,7 @@ import {
   NotExecutedError,
   OperationId,
 } from "../src/index.js";
+import { bundle } from "../src/bundle.js";
 import { load } from "../src/contract.js";
 import { settle } from "../src/declared.js";
 import { Silence } from "../src/silence.js";
@@ -28,6 +29,15 @@ test("a flushed script cache is invisible to callers", async () => {
   await Promise.all(calls);
   const read = await store.get(session.id);
   assert.deepEqual([read.attributes.size, read.version], [20, 21]);
+});
+
+test("a store loads the scripts that it calls, and no others", async () => {
+  await redis("SCRIPT", "FLUSH");
+  await server.store();
+  const stems = Object.keys(bundle.operations);
+  const loaded = await redis("SCRIPT", "EXISTS", ...stems.map((stem) => bundle.operations[stem].sha1));
+  const others = stems.filter((_, at) => !loaded[at]);
+  assert.deepEqual(others, ["get", "mend_key", "mend_node", "mend_record", "mend_session"]);
 });
 
 test("a store starts though its scripts are flushed after it loaded them", async () => {
