@@ -59,8 +59,7 @@ export async function reap(operation, ids) {
 
 /** Removes sessions of a user, live or expired. */
 export async function remove(operation, session, user) {
-  const values = { user, tombstone_ms: operation.rules.tombstoneMs, session };
-  const outcome = await handle(operation, "delete_user", values);
+  const outcome = await handle(operation, "delete_user", { user, session });
   const removed = removedOf(session, outcome.removed);
   return { ...outcome, removed, unreadable: outcome.removed.length - removed.length };
 }

@@ -1,8 +1,11 @@
+import { argumentsOf } from "./rules.js";
+
 /** What all calls of a store share, in one partition. */
 export class Engine {
   /** `streams` are the events that are read, until the store is closed. */
   constructor({ servers, partitions, partition = 0, rules, deadlineMs, clock, streams = new Set() }) {
     Object.assign(this, { servers, partitions, partition, rules, deadlineMs, clock, streams });
+    this.ruleArguments = argumentsOf(rules);
   }
 
   /** What sends its commands. */

@@ -27,7 +27,7 @@ import {
 } from "./errors.js";
 import { OperationId } from "./ids.js";
 import { current, exportOf, lookup } from "./lookup.js";
-import { expect, importOf, limitOf, useOf } from "./one.js";
+import { expect, importOf } from "./one.js";
 import { Session, sessionOf } from "./session.js";
 
 /** How long a copy lives at most that does not become the session. */
@@ -145,7 +145,7 @@ class Login {
 
   async #import(copy, replaces, of) {
     const operation = this.#step(this.#target, this.#idOfCopy(of));
-    const { limit: login_limit, policy: login_policy } = limitOf(operation.rules);
+    const { limit: login_limit, policy: login_policy } = operation.engine.ruleArguments;
     const importing = settle(operation, "import", {
       ...importOf(operation, exportOf(this.#newId, copy)),
       // Of what is there nothing is known.
@@ -154,7 +154,6 @@ class Login {
       replaces,
       login_limit,
       login_policy,
-      tombstone_ms: operation.rules.tombstoneMs,
     });
     const { reply, evicted } = await importing.catch((error) => {
       // A login that may have happened stays in doubt where nobody can be asked.
@@ -222,7 +221,7 @@ class Login {
     }
     if (was.connection && !connection && (await this.#bind({ user, connection, node }, was))) ({ connection, node } = was);
     const operation = this.#step(this.#target);
-    const whole = { threshold: 1000, touch_ms: 0, want: "record", grace_ms: operation.rules.graceMs };
+    const whole = { threshold: 1000, touch_ms: 0, want: "record" };
     const known = { id: this.#newId, user, connection, node };
     const { reply, id } = await settle(operation, "refresh", { ...known, ...whole });
     return sessionOf(id, expect(reply, "ok", "unchanged").record);
@@ -233,7 +232,7 @@ class Login {
     // Under an id of its own, for a session that was brought in tells of no other call whether it has happened. And what has
     // no connection was not bound.
     const operation = this.#step(this.#target, new OperationId());
-    const binding = { new_connection: connection, new_node: node, policy: "refuse", ...useOf(operation.rules) };
+    const binding = { new_connection: connection, new_node: node, policy: "refuse" };
     const { reply } = await settle(operation, "bind", { id: this.#newId, ...routing, ...binding });
     if (reply.word === "taken") return false;
     expect(reply, "ok", "unchanged");

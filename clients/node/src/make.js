@@ -63,12 +63,7 @@ async function makeBatch(operation, batch, answers) {
   const { rules } = operation;
   try {
     const session = batch.map(({ draft }) => draft);
-    const reply = await operation.run("create_many", {
-      lifetime_ms: rules.maxLifetimeMs ?? 0,
-      grace_ms: rules.graceMs,
-      tombstone_ms: rules.tombstoneMs,
-      session,
-    });
+    const reply = await operation.run("create_many", { session });
     if (reply.word !== "ok") throw errorOf(reply);
     const left = new Set(reply.rest[0].map(({ position }) => position - 1));
     const { created_at } = reply;

@@ -23,7 +23,6 @@ export async function freeze(operation, target, task, place, options) {
     place: checkName("place", place),
     new_node: checkName("node", node),
     freeze_ms: checkInteger("spanMs", spanMs, 1, HOUR),
-    grace_ms: operation.rules.graceMs,
   });
   if (expect(reply, "ok", "missing").word === "missing") return null;
   const record = decodeRecord(reply.record);
@@ -55,7 +54,6 @@ export async function clean(operation, target, task, what, options) {
     task: checkTask(task),
     what,
     until_ms: what === "copy" ? checkUntil(untilMs) : 0,
-    tombstone_ms: operation.rules.tombstoneMs,
   });
   return expect(reply, "ok", "unchanged").word === "ok";
 }

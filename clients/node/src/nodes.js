@@ -169,7 +169,6 @@ export async function recover(operation, node, to, claim) {
     new_node: to,
     when: checkFlag("evenIfLeased", evenIfLeased) ? "always" : "lapsed",
     reconnect_ms: checkInteger("reconnectMs", reconnectMs, 1, TEN_YEARS),
-    grace_ms: operation.rules.graceMs,
   };
   if (operation.engine.isOne) return recoverIn(operation, values, batch, after);
   // A batch is of one partition, and the cursor leads through all.

@@ -62,23 +62,8 @@ export function draftOf(operation, given) {
 }
 
 export async function make(operation, draft) {
-  const { rules } = operation;
-  const { reply, evicted, reaped } = await settle(operation, "create", {
-    ...draft,
-    grace_ms: rules.graceMs,
-    tombstone_ms: rules.tombstoneMs,
-    ...limitOf(rules),
-  });
+  const { reply, evicted, reaped } = await settle(operation, "create", draft);
   return { session: madeOf(draft, expect(reply, "ok")), token: draft.token, evicted, reaped };
-}
-
-/** How a change of a session notes that it is used. */
-export function useOf(rules) {
-  return {
-    threshold: Math.ceil(rules.refreshThreshold * 1000),
-    touch_ms: rules.touchIntervalMs,
-    grace_ms: rules.graceMs,
-  };
 }
 
 /** The session as it was made. */
@@ -101,7 +86,7 @@ export async function get(operation, id) {
 export async function update(operation, session) {
   checkInstance("session", session, Session);
   const given = wholeOf(operation, session);
-  const values = { ...given, ...declaredOf(operation, session), ...useOf(operation.rules) };
+  const values = { ...given, ...declaredOf(operation, session) };
   const { reply, id } = await settle(operation, "update", values);
   const { new_user: user, new_connection: connection, new_node: node } = given;
   Session.saved(session, id, expect(reply, "ok"), { user, connection, node });
@@ -133,8 +118,6 @@ export async function patch(operation, target, changes) {
     status: status === undefined ? undefined : checkWord("status", status, STATUSES),
     ttl_ms: ttlMs === undefined ? undefined : checkTtl(ttlMs),
     new_lifetime_ms: lifetimeMs === undefined ? undefined : checkLifetime(lifetimeMs),
-    ...useOf(operation.rules),
-    ...mostOf(operation.rules),
     changes: checkedChanges(operation.rules, list),
   });
   expect(reply, "ok", "unchanged");
@@ -150,7 +133,6 @@ export async function bind(operation, target, binding) {
     new_connection: requireName("connection", binding.connection),
     new_node: nodeOf(operation, binding.node),
     policy: checkFlag("takeOver", binding.takeOver ?? false) ? "takeover" : "refuse",
-    ...useOf(operation.rules),
   });
   expect(reply, "ok", "unchanged");
   // Another call under the same operation id may have declared otherwise.
@@ -175,8 +157,7 @@ export async function unbind(operation, target, connection) {
 }
 
 export async function remove(operation, target) {
-  const given = { ...declaredOf(operation, target), tombstone_ms: operation.rules.tombstoneMs };
-  const { reply, id, values } = await settle(operation, "delete", given);
+  const { reply, id, values } = await settle(operation, "delete", declaredOf(operation, target));
   if (expect(reply, "ok", "missing").word === "missing") return null;
   const { user, connection, node } = values;
   return new Removed({ id, user: toldName(user), connection: toldName(connection), node: toldName(node) });
@@ -223,7 +204,6 @@ export function importOf(operation, { session, operations }) {
     expires_at_ms: time("expiresAtMs"),
     deadline_ms: session.deadlineMs === null ? 0 : time("deadlineMs"),
     operations: Buffer.from(operations),
-    grace_ms: operation.rules.graceMs,
   };
 }
 
@@ -289,15 +269,4 @@ function nodeOf({ identity }, name) {
 
 function renewed({ user, connection, node }) {
   return { new_user: user, new_connection: connection, new_node: node };
-}
-
-/** What a session's entries may come to by a change. */
-export function mostOf(rules) {
-  return { entries_bytes: rules.sessionBytes, entries_most: rules.sessionEntries };
-}
-
-const POLICIES = { reject: "reject", evictOldest: "evict" };
-
-export function limitOf(rules) {
-  return { limit: rules.sessionsPerUser ?? 0, policy: POLICIES[rules.onLimit] };
 }

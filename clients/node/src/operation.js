@@ -248,7 +248,7 @@ export class Operation {
   async #send(stem, values, before) {
     const { effect, arguments: parameters } = bundle.operations[stem];
     const takes = (argument) => parameters.some(({ name }) => name === argument);
-    const { link, tag, clock: testClock, partitions } = this.#engine;
+    const { link, tag, clock: testClock, partitions, ruleArguments } = this.#engine;
     const make = (serverClock) => {
       const now = testClock?.();
       if (now === undefined) this.#history.boundBy(serverClock);
@@ -256,7 +256,7 @@ export class Operation {
       const op_id = takes("op_id") ? this.id.bytes : undefined;
       const owner = { as_node: this.#identity?.node, lease_id: this.#identity?.leaseIn(this.#engine) };
       const own = { now_ms: now, op_id, bound_ms: this.#history.bound, events: partitions.events, ...owner };
-      return [...before, commandOf(stem, tag, { ...own, ...values }).map(storedOf)];
+      return [...before, commandOf(stem, tag, { ...ruleArguments, ...own, ...values }).map(storedOf)];
     };
     if (testClock || !takes("bound_ms")) return link.send(make(link.clock), this.#until);
     return link.sendTimed(make, effect === "noted" && this.#history.asksTime, this.#until);

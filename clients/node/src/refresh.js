@@ -41,9 +41,7 @@ export async function refreshAndGet(operation, target) {
 }
 
 async function settleRefresh(operation, declared, want) {
-  const { refreshThreshold, touchIntervalMs, grace } = operation.rules;
-  const values = { threshold: Math.ceil(refreshThreshold * 1000), touch_ms: touchIntervalMs, grace_ms: grace, want };
-  const settled = await settle(operation, "refresh", { ...declared, ...values });
+  const settled = await settle(operation, "refresh", { ...declared, want });
   expect(settled.reply, "ok", "unchanged", "missing");
   return settled;
 }

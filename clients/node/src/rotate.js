@@ -7,7 +7,7 @@ import { requireName } from "./ids.js";
 import { checkFlag, checkOptions } from "./input.js";
 import { logIn } from "./login.js";
 import { lookup } from "./lookup.js";
-import { declaredOf, expect, limitOf, mostOf, tokenOf } from "./one.js";
+import { declaredOf, expect, tokenOf } from "./one.js";
 import { checkedChanges, checkLifetime, checkTtl } from "./rules.js";
 import { sessionOf } from "./session.js";
 
@@ -15,7 +15,7 @@ const ROTATION = ["newId", "user", "anonymous", "ttlMs", "lifetimeMs", "keepDead
 
 export async function rotate(operation, target, given) {
   const rotation = rotationOf(operation.rules, given);
-  const { rules, partitions } = operation;
+  const { partitions } = operation;
   const declared = declaredOf(operation, target);
   const { user } = rotation;
   const source = partitions.of(declared.id);
@@ -36,11 +36,6 @@ export async function rotate(operation, target, given) {
     new_ttl_ms: rotation.ttlMs,
     new_lifetime_ms: rotation.lifetimeMs,
     changes: rotation.changes,
-    ...mostOf(rules),
-    grace_ms: rules.graceMs,
-    rotation_grace_ms: rules.rotationGraceMs,
-    tombstone_ms: rules.tombstoneMs,
-    ...limitOf(rules),
   });
   // Its client is to hold a token, which the other rotation has.
   if (reply.word === "moved" && partitions.idScheme === "token") throw new MovedError({});

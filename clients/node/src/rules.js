@@ -49,6 +49,28 @@ export function rulesOf(given = {}) {
   return rules;
 }
 
+const POLICIES = { reject: "reject", evictOldest: "evict" };
+
+/**
+ * What every call passes of the rules, by the names of the scripts' arguments; but not the ttl, whose absence can mean that it
+ * stays as it is, nor the scheme of ids, of which no script knows.
+ */
+export function argumentsOf(rules) {
+  return {
+    lifetime_ms: rules.maxLifetimeMs ?? 0,
+    // There are no fractions in their arguments.
+    threshold: Math.ceil(rules.refreshThreshold * 1000),
+    touch_ms: rules.touchIntervalMs,
+    grace_ms: rules.graceMs,
+    rotation_grace_ms: rules.rotationGraceMs,
+    tombstone_ms: rules.tombstoneMs,
+    limit: rules.sessionsPerUser ?? 0,
+    policy: POLICIES[rules.onLimit],
+    entries_bytes: rules.sessionBytes,
+    entries_most: rules.sessionEntries,
+  };
+}
+
 /** What is given as undefined is not given. */
 function defined(values) {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));

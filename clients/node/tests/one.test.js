@@ -18,6 +18,27 @@ import { clockAt, startServer } from "./support/server.js";
 const server = await startServer();
 
 
+test("each use keeps what is stored for the grace of the rules, and no longer", async () => {
+  const clock = clockAt(Date.now());
+  const store = await server.store({ clock, rules: { ttlMs: 10_000, refreshThreshold: 1, graceMs: 1000 } });
+  const { session } = await store.create({ user: "ann" });
+  const { id } = session;
+  const uses = {
+    refresh: () => store.refresh(id),
+    refreshAndGet: () => store.refreshAndGet(id),
+    patch: () => store.patch(id, { set: { a: 1 } }),
+    bind: () => store.bind(id, { connection: "c" }),
+    update: async () => store.update(await store.get(id)),
+  };
+  for (const [name, use] of Object.entries(uses)) {
+    clock.now += 2000;
+    await use();
+    const left = await server.admin.sendCommand(["PTTL", `{${store.namespace}:0}:session:${id}`]);
+    // Keys go by the server's own clock, and the store's is ahead of it.
+    assert.ok(left > 10_000 && left <= 11_000, `${name}: ${left} ms`);
+  }
+});
+
 test("a created session is read back as it was made", async () => {
   const store = await server.store({ rules: { maxLifetimeMs: 3_600_000 } });
   const { session, evicted, reaped } = await store.create({
