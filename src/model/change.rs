@@ -230,7 +230,7 @@ impl Patch {
 
 impl Session {
     /// Makes a change in this copy too that [`patch`](crate::SessionStore::patch) made in the store, and tells whether it did:
-    /// only in a copy of the version before, for in any other there is something else that is not in this one. Then an
+    /// only in a copy of that session at the version before, for in any other there is something else. Then an
     /// [`update`](crate::SessionStore::update) of the copy does not conflict with its own patch.
     ///
     /// ```
@@ -247,7 +247,7 @@ impl Session {
     /// # }
     /// ```
     pub fn apply(&mut self, patched: &Patched) -> bool {
-        let is_next = self.version == patched.version_before();
+        let is_next = self.id == patched.id && self.version == patched.version_before();
         if is_next {
             patched.apply(self);
         }

@@ -72,7 +72,7 @@ fn results(replies: Vec<Value>) -> impl Iterator<Item = RedisResult<Value>> {
 /// The contract that is noted.
 pub(crate) fn number(noted: &Value) -> Option<u64> {
     let Value::BulkString(bytes) = noted else { return None };
-    std::str::from_utf8(bytes).ok()?.split(' ').next()?.parse().ok()
+    digits(std::str::from_utf8(bytes).ok()?.split(' ').next()?)
 }
 
 /// Refuses to work where one is noted that is not accepted, another number of partitions or scheme of ids, or otherwise

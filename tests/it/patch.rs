@@ -150,6 +150,13 @@ async fn a_copy_in_hand_takes_a_patch_and_then_saves_without_conflict(#[values(R
     assert!(session.apply(&unchanged));
     store.update(&mut session).await.unwrap();
 
+    // Another session takes none, though it is at that version.
+    let one = store.create(NewSession::new()).await.unwrap().session;
+    let mut other = store.create(NewSession::new()).await.unwrap().session;
+    let of_one = store.patch(&one, Patch::new().set("color", "white").unwrap()).await.unwrap();
+    assert!(!other.apply(&of_one));
+    assert_eq!(store.get(other.id()).await.unwrap(), Some(other));
+
     // A copy that lacks something else takes none, and conflicts as ever.
     let later = store.patch(&session, Patch::new().set("color", "blue").unwrap()).await.unwrap();
     assert!(!stale.apply(&later));

@@ -55,18 +55,17 @@ export class Session {
   }
 
   /**
-   * Makes a change in this copy too that `Cloakroom.patch` made in the store, and tells whether it did: only in a copy of the
-   * version before, for in any other there is something else that is not in this one.
+   * Makes a change in this copy too that `Cloakroom.patch` made in the store, and tells whether it did: only in a copy of that
+   * session at the version before, for in any other there is something else.
    */
   apply(patched) {
     checkInstance("patched", patched, Patched);
     const { id, version, changed, lastActiveMs, expiresAtMs } = patched;
-    if (this.version !== version - Number(changed)) return false;
+    if (this.#id !== id || this.version !== version - Number(changed)) return false;
     const { list, status, ttlMs, lifetimeMs } = Patched.changes(patched);
     const of = (wanted) => list.filter(({ kind }) => kind === wanted);
     Entries.change(this.attributes, of("attribute"));
     Entries.change(this.extensions, of("extension"));
-    this.#id = id;
     this.status = status ?? this.status;
     this.ttlMs = ttlMs ?? this.ttlMs;
     if (lifetimeMs !== undefined) this.deadlineMs = lastActiveMs + lifetimeMs;

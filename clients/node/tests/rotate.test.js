@@ -127,6 +127,10 @@ test("a copy in hand takes what a patch came to, if nothing else came between", 
   assert.equal(session.version, 3);
   assert.equal(other.apply(await store.patch(session, { set: { d: 5 } })), false);
   assert.equal(other.version, 1);
+  // Another session takes none, though it is at that version.
+  const [one, another] = [await store.create(), await store.create()].map((created) => created.session);
+  assert.equal(another.apply(await store.patch(one, { set: { a: 1 } })), false);
+  assert.deepEqual(another, await store.get(another.id));
   // What changed nothing tells the times of a copy of its version.
   const unchanged = await store.patch(session.id, { status: "suspended" });
   assert.deepEqual([unchanged.changed, (await store.get(session.id)).apply(unchanged)], [false, true]);

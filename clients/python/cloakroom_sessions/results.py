@@ -57,7 +57,7 @@ class Patched:
         """Makes the change in a copy of the version before."""
         patch = self._patch
         patch.apply_entries(session)
-        session.id, session.version = self.id, self.version
+        session.version = self.version
         session.last_active_ms, session.expires_at_ms = self.last_active_ms, self.expires_at_ms
         session.status = patch.status or session.status
         session.ttl = session.ttl if patch.ttl_ms is None else of_ms(patch.ttl_ms)

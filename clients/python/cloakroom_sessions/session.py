@@ -103,11 +103,11 @@ class Session:
 
     def apply(self, patched: Patched) -> bool:
         """Makes a change in this copy too that `patch` made in the store, and tells whether it did: only in a copy of
-        the version before, for in any other there is something else that is not in this one. Then an `update` of the
-        copy does not conflict with its own patch."""
+        that session at the version before, for in any other there is something else. Then an `update` of the copy does
+        not conflict with its own patch."""
         if not hasattr(patched, "apply_to"):
             raise errors.Invalid("patched", "must be what a patch came to")
-        is_next = self.version == patched.version - patched.changed
+        is_next = self.id == patched.id and self.version == patched.version - patched.changed
         if is_next:
             patched.apply_to(self)
         return is_next

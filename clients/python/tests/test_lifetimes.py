@@ -135,6 +135,10 @@ def test_a_patch_is_applied_only_to_the_version_before_it(store: Any) -> None:
     unchanged = store.patch(session.id, status="suspended")
     current = store.get(session.id)
     assert not unchanged.changed and current.apply(unchanged) and current == store.get(session.id)
+    # Another session takes none, though it is at that version.
+    one, other = store.create().session, store.create().session
+    assert other.apply(store.patch(one, set={"a": 1})) is False
+    assert other == store.get(other.id)
 
 
 def test_an_update_does_not_conflict_with_a_patch_that_was_applied(store: Any) -> None:
