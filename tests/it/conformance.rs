@@ -64,24 +64,30 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// Sends a call as it is told; the reply as a case would have it.
     async fn send(&self, call: &Call) -> Result<Vec<Value>, String> {
-        self.send_to(&mut self.context.raw(), &self.bundle.operations[&call.operation].sha1, call).await
+        let sha = &self.bundle.operations[&call.operation].sha1;
+        self.send_to(&mut self.context.raw(), "EVALSHA", sha, call).await
     }
 
-    /// The same on a connection, with a form of the script.
+    /// The same on a connection, by a command that runs scripts, with a form of the script.
     async fn send_to(
         &self,
         connection: &mut impl ConnectionLike,
+        command: &str,
         sha: &str,
         call: &Call,
     ) -> Result<Vec<Value>, String> {
         let operation = &self.bundle.operations[&call.operation];
-        let tag = self.context.key("");
-        let values = call.values(self.defaults);
-        let sent = Sent::new(self.bundle, operation, tag.trim_end_matches(':'), &values);
-        let mut evalsha = redis::cmd("EVALSHA");
-        evalsha.arg(sha).arg(sent.keys.len()).arg(sent.keys).arg(sent.arguments);
-        let answer = evalsha.query_async(connection).await.map_err(|error| error.to_string())?;
+        let sent = self.sent(call);
+        let mut run = redis::cmd(command);
+        run.arg(sha).arg(sent.keys.len()).arg(sent.keys).arg(sent.arguments);
+        let answer = run.query_async(connection).await.map_err(|error| error.to_string())?;
         reply::answered(self.bundle, operation, &answer)
+    }
+
+    /// What a call sends.
+    fn sent(&self, call: &Call) -> Sent {
+        let (operation, tag) = (&self.bundle.operations[&call.operation], self.context.key(""));
+        Sent::new(self.bundle, operation, tag.trim_end_matches(':'), &call.values(self.defaults))
     }
 
     /// Sends a call, which has to answer as it is told.
@@ -127,9 +133,7 @@ impl Runner<'_> {
         let tag = self.context.key("");
         let mut names: BTreeSet<String> = case.after.keys().map(|key| key.replace("{ns:p}:", &tag)).collect();
         for call in case.calls() {
-            let operation = &self.bundle.operations[&call.operation];
-            let values = call.values(self.defaults);
-            names.extend(Sent::new(self.bundle, operation, tag.trim_end_matches(':'), &values).keys);
+            names.extend(self.sent(call).keys);
         }
         for step in &case.before {
             let Step::Command { command } = step else { continue };
@@ -183,12 +187,17 @@ async fn every_case_answers_and_leaves_what_it_tells() {
     run_all(Context::redis().await, exported()).await;
 }
 
-/// Runs all cases by the scripts of a bundle.
-async fn run_all(mut context: Context, bundle: Bundle) -> Context {
+/// Loads all scripts of a bundle.
+async fn load(context: &Context, bundle: &Bundle) {
     for (name, operation) in &bundle.operations {
         let sha: String = context.command(&["SCRIPT", "LOAD", &operation.source]).await;
         assert_eq!(sha, operation.sha1, "{name}");
     }
+}
+
+/// Runs all cases by the scripts of a bundle.
+async fn run_all(mut context: Context, bundle: Bundle) -> Context {
+    load(&context, &bundle).await;
     let mut failures = Vec::new();
     for File { operation, defaults, cases } in files().values() {
         for (at, case) in cases.iter().enumerate() {

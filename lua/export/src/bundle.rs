@@ -5,13 +5,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::access::{Access, NOTHING};
+use crate::access::NOTHING;
 use crate::commands::commands;
 use crate::contract::Contract;
-use crate::header::{Argument, Field, Group, Header, Key, Need, Repeat, Reply};
+use crate::file::{json, read};
+use crate::header::{Access, Argument, Field, Group, Header, Key, Need, Repeat, Reply};
 use crate::keys::{EVENTS, EXPIRY, KEYS, UNNAMED, names, node_stream};
 use crate::layout::{Layout, Lease, other_formats, record_format};
-use crate::script::{Script, read};
+use crate::script::Script;
 use crate::start::Start;
 
 /// The form of the bundle itself. A generator that knows another one does not go on.
@@ -94,9 +95,8 @@ struct Operation<'a> {
     /// What becomes of an id that was rotated away: `follow` it once, or take it for an `answer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     moved: Option<&'static str>,
+    /// Whether it may write. One that does not is run by EVALSHA_RO too, and so by a user who may not write.
     writes: bool,
-    /// Whether EVALSHA_RO runs it, and so a replica and a user who may not write.
-    read_only: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Events<'a>>,
     effect: &'static str,
@@ -161,7 +161,7 @@ pub(crate) fn export(
         let record = Layout::read(&record, &entries, &format!("RECORD_{format}_HEADER"))?;
         Ok(OtherRecord { record_format: format, record })
     });
-    let bundle = Bundle {
+    json(&Bundle {
         schema: SCHEMA,
         license: env!("CARGO_PKG_LICENSE"),
         bundle: FORM,
@@ -177,9 +177,7 @@ pub(crate) fn export(
         start,
         nothing_written: NOTHING_WRITTEN,
         operations,
-    };
-    let json = serde_json::to_string_pretty(&bundle).map_err(|error| error.to_string())?;
-    Ok(json + "\n")
+    })
 }
 
 fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
@@ -194,7 +192,6 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
         needs: header.needs.iter().map(|need| supply(header, need)).collect(),
         moved: moved(header),
         writes: header.writes != NOTHING,
-        read_only: header.writes == NOTHING,
         events: events(header),
         effect: effect(header),
         again: &header.again,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::script::read;
+use crate::file::read;
 
 /// What the scripts take, answer and store, by a number.
 #[derive(Debug, Deserialize)]

@@ -1,8 +1,7 @@
 //! A script's header, read: what a call passes, and what it answers. `lua/headers.md` has the grammar.
 
-pub use crate::access::Access;
 pub use crate::field::Field;
-pub use crate::parameter::{Argument, Group, Key};
+pub use crate::parameter::{Access, Argument, Group, Key};
 pub use crate::reply::{Need, Repeat, Reply};
 
 use crate::parameter::Parameters;
@@ -48,11 +47,13 @@ impl Header {
         let summary = summary.strip_prefix(&format!("{stem}: ")).ok_or("does not begin with its stem")?;
 
         let parameters = Parameters::parse(&entries(parameters, &["KEYS[", "ARGV["])?)?;
-        let Parameters { mut keys, arguments, mut group } = parameters;
+        let Parameters { mut keys, mut arguments, mut group } = parameters;
         let (replies, needs) = reply::replies(&entries(replies, &["{"])?)?;
         let writes = one_line(writes);
         access::set(&writes, &mut keys, group.as_mut())?;
-        let mut header = Self {
+        role::set(stem, &needs, &mut arguments)?;
+        role::set_of_members(group.as_mut())?;
+        Ok(Self {
             stem: stem.to_owned(),
             summary: summary.to_owned(),
             keys,
@@ -64,9 +65,7 @@ impl Header {
             events,
             again: one_line(again),
             uses: list(&one_line(uses)),
-        };
-        role::set(&mut header)?;
-        Ok(header)
+        })
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::contract::Contract;
+use crate::file::json;
 use crate::script::Script;
-use crate::start::Start;
+use crate::start::{SCRIPT, Start};
 
 /// `lua/dist/index.json`.
 #[derive(Debug, Serialize)]
@@ -27,11 +28,9 @@ struct Entry {
 pub(crate) fn index(scripts: &[Script], start: &Start, contract: &Contract) -> Result<String, String> {
     let operation =
         |script: &Script| Entry { file: format!("{}.lua", script.header.stem), sha1: script.sha1() };
-    let index = Index {
+    json(&Index {
         contract: contract.contract,
-        start: Entry { file: "start/forbidden.lua".to_owned(), sha1: start.sha1.clone() },
+        start: Entry { file: format!("start/{SCRIPT}"), sha1: start.sha1.clone() },
         operations: scripts.iter().map(|script| (script.header.stem.as_str(), operation(script))).collect(),
-    };
-    let json = serde_json::to_string_pretty(&index).map_err(|error| error.to_string())?;
-    Ok(json + "\n")
+    })
 }

@@ -10,6 +10,7 @@ pub mod bundle;
 pub mod commands;
 mod contract;
 mod field;
+mod file;
 pub mod header;
 mod index;
 pub mod keys;

@@ -3,10 +3,16 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::access::Access;
-
 /// The most that any integer may be, unless its line says less: `ARGS_MOST` of `lua/lib/args.lua`.
 const INTEGER_MOST: u64 = 35_184_372_088_831;
+
+/// What a script may do to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    Read,
+    ReadWrite,
+}
 
 /// `KEYS[1]  record  string  {ns:p}:session:<id>`
 #[derive(Debug, Serialize)]

@@ -45,14 +45,16 @@ pub(crate) fn replies(lines: &[String]) -> Result<(Vec<Reply>, Vec<Need>), Strin
             line[1..].split_once('}').ok_or_else(|| format!("a reply without an end: {line}"))?;
         let items = split_items(items);
         let word = quoted(&items[0]).ok_or_else(|| format!("no word: {line}"))?;
-        let of_need = if word == "need" { 1 } else { 0 };
-        let reply =
-            reply(word, &items[1 + of_need..], note.trim()).map_err(|why| format!("{why}: {line}"))?;
-        if of_need == 1 {
-            let kind = quoted(&items[1]).ok_or_else(|| format!("need does not say what: {line}"))?;
+        let read = |word: String, fields: &[String]| {
+            reply(word, fields, note.trim()).map_err(|why| format!("{why}: {line}"))
+        };
+        if word == "need" {
+            let kind = items.get(1).and_then(|kind| quoted(kind));
+            let kind = kind.ok_or_else(|| format!("need does not say what: {line}"))?;
+            let reply = read(word, &items[2..])?;
             needs.push(Need { kind, fields: reply.fields, rest: reply.rest, note: reply.note });
         } else {
-            replies.push(reply);
+            replies.push(read(word, &items[1..])?);
         }
     }
     Ok((replies, needs))

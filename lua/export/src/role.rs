@@ -1,6 +1,7 @@
 //! What an argument is for, by its name: a client that knows the roles fills in most of them by itself.
 
-use crate::header::Header;
+use crate::parameter::{Argument, Group};
+use crate::reply::Need;
 
 /// The role of each name that has the same in every operation.
 const BY_NAME: [(&str, &[&str]); 10] = [
@@ -74,17 +75,14 @@ const INPUT: [&str; 19] = [
     "until_ms",
 ];
 
-/// Sets the roles of all arguments of a header.
-pub(crate) fn set(header: &mut Header) -> Result<(), String> {
-    let asks_routing = header.needs.iter().any(|need| need.kind == "routing");
-    let (stem, is_migration) = (header.stem.clone(), header.arguments.iter().any(|one| one.name == "task"));
-    let is_login = header
-        .arguments
-        .iter()
-        .any(|one| one.name == "policy" && one.words.iter().any(|word| word == "evict"));
-    for argument in &mut header.arguments {
-        let name = argument.name.as_str();
-        argument.role = match (stem.as_str(), name) {
+/// Sets the roles of the arguments of a script.
+pub(crate) fn set(stem: &str, needs: &[Need], arguments: &mut [Argument]) -> Result<(), String> {
+    let asks_routing = needs.iter().any(|need| need.kind == "routing");
+    let is_migration = arguments.iter().any(|one| one.name == "task");
+    let evicts = |one: &Argument| one.name == "policy" && one.words.iter().any(|word| word == "evict");
+    let is_login = arguments.iter().any(evicts);
+    for argument in arguments {
+        argument.role = match (stem, argument.name.as_str()) {
             ("import", "version" | "expires_at_ms") => "new",
             ("unbind", "connection") => "input",
             ("heartbeat" | "recover" | "mend_node", "node") => "input",
@@ -97,10 +95,15 @@ pub(crate) fn set(header: &mut Header) -> Result<(), String> {
             (_, "user" | "connection" | "node") if argument.kind == "utf-8" => "new",
             (_, "user" | "connection" | "node") if asks_routing => "routing",
             (_, "user" | "connection" | "node") => "input",
-            _ => by_name(name)?,
+            (_, name) => by_name(name)?,
         };
     }
-    for argument in header.group.iter_mut().flat_map(|group| &mut group.arguments) {
+    Ok(())
+}
+
+/// Sets those of a group.
+pub(crate) fn set_of_members(group: Option<&mut Group>) -> Result<(), String> {
+    for argument in group.into_iter().flat_map(|group| &mut group.arguments) {
         argument.role = match argument.name.as_str() {
             "user" | "connection" | "node" if argument.kind == "utf-8" => "new",
             "user" | "connection" | "node" => "routing",

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::commands::with_questions;
+use crate::file::read;
 use crate::header::Header;
 use crate::minify::{minify, parts, pieces};
 use crate::shape::with_shape;
@@ -71,8 +72,4 @@ fn in_three(own: &str) -> [&str; 3] {
     let parted = own.find(ORDINARILY).zip(own.find(OTHERWISE));
     let (ordinarily, otherwise) = parted.unwrap_or_default();
     [&own[..ordinarily], &own[ordinarily..otherwise], &own[otherwise..]]
-}
-
-pub(crate) fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }

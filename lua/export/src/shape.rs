@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
+use crate::file::read;
 use crate::header::Header;
 use crate::keys::{names, node_stream};
 use crate::minify::pieces;
-use crate::script::read;
 
 /// The functions that are put in the place of their calls, and the fragments that they stand in.
 const SHAPES: [(&str, &str); 4] = [

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::commands::commands;
+use crate::file::read;
 use crate::keys::{KEYS, names};
 use crate::minify::minify;
-use crate::script::{Script, read};
+use crate::script::Script;
 
 /// Where its files are, in the directory of the scripts.
 pub const DIRECTORY: &str = "dist/start";
+
+/// The script, in its directory.
+pub(crate) const SCRIPT: &str = "forbidden.lua";
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Start {
@@ -25,7 +29,7 @@ pub(crate) struct Start {
 
 impl Start {
     pub(crate) fn of(lua: &Path, scripts: &[Script]) -> Result<Self, String> {
-        let source = minify(&read(&lua.join("start/forbidden.lua"))?);
+        let source = minify(&read(&lua.join("start").join(SCRIPT))?);
         let mut all = BTreeSet::new();
         for script in scripts {
             all.extend(commands(&script.source)?);
@@ -41,7 +45,7 @@ impl Start {
     /// What the crate embeds.
     pub(crate) fn files(&self) -> BTreeMap<PathBuf, String> {
         let commands = self.commands.iter().map(|command| format!("{command}\n")).collect();
-        let files = [("forbidden.lua", self.source.clone()), ("commands.txt", commands)];
+        let files = [(SCRIPT, self.source.clone()), ("commands.txt", commands)];
         files.map(|(name, text)| (Path::new(DIRECTORY).join(name), text)).into()
     }
 }

@@ -10,11 +10,9 @@ use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 
 use super::bundle::Operation;
-use super::call::Sent;
 use super::case::{Arguments, Case, File};
-use super::corrupt::member_names;
-
-use super::{Runner, exported, files, reply};
+use super::corrupt::{member_names, own_names};
+use super::{Runner, exported, files, load, reply};
 use crate::support::Context;
 use crate::support::server::connect;
 
@@ -64,11 +62,8 @@ fn told(operation: &Operation) -> BTreeMap<String, Access> {
 
 /// The names of all keys that a call sends, in their order. What it passes for its events is written.
 fn names(operation: &Operation, values: &Arguments, sent: usize) -> Vec<String> {
-    let mut names: Vec<String> = operation.keys.iter().map(|key| key.name.clone()).collect();
-    if let Some(group) = &operation.group {
-        let members = values.get(&group.name).and_then(Value::as_array).map_or(0, Vec::len);
-        names.extend((0..members).flat_map(|_| member_names(group)));
-    }
+    let own = own_names(operation, values).into_iter();
+    let mut names: Vec<String> = own.map(|mut names| names.swap_remove(0)).collect();
     names.resize(sent, "events".to_owned());
     names
 }
@@ -97,10 +92,9 @@ impl<'a> Limited<'a> {
         case: &Case,
         less: Option<&str>,
     ) -> Result<Option<Vec<Value>>, String> {
-        let tag = runner.context.key("");
-        let values = case.call.values(runner.defaults);
-        let sent = Sent::new(runner.bundle, self.operation, tag.trim_end_matches(':'), &values);
-        let (told, names) = (told(self.operation), names(self.operation, &values, sent.keys.len()));
+        let (tag, sent) = (runner.context.key(""), runner.sent(&case.call));
+        let names = names(self.operation, &case.call.values(runner.defaults), sent.keys.len());
+        let told = told(self.operation);
         let (mut allowed, mut in_full) = (BTreeMap::new(), BTreeMap::new());
         for (key, name) in sent.keys.iter().zip(&names) {
             // A record's key stands in for one of an empty name, which is neither read nor written.
@@ -138,9 +132,7 @@ async fn server() -> Option<Context> {
 #[tokio::test]
 async fn with_what_the_bundle_says_a_user_passes_each_case_and_with_one_permission_less_does_not() {
     let (Some(mut context), bundle) = (server().await, exported()) else { return };
-    for operation in bundle.operations.values() {
-        let _: String = context.command(&["SCRIPT", "LOAD", &operation.source]).await;
-    }
+    load(&context, &bundle).await;
     let (mut failures, mut unneeded) = (Vec::new(), BTreeSet::new());
     let own = context.namespace.clone();
     for (stem, File { defaults, cases, .. }) in &files() {

@@ -2,7 +2,7 @@
 
 use super::bundle::{Argument, Operation};
 use super::call::Sent;
-use super::{Runner, State, case::Step, exported, files, same};
+use super::{Runner, State, exported, files, load, same};
 use crate::support::Context;
 
 /// What no argument of this type may be.
@@ -78,9 +78,7 @@ impl Runner<'_> {
 async fn an_argument_of_a_wrong_form_is_refused_and_changes_nothing() {
     let bundle = exported();
     let mut context = Context::redis().await;
-    for operation in bundle.operations.values() {
-        let _: String = context.command(&["SCRIPT", "LOAD", &operation.source]).await;
-    }
+    load(&context, &bundle).await;
     let mut accepted = Vec::new();
     for file in files().values() {
         let (name, operation) = (&file.operation, &bundle.operations[&file.operation]);
@@ -92,16 +90,9 @@ async fn an_argument_of_a_wrong_form_is_refused_and_changes_nothing() {
             case.call.with.values().map(|value| value.as_array().map_or(0, Vec::len)).sum::<usize>()
         });
         let case = case.unwrap_or_else(|| panic!("{name} has no case that is answered ok"));
-        for step in &case.before {
-            match step {
-                Step::Call(call) => runner.answer(call).await.unwrap(),
-                Step::Command { command } => runner.plant(command).await,
-            }
-        }
+        runner.prepare(case).await.unwrap();
         let before: State = runner.state().await;
-        let tag = runner.context.key("");
-        let sent =
-            Sent::new(&bundle, operation, tag.trim_end_matches(':'), &case.call.values(&file.defaults));
+        let sent = runner.sent(&case.call);
         for (at, argument) in in_order(operation, sent.arguments.len()).enumerate() {
             for wrong in wrong(argument) {
                 if !runner.is_refused(operation, &sent, at, wrong.clone()).await {

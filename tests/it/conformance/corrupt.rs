@@ -5,16 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::bundle::{Group, Operation};
-use super::call::Sent;
 use super::case::{Arguments, Call, File, Step};
-use super::{Runner, exported, files};
+use super::{Runner, exported, files, load};
 use crate::support::Context;
 
 /// What a reply has to say of a key: its name, and of a member's the member.
-type Names = Vec<String>;
+pub(super) type Names = Vec<String>;
 
-/// The names of all keys that a call sends, in their order.
-fn names(operation: &Operation, values: &Arguments) -> Vec<Names> {
+/// The names of all keys that a call sends but for its events, in their order.
+pub(super) fn own_names(operation: &Operation, values: &Arguments) -> Vec<Names> {
     let mut names: Vec<Names> = operation.keys.iter().map(|key| vec![key.name.clone()]).collect();
     let group = operation.group.iter().flat_map(|group| {
         let members = values.get(&group.name).and_then(Value::as_array).into_iter().flatten();
@@ -24,6 +23,12 @@ fn names(operation: &Operation, values: &Arguments) -> Vec<Names> {
         let names_of = member_names(group).into_iter();
         names.extend(names_of.map(|name| vec![name, member.clone()]));
     }
+    names
+}
+
+/// The names of all keys that a call sends, in their order.
+fn names(operation: &Operation, values: &Arguments) -> Vec<Names> {
+    let mut names = own_names(operation, values);
     if values.contains_key("events") {
         let events = operation.events.as_ref().unwrap();
         names.extend(events.keys.iter().map(|key| vec![key.name.clone()]));
@@ -63,8 +68,7 @@ impl Runner<'_> {
         for place in 0..names.len() {
             self.context.namespace = format!("{own}-{place}");
             self.prepare(case).await?;
-            let tag = self.context.key("");
-            let sent = Sent::new(self.bundle, operation, tag.trim_end_matches(':'), &values);
+            let sent = self.sent(&case.call);
             let key = &sent.keys[place];
             let same = |(other, _): &(&String, &Names)| *other == key;
             let allowed: Vec<&Names> =
@@ -91,9 +95,7 @@ const UNTOLD: [(&str, &[&str]); 4] = [
 #[tokio::test]
 async fn a_script_that_finds_something_foreign_names_the_key_where_it_is() {
     let (bundle, mut context) = (exported(), Context::redis().await);
-    for operation in bundle.operations.values() {
-        let _: String = context.command(&["SCRIPT", "LOAD", &operation.source]).await;
-    }
+    load(&context, &bundle).await;
     let (mut failures, mut untold) = (Vec::new(), BTreeSet::new());
     for (stem, file) in &files() {
         let mut named = BTreeSet::new();

@@ -3,9 +3,8 @@
 use redis::aio::MultiplexedConnection;
 
 use super::bundle::{Bundle, Operation};
-use super::call::Sent;
 use super::case::{Case, File};
-use super::{Runner, exported, files, reply};
+use super::{Runner, exported, files, load};
 use crate::support::Context;
 use crate::support::context::eventually;
 use crate::support::replicated::Replicated;
@@ -24,13 +23,9 @@ impl Runner<'_> {
         connection: &mut MultiplexedConnection,
         case: &Case,
     ) -> Result<(), String> {
-        let operation = &self.bundle.operations[&case.call.operation];
-        let (tag, values) = (self.context.key(""), case.call.values(self.defaults));
-        let sent = Sent::new(self.bundle, operation, tag.trim_end_matches(':'), &values);
-        let mut call = redis::cmd(command);
-        call.arg(&operation.sha1).arg(sent.keys.len()).arg(sent.keys).arg(sent.arguments);
-        let answer = call.query_async(connection).await.map_err(|error| format!("{}: {error}", case.name))?;
-        let found = reply::answered(self.bundle, operation, &answer)?;
+        let sha = &self.bundle.operations[&case.call.operation].sha1;
+        let answer = self.send_to(connection, command, sha, &case.call).await;
+        let found = answer.map_err(|error| format!("{}: {error}", case.name))?;
         if found == case.call.reply { Ok(()) } else { Err(format!("{}: {found:?}", case.name)) }
     }
 }
@@ -38,9 +33,7 @@ impl Runner<'_> {
 /// Runs each case of the scripts that only read, made at one server, by a connection to it or to another.
 async fn run_by(mut context: Context, connection: &mut MultiplexedConnection, replica: bool) -> Context {
     let bundle = exported();
-    for operation in bundle.operations.values() {
-        let _: String = context.command(&["SCRIPT", "LOAD", &operation.source]).await;
-    }
+    load(&context, &bundle).await;
     let (files, mut failures) = (files(), Vec::new());
     for (stem, operation) in readers(&bundle) {
         if replica {

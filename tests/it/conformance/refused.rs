@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use super::bundle::Operation;
 use super::case::{Call, Case, File};
 use super::state::without_repeats;
-use super::{Runner, exported, files, same};
+use super::{Runner, exported, files, load, same};
 use crate::support::Context;
 use crate::support::invariants::violations;
 use crate::support::server::connect;
@@ -78,7 +78,7 @@ impl Runner<'_> {
         self.context
             .command::<()>(&["ACL", "SETUSER", "limited", &format!("-{}", command.to_lowercase())])
             .await;
-        let answer = self.send_to(&mut user.connection, sha, &case.call).await;
+        let answer = self.send_to(&mut user.connection, "EVALSHA", sha, &case.call).await;
         self.context.command::<()>(&["ACL", "SETUSER", "limited", "+@all"]).await;
         if let Ok(reply) = &answer {
             // A patch whose ordinary way is refused its read goes the other way, which reads by another command.
@@ -114,9 +114,7 @@ async fn a_script_that_is_refused_a_command_leaves_nothing_or_what_the_same_call
     let bundle = exported();
     let mut context = Context::own(&[]).await;
     let asks = context.scripts_can_ask().await;
-    for operation in bundle.operations.values() {
-        context.command::<String>(&["SCRIPT", "LOAD", &operation.source]).await;
-    }
+    load(&context, &bundle).await;
     let mut user = User::new(&context).await;
     let (mut failures, mut halves, mut nth) = (Vec::new(), 0, 0);
     for File { operation, defaults, cases } in

@@ -61,10 +61,9 @@ type operation struct {
 		Keys     []key `json:"keys"`
 		OfMember []key `json:"of_member"`
 	} `json:"events"`
-	Moved    string `json:"moved"`
-	ReadOnly bool   `json:"read_only"`
-	Effect   string `json:"effect"`
-	Again    string `json:"again"`
+	Moved  string `json:"moved"`
+	Effect string `json:"effect"`
+	Again  string `json:"again"`
 }
 
 type key struct {

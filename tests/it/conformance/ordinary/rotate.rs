@@ -41,7 +41,7 @@ fn any_rotation(now: u64, [id, user, connection, node]: &Known) -> Arguments {
         "grace_ms": 90_000,
         "rotation_grace_ms": 30_000,
         "tombstone_ms": 30_000,
-        "limit": fastrand::choice([0, 0, 0, 2, 501]).unwrap(),
+        "limit": if one_in(20) { 501 } else { fastrand::choice([0, 0, 0, 2]).unwrap() },
         "policy": any(&["reject", "evict"]),
         "as_node": if one_in(10) { "n" } else { "" },
         "lease_id": if one_in(10) { "00000000000000aa" } else { "" },
@@ -49,8 +49,8 @@ fn any_rotation(now: u64, [id, user, connection, node]: &Known) -> Arguments {
         "new_ttl_ms": if one_in(8) { json!(70_000) } else { json!("") },
         "new_lifetime_ms": fastrand::choice([json!(""), json!(""), json!(0), json!(90_000)]),
         "entries_bytes": if one_in(12) { 15_728_641 } else { 1000 },
-        "entries_most": fastrand::choice([1, 2]),
-        "changes": if one_in(8) { json!([change]) } else { json!([]) },
+        "entries_most": fastrand::choice([1, 1, 2]),
+        "changes": if one_in(3) { json!([change]) } else { json!([]) },
     });
     serde_json::from_value(values).unwrap()
 }
