@@ -76,14 +76,23 @@ mod pages {
     mod events {}
     #[doc = include_str!("../docs/faq.md")]
     mod faq {}
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/fleet.md")]
+    mod fleet {}
+    #[cfg(feature = "redis")]
     #[doc = include_str!("../docs/guide.md")]
     mod guide {}
+    #[cfg(feature = "redis")]
+    #[doc = include_str!("../docs/outages.md")]
+    mod outages {}
     #[cfg(feature = "redis")]
     #[doc = include_str!("../docs/partitions.md")]
     mod partitions {}
     #[cfg(feature = "tls")]
     #[doc = include_str!("../docs/production.md")]
     mod production {}
+    #[doc = include_str!("../docs/promises.md")]
+    mod promises {}
     #[doc = include_str!("../docs/security.md")]
     mod security {}
     #[doc = include_str!("../docs/tokens.md")]
