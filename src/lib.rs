@@ -1,6 +1,6 @@
 // Where the links of README.md lead in rustdoc, and its pictures.
-#![doc = include_str!("docs/links.md")]
-#![doc = include_str!("docs/images.md")]
+#![cfg_attr(not(doctest), doc = include_str!("docs/links.md"))]
+#![cfg_attr(not(doctest), doc = include_str!("docs/images.md"))]
 #![doc = include_str!("../README.md")]
 // Without the feature `redis` nobody calls the helpers that make arguments of scripts.
 #![cfg_attr(not(feature = "redis"), allow(dead_code, unused_imports))]
