@@ -34,7 +34,7 @@ impl MemoryStore {
     }
 }
 
-/// All that is stored, at one instant, under the keys of docs/internals.md.
+/// All that is stored, at one instant, under the keys of `README.md`.
 pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
     let now = crate::model::now_ms(memory.clock.as_ref());
     let locked = LockedShards::lock(&memory.shards, memory.shards.whole(), now);

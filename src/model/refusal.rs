@@ -90,8 +90,8 @@ pub enum Refusal {
         /// What it says it is.
         found: String,
     },
-    /// The server's ACL forbids the store's user something that the store needs, so the store does not start.
-    /// docs/production.md has the line that allows all of it.
+    /// The server's ACL forbids the store's user something that the store needs, so the store does not start. README.md
+    /// has the line that allows all of it.
     Forbidden {
         /// What the user lacks, in the words of an ACL: `+del`, or `~{shop:0}:*`.
         lacking: Vec<String>,
