@@ -1,3 +1,6 @@
+// Where the links of README.md lead in rustdoc, and its pictures.
+#![cfg_attr(not(doctest), doc = include_str!("docs/links.md"))]
+#![cfg_attr(not(doctest), doc = include_str!("docs/images.md"))]
 #![doc = include_str!("../README.md")]
 // Without the feature `redis` nobody calls the helpers that make arguments of scripts.
 #![cfg_attr(not(feature = "redis"), allow(dead_code, unused_imports))]
@@ -6,6 +9,8 @@
 
 pub mod background;
 mod connect;
+#[cfg(doc)]
+pub mod docs;
 pub mod draining;
 pub mod fallback;
 mod memory;
@@ -65,27 +70,4 @@ pub mod verify {
 #[cfg(feature = "redis")]
 pub mod clients {
     pub use {::bb8, ::redis};
-}
-
-/// The pages whose examples run with the tests, or are compiled with them. docs/operating.md is in tests/metrics,
-/// docs/testing.md in tests.
-#[cfg(doctest)]
-mod pages {
-    #[cfg(feature = "redis")]
-    #[doc = include_str!("../docs/events.md")]
-    mod events {}
-    #[doc = include_str!("../docs/faq.md")]
-    mod faq {}
-    #[doc = include_str!("../docs/guide.md")]
-    mod guide {}
-    #[cfg(feature = "redis")]
-    #[doc = include_str!("../docs/partitions.md")]
-    mod partitions {}
-    #[cfg(feature = "tls")]
-    #[doc = include_str!("../docs/production.md")]
-    mod production {}
-    #[doc = include_str!("../docs/security.md")]
-    mod security {}
-    #[doc = include_str!("../docs/tokens.md")]
-    mod tokens {}
 }

@@ -1,7 +1,7 @@
 //! Users who may not run all that the store needs: at its start, and when the ACL is changed while it works.
 
 mod later;
-mod readme;
+mod page;
 mod start;
 
 use std::collections::BTreeSet;

@@ -11,7 +11,7 @@ const ROWS: [&[&str]; 7] = [
     &["store"],
     &["redis", "memory", "background"],
     &["nodes", "fallback", "migration", "draining"],
-    &["connect", "testing"],
+    &["connect", "testing", "docs"],
     &["lib"],
 ];
 

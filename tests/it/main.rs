@@ -64,6 +64,7 @@ mod modify;
 mod near_cache;
 mod operating;
 mod partitions;
+mod promises;
 mod public_face;
 mod races;
 mod random;

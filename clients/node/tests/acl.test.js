@@ -33,10 +33,10 @@ test("a store does not start without any of its commands, and names it", async (
   assert.deepEqual(await lacking("~other:*", "+@all"), [ForbiddenError, `~{${namespace}:0}:*`]);
 });
 
-test("the line of the readme is enough", async () => {
+test("the ACL user of docs/production.md may do what a store does", async () => {
   const namespace = server.namespace();
-  const readme = readFileSync(new URL("../../../README.md", import.meta.url), "utf8");
-  const [line] = readme.split("ACL SETUSER ")[1].split("\n```");
+  const page = readFileSync(new URL("../../../docs/production.md", import.meta.url), "utf8");
+  const [line] = page.split("ACL SETUSER ")[1].split("\n```");
   const rules = line.replace("{shop:0}", `{${namespace}:0}`).split(/\s+/);
   await server.admin.sendCommand(["ACL", "SETUSER", ...rules]);
   for (const database of ["", "/2"]) {

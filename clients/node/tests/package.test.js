@@ -71,6 +71,13 @@ test("the package that was packed works by itself, as its README shows", async (
   assert.match(stdout, /^ann has \[ 'umbrella', 'gloves' \]\n9007199254740993\n1 gone\n$/);
 });
 
+test("the example of the page for other languages runs", async () => {
+  const cwd = project;
+  writeFileSync(join(cwd, "shop.mjs"), exampleOf("../../../docs/other-languages.md", "In Node"));
+  const { stdout } = await run(process.execPath, ["shop.mjs"], { cwd, env });
+  assert.equal(stdout, "ann [ 'umbrella' ] dark\n1 ended\n");
+});
+
 test("a test of a user's own runs with it", async () => {
   const cwd = project;
   cpSync(path("./user/shop.test.js"), join(cwd, "shop.test.js"));

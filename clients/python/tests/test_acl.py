@@ -38,9 +38,9 @@ def test_a_store_does_not_start_without_any_of_its_commands(connect: Connector, 
     assert list(server.client.scan_iter(match=f"{connect.tag}:*")) == []
 
 
-def test_the_line_of_the_readme_is_enough(connect: Connector, server: Server) -> None:
-    readme = Path(__file__).parents[3].joinpath("README.md").read_text(encoding="utf-8")
-    line = readme.split("ACL SETUSER ")[1].split("\n```")[0].replace("{shop:0}", connect.tag)
+def test_the_acl_user_of_the_page_may_do_what_a_store_does(connect: Connector, server: Server) -> None:
+    page = Path(__file__).parents[3].joinpath("docs/production.md").read_text(encoding="utf-8")
+    line = page.split("ACL SETUSER ")[1].split("\n```")[0].replace("{shop:0}", connect.tag)
     server.client.execute_command("ACL", "SETUSER", *line.split())
     url = server.url.replace("redis://", "redis://cloakroom:password@")
     for at in (url, f"{url}/2"):

@@ -39,6 +39,10 @@ def test_a_newcomer_gets_along_with_the_bundle_alone(own_server: Server) -> None
     assert "theme" in read and "dark" in read
 
 
+def test_the_example_of_the_page_for_other_languages_runs(own_server: Server) -> None:
+    assert run_example(ROOT / "docs" / "other-languages.md", own_server) == "ann ['umbrella'] dark\n1 ended\n"
+
+
 def section(heading: str) -> str:
     text = (ROOT / "lua" / "README.md").read_text()
     found = re.search(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", text, flags=re.MULTILINE | re.DOTALL)

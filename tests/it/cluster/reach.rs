@@ -9,14 +9,14 @@ use crate::support::cluster::{Cluster, tell};
 use crate::support::context::{build, eventually};
 use crate::support::repository::root;
 
-/// The line of the README, for its namespace, and what it adds for a cluster and for a near cache.
-fn user_of_the_readme() -> Vec<String> {
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, behind) = readme.split_once("ACL SETUSER ").unwrap();
+/// The user of docs/production.md, for its namespace, and what it needs besides for a cluster and for a near cache.
+fn user_of_the_page() -> Vec<String> {
+    let page = std::fs::read_to_string(root().join("docs/production.md")).unwrap();
+    let (_, behind) = page.split_once("ACL SETUSER ").unwrap();
     let (line, notes) = behind.split_once("\n```").unwrap();
     let mut rules: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let behind = |words: &str| notes.split_once(words).unwrap().1;
-    for note in [behind("For a cluster `"), behind("under an ACL\n  `")] {
+    for note in [behind("- a cluster: `"), behind("- `near_cache`: `")] {
         rules.extend(note.split('`').next().unwrap().split_whitespace().map(str::to_owned));
     }
     rules
@@ -25,7 +25,7 @@ fn user_of_the_readme() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_user_and_password_of_the_url_are_those_at_all_nodes() {
     let cluster = Cluster::of_masters(&[]).await;
-    let rules = user_of_the_readme();
+    let rules = user_of_the_page();
     let rules: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(rules.iter().map(String::as_str)).collect();
     for node in &cluster.nodes {
         tell::<()>(node, &rules).await.unwrap();

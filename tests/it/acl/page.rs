@@ -1,4 +1,4 @@
-//! The line of the README, as it stands.
+//! The ACL user of docs/production.md, as it stands there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,8 +17,8 @@ use crate::support::repository::root;
 
 /// The rules of the line that a reader would paste, for the namespace of a test.
 fn rules(context: &Context) -> Vec<String> {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, behind) = readme.split_once("ACL SETUSER ").unwrap();
+    let page = fs::read_to_string(root().join("docs/production.md")).unwrap();
+    let (_, behind) = page.split_once("ACL SETUSER ").unwrap();
     let (line, _) = behind.split_once("\n```").unwrap();
     let line = line.replace("{shop:0}:", &context.key("")).replace('\n', " ");
     line.split_whitespace().map(str::to_owned).collect()
@@ -28,7 +28,7 @@ fn rules(context: &Context) -> Vec<String> {
 #[case("")]
 #[case("3")]
 #[tokio::test]
-async fn a_user_by_the_line_of_the_readme_may_do_all_that_a_store_does(#[case] database: &str) {
+async fn the_acl_user_of_the_page_may_do_all_that_a_store_does(#[case] database: &str) {
     let context = Context::own(&[]).await;
     let rules = rules(&context);
     let set: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(rules.iter().map(String::as_str)).collect();
@@ -56,7 +56,7 @@ async fn a_user_by_the_line_of_the_readme_may_do_all_that_a_store_does(#[case] d
 }
 
 #[tokio::test]
-async fn the_line_of_the_readme_allows_nothing_that_a_store_does_not_run() {
+async fn the_acl_user_of_the_page_may_do_nothing_that_a_store_does_not_run() {
     let context = Context::redis().await;
     let rules = rules(&context);
     let allowed: BTreeSet<&str> = rules.iter().filter_map(|rule| rule.strip_prefix('+')).collect();
