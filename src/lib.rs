@@ -1,6 +1,5 @@
 // Where the links of README.md lead in rustdoc, and its pictures.
 #![cfg_attr(not(doctest), doc = include_str!("docs/links.md"))]
-#![cfg_attr(not(doctest), doc = include_str!("docs/images.md"))]
 #![doc = include_str!("../README.md")]
 // docs.rs tells of each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
