@@ -20,79 +20,65 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let rules = Rules::new().idle_timeout(Duration::from_secs(2)).grace(Duration::from_secs(60));
     let store = store(rules).await?;
 
-    println!("A visitor comes. The session is anonymous, and in nobody's index.");
     let visit = store.create(NewSession::new().set("cart", &["umbrella"])?).await?.session;
-    show(&visit);
+    tell("a visitor comes", format!("{}, cart {:?}", told(&visit), cart(&visit)?));
 
-    println!("\nAnn logs in: a new id, the same data, her index, in one step.");
+    // A new id, the same data, her index, in one step.
     let login = store.rotate(&visit, Rotation::new().user("ann")).await?.session;
-    show(&login);
     let old = store.get(visit.id()).await.expect_err("a login cuts the old id off");
-    println!("  The old id is {old}: whoever planted it stays outside.");
+    tell("Ann logs in", format!("{}, a new id; under the old one: {old}", told(&login)));
 
-    println!("\nHer browser opens a WebSocket at gateway-1.");
     let bound = store.bind(&login, Binding::new("socket-7").node("gateway-1")).await?;
-    println!(
-        "  version {} now, it had no connection before: {}",
-        bound.version,
-        bound.previous_connection.is_none()
-    );
+    tell("she opens a WebSocket", format!("socket-7 at gateway-1, version {}", bound.version));
 
-    println!("\nOther processes find the session:");
     let page = store.list(&Selector::user("ann"), &PageRequest::first(10)).await?;
-    println!("  by user:       {} session", page.sessions.len());
+    tell("found by user", format!("{} session", page.sessions.len()));
     let found = store.session_by_connection("socket-7").await?.ok_or("no session has socket-7")?;
-    println!("  by connection: {:?}, cart {:?}", found.user(), found.get::<Vec<String>>("cart")?);
+    tell("found by connection", format!("{}, cart {:?}", told(&found), cart(&found)?));
 
-    println!("\nTwo requests change the cart at once. Neither change is lost.");
     let add = |item: &'static str| {
         store.modify(login.id(), move |session| {
-            let mut cart: Vec<String> = session.get("cart")?.unwrap_or_default();
-            cart.push(item.to_owned());
-            session.set("cart", &cart)
+            let mut items = cart(session)?;
+            items.push(item.to_owned());
+            session.set("cart", &items)
         })
     };
     tokio::try_join!(add("gloves"), add("scarf"))?;
     let session = store.get(login.id()).await?.ok_or("the session is gone")?;
-    println!(
-        "  {} items, version {}",
-        session.get::<Vec<String>>("cart")?.unwrap_or_default().len(),
-        session.version()
-    );
+    let items = cart(&session)?.len();
+    tell("two requests at once", format!("{}, cart of {items}: neither change is lost", told(&session)));
 
-    println!("\nShe is active, so the session lives on.");
     tokio::time::sleep(Duration::from_millis(500)).await;
     let refreshed = store.refresh(&session).await?.ok_or("the session is gone")?;
-    println!("  expires {} ms later than before", refreshed.expires_at_ms - session.expires_at_ms());
+    let is_later = refreshed.expires_at_ms > session.expires_at_ms();
+    tell("she uses it", format!("it expires later than before: {is_later}"));
 
-    println!("\nShe goes away. A reaper, in any process, collects what expires.");
     let (sender, mut removed) = tokio::sync::mpsc::unbounded_channel();
     let reaper = Reaper::builder(store.clone())
         .every(Duration::from_millis(200))
         .on_removed(move |session: &Session| drop(sender.send(session.clone())))
         .spawn()?;
-    let session = removed.recv().await.ok_or("the reaper ended")?;
-    println!("  {:?} expired; close {:?} at {:?}", session.user(), session.connection(), session.node());
-    let stats = reaper.stop().await;
-    println!(
-        "  reaped {}, still stored of Ann's: {}",
-        stats.removed,
-        store.count(&Selector::user("ann")).await?
-    );
-    println!("  a late refresh finds {:?}: nothing revives", store.refresh(&session).await?);
+    let gone = removed.recv().await.ok_or("the reaper ended")?;
+    let (connection, node) = (gone.connection().unwrap_or("?"), gone.node().unwrap_or("?"));
+    tell("she goes away", format!("a reaper tells: it expired, close {connection} at {node}"));
+    reaper.stop().await;
+    let (left, late) = (store.count(&Selector::user("ann")).await?, store.refresh(&session).await?);
+    tell("afterwards", format!("{left} sessions of ann; a late refresh finds {late:?}"));
 
     store.close().await;
     Ok(())
 }
 
-fn show(session: &Session) {
-    println!(
-        "  {:?} user {:?}, version {}, lives {:?}",
-        session.id(),
-        session.user(),
-        session.version(),
-        session.ttl()
-    );
+fn tell(what: &str, outcome: String) {
+    println!("{what:<22} {outcome}");
+}
+
+fn told(session: &Session) -> String {
+    format!("{}, version {}", session.user().unwrap_or("nobody"), session.version())
+}
+
+fn cart(session: &Session) -> Result<Vec<String>, cloakroom::Error> {
+    Ok(session.get("cart")?.unwrap_or_default())
 }
 
 /// On the server of `REDIS_URL`, in a namespace of this run; without one, in memory.

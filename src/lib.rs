@@ -1,7 +1,8 @@
 // Where the links of README.md lead in rustdoc, and its pictures.
 #![cfg_attr(not(doctest), doc = include_str!("docs/links.md"))]
-#![cfg_attr(not(doctest), doc = include_str!("docs/images.md"))]
 #![doc = include_str!("../README.md")]
+// docs.rs tells of each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Without the feature `redis` nobody calls the helpers that make arguments of scripts.
 #![cfg_attr(not(feature = "redis"), allow(dead_code, unused_imports))]
 // Without the feature `test-util` the clock of tests is compiled, and not exported.

@@ -18,6 +18,7 @@
 pub mod architecture {}
 
 #[cfg_attr(not(doctest), doc = include_str!("links.md"))]
+#[cfg_attr(not(doctest), doc = include_str!("images.md"))]
 #[cfg_attr(not(doctest), doc = include_str!("../../BENCHMARKS.md"))]
 pub mod benchmarks {}
 

@@ -1,4 +1,6 @@
 #![doc = include_str!("../README.md")]
+// docs.rs tells of each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod changes;
 mod cookie;

@@ -135,11 +135,15 @@ async fn a_script_that_is_refused_a_command_leaves_nothing_or_what_the_same_call
                 (true, true) => &forms[..1],
                 (true, false) => &[],
             };
-            for command in runner.commands_of(case).await {
+            let commands = runner.commands_of(case).await;
+            runner.clear(case).await;
+            for command in commands {
                 for (form, sha) in forms {
                     nth += 1;
                     runner.context.namespace = format!("n{nth}");
-                    match runner.refused(case, sha, &mut user, &command).await {
+                    let refused = runner.refused(case, sha, &mut user, &command).await;
+                    runner.clear(case).await;
+                    match refused {
                         Ok(false) => {}
                         Ok(true) if *form == Form::NotAsking || !asks => halves += 1,
                         Ok(true) => {

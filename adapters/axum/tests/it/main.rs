@@ -6,6 +6,7 @@
 mod browser;
 mod cookies;
 mod outage;
+mod readme;
 mod service;
 mod sessions;
 mod sockets;

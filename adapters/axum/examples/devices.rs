@@ -1,0 +1,38 @@
+//! The example of the repository's README: a login, the user's devices, and a kick.
+//! `cargo run -p cloakroom-axum --example devices`, with a Redis at 127.0.0.1.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::routing::{get, post};
+use axum::{Router, extract::Path};
+use cloakroom::{IdScheme, RedisStore, Rules};
+use cloakroom_axum::{CurrentUser, Session, SessionCookie, SessionError, SessionLayer};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // The cookie has a token, Redis its hash alone. A session ends when it was not used for 30 minutes.
+    let rules = Rules::new().id_scheme(IdScheme::Token).idle_timeout(Duration::from_secs(30 * 60));
+    let store = RedisStore::builder("redis://127.0.0.1/").namespace("shop").rules(rules).build().await?;
+    // `insecure_dev` is for http://localhost; without it the cookie is `__Host-session` and `Secure`.
+    let sessions = SessionLayer::new(Arc::new(store))?.cookie(SessionCookie::new().insecure_dev());
+    let app = Router::new()
+        .route("/", get(async |CurrentUser(user): CurrentUser| format!("hello {user}\n"))) // 401 for others
+        .route("/login/{user}", post(login))
+        .route("/devices", get(devices))
+        .route("/kick/{id}", post(kick))
+        .layer(sessions);
+    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?;
+    Ok(())
+}
+
+async fn login(session: Session, Path(user): Path<String>) -> Result<(), SessionError> {
+    session.login(&user).await // under a new token; check the password before
+}
+
+async fn devices(session: Session) -> Result<String, SessionError> {
+    Ok(session.devices().await?.iter().map(|device| format!("{}\n", device.id())).collect())
+}
+
+async fn kick(session: Session, Path(id): Path<String>) -> Result<String, SessionError> {
+    Ok(format!("kicked: {}\n", session.kick(&id).await?))
+}
