@@ -8,6 +8,11 @@
 //! | be on call | [`operating`]: alarms, errors, failover, backups, sizing, the command line |
 //! | use another language | [`other_languages`]: Python, Node, Go · [`scripts`]: a client of your own |
 //! | know why | [`promises`]: what holds, and what proves it · [`internals`] · [`architecture`] · [`benchmarks`] |
+//!
+//! # Only in the repository
+//!
+//! The pages link to some files that are not in the package: larger examples (`examples/races`, `examples/axum-app`), tests,
+//! benchmarks and the command line. You find them in the repository.
 
 // `links.md`, before each page, says where its links lead in rustdoc; `docs/links` writes it. A doctest is named by its page and
 // line, and so without it. The examples of a page run in builds with the features that they need; those of docs/operating.md run in
