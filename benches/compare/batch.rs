@@ -34,7 +34,7 @@ pub(crate) async fn measure(speed: &mut Speed<'_>, contenders: &[Arc<dyn Contend
 pub(crate) fn table(batch: Batch) -> String {
     let Batch { singly, at_once, several } = batch;
     format!(
-        "Sessions per second, 100 awaited together: {at_once:.0} by `create_many`, {singly:.0} by a `create` each, \
-         {several:.0} by several commands each.\n"
+        "Sessions per second, 100 awaited together: {at_once:.0} by one `create_many`, {singly:.0} by `create` for each, \
+         {several:.0} by several commands for each.\n"
     )
 }

@@ -13,15 +13,16 @@ pub(crate) fn markdown(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 const NOTES: &str = "\
-- *Reads* are how often something arrived at the server: with one caller, round trips.
-- The *commands* are what the server's `commandstats` tell, the *thread* is all that runs them, reading and answering too.
-- `rotate` and `delete` of cloakroom are told the session, as a request has it; the several commands read it first.
-- `request` is a `refresh_and_get` of cloakroom's, each session used every second and written once a minute; the others only
+- *Reads* counts how often the server read from a socket, per operation: with one caller, that is round trips.
+- The *commands* are the time in the server's `commandstats`. The *thread* is all time of the thread that runs them, with reading and
+  answering.
+- `rotate` and `delete` of cloakroom get the session, because a request has it; the several commands read it first.
+- `request` of cloakroom is a `refresh_and_get`: each session is used every second and written once a minute. The others only
   read.
 - `patch` of tower-sessions, axum_session, actix-session and connect-redis is a save of the whole session, without the load
   before it; `refresh` of the last two is EXPIRE, which notes no time of use.
-- connect-redis runs in Node, in a process with one thread: compare what the server spends, bytes and round trips.
-- The bare script runs the commands of cloakroom's scripts and decides nothing, MULTI/EXEC its writes; plain SET/GET is of
+- connect-redis runs in Node, in a process with one thread: compare only server time, bytes and round trips.
+- The bare script runs the commands of cloakroom's scripts and decides nothing; MULTI/EXEC runs their writes; plain SET/GET has
   the same bytes.
 
 ";
