@@ -10,7 +10,7 @@ use cloakroom_axum::{CurrentUser, Session, SessionCookie, SessionError, SessionL
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The cookie has a token, Redis its hash alone. A session ends when it was not used for 30 minutes.
+    // The cookie has a token, Redis its hash alone. A session ends when nobody used it for 30 minutes.
     let rules = Rules::new().id_scheme(IdScheme::Token).idle_timeout(Duration::from_secs(30 * 60));
     let store = RedisStore::builder("redis://127.0.0.1/").namespace("shop").rules(rules).build().await?;
     // `insecure_dev` is for http://localhost; without it the cookie is `__Host-session` and `Secure`.
