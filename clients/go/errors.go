@@ -23,14 +23,14 @@ var (
 	// ErrFrozen says that the session is being migrated.
 	ErrFrozen error = refusal("the session is being migrated")
 	// ErrFenced says that the node that writes does not hold its lease, or not the session: it must not write any more.
-	ErrFenced error = refusal("the node does not hold its lease, or not the session")
+	ErrFenced error = refusal("the node no longer holds its lease, or the session is another node's")
 	// ErrRotated says that the session has a newer id, which its client has, or will have in a moment: leave its cookie
 	// alone. A RotatedError.
 	ErrRotated error = refusal("the session has a newer id")
 	// ErrConflict says that the session was changed since it was read. A ConflictError.
 	ErrConflict error = refusal("the session was changed since it was read")
 	// ErrDeparted says that the session has gone to another store. A DepartedError.
-	ErrDeparted error = refusal("the session has gone to another store")
+	ErrDeparted error = refusal("the session has departed to another store")
 	// ErrLimit says that the user has as many sessions as allowed. A LimitError.
 	ErrLimit error = refusal("the user has as many sessions as allowed")
 	// ErrTooLarge says that the session's entries would be too large, or too many. A TooLargeError.
@@ -49,7 +49,7 @@ var (
 	// NotExecutedError.
 	ErrNotExecuted = errors.New("not executed")
 	// ErrContended says that what the operation works on kept changing. It is the cause of a NotExecutedError.
-	ErrContended = errors.New("what it works on kept changing")
+	ErrContended = errors.New("the session or its indexes kept changing")
 	// ErrAmbiguous says that the operation may have happened. An AmbiguousError.
 	ErrAmbiguous = errors.New("it may have happened")
 	// ErrCorrupt says that what is stored under a key is not ours, or broken. Nothing was changed. A CorruptError.
@@ -78,7 +78,7 @@ func (err *RotatedError) Unwrap() error { return ErrRotated }
 type ConflictError struct{ Current int64 }
 
 func (err *ConflictError) Error() string {
-	return fmt.Sprintf("the session was changed since it was read, it is at version %d", err.Current)
+	return fmt.Sprintf("the session was changed since it was read, and is at version %d", err.Current)
 }
 
 // Unwrap is ErrConflict.
@@ -87,7 +87,7 @@ func (err *ConflictError) Unwrap() error { return ErrConflict }
 // DepartedError is an ErrDeparted, with the store that the session has gone to.
 type DepartedError struct{ Place string }
 
-func (err *DepartedError) Error() string { return fmt.Sprintf("the session has gone to %q", err.Place) }
+func (err *DepartedError) Error() string { return fmt.Sprintf("the session has departed to %q", err.Place) }
 
 // Unwrap is ErrDeparted.
 func (err *DepartedError) Unwrap() error { return ErrDeparted }

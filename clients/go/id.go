@@ -67,7 +67,7 @@ func (id ID) check() error {
 // checkText refuses a text that is no UTF-8, or whose bytes are too few or too many.
 func checkText(field, text string, least, most int) error {
 	if !utf8.ValidString(text) {
-		return invalid(field, "is no UTF-8")
+		return invalid(field, "is not UTF-8")
 	}
 	if len(text) < least || len(text) > most {
 		return invalid(field, "is %d bytes, must be %d to %d", len(text), least, most)

@@ -94,7 +94,7 @@ export class FrozenError extends RefusedError {
 
 export class ConflictError extends RefusedError {
   constructor({ version }) {
-    super("conflict", `the session was changed, it is at version ${version}`);
+    super("conflict", `the session was changed and is at version ${version}`);
     this.version = version;
   }
 }
@@ -120,7 +120,7 @@ export class MovedError extends RefusedError {
 /** The session has gone to another store, by a migration. It is there, or will be as soon as that is finished. */
 export class DepartedError extends RefusedError {
   constructor({ place }) {
-    super("departed", `the session has gone to ${JSON.stringify(place)}`);
+    super("departed", `the session has departed to ${JSON.stringify(place)}`);
     this.place = place;
   }
 }
@@ -152,7 +152,7 @@ export class LeasedError extends RefusedError {
  */
 export class FencedError extends RefusedError {
   constructor({ partitions = [] } = {}) {
-    super("fenced", "the node does not hold its lease, or not the session");
+    super("fenced", "the node no longer holds its lease, or the session is another node's");
     this.partitions = partitions;
   }
 }

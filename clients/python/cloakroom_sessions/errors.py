@@ -111,7 +111,7 @@ class Departed(Refused):
     """The session has gone to another store, by a migration. It is there, or will be as soon as that is finished."""
 
     def __init__(self, place: str) -> None:
-        super().__init__(f"the session has gone to {place!r}")
+        super().__init__(f"the session has departed to {place!r}")
         self.place = place
 
 
@@ -119,7 +119,7 @@ class Conflict(Refused):
     """The session is at another version than the one that the change was made from."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"the session was changed, it is at version {version}")
+        super().__init__(f"the session was changed and is at version {version}")
         self.version = version
 
 
@@ -167,7 +167,7 @@ class Fenced(Refused):
     `heartbeat` names those in `partitions` where the lease is lost."""
 
     def __init__(self, partitions: list[int] | None = None) -> None:
-        super().__init__("the node does not hold its lease, or not the session")
+        super().__init__("the node no longer holds its lease, or the session is another node's")
         self.partitions = partitions or []
 
 

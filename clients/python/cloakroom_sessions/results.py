@@ -215,7 +215,7 @@ class Cursor:
         created_at, ties, id = [*text.split(".", 2), "", ""][:3]
         numbers = (created_at, ties)
         if not all(number.isascii() and number.isdigit() and len(number) <= 16 for number in numbers):
-            raise Invalid("after", "is no page token")
+            raise Invalid("after", "is not a page token")
         cursor = cls(int(created_at), id, int(ties))
         check_cursor(cursor)
         return cursor
