@@ -178,7 +178,7 @@ async fn nothing_is_moved_to_a_server_that_is_away_or_to_where_it_is() {
     assert!(refused.error.starts_with("cloakroom: where they go: not executed"), "{}", refused.error);
     let here = ["migrate", "--to-url", moving.from.server.url(), "--yes"];
     let refused = moving.from.run(&here).failed(2);
-    assert!(refused.error.contains("that of both stores"), "{}", refused.error);
+    assert!(refused.error.contains("the same for both stores"), "{}", refused.error);
     let unasked = ["migrate", "--to-url", moving.to.server.url()];
     moving.from.run(&unasked).failed(4);
     assert_eq!(moving.from.store.stored().await.unwrap(), 3);
