@@ -22,7 +22,7 @@ async fn keeps(context: &Context, builder: RedisStoreBuilder) -> (bool, String) 
 }
 
 #[rstest]
-#[case::resp3(&["--rename-command", "HELLO", ""], "the server speaks no RESP3")]
+#[case::resp3(&["--rename-command", "HELLO", ""], "the server does not speak RESP3")]
 #[case::client(&["--rename-command", "CLIENT", ""], "the server refuses CLIENT TRACKING")]
 #[tokio::test]
 async fn a_server_that_cannot_tell_of_changes_is_asked_each_time(
