@@ -59,7 +59,7 @@ else
   if record.freeze then freeze_end(record) end
   record_speak(record, math.min(record.stored_until, now + tombstone))
   if what == RECORD_DEPARTED then record.body = ARGS_NO_TOKEN .. record.body:sub(#ARGS_NO_TOKEN + 1) end
-  -- First the list, or a call that comes again would find the record done, and leave its entry.
+  -- The list comes first. Otherwise a repeated call would find the record done, and leave its entry.
   redis.call('ZREM', migrations_key, id)
   record_store(record_key, record, now)
 end

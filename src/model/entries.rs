@@ -123,7 +123,7 @@ impl Entries {
 
     /// Where a key is, or where it belongs.
     fn find(&self, key: &str) -> Result<usize, usize> {
-        // A store returns keys mostly in order.
+        // A store usually returns keys in order.
         if self.places.last().is_none_or(|last| self.key(*last) < key) {
             return Err(self.places.len());
         }

@@ -69,7 +69,7 @@ serde_as_text!(EventsPosition, to_string);
 pub enum EventsFrom {
     /// From the first event that is kept. If earlier events were trimmed, the stream begins with
     /// [`Told::Lagged`](super::Told::Lagged). It does not if the whole stream expired, a week or two after its last
-    /// event, and began anew.
+    /// event, and started again.
     Beginning,
     /// From the next event on.
     Now,

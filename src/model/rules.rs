@@ -23,7 +23,7 @@ const MOST_EVENTS: u32 = 999_999_999;
 const MOST_ENTRIES: usize = 1_000_000;
 
 /// The touch interval of a service that refreshes with each request. It is shorter if sessions have a short ttl: at
-/// most this fraction of it.
+/// most a twentieth of it.
 const REQUEST_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 const TOUCHES_PER_TTL: u32 = 20;
 
@@ -121,9 +121,9 @@ impl Rules {
         self
     }
 
-    /// How long a session lives after its last use: the [ttl](Self::ttl), which every use extends, with the [touch
-    /// interval](Self::touch_interval_for_requests) of a service that refreshes with each request. So the store writes
-    /// a session that is used often once a minute, and "30 minutes unused" means 29 to 30. The page `docs/guide.md`
+    /// How long a session lives after its last use. Sets the [ttl](Self::ttl), makes every use extend it, and sets the
+    /// [touch interval](Self::touch_interval_for_requests) for a service that refreshes with each request. So the
+    /// store writes a busy session once a minute, and "30 minutes unused" means 29 to 30. The page `docs/guide.md`
     /// says which calls are uses.
     ///
     /// ```

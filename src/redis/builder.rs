@@ -165,7 +165,7 @@ impl RedisStoreBuilder {
 
     /// Keeps up to this many read sessions in memory, and answers [`get`](crate::SessionStore::get), and a
     /// [`refresh`](crate::SessionStore::refresh) within the [touch interval](Rules::touch_interval), from memory
-    /// until the server reports a change. A session of more than 4 KiB counts as several; the least read are dropped.
+    /// until the server reports a change. A session of 4 KiB or more counts as several; the least read are dropped.
     /// Defaults to none.
     ///
     /// This process sees its own changes at once. It sees changes by others, such as a logout, as soon as the server
@@ -434,11 +434,11 @@ fn as_whom(info: ConnectionInfo, credentials: Option<&CredentialsSource>) -> Res
 
 impl RedisStore {
     /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` with
-    /// the feature `tls`, or `redis+unix:///path[?db=database&user=user&pass=password]`. The only parameter is
-    /// `?protocol=resp3`; others are refused. A URL of sentinels configures a store on the master that they name:
-    /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, or `rediss+sentinel://` with the
-    /// feature `tls`. User and password are the master's, and `service` is its master name. A URL of a cluster names
-    /// some of its nodes: `redis+cluster://[user:password@]host[:port],host[:port]`, or `rediss+cluster://`.
+    /// the feature `tls`, or `redis+unix:///path[?db=database&user=user&pass=password]`. It may also have
+    /// `?protocol=resp3`; any other parameter is refused. A URL of sentinels configures a store on the master that they
+    /// name: `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, or `rediss+sentinel://`
+    /// with the feature `tls`. User and password are the master's, and `service` is its master name. A URL of a cluster
+    /// names some of its nodes: `redis+cluster://[user:password@]host[:port],host[:port]`, or `rediss+cluster://`.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Url(url.into()))

@@ -240,7 +240,7 @@ mod tests {
         new.into_session(Version::new(version), times)
     }
 
-    /// A connection on which the server told 1000 seconds.
+    /// A connection on which the server reported 1000 seconds.
     fn tracked() -> Arc<Tracked> {
         let tracked = Tracked::new(HOUR, None);
         heard(&tracked, 1000);

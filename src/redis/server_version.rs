@@ -35,7 +35,7 @@ mod tests {
                 )
             );
         }
-        // Valkey tells the version of Redis that it is like.
+        // Valkey reports the version of Redis that it resembles.
         let valkey = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n";
         for info in [valkey, "redis_version:6.2.0", "redis_version:255.255.255", "redis_version:unknown", ""]
         {

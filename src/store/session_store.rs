@@ -22,7 +22,7 @@ use crate::store::join::join;
 /// "The server is down" is always an error and never looks like "no such session". Every operation of every store
 /// answers for a missing session like this:
 ///
-/// | an operation that | answers | for example |
+/// | an operation that | answers | operations |
 /// | --- | --- | --- |
 /// | asks for a session | `Ok(None)` | `get`, `session_by_connection`, `refresh`, `refresh_and_get`, `export` |
 /// | changes one | [`Refusal::Missing`](crate::Refusal::Missing) | `update`, `modify`, `patch`, `rotate`, `bind`, `import`, `freeze`, `thaw` |
@@ -67,8 +67,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// user is one call, in order.
     ///
     /// The deadline applies to each batch, and to each session that is made alone. An ambiguous result carries that
-    /// session's own operation id: retry that session by `create` under it. Or repeat the whole call under the
-    /// operation id of the whole.
+    /// session's own operation id: retry that session by `create` under it. Or repeat the whole call under its own
+    /// operation id.
     ///
     /// # Errors
     /// Those of [`create`](Self::create), for each session.

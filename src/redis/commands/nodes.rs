@@ -53,7 +53,7 @@ pub(crate) async fn in_one(call: &Call, keys: &Keys) -> Result<Vec<Node>> {
     let mut from = 0;
     loop {
         let page = page(call, keys, from).await?;
-        // A node whose lease was renewed between two pages comes again.
+        // A node whose lease was renewed between two pages appears again.
         nodes.extend(standing(call, keys, &page).await?.into_iter().map(|node| (node.name.clone(), node)));
         let last = page.last().map_or(from, |(_, end)| *end);
         if page.len() < NODES_PER_SCRIPT {

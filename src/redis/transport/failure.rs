@@ -115,7 +115,7 @@ fn words(error: &RedisError) -> Cow<'static, str> {
         _ if is_of_database(error) => "the server has no such database".into(),
         _ if is_of_clients(error) => "the server has reached its limit of connections".into(),
         code => match unknown(error) {
-            Some(command) => format!("the server knows no {command}").into(),
+            Some(command) => format!("the server does not know {command}").into(),
             None => format!("the server answered with the error {code}").into(),
         },
     }
@@ -258,7 +258,7 @@ mod tests {
                 "ERR",
                 "unknown command 'EVALSHA', with args beginning with: '8a1b' ",
                 Obstacle::Config,
-                "the server knows no EVALSHA",
+                "the server does not know EVALSHA",
             ),
             ("ERR", "something else", Obstacle::Server, "the server answered with the error ERR"),
         ] {
