@@ -1,4 +1,4 @@
-//! Building a store, what it hands in and out, and what it lets out of the secrets it has.
+//! Building a store: its URLs, its clients, and that it does not leak secrets.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! As whom a store connects: by its URL, or by what it asks at each connect.
+//! The user of a store: from its URL, or from a function that it asks at each connect.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

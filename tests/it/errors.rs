@@ -1,4 +1,4 @@
-//! What errors say: the cause and the server, in words, and nothing that is secret.
+//! Error messages: they name the cause and the server in words, and no secret.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Servers and users with whom nothing can be kept: the store works as without, and says so once.
+//! Servers and users that do not allow a near cache: the store works without it, and logs that once.
 
 use cloakroom::{NewSession, Patch, RedisStore, RedisStoreBuilder, Rules};
 use rstest::rstest;
