@@ -22,7 +22,7 @@ var proofs = map[string]bool{
 	"departed": true, "need": true,
 }
 
-var errUnsure = errors.New("the session has changed so often since that it does not tell")
+var errUnsure = errors.New("the session has changed too often since then to prove it")
 
 // call is one call of a store, with all the scripts that it runs.
 type call struct {

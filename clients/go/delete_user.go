@@ -12,18 +12,19 @@ import (
 // idleRounds is how often in a row a batch may remove nothing, because its sessions kept changing.
 const idleRounds = 12
 
-// UserDeleted is what DeleteUser came to.
+// UserDeleted is the result of DeleteUser.
 type UserDeleted struct {
 	// Removed are the sessions that were deleted. Close their connections.
 	Removed []Removed
-	// Corrupt are those whose records are broken, and that stay.
+	// Corrupt are the sessions that stay because their records are broken.
 	Corrupt []ID
-	// Unreadable is how many more there were that cannot be told: an id or a name of them is no text.
+	// Unreadable is how many more there were that cannot be returned: an id or a name is not valid
+	// text.
 	Unreadable int
 }
 
-// DeleteUser deletes all sessions that a user has when it begins, or all but some: log out everywhere. A session that is
-// created meanwhile survives. After an error some may be deleted: call it again.
+// DeleteUser logs a user out everywhere: it deletes all sessions that the user has when it begins, or all except some.
+// A session that is created meanwhile survives. After an error some may be deleted: call it again.
 //
 // Atomicity: delete_user.lua deletes 200 at one instant.
 func (store *Store) DeleteUser(ctx context.Context, user string, keep ...SessionRef) (*UserDeleted, error) {

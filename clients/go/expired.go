@@ -17,7 +17,7 @@ type Expired struct {
 	ExpiresAt time.Time
 }
 
-// Expired reads which sessions expired before a time and were not reaped, oldest first, at most 1,000; the zero time
+// Expired lists sessions that expired before a time and were not reaped, oldest first, at most 1,000; the zero time
 // means now.
 func (store *Store) Expired(ctx context.Context, before time.Time, limit int) ([]Expired, error) {
 	ctx, cancel := store.bounded(ctx)

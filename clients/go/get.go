@@ -7,9 +7,9 @@ import (
 	"cloakroom.example/cloakroom/internal/scripts"
 )
 
-// Get reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
+// Get reads a live session. An id that was rotated a moment ago leads to the session under its new id.
 //
-// Errors: ErrMissing where there is none; ErrRotated where a login left the id; ErrDeparted.
+// Errors: ErrMissing if there is none; ErrRotated if a login replaced the id; ErrDeparted.
 func (store *Store) Get(ctx context.Context, target SessionRef) (*Session, error) {
 	ctx, cancel := store.bounded(ctx)
 	defer cancel()
@@ -87,7 +87,7 @@ func (call *call) readAt(ctx context.Context, command []any) (int64, *string, er
 
 // SessionByConnection reads the live session that has a connection.
 //
-// Errors: ErrMissing where none has it.
+// Errors: ErrMissing if no session has it.
 func (store *Store) SessionByConnection(ctx context.Context, connection string) (*Session, error) {
 	ctx, cancel := store.bounded(ctx)
 	defer cancel()

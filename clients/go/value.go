@@ -24,7 +24,7 @@ func valueOf(field string, value any) (json.RawMessage, error) {
 	raw := json.RawMessage(strings.TrimSuffix(written.String(), "\n"))
 	// What is no UTF-8 encoding/json replaces in silence, and writes so; U+FFFD itself it does not escape.
 	if strings.Contains(written.String(), `\ufffd`) {
-		return nil, invalid(field, "has a text that is no UTF-8")
+		return nil, invalid(field, "has a text that is not UTF-8")
 	}
 	return raw, checkValue(field, raw)
 }
@@ -34,9 +34,9 @@ func valueOf(field string, value any) (json.RawMessage, error) {
 func checkValue(field string, raw json.RawMessage) error {
 	switch {
 	case !utf8.Valid(raw):
-		return invalid(field, "is no UTF-8")
+		return invalid(field, "is not UTF-8")
 	case !json.Valid(raw):
-		return invalid(field, "is no JSON")
+		return invalid(field, "is not JSON")
 	}
 	depth, inText := 0, false
 	for at := 0; at < len(raw); at++ {

@@ -1,4 +1,4 @@
-//! The id of one call, under which it may be repeated.
+//! The id of one call: its idempotency key.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,22 +8,21 @@ use crate::model::invalid::Invalid;
 use crate::model::random::{hex, random, unhex};
 use crate::model::serde_text::serde_as_text;
 
-/// Names one call, so that the same call may be sent again without happening twice.
+/// The idempotency key of one call: a call repeated under it does not happen twice.
 ///
 /// The store makes one for each call. A caller needs one of its own only to repeat a call that ended in
 /// [`Error::Ambiguous`](crate::Error::Ambiguous), see [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
 ///
-/// The session id that the engine makes for a call comes of it, so it is as secret as that: `Debug` shows only the part
-/// that is stored. `Display` writes all of it, to be kept for the retry.
+/// The engine derives a new session's id from it, so it is as secret as a session id: `Debug` shows only the part that
+/// the server stores. `Display` writes all of it, so that you can keep it for the retry.
 ///
-/// It knows when it was made, which is before its call was first sent: a session notes its last four changes with their
-/// times, and a call that is not among them is proved not to have happened only if they reach back so far. One that was
-/// read from text knows no such time. A call that is repeated under it ends in `Ambiguous` again where four other
-/// changes came since.
+/// It knows when it was made. A session keeps its last four changes with their times. They prove that a call did not
+/// happen only if they reach back to before its operation id was made. An operation id that was read from text does not
+/// know that time: a call repeated under it ends in `Ambiguous` again if four other changes came since.
 #[derive(Clone, Copy)]
 pub struct OperationId {
     stored: [u8; 8],
-    /// Of a new session id, and as secret.
+    /// The seed of a new session id, and as secret as the id.
     seed: [u8; 32],
     made: Option<Instant>,
     usage: Usage,
@@ -32,9 +31,9 @@ pub struct OperationId {
 /// What is known of the calls under an operation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Usage {
-    /// None ended in doubt.
+    /// No call was ambiguous.
     First,
-    /// One may have happened.
+    /// A call may have happened.
     Repeat,
 }
 
@@ -45,7 +44,7 @@ impl OperationId {
         Self { made: Some(Instant::now()), usage: Usage::First, ..Self::of(&random()) }
     }
 
-    /// One that is read: of a call that may have happened, nobody knows when.
+    /// An operation id that was read from text: its call may have happened, at an unknown time.
     fn of(bytes: &[u8; 40]) -> Self {
         let (stored, seed) = bytes.split_first_chunk().expect("40 bytes have 8");
         let seed = *seed.first_chunk().expect("32 bytes are left");
@@ -57,22 +56,22 @@ impl OperationId {
         Self { usage: Usage::Repeat, ..self }
     }
 
-    /// The same, for a call that what is stored tells of by more than its id: it goes by a bound of its own.
+    /// The same, for a call that the stored data proves by more than its id: it uses a bound of its own.
     pub(crate) fn of_a_first_call(self) -> Self {
         Self { made: Some(Instant::now()), usage: Usage::First, ..self }
     }
 
-    /// Whether a call under it may have happened.
+    /// Whether an earlier call under it may have happened.
     pub(crate) fn is_of_a_repeat(&self) -> bool {
         self.usage == Usage::Repeat
     }
 
-    /// When it was made: no call under it was sent before. `None` for one that was read.
+    /// When it was made: no call under it was sent before. `None` if it was read from text.
     pub(crate) fn made(&self) -> Option<Instant> {
         self.made
     }
 
-    /// What a new session id is made of.
+    /// The seed of a new session id.
     pub(crate) fn seed(&self) -> &[u8; 32] {
         &self.seed
     }
@@ -81,8 +80,8 @@ impl OperationId {
         &self.stored
     }
 
-    /// The id of one of many sessions that a call makes, by its place: the same when the call is repeated. That of the
-    /// first is the call's own, so it is repeated alone as it is repeated among others.
+    /// The operation id for one of the many sessions that a call makes, by its place. A repeated call has the same
+    /// ones. The first has the call's own id, so that it can be repeated alone or with the others.
     pub(crate) fn nth(&self, place: usize) -> Self {
         if place == 0 {
             return *self;
@@ -120,7 +119,7 @@ impl fmt::Display for OperationId {
     }
 }
 
-/// What `Display` writes: 80 hex digits.
+/// Reads what `Display` writes: 80 hex digits.
 impl std::str::FromStr for OperationId {
     type Err = Invalid;
 

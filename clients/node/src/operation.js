@@ -19,7 +19,7 @@ const BEGINNINGS = 32;
  * first attempt that comes late would be executed then.
  */
 const PROOFS = ["ok", "again", "conflict", "exists", "gone", "moved", "rotated", "departed", "need"];
-const UNSURE = "the session has changed so often since that it does not tell";
+const UNSURE = "the session has changed too often since then to prove it";
 /** How often a script is loaded for one call: a flush may come between the load and the call. */
 export const LOADS = 16;
 

@@ -37,9 +37,9 @@ _BEGINNINGS = 32
 #: What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and
 #: a first attempt that comes late would be executed then.
 _PROOFS = frozenset(("ok", "again", "conflict", "exists", "gone", "moved", "rotated", "departed", "need"))
-_UNSURE = "the session has changed so often since that it does not tell"
+_UNSURE = "the session has changed too often since then to prove it"
 _NOT_EXECUTED = "not executed: the cause says why"
-KEPT_CHANGING = "not executed: what it works on kept changing"
+KEPT_CHANGING = "not executed: the session or its indexes kept changing"
 
 
 @dataclass(frozen=True)

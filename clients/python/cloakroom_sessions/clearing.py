@@ -22,8 +22,9 @@ _ROUNDS = 12
 
 
 def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[UserDeleted]:
-    """Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
-    created meanwhile survives. 200 at one instant; after an error some may be deleted: call it again."""
+    """Logs a user out everywhere: deletes all sessions that the user has when the call begins, or all except one. A
+    session that is created meanwhile survives. It deletes 200 at one instant; after an error some may be deleted: call
+    it again."""
     keep = None if keep is None else engine.partitions.id_of(keep, "keep")
     engine = engine.of_user(user)
     operation, done = Operation(engine), UserDeleted()
@@ -64,8 +65,9 @@ def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[U
 
 def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
     """Removes a batch of expired sessions, at most 200, with all their index entries, and returns them. Any number of
-    processes may: each expired session is returned to one of them. After `Ambiguous` the sessions may be removed and
-    their list is lost: the one call that does not answer the same when it is repeated."""
+    processes may call this at once: exactly one of them gets each expired session. After `Ambiguous` the sessions may
+    be removed, and the list of them is lost: this is the one call that does not give the same answer when it is
+    repeated."""
     check_integer("batch", batch, 1, _BATCH)
     if engine.is_one:
         return (yield from _reap_in(engine, batch))

@@ -19,7 +19,7 @@ from .token import Id, Token, token_of
 
 
 class NewSession(TypedDict, total=False):
-    """A session to be made, as `create` takes it."""
+    """A session to create."""
 
     id: Id
     user: str
@@ -34,8 +34,8 @@ class NewSession(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Incoming:
-    """By which migration a session comes: from a `place` where it is frozen until `until_ms`, as `freeze` told. With a
-    `node` it is handed over to that one: without its connection, suspended, and at one version more."""
+    """The migration that brings a session from a `place`, where it is frozen until `until_ms`, as `freeze` returned
+    it. With a `node` the session goes to that node: without its connection, suspended, and one version higher."""
 
     task: bytes
     until_ms: int
@@ -88,7 +88,7 @@ def create(
     attributes: Mapping[str, Any] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> Steps[Created]:
-    """Makes a session. With a `lifetime` it lives so long at most, however much it is used: "remember me".
+    """Makes a session. `lifetime` is how long it lives at most, however much it is used: "remember me".
     Raises `Exists`, `Gone`, `Moved` for its id, `Taken`, `Limit`, `TooLarge`."""
     draft = _draft(
         Operation(engine),
@@ -106,10 +106,10 @@ def create(
 
 
 def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Created | CloakroomError]]:
-    """Makes any number of sessions, 100 of a partition at one instant, and answers for each in order: what `create`
-    would return, or the error that it would raise. Where users have a limit of sessions, theirs are made one after the
-    other, and so is what a node makes under its lease. An `Ambiguous` has that session's own operation id, under which
-    `create` makes it alone."""
+    """Makes any number of sessions, 100 of a partition at one instant, and returns for each in order what `create`
+    would return, or the error that it would raise. If the rules limit the sessions per user, sessions with a user are
+    made one after the other; so are those that a node makes under its lease. An `Ambiguous` carries that session's own
+    operation id: retry that session by `create` under it."""
     call = Operation(engine)
     answers: dict[int, Created | CloakroomError] = {}
     batches: dict[int, list[tuple[int, _Draft]]] = {}
@@ -247,10 +247,10 @@ def _ambiguous(draft: _Draft, error: Ambiguous) -> Ambiguous:
 def import_(
     engine: Engine, export: Export, *, replaces: int | None = None, incoming: Incoming | None = None
 ) -> Steps[Imported]:
-    """Brings in a session that was exported, with its id, version, times and deadline, if it is not here, or in the
-    place of an older version; with `replaces` only in the place of that version, and with 0 of none. With `incoming` it
-    comes by a migration, and replaces nothing: a copy that is frozen until it is thawed. One that has expired by now is
-    not brought in. Raises `Conflict`, `Gone`, `Moved`, `Departed`, `Taken`, `TooLarge`, `Frozen`."""
+    """Imports an exported session, with its id, version, times and deadline, if the store does not have it or has an
+    older version. With `replaces` it replaces only that version, and with 0 nothing. With `incoming` it comes by a
+    migration and replaces nothing: the copy is frozen until it is thawed. A session that has expired by now is not
+    imported. Raises `Conflict`, `Gone`, `Moved`, `Departed`, `Taken`, `TooLarge`, `Frozen`."""
     if replaces is not None:
         check_instant("replaces", replaces)
     if incoming is not None:

@@ -38,8 +38,8 @@ class _Unread(Enum):
 
 
 def get(engine: Engine, id: Id) -> Steps[Session | None]:
-    """Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
-    Raises `Moved` for one that a login left."""
+    """Reads a live session. An id that was rotated a moment ago leads to the session under its new id. Raises `Moved`
+    for an id that a login replaced."""
     id = engine.partitions.id_of(id)
     found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Session.of_record(*found)
@@ -51,7 +51,7 @@ def get_many(engine: Engine, ids: Iterable[Id]) -> Steps[list[Session | Cloakroo
 
 
 def explain(engine: Engine, id: Id) -> Steps[Explanation]:
-    """Tells what became of an id, for support, and for a page that tells a user why they have to log in again."""
+    """Says what became of an id: for support staff, or for a page that says why the user must log in again."""
     id = engine.partitions.id_of(id)
     call = Call(engine.of_session(id))
     time, raw = yield from call.read("record", ["TIME"], ["GET", call.engine.key("session", id=id)])
@@ -75,7 +75,7 @@ def explain(engine: Engine, id: Id) -> Steps[Explanation]:
 
 
 def export(engine: Engine, id: Id) -> Steps[Export | None]:
-    """Reads a live session, to be imported into another store: with what it remembers of its last changes."""
+    """Reads a live session, to import it into another store, with the operation ids of its last changes."""
     id = engine.partitions.id_of(id)
     found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Export(Session.of_record(*found), found[1].op_ids)
@@ -160,9 +160,9 @@ def current(call: Call, id: str) -> Steps[tuple[int, Record] | None]:
 def list_(
     engine: Engine, *, user: str = "", node: str = "", size: int = 100, after: Cursor | None = None
 ) -> Steps[Page]:
-    """Reads a page, of at most 500, of the live sessions of a user or node, oldest first, as they all were at one
-    instant; several pages are several. It ends before its size where its records would be larger than 2 MiB, or where
-    it kept changing. One whose record is corrupt is left out. Of a node, each partition has an instant of its own."""
+    """Reads a page, of at most 500, of the live sessions of a user or node, oldest first, at one instant; each page is
+    an instant of its own. It may hold fewer sessions than its size if its records would be larger than 2 MiB, or if it
+    kept changing. It leaves out sessions whose records are corrupt. For a node, each partition has its own instant."""
     owner = _owner(user, node)
     check_integer("size", size, 1, 500)
     check_cursor(after)
@@ -289,8 +289,8 @@ def _count_in(engine: Engine, owner: dict[str, str]) -> Steps[int]:
 
 
 def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limit: int = 1000) -> Steps[list[Expired]]:
-    """Reads which sessions expired before a time, by default now, and were not reaped, oldest first; passes over `skip`
-    of them. At most 1,000."""
+    """Lists sessions that expired before a time, by default now, and were not reaped, oldest first, without the first
+    `skip`. At most 1,000."""
     check_integer("limit", limit, 1, _EXPIRED)
     check_instant("skip", skip)
     if before_ms is not None:
