@@ -77,7 +77,7 @@ class Servers:
     def _pool_of(self, kind: Any, options: dict[str, Any]) -> Pool:
         """A pool of connections of a kind."""
         is_remote = not issubclass(kind, redis.asyncio.UnixDomainSocketConnection)
-        options = link.options_at(Retry(link.BACKOFF, link.RECONNECTS), options, is_remote=is_remote)
+        options = link.options_at(Retry(*link.CONNECTS_ONCE), options, is_remote=is_remote)
         return Pool(kind, options, *self._limits)
 
     async def close(self) -> None:
@@ -130,10 +130,8 @@ class OwnServers(Servers):
     """The same servers, over one connection to each, beside the pools: for who reads all the time."""
 
     def __init__(self, servers: Servers) -> None:
-        self._shared, self.cluster = servers, servers.cluster
+        self._shared, self.cluster, self.asks_role = servers, servers.cluster, servers.asks_role
         self._own: dict[Address, _OwnConnection] = {}
-        # It asks itself.
-        self.asks_role = False
 
     def pool(self, address: Address) -> Any:
         """The connection to one."""

@@ -5,7 +5,6 @@ A target is a session in hand or only its id or token: with the session a change
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ from .login import Login
 from .operation import Operation, told_name
 from .operation_id import OperationId
 from .patch import Patch
-from .reading import get
+from .reading import look_up
 from .results import Bound, Patched, Removed, Rotated, Unbound
 from .rotation import Rotation
 from .session import Routing, Session
@@ -178,11 +177,12 @@ def rotate(
     if reply.word == "moved" and partitions.id_scheme == "token":
         raise errors.Moved  # its client is to hold a token, which the other rotation has
     if reply.word == "moved":
+        operation.enter(reply.fields["new_id"])
         with operation.doubting():
-            current = yield from get(engine, reply.fields["new_id"])
-            if current is None:
+            found = yield from look_up(operation, reply.fields["new_id"])
+            if found is None:
                 raise errors.Missing
-        return Rotated(current, [], by_another=True)
+        return Rotated(Session.of_record(*found), [], by_another=True)
     rotated = Session.of_record(id, reply.ok().fields["record"])
     return Rotated(rotated, operation.evicted(reply.rest[0], victims), by_another=False, token=token_of(chosen))
 
@@ -193,6 +193,7 @@ def _log_in_elsewhere(engine: Engine, target: Target, rotation: Rotation, new_id
     chosen = partitions.new_id(operation_id, user) if new_id is None else new_id
     id = partitions.id_of(chosen, "new_id")
     partitions.check(id, user)
+    engine = engine.bounded()
     login = Login(
         source=engine,
         target=engine.of_user(user),
@@ -201,7 +202,6 @@ def _log_in_elsewhere(engine: Engine, target: Target, rotation: Rotation, new_id
         token=token_of(chosen),
         rotation=rotation,
         operation=operation_id,
-        deadline=time.monotonic() + engine.deadline_s,
     )
     return (yield from login.run())
 

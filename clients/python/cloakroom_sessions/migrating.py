@@ -99,9 +99,9 @@ def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[M
     if engine.is_one:
         return (yield from _page(engine, skip, limit))
     # The lists of the partitions count one behind the other. A page is of one of them.
-    lengths = yield from all_of(_length(each) for each in engine.everywhere())
-    before = 0
-    for each, length in zip(engine.everywhere(), lengths, strict=True):
+    parts, before = engine.everywhere(), 0
+    lengths = yield from all_of(_length(each) for each in parts)
+    for each, length in zip(parts, lengths, strict=True):
         if skip < before + length:
             page = yield from _page(each, skip - before, limit)
             if page.next is not None:

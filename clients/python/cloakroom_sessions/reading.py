@@ -89,8 +89,9 @@ def session_by_connection(engine: Engine, connection: str) -> Steps[Session | No
     else:
         # A partition knows nothing of a connection's session in another, which it may have left without a word. Of
         # several the one that was changed last has it.
-        pointers = yield from all_of(_pointer(Call(each), connection) for each in engine.everywhere())
-        led = [(each, raw) for each, raw in zip(engine.everywhere(), pointers, strict=True) if raw is not None]
+        parts = engine.everywhere()
+        pointers = yield from all_of(_pointer(Call(each), connection) for each in parts)
+        led = [(each, raw) for each, raw in zip(parts, pointers, strict=True) if raw is not None]
         several = yield from all_of(_by_connection(each, connection, raw) for each, raw in led)
         found = max(filter(None, several), key=lambda one: one[1].changed_at, default=None)
     return found and Session.of_record(*found)
@@ -297,7 +298,7 @@ def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limi
         check_instant("before_ms", before_ms)
     # What is no session id is left out, for the reaper to remove.
     if engine.is_one:
-        page = yield from expired_page(engine, before_ms, skip, limit)
+        page = yield from expired_page(Call(engine), before_ms, skip, limit)
     else:
         pages = yield from all_of(_first_expired(each, before_ms, skip + limit) for each in engine.everywhere())
         all_expired = [one for page in pages for one in page]
@@ -307,20 +308,20 @@ def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limi
 
 def _first_expired(engine: Engine, before_ms: int | None, wanted: int) -> Steps[list[tuple[str, int]]]:
     """So many of one partition."""
-    found: list[tuple[str, int]] = []
+    call, found = Call(engine), list[tuple[str, int]]()
     while len(found) < wanted:
         size = min(_EXPIRED, wanted - len(found))
-        page = yield from expired_page(engine, before_ms, len(found), size)
+        page = yield from expired_page(call, before_ms, len(found), size)
         found += page
         if len(page) < size:
             break
     return found
 
 
-def expired_page(engine: Engine, before_ms: int | None, skip: int, limit: int) -> Steps[list[tuple[str, int]]]:
+def expired_page(call: Call, before_ms: int | None, skip: int, limit: int) -> Steps[list[tuple[str, int]]]:
     """The same, ids that are no texts included."""
     values = {"before_ms": before_ms, "skip": skip, "limit": limit}
-    reply = (yield from Call(engine).run("expired", values)).ok()
+    reply = (yield from call.run("expired", values)).ok()
     return [(id, expired_at) for id, expired_at in reply.rest[0]]
 
 

@@ -31,24 +31,25 @@ def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
     Raises `Forbidden` where it may not, `OtherContract` where one is noted that this client does not go with,
     `OtherPartitions` where there is another number of them than is `wanted`, and `OtherIdScheme` where ids are not made
     as the rules say."""
-    call = Call(engine)
+    begun = engine.bounded()
+    call = Call(begun)
     yield from _prove(call)
     # The partition of the tag 0 comes first, which namespaces of all numbers have: who is refused there has noted
     # nothing anywhere.
     count, events = yield from _note(call, wanted, 0)
     partitions = Partitions(engine.partitions.namespace, count, events, engine.rules.id_scheme)
-    engine = replace(engine, partitions=partitions)
+    begun = replace(begun, partitions=partitions)
     # Of a cluster one of the masters has to answer. Scripts are loaded by the calls that find another back.
     homes = engine.homes([first_tag(partitions.namespace), *partitions.tags])[1:]
-    proofs = [_prove(Call(engine.at(place - 1))) for place in homes]
-    notes = [_note(Call(each), count, events) for each in engine.everywhere() if each.partition != partitions.first]
+    proofs = [_prove(Call(begun.at(place - 1))) for place in homes]
+    notes = [_note(Call(each), count, events) for each in begun.everywhere() if each.partition != partitions.first]
     for outcome in (*(yield from together(proofs)), *(yield from together(notes))):
-        if isinstance(outcome, errors.CloakroomError) and not is_away(outcome):
+        if isinstance(outcome, errors.CloakroomError) and not _is_away(outcome):
             raise outcome
-    return engine
+    return replace(engine, partitions=partitions)
 
 
-def is_away(error: errors.CloakroomError) -> bool:
+def _is_away(error: errors.CloakroomError) -> bool:
     """Whether there was no server that is the master, or it did not answer."""
     return isinstance(error, errors.NotExecuted) and isinstance(error.__cause__, (Lost, Unsent, Unreachable))
 

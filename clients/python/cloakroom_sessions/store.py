@@ -18,7 +18,6 @@ from .bundle import Command
 from .call import Engine, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable
 from .cluster import Errand
 from .duration import Duration
-from .errors import NotExecuted
 from .event_stream import Events
 from .operation_id import OperationId
 from .partitions import MOST
@@ -29,9 +28,6 @@ from .token import Id
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Between two attempts to start, in seconds.
-_START_PAUSE_S = 0.1
 
 
 def _plain(operation: Callable[Concatenate[Engine, P], Steps[T]]) -> Callable[Concatenate[Store, P], T]:
@@ -68,11 +64,11 @@ class Store:
         options. A URL of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of
         its nodes. It starts once there is a master, if that is before the deadline.
 
-        A call whose reply was lost is sent again until the deadline; how long each reply is waited for is the
-        `socket_timeout`. There are at most `max_connections` to a server. A call waits for one until its deadline, at
-        most `max_waiting` calls do, and else it raises `Busy`. The number of `partitions` is fixed when the namespace
-        is made, 1 unless told; later clients read it there. A clock stands in for the server's, for tests of an
-        application."""
+        A call is sent again until the deadline, where its reply was lost or there is no master; each reply is waited
+        for as long as the `socket_timeout` says. There are at most `max_connections` to a server. A call waits for one
+        until its deadline, at most `max_waiting` calls do, and else it raises `Busy`. The number of `partitions` is
+        fixed when the namespace is made, 1 unless told; later clients read it there. A clock stands in for the
+        server's, for tests of an application."""
         if partitions is not None:
             check_integer("partitions", partitions, 1, MOST)
         engine = link.engine(namespace, rules, deadline, clock)
@@ -81,22 +77,11 @@ class Store:
             engine = replace(engine, homes=servers.cluster.homes)
         store = cls(servers, engine)
         try:
-            store._start(partitions, time.monotonic() + engine.deadline_s)
+            store._engine = store._run(starting.start(engine, partitions))
         except BaseException:
             store.close()
             raise
         return store
-
-    def _start(self, partitions: int | None, until: float) -> None:
-        """Starts, once there is a master."""
-        while True:
-            try:
-                self._engine = self._run(starting.start(self._engine, partitions))
-                return
-            except NotExecuted as error:
-                if not starting.is_away(error) or time.monotonic() + _START_PAUSE_S > until:
-                    raise
-            time.sleep(_START_PAUSE_S)
 
     def close(self) -> None:
         """Closes the connections, and ends the events that are read. A client that was handed in stays open."""
@@ -128,7 +113,6 @@ class Store:
         told = Events(reader, own._run, servers.close)
         try:
             own._run(reader.begin(start))
-            own._engine = replace(own._engine, deadline_s=events.LOOK_S)
         except BaseException:
             told.close()
             raise
@@ -171,7 +155,7 @@ class Store:
         if not cluster:
             (outcome,) = self._run_errands([link.errand_of(parcels)])
             return link.outcomes_of(parcels, outcome)
-        deliveries, became = cluster.deliver(parcels, self._engine.deadline_s), None
+        deliveries, became = cluster.deliver(parcels), None
         try:
             while True:
                 became = self._run_errands(deliveries.send(became))  # type: ignore[arg-type]

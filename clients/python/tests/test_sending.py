@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import redis
-from support import Clock, Connector, Proxy, Server
+from support import Clock, Connector, Proxy, Server, hurried
 
 import cloakroom_sessions as cloakroom
 from cloakroom_sessions import OperationId, Rules, bundle, changing, link, starting
@@ -146,7 +146,7 @@ def test_a_reap_whose_reply_was_lost_is_not_sent_again(through: Connector, proxy
 
 
 def test_a_server_that_is_away_is_no_missing_session(through: Connector, own_server: Server) -> None:
-    store = through()
+    store = hurried(through(deadline=20), 0.3)
     own_server.stop()
     calls: list[Callable[[], Any]] = [lambda: store.get("s"), lambda: store.create(), lambda: store.delete("s")]
     for call in calls:
@@ -158,8 +158,9 @@ def test_a_server_that_is_away_is_no_missing_session(through: Connector, own_ser
 def test_a_call_that_may_have_happened_stays_ambiguous_while_its_server_is_away(
     through: Connector, own_server: Server
 ) -> None:
-    store = through()
+    store = through(deadline=20)
     session = store.create(user="ann").session
+    hurried(store, 0.3)
     own_server.stop()
     again = store.with_operation_id(cloakroom.OperationId.random().of_a_repeat())
     calls: list[Callable[[], Any]] = [
@@ -182,7 +183,7 @@ def test_a_call_that_may_have_happened_stays_ambiguous_while_its_server_is_away(
 
 
 def test_a_server_that_hangs_is_waited_for_until_the_deadline(through: Connector, own_server: Server) -> None:
-    store = through(deadline=0.2, socket_timeout=0.1)
+    store = hurried(through(deadline=20, socket_timeout=0.1), 0.2)
     own_server.client.execute_command("CLIENT", "PAUSE", 60_000, "ALL")
     with pytest.raises(cloakroom.Ambiguous):
         store.delete("s")
