@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// attempts is how often one call is sent at most.
+	// attempts is how often one execution is sent at most.
 	attempts = 10
 	// beginnings is how often a call begins anew because four others changed its session since it began.
 	beginnings = 32
@@ -92,6 +92,7 @@ func run[R scripts.Reply](ctx context.Context, call *call, operation scripts.Cal
 func deliver[R scripts.Reply](ctx context.Context, call *call, operation scripts.Call[R]) (R, error) {
 	var none R
 	var lost, last error
+	var pauses pauses
 	script := operation.Script()
 	for attempt := 0; attempt < attempts; attempt++ {
 		if err := call.ready(ctx, operation.Framed(), script); err != nil {
@@ -117,7 +118,11 @@ func deliver[R scripts.Reply](ctx context.Context, call *call, operation scripts
 			// What was lost before may have happened.
 			return none, call.failed(script, lost, told)
 		case isUnsent(err):
-			return none, call.failed(script, lost, err)
+			attempt-- // it was none
+			call.store.clock.forget()
+			if !pauses.wait(ctx) {
+				return none, call.failed(script, lost, err)
+			}
 		default:
 			lost, last = err, err
 			if script.Effect != "reads" {
@@ -242,7 +247,7 @@ func (call *call) exchange(ctx context.Context, commands ...[]any) ([]any, error
 			break
 		}
 	}
-	if last == nil || ctx.Err() != nil {
+	if last == nil || (ctx.Err() != nil && !isUnsent(last)) {
 		last = ctx.Err()
 	}
 	return nil, call.doubting(&NotExecutedError{Cause: last})
