@@ -22,7 +22,8 @@ var (
 	ErrGone error = refusal("the session with this id was deleted a moment ago")
 	// ErrFrozen says that the session is being migrated.
 	ErrFrozen error = refusal("the session is being migrated")
-	// ErrFenced says that the node that writes does not hold its lease, or not the session: it must not write any more.
+	// ErrFenced says that the node that writes does not hold its lease, or not the session: it must not write any more. A
+	// FencedError where it comes of a heartbeat.
 	ErrFenced error = refusal("the node does not hold its lease, or not the session")
 	// ErrRotated says that the session has a newer id, which its client has, or will have in a moment: leave its cookie
 	// alone. A RotatedError.
@@ -162,16 +163,12 @@ func (err *AmbiguousError) Is(target error) bool { return target == ErrAmbiguous
 // Unwrap is the cause.
 func (err *AmbiguousError) Unwrap() error { return err.Cause }
 
-// CorruptError is an ErrCorrupt, with the name of the key. Where it is one of several, Member is the session or the node
-// whose key it is.
-type CorruptError struct {
-	Key    string
-	Member ID
-}
+// CorruptError is an ErrCorrupt, with the name of the key. Where it is one of several, Member is the node whose key it is.
+type CorruptError struct{ Key, Member string }
 
 func (err *CorruptError) Error() string {
 	if err.Member != "" {
-		return fmt.Sprintf("corrupt %s of %v", err.Key, err.Member)
+		return fmt.Sprintf("corrupt %s of %q", err.Key, err.Member)
 	}
 	return "corrupt " + err.Key
 }
@@ -276,7 +273,7 @@ func errorOf(said *scripts.Outcome) error {
 	case "leased":
 		return &LeasedError{Until: fromMilliseconds(said.Deadline)}
 	case "corrupt":
-		return &CorruptError{Key: said.Key, Member: ID(said.Member())}
+		return &CorruptError{Key: said.Key, Member: said.Member()}
 	default:
 		return &CorruptError{Key: "reply with the word " + said.Word}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sort"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -232,7 +231,6 @@ func (call *call) nodes(ctx context.Context) ([]scripts.NodesRow, error) {
 			for _, row := range found {
 				rows = append(rows, row)
 			}
-			sort.Slice(rows, func(one, other int) bool { return rows[one].Node < rows[other].Node })
 			return rows, nil
 		}
 		last := page[len(page)-1].at
@@ -252,10 +250,7 @@ func (call *call) standing(ctx context.Context, page []entry, found map[string]s
 	for _, entry := range page {
 		operation.Listeds = append(operation.Listeds, scripts.NodesListed{Node: entry.id})
 	}
-	reply, err := run[*scripts.NodesReply](ctx, call, operation)
-	if err == nil && reply.Word != "ok" {
-		err = errorOf(reply.Said())
-	}
+	reply, err := perform[*scripts.NodesReply](ctx, call, operation)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (store *Store) Reap(ctx context.Context, size int) (*Reaped, error) {
 	var page []scripts.ExpiredRow
 	at, others := 0, 0
 	for partition := range store.space.tags {
-		found, err := store.begin(partition).expired(ctx, scripts.Number{}, 0, int64(size))
+		found, err := store.begin(partition).expired(ctx, scripts.Number{}, int64(size))
 		if err != nil {
 			return nil, err
 		}
@@ -76,12 +76,9 @@ func (call *call) reap(ctx context.Context, ids []string) (*Reaped, error) {
 	}
 	operation := &scripts.Reap{}
 	operation.Declare(heads)
-	reply, err := run[*scripts.ReapReply](ctx, call, operation)
+	reply, err := perform[*scripts.ReapReply](ctx, call, operation)
 	if err != nil {
 		return nil, err
-	}
-	if reply.Word != "ok" {
-		return nil, errorOf(reply.Said())
 	}
 	more := reply.Left > 0 || len(reply.Stale) > 0 || len(raws) < len(ids)
 	reaped := &Reaped{Dropped: reply.Dropped, More: more}
@@ -94,12 +91,7 @@ func (call *call) reap(ctx context.Context, ids []string) (*Reaped, error) {
 		}
 		reaped.Sessions = append(reaped.Sessions, session)
 	}
-	for _, id := range reply.Corrupt {
-		if utf8.ValidString(id) {
-			reaped.Corrupt = append(reaped.Corrupt, ID(id))
-		} else {
-			reaped.Unreadable++
-		}
-	}
+	reaped.Corrupt = readable(reply.Corrupt)
+	reaped.Unreadable += len(reply.Corrupt) - len(reaped.Corrupt)
 	return reaped, nil
 }

@@ -112,8 +112,7 @@ func TestACallThatNobodyAnsweredIsAmbiguousAndRepeatedByItsID(t *testing.T) {
 func TestAReapWhoseReplyWasLostIsNotSentAgain(t *testing.T) {
 	store, doer := openFaulty(t, cloakroom.Options{})
 	create(t, store, cloakroom.NewSession{TTL: time.Millisecond})
-	for len(must[[]cloakroom.Expired](t)(store.Expired(background, time.Time{}, 10))) == 0 {
-	}
+	untilExpired(t, store)
 	scripts := 0
 	doer.after = func(command string) error {
 		if command != "EVALSHA" {
