@@ -32,7 +32,7 @@ class Servers:
         self._source = source
         #: Where there are several.
         self.cluster: Cluster | None = None
-        #: Whether each has to say that it is the master: of a cluster one sends to the owner what it is not to answer.
+        #: Whether each has to say that it is the master. Not in a cluster, where a node redirects what it does not own.
         self.asks_role = True
         #: Who reads there, until the store is closed.
         self.streams: weakref.WeakSet[AsyncEvents] = weakref.WeakSet()
@@ -61,9 +61,9 @@ class Servers:
                 self._pools[link.SERVER] = self._pool_of(kind, {**options, **told})
         except TypeError as error:
             raise link.not_an_option(error) from None
-        except (ValueError, redis.RedisError) as error:
-            if isinstance(error, Invalid):
-                raise
+        except Invalid:
+            raise
+        except (ValueError, redis.RedisError):
             raise link.not_a_source() from None
 
     def pool(self, address: Address) -> Pool:

@@ -15,7 +15,7 @@ from .call import Engine, Steps
 from .duration import Duration, of_ms
 from .errors import CloakroomError
 from .login import Login
-from .operation import Operation, told_name
+from .operation import Operation, removed, told_name
 from .operation_id import OperationId
 from .patch import Patch
 from .reading import look_up
@@ -248,7 +248,7 @@ def delete(engine: Engine, session: Target) -> Steps[Removed | None]:
     reply, _ = yield from Operation(at_target(engine, session)).settle("delete", values)
     if reply.one_of("ok", "missing").word == "missing":
         return None
-    return Removed(values["id"], *(told_name(values[name]) for name in ("user", "connection", "node")))
+    return removed(values)
 
 
 def delete_many(engine: Engine, sessions: Iterable[Target]) -> Steps[list[Removed | CloakroomError | None]]:

@@ -24,7 +24,8 @@ def _of_state(kind: type[CloakroomError], args: tuple[Any, ...], state: dict[str
 
 class Invalid(CloakroomError, ValueError):
     """Bad input or configuration. Nothing was sent. `field` is the argument or rule that it is about; a session in
-    hand, an id and a token are all `id`. The message shows no text that was given."""
+    hand, an id and a token are all `id`. The message shows no value that was given, at most the key of an attribute or
+    the name of an option."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field} {problem}")
@@ -42,7 +43,7 @@ class Busy(NotExecuted):
     `max_connections`, or more time, or do less at once."""
 
     def __init__(self) -> None:
-        super().__init__("not executed: all connections of the store were in use until the deadline")
+        super().__init__("not executed: all connections of the store were in use")
 
 
 class Contended(NotExecuted):

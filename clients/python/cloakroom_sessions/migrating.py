@@ -16,6 +16,7 @@ from .call import Call, Engine, Steps
 from .changing import Target, at_target, values_of
 from .duration import Duration, duration_ms
 from .operation import Operation
+from .reading import stored_record
 from .record import Record
 from .results import Export, Migration, Migrations, Outgoing, Thawed
 from .session import Session
@@ -168,16 +169,8 @@ def knows(engine: Engine, id: Id) -> Steps[bool]:
     that was to leave from here, `False` means that this store has lost what it knew, and the copy may be all that is
     left of it."""
     id = engine.partitions.id_of(id)
-    engine = engine.of_session(id)
-    call = Call(engine)
-    time, raw = yield from call.read("record", ["TIME"], ["GET", engine.key("session", id=id)])
-    if raw is None:
-        return False
-    record = engine.bundle.layout.decode(raw)
-    if record is None:
-        raise errors.Corrupt("record")
-    known: bool = record.kind == "live" or record.stored_until > engine.now(time)
-    return known
+    found = yield from stored_record(Call(engine.of_session(id)), id)
+    return found is not None and (found[1].kind == "live" or found[1].stored_until > found[0])
 
 
 def _migration(id: str, record: Record | None) -> Migration:

@@ -53,16 +53,13 @@ def get_many(engine: Engine, ids: Iterable[Id]) -> Steps[list[Session | Cloakroo
 def explain(engine: Engine, id: Id) -> Steps[Explanation]:
     """Tells what became of an id, for support, and for a page that tells a user why they have to log in again."""
     id = engine.partitions.id_of(id)
-    call = Call(engine.of_session(id))
-    time, raw = yield from call.read("record", ["TIME"], ["GET", call.engine.key("session", id=id)])
-    if raw is None:
+    found = yield from stored_record(Call(engine.of_session(id)), id)
+    if found is None:
         return Explanation("unknown")
-    stored, now = call.engine.bundle.layout.decode(raw), call.engine.now(time)
-    if stored is None:
-        raise errors.Corrupt("record")
-    if stored.kind == "live" and stored.expires_at <= now:
-        return Explanation("expired", at_ms=stored.expires_at)
-    record = stored.unless_over(now)
+    now, whole = found
+    if whole.kind == "live" and whole.expires_at <= now:
+        return Explanation("expired", at_ms=whole.expires_at)
+    record = whole.unless_over(now)
     if record is None:
         return Explanation("unknown")
     if record.kind == "live":
@@ -147,15 +144,20 @@ def look_up(call: Call, id: str) -> Steps[tuple[str, Record] | None]:
 def current(call: Call, id: str) -> Steps[tuple[int, Record] | None]:
     """The time, and what is under an id, without what is over."""
     check_id(id)
+    found = yield from stored_record(call, id)
+    record = found and found[1].unless_over(found[0])
+    return (found[0], record) if found and record else None
+
+
+def stored_record(call: Call, id: str) -> Steps[tuple[int, Record] | None]:
+    """The time, and what is under an id, even if it is over."""
     time, raw = yield from call.read("record", ["TIME"], ["GET", call.engine.key("session", id=id)])
     if raw is None:
         return None
     record = call.engine.bundle.layout.decode(raw)
     if record is None:
         raise errors.Corrupt("record")
-    now = call.engine.now(time)
-    record = record.unless_over(now)
-    return (now, record) if record else None
+    return call.engine.now(time), record
 
 
 def list_(

@@ -48,6 +48,11 @@ def is_of_wrong_server(reply: object) -> bool:
     return isinstance(reply, _WRONG_SERVER) or _has_code(reply, _WRONG_CODES)
 
 
+def is_forbidden(reply: object) -> bool:
+    """Whether a server answered that its user may not."""
+    return isinstance(reply, Exception) and ("NOPERM" in str(reply) or "permission" in str(reply))
+
+
 def is_of_replica(reply: object) -> TypeGuard[Exception]:
     """Whether an answer says that the server is not the master and takes no writes; also from within a script."""
     return isinstance(reply, _REPLICA) or _has_code(reply, _REPLICA_CODES)

@@ -13,6 +13,7 @@ from .bundle import Command
 from .call import Call, Engine, Lost, Steps, Unreachable, Unsent, check_reply
 from .duration import LONGEST_MS
 from .partitions import MOST, Partitions, first_tag
+from .server_errors import is_forbidden
 from .together import together
 
 #: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.
@@ -103,7 +104,7 @@ def _prove(call: Call) -> Steps[None]:
     _check_allowed(forbidden, f"~{tag}:*" if " key" in str(forbidden) else "+evalsha")
     lacking = [f"+{command.decode().lower()}" for command in forbidden]
     # Of EXEC the code is that of a transaction that is discarded, and the rest says why.
-    lacking += [name for name, reply in (("+multi", multi), ("+exec", exec_)) if _is_forbidden(reply)]
+    lacking += [name for name, reply in (("+multi", multi), ("+exec", exec_)) if is_forbidden(reply)]
     if lacking:
         raise errors.Forbidden(lacking)
 
@@ -112,10 +113,6 @@ def _check_allowed(reply: Any, lacking: str) -> None:
     if isinstance(reply, NoPermissionError):
         raise errors.Forbidden([lacking]) from reply
     check_reply("script", reply)
-
-
-def _is_forbidden(reply: Any) -> bool:
-    return isinstance(reply, NoPermissionError) or (isinstance(reply, Exception) and "NOPERM" in str(reply))
 
 
 def _read(stored: bytes, accepts: list[int]) -> tuple[int, int, str, int]:

@@ -229,12 +229,12 @@ class _Exchange:
             return
         self._connection = taken
         self._talk = talk(self._peers.of(taken), errand.commands, self._asks_role)
-        self._say(None)
+        self._say()
 
-    def _say(self, replies: Replies | None) -> None:
-        """Says what comes next, up to the commands themselves, whose replies are waited for later."""
+    def _say(self) -> None:
+        """Says what comes before the commands, and those themselves, whose replies are waited for later."""
         try:
-            said = self._talk.send(replies)
+            said = next(self._talk)
             while True:
                 self._sent = said.commands
                 try:

@@ -283,7 +283,7 @@ def test_who_does_not_get_the_lease_everywhere_holds_it_nowhere(
 def test_a_login_across_partitions_takes_the_session_over_whole(
     connect: Connector, partitions: Partitions, clock: Clock
 ) -> None:
-    store = connect(clock=clock, partitions=16, rules=Rules(ttl=TTL_MS / 1000, max_lifetime=0.01 * TTL_MS))
+    store = connect(clock=clock, partitions=16, rules=Rules(ttl=TTL_MS / 1000, max_lifetime=10 * TTL_MS / 1000))
     for by_id in (False, True):
         old = visitor(store, partitions, connection=f"of-{by_id}", node="n")
         clock.now_ms += MINUTE_MS
