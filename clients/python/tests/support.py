@@ -242,7 +242,8 @@ class Connector:
         self._stores: list[Any] = []
 
     def __call__(self, url: str | None = None, **options: Any) -> Any:
-        options = {"namespace": self.namespace, **options}
+        # A busy machine is no failure.
+        options = {"namespace": self.namespace, "deadline": 20, **options}
         store: Any
         if self._loop:
             connected = self._loop.run_until_complete(AsyncStore.connect(url or self._url, **options))

@@ -270,7 +270,7 @@ def replica_of(server: Server, *options: str) -> Server:
 def test_a_demoted_master_is_noticed_though_it_answers(connect: Connector, own_server: Server) -> None:
     """A replica that is behind would answer that there is no such session, or that there still is one."""
     master, other = own_server, Server()
-    store = connect(master.url, deadline=20)
+    store = connect(master.url)
     session = store.create(user="ann").session
     hurried(store, 0.5)
     connect.age(store)
@@ -327,7 +327,7 @@ def test_a_read_only_server_is_known_from_within_a_script() -> None:
 def test_a_write_that_a_demoted_master_refuses_ends_its_connection(connect: Connector, own_server: Server) -> None:
     """It says so from within a script. The next call over that connection would be answered by it as well."""
     other = Server()
-    store = connect(own_server.url, deadline=20, max_connections=1)
+    store = connect(own_server.url, max_connections=1)
     session = store.create(user="ann").session
     hurried(store, 0.3)
     (connection,) = connect.of(store)._peers._known

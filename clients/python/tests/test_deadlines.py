@@ -92,7 +92,7 @@ def test_each_batch_of_new_sessions_has_a_deadline_of_its_own(connect: Connector
 
 
 def test_a_server_that_was_away_is_waited_for(through: Connector, proxy: Proxy, own_server: Server) -> None:
-    store, back = through(deadline=20), list[Proxy]()
+    store, back = through(), list[Proxy]()
     session = store.create(user="ann").session
     proxy.stop()
     begins = threading.Timer(0.3, lambda: back.append(Proxy(own_server.port, at=proxy.port)))
@@ -106,7 +106,7 @@ def test_a_server_that_was_away_is_waited_for(through: Connector, proxy: Proxy, 
 def test_a_write_that_a_demoted_master_refuses_is_taken_to_the_next_master(
     connect: Connector, own_server: Server
 ) -> None:
-    store = connect(own_server.url, deadline=20)
+    store = connect(own_server.url)
     session = store.create(user="ann").session
     own_server.client.replicaof("127.0.0.1", 1)
     promoted = threading.Timer(0.2, lambda: redis.Redis(port=own_server.port).replicaof("no", "one"))

@@ -337,7 +337,7 @@ def test_whatever_reply_of_a_login_is_the_last_nobody_has_the_data_twice(
     partitions = Partitions(through.namespace, 16)
     directly = through(own_server.url, clock=clock, partitions=16, rules=Rules(ttl=TTL_MS / 1000))
     old = visitor(directly, partitions, connection="c")
-    dying = hurried(through(clock=clock, rules=Rules(ttl=TTL_MS / 1000), deadline=20), 0.3)
+    dying = hurried(through(clock=clock, rules=Rules(ttl=TTL_MS / 1000)), 0.3)
     operation, new_id = OperationId.random(), directly.new_id("ann")
     proxy.to_pass, proxy.to_lose = answered, 1_000_000
     try:
