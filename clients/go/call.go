@@ -256,7 +256,7 @@ func (call *call) exchange(ctx context.Context, commands ...[]any) ([]any, error
 			break
 		}
 	}
-	if last == nil || (ctx.Err() != nil && !isUnsent(last)) {
+	if ctx.Err() != nil && !isUnsent(last) {
 		last = ctx.Err()
 	}
 	return nil, call.doubting(&NotExecutedError{Cause: last})

@@ -83,9 +83,9 @@ func (call *call) reap(ctx context.Context, ids []string) (*Reaped, error) {
 	more := reply.Left > 0 || len(reply.Stale) > 0 || len(raws) < len(ids)
 	reaped := &Reaped{Dropped: reply.Dropped, More: more}
 	for _, id := range reply.Removed {
-		record, err := scripts.DecodeRecord(read[id])
-		session, failed := sessionOf(ID(id), record)
-		if err != nil || failed != nil || !utf8.ValidString(id) {
+		record, _ := scripts.DecodeRecord(read[id]) // nil where it is broken
+		session, err := sessionOf(ID(id), record)
+		if err != nil || !utf8.ValidString(id) {
 			reaped.Unreadable++
 			continue
 		}
