@@ -3,7 +3,7 @@ import { InvalidError } from "./errors.js";
 import { isText } from "./input.js";
 import { PREFIX, Token } from "./token.js";
 
-const SESSION_ID_BYTES = 128;
+export const SESSION_ID_BYTES = 128;
 const NAME_BYTES = 256;
 const TASK_BYTES = 8;
 /** How many hex digits at the end of an id differ from draw to draw. */
@@ -145,6 +145,12 @@ export class NodeIdentity {
 /** Eight hex digits that stand for a session id, a secret, in logs. */
 export function shortHash(id) {
   return createHash("sha1").update(id).digest("hex").slice(0, 8);
+}
+
+/** What stands for an id, or a list of them, where it is shown. */
+export function shownId(id) {
+  if (Array.isArray(id)) return id.map(shownId);
+  return typeof id === "string" ? `#${shortHash(id)}` : id;
 }
 
 export function isSessionId(id) {
