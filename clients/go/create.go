@@ -105,10 +105,11 @@ func (store *Store) draft(operation OperationID, new NewSession) (*Session, Toke
 	return session, token, firstOf(err, id.check(), session.check(), store.space.check(id, new.User))
 }
 
+// valuesOf has the JSON texts of values, which entriesOf has yet to check.
 func valuesOf(kind string, given map[string]any) (Values, error) {
 	values := Values{}
 	for _, key := range sortedKeys(given) {
-		raw, err := valueOf(field(kind, key), given[key])
+		raw, err := textOf(field(kind, key), given[key])
 		if err != nil {
 			return nil, err
 		}

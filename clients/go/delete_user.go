@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"unicode/utf8"
 
 	"cloakroom.example/cloakroom/internal/scripts"
 )
@@ -46,14 +45,18 @@ func (store *Store) DeleteUser(ctx context.Context, user string, keep ...Session
 		if err != nil {
 			return nil, err
 		}
-		newest = min(newest, made)
+		if newest == math.MaxInt64 {
+			newest = made // later ones survive
+		}
 		ids := without(page, passed)
 		if len(ids) == 0 {
 			return done, nil
 		}
 		// One more tells whether there are others.
 		isWhole := len(ids) <= batch
-		ids = ids[:min(int64(len(ids)), batch)]
+		if !isWhole {
+			ids = ids[:batch]
+		}
 		removed, err := call.remove(ctx, user, ids)
 		if err != nil {
 			return nil, err
@@ -105,12 +108,10 @@ func (done *UserDeleted) add(removed removal, passed map[string]bool) {
 	done.Unreadable += len(removed.reply.Removed) - len(removed.told)
 	for _, id := range removed.reply.Corrupt {
 		passed[id] = true
-		if utf8.ValidString(id) {
-			done.Corrupt = append(done.Corrupt, ID(id))
-		} else {
-			done.Unreadable++
-		}
 	}
+	corrupt := readable(removed.reply.Corrupt)
+	done.Corrupt = append(done.Corrupt, corrupt...)
+	done.Unreadable += len(removed.reply.Corrupt) - len(corrupt)
 }
 
 // pageOfUser reads when a user's newest session was made, by whatever the server's clock said then; and the user's oldest
@@ -148,10 +149,7 @@ func (call *call) remove(ctx context.Context, user string, ids []string) (remova
 	}
 	operation := &scripts.DeleteUser{User: user}
 	operation.Declare(heads)
-	reply, err := run[*scripts.DeleteUserReply](ctx, call, operation)
-	if err == nil && reply.Word != "ok" {
-		err = errorOf(reply.Said())
-	}
+	reply, err := perform[*scripts.DeleteUserReply](ctx, call, operation)
 	if err != nil {
 		return removal{}, err
 	}
@@ -166,11 +164,4 @@ func without(ids []string, passed map[string]bool) []string {
 		}
 	}
 	return left
-}
-
-func min(one, other int64) int64 {
-	if one < other {
-		return one
-	}
-	return other
 }

@@ -22,11 +22,11 @@ var (
 	ErrGone error = refusal("the session with this id was deleted a moment ago")
 	// ErrFrozen says that a migration has frozen the session.
 	ErrFrozen error = refusal("the session is being migrated")
-	// ErrFenced says that the node no longer holds its lease, or that the session is another node's: it must stop
-	// writing.
-	ErrFenced error = refusal("the node no longer holds its lease, or the session is another node's")
-	// ErrRotated says that the session has a newer id, and its client has that id or will have it in a moment: leave
-	// its cookie alone. A RotatedError.
+	// ErrFenced says that the node that writes does not hold its lease, or not the session: it must not write any more. A
+	// FencedError where it comes of a heartbeat.
+	ErrFenced error = refusal("the node does not hold its lease, or not the session")
+	// ErrRotated says that the session has a newer id, which its client has, or will have in a moment: leave its cookie
+	// alone. A RotatedError.
 	ErrRotated error = refusal("the session has a newer id")
 	// ErrConflict says that the session was changed since it was read. A ConflictError.
 	ErrConflict error = refusal("the session was changed since it was read")
@@ -170,16 +170,12 @@ func (err *AmbiguousError) Is(target error) bool { return target == ErrAmbiguous
 // Unwrap is the cause.
 func (err *AmbiguousError) Unwrap() error { return err.Cause }
 
-// CorruptError is an ErrCorrupt, with the name of the key. Where it is one of several, Member is the session or the node
-// whose key it is.
-type CorruptError struct {
-	Key    string
-	Member ID
-}
+// CorruptError is an ErrCorrupt, with the name of the key. Where it is one of several, Member is the node whose key it is.
+type CorruptError struct{ Key, Member string }
 
 func (err *CorruptError) Error() string {
 	if err.Member != "" {
-		return fmt.Sprintf("corrupt %s of %v", err.Key, err.Member)
+		return fmt.Sprintf("corrupt %s of %q", err.Key, err.Member)
 	}
 	return "corrupt " + err.Key
 }
@@ -285,7 +281,7 @@ func errorOf(said *scripts.Outcome) error {
 	case "leased":
 		return &LeasedError{Until: fromMilliseconds(said.Deadline)}
 	case "corrupt":
-		return &CorruptError{Key: said.Key, Member: ID(said.Member())}
+		return &CorruptError{Key: said.Key, Member: said.Member()}
 	default:
 		return &CorruptError{Key: "reply with the word " + said.Word}
 	}

@@ -10,10 +10,10 @@ import (
 // deepest is how deep a JSON value may be nested: all languages read that.
 const deepest = 127
 
-// valueOf is the JSON text of a value.
-func valueOf(field string, value any) (json.RawMessage, error) {
+// textOf is the JSON text of a value, which checkValue has yet to look at.
+func textOf(field string, value any) (json.RawMessage, error) {
 	if raw, ok := value.(json.RawMessage); ok {
-		return raw, checkValue(field, raw)
+		return raw, nil
 	}
 	var written strings.Builder
 	encoder := json.NewEncoder(&written)
@@ -26,7 +26,7 @@ func valueOf(field string, value any) (json.RawMessage, error) {
 	if strings.Contains(written.String(), `\ufffd`) {
 		return nil, invalid(field, "has a text that is not UTF-8")
 	}
-	return raw, checkValue(field, raw)
+	return raw, nil
 }
 
 // checkValue refuses a text that another language could not read: one that is no JSON, is nested too deep, or has half a

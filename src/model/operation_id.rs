@@ -4,6 +4,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
+use sha2::{Digest, Sha512};
+
 use crate::model::invalid::Invalid;
 use crate::model::random::{hex, random, unhex};
 use crate::model::serde_text::serde_as_text;
@@ -80,21 +82,17 @@ impl OperationId {
         &self.stored
     }
 
-    /// The operation id for one of the many sessions that a call makes, by its place. A repeated call has the same
-    /// ones. The first has the call's own id, so that it can be repeated alone or with the others.
+    /// The id of one of many sessions that a call makes, by its place: the same when the call is repeated. That of the
+    /// first is the call's own, so it is repeated alone as it is repeated among others. Clients in all languages make it
+    /// alike: the copies of a login have such ids (`lua/logins.json`).
     pub(crate) fn nth(&self, place: usize) -> Self {
         if place == 0 {
             return *self;
         }
-        let mut bytes = [0; 40];
-        for (part, half) in bytes.chunks_exact_mut(20).zip([0, 1]) {
-            let mut sha1 = sha1_smol::Sha1::from(self.seed);
-            sha1.update(&self.stored);
-            sha1.update(&(place as u64).to_be_bytes());
-            sha1.update(&[half]);
-            part.copy_from_slice(&sha1.digest().bytes());
-        }
-        Self { made: self.made, usage: self.usage, ..Self::of(&bytes) }
+        let seeded = Sha512::new().chain_update(self.seed).chain_update(self.stored);
+        let digest = seeded.chain_update((place as u64).to_be_bytes()).finalize();
+        let bytes = digest.first_chunk().expect("64 bytes have 40");
+        Self { made: self.made, usage: self.usage, ..Self::of(bytes) }
     }
 }
 
@@ -138,5 +136,24 @@ serde_as_text!(OperationId, to_string);
 impl fmt::Debug for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OperationId({})", hex(&self.stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_of_a_login_has_the_id_that_all_languages_compute() {
+        let logins: serde_json::Value =
+            serde_json::from_str(include_str!("../../lua/logins.json")).expect("it is JSON");
+        for case in logins["copies"].as_array().expect("it has cases") {
+            let text = |name: &str| case[name].as_str().expect("it is text");
+            let version = case["version"].as_u64().and_then(|version| usize::try_from(version).ok());
+            let login = text("operation_id").to_owned() + text("seed");
+            let login: OperationId = login.parse().expect("it is an operation id");
+            let copy = login.nth(version.expect("it is a version"));
+            assert_eq!(hex(copy.as_bytes()), text("copy"), "of version {version:?}");
+        }
     }
 }

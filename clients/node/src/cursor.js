@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { InvalidError } from "./errors.js";
-import { isSessionId, shortHash } from "./ids.js";
+import { isSessionId, shownId } from "./ids.js";
 import { kindOf } from "./input.js";
 
 const TEXT = /^(\d{1,15})\.(\d{1,5})\.(.*)$/s;
@@ -44,7 +44,7 @@ export class Cursor {
   }
 
   toString() {
-    return `Cursor(#${shortHash(this.#id)})`;
+    return `Cursor(${shownId(this.#id)})`;
   }
 
   toJSON() {

@@ -8,7 +8,7 @@ export class CloakroomError extends Error {
     this.name = new.target.name;
   }
 
-  /** Getters hold session ids, which are secrets, so printing an error never shows them. */
+  /** Getters have session ids, which are secrets: they are not printed, even if the caller of `inspect` asks for getters. */
   [inspect.custom](depth, options) {
     return inspect(this, { ...options, getters: false, customInspect: false });
   }

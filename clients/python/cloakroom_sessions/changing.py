@@ -5,7 +5,6 @@ A target is a copy of a session, or only its id or token: with a copy a change t
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -16,10 +15,10 @@ from .call import Engine, Steps
 from .duration import Duration, of_ms
 from .errors import CloakroomError
 from .login import Login
-from .operation import Operation, told_name
+from .operation import Operation, removed, told_name
 from .operation_id import OperationId
 from .patch import Patch
-from .reading import get
+from .reading import look_up
 from .results import Bound, Patched, Removed, Rotated, Unbound
 from .rotation import Rotation
 from .session import Routing, Session
@@ -177,11 +176,12 @@ def rotate(
     if reply.word == "moved" and partitions.id_scheme == "token":
         raise errors.Moved  # its client is to hold a token, which the other rotation has
     if reply.word == "moved":
+        operation.enter(reply.fields["new_id"])
         with operation.doubting():
-            current = yield from get(engine, reply.fields["new_id"])
-            if current is None:
+            found = yield from look_up(operation, reply.fields["new_id"])
+            if found is None:
                 raise errors.Missing
-        return Rotated(current, [], by_another=True)
+        return Rotated(Session.of_record(*found), [], by_another=True)
     rotated = Session.of_record(id, reply.ok().fields["record"])
     return Rotated(rotated, operation.evicted(reply.rest[0], victims), by_another=False, token=token_of(chosen))
 
@@ -192,6 +192,7 @@ def _log_in_elsewhere(engine: Engine, target: Target, rotation: Rotation, new_id
     chosen = partitions.new_id(operation_id, user) if new_id is None else new_id
     id = partitions.id_of(chosen, "new_id")
     partitions.check(id, user)
+    engine = engine.bounded()
     login = Login(
         source=engine,
         target=engine.of_user(user),
@@ -200,7 +201,6 @@ def _log_in_elsewhere(engine: Engine, target: Target, rotation: Rotation, new_id
         token=token_of(chosen),
         rotation=rotation,
         operation=operation_id,
-        deadline=time.monotonic() + engine.deadline_s,
     )
     return (yield from login.run())
 
@@ -247,7 +247,7 @@ def delete(engine: Engine, session: Target) -> Steps[Removed | None]:
     reply, _ = yield from Operation(at_target(engine, session)).settle("delete", values)
     if reply.one_of("ok", "missing").word == "missing":
         return None
-    return Removed(values["id"], *(told_name(values[name]) for name in ("user", "connection", "node")))
+    return removed(values)
 
 
 def delete_many(engine: Engine, sessions: Iterable[Target]) -> Steps[list[Removed | CloakroomError | None]]:

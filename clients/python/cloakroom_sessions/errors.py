@@ -23,8 +23,9 @@ def _of_state(kind: type[CloakroomError], args: tuple[Any, ...], state: dict[str
 
 
 class Invalid(CloakroomError, ValueError):
-    """Bad input or configuration. Nothing was sent. `field` names the bad argument or rule; a session, an id and a
-    token are all `id`. The message does not show the caller's text."""
+    """Bad input or configuration. Nothing was sent. `field` is the argument or rule that it is about; a session in
+    hand, an id and a token are all `id`. The message shows no value that was given, at most the key of an attribute or
+    the name of an option."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field} {problem}")
@@ -42,7 +43,7 @@ class Busy(NotExecuted):
     time, or do less at once."""
 
     def __init__(self) -> None:
-        super().__init__("not executed: all connections of the store were in use until the deadline")
+        super().__init__("not executed: all connections of the store were in use")
 
 
 class Contended(NotExecuted):

@@ -106,39 +106,38 @@ def create(
 
 
 def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Created | CloakroomError]]:
-    """Makes any number of sessions, 100 of a partition at one instant, and returns for each in order what `create`
-    would return, or the error that it would raise. If the rules limit the sessions per user, sessions with a user are
-    made one after the other; so are those that a node makes under its lease. An `Ambiguous` carries that session's own
-    operation id: retry that session by `create` under it."""
-    call = Operation(engine)
+    """Makes any number of sessions, 100 of a partition at one instant, and answers for each in order: what `create`
+    would return, or the error that it would raise. Where users have a limit of sessions, theirs are made one after the
+    other, and so is what a node makes under its lease. An `Ambiguous` has that session's own operation id, under which
+    `create` makes it alone."""
+    id = engine.operation_id or OperationId.random()
     answers: dict[int, Created | CloakroomError] = {}
     batches: dict[int, list[tuple[int, _Draft]]] = {}
-    alone: list[tuple[int, _Draft]] = []
+    alone: list[tuple[int, _Draft, OperationId]] = []
     for place, new in enumerate(each_of("sessions", sessions)):
         try:
-            draft = _draft(_begin(engine, call.id.nth(place)), **_fields_of(new))
+            draft = _draft(_begin(engine, id.nth(place)), **_fields_of(new))
         except CloakroomError as error:
             answers[place] = error
         else:
             is_limited = engine.rules.sessions_per_user and draft.session.user
-            of_partition = batches.setdefault(draft.operation.engine.partition, [])
             # The script knows the rules, and no lifetime of one session's own.
-            is_alone = is_limited or engine.identity or draft.lifetime_ms != engine.rules.lifetime_ms
-            (alone if is_alone else of_partition).append((place, draft))
-    calls = {at: call if engine.is_one else _begin(engine.at(at), call.id) for at in batches}
+            if is_limited or engine.identity or draft.lifetime_ms != engine.rules.lifetime_ms:
+                alone.append((place, draft, draft.operation.id))
+            else:
+                batches.setdefault(draft.operation.engine.partition, []).append((place, draft))
     for at, batch in batches.items():
         while batch:
             size = _batch_size(batch)
-            made, left = yield from _make_batch(calls[at], batch[:size])
+            operation = _begin(engine.at(at), id)
+            made, left = yield from _make_batch(operation, batch[:size])
             del batch[:size]
             answers |= made
-            alone += left
+            alone += [(place, draft, operation.id_of_part(draft.operation.id)) for place, draft in left]
     # In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
-    for place, draft in alone:
+    for place, draft, own in alone:
         try:
-            drafted = draft.operation.engine
-            operation = _begin(drafted, calls[drafted.partition].id_of_part(draft.operation.id))
-            answers[place] = yield from _make(draft, operation)
+            answers[place] = yield from _make(draft, _begin(draft.operation.engine, own))
         except CloakroomError as error:
             answers[place] = error
     return [answers[place] for place in sorted(answers)]

@@ -15,6 +15,7 @@ from .call import Call, Engine, Steps
 from .changing import Target, at_target, values_of
 from .duration import Duration, duration_ms
 from .operation import Operation
+from .reading import stored_record
 from .record import Record
 from .results import Export, Migration, Migrations, Outgoing, Thawed
 from .session import Session
@@ -98,9 +99,9 @@ def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[M
     if engine.is_one:
         return (yield from _page(engine, skip, limit))
     # The lists of the partitions count one behind the other. A page is of one of them.
-    lengths = yield from all_of(_length(each) for each in engine.everywhere())
-    before = 0
-    for each, length in zip(engine.everywhere(), lengths, strict=True):
+    parts, before = engine.everywhere(), 0
+    lengths = yield from all_of(_length(each) for each in parts)
+    for each, length in zip(parts, lengths, strict=True):
         if skip < before + length:
             page = yield from _page(each, skip - before, limit)
             if page.next is not None:
@@ -167,16 +168,8 @@ def knows(engine: Engine, id: Id) -> Steps[bool]:
     `False` for a session that was about to leave means that this store has lost its data, and the copy may be all that
     is left."""
     id = engine.partitions.id_of(id)
-    engine = engine.of_session(id)
-    call = Call(engine)
-    time, raw = yield from call.read("record", ["TIME"], ["GET", engine.key("session", id=id)])
-    if raw is None:
-        return False
-    record = engine.bundle.layout.decode(raw)
-    if record is None:
-        raise errors.Corrupt("record")
-    known: bool = record.kind == "live" or record.stored_until > engine.now(time)
-    return known
+    found = yield from stored_record(Call(engine.of_session(id)), id)
+    return found is not None and (found[1].kind == "live" or found[1].stored_until > found[0])
 
 
 def _migration(id: str, record: Record | None) -> Migration:

@@ -12,7 +12,7 @@ from .call import Call, Engine, NodeIdentity, Steps
 from .duration import Duration, duration_ms
 from .errors import CloakroomError
 from .index_page import entries_from, read_page
-from .operation import Members, Operation, told_name
+from .operation import Members, Operation, member_of, told_name
 from .operation_id import OperationId
 from .reading import count
 from .results import Claimed, Cursor, Node, Recovered, check_cursor
@@ -263,7 +263,5 @@ def _take_once(
 
 
 def _recovered(members: Members, id: str, version: int) -> Recovered:
-    for member in members:
-        if member["id"] == id:
-            return Recovered(id, version, told_name(member["user"]), told_name(member["connection"]))
-    raise errors.Corrupt("reply that names another session")
+    member = member_of(members, id)
+    return Recovered(id, version, told_name(member["user"]), told_name(member["connection"]))

@@ -49,7 +49,8 @@ class OperationId:
         return str(uuid.UUID(bytes=self.seed[:16], version=4))
 
     def nth(self, place: int) -> OperationId:
-        """That of one of many sessions that a call makes, the same for the same call; of the first it is the call's."""
+        """That of one of many sessions that a call makes, the same for the same call; of the first it is the call's.
+        All languages make it alike, for the copies of a login have such ids."""
         if place == 0:
             return self
         bytes = hashlib.sha512(self.seed + self.stored + place.to_bytes(8, "big")).digest()

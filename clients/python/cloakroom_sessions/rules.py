@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from .arguments import check_integer, check_word
-from .duration import LONGEST_MS, Duration, duration_ms, of_ms, optional_ms
+from .duration import Duration, duration_ms, of_ms, optional_ms
 from .errors import Invalid
 from .token import IdScheme
 
@@ -106,7 +106,7 @@ class Rules:
             max_lifetime=None if lifetime_ms is None else of_ms(lifetime_ms),
             refresh_threshold=threshold,
             touch_interval=of_ms(touch_ms),
-            grace=of_ms(duration_ms("grace", grace, 1000, LONGEST_MS)),
+            grace=of_ms(duration_ms("grace", grace, 1000)),
             rotation_grace=of_ms(duration_ms("rotation_grace", rotation_grace)),
             tombstone=of_ms(duration_ms("tombstone", tombstone)),
             sessions_per_user=sessions_per_user,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import errors
-from .arguments import LARGEST, check_integer, check_names, check_word
+from .arguments import check_instant, check_names, check_word
 from .duration import duration_ms, of_ms
 from .entries import Entries, encode_all
 from .record import Layout, Record
@@ -114,7 +114,7 @@ class Session:
         """Its entries, after a look at all that is saved."""
         check_names(user=self.user, connection=self.connection, node=self.node)
         duration_ms("ttl", self.ttl)
-        check_integer("version", self.version, 0, LARGEST)
+        check_instant("version", self.version)
         check_word("status", self.status, "active", "suspended", "migrating")
         if self.status == "migrating":
             raise errors.Frozen

@@ -18,7 +18,6 @@ from .bundle import Command
 from .call import Engine, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable
 from .cluster import Errand
 from .duration import Duration
-from .errors import NotExecuted
 from .event_stream import Events
 from .operation_id import OperationId
 from .partitions import MOST
@@ -29,9 +28,6 @@ from .token import Id
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Between two attempts to start, in seconds.
-_START_PAUSE_S = 0.1
 
 
 def _plain(operation: Callable[Concatenate[Engine, P], Steps[T]]) -> Callable[Concatenate[Store, P], T]:
@@ -69,11 +65,11 @@ class Store:
         `redis+cluster://[user:password@]host[:port],host[:port]`. It starts once there is a master, within the
         deadline.
 
-        The store retries a call whose reply was lost until the deadline; `socket_timeout` limits the wait for each
-        reply. It opens at most `max_connections` to a server. A call waits for a connection until its deadline, and
-        then raises `Busy`; so does a call when `max_waiting` calls wait already. The number of `partitions` is fixed
-        when the namespace is made, by default 1; later clients read it there. A `clock` replaces the server's, for
-        tests of an application."""
+        A call is sent again until the deadline, where its reply was lost or there is no master; each reply is waited
+        for as long as the `socket_timeout` says. There are at most `max_connections` to a server. A call waits for one
+        until its deadline, at most `max_waiting` calls do, and else it raises `Busy`. The number of `partitions` is
+        fixed when the namespace is made, 1 unless told; later clients read it there. A clock stands in for the
+        server's, for tests of an application."""
         if partitions is not None:
             check_integer("partitions", partitions, 1, MOST)
         engine = link.engine(namespace, rules, deadline, clock)
@@ -82,22 +78,11 @@ class Store:
             engine = replace(engine, homes=servers.cluster.homes)
         store = cls(servers, engine)
         try:
-            store._start(partitions, time.monotonic() + engine.deadline_s)
+            store._engine = store._run(starting.start(engine, partitions))
         except BaseException:
             store.close()
             raise
         return store
-
-    def _start(self, partitions: int | None, until: float) -> None:
-        """Starts once there is a master."""
-        while True:
-            try:
-                self._engine = self._run(starting.start(self._engine, partitions))
-                return
-            except NotExecuted as error:
-                if not starting.is_away(error) or time.monotonic() + _START_PAUSE_S > until:
-                    raise
-            time.sleep(_START_PAUSE_S)
 
     def close(self) -> None:
         """Closes the connections, and ends all readers of events. A client that the caller passed in stays open."""
@@ -129,7 +114,6 @@ class Store:
         told = Events(reader, own._run, servers.close)
         try:
             own._run(reader.begin(start))
-            own._engine = replace(own._engine, deadline_s=events.LOOK_S)
         except BaseException:
             told.close()
             raise
@@ -172,7 +156,7 @@ class Store:
         if not cluster:
             (outcome,) = self._run_errands([link.errand_of(parcels)])
             return link.outcomes_of(parcels, outcome)
-        deliveries, became = cluster.deliver(parcels, self._engine.deadline_s), None
+        deliveries, became = cluster.deliver(parcels), None
         try:
             while True:
                 became = self._run_errands(deliveries.send(became))  # type: ignore[arg-type]
@@ -246,12 +230,12 @@ class _Exchange:
             return
         self._connection = taken
         self._talk = talk(self._peers.of(taken), errand.commands, self._asks_role)
-        self._say(None)
+        self._say()
 
-    def _say(self, replies: Replies | None) -> None:
-        """Says what comes next, up to the commands themselves, whose replies are waited for later."""
+    def _say(self) -> None:
+        """Says what comes before the commands, and those themselves, whose replies are waited for later."""
         try:
-            said = self._talk.send(replies)
+            said = next(self._talk)
             while True:
                 self._sent = said.commands
                 try:
