@@ -5,20 +5,20 @@ package scripts
 // Frame has the arguments that many operations have, and that say nothing of what is to be done: the clock, the
 // operation id and its bound, the node that writes, the rules. An operation sends those that it has.
 type Frame struct {
-	// NowMs: empty: the server's clock.
+	// NowMs: empty means the server's clock.
 	NowMs Number `wire:"now_ms"`
-	// OpID: empty: none.
+	// OpID: empty means none.
 	OpID string `wire:"op_id"`
-	// BoundMs: empty: none; a time of the server from before the call began.
+	// BoundMs: empty means none; a time of the server from before the call began.
 	BoundMs Number `wire:"bound_ms"`
 	// Threshold: thousandths of ttl: extend when less is left.
 	Threshold Number `wire:"threshold"`
 	// TouchMs: record no use if the last one is less than this ago.
 	TouchMs Number `wire:"touch_ms"`
 	GraceMs Number `wire:"grace_ms"`
-	// AsNode: empty: none; the node that makes the call.
+	// AsNode: empty means none; the node that makes the call.
 	AsNode string `wire:"as_node"`
-	// LeaseID: empty: none; its lease.
+	// LeaseID: empty means none; its lease.
 	LeaseID string `wire:"lease_id"`
 	// TombstoneMs: how long late calls still learn where it went, or that it was deleted.
 	TombstoneMs Number `wire:"tombstone_ms"`
@@ -68,20 +68,20 @@ func (outcome *Outcome) Member() string { return first(outcome.Node) }
 type Bind struct {
 	Frame
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node          string `wire:"node"`
 	NewConnection string `wire:"new_connection"`
-	// NewNode: empty: none.
+	// NewNode: empty means none.
 	NewNode string `wire:"new_node"`
-	// HolderID: empty: none.
+	// HolderID: empty means none.
 	HolderID string `wire:"holder_id"`
-	// HolderNode: empty: none.
+	// HolderNode: empty means none.
 	HolderNode string `wire:"holder_node"`
 	// Policy: refuse, takeover.
 	Policy string `wire:"policy"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
 }
 
@@ -246,11 +246,11 @@ type Clean struct {
 	// Task: of the migration.
 	Task string `wire:"task"`
 	ID   string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 	// What: copy, departed, deleted; remove a copy only when its source can no longer depart, and the note of where a session went only when its copy was thawed.
 	What string `wire:"what"`
@@ -436,22 +436,12 @@ func (*Count) Read(raw any) (*CountReply, error) {
 	return reply, items.end("count")
 }
 
-// Declare names the sessions of the group, in the place of those before.
-func (call *Count) Declare(heads []Head) {
-	call.Suspects = nil
-	for _, head := range heads {
-		call.Suspects = append(call.Suspects, CountSuspect{
-			ID: head.ID,
-		})
-	}
-}
-
 // CreateVictim has what create is told of one of its group.
 type CreateVictim struct {
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -459,20 +449,20 @@ type CreateVictim struct {
 type Create struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// HolderID: empty: none.
+	// HolderID: empty means none.
 	HolderID string `wire:"holder_id"`
 	// Status: active, suspended.
 	Status string `wire:"status"`
 	TtlMs  Number `wire:"ttl_ms"`
 	// LifetimeMs: 0: none.
 	LifetimeMs Number `wire:"lifetime_ms"`
-	// Entries: empty: none.
+	// Entries: empty means none.
 	Entries string         `wire:"entries"`
 	Victims []CreateVictim `wire:"victim"`
 }
@@ -662,18 +652,18 @@ func (call *Create) Declare(heads []Head) {
 // CreateManySession has what create_many is told of one of its group.
 type CreateManySession struct {
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// OpID: empty: none.
+	// OpID: empty means none.
 	OpID string `wire:"op_id"`
 	// Status: active, suspended.
 	Status string `wire:"status"`
 	TtlMs  Number `wire:"ttl_ms"`
-	// Entries: empty: none.
+	// Entries: empty means none.
 	Entries string `wire:"entries"`
 }
 
@@ -780,15 +770,15 @@ func (*CreateMany) Read(raw any) (*CreateManyReply, error) {
 type Delete struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// Version: empty: any; only at this version, and unless it is frozen.
+	// Version: empty means any; only at this version, and unless it is frozen.
 	Version Number `wire:"version"`
-	// NewID: empty: none; its id from now on: the tombstone leads a later logout there.
+	// NewID: empty means none; its id from now on: the tombstone leads a later logout there.
 	NewID string `wire:"new_id"`
 }
 
@@ -906,9 +896,9 @@ func (call *Delete) Supply(reply *DeleteReply) Want {
 // DeleteUserSession has what delete_user is told of one of its group.
 type DeleteUserSession struct {
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -1039,11 +1029,11 @@ type Depart struct {
 	// UntilMs: the end of the freeze, as freeze replied it: or else the copy may be outdated.
 	UntilMs Number `wire:"until_ms"`
 	ID      string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -1151,7 +1141,7 @@ func (call *Depart) Supply(reply *DepartReply) Want {
 // Expired is a call of the operation expired: read a page of the sessions that expired before a time, oldest first.
 type Expired struct {
 	Frame
-	// BeforeMs: empty: now; a later time counts as now.
+	// BeforeMs: empty means now; a later time counts as now.
 	BeforeMs Number `wire:"before_ms"`
 	// Skip: how many of the oldest to skip.
 	Skip  Number `wire:"skip"`
@@ -1226,9 +1216,9 @@ type Freeze struct {
 	// Task: of the migration.
 	Task string `wire:"task"`
 	ID   string `wire:"id"`
-	// Place: empty: none; where it is going.
+	// Place: empty means none; where it is going.
 	Place string `wire:"place"`
-	// NewNode: empty: none, it keeps its own; the node that gets it there, for the process that continues the migration.
+	// NewNode: empty means none, it keeps its own; the node that gets it there, for the process that continues the migration.
 	NewNode string `wire:"new_node"`
 	// FreezeMs: how long it is frozen, unless a call ends that.
 	FreezeMs Number `wire:"freeze_ms"`
@@ -1440,9 +1430,9 @@ func (*Heartbeat) Read(raw any) (*HeartbeatReply, error) {
 // ImportVictim has what import is told of one of its group.
 type ImportVictim struct {
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -1450,20 +1440,20 @@ type ImportVictim struct {
 type Import struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none; this and the next two as they are here, if the session is.
+	// User: empty means none; this and the next two as they are here, if the session is.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node    string `wire:"node"`
 	Version Number `wire:"version"`
-	// NewUser: empty: none.
+	// NewUser: empty means none.
 	NewUser string `wire:"new_user"`
-	// NewConnection: empty: none.
+	// NewConnection: empty means none.
 	NewConnection string `wire:"new_connection"`
-	// NewNode: empty: none.
+	// NewNode: empty means none.
 	NewNode string `wire:"new_node"`
-	// HolderID: empty: none.
+	// HolderID: empty means none.
 	HolderID string `wire:"holder_id"`
 	// Status: active, suspended.
 	Status       string `wire:"status"`
@@ -1475,15 +1465,15 @@ type Import struct {
 	TtlMs      Number `wire:"ttl_ms"`
 	// Operations: the ids of its last four changes, newest first.
 	Operations string `wire:"operations"`
-	// Replaces: empty: any older one; the version to replace, 0: none.
+	// Replaces: empty means any older one; the version to replace, 0: none.
 	Replaces Number `wire:"replaces"`
-	// Entries: empty: none.
+	// Entries: empty means none.
 	Entries string `wire:"entries"`
-	// Task: empty: none; of the migration by which it comes: a copy, frozen until it is thawed.
+	// Task: empty means none; of the migration by which it comes: a copy, frozen until it is thawed.
 	Task string `wire:"task"`
-	// UntilMs: empty: none; the end of the freeze at its source: a later one brings a newer copy.
+	// UntilMs: empty means none; the end of the freeze at its source: a later one brings a newer copy.
 	UntilMs Number `wire:"until_ms"`
-	// Place: empty: none; where it comes from.
+	// Place: empty means none; where it comes from.
 	Place string `wire:"place"`
 	// HandOver: yes, no; by a task only: yes: new_node is a new node, and the client must connect there: no new_connection, suspended, and one version higher.
 	HandOver string         `wire:"hand_over"`
@@ -1827,16 +1817,6 @@ func (call *List) Supply(reply *ListReply) Want {
 	return Want{}
 }
 
-// Declare names the sessions of the group, in the place of those before.
-func (call *List) Declare(heads []Head) {
-	call.Sessions = nil
-	for _, head := range heads {
-		call.Sessions = append(call.Sessions, ListSession{
-			ID: head.ID,
-		})
-	}
-}
-
 // MendKey is a call of the operation mend_key: give a key a TTL again, or set aside its value if that has a foreign type or was found to be broken; or report which of that is wrong.
 type MendKey struct {
 	Frame
@@ -1848,7 +1828,7 @@ type MendKey struct {
 	Type string `wire:"type"`
 	// UntilMs: when it must expire if it has no TTL; past: in a moment.
 	UntilMs Number `wire:"until_ms"`
-	// Found: empty: nothing is broken; the SHA-1 of the broken string, in hex digits.
+	// Found: empty means nothing is broken; the SHA-1 of the broken string, in hex digits.
 	Found string `wire:"found"`
 }
 
@@ -1978,13 +1958,13 @@ type MendRecord struct {
 	// Want: tell, mend.
 	Want string `wire:"want"`
 	ID   string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// Found: empty: something of a foreign type; the SHA-1 of the found value, in hex digits.
+	// Found: empty means something of a foreign type; the SHA-1 of the found value, in hex digits.
 	Found string `wire:"found"`
 }
 
@@ -2067,13 +2047,13 @@ type MendSession struct {
 	// Want: tell, mend.
 	Want string `wire:"want"`
 	ID   string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// HolderID: empty: none; the session that the connection points to.
+	// HolderID: empty means none; the session that the connection points to.
 	HolderID string `wire:"holder_id"`
 }
 
@@ -2264,16 +2244,6 @@ func (*Migrations) Read(raw any) (*MigrationsReply, error) {
 	return reply, items.end("migrations")
 }
 
-// Declare names the sessions of the group, in the place of those before.
-func (call *Migrations) Declare(heads []Head) {
-	call.Sessions = nil
-	for _, head := range heads {
-		call.Sessions = append(call.Sessions, MigrationsSession{
-			ID: head.ID,
-		})
-	}
-}
-
 // NodesListed has what nodes is told of one of its group.
 type NodesListed struct {
 	Node string `wire:"node"`
@@ -2360,35 +2330,25 @@ func (*Nodes) Read(raw any) (*NodesReply, error) {
 	return reply, items.end("nodes")
 }
 
-// Declare names the sessions of the group, in the place of those before.
-func (call *Nodes) Declare(heads []Head) {
-	call.Listeds = nil
-	for _, head := range heads {
-		call.Listeds = append(call.Listeds, NodesListed{
-			Node: head.Node,
-		})
-	}
-}
-
 // Patch is a call of the operation patch: set and remove single attributes and extensions of a live session, its status, its ttl.
 type Patch struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// Version: empty: any.
+	// Version: empty means any.
 	Version Number `wire:"version"`
-	// Status: active, suspended; empty: as it is.
+	// Status: active, suspended; empty means as it is.
 	Status string `wire:"status"`
-	// TtlMs: empty: as it is.
+	// TtlMs: empty means as it is.
 	TtlMs Number `wire:"ttl_ms"`
-	// NewLifetimeMs: empty: the deadline stays; 0: none; how long it lives at most from now on.
+	// NewLifetimeMs: empty means the deadline stays; 0: none; how long it lives at most from now on.
 	NewLifetimeMs Number `wire:"new_lifetime_ms"`
-	// Changes: empty: none; an empty value removes.
+	// Changes: empty means none; an empty value removes.
 	Changes string `wire:"changes"`
 }
 
@@ -2531,11 +2491,11 @@ func (call *Patch) Supply(reply *PatchReply) Want {
 // ReapSession has what reap is told of one of its group.
 type ReapSession struct {
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node        string `wire:"node"`
 	ExpiresAtMs Number `wire:"expires_at_ms"`
 }
@@ -2665,9 +2625,9 @@ func (call *Reap) Declare(heads []Head) {
 // RecoverSession has what recover is told of one of its group.
 type RecoverSession struct {
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
 }
 
@@ -2677,7 +2637,7 @@ type Recover struct {
 	Node string `wire:"node"`
 	// NewNode: another one.
 	NewNode string `wire:"new_node"`
-	// LeaseID: empty: any; the lease that the new node must hold.
+	// LeaseID: empty means any; the lease that the new node must hold.
 	LeaseID string `wire:"lease_id"`
 	// When: lapsed, always; lapsed: not while the node holds its lease.
 	When string `wire:"when"`
@@ -2829,11 +2789,11 @@ func (call *Recover) Declare(heads []Head) {
 type Refresh struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 	// Want: times, record.
 	Want string `wire:"want"`
@@ -2956,9 +2916,9 @@ func (call *Refresh) Supply(reply *RefreshReply) Want {
 // RotateVictim has what rotate is told of one of its group.
 type RotateVictim struct {
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -2966,22 +2926,22 @@ type RotateVictim struct {
 type Rotate struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node  string `wire:"node"`
 	NewID string `wire:"new_id"`
-	// NewUser: empty: the user it has.
+	// NewUser: empty means the user it has.
 	NewUser string `wire:"new_user"`
-	// Becomes: anonymous; empty: the new user's; anonymous: it loses its user, whoever new_user is.
+	// Becomes: anonymous; empty means the new user's; anonymous: it loses its user, whoever new_user is.
 	Becomes string `wire:"becomes"`
-	// NewTtlMs: empty: as it is.
+	// NewTtlMs: empty means as it is.
 	NewTtlMs Number `wire:"new_ttl_ms"`
-	// NewLifetimeMs: empty: the deadline stays; 0: none; how long it lives at most from now on.
+	// NewLifetimeMs: empty means the deadline stays; 0: none; how long it lives at most from now on.
 	NewLifetimeMs Number `wire:"new_lifetime_ms"`
-	// Changes: empty: none; an empty value removes.
+	// Changes: empty means none; an empty value removes.
 	Changes string         `wire:"changes"`
 	Victims []RotateVictim `wire:"victim"`
 }
@@ -3245,7 +3205,7 @@ type Unbind struct {
 	Frame
 	ID         string `wire:"id"`
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -3364,25 +3324,25 @@ func (call *Unbind) Supply(reply *UnbindReply) Want {
 type Update struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node    string `wire:"node"`
 	Version Number `wire:"version"`
-	// NewUser: empty: none.
+	// NewUser: empty means none.
 	NewUser string `wire:"new_user"`
-	// NewConnection: empty: none.
+	// NewConnection: empty means none.
 	NewConnection string `wire:"new_connection"`
-	// NewNode: empty: none.
+	// NewNode: empty means none.
 	NewNode string `wire:"new_node"`
-	// HolderID: empty: none.
+	// HolderID: empty means none.
 	HolderID string `wire:"holder_id"`
 	// Status: active, suspended.
 	Status string `wire:"status"`
 	TtlMs  Number `wire:"ttl_ms"`
-	// Entries: empty: none.
+	// Entries: empty means none.
 	Entries string `wire:"entries"`
 }
 
