@@ -1,5 +1,5 @@
-//! Four races against Cloakroom, connect-redis, tower-sessions and sessions that are kept by hand with SET and SADD, each from its
-//! own package: `cargo run -p races`. The README beside it shows what they print.
+//! Four races against Cloakroom, connect-redis, tower-sessions, actix-session, and sessions that are kept by hand with SET and SADD, each
+//! from its own package: `cargo run -p races`. The README beside it shows what they print.
 //!
 //! Luck decides nothing. Two requests take turns step by step; a process that is to die is killed while a gate before the server
 //! holds back its next command. The program starts a `redis-server` of its own and stops it. It ends with 0 if Cloakroom keeps
@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use cloakroom::testing::TestServer;
 
 use contender::{Contender, Outcomes};
+use contenders::actix_session::ActixSession;
 use contenders::by_hand::ByHand;
 use contenders::cloakroom::Cloakroom;
 use contenders::connect_redis::ConnectRedis;
@@ -62,6 +63,7 @@ async fn run() -> Result<ExitCode> {
             Err(reason) => Column::left_out(versions::connect_redis()?, &reason),
         },
         column(&TowerSessions::connect(url).await?, url).await?,
+        column(&ActixSession::connect(url).await?, url).await?,
         column(&ByHand::connect(url).await?, url).await?,
     ];
     print!("{}", table::draw(&columns));
@@ -81,6 +83,7 @@ async fn doomed(contender: &str, url: &str) -> Result<()> {
     match contender {
         "cloakroom" => crash::log_out_when_told(&Cloakroom::connect(url).await?).await,
         "tower-sessions" => crash::log_out_when_told(&TowerSessions::connect(url).await?).await,
+        "actix-session" => crash::log_out_when_told(&ActixSession::connect(url).await?).await,
         "by-hand" => crash::log_out_when_told(&ByHand::connect(url).await?).await,
         _ => Err(format!("no contender is called {contender}").into()),
     }

@@ -13,7 +13,9 @@ pub(crate) enum SlowSave {
     Ignored,
     /// The saved session is live.
     Back,
-    /// The same, and it is missing in the list of ann's sessions.
+    /// The same, under an id that the slow request's response puts into the cookie.
+    BackUnderNewId,
+    /// The saved session is live, and it is missing in the list of ann's sessions.
     BackUnlisted,
 }
 
@@ -24,6 +26,7 @@ impl fmt::Display for SlowSave {
             Self::Failed => "ann is logged out; the save is an error",
             Self::Ignored => "ann is logged out; the save does nothing and reports success",
             Self::Back => "ann is logged in again",
+            Self::BackUnderNewId => "ann is logged in again, under a new id",
             Self::BackUnlisted => "ann is logged in again, and the list of her sessions is empty",
         })
     }

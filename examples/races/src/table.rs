@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::contender::{Contender, Outcomes};
 
-const WIDTHS: [usize; 5] = [17, 19, 19, 26, 19];
+const WIDTHS: [usize; 6] = [16, 19, 19, 21, 18, 19];
 
 const RACES: [&str; 4] = [
     "a slow request saves during a logout",
