@@ -1,4 +1,4 @@
-//! A process that is killed in the middle of a logout: a real process, killed behind each of its commands in turn.
+//! A process that is killed in the middle of a logout: a real process, killed after each of its commands in turn.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,15 +18,15 @@ const MOST_COMMANDS: usize = 20;
 /// How long a process may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a process prints when it has logged ann out.
+/// A process prints this when it has logged ann out.
 const DONE: &str = "done";
 
-/// Kills a process before the first command of its logout, the next one behind the first command, and so on, until one gets to
+/// Kills a process before the first command of its logout, the next one after the first command, and so on, until one gets to
 /// its end.
 pub(crate) async fn crash(contender: &impl Contender, url: &str) -> Result<Crash> {
     let mut deletion = None;
     for passed in 0..MOST_COMMANDS {
-        let killed = timeout(PATIENCE, kill_behind(contender, url, passed)).await??;
+        let killed = timeout(PATIENCE, kill_after(contender, url, passed)).await??;
         let Left { record, listed } = killed.left;
         if listed.is_some_and(|listed| listed != record) {
             return Ok(Crash::Half { killed_after: killed.after, left: killed.left });
@@ -54,8 +54,8 @@ struct Killed {
     left: Left,
 }
 
-/// Kills a process behind so many commands of its logout.
-async fn kill_behind(contender: &impl Contender, url: &str, passed: usize) -> Result<Killed> {
+/// Kills a process after so many commands of its logout.
+async fn kill_after(contender: &impl Contender, url: &str, passed: usize) -> Result<Killed> {
     let gate = Gate::before(url).await?;
     let mut process = contender.doomed(&gate.url())?;
     let mut process = process.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
@@ -82,7 +82,7 @@ pub(crate) fn this_program(contender: &str, url: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// What that process does.
+/// The work of that process: it logs ann in, prints the id of her session, waits for a line, logs her out, prints the end.
 pub(crate) async fn log_out_when_told<D: Doomed>(contender: &D) -> Result<()> {
     let login = contender.log_in().await?;
     println!("{}", D::id(&login)?);

@@ -1,4 +1,4 @@
-//! What is true after a race.
+//! The outcome of each race, in one sentence.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ impl fmt::Display for SlowSave {
             Self::Ignored => "ann is logged out; the save does nothing and reports success",
             Self::Back => "ann is logged in again",
             Self::BackUnderNewId => "ann is logged in again, under a new id",
-            Self::BackUnlisted => "ann is logged in again, and the list of her sessions is empty",
+            Self::BackUnlisted => "ann is logged in again, and her list is empty",
         })
     }
 }
@@ -75,7 +75,7 @@ pub(crate) enum Crash {
         /// The command that deleted it.
         deleted_by: String,
     },
-    /// Killed behind a command, it left one without the other.
+    /// Killed after a command, it left one without the other.
     Half {
         /// That command.
         killed_after: String,
@@ -88,10 +88,7 @@ impl fmt::Display for Crash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AllOrNothing { deleted_by } => {
-                write!(
-                    f,
-                    "nothing is left over: one {deleted_by} deletes the session and its place in ann's list"
-                )
+                write!(f, "nothing is left over: one {deleted_by} deletes all of it")
             }
             Self::NoList { deleted_by } => {
                 write!(f, "nothing is left over: one {deleted_by}; it keeps no list of ann's sessions")
@@ -121,7 +118,7 @@ impl fmt::Display for LateClose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NewSocketKept => "the session still leads to the new socket",
-            Self::NewSocketLost => "the new socket is open, and the session does not lead to it",
+            Self::NewSocketLost => "the session has lost the new socket, which is open",
             Self::NoSockets => "its sessions lead to no sockets",
         })
     }

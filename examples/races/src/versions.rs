@@ -1,4 +1,4 @@
-//! The versions of what takes part.
+//! The versions of the contenders and of the server.
 
 use crate::Result;
 

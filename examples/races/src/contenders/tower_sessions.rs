@@ -32,7 +32,7 @@ impl TowerSessions {
         Session::new(of.id(), self.store.clone(), None)
     }
 
-    /// Whom another request with the same cookie is from.
+    /// The user of another request with the same cookie.
     async fn user(&self, of: &Session) -> Result<Option<String>> {
         Ok(self.request(of).get("user").await?)
     }
