@@ -118,7 +118,7 @@ impl fmt::Display for LateClose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NewSocketKept => "the session still leads to the new socket",
-            Self::NewSocketLost => "the session has lost the new socket, which is open",
+            Self::NewSocketLost => "the session has lost its open socket",
             Self::NoSockets => "its sessions lead to no sockets",
         })
     }
