@@ -68,17 +68,17 @@ mod tests {
         for (url, expected) in [
             (
                 "redis://h/?timeout=5",
-                "url has the parameter \"timeout\", which says nothing here: see the builder",
+                "url has the parameter \"timeout\", which has no meaning here: see the builder",
             ),
-            ("redis://h/?db=1", "url has the parameter \"db\", which says nothing here: see the builder"),
+            ("redis://h/?db=1", "url has the parameter \"db\", which has no meaning here: see the builder"),
             ("redis://h/?protocol=resp3&protocol=resp2", "url has the parameter \"protocol\" twice"),
-            ("redis://u:123?hush@h", "url has a parameter, which says nothing here: see the builder"),
+            ("redis://u:123?hush@h", "url has a parameter, which has no meaning here: see the builder"),
             ("redis://h/1/2", "url has something behind the host that is not a database number"),
             ("redis://h/-1", "url has something behind the host that is not a database number"),
-            ("redis://h#x", "url has a part behind #, which says nothing here"),
+            ("redis://h#x", "url has a part behind #, which has no meaning here"),
             (
                 "unix:///s?timeout=1",
-                "url has the parameter \"timeout\", which says nothing here: see the builder",
+                "url has the parameter \"timeout\", which has no meaning here: see the builder",
             ),
         ] {
             assert_eq!(refused(url), expected, "{url}");
